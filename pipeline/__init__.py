@@ -1,0 +1,1 @@
+"""WINA-AMP: activation-sparsity profiles per group of inputs, and the evidence for what they are worth."""

@@ -1,0 +1,1 @@
+"""The embedded benchmark, and the way from lm-eval tasks to samples."""

@@ -1,0 +1,30 @@
+"""The twelve computations, by name. Each maker draws one problem at a level of difficulty from 1 to 4.
+
+Several computations read bodies of one and the same distribution: `addition` and `subtraction` a pair of numbers;
+`reversal`, `sorting` and `translation` a list of nouns; `facts` and `analogy` nouns and their properties.
+"""
+
+from __future__ import annotations
+
+from pipeline.benchmark.computations import arithmetic, knowledge, language, lists, state
+from pipeline.benchmark.problem import Maker
+
+LEVELS = (1, 2, 3, 4)
+
+COMPUTATIONS: dict[str, Maker] = {
+    "addition": arithmetic.addition,
+    "subtraction": arithmetic.subtraction,
+    "comparison": arithmetic.comparison,
+    "sorting": lists.sorting,
+    "reversal": lists.reversal,
+    "translation": lists.translation,
+    "boolean": state.boolean,
+    "tracing": state.tracing,
+    "tracking": state.tracking,
+    "agreement": language.agreement,
+    "facts": knowledge.facts,
+    "analogy": knowledge.analogy,
+}
+
+GENERATED = ("addition", "reversal", "sorting", "translation")
+"""Computations that are also posed as free generation with exact match."""

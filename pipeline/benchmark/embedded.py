@@ -1,0 +1,50 @@
+"""The embedded benchmark as lm-eval sees it: a `custom_dataset` for the task files in data/benchmark.
+
+Documents are made on the fly from the seed in the task file, so a task can be as large as its file asks for. Exact
+truth comes with every document: computation, surface, shots, level and the item's key are ordinary columns.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from datasets import Dataset, DatasetDict
+
+from pipeline.benchmark.computations import COMPUTATIONS, LEVELS
+from pipeline.benchmark.documents import documents
+from pipeline.benchmark.splits import TEST, TRAIN
+from pipeline.errors import UserError, unknown
+
+
+def dataset(
+    computation: str, levels: list[int], seed: int, train: int, test: int, version: float | None = None
+) -> DatasetDict:
+    """The train and test split of one computation.
+
+    Args:
+        computation: one of the twelve computations.
+        levels: levels of difficulty to draw from, each 1 to 4, equally often.
+        seed: seeds the drawing of documents; the splits stay disjoint whatever it is.
+        train, test: number of documents in each split.
+        version: accepted because lm-eval passes a task's metadata along; not used.
+    """
+    del version
+    where = "dataset_kwargs of the task file"
+    if computation not in COMPUTATIONS:
+        raise unknown("computation", computation, COMPUTATIONS, where)
+    if not levels or not set(levels) <= set(LEVELS):
+        raise UserError(
+            f"`levels` must be a list of numbers from {LEVELS[0]} to {LEVELS[-1]}",
+            found=levels,
+            where=where,
+            remedy="give at least one known level",
+        )
+    sizes = {TRAIN: train, TEST: test}
+    return DatasetDict(
+        {
+            split: Dataset.from_list(
+                [doc.fields() for doc in islice(documents(computation, split, tuple(levels), seed), size)]
+            )
+            for split, size in sizes.items()
+        }
+    )

@@ -1,0 +1,36 @@
+"""The one exception whose text is written for the user.
+
+A `UserError` is a paragraph that says what must hold, what was found, where, and what to do about it. Stages print it
+without a traceback and exit with code 2 (`stages.run`); any other exception is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user can put right.
+
+    Args:
+        must: the rule that is broken, as a sentence ("`cluster.count` must be a whole number of at least 2").
+        found: what was found instead.
+        where: file, table, parameter or module it was found in.
+        remedy: what to do, as an imperative sentence.
+    """
+
+    def __init__(self, must: str, *, found: object, where: str, remedy: str) -> None:
+        self.must, self.found, self.where, self.remedy = must, found, where, remedy
+        super().__init__(f"{must.rstrip('.')}. Found: {found}. Where: {where}. What to do: {remedy.rstrip('.')}.")
+
+
+def unknown(kind: str, name: object, known: Iterable[str], where: str) -> UserError:
+    """The error for a name that is not in a closed list; suggests the nearest known one."""
+    from difflib import get_close_matches
+
+    names = sorted(known)
+    near = get_close_matches(str(name), names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return UserError(
+        f"The {kind} must be one of {', '.join(names)}", found=repr(name), where=where, remedy=f"{hint}choose a known one"
+    )

@@ -1,0 +1,83 @@
+"""reference_train: train the embedded reference model from scratch -> data/reference/build (weights, tokenizer, log).
+
+Takes over an hour on one CPU core. The whole state is saved every few minutes in the scratch folder, so an interrupted
+run goes on where it was and ends with the same weights.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from pipeline.benchmark import tokenizer as tokenizers
+from pipeline.config import Settings
+from pipeline.reference import recipe as recipes
+from pipeline.reference import training
+from pipeline.scratch import Scratch, file_digest
+from stages.run import run
+
+PARAMS_PATH = "data/reference/params.yaml"
+BUILD_PATH = Path("data/reference/build")
+
+log = logging.getLogger("stages.reference_train")
+
+
+def main(settings: Settings) -> None:
+    """Read the recipe, write `model/` and `log.csv`."""
+    reference = recipes.load(PARAMS_PATH)
+    device = "cuda" if settings.model.device != "cpu" and torch.cuda.is_available() else "cpu"
+    tokenizer = tokenizers.build(reference.architecture.context)
+    model = training.build(reference.architecture, tokenizer, reference.recipe.seed)
+    model.to(torch.device(device))  # pyright: ignore[reportArgumentType]
+    BUILD_PATH.mkdir(parents=True, exist_ok=True)
+    with (
+        Scratch("reference_train", {"recipe": file_digest(PARAMS_PATH)}) as scratch,
+        tqdm(total=reference.recipe.tokens, unit="tok", unit_scale=True, desc="training") as progress,
+    ):
+        lines = _Lines(scratch.path("log.csv"))
+
+        def report(line: training.Progress) -> None:
+            lines.add(line)
+            progress.update(line.tokens - progress.n)
+            progress.set_postfix(loss=f"{line.loss:.3f}")
+
+        training.train(model, tokenizer, reference.recipe, reference.emphasis, report, scratch.path("checkpoint.pt"))
+        model.to(torch.device("cpu"))  # pyright: ignore[reportArgumentType]
+        model.save_pretrained(BUILD_PATH / "model")
+        tokenizer.save_pretrained(BUILD_PATH / "model")
+        lines.publish(BUILD_PATH / "log.csv")
+        scratch.clear()
+
+
+class _Lines:
+    """The training log. Lines of steps that a resumed run repeats replace the old ones."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._by_step: dict[int, dict[str, object]] = {}
+        if path.exists():
+            with path.open(newline="") as file:
+                self._by_step = {int(row["step"]): dict(row) for row in csv.DictReader(file)}
+
+    def add(self, line: training.Progress) -> None:
+        values = asdict(line)
+        self._by_step = {step: row for step, row in self._by_step.items() if step < line.step}
+        self._by_step[line.step] = {
+            name: round(value, 6) if isinstance(value, float) else value for name, value in values.items()
+        }
+        self.publish(self._path)
+
+    def publish(self, path: Path) -> None:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, [field.name for field in fields(training.Progress)])
+            writer.writeheader()
+            writer.writerows(self._by_step.values())
+
+
+if __name__ == "__main__":
+    run(main)
