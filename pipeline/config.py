@@ -1,0 +1,277 @@
+"""params.yaml as frozen, validated settings: the only reader of YAML.
+
+One dataclass per top-level section; types, bounds and meanings stand at the fields and docs/params.md is generated
+from them. `load` checks every value first and then what the sections must satisfy together: a profile set may only use
+a scheme and a criterion that are computed, a method only a profile set and a router that exist. Everything is checked
+at the start of every stage, so a mistake is found in the first second and not after an hour.
+
+The file is read by the same parser as DVC's, so that both see the same numbers. Heavy libraries are never imported
+here; the names of criteria, routers and the like are therefore listed here, and a test compares them with the
+registries.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.errors import UserError, unknown
+from pipeline.schemas import SPLITS
+from pipeline.settings import Rule, as_mapping, build, check, setting
+
+PARAMS = "params.yaml"
+DENSE = "dense"
+
+CRITERIA = ("teal", "wina")
+SCHEMES = ("global", "activation", "task", "random")
+ALGORITHMS = ("kmeans", "gmm", "hdbscan")
+ALLOCATIONS = ("uniform", "greedy")
+ROUTERS = ("embedding", "scores")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The model under study."""
+
+    path: str = setting("folder of a Hugging Face checkpoint (safetensors), or a hub id with `revision`")
+    revision: str | None = setting("commit of the hub checkpoint; null for a folder")
+    dtype: str = setting("type the weights are loaded in", choices=("float32", "bfloat16", "float16"))
+    device: str = setting("where the model runs; auto takes a GPU if there is one", choices=("auto", "cpu", "cuda"))
+
+
+@dataclass(frozen=True)
+class BenchmarkSettings:
+    """The tasks that samples are taken from."""
+
+    include: str = setting("folder of lm-eval task YAMLs; tasks not found there are taken from lm-eval's own")
+    tasks: tuple[str, ...] = setting("lm-eval task names")
+    train_samples: int = setting("items per task for calibration", low=1)
+    test_samples: int = setting("held-out items per task", low=1)
+
+
+@dataclass(frozen=True)
+class TokenSettings:
+    """Which tokens are sparsified, and how many go through the model at once."""
+
+    dense_prefix: int | float = setting(
+        "first tokens of every prompt that stay dense (attention sinks): a whole number of tokens, or below 1 a "
+        "share of the prompt, rounded up",
+        low=0,
+    )
+    batch: int = setting("tokens per forward pass, padding included", low=1)
+
+
+@dataclass(frozen=True)
+class CaptureSettings:
+    """What one forward pass over the samples records."""
+
+    criteria: tuple[str, ...] = setting("criteria whose score histograms are recorded", choices=CRITERIA)
+    mantissa_bits: int = setting("resolution of the histograms: 2^bits bins per octave", low=0, high=8)
+    signature_dim: int = setting("numbers kept per block and site in a sample's signature", low=1)
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """How samples are grouped by their activation pattern."""
+
+    algorithm: str = setting("clustering algorithm", choices=ALGORITHMS)
+    count: int = setting("number of groups; hdbscan finds its own and ignores it", low=2)
+    components: int = setting("principal components of the signatures that are clustered", low=1)
+    min_cluster_size: int = setting("hdbscan: smallest group; the others ignore it", low=2)
+
+
+@dataclass(frozen=True)
+class AllocateSettings:
+    """How the sparsity budget is spread over projections."""
+
+    greedy_step: float = setting(
+        "sparsity that one round of `greedy` gives to the first projection; the others get the same number of weights",
+        above=0,
+        high=1,
+    )
+    greedy_tokens: int = setting("calibration tokens per group that `greedy` measures block errors on", low=1)
+
+
+@dataclass(frozen=True)
+class ProfileSettings:
+    """A profile set: thresholds for every group of a scheme."""
+
+    scheme: str = setting("which groups; must be listed in `schemes`", choices=SCHEMES)
+    criterion: str = setting("how features are scored; must be listed in `capture.criteria`", choices=CRITERIA)
+    allocation: str = setting("how the sparsity budget is spread over projections", choices=ALLOCATIONS)
+
+
+@dataclass(frozen=True)
+class RouteSettings:
+    """How a new prompt finds its group."""
+
+    routers: tuple[str, ...] = setting("routers to fit", choices=ROUTERS)
+    blocks: int = setting("first blocks whose signatures the `scores` router reads", low=1)
+    weight_decay: float = setting("L2 penalty of the routers' logistic regression", low=0)
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """What every method is evaluated at."""
+
+    targets: tuple[float, ...] = setting("model-wide target sparsities", above=0, below=1)
+    splits: tuple[str, ...] = setting("splits to evaluate; train leaks and is reported as leaking", choices=SPLITS)
+
+
+@dataclass(frozen=True)
+class MethodSettings:
+    """A way of running the model: a profile set, and the table that says which group a sample belongs to.
+
+    `dense` is always evaluated and stands in no file: it has neither.
+    """
+
+    profile: str | None = setting("name of a profile set in `profiles`; null is for the built-in dense")
+    groups_from: str | None = setting(
+        "table with the group of every sample: `assignments/<scheme of the profile set>` (known groups: an oracle, "
+        "unless there is only one) or `routes/<router>`"
+    )
+
+    @property
+    def groups(self) -> str | None:
+        """None for dense, `assigned` if the group is known, otherwise the name of the router that predicts it."""
+        if self.groups_from is None:
+            return None
+        kind, _, name = self.groups_from.partition("/")
+        return "assigned" if kind == "assignments" else name
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """What the report compares, and how sure it must be."""
+
+    baseline: str = setting("method that grouped methods are compared with")
+    bootstrap: int = setting("bootstrap replicates of every interval", low=100)
+    confidence: float = setting("coverage of every interval", above=0, below=1)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All of params.yaml. `methods` begins with `dense`."""
+
+    seed: int
+    model: ModelSettings
+    benchmark: BenchmarkSettings
+    tokens: TokenSettings
+    capture: CaptureSettings
+    cluster: ClusterSettings
+    schemes: tuple[str, ...]
+    allocate: AllocateSettings
+    profiles: dict[str, ProfileSettings]
+    route: RouteSettings
+    evaluate: EvaluateSettings
+    methods: dict[str, MethodSettings]
+    report: ReportSettings
+
+
+# Settings that stand at the top level, outside any section.
+SEED = Rule("seed of everything random", low=0, high=2**31 - 1)
+SCHEME_LIST = Rule("ways to assign samples to groups that are computed", choices=SCHEMES)
+
+SECTIONS: dict[str, type[Any]] = {
+    "model": ModelSettings,
+    "benchmark": BenchmarkSettings,
+    "tokens": TokenSettings,
+    "capture": CaptureSettings,
+    "cluster": ClusterSettings,
+    "allocate": AllocateSettings,
+    "route": RouteSettings,
+    "evaluate": EvaluateSettings,
+    "report": ReportSettings,
+}
+NAMED_SECTIONS: dict[str, type[Any]] = {"profiles": ProfileSettings, "methods": MethodSettings}
+ORDER = (
+    "seed", "model", "benchmark", "tokens", "capture", "cluster", "schemes", "allocate", "profiles", "route",
+    "evaluate", "methods", "report",
+)  # fmt: skip
+
+
+def load(path: str | Path = PARAMS) -> Settings:
+    """Read and check `path`.
+
+    Raises:
+        UserError: no such file, not YAML, or a value breaks a rule; names `section.key`, the file and a remedy.
+    """
+    file = str(path)
+    values = as_mapping(parse(Path(path)), "params", file)
+    for key in values:
+        if key not in ORDER:
+            raise unknown("section", key, ORDER, file)
+    missing = [key for key in ORDER if key not in values]
+    if missing:
+        raise _error(f"{file} must have the sections {', '.join(ORDER)}", f"no {', '.join(missing)}", file, "add them")
+    checked: dict[str, Any] = {name: build(cls, values[name], name, file) for name, cls in SECTIONS.items()}
+    checked |= {name: _build_named(cls, values[name], name, file) for name, cls in NAMED_SECTIONS.items()}
+    checked["seed"] = check(values["seed"], int, SEED, "seed", file)
+    checked["schemes"] = check(values["schemes"], tuple[str, ...], SCHEME_LIST, "schemes", file)
+    settings = Settings(**checked)
+    _check_together(settings, file)
+    return replace(settings, methods={DENSE: MethodSettings(None, None), **settings.methods})
+
+
+def parse(path: Path) -> object:
+    """The content of a YAML file, with a clear error where it is missing or broken."""
+    try:
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        remedy = "run from the repository root; `git checkout params.yaml` restores the file"
+        raise _error("The settings file must exist", "no such file", str(path.absolute()), remedy) from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        found = " ".join(str(error).split())
+        raise _error("The settings file must be valid YAML", found, str(path), "correct the syntax") from error
+
+
+def _build_named(cls: type[T], values: object, section: str, file: str) -> dict[str, T]:
+    """A section whose keys are names of the user's choice; they become parts of file names and of DVC stage names."""
+    named = as_mapping(values, section, file)
+    for name in named:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+            must = f"Names in `{section}` must be letters, digits, - and _"
+            raise _error(must, repr(name), f"`{section}` in {file}", "choose another name")
+    return {name: build(cls, values, f"{section}.{name}", file) for name, values in named.items()}
+
+
+def _check_together(settings: Settings, file: str) -> None:
+    prefix = settings.tokens.dense_prefix
+    if isinstance(prefix, float) and prefix >= 1:
+        must = "`tokens.dense_prefix` must be a whole number of tokens or a share below 1"
+        raise _error(must, prefix, f"`tokens.dense_prefix` in {file}", f"write {prefix:.0f} for a number of tokens")
+    for name, profile in settings.profiles.items():
+        _must_know("scheme", profile.scheme, settings.schemes, f"profiles.{name}.scheme", file)
+        _must_know("criterion", profile.criterion, settings.capture.criteria, f"profiles.{name}.criterion", file)
+    for name, method in settings.methods.items():
+        _check_method(name, method, settings, file)
+    _must_know("method", settings.report.baseline, settings.methods, "report.baseline", file)
+
+
+def _check_method(name: str, method: MethodSettings, settings: Settings, file: str) -> None:
+    where = f"methods.{name}"
+    if name == DENSE:
+        raise _error("`dense` must not be listed: it is always evaluated", where, file, f"remove `{where}`")
+    _must_know("profile set", method.profile, settings.profiles, f"{where}.profile", file)
+    scheme = settings.profiles[str(method.profile)].scheme
+    tables = [f"assignments/{scheme}"]
+    if scheme == "activation":
+        tables += [f"routes/{router}" for router in settings.route.routers]
+    _must_know("table of groups", method.groups_from, tables, f"{where}.groups_from", file)
+
+
+def _must_know(kind: str, name: str | None, known: Collection[str], setting_name: str, file: str) -> None:
+    if name not in known:
+        raise unknown(kind, name, known, f"`{setting_name}` in {file}")
+
+
+def _error(must: str, found: object, where: str, remedy: str) -> UserError:
+    return UserError(must, found=found, where=where, remedy=remedy)

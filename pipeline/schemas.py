@@ -1,0 +1,185 @@
+"""Every table of the pipeline, column by column. `docs/tables.md` is generated from this module.
+
+The words are those of the design: a *sample* is one benchmark item as the model sees it, a *site* is an activation that
+one or more projections read (`qkv` is read by q, k and v), a *group* is a set of samples that share a profile.
+"""
+
+from __future__ import annotations
+
+from pipeline.tables import Column, Table
+
+SPLITS = ("train", "test")
+KINDS = ("choice", "generation")
+
+_SAMPLE_ID = Column("sample_id", "string", "`task/split/doc_id`, unique over the benchmark")
+_BLOCK = Column("block", "int16", "decoder layer, from 0", low=0)
+_PROJECTION = Column("projection", "string", "canonical name: q k v o gate up down, or fused qkv gate_up")
+_CRITERION = Column("criterion", "string", "how an input feature is scored: teal, wina, ...")
+_SCHEME = Column("scheme", "string", "the way samples were assigned to groups")
+_GROUP = Column("group", "int32", "group number within the scheme, from 0", low=0)
+_TARGET = Column("target", "float64", "model-wide target sparsity, as a fraction of the weights gated", low=0, high=1)
+_BINS = Column("bins", "list<int16>", "indices of the non-empty bins, ascending (see pipeline/histogram.py)")
+
+SAMPLES = Table(
+    "samples",
+    "One row per benchmark item as the model sees it.",
+    key=("sample_id",),
+    columns=(
+        _SAMPLE_ID,
+        Column("task", "string", "lm-eval task name"),
+        Column("split", "string", "train: calibration; test: held out", values=SPLITS),
+        Column("doc_id", "int32", "row of the document in the task's split", low=0),
+        Column("doc_hash", "string", "SHA-256 of the document's canonical JSON; ties lm-eval requests to samples"),
+        Column("kind", "string", "choice: scored by log-likelihood; generation: exact match", values=KINDS),
+        Column("subject", "string", "subject label, empty where the task has none"),
+        Column("computation", "string", "embedded benchmark: what must be computed; elsewhere empty"),
+        Column("surface", "string", "embedded benchmark: the wording; elsewhere empty"),
+        Column("shots", "int16", "solved examples in front of the question (the length label)", low=0),
+        Column("prompt", "string", "text of the prompt"),
+        Column("choices", "list<string>", "continuations as text; empty for generation"),
+        Column("target", "int16", "index of the right choice; -1 for generation", low=-1),
+        Column("answer", "string", "text of the right continuation"),
+        Column("prompt_ids", "list<int32>", "token ids of the prompt, BOS included where the tokenizer adds one"),
+        Column("answer_ids", "list<int32>", "token ids of the right continuation"),
+        Column("n_tokens", "int32", "number of prompt tokens", low=1),
+    ),
+)
+
+HISTOGRAMS = Table(
+    "histograms",
+    "Score histograms of the train-split samples, as a folder of Parquet parts.",
+    key=("sample_id", "block", "projection", "criterion"),
+    columns=(
+        _SAMPLE_ID,
+        _BLOCK,
+        _PROJECTION,
+        _CRITERION,
+        _BINS,
+        Column("counts", "list<int32>", "scores that fell into each bin of `bins`"),
+    ),
+)
+
+SIGNATURES = Table(
+    "signatures",
+    "Which features fire: per sample and site, a seeded random projection of the mean score of every feature.",
+    key=("sample_id", "block", "site"),
+    columns=(
+        _SAMPLE_ID,
+        _BLOCK,
+        Column("site", "string", "activation that was observed: qkv, o, gate_up, down"),
+        Column("n_tokens", "int32", "eligible prompt tokens the mean was taken over", low=1),
+        Column("vector", "list<float32>", "the projected profile, `capture.signature_dim` numbers"),
+    ),
+)
+
+ASSIGNMENTS = Table(
+    "assignments",
+    "One file per scheme: the group of every sample. Test samples are assigned by rules fitted on train samples only.",
+    key=("scheme", "sample_id"),
+    columns=(
+        _SCHEME,
+        _SAMPLE_ID,
+        Column("split", "string", "split of the sample", values=SPLITS),
+        _GROUP,
+        Column("distance", "float64", "distance to the group's centre in clustering space; 0 where there is none", low=0),
+    ),
+)
+
+CLUSTER_MAP = Table(
+    "cluster_map",
+    "Two-dimensional UMAP coordinates of every sample's signature, for the report's map.",
+    key=("sample_id",),
+    columns=(_SAMPLE_ID, Column("x", "float64", "first coordinate"), Column("y", "float64", "second coordinate")),
+)
+
+GROUP_HISTOGRAMS = Table(
+    "group_histograms",
+    "The merge of the histograms of a group's train samples (one file per scheme).",
+    key=("scheme", "group", "block", "projection", "criterion"),
+    columns=(
+        _SCHEME,
+        _GROUP,
+        _BLOCK,
+        _PROJECTION,
+        _CRITERION,
+        Column("n_samples", "int32", "train samples merged", low=1),
+        _BINS,
+        Column("counts", "list<int64>", "scores that fell into each bin of `bins`"),
+    ),
+)
+
+ALLOCATIONS = Table(
+    "allocations",
+    "Target sparsity of every projection (one file per profile set).",
+    key=("profile", "group", "target", "block", "projection"),
+    columns=(
+        Column("profile", "string", "name of the profile set in params.yaml"),
+        _GROUP,
+        _TARGET,
+        _BLOCK,
+        _PROJECTION,
+        Column("sparsity", "float64", "sparsity given to this projection", low=0, high=1),
+        Column("predicted_error", "float64", "block output error the allocator predicts; NaN where it predicts none", nullable=True),
+    ),
+)
+
+PROFILES = Table(
+    "profiles",
+    "Score thresholds of every projection (one file per profile set): scores at or below it are masked.",
+    key=("profile", "group", "target", "block", "projection"),
+    columns=(
+        Column("profile", "string", "name of the profile set in params.yaml"),
+        _GROUP,
+        _TARGET,
+        _BLOCK,
+        _PROJECTION,
+        Column("sparsity", "float64", "sparsity the threshold was read off at", low=0, high=1),
+        Column("threshold", "float32", "scores must exceed this to be kept", low=0),
+    ),
+)
+
+ROUTES = Table(
+    "routes",
+    "What a router says of every sample (one file per router).",
+    key=("router", "sample_id"),
+    columns=(
+        Column("router", "string", "name of the router"),
+        _SAMPLE_ID,
+        _GROUP,
+        Column("probabilities", "list<float32>", "probability of each group of the activation scheme"),
+        Column("flops", "float64", "floating-point operations the router needs for this prompt", low=0),
+    ),
+)
+
+RESULTS = Table(
+    "results",
+    "Evaluation of one method, sample by sample (one file per method).",
+    key=("method", "target", "sample_id"),
+    columns=(
+        Column("method", "string", "name of the method in params.yaml"),
+        _TARGET,
+        Column("split", "string", "train rows leak: profiles were built on them", values=SPLITS),
+        _SAMPLE_ID,
+        Column("group", "int32", "group whose profile was used", low=0),
+        Column("score", "float64", "lm-eval's metric for the sample (acc or exact_match)", low=0, high=1),
+        Column("correct", "bool", "score is 1"),
+        Column("loglikelihood", "float64", "of the right choice, in nats; NaN for generation", nullable=True),
+        Column("margin", "float64", "log-likelihood of the right choice less the best wrong one, nats; NaN for generation", nullable=True),
+        Column("realised_sparsity", "float64", "eligible features zeroed, weighted by the weights they gate", low=0, high=1),
+        Column("flops", "float64", "floating-point operations that remain, per `pipeline/compute.py`", low=0),
+        Column("dense_flops", "float64", "the same for the dense model on the same tokens", low=0),
+    ),
+)
+
+TABLES = (
+    SAMPLES,
+    HISTOGRAMS,
+    SIGNATURES,
+    ASSIGNMENTS,
+    CLUSTER_MAP,
+    GROUP_HISTOGRAMS,
+    ALLOCATIONS,
+    PROFILES,
+    ROUTES,
+    RESULTS,
+)

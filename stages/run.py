@@ -1,0 +1,83 @@
+"""How every stage starts: settings, logging, threads, and errors that the user can read.
+
+A stage file ends with
+
+    if __name__ == "__main__":
+        run(main)          # main(settings)
+        run_named(main)    # main(settings, name), started as `python -m stages.evaluate --name wina`
+
+`python -m stages.X` from the repository root is the only way stages are started: in a DVC experiment the current
+folder is a temporary copy, and `-m` is what makes Python import that copy's code rather than the workspace's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+
+from pipeline import config
+from pipeline.config import Settings
+from pipeline.errors import UserError
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+log = logging.getLogger("stages")
+
+
+def run(main: Callable[[Settings], None]) -> None:
+    """Run a stage that exists once. Exits with 2 and one paragraph on stderr if it raises a `UserError`."""
+    argparse.ArgumentParser(prog=_stage_name()).parse_args()
+    _guarded(_stage_name(), lambda: main(config.load()))
+
+
+def run_named(main: Callable[[Settings, str], None]) -> None:
+    """Run one of a family of stages (a scheme, a profile set, a router, a method), chosen by `--name`."""
+    parser = argparse.ArgumentParser(prog=_stage_name())
+    parser.add_argument("--name", required=True, help="which scheme, profile set, router or method of params.yaml")
+    name = parser.parse_args().name
+    _guarded(f"{_stage_name()} {name}", lambda: main(config.load(), name))
+
+
+def limit_threads() -> None:
+    """Fix torch's thread count, because sums split over another number of threads round differently.
+
+    One thread unless OMP_NUM_THREADS says otherwise, the same with and without `make`. Torch is only touched if the
+    stage has already imported it: most stages need no model and must start without it. A stage that imports torch later
+    calls this again.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+
+def _guarded(title: str, work: Callable[[], None]) -> None:
+    _start_logging()
+    limit_threads()
+    began = time.perf_counter()
+    try:
+        work()
+    except UserError as error:
+        sys.stderr.write("\n" + textwrap.fill(f"{title} stopped. {error}", width=100, break_long_words=False) + "\n\n")
+        sys.exit(EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\n{title} was interrupted; finished parts are kept and `dvc repro` resumes from them.\n")
+        sys.exit(EXIT_INTERRUPTED)
+    log.info("%s done in %.1f s", title, time.perf_counter() - began)
+
+
+def _stage_name() -> str:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec.name.rpartition(".")[2] if spec else "stage"
+
+
+def _start_logging() -> None:
+    """Our own modules report progress; libraries speak up only to warn."""
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, stream=sys.stderr)
+    for name in ("pipeline", "stages", "__main__"):
+        logging.getLogger(name).setLevel(logging.INFO)

@@ -1,0 +1,129 @@
+"""params.yaml is read completely, and every mistake in it is named with its place and a remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline import config
+from pipeline.config import load
+from pipeline.errors import UserError
+
+COMMITTED = Path(__file__).resolve().parents[1] / config.PARAMS
+
+
+def with_change(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """A copy of the committed file, changed."""
+    yaml = YAML(typ="safe")
+    values = yaml.load(COMMITTED)
+    change(values)
+    path = tmp_path / "params.yaml"
+    yaml.dump(values, path)
+    return path
+
+
+def put(section: str, key: str, value: object) -> Callable[[dict[str, Any]], object]:
+    return lambda values: values[section].__setitem__(key, value)
+
+
+def test_the_committed_file_is_valid_and_every_value_arrives():
+    written = YAML(typ="safe").load(COMMITTED)
+    read = asdict(load(COMMITTED))
+    assert read["methods"].pop("dense") == {"profile": None, "groups_from": None}
+    for section in config.ORDER:
+        value = list(read[section]) if isinstance(read[section], tuple) else read[section]
+        if isinstance(value, dict):
+            value = {key: list(item) if isinstance(item, tuple) else item for key, item in value.items()}
+        assert value == written[section]
+
+
+def test_dense_comes_first_and_methods_know_where_their_groups_come_from():
+    methods = load(COMMITTED).methods
+    assert next(iter(methods)) == "dense" and methods["dense"].groups is None
+    assert methods["wina"].groups == "assigned"
+    assert methods["clustered_embedding"].groups == "embedding"
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        load(COMMITTED).cluster.count = 3  # type: ignore[misc]
+
+
+def test_names_listed_here_are_those_of_the_registries():
+    from pipeline.scoring import CRITERIA as SCORED
+
+    assert set(config.CRITERIA) == set(SCORED)
+
+
+def test_the_histogram_resolution_limit_is_that_of_the_histogram():
+    from pipeline.histogram import MOST_MANTISSA_BITS
+
+    field = next(f for f in config.CaptureSettings.__dataclass_fields__.values() if f.name == "mantissa_bits")
+    assert field.metadata["rule"].high == MOST_MANTISSA_BITS
+
+
+WRONG = [
+    (put("cluster", "count", 1), r"`cluster\.count` must be a whole number at least 2\. Found: 1"),
+    (put("cluster", "count", 2.5), r"`cluster\.count` must be a whole number\. Found: 2\.5"),
+    (put("cluster", "count", True), r"`cluster\.count` must be a whole number\. Found: True"),
+    (put("cluster", "count", None), r"`cluster\.count` must be a whole number\. Found: None"),
+    (put("cluster", "cuont", 4), r"setting in `cluster` must be one of .* Found: 'cuont'.* did you mean 'count'"),
+    (lambda values: values["cluster"].pop("count"), r"Section `cluster` must have the settings .* Found: no count"),
+    (lambda values: values.pop("cluster"), r"must have the sections .* Found: no cluster"),
+    (
+        lambda values: values.update(clusters={}),
+        r"section must be one of .* 'clusters'.* did you mean 'cluster'",
+    ),
+    (lambda values: values.update(cluster=[4]), r"`cluster` must be a section of `key: value` settings"),
+    (lambda values: values.update(seed=-1), r"`seed` must be a whole number at least 0"),
+    (put("cluster", "algorithm", "kmean"), r"`cluster\.algorithm`.* Found: 'kmean'.* did you mean 'kmeans'"),
+    (put("model", "dtype", "fp16"), r"`model\.dtype` must be one of bfloat16, float16, float32"),
+    (put("evaluate", "targets", [0.4, 1.0]), r"`evaluate\.targets\[1\]` must be a number above 0 and below 1"),
+    (put("evaluate", "targets", [0.4, 0.4]), r"`evaluate\.targets` must name every entry once\. Found: 0\.4 repeated"),
+    (put("evaluate", "targets", []), r"`evaluate\.targets` must be a list of a number with at least one entry"),
+    (put("evaluate", "targets", 0.5), r"`evaluate\.targets` must be a list"),
+    (put("evaluate", "splits", ["train", "dev"]), r"`evaluate\.splits\[1\]` must be one of test, train"),
+    (put("tokens", "dense_prefix", 1.5), r"whole number of tokens or a share below 1\. Found: 1\.5"),
+    (put("capture", "criteria", ["wina", "winna"]), r"`capture\.criteria\[1\]`.* Found: 'winna'.* mean 'wina'"),
+    (
+        put("capture", "criteria", ["wina"]),
+        r"must be one of wina\. Found: 'teal'.*`profiles\.teal\.criterion`",
+    ),
+    (lambda values: values["schemes"].remove("task"), r"scheme must be one of .*`profiles\.task\.scheme`"),
+    (put("profiles", "my set", {}), r"Names in `profiles` must be letters, digits"),
+    (put("methods", "new", {"profile": "wna", "groups_from": "assignments/global"}), r"`methods\.new\.profile`"),
+    (
+        put("methods", "new", {"profile": "wina", "groups_from": "routes/embedding"}),
+        r"must be one of assignments/global\. Found: 'routes/embedding'.*`methods\.new\.groups_from`",
+    ),
+    (
+        put("methods", "new", {"profile": "clustered", "groups_from": "routes/embeding"}),
+        r"Found: 'routes/embeding'.* did you mean 'routes/embedding'",
+    ),
+    (put("methods", "dense", {"profile": None, "groups_from": None}), r"`dense` must not be listed"),
+    (put("report", "baseline", "greed"), r"`report\.baseline`.* did you mean 'greedy'"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), WRONG)
+def test_a_mistake_is_named_with_its_place_and_a_remedy(tmp_path: Path, change, said: str):
+    with pytest.raises(UserError, match=said) as caught:
+        load(with_change(tmp_path, change))
+    assert "params.yaml" in caught.value.where and caught.value.remedy
+
+
+def test_a_missing_file_is_refused(tmp_path: Path):
+    with pytest.raises(UserError, match="settings file must exist"):
+        load(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("text", ["seed: [1", "seed: 0\nseed: 1\n", "just text"])
+def test_a_file_that_is_not_a_mapping_of_settings_is_refused(tmp_path: Path, text: str):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match="params"):
+        load(tmp_path / "params.yaml")
