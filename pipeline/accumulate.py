@@ -1,0 +1,185 @@
+"""Count scores into histograms and sum feature magnitudes, in one pass over an activation.
+
+The activation of a site is read once for all scorings of that site (criteria x projections, each distinct weight vector
+once). Bins come from the bit pattern of the float32 score (`pipeline/histogram.py`), so there is no logarithm, no sort
+and no copy of the activations; memory is that of the counts.
+
+On the CPU a compiled kernel does this at one to two nanoseconds per score (docs/log.md), where the equivalent tensor
+expressions would cost more than the model itself. Elsewhere the same counts come from tensor operations, without a host
+synchronisation. Both give exactly the counts of the NumPy transcription in tests/reference/.
+
+NaN and infinity are not raised here, as that would need the host to wait for the device in every layer: `broken` marks
+the scorings that met one, and whoever owns the batch looks at it once.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numba
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int, Int32
+from torch import Tensor
+
+from pipeline.histogram import FIRST_BIN, UNDERFLOW_BIN, ZERO_BIN, Bins
+
+_INFINITY = 0x7F800000
+_SCORES_AT_ONCE = 1 << 24  # bounds the temporaries of the tensor version to a few hundred MB
+
+
+def accumulate(
+    bins: Bins,
+    x: Float[Tensor, "tokens features"],
+    weights: Float32[Tensor, "scorings features"],
+    segment: Int[Tensor, " tokens"],
+    counts: Int32[Tensor, "samples scorings bins"],
+    broken: Int32[Tensor, " scorings"],
+    profile: Float32[Tensor, "profiles features"],
+    profile_segment: Int[Tensor, " tokens"],
+) -> None:
+    """Add the tokens of one activation to `counts`, `broken` and `profile`, in place.
+
+    For every token t with `segment[t] >= 0` and every scoring k, the scores |x[t]| * weights[k] are counted in
+    `counts[segment[t], k]`; for every token with `profile_segment[t] >= 0`, |x[t]| is added to
+    `profile[profile_segment[t]]` in float32. Other tokens are ignored.
+
+    Args:
+        bins: resolution of the histograms.
+        x: activation, any floating dtype; scored in float32.
+        weights: factor of every feature, one row per distinct scoring, not negative.
+        segment: row of `counts`, or -1. int64.
+        counts: histograms, added to.
+        broken: set to 1 for a scoring that met a score which is NaN or infinite.
+        profile: sums of magnitudes, added to.
+        profile_segment: row of `profile`, or -1. int64.
+
+    Guarantee: counts are exact and the same on every device; on one device, equal inputs give equal bytes.
+    """
+    if x.device.type == "cpu":
+        _kernel(
+            x.float().contiguous().numpy(),
+            weights.numpy(),
+            segment.numpy(),
+            counts.numpy(),
+            broken.numpy(),
+            profile.numpy(),
+            profile_segment.numpy(),
+            bins.shift,
+            bins.base - FIRST_BIN,
+            _limits(bins),
+        )
+        return
+    accumulate_tensors(bins, x, weights, segment, counts, broken, profile, profile_segment)
+
+
+def accumulate_tensors(
+    bins: Bins,
+    x: Float[Tensor, "tokens features"],
+    weights: Float32[Tensor, "scorings features"],
+    segment: Int[Tensor, " tokens"],
+    counts: Int32[Tensor, "samples scorings bins"],
+    broken: Int32[Tensor, " scorings"],
+    profile: Float32[Tensor, "profiles features"],
+    profile_segment: Int[Tensor, " tokens"],
+) -> None:
+    """`accumulate` as tensor operations, on the device where the tensors are; no host synchronisation."""
+    step = max(1, _SCORES_AT_ONCE // weights.numel())
+    for start in range(0, len(x), step):
+        part = slice(start, start + step)
+        magnitudes = x[part].float().abs()
+        _sum_magnitudes(magnitudes, profile_segment[part], profile)
+        if len(counts):
+            _count_scores(bins, magnitudes, weights, segment[part], counts, broken)
+
+
+def _count_scores(
+    bins: Bins,
+    magnitudes: Float32[Tensor, "tokens features"],
+    weights: Float32[Tensor, "scorings features"],
+    segment: Int[Tensor, " tokens"],
+    counts: Int32[Tensor, "samples scorings bins"],
+    broken: Int32[Tensor, " scorings"],
+) -> None:
+    counted = (segment >= 0)[:, None, None]
+    patterns = (magnitudes[:, None, :] * weights).view(torch.int32)
+    patterns = torch.where(counted, patterns & 0x7FFFFFFF, 0)
+    broken |= (patterns.amax(dim=(0, 2)) >= _INFINITY).int()  # NaN of either sign is above infinity
+    index = (patterns >> bins.shift).sub_(bins.base - FIRST_BIN).clamp_(UNDERFLOW_BIN, bins.count - 1)
+    index = torch.where(patterns == 0, ZERO_BIN, index).long()
+    scorings = torch.arange(len(weights), device=weights.device)
+    histogram = segment.clamp(min=0)[:, None] * len(weights) + scorings
+    index += (histogram * bins.count)[:, :, None]
+    ones = counted.to(torch.int32).expand_as(index)
+    counts.view(-1).scatter_add_(0, index.view(-1), ones.reshape(-1))
+
+
+def _sum_magnitudes(
+    magnitudes: Float32[Tensor, "tokens features"],
+    profile_segment: Int[Tensor, " tokens"],
+    profile: Float32[Tensor, "profiles features"],
+) -> None:
+    # A product with the membership matrix: floating-point atomics would add in a different order on every run.
+    rows = torch.arange(len(profile), device=profile.device)
+    member = profile_segment == rows[:, None]
+    profile.addmm_(member.float(), torch.where(profile_segment[:, None] >= 0, magnitudes, 0.0))
+
+
+def _count_tokens(
+    x: Any,
+    weights: Any,
+    segment: Any,
+    counts: Any,
+    broken: Any,
+    profile: Any,
+    profile_segment: Any,
+    shift: int,
+    first: int,
+    limits: Any,
+) -> None:
+    # Written for the compiler: unsigned 32-bit arithmetic and float comparisons become vector instructions, only the
+    # increments are scalar. Integer clamps, which numba widens to 64 bits, made it several times slower.
+    features = x.shape[1]
+    zero, underflow, overflow = limits
+    magnitude = np.empty(features, np.float32)
+    score = np.empty(features, np.float32)
+    pattern = score.view(np.uint32)
+    clamped = np.empty(features, np.float32)
+    clamped_pattern = clamped.view(np.uint32)
+    drop, offset = np.uint32(shift), np.uint32(first)
+    for token in range(x.shape[0]):
+        row, profile_row = segment[token], profile_segment[token]
+        if row < 0 and profile_row < 0:
+            continue
+        for feature in range(features):
+            magnitude[feature] = abs(x[token, feature])
+        if profile_row >= 0:
+            for feature in range(features):
+                profile[profile_row, feature] += magnitude[feature]
+        if row < 0:
+            continue
+        for scoring in range(weights.shape[0]):
+            for feature in range(features):
+                score[feature] = magnitude[feature] * weights[scoring, feature]
+            carry = np.uint32(0)
+            for feature in range(features):
+                value = score[feature]
+                at_least = value if value > underflow else underflow
+                within = at_least if at_least < overflow else overflow
+                clamped[feature] = within if value != np.float32(0) else zero
+                # Adding one to the exponent carries into the sign bit exactly for infinity and NaN.
+                carry |= (pattern[feature] & np.uint32(0x7FFFFFFF)) + np.uint32(0x800000)
+            if carry >> np.uint32(31):
+                broken[scoring] = 1
+            histogram = counts[row, scoring]
+            for feature in range(features):
+                histogram[(clamped_pattern[feature] >> drop) - offset] += 1
+
+
+def _limits(bins: Bins) -> Float32[np.ndarray, " 3"]:
+    """Floats that the kernel puts in place of zero, of what underflows and of what overflows, to land in those bins."""
+    patterns = np.array([ZERO_BIN, UNDERFLOW_BIN, bins.count - 1]) + (bins.base - FIRST_BIN)
+    return (patterns.astype(np.uint32) << np.uint32(bins.shift)).view(np.float32)
+
+
+_kernel = cast(Any, numba.njit)(cache=True, nogil=True)(_count_tokens)

@@ -1,0 +1,93 @@
+"""The model families this project can profile, one literal row each.
+
+A row says where a decoder layer keeps its linear maps and which activation (site) each of them reads. Everything else
+(sizes, number of blocks, number of heads) comes from the checkpoint's own config and weight shapes, so a row never
+mentions a model by name or by size. Adding a family is adding a row here and its test.
+
+Fused weights are ONE projection with named slices: `qkv` is a single linear map whose output rows are those of q, then
+k, then v. The module imports nothing heavy, so that stages without a model may use the names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.errors import unknown
+
+SITES = ("qkv", "o", "gate_up", "down")
+"""Activations that are observed, in the order in which a block computes them."""
+
+PROJECTION_ORDER = ("q", "k", "v", "qkv", "o", "gate", "up", "gate_up", "down")
+"""Canonical projection names, in the order in which tables and arrays list them."""
+
+
+@dataclass(frozen=True)
+class LinearMap:
+    """One linear map of a decoder layer.
+
+    Attributes:
+        name: canonical projection name.
+        path: attribute path of the `nn.Linear` inside the decoder layer.
+        site: the activation it reads; maps of the same site read the same tensor.
+        slices: canonical names of the maps fused into this one, in the order of its output rows; empty if not fused.
+    """
+
+    name: str
+    path: str
+    site: str
+    slices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Family:
+    """One row: a `config.model_type` of transformers and the linear maps of its decoder layers.
+
+    Attributes:
+        model_type: the value of `model_type` in the checkpoint's config.json.
+        layers: attribute path of the list of decoder layers inside the causal LM.
+        linear_maps: the projections of one layer, in `PROJECTION_ORDER`.
+    """
+
+    model_type: str
+    layers: str
+    linear_maps: tuple[LinearMap, ...]
+
+
+_SPLIT = (
+    LinearMap("q", "self_attn.q_proj", "qkv"),
+    LinearMap("k", "self_attn.k_proj", "qkv"),
+    LinearMap("v", "self_attn.v_proj", "qkv"),
+    LinearMap("o", "self_attn.o_proj", "o"),
+    LinearMap("gate", "mlp.gate_proj", "gate_up"),
+    LinearMap("up", "mlp.up_proj", "gate_up"),
+    LinearMap("down", "mlp.down_proj", "down"),
+)
+
+_FUSED = (
+    LinearMap("qkv", "self_attn.qkv_proj", "qkv", slices=("q", "k", "v")),
+    LinearMap("o", "self_attn.o_proj", "o"),
+    LinearMap("gate_up", "mlp.gate_up_proj", "gate_up", slices=("gate", "up")),
+    LinearMap("down", "mlp.down_proj", "down"),
+)
+
+FAMILIES = {
+    family.model_type: family
+    for family in (
+        Family("llama", "model.layers", _SPLIT),
+        Family("mistral", "model.layers", _SPLIT),
+        Family("qwen2", "model.layers", _SPLIT),
+        Family("qwen3", "model.layers", _SPLIT),
+        Family("phi3", "model.layers", _FUSED),
+    )
+}
+
+
+def family_of(model_type: str, where: str = "config.json of the model") -> Family:
+    """The row for a checkpoint's `model_type`.
+
+    Raises:
+        UserError: no row has this model type; the known ones are listed.
+    """
+    if model_type not in FAMILIES:
+        raise unknown("model family (`model_type`)", model_type, FAMILIES, where)
+    return FAMILIES[model_type]

@@ -1,0 +1,217 @@
+"""Watch a model run: score histograms and feature profiles of every site, attributed to samples.
+
+One forward pre-hook per site reads the activation once for all projections and criteria that score it; projections
+whose feature weights are equal (under `teal` all those of a site) share one scoring and its counts. Only counts and
+sums leave the hook, never activations. The hooks are removed on exit, also after an error, and change nothing the model
+computes.
+
+Which tokens count, and for which sample, is the caller's business (`pipeline/capture.py`); so is running the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from jaxtyping import Float32, Int, Int32
+from numpy import ndarray
+from torch import Tensor, nn
+
+from pipeline.accumulate import accumulate
+from pipeline.errors import UserError
+from pipeline.histogram import Bins
+from pipeline.models.load import LoadedModel
+from pipeline.models.projections import Site, projections, sites
+from pipeline.scoring import column_norms, feature_weights
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one batch did at one site.
+
+    Attributes:
+        site: the activation and its projections.
+        scorings: the (projection, criterion) pairs, in the order of the projections, then of the criteria.
+        counts: histograms of the batch's histogram rows, for every scoring.
+        profiles: for every signature row the sum over its tokens of |x_i| * sqrt(sum over projections ||W[:, i]||^2).
+    """
+
+    site: Site
+    scorings: tuple[tuple[str, str], ...]
+    counts: Int32[ndarray, "samples scorings bins"]
+    profiles: Float32[ndarray, "profiles features"]
+
+
+class Observer:
+    """Context manager that observes a model.
+
+    Use:
+
+        with Observer(loaded, ["teal", "wina"], Bins(4)) as observer:
+            with observer.batch(histogram_rows, signature_rows):
+                loaded.decoder(input_ids=ids)
+            observations = observer.take()
+
+    Args:
+        loaded: the model, dense.
+        criteria: names in `scoring.CRITERIA`.
+        bins: resolution of the histograms.
+
+    Raises:
+        UserError: unknown criterion; in `take`, a score that is NaN or infinite, naming block and projection.
+    """
+
+    def __init__(self, loaded: LoadedModel, criteria: Sequence[str], bins: Bins) -> None:
+        self._bins = bins
+        self._criteria = tuple(criteria)
+        self._sites = [_Watched(site, self._criteria) for site in sites(projections(loaded.model))]
+        self._device = loaded.device
+        self._batch: _Batch | None = None
+        self._hooks = ExitStack()
+
+    def __enter__(self) -> Self:
+        for number, watched in enumerate(self._sites):
+            handle = watched.site.projections[0].module.register_forward_pre_hook(self._hook(number))
+            self._hooks.callback(handle.remove)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._batch = None
+        self._hooks.close()
+
+    @contextmanager
+    def batch(
+        self, histogram_rows: Int[Tensor, "batch width"], signature_rows: Int[Tensor, "batch width"]
+    ) -> Generator[None]:
+        """Observe the forward passes inside the block, which must be over `[batch, width]` tokens.
+
+        Args:
+            histogram_rows: for every token the row of `Observation.counts` its scores go to, or -1. On the CPU.
+            signature_rows: the same for `Observation.profiles`.
+        """
+        self._batch = _Batch(self._sites, self._bins, histogram_rows, signature_rows, self._device)
+        try:
+            yield
+        finally:
+            self._batch.is_open = False
+
+    def take(self) -> list[Observation]:
+        """What the last batch did, site by site in the order of `projections.sites`; waits for the device once."""
+        if self._batch is None or self._batch.is_open:
+            raise RuntimeError("take() belongs after `with observer.batch(...)`, once per batch")
+        batch, self._batch = self._batch, None
+        _refuse_broken(self._sites, batch)
+        return [
+            Observation(
+                site=watched.site,
+                scorings=watched.scorings,
+                counts=counts.cpu().numpy()[:, watched.scoring_of],
+                profiles=(profile * watched.influence).cpu().numpy(),
+            )
+            for watched, counts, profile in zip(self._sites, batch.counts, batch.profiles, strict=True)
+        ]
+
+    def _hook(self, number: int) -> Any:
+        watched = self._sites[number]
+
+        def observe(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            batch = self._batch
+            if batch is not None and batch.is_open:
+                batch.add(number, watched.weights, self._bins, args[0].detach())
+
+        return observe
+
+
+class _Watched:
+    """A site with its distinct scorings.
+
+    Attributes:
+        scorings: the (projection, criterion) pairs.
+        weights: one row for each distinct vector of feature weights.
+        scoring_of: for each pair of `scorings`, its row in `weights`.
+        influence: s_i of `pipeline/signature.py`.
+    """
+
+    def __init__(self, site: Site, criteria: Sequence[str]) -> None:
+        self.site = site
+        self.scorings = tuple((projection.name, criterion) for projection in site.projections for criterion in criteria)
+        distinct: list[Tensor] = []
+        self.scoring_of: list[int] = []
+        for projection in site.projections:
+            for criterion in criteria:
+                weights = feature_weights(criterion, projection.module.weight, projection.name)
+                self.scoring_of.append(_place(weights, distinct))
+        self.weights = torch.stack(distinct)
+        self.influence = torch.stack([column_norms(p.module.weight).square() for p in site.projections]).sum(0).sqrt()
+
+
+class _Batch:
+    """The accumulators of one batch, on the device of the model."""
+
+    def __init__(
+        self,
+        watched: Sequence[_Watched],
+        bins: Bins,
+        histogram_rows: Int[Tensor, "batch width"],
+        signature_rows: Int[Tensor, "batch width"],
+        device: torch.device,
+    ) -> None:
+        segment, profile_segment = histogram_rows.reshape(-1).long(), signature_rows.reshape(-1).long()
+        histograms, profiles = (int(rows.max()) + 1 for rows in (segment, profile_segment))
+        self.is_open = True
+        self.segment, self.profile_segment = segment.to(device), profile_segment.to(device)
+        self.counts = [
+            torch.zeros(histograms, len(site.weights), bins.count, dtype=torch.int32, device=device) for site in watched
+        ]
+        self.broken = [torch.zeros(len(site.weights), dtype=torch.int32, device=device) for site in watched]
+        self.profiles = [torch.zeros(profiles, site.site.features, device=device) for site in watched]
+
+    def add(self, number: int, weights: Tensor, bins: Bins, x: Tensor) -> None:
+        accumulate(
+            bins,
+            x.reshape(-1, x.shape[-1]),
+            weights,
+            self.segment,
+            self.counts[number],
+            self.broken[number],
+            self.profiles[number],
+            self.profile_segment,
+        )
+
+
+def _refuse_broken(watched: Sequence[_Watched], batch: _Batch) -> None:
+    profiles_broken = torch.stack([~torch.isfinite(profile).all() for profile in batch.profiles]).int()
+    flags = torch.cat([profiles_broken, *batch.broken]).cpu().numpy()
+    if not flags.any():
+        return
+    start = len(watched)
+    for number, site in enumerate(watched):
+        scorings = flags[start : start + len(site.weights)]
+        start += len(site.weights)
+        names = [name for (name, _), row in zip(site.scorings, site.scoring_of, strict=True) if scorings[row]]
+        if names or flags[number]:
+            name = names[0] if names else site.site.projections[0].name
+            raise _not_finite(site.site.block, name)
+
+
+def _not_finite(block: int, projection: str) -> UserError:
+    return UserError(
+        "Every activation score must be finite",
+        found="NaN or infinity",
+        where=f"block {block}, projection {projection}",
+        remedy="set `model.dtype` to float32 or bfloat16 (float16 overflows), or check the checkpoint",
+    )
+
+
+def _place(weights: Tensor, distinct: list[Tensor]) -> int:
+    for row, known in enumerate(distinct):
+        if torch.equal(known, weights):
+            return row
+    distinct.append(weights)
+    return len(distinct) - 1

@@ -1,0 +1,57 @@
+"""How an input feature is scored: score_i = |x_i| * w_i, with w given by the criterion.
+
+- `teal` (TEAL, Liu et al. 2024): w_i = 1.
+- `wina` (WINA, Chen et al. 2025): w_i = ||W[:, i]||_2, the norm of the column of W that the feature multiplies.
+
+Every criterion of this form is one row of `CRITERIA`; nothing else in the pipeline knows a criterion by name. Norms are
+taken for EVERY projection, as the paper says (the released code does so for k and gate only).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from pipeline.errors import unknown
+
+FeatureWeights = Callable[[Float[Tensor, "out in"], str], Float32[Tensor, " in"]]
+
+
+def feature_weights(criterion: str, weight: Float[Tensor, "out in"], projection: str = "") -> Float32[Tensor, " in"]:
+    """The factor of every input feature, in float32 on the device of `weight`.
+
+    Args:
+        criterion: a name in `CRITERIA`.
+        weight: the projection's matrix, any floating dtype; norms are computed in float32.
+        projection: canonical name of the projection, for criteria that treat projections differently.
+
+    Raises:
+        UserError: unknown criterion; the known ones are listed.
+    """
+    if criterion not in CRITERIA:
+        raise unknown("criterion", criterion, CRITERIA, "params.yaml")
+    return CRITERIA[criterion](weight, projection)
+
+
+def scores(x: Float[Tensor, "*tokens in"], weights: Float32[Tensor, " in"]) -> Float32[Tensor, "*tokens in"]:
+    """|x| * weights in float32, one rounding; comparisons with thresholds happen in this dtype, never in x's own."""
+    return x.float().abs() * weights
+
+
+def column_norms(weight: Float[Tensor, "out in"]) -> Float32[Tensor, " in"]:
+    """||W[:, i]||_2 for every input feature i, computed in float32 whatever the dtype of the weights."""
+    return torch.linalg.vector_norm(weight.detach(), dim=0, dtype=torch.float32)
+
+
+def _teal(weight: Float[Tensor, "out in"], projection: str) -> Float32[Tensor, " in"]:
+    return torch.ones(weight.shape[1], dtype=torch.float32, device=weight.device)
+
+
+def _wina(weight: Float[Tensor, "out in"], projection: str) -> Float32[Tensor, " in"]:
+    return column_norms(weight)
+
+
+CRITERIA: dict[str, FeatureWeights] = {"teal": _teal, "wina": _wina}

@@ -1,0 +1,114 @@
+"""capture: one dense pass over all samples -> score histograms of the train samples, signatures of all.
+
+Batches are finished in parts that survive a crash; a rerun continues with the first part that is missing. Histograms
+stay a folder of parts, because no later stage needs them all in memory at once; signatures are small and become one
+file.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+import pyarrow as pa
+from tqdm import tqdm
+
+from pipeline.batching import batches
+from pipeline.capture import Item, Part, capture
+from pipeline.config import Settings
+from pipeline.models.load import load
+from pipeline.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
+from pipeline.scratch import Scratch, file_digest
+from stages.run import run
+
+SAMPLES_PATH = "data/samples.parquet"
+HISTOGRAMS_PATH = "data/histograms"
+SIGNATURES_PATH = "data/signatures.parquet"
+
+BATCHES_PER_PART = 8
+_COLUMNS = ("sample_id", "split", "prompt_ids", "answer_ids")
+
+log = logging.getLogger("stages.capture")
+
+
+def main(settings: Settings) -> None:
+    """Read `samples`, write `histograms` and `signatures`."""
+    items = _items(SAMPLES.read(SAMPLES_PATH, columns=_COLUMNS))
+    lengths, ids = [item.length for item in items], [item.sample_id for item in items]
+    planned = [[items[i] for i in batch] for batch in batches(lengths, ids, settings.tokens.batch)]
+    parts = [planned[i : i + BATCHES_PER_PART] for i in range(0, len(planned), BATCHES_PER_PART)]
+    folder = Path(settings.model.path)
+    fingerprint = {
+        "samples": file_digest(SAMPLES_PATH),
+        "model": asdict(settings.model) | {"files": file_digest(folder) if folder.is_dir() else None},
+        "tokens": asdict(settings.tokens),
+        "capture": asdict(settings.capture),
+        "seed": settings.seed,
+    }
+    with (
+        Scratch("capture", fingerprint | {"table": HISTOGRAMS.name}) as histograms,
+        Scratch("capture", fingerprint | {"table": SIGNATURES.name}) as signatures,
+    ):
+        _write_parts(settings, parts, histograms, signatures)
+        SIGNATURES.write(pa.concat_tables(list(SIGNATURES.parts(signatures.folder))), SIGNATURES_PATH)
+        histograms.publish(HISTOGRAMS_PATH)
+        histograms.clear()
+        signatures.clear()
+
+
+def _items(samples: pd.DataFrame) -> list[Item]:
+    # The last token of an answer is predicted, never read: no evaluation puts it through the model.
+    return [
+        Item(
+            sample_id=str(row.sample_id),
+            prompt=row.prompt_ids.tolist(),
+            answer=row.answer_ids.tolist()[:-1] if row.split == "train" else [],
+            has_histogram=row.split == "train",
+        )
+        for row in cast(Any, samples).itertuples()
+    ]
+
+
+def _write_parts(
+    settings: Settings, parts: Sequence[Sequence[Sequence[Item]]], histograms: Scratch, signatures: Scratch
+) -> None:
+    names = [f"{number:05d}.parquet" for number in range(len(parts))]
+    missing = [number for number, name in enumerate(names) if not (histograms.has(name) and signatures.has(name))]
+    if len(missing) < len(parts):
+        log.info("resuming: %d of %d parts are finished", len(parts) - len(missing), len(parts))
+    if not missing:
+        return
+    todo = [batch for number in missing for batch in parts[number]]
+    rows = _captured(settings, todo)
+    for number in missing:
+        part = [next(rows) for _ in parts[number]]
+        with histograms.writing(names[number]) as path:
+            HISTOGRAMS.write(pa.concat_tables([one.histograms for one in part]), path)
+        with signatures.writing(names[number]) as path:
+            SIGNATURES.write(pa.concat_tables([one.signatures for one in part]), path)
+
+
+def _captured(settings: Settings, todo: Sequence[Sequence[Item]]) -> Iterator[Part]:
+    model = settings.model
+    loaded = load(model.path, revision=model.revision, dtype=model.dtype, device=model.device)
+    rows = capture(
+        loaded,
+        todo,
+        criteria=settings.capture.criteria,
+        mantissa_bits=settings.capture.mantissa_bits,
+        signature_dim=settings.capture.signature_dim,
+        dense_prefix=settings.tokens.dense_prefix,
+        seed=settings.seed,
+    )
+    with tqdm(total=sum(len(batch) for batch in todo), desc="capture", unit="sample") as progress:
+        for batch, part in zip(todo, rows, strict=True):
+            yield part
+            progress.update(len(batch))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,26 @@
+"""`pipeline.models.families`: every row is well formed, and an unknown family is refused by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.models.families import FAMILIES, PROJECTION_ORDER, SITES, family_of
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_a_row_covers_every_map_of_a_gated_block_once(family):
+    unfused = [name for linear in family.linear_maps for name in linear.slices or (linear.name,)]
+    assert unfused == ["q", "k", "v", "o", "gate", "up", "down"]
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_a_row_uses_canonical_names_in_canonical_order(family):
+    names = [linear.name for linear in family.linear_maps]
+    assert names == sorted(names, key=PROJECTION_ORDER.index)
+    assert {linear.site for linear in family.linear_maps} == set(SITES)
+
+
+def test_an_unknown_family_lists_the_known_ones():
+    with pytest.raises(UserError, match=r"llama, mistral.*'lama'.*config\.json.*did you mean 'llama'"):
+        family_of("lama")

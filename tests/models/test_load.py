@@ -1,0 +1,122 @@
+"""`pipeline.models.load`: what is loaded is what was saved, and every kind of bad folder is refused with a remedy."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import LlamaForCausalLM
+
+from pipeline.errors import UserError
+from pipeline.models.load import load
+
+CPU = {"revision": None, "dtype": "float32", "device": "cpu"}
+
+
+@pytest.fixture
+def folder(tiny_llama, tmp_path):
+    """A copy of the tiny model that a test may damage."""
+    return shutil.copytree(tiny_llama, tmp_path / "model")
+
+
+def _refuses(path, pattern, **options):
+    with pytest.raises(UserError, match=pattern) as caught:
+        load(path, **CPU | options)
+    assert "What to do:" in str(caught.value)
+
+
+def test_a_folder_gives_the_model_that_was_saved_frozen_and_in_eval_mode(tiny_llama):
+    loaded = load(tiny_llama, **CPU)
+    saved = load_file(tiny_llama / "model.safetensors")
+    found = loaded.model.state_dict()
+    assert all(torch.equal(found[name], weight) for name, weight in saved.items())
+    assert not loaded.model.training
+    assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
+    assert loaded.family.model_type == "llama" and loaded.context == 128
+    assert loaded.model.config._attn_implementation == "sdpa"
+    assert loaded.tokenizer("w0 w1").input_ids == [1, 4, 5]
+
+
+def test_the_decoder_gives_hidden_states_without_the_head(tiny_loaded):
+    ids = torch.tensor([[1, 5, 6]])
+    with torch.inference_mode():
+        hidden = tiny_loaded.decoder(input_ids=ids).last_hidden_state
+        logits = tiny_loaded.model(input_ids=ids).logits
+        assert torch.equal(tiny_loaded.model.lm_head(hidden), logits)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_low_precision_keeps_the_rotary_frequencies_in_float32(tiny_llama, dtype):
+    loaded = load(tiny_llama, **CPU | {"dtype": dtype})
+    assert all(parameter.dtype == getattr(torch, dtype) for parameter in loaded.model.parameters())
+    exact = LlamaForCausalLM(loaded.model.config).model.rotary_emb.inv_freq
+    found = loaded.model.model.rotary_emb.inv_freq
+    assert found.dtype == torch.float32
+    assert torch.equal(found, exact)
+
+
+def test_a_folder_that_does_not_exist_is_refused(tmp_path):
+    _refuses(tmp_path / "nowhere", r"existing folder or a hub id.*nowhere.*dvc pull")
+
+
+def test_a_hub_id_needs_a_revision():
+    _refuses("organisation/model", r"together with `model\.revision`.*commit")
+
+
+@pytest.mark.parametrize(
+    ("missing", "pattern"),
+    [
+        ("config.json", r"have a config\.json.*no such file"),
+        ("model.safetensors", r"have its safetensors weights.*no model\.safetensors"),
+        ("tokenizer.json", r"have a tokenizer.*none of tokenizer\.json"),
+    ],
+)
+def test_a_missing_file_is_named(folder, missing, pattern):
+    (folder / missing).unlink()
+    _refuses(folder, pattern)
+
+
+def test_a_missing_shard_is_named(folder):
+    index = {"weight_map": {"a": "model-00001.safetensors", "b": "model-00002.safetensors"}}
+    (folder / "model.safetensors").rename(folder / "model-00001.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    _refuses(folder, r"no model-00002\.safetensors")
+
+
+def test_a_truncated_weight_file_is_refused(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    _refuses(folder, r"undamaged model\.safetensors")
+
+
+def test_a_weight_that_is_missing_is_named_instead_of_made_up(folder):
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    _refuses(folder, r"1 missing, for example model\.layers\.1\.mlp\.up_proj\.weight")
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+def test_a_damaged_json_file_is_refused(folder, name):
+    (folder / name).write_text("{")
+    _refuses(folder, r"config\.json with a `model_type`|tokenizer of the model must be readable")
+
+
+def test_an_unknown_family_is_refused_before_anything_is_loaded(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "mamba"}))
+    _refuses(folder, r"llama, mistral, phi3.*'mamba'.*config\.json")
+
+
+@pytest.mark.parametrize(("option", "value"), [("dtype", "fp16"), ("device", "gpu")])
+def test_unknown_options_list_the_known_ones(tiny_llama, option, value):
+    _refuses(tiny_llama, rf"The {option} must be one of .*'{value}'", **{option: value})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_cuda_without_a_gpu_is_refused_and_auto_falls_back(tiny_llama):
+    _refuses(tiny_llama, r"needs a GPU.*device: auto", device="cuda")
+    assert load(tiny_llama, **CPU | {"device": "auto"}).device.type == "cpu"

@@ -1,0 +1,132 @@
+"""`stages.capture`: both tables are written, and a run that was interrupted resumes to the same bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import config
+from pipeline.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
+from pipeline.scratch import file_digest
+from stages import capture as stage
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+SAMPLE_COUNT = 12
+
+
+@pytest.fixture
+def settings(tiny_llama):
+    """Settings for the tiny model: batches of about three samples."""
+    full = config.load(PARAMS)
+    return replace(
+        full,
+        model=config.ModelSettings(path=str(tiny_llama), revision=None, dtype="float32", device="cpu"),
+        tokens=replace(full.tokens, batch=30),
+    )
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """A function that makes a folder with a samples table the current one."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    monkeypatch.setattr(stage, "BATCHES_PER_PART", 1)
+
+    def enter(name):
+        (tmp_path / name / "data").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / name)
+        SAMPLES.write(_samples(), stage.SAMPLES_PATH)
+        return tmp_path / name
+
+    return enter
+
+
+def _samples():
+    generator = np.random.default_rng(0)
+    rows = []
+    for i in range(SAMPLE_COUNT):
+        split = "train" if i % 2 else "test"
+        prompt = generator.integers(3, 64, 4 + i % 5).astype(np.int32)
+        rows.append(
+            {
+                "sample_id": f"task/{split}/{i}",
+                "task": "task",
+                "split": split,
+                "doc_id": i,
+                "doc_hash": str(i),
+                "kind": "choice",
+                "subject": "",
+                "computation": "",
+                "surface": "",
+                "shots": 0,
+                "prompt": "",
+                "choices": ["a", "b"],
+                "target": 0,
+                "answer": "a",
+                "prompt_ids": prompt,
+                "answer_ids": np.array([5], dtype=np.int32),
+                "n_tokens": len(prompt),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def test_the_stage_writes_histograms_of_train_samples_and_signatures_of_all(settings, workspace):
+    folder = workspace("one")
+    stage.main(settings)
+    histograms = HISTOGRAMS.read_parts(stage.HISTOGRAMS_PATH)
+    signatures = SIGNATURES.read(stage.SIGNATURES_PATH)
+    assert histograms.sample_id.nunique() == SAMPLE_COUNT // 2
+    assert signatures.sample_id.nunique() == SAMPLE_COUNT
+    assert not list((folder / ".scratch").rglob("*.parquet"))
+
+
+def test_an_interrupted_run_resumes_with_what_is_missing_and_ends_in_the_same_bytes(settings, workspace, monkeypatch):
+    workspace("whole")
+    stage.main(settings)
+    expected = [file_digest(path) for path in (stage.HISTOGRAMS_PATH, stage.SIGNATURES_PATH)]
+    parts = len(list(Path(stage.HISTOGRAMS_PATH).iterdir()))
+
+    workspace("interrupted")
+    original = stage.capture
+    batches_run = []
+
+    def stops_after_two(loaded, batches, **options):
+        for number, part in enumerate(original(loaded, batches, **options)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield part
+
+    def counts(loaded, batches, **options):
+        batches_run.extend(batches)
+        return original(loaded, batches, **options)
+
+    monkeypatch.setattr(stage, "capture", stops_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        stage.main(settings)
+    assert not Path(stage.HISTOGRAMS_PATH).exists() and not Path(stage.SIGNATURES_PATH).exists()
+
+    monkeypatch.setattr(stage, "capture", counts)
+    stage.main(settings)
+    assert len(batches_run) == parts - 2 > 0
+    assert [file_digest(path) for path in (stage.HISTOGRAMS_PATH, stage.SIGNATURES_PATH)] == expected
+
+
+def test_parts_of_other_settings_are_not_picked_up(settings, workspace, monkeypatch):
+    workspace("other")
+    original, runs = stage.capture, []
+
+    def stops_at_the_end(loaded, batches, **options):
+        runs.append(len(batches))
+        yield from list(original(loaded, batches, **options))[:-1]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage, "capture", stops_at_the_end)
+    for changed in (settings, replace(settings, seed=7), settings):
+        with pytest.raises(KeyboardInterrupt):
+            stage.main(changed)
+    assert runs[0] == runs[1] > runs[2] == 1

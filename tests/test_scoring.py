@@ -1,0 +1,55 @@
+"""`pipeline.scoring`: the criteria against their equations, dtypes, and the list of names in the settings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import config
+from pipeline.errors import UserError
+from pipeline.scoring import CRITERIA, feature_weights, scores
+
+FLOAT32_NORM = 1e-6
+"""Relative rounding of a float32 sum of some tens of squares."""
+
+
+def _weight(dtype=torch.float32):
+    return torch.randn(24, 17, generator=torch.Generator().manual_seed(0)).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_wina_scores_by_the_norm_of_the_column_in_float32(dtype):
+    weight = _weight(dtype)
+    exact = np.array([np.sqrt(sum(float(w) ** 2 for w in column)) for column in weight.T.double().numpy()])
+    found = feature_weights("wina", weight)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.numpy(), exact, rtol=FLOAT32_NORM)
+
+
+def test_teal_scores_by_magnitude_alone():
+    x = torch.tensor([[-2.0, 0.0, 0.5]])
+    assert torch.equal(scores(x, feature_weights("teal", torch.randn(4, 3))), x.abs())
+
+
+def test_scores_are_float32_also_for_low_precision_activations():
+    x = torch.tensor([0.30078125], dtype=torch.bfloat16)
+    found = scores(x, torch.tensor([1.001]))
+    assert found.dtype == torch.float32
+    assert found.item() == np.float32(0.30078125) * np.float32(1.001)
+
+
+@pytest.mark.parametrize("criterion", sorted(CRITERIA))
+def test_feature_weights_never_carry_a_gradient_or_a_negative_factor(criterion):
+    found = feature_weights(criterion, _weight().requires_grad_(True), "k")
+    assert not found.requires_grad
+    assert (found >= 0).all() and found.shape == (17,)
+
+
+def test_an_unknown_criterion_lists_the_known_ones():
+    with pytest.raises(UserError, match=r"one of teal, wina\b.*'winna'.*did you mean 'wina'"):
+        feature_weights("winna", _weight())
+
+
+def test_the_settings_know_exactly_the_criteria_that_exist():
+    assert set(config.CRITERIA) == set(CRITERIA)
