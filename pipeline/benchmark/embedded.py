@@ -17,7 +17,13 @@ from pipeline.errors import UserError, unknown
 
 
 def dataset(
-    computation: str, levels: list[int], seed: int, train: int, test: int, version: float | None = None
+    computation: str,
+    levels: list[int],
+    seed: int,
+    train: int,
+    test: int,
+    version: float | None = None,
+    config_source: str | None = None,
 ) -> DatasetDict:
     """The train and test split of one computation.
 
@@ -26,9 +32,9 @@ def dataset(
         levels: levels of difficulty to draw from, each 1 to 4, equally often.
         seed: seeds the drawing of documents; the splits stay disjoint whatever it is.
         train, test: number of documents in each split.
-        version: accepted because lm-eval passes a task's metadata along; not used.
+        version, config_source: accepted because lm-eval passes a task's metadata along; not used.
     """
-    del version
+    del version, config_source
     where = "dataset_kwargs of the task file"
     if computation not in COMPUTATIONS:
         raise unknown("computation", computation, COMPUTATIONS, where)

@@ -43,11 +43,11 @@ def test_the_reference_models_training_batches_contain_no_train_or_test_item() -
     from pipeline.benchmark.surfaces import END
     from pipeline.benchmark.tokenizer import build
     from pipeline.reference.batches import batches
-    from pipeline.reference.recipe import Recipe
+    from pipeline.reference.recipe import Phase, Recipe
 
-    recipe = Recipe(0, 10**6, 4096, 0.1, 0.1, 0.0, 0.1, 0.1)
+    recipe, phase = Recipe(0, 4096, 0.1, 0.1, 0.0, 1000), Phase(10**6, (1.0, 0.1), 0.1, {}, {})
     tokenizer = build(256)
-    rows = [row for batch in itertools.islice(batches(tokenizer, recipe, {}), 8) for row in batch.ids.tolist()]
+    rows = [row for batch in itertools.islice(batches(tokenizer, recipe, [phase]), 8) for row in batch.ids.tolist()]
     texts = [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
     seen = {" ".join(part.split()) for text in texts for part in text.split(END)}
     held_out = [

@@ -1,0 +1,104 @@
+"""Floating-point operations of a forward pass, counted from shapes: everything that runs, dense or masked.
+
+One multiplication and one addition are two operations. With N tokens, d_in x d_out the shape of a projection, L_t the
+number of positions token t attends to (itself included), and K the features that were kept:
+
+    linear, dense      2 * N * d_in * d_out                per projection
+    linear, masked     2 * (N_dense * d_in + K) * d_out    per projection; N_dense: tokens that are not eligible
+    scoring            2 * N_eligible * d_in               per masked projection: one multiplication, one comparison
+    attention          4 * heads * head_dim * sum_t L_t    per block: QK^T and PV
+    lm_head            2 * P * hidden * vocabulary         P: positions whose next token is predicted
+    router             as told by the router
+
+Not counted, dense or masked: norms, activation functions, rotary embeddings, softmax, biases, embedding look-ups: all
+linear in the width, together below 1% of a block, and the same for every method. Padding is not counted, and a prompt
+that several choices share is counted once, because it runs once. Sums are float64: whole numbers up to 2^53 are exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes that compute depends on.
+
+    Attributes:
+        inputs: `d_in` of every projection of the model.
+        outputs: `d_out` of every projection, in the same order.
+        blocks: number of blocks.
+        heads: query heads of a block.
+        head_dim: length of a head.
+        hidden: width of the residual stream.
+        vocabulary: rows of `lm_head`.
+    """
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    blocks: int
+    heads: int
+    head_dim: int
+    hidden: int
+    vocabulary: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """What ran for each of n samples; every array is `[samples]` but `kept`.
+
+    Attributes:
+        tokens: tokens that passed through the blocks.
+        attended: sum over those tokens of the positions each attends to.
+        predicted: positions that `lm_head` was applied to.
+        eligible: tokens that were scored and masked; 0 everywhere for the dense model.
+        kept: `[samples, projections]`, features of eligible tokens that were kept.
+    """
+
+    tokens: NDArray[np.int64]
+    attended: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    eligible: NDArray[np.int64]
+    kept: NDArray[np.int64]
+
+
+def attended(start: int, count: int) -> int:
+    """Positions that `count` tokens behind `start` earlier ones attend to: sum of start + 1 ... start + count."""
+    return count * start + count * (count + 1) // 2
+
+
+def dense_flops(shape: Shape, work: Work) -> Numbers:
+    """Operations of the dense model on the same tokens, per sample."""
+    weights = float(np.dot(shape.inputs, shape.outputs))
+    return 2.0 * work.tokens * weights + _attention_and_head(shape, work)
+
+
+def flops(shape: Shape, work: Work, router: Numbers | float = 0.0) -> Numbers:
+    """Operations that remain when masked features are skipped, with scoring and router, per sample.
+
+    Args:
+        router: operations of the router for each sample; 0 where none is run.
+    """
+    inputs, outputs = np.array(shape.inputs, np.float64), np.array(shape.outputs, np.float64)
+    dense_tokens = (work.tokens - work.eligible)[:, None]
+    linear = 2.0 * (dense_tokens * inputs + work.kept) @ outputs
+    scoring = 2.0 * work.eligible * inputs.sum()
+    return linear + scoring + _attention_and_head(shape, work) + router
+
+
+def realised_sparsity(shape: Shape, work: Work) -> Numbers:
+    """Share of the features of eligible tokens that were zeroed, weighted by the weights they gate; 0 where none was
+    eligible."""
+    inputs, outputs = np.array(shape.inputs, np.float64), np.array(shape.outputs, np.float64)
+    offered = work.eligible * np.dot(inputs, outputs)
+    return np.where(offered > 0, 1.0 - (work.kept @ outputs) / np.maximum(offered, 1.0), 0.0)
+
+
+def _attention_and_head(shape: Shape, work: Work) -> Numbers:
+    attention = 4.0 * shape.blocks * shape.heads * shape.head_dim * work.attended
+    return attention + 2.0 * shape.hidden * shape.vocabulary * work.predicted

@@ -1,0 +1,130 @@
+"""Greedy decoding of a batch of prompts, with a key/value cache.
+
+Prompts are right-padded and run once; then one token per step. A decoded token sees its prompt and the tokens decoded
+before it, never the padding between them. Rows that are done keep their place in the batch, so that shapes do not
+depend on what is generated, but are neither masked nor counted any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from pipeline.benchmark.generation import Limits
+from pipeline.compute import attended
+from pipeline.eligibility import eligible
+from pipeline.evaluate.engine import Engine
+from pipeline.evaluate.tally import Tally
+
+
+@dataclass(frozen=True)
+class Start:
+    """A prompt to continue.
+
+    Attributes:
+        sample: number of the sample it belongs to.
+        group: group whose profile is used.
+        prompt: token ids, at least one.
+        limits: where to stop.
+    """
+
+    sample: int
+    group: int
+    prompt: Sequence[int]
+    limits: Limits
+
+    @property
+    def length(self) -> int:
+        """Tokens that its row may need."""
+        return len(self.prompt) + self.limits.most_tokens
+
+
+def generate(engine: Engine, batch: Sequence[Start], tally: Tally) -> list[str]:
+    """Continue every prompt greedily and add what ran to the tally.
+
+    Returns: the generated texts, without special tokens, cut off before the first stop text.
+    """
+    rows = [_Row(start) for start in batch]
+    cache = DynamicCache()
+    lengths = engine.tensor([len(start.prompt) for start in batch])
+    hidden, visible = _prefill(engine, batch, lengths, cache, tally)
+    for step in range(max(start.limits.most_tokens for start in batch)):
+        for row, token in zip(rows, engine.best_tokens(hidden), strict=True):
+            row.take(token, engine)
+        if all(row.is_done for row in rows):
+            break
+        hidden, visible = _step(engine, batch, rows, step, lengths, visible, cache, tally)
+    return [row.text for row in rows]
+
+
+class _Row:
+    """The tokens generated for one prompt."""
+
+    def __init__(self, start: Start) -> None:
+        self._limits = start.limits
+        self.tokens: list[int] = []
+        self.text = ""
+        self.is_done = False
+
+    @property
+    def next_token(self) -> int:
+        return self.tokens[-1]
+
+    def take(self, token: int, engine: Engine) -> None:
+        """Append the next token unless the row is done; it is done at EOS, a stop text or the largest length."""
+        if self.is_done:
+            return
+        tokenizer = engine.loaded.tokenizer
+        self.tokens.append(token)
+        text = str(tokenizer.decode(self.tokens, skip_special_tokens=True))
+        ends = [text.find(stop) for stop in self._limits.stops if stop in text]
+        self.text = text[: min(ends)] if ends else text
+        self.is_done = bool(ends) or token == tokenizer.eos_token_id or len(self.tokens) >= self._limits.most_tokens
+
+
+def _prefill(
+    engine: Engine, batch: Sequence[Start], lengths: Tensor, cache: DynamicCache, tally: Tally
+) -> tuple[Tensor, Tensor]:
+    """Run the prompts; returns the hidden state of each last token, and which cached places may be seen."""
+    sizes = [len(start.prompt) for start in batch]
+    ids = np.zeros((len(batch), max(sizes)), np.int64)
+    for row, start in enumerate(batch):
+        ids[row, : sizes[row]] = start.prompt
+    counted = eligible(lengths, lengths, ids.shape[1], engine.dense_prefix)
+    hidden, counts = engine.forward(engine.tensor(ids), [start.group for start in batch], counted, cache=cache)
+    ones = [1] * len(batch)
+    passed = [attended(0, size) for size in sizes]
+    tally.add([start.sample for start in batch], tokens=sizes, attended=passed, predicted=ones, counts=counts)
+    last = hidden[torch.arange(len(batch), device=hidden.device), lengths - 1]
+    return last, torch.arange(ids.shape[1], device=hidden.device) < lengths[:, None]
+
+
+def _step(
+    engine: Engine,
+    batch: Sequence[Start],
+    rows: Sequence[_Row],
+    step: int,
+    lengths: Tensor,
+    visible: Tensor,
+    cache: DynamicCache,
+    tally: Tally,
+) -> tuple[Tensor, Tensor]:
+    """Run the tokens decoded last; returns their hidden states and which cached places may be seen now."""
+    running = [int(not row.is_done) for row in rows]
+    visible = torch.cat([visible, torch.ones_like(visible[:, :1])], dim=1)
+    hidden, counts = engine.forward(
+        engine.tensor([[row.next_token] for row in rows]),
+        [start.group for start in batch],
+        engine.tensor(running).bool()[:, None],
+        positions=(lengths + step)[:, None],
+        visible=visible[:, None, None, :],
+        cache=cache,
+    )
+    seen = [attended(len(start.prompt) + step, is_on) for start, is_on in zip(batch, running, strict=True)]
+    tally.add([start.sample for start in batch], tokens=running, attended=seen, predicted=running, counts=counts)
+    return hidden[:, 0], visible

@@ -1,0 +1,130 @@
+"""One forward pass of a batch, dense or sparse: the only place where evaluation calls the model.
+
+The decoder runs without `lm_head`, which is applied to just those positions whose prediction is needed. NaN and
+infinity are refused here; capture, which sees the dense model first, also says which projection receives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers import Cache
+
+from pipeline.errors import UserError
+from pipeline.models.load import LoadedModel
+from pipeline.sparse.install import Counts, Runtime
+
+_ROWS_OF_LOGITS = 512
+"""Positions whose logits exist at a time: with a vocabulary of 128,000 in float32, a quarter of a gigabyte."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of the next token at some positions, in float32 on the CPU.
+
+    Attributes:
+        logprobs: log-probability of the token that was asked about, one per question.
+        is_best: whether that token is the most probable one.
+    """
+
+    logprobs: Float[np.ndarray, " questions"]
+    is_best: Bool[np.ndarray, " questions"]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A model and how it runs.
+
+    Attributes:
+        loaded: the model.
+        runtime: masks installed on it; None runs it dense.
+        dense_prefix: see `eligibility.eligible`.
+    """
+
+    loaded: LoadedModel
+    runtime: Runtime | None
+    dense_prefix: int | float
+
+    def tensor(self, values: Any) -> Tensor:
+        """int64 numbers on the model's device."""
+        return torch.as_tensor(np.asarray(values, np.int64), device=self.loaded.device)
+
+    def forward(
+        self,
+        ids: Int[Tensor, "batch width"],
+        groups: Sequence[int],
+        eligible: Bool[Tensor, "batch width"],
+        *,
+        positions: Int[Tensor, "batch width"] | None = None,
+        visible: Bool[Tensor, "batch one width seen"] | None = None,
+        cache: Cache | None = None,
+    ) -> tuple[Float[Tensor, "batch width hidden"], Counts | None]:
+        """Final hidden states of a batch, and what the masks kept (None where the model runs dense).
+
+        Args:
+            ids: token ids; rows may be padded with any id as long as nothing looks at the padding.
+            groups: group of every row; ignored where the model runs dense.
+            eligible: tokens that may be masked.
+            positions: position of every token; None counts from 0 (or from the end of the cache).
+            visible: which earlier tokens each token attends to; None is plain causal attention.
+            cache: keys and values of earlier tokens, extended in place.
+
+        Raises:
+            UserError: a hidden state is NaN or infinite.
+        """
+        arguments = {
+            "input_ids": ids,
+            "position_ids": positions,
+            "attention_mask": visible,
+            "past_key_values": cache,
+            "use_cache": cache is not None,
+        }
+        rows = nullcontext() if self.runtime is None else self.runtime.rows(self.tensor(groups), eligible)
+        with rows as counts:
+            hidden = cast(Tensor, self.loaded.decoder(**arguments).last_hidden_state)
+        if not bool(hidden.isfinite().all()):
+            raise UserError(
+                "The model's hidden states must be finite",
+                found="NaN or infinity",
+                where=f"a batch of {len(ids)} sequences, {'dense' if self.runtime is None else 'sparse'}",
+                remedy="set `model.dtype` to bfloat16 or float32, or check the weights",
+            )
+        return hidden, counts
+
+    def predict(
+        self, hidden: Float[Tensor, "places hidden"], places: Sequence[int], tokens: Sequence[int]
+    ) -> Prediction:
+        """For every question (a place in `hidden`, a next token): the token's log-probability; whether it is best."""
+        head = self._head()
+        logprobs, is_best = [], []
+        place, token = np.asarray(places, np.int64), np.asarray(tokens, np.int64)
+        for start in range(0, len(hidden), _ROWS_OF_LOGITS):
+            asked = np.flatnonzero((place >= start) & (place < start + _ROWS_OF_LOGITS))
+            logits = head(hidden[start : start + _ROWS_OF_LOGITS]).float()
+            rows, columns = self.tensor(place[asked] - start), self.tensor(token[asked])
+            logprobs.append((asked, (logits[rows, columns] - logits.logsumexp(dim=-1)[rows]).cpu().numpy()))
+            is_best.append((asked, (logits.argmax(dim=-1)[rows] == columns).cpu().numpy()))
+        return Prediction(_scattered(logprobs, len(place), np.float32), _scattered(is_best, len(place), np.bool_))
+
+    def best_tokens(self, hidden: Float[Tensor, "places hidden"]) -> list[int]:
+        """The most probable next token at every place."""
+        head = self._head()
+        chunks = [head(part).argmax(dim=-1) for part in hidden.split(_ROWS_OF_LOGITS)]
+        return cast(list[int], torch.cat(chunks).tolist())
+
+    def _head(self) -> nn.Module:
+        return cast(nn.Module, self.loaded.model.get_output_embeddings())
+
+
+def _scattered(parts: Sequence[tuple[Any, Any]], size: int, dtype: Any) -> Any:
+    whole = np.zeros(size, dtype)
+    for places, values in parts:
+        whole[places] = values
+    return whole

@@ -1,0 +1,161 @@
+"""Evaluate one method at one target: every sample's score, margin, realised sparsity and operations.
+
+Scores are lm-eval's own, sample by sample; lm-eval's averages are not used, because the report pairs samples between
+methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import lm_eval.evaluator
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.benchmark.tasks import TaskView, quiet
+from pipeline.compute import Shape, dense_flops, flops, realised_sparsity
+from pipeline.evaluate.engine import Engine
+from pipeline.evaluate.model import ProfiledLM
+from pipeline.evaluate.tally import Tally
+from pipeline.models.load import LoadedModel
+from pipeline.models.projections import projections
+from pipeline.sparse.install import install
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """What masks the model: a criterion, and its thresholds for every group, block and projection (float32)."""
+
+    criterion: str
+    thresholds: Float[Tensor, "groups blocks projections"]
+
+
+def evaluate(
+    loaded: LoadedModel,
+    views: Sequence[TaskView],
+    samples: pd.DataFrame,
+    profiles: Profiles | None,
+    *,
+    dense_prefix: int | float,
+    batch_tokens: int,
+    router_flops: NDArray[np.float64] | float = 0.0,
+    advance: Callable[[int], object] = lambda _requests: None,
+) -> pd.DataFrame:
+    """Run lm-eval over the samples and collect a row for each.
+
+    Args:
+        loaded: the model; masks are put on it for the time of the call.
+        views: tasks and splits that the samples come from.
+        samples: rows of `schemas.SAMPLES` with a column `group`, the group whose profile each sample uses (0 where the
+            model runs dense); only these samples are evaluated.
+        profiles: None runs the model dense.
+        dense_prefix: see `eligibility.eligible`.
+        batch_tokens: tokens per forward pass, padding included. Batches depend on the samples alone, so every method
+            runs the same ones.
+        router_flops: operations of the router, per sample; added to `flops`.
+        advance: called with the number of finished requests after each batch.
+
+    Returns: the columns of `schemas.RESULTS` except `method` and `target`, in the order of `samples`.
+
+    Raises:
+        UserError: a sample's document is not in its task any more; a task returns no usable score; NaN in the model.
+    """
+    table = samples.reset_index(drop=True)
+    groups = [int(group) for group in table["group"]]
+    tally = Tally(len(table), len(projections(loaded.model)))
+    with torch.inference_mode(), _engine(loaded, profiles, dense_prefix) as engine:
+        model = ProfiledLM(
+            engine,
+            {(f"{row.task}/{row.split}", row.doc_hash): number for number, row in _rows(table)},
+            list(table["sample_id"]),
+            groups,
+            batch_tokens,
+            tally,
+            advance,
+        )
+        logged = _run(model, views, table)
+    shape = shape_of(loaded)
+    scored = [_scored(logged[row.sample_id], row) for _, row in _rows(table)]
+    return pd.DataFrame(scored).assign(
+        group=groups,
+        realised_sparsity=realised_sparsity(shape, tally.work),
+        flops=flops(shape, tally.work, router_flops),
+        dense_flops=dense_flops(shape, tally.work),
+    )
+
+
+def shape_of(loaded: LoadedModel) -> Shape:
+    """The sizes of a model that compute is counted from."""
+    projs = projections(loaded.model)
+    config: Any = loaded.model.config
+    heads = int(config.num_attention_heads)
+    return Shape(
+        inputs=tuple(proj.in_features for proj in projs),
+        outputs=tuple(proj.out_features for proj in projs),
+        blocks=projs[-1].block + 1,
+        heads=heads,
+        head_dim=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
+        hidden=int(config.hidden_size),
+        vocabulary=int(config.vocab_size),
+    )
+
+
+@contextmanager
+def _engine(loaded: LoadedModel, profiles: Profiles | None, dense_prefix: int | float) -> Generator[Engine]:
+    if profiles is None:
+        yield Engine(loaded, None, dense_prefix)
+        return
+    with install(loaded, profiles.criterion, profiles.thresholds) as runtime:
+        yield Engine(loaded, runtime, dense_prefix)
+
+
+def _run(model: ProfiledLM, views: Sequence[TaskView], table: pd.DataFrame) -> dict[str, Mapping[str, Any]]:
+    """lm-eval's record of every sample, by sample_id; with its score as `score`."""
+    chosen = {
+        str(key): sorted(int(doc_id) for doc_id in ids)
+        for key, ids in table.groupby(table["task"] + "/" + table["split"], sort=False)["doc_id"]
+    }
+    asked = [view for view in views if view.key in chosen]
+    with quiet():
+        found: Any = lm_eval.evaluator.evaluate(
+            lm=model,
+            task_dict={"tasks": {view.key: view.only(chosen[view.key]) for view in asked}},
+            log_samples=True,
+            bootstrap_iters=0,
+        )
+    logged: dict[str, Mapping[str, Any]] = {}
+    for view in asked:
+        # A task with several filters has several records per document; the first filter is the strict one.
+        for record in found["samples"][view.key]:
+            doc_id = chosen[view.key][record["doc_id"]]
+            logged.setdefault(f"{view.key}/{doc_id}", {**record, "score": record[view.score]})
+    return logged
+
+
+def _scored(record: Mapping[str, Any], row: Any) -> dict[str, Any]:
+    score = float(record["score"])
+    result = {
+        "split": row.split,
+        "sample_id": row.sample_id,
+        "score": score,
+        "correct": score == 1.0,
+        "loglikelihood": np.nan,
+        "margin": np.nan,
+    }
+    if row.kind == "choice":
+        # Responses beyond the choices are lm-eval's own extras (unconditional log-likelihoods).
+        values = [float(response[0]) for response in record["filtered_resps"]][: len(row.choices)]
+        right = values.pop(row.target)
+        result |= {"loglikelihood": right, "margin": right - max(values) if values else np.nan}
+    return result
+
+
+def _rows(table: pd.DataFrame) -> Iterator[tuple[int, Any]]:
+    return enumerate(cast(Any, table).itertuples(index=False))

@@ -1,0 +1,135 @@
+"""The model class that lm-eval drives: requests in, log-likelihoods and texts out, what ran on the side.
+
+lm-eval hands over all requests of an evaluation at once. They are tied to samples by task and document hash, because
+lm-eval renumbers documents, and put into batches that depend on lengths and sample ids alone: every method runs exactly
+the same batches, whatever groups the samples are in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+
+from pipeline.batching import batches
+from pipeline.benchmark.generation import limits
+from pipeline.benchmark.tasks import arguments, doc_hash
+from pipeline.benchmark.tokens import encode_pairs, encode_prompts
+from pipeline.errors import UserError
+from pipeline.evaluate.choices import Question, loglikelihoods
+from pipeline.evaluate.decoding import Start, generate
+from pipeline.evaluate.engine import Engine
+from pipeline.evaluate.tally import Tally
+
+SampleKey = tuple[str, str]
+"""`task/split` and document hash."""
+
+
+class ProfiledLM(LM):
+    """A model that runs every sample with the profile of its group.
+
+    Args:
+        engine: the model, dense or with masks installed.
+        samples: number of every sample, by key.
+        sample_ids: of every sample, in the order of those numbers.
+        groups: of every sample, in the same order.
+        batch_tokens: tokens per forward pass, padding included.
+        tally: receives what ran.
+        advance: called with the number of requests after each batch.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        samples: Mapping[SampleKey, int],
+        sample_ids: Sequence[str],
+        groups: Sequence[int],
+        batch_tokens: int,
+        tally: Tally,
+        advance: Callable[[int], object] = lambda _requests: None,
+    ) -> None:
+        super().__init__()
+        self._engine = engine
+        self._samples = samples
+        self._sample_ids = sample_ids
+        self._groups = groups
+        self._budget = batch_tokens
+        self._tally = tally
+        self._advance = advance
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """Log-likelihood of each continuation, and whether it is the greedy one; requests of a prompt share its run."""
+        members: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+        continuations: list[list[int]] = []
+        pairs = encode_pairs(self._engine.loaded.tokenizer, [arguments(request)[:2] for request in requests])
+        for number, (sample, (prompt, continuation)) in enumerate(zip(self._numbers(requests), pairs, strict=True)):
+            members.setdefault((sample, tuple(prompt)), []).append(number)
+            continuations.append(continuation)
+        questions = [
+            Question(sample, self._groups[sample], prompt, [continuations[number] for number in numbers])
+            for (sample, prompt), numbers in members.items()
+        ]
+        answers: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
+        numbers = list(members.values())
+        for batch in self._batches(questions):
+            scored = loglikelihoods(self._engine, [questions[i] for i in batch], self._tally)
+            for i, found in zip(batch, scored, strict=True):
+                for number, answer in zip(numbers[i], found, strict=True):
+                    answers[number] = answer
+            self._advance(sum(len(numbers[i]) for i in batch))
+        return answers
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        """Greedy continuation of each prompt, up to its stop texts."""
+        asked = [arguments(request) for request in requests]
+        prompts = encode_prompts(self._engine.loaded.tokenizer, [prompt for prompt, *_ in asked])
+        bounds = [
+            limits(kwargs, str(request.task_name)) for request, (_, kwargs, *_) in zip(requests, asked, strict=True)
+        ]
+        starts = [
+            Start(sample, self._groups[sample], prompt, bound)
+            for sample, prompt, bound in zip(self._numbers(requests), prompts, bounds, strict=True)
+        ]
+        answers = [""] * len(requests)
+        for batch in self._batches(starts):
+            texts = generate(self._engine, [starts[i] for i in batch], self._tally)
+            for i, text in zip(batch, texts, strict=True):
+                answers[i] = text
+            self._advance(len(batch))
+        return answers
+
+    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
+        """Refused: perplexity of whole texts has no prompt to choose a profile by."""
+        raise UserError(
+            "A task must ask for choices or for generation",
+            found="rolling log-likelihood",
+            where=f"task {requests[0].task_name}",
+            remedy="remove it from `benchmark.tasks` in params.yaml",
+        )
+
+    def _numbers(self, requests: Sequence[Instance]) -> list[int]:
+        """The sample of every request; documents are hashed once."""
+        known: dict[tuple[str, int], int] = {}
+        for request in requests:
+            place = (str(request.task_name), cast(int, request.doc_id))
+            if place not in known:
+                known[place] = self._number(place[0], request)
+        return [known[str(request.task_name), cast(int, request.doc_id)] for request in requests]
+
+    def _number(self, task: str, request: Instance) -> int:
+        key = (task, doc_hash(request.doc))
+        if key not in self._samples:
+            raise UserError(
+                "Every document of a task must be in the table of samples",
+                found=f"document {request.doc_id} of {task}, which is not",
+                where="data/samples.parquet",
+                remedy="the task's documents changed since; run `dvc repro prepare`",
+            )
+        return self._samples[key]
+
+    def _batches(self, items: Sequence[Question] | Sequence[Start]) -> list[list[int]]:
+        # One sample may have several prompts; their order among the requests tells them apart.
+        names = [f"{self._sample_ids[item.sample]}#{number:09d}" for number, item in enumerate(items)]
+        return batches([item.length for item in items], names, self._budget)

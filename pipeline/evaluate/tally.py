@@ -1,0 +1,54 @@
+"""What ran for every sample, collected batch by batch over all requests of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.compute import Work
+from pipeline.sparse.install import Counts
+
+
+class Tally:
+    """Counters of n samples, all zero at first. `work` is what `pipeline.compute` takes.
+
+    Args:
+        samples: number of samples.
+        projections: number of projections of the model.
+    """
+
+    def __init__(self, samples: int, projections: int) -> None:
+        self.work = Work(
+            tokens=np.zeros(samples, np.int64),
+            attended=np.zeros(samples, np.int64),
+            predicted=np.zeros(samples, np.int64),
+            eligible=np.zeros(samples, np.int64),
+            kept=np.zeros((samples, projections), np.int64),
+        )
+
+    def add(
+        self,
+        samples: Sequence[int],
+        *,
+        tokens: Sequence[int],
+        attended: Sequence[int],
+        predicted: Sequence[int],
+        counts: Counts | None,
+    ) -> None:
+        """Add one forward pass.
+
+        Args:
+            samples: sample of every row; a sample may occur in several rows.
+            tokens: tokens of every row that passed through the blocks, padding excluded.
+            attended: positions those tokens attended to, summed.
+            predicted: positions of the row that `lm_head` was applied to.
+            counts: of the masks, for the same rows; None where the model ran dense.
+        """
+        rows = np.asarray(samples)
+        np.add.at(self.work.tokens, rows, tokens)
+        np.add.at(self.work.attended, rows, attended)
+        np.add.at(self.work.predicted, rows, predicted)
+        if counts is not None:
+            np.add.at(self.work.eligible, rows, counts.tokens.cpu().numpy())
+            np.add.at(self.work.kept, rows, counts.kept.cpu().numpy())

@@ -1,0 +1,1 @@
+"""Running a model sparse: what a mask means, and how masks are put on a model and taken off again."""

@@ -1,0 +1,64 @@
+"""`pipeline.compute`: hand counts, and parity with a count that walks every token and feature."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.compute import Shape, Work, attended, dense_flops, flops, realised_sparsity
+from tests.reference.compute import count
+
+SHAPE = Shape(inputs=(4, 4, 6), outputs=(3, 2, 4), blocks=1, heads=2, head_dim=2, hidden=4, vocabulary=10)
+
+ROUNDING = 1e-12
+"""Relative; sums of whole numbers far below 2^53 are exact, only quotients round."""
+
+
+def _work(tokens, attended, predicted, eligible, kept) -> Work:
+    return Work(*(np.array(value, np.int64) for value in (tokens, attended, predicted, eligible, kept)))
+
+
+def test_a_dense_token_costs_what_a_hand_count_says():
+    # Linear 2 * (12 + 8 + 24) = 88; attention to itself 4 * 1 * 2 * 2 = 16; lm_head 2 * 4 * 10 = 80.
+    work = _work([1], [1], [1], [0], [[0, 0, 0]])
+    assert dense_flops(SHAPE, work).tolist() == [184.0]
+    assert flops(SHAPE, work).tolist() == [184.0]
+
+
+def test_a_masked_token_costs_what_a_hand_count_says():
+    # Linear 2 * (2 * 3 + 1 * 2 + 3 * 4) = 40; scoring 2 * (4 + 4 + 6) = 28; attention to 5 positions 80; router 7.
+    work = _work([1], [5], [0], [1], [[2, 1, 3]])
+    assert flops(SHAPE, work, router=7.0).tolist() == [40.0 + 28.0 + 80.0 + 7.0]
+    # Zeroed weights: 2 * 3 + 3 * 2 + 3 * 4 = 24 of 44.
+    assert np.allclose(realised_sparsity(SHAPE, work), 24 / 44, rtol=ROUNDING, atol=0)
+
+
+def test_counts_equal_a_walk_over_every_token_and_feature():
+    rng = np.random.default_rng(0)
+    projections = list(zip(SHAPE.inputs, SHAPE.outputs, strict=True))
+    for _ in range(20):
+        tokens = []
+        for position in range(int(rng.integers(1, 8))):
+            is_dense = position < 2
+            kept = None if is_dense else [rng.choice(d, rng.integers(0, d + 1), replace=False) for d, _ in projections]
+            tokens.append({"context": position + 1, "predicts": bool(rng.integers(2)), "kept": kept})
+        masked = [token for token in tokens if token["kept"] is not None]
+        work = _work(
+            [len(tokens)],
+            [attended(0, len(tokens))],
+            [sum(token["predicts"] for token in tokens)],
+            [len(masked)],
+            [[sum(len(token["kept"][index]) for token in masked) for index in range(3)]],
+        )
+        walk = (projections, 1, SHAPE.heads, SHAPE.head_dim, SHAPE.hidden, SHAPE.vocabulary)
+        assert flops(SHAPE, work).tolist() == [count(*walk, tokens)]
+        assert dense_flops(SHAPE, work).tolist() == [count(*walk, [token | {"kept": None} for token in tokens])]
+
+
+def test_continuing_a_prompt_attends_to_as_much_as_running_it_in_one_piece():
+    assert attended(0, 12) == attended(0, 7) + attended(7, 5)
+
+
+def test_samples_are_counted_independently_and_nothing_eligible_is_no_sparsity():
+    both = _work([1, 1], [1, 5], [1, 0], [0, 1], [[0, 0, 0], [2, 1, 3]])
+    assert flops(SHAPE, both, router=np.array([0.0, 7.0])).tolist() == [184.0, 155.0]
+    assert realised_sparsity(SHAPE, both)[0] == 0.0
