@@ -1,0 +1,1 @@
+"""How a sparsity budget is spread over the projections of a model: one module per way."""

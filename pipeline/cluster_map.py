@@ -1,0 +1,37 @@
+"""A two-dimensional map of the samples for the report: UMAP of the clustering space. For looking at, not for deciding.
+
+Seeded, on one thread, and started from the first two principal components instead of a spectral embedding, so that the
+map is the same in every run and does not fail when the neighbour graph falls into pieces.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from umap.umap_ import UMAP
+
+NEIGHBOURS = 15
+FEWEST_SAMPLES = 4
+"""Below this UMAP has no neighbourhoods to speak of; the first two components are the map."""
+
+
+def coordinates(points: Float[ndarray, "samples components"], seed: int) -> Float[ndarray, "samples 2"]:
+    """A point of the plane for every sample: neighbours stay neighbours, distances between far points mean little."""
+    start = np.zeros((len(points), 2))
+    start[:, : min(2, points.shape[1])] = points[:, :2]
+    if len(points) < FEWEST_SAMPLES:
+        return start
+    neighbours = min(NEIGHBOURS, len(points) - 1)
+    reducer = cast(Any, UMAP)(
+        n_neighbors=neighbours, min_dist=0.1, n_epochs=EPOCHS, init=_spread(start), random_state=seed, n_jobs=1
+    )
+    return np.asarray(reducer.fit_transform(points), dtype=np.float64)
+
+
+def _spread(start: Float[ndarray, "samples 2"]) -> Float[ndarray, "samples 2"]:
+    """UMAP expects a start of about 20 units across."""
+    widest = np.abs(start).max()
+    return (start * (10 / widest) if widest > 0 else start).astype(np.float32)

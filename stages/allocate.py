@@ -1,0 +1,144 @@
+"""allocate: group histograms (and, for `greedy`, calibration text and the model) -> the sparsity of every projection.
+
+Torch and the model are only loaded by allocators that run the model. Greedy paths are kept per group and do not depend
+on the targets, so a crash loses at most one group and a new target below the highest costs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.aggregate import dense_counts
+from pipeline.allocation.greedy import Path as GreedyPath
+from pipeline.allocation.uniform import uniform
+from pipeline.config import ProfileSettings, Settings
+from pipeline.histogram import Bins
+from pipeline.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES
+from pipeline.scratch import Scratch, file_digest
+from stages.run import limit_threads, run_named
+
+if TYPE_CHECKING:
+    from pipeline.allocation.blockwise import BlockPath
+    from pipeline.allocation.calibration import Text
+    from pipeline.models.load import LoadedModel
+
+SAMPLES_PATH = "data/samples.parquet"
+ASSIGNMENTS_PATH = "data/assignments/{scheme}.parquet"
+GROUP_HISTOGRAMS_PATH = "data/group_histograms/{scheme}.parquet"
+ALLOCATIONS_PATH = "data/allocations/{name}.parquet"
+
+log = logging.getLogger("stages.allocate")
+
+
+def main(settings: Settings, name: str) -> None:
+    """Write the `allocations` of profile set `name`."""
+    profile = settings.profiles[name]
+    histograms = GROUP_HISTOGRAMS.read(GROUP_HISTOGRAMS_PATH.format(scheme=profile.scheme))
+    if profile.allocation == "uniform":
+        rows = uniform(histograms, settings.evaluate.targets, name)
+    else:
+        rows = _greedy(settings, profile, histograms).assign(profile=name)
+    ALLOCATIONS.write(rows, ALLOCATIONS_PATH.format(name=name))
+
+
+def _greedy(settings: Settings, profile: ProfileSettings, histograms: Any) -> pd.DataFrame:
+    from pipeline.allocation.blockwise import block_paths
+    from pipeline.models.load import load
+
+    limit_threads()
+    known = histograms[histograms["criterion"] == profile.criterion]
+    groups = sorted(set(known["group"].tolist()))
+    model = settings.model
+    loaded: LoadedModel | None = None
+    rows: list[pd.DataFrame] = []
+    with Scratch("allocate", _fingerprint(settings, profile)) as scratch:
+        for group in groups:
+            part = f"{group:05d}.json"
+            if not scratch.has(part):
+                loaded = loaded or load(model.path, revision=model.revision, dtype=model.dtype, device=model.device)
+                log.info("greedy: group %d of %d", group + 1, len(groups))
+                paths = block_paths(
+                    loaded,
+                    _texts(settings, profile, group),
+                    _counts(known[known["group"] == group], Bins(settings.capture.mantissa_bits)),
+                    bins=Bins(settings.capture.mantissa_bits),
+                    criterion=profile.criterion,
+                    stop=max(settings.evaluate.targets),
+                    step=settings.allocate.greedy_step,
+                    dense_prefix=settings.tokens.dense_prefix,
+                    budget=settings.tokens.batch,
+                )
+                with scratch.writing(part) as file:
+                    file.write_text(json.dumps([_to_json(path) for path in paths]), encoding="utf-8")
+            paths_of_group = json.loads(scratch.path(part).read_text(encoding="utf-8"))
+            rows.append(pd.DataFrame(_rows(paths_of_group, group, settings.evaluate.targets)))
+    return pd.concat(rows, ignore_index=True)
+
+
+def _fingerprint(settings: Settings, profile: ProfileSettings) -> dict[str, Any]:
+    folder = Path(settings.model.path)
+    return {
+        "samples": file_digest(SAMPLES_PATH),
+        "assignments": file_digest(ASSIGNMENTS_PATH.format(scheme=profile.scheme)),
+        "histograms": file_digest(GROUP_HISTOGRAMS_PATH.format(scheme=profile.scheme)),
+        "model": asdict(settings.model) | {"files": file_digest(folder) if folder.is_dir() else None},
+        "tokens": asdict(settings.tokens),
+        "allocate": asdict(settings.allocate),
+        "mantissa_bits": settings.capture.mantissa_bits,
+        "criterion": profile.criterion,
+        "stop": max(settings.evaluate.targets),
+        "seed": settings.seed,
+    }
+
+
+def _texts(settings: Settings, profile: ProfileSettings, group: int) -> list[Text]:
+    from pipeline.allocation.calibration import Text, choose
+
+    samples: Any = SAMPLES.read(SAMPLES_PATH, columns=("sample_id", "split", "prompt_ids", "answer_ids"))
+    assignments: Any = ASSIGNMENTS.read(ASSIGNMENTS_PATH.format(scheme=profile.scheme))
+    members = set(assignments["sample_id"][(assignments["group"] == group) & (assignments["split"] == "train")])
+    texts = [
+        Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist())
+        for row in samples.itertuples()
+        if row.sample_id in members
+    ]
+    return choose(
+        texts, tokens=settings.allocate.greedy_tokens, dense_prefix=settings.tokens.dense_prefix, seed=settings.seed
+    )
+
+
+def _counts(rows: Any, bins: Bins) -> dict[tuple[int, str], np.ndarray]:
+    keys = zip(rows["block"].tolist(), rows["projection"].tolist(), strict=True)
+    return dict(zip(keys, dense_counts(rows, bins), strict=True))
+
+
+def _to_json(found: BlockPath) -> dict[str, Any]:
+    return {"block": found.block, "projections": found.projections, "path": found.path.to_lists()}
+
+
+def _rows(paths: list[dict[str, Any]], group: int, targets: tuple[float, ...]) -> Iterator[dict[str, Any]]:
+    for one in paths:
+        path = GreedyPath.from_lists(one["path"])
+        for target in targets:
+            sparsity, error = path.at(target)
+            for projection, value in zip(one["projections"], sparsity.tolist(), strict=True):
+                yield {
+                    "group": group,
+                    "target": target,
+                    "block": one["block"],
+                    "projection": projection,
+                    "sparsity": value,
+                    "predicted_error": error,
+                }
+
+
+if __name__ == "__main__":
+    run_named(main)

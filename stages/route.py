@@ -1,0 +1,87 @@
+"""route: fit one router on the train samples' groups of the activation scheme, and route every sample with it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from numpy import ndarray
+from torch import nn
+
+from pipeline.config import Settings
+from pipeline.errors import UserError, unknown
+from pipeline.models.load import LoadedModel, load
+from pipeline.models.projections import projections
+from pipeline.router_fit import fit_router
+from pipeline.routing import ROUTERS, embedding_features, embedding_flops, save_router, scores_flops
+from pipeline.schemas import ASSIGNMENTS, ROUTES, SAMPLES, SIGNATURES
+from pipeline.signature_vectors import signature_vectors
+from stages.run import run_named
+
+SAMPLES_PATH = "data/samples.parquet"
+SIGNATURES_PATH = "data/signatures.parquet"
+ASSIGNMENTS_PATH = "data/assignments/activation.parquet"
+ROUTES_PATH = "data/routes/{name}.parquet"
+ROUTER_PATH = "data/routes/{name}.safetensors"
+
+
+def main(settings: Settings, name: str) -> None:
+    """Write the weights of router `name` and its `routes`."""
+    if name not in ROUTERS:
+        raise unknown("router", name, ROUTERS, "`route.routers` in params.yaml")
+    samples: Any = SAMPLES.read(SAMPLES_PATH, columns=("sample_id", "split", "prompt_ids", "n_tokens"))
+    groups = _groups(samples)
+    model = settings.model
+    loaded = load(model.path, revision=model.revision, dtype=model.dtype, device=model.device)
+    number = int(groups.max()) + 1
+    if name == "embedding":
+        table = cast(nn.Embedding, loaded.model.get_input_embeddings()).weight
+        inputs = embedding_features(table, samples["prompt_ids"].tolist())
+        flops = embedding_flops(samples["n_tokens"].to_numpy(), inputs.shape[1], number)
+        facts = {"router": name}
+    else:
+        blocks = settings.route.blocks
+        signatures: Any = SIGNATURES.read(SIGNATURES_PATH)
+        vectors = signature_vectors(signatures, samples["sample_id"].tolist(), blocks)
+        inputs = vectors.reshape(len(vectors), -1)
+        flops = _scores_flops(loaded, samples, signatures, blocks, vectors.shape[2], number)
+        facts = {"router": name, "blocks": str(blocks), "dim": str(vectors.shape[2]), "seed": str(settings.seed)}
+    train = (samples["split"] == "train").to_numpy()
+    router = fit_router(inputs[train], groups[train], weight_decay=settings.route.weight_decay)
+    probabilities = router.probabilities(inputs)
+    rows = pd.DataFrame({"router": name, "sample_id": samples["sample_id"], "group": probabilities.argmax(axis=1)})
+    ROUTES.write(rows.assign(probabilities=list(probabilities), flops=flops), ROUTES_PATH.format(name=name))
+    save_router(router, ROUTER_PATH.format(name=name), facts)
+
+
+def _groups(samples: Any) -> ndarray:
+    assignments: Any = ASSIGNMENTS.read(ASSIGNMENTS_PATH, columns=("sample_id", "group"))
+    groups = assignments.set_index("sample_id")["group"].reindex(samples["sample_id"])
+    if groups.isna().any():
+        raise UserError(
+            "Every sample must have a group",
+            found=f"{int(groups.isna().sum())} samples without, for example {groups.index[groups.isna()][0]}",
+            where=ASSIGNMENTS_PATH,
+            remedy="run `dvc repro`, which rebuilds whichever table is out of date",
+        )
+    return groups.to_numpy().astype(np.int64)
+
+
+def _scores_flops(loaded: LoadedModel, samples: Any, signatures: Any, blocks: int, dim: int, groups: int) -> ndarray:
+    config: Any = loaded.model.config
+    heads = int(config.num_attention_heads)
+    eligible = signatures.groupby("sample_id")["n_tokens"].first().reindex(samples["sample_id"])
+    return scores_flops(
+        samples["n_tokens"].to_numpy(),
+        eligible.to_numpy(),
+        [projection for projection in projections(loaded.model) if projection.block < blocks],
+        heads=heads,
+        head_dim=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
+        dim=dim,
+        groups=groups,
+    )
+
+
+if __name__ == "__main__":
+    run_named(main)

@@ -1,0 +1,177 @@
+"""The stages from signatures to thresholds and routes on a tiny model: tables fit, runs repeat, crashes resume."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import config
+from pipeline.errors import UserError
+from pipeline.profile import thresholds_array
+from pipeline.routing import load_router
+from pipeline.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, PROFILES, ROUTES, SAMPLES
+from stages import aggregate, allocate, capture, cluster, profile, route
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+SCHEMES = ("global", "activation", "task", "random")
+PROFILE_SETS = ("wina", "greedy", "clustered")
+COUNT = 3
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_llama):
+    """Settings for the tiny model, three clusters and coarse greedy steps."""
+    full = config.load(PARAMS)
+    return replace(
+        full,
+        model=config.ModelSettings(path=str(tiny_llama), revision=None, dtype="float32", device="cpu"),
+        tokens=replace(full.tokens, batch=100),
+        cluster=replace(full.cluster, count=COUNT),
+        allocate=replace(full.allocate, greedy_step=0.5, greedy_tokens=40),
+    )
+
+
+def sample_rows() -> pd.DataFrame:
+    """20 train and 10 test samples of three tasks, each with words of its own."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(30):
+        task, split = number % 3, "train" if number < 20 else "test"
+        prompt = rng.integers(4 + 20 * task, 24 + 20 * task, 6 + number % 5).astype(np.int32)
+        rows.append(
+            {
+                "sample_id": f"task{task}/{split}/{number}",
+                "task": f"task{task}",
+                "split": split,
+                "doc_id": number,
+                "doc_hash": str(number),
+                "kind": "choice",
+                "subject": "",
+                "computation": f"c{task}",
+                "surface": f"s{number % 2}",
+                "shots": number % 4,
+                "prompt": "",
+                "choices": ["a", "b"],
+                "target": 0,
+                "answer": "a",
+                "prompt_ids": prompt,
+                "answer_ids": np.array([5, 6], dtype=np.int32),
+                "n_tokens": len(prompt),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def run_all(settings) -> None:
+    """Run the stages in the current folder."""
+    SAMPLES.write(sample_rows(), capture.SAMPLES_PATH)
+    capture.main(settings)
+    cluster.main(settings)
+    for name in SCHEMES:
+        aggregate.main(settings, name)
+    for name in PROFILE_SETS:
+        allocate.main(settings, name)
+        profile.main(settings, name)
+    for name in settings.route.routers:
+        route.main(settings, name)
+
+
+@pytest.fixture(scope="module")
+def done(settings, tmp_path_factory):
+    """A folder in which the stages have run. The map is left to tests/test_cluster_map.py: UMAP compiles slowly."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DVC_ROOT", raising=False)
+        patch.delenv("DVC_STAGE", raising=False)
+        patch.setattr(cluster, "coordinates", lambda points, seed: points[:, :2])
+        patch.chdir(folder)
+        run_all(settings)
+        yield folder
+
+
+def test_every_scheme_assigns_every_sample_and_random_has_the_sizes_of_the_clusters(done) -> None:
+    tables = {name: ASSIGNMENTS.read(cluster.ASSIGNMENTS_PATH.format(scheme=name)) for name in SCHEMES}
+    assert all(len(table) == 30 for table in tables.values())
+    assert set(tables["global"]["group"]) == {0} and set(tables["task"]["group"]) == {0, 1, 2}
+    for split in ("train", "test"):
+        rows = [tables[name][tables[name]["split"] == split] for name in ("activation", "random")]
+        clusters, random = (np.bincount(table["group"], minlength=COUNT).tolist() for table in rows)
+        assert clusters == random
+    quality = json.loads(Path(cluster.QUALITY_PATH).read_text())
+    assert quality["groups"] == COUNT and sum(quality["sizes_train"]) == 20
+    assert set(quality["labels_test"]) == {"task", "computation", "surface", "shots"}  # subject never varies
+
+
+def test_groups_partition_the_scores_of_the_pooled_histogram(done) -> None:
+    pooled = GROUP_HISTOGRAMS.read(aggregate.GROUP_HISTOGRAMS_PATH.format(name="global"))
+    for scheme in SCHEMES[1:]:
+        groups = GROUP_HISTOGRAMS.read(aggregate.GROUP_HISTOGRAMS_PATH.format(name=scheme))
+        keys = ["block", "projection", "criterion"]
+        totals = groups.assign(scores=groups["counts"].map(np.sum)).groupby(keys)["scores"].sum()
+        expected = pooled.assign(scores=pooled["counts"].map(np.sum)).groupby(keys)["scores"].sum()
+        pd.testing.assert_series_equal(totals, expected)
+
+
+def test_every_profile_set_has_an_allocation_and_a_threshold_for_every_group_and_target(settings, done) -> None:
+    for name, groups in zip(PROFILE_SETS, (1, 1, COUNT), strict=True):
+        rows = PROFILES.read(profile.PROFILES_PATH.format(name=name))
+        for target in settings.evaluate.targets:
+            assert thresholds_array(rows, target).shape == (groups, 2, 7)
+    uniform, greedy = (ALLOCATIONS.read(allocate.ALLOCATIONS_PATH.format(name=name)) for name in ("wina", "greedy"))
+    assert (uniform["sparsity"] == uniform["target"]).all() and uniform["predicted_error"].isna().all()
+    assert greedy["sparsity"].nunique() > len(settings.evaluate.targets) and greedy["predicted_error"].notna().all()
+
+
+def test_routers_know_the_train_samples_and_cost_something(settings, done) -> None:
+    truth = ASSIGNMENTS.read(route.ASSIGNMENTS_PATH).set_index("sample_id")
+    for name in settings.route.routers:
+        routes = ROUTES.read(route.ROUTES_PATH.format(name=name)).set_index("sample_id")
+        train = truth.index[truth["split"] == "train"]
+        assert (routes.loc[train, "group"] == truth.loc[train, "group"]).mean() > 0.9
+        assert (routes["flops"] > 0).all() and all(len(row) == COUNT for row in routes["probabilities"])
+        assert load_router(route.ROUTER_PATH.format(name=name))[1]["router"] == name
+
+
+def test_a_second_run_elsewhere_writes_the_same_bytes(settings, done, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_all(settings)
+    written = [path.relative_to(done) for path in sorted((done / "data").rglob("*")) if path.is_file()]
+    assert len(written) > 15
+    for path in written:
+        assert (tmp_path / path).read_bytes() == (done / path).read_bytes(), path
+
+
+def test_an_interrupted_allocation_resumes_behind_the_finished_groups(settings, done, monkeypatch) -> None:
+    from pipeline.allocation import blockwise
+
+    path = Path(allocate.ALLOCATIONS_PATH.format(name="random"))
+    searched = []
+    original = blockwise.block_paths
+
+    def counted(*args, **kwargs):
+        searched.append(1)
+        if len(searched) == 2:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(blockwise, "block_paths", counted)
+    with pytest.raises(KeyboardInterrupt):
+        allocate.main(settings, "random")
+    assert not path.exists()
+    allocate.main(settings, "random")
+    assert len(searched) == 1 + 1 + (COUNT - 1)  # group 0, the one interrupted, the two that were missing
+    fewer = replace(settings, evaluate=replace(settings.evaluate, targets=(0.3, 0.65)))
+    allocate.main(fewer, "random")
+    assert len(searched) == COUNT + 1  # other targets up to the same highest one reuse the paths
+
+
+def test_more_clusters_than_samples_leaves_earlier_outs_alone(settings, done) -> None:
+    before = Path(cluster.QUALITY_PATH).read_bytes()
+    with pytest.raises(UserError, match="21 clusters for 20 samples"):
+        cluster.main(replace(settings, cluster=replace(settings.cluster, count=21)))
+    assert Path(cluster.QUALITY_PATH).read_bytes() == before

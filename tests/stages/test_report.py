@@ -1,0 +1,77 @@
+"""The stage reads the tables that params.yaml names, and only those."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline import config
+from pipeline.errors import UserError
+from pipeline.report import style
+from pipeline.schemas import ASSIGNMENTS, CLUSTER_MAP, PROFILES, RESULTS, ROUTES, SAMPLES
+from stages import report
+from tests.report.synthetic import make_evidence
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(style, "finish", lambda drawn, name, alt: style.Figure(name, "<svg/>", "", alt))
+    loaded = config.load()
+    return replace(loaded, report=replace(loaded.report, bootstrap=100))
+
+
+@pytest.fixture
+def data(settings):
+    write(make_evidence(3, 6, plan=report._plan(settings)), Path("data"))
+    return Path("data")
+
+
+def write(evidence, data):
+    SAMPLES.write(evidence.samples, data / "samples.parquet")
+    CLUSTER_MAP.write(evidence.cluster_map, data / "cluster_map.parquet")
+    (data / "cluster_quality.json").write_text(json.dumps(evidence.quality))
+    for table, folder, frames in (
+        (ASSIGNMENTS, "assignments", evidence.assignments),
+        (ROUTES, "routes", evidence.routes),
+        (PROFILES, "profiles", evidence.profiles),
+        (RESULTS, "results", evidence.results),
+    ):
+        for name, frame in frames.items():
+            table.write(frame, data / folder / f"{name}.parquet")
+
+
+def test_the_stage_writes_page_metrics_and_plots(settings, data):
+    report.main(settings)
+    assert "wina" in (data / "report" / "report.html").read_text()
+    assert json.loads((data / "metrics.json").read_text())["accuracy.dense"] > 0
+    methods = set(pd.read_csv(data / "plots" / "accuracy.csv")["method"])
+    assert methods == {"dense", *settings.methods}
+
+
+def test_a_method_that_was_removed_from_the_params_does_not_come_back(settings, data):
+    kept = {name: method for name, method in settings.methods.items() if name != "random"}
+    report.main(replace(settings, methods=kept))
+    assert "random" not in set(pd.read_csv(data / "plots" / "accuracy.csv")["method"])
+
+
+def test_a_missing_table_is_an_error_that_names_it(settings, data):
+    (data / "results" / "wina.parquet").unlink()
+    with pytest.raises(UserError, match=r"results/wina\.parquet"):
+        report.main(settings)
+    assert not (data / "report").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{not json"])
+def test_a_damaged_quality_file_is_an_error_that_names_it(settings, data, text):
+    (data / "cluster_quality.json").write_text(text)
+    with pytest.raises(UserError, match=r"cluster_quality\.json"):
+        report.main(settings)

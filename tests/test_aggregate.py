@@ -1,0 +1,56 @@
+"""`pipeline.aggregate`: merging is addition, exact, whatever the order of parts and rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.aggregate import aggregate, dense_counts
+from pipeline.errors import UserError
+from pipeline.schemas import GROUP_HISTOGRAMS
+from tests.histogram_tables import BINS, histogram_part, histogram_rows, sample_scores
+from tests.reference.aggregate import merged
+
+SAMPLES = [f"s{number}" for number in range(9)]
+GROUPS = np.array([0, 1, 2, 0, 1, 2, 0, 0, 1])
+
+
+def merge(rows, parts=3, samples=SAMPLES, groups=GROUPS):
+    pieces = [histogram_part(rows.iloc[piece]) for piece in np.array_split(np.arange(len(rows)), parts)]
+    return aggregate(pieces, samples, groups, scheme="task", bins=BINS).to_pandas()
+
+
+def test_groups_equal_the_slow_transcription() -> None:
+    rows = histogram_rows(9)
+    expected = merged(rows, dict(zip(SAMPLES, GROUPS.tolist(), strict=True)))
+    found = merge(rows).to_dict("records")
+    assert len(found) == len(expected)
+    for row in found:
+        want = expected[row["group"], row["block"], row["projection"], row["criterion"]]
+        assert dict(zip(row["bins"].tolist(), row["counts"].tolist(), strict=True)) == want
+        assert row["n_samples"] == np.count_nonzero(row["group"] == GROUPS) and row["scheme"] == "task"
+
+
+def test_rows_fit_the_table_and_do_not_depend_on_the_order_of_rows_or_samples(tmp_path) -> None:
+    rows = histogram_rows(9)
+    GROUP_HISTOGRAMS.write(merge(rows), tmp_path / "a.parquet")
+    shuffled = rows.sample(frac=1, random_state=0)
+    GROUP_HISTOGRAMS.write(merge(shuffled, 5, SAMPLES[::-1], GROUPS[::-1]), tmp_path / "b.parquet")
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_one_group_is_the_histogram_of_all_scores_pooled() -> None:
+    found = merge(histogram_rows(9), groups=np.zeros(9, dtype=int))
+    pooled = BINS.histogram(np.concatenate([sample_scores(number, 1, "k") for number in range(9)]))
+    row = found[(found["block"] == 1) & (found["projection"] == "k") & (found["criterion"] == "teal")]
+    assert np.array_equal(dense_counts(row, BINS)[0], pooled)
+
+
+def test_samples_without_a_group_and_groups_without_histograms_are_refused() -> None:
+    rows = histogram_rows(9)
+    with pytest.raises(UserError, match="1 samples with histograms but no group, for example s8"):
+        merge(rows, samples=SAMPLES[:8], groups=GROUPS[:8])
+    with pytest.raises(UserError, match="3 histograms of one projection for the 4 samples of group 0"):
+        merge(rows[rows["sample_id"] != "s7"])
+    with pytest.raises(UserError, match="group 1 has no train samples"):
+        merge(rows, groups=GROUPS * 2)

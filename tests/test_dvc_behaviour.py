@@ -1,0 +1,228 @@
+"""What reruns and what does not, proven by running DVC on a copy of this repository with a tiny model and few samples.
+
+One full run is made and every test starts from a copy of its result. The settings are small but cross everything that
+caching must keep apart: a method without clusters, one with, a router, two schemes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parents[1]
+
+pytestmark = pytest.mark.slow
+
+WITHOUT_CLUSTERS = {"prepare", "capture", "aggregate@global", "allocate@pooled", "profile@pooled", "dense"}
+WITHOUT_CLUSTERS |= {"evaluate@pooled"}
+WITH_CLUSTERS = {"cluster", "aggregate@activation", "allocate@clustered", "profile@clustered", "route@embedding"}
+WITH_CLUSTERS |= {"evaluate@routed"}
+EVERYTHING = WITHOUT_CLUSTERS | WITH_CLUSTERS | {"report"}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the repository in which DVC is run."""
+
+    folder: Path
+    caches: Path
+
+    def run(self, *command: str) -> str:
+        """Output of a command that must succeed."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout}"
+        return done.stdout
+
+    def repro(self, *options: str) -> set[str]:
+        """The stages that a `dvc repro` ran."""
+        return stages_run(self.run("dvc", "repro", *options))
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", message)
+
+    def change(self, change: Callable[[dict[str, Any]], object]) -> None:
+        """Change params.yaml."""
+        path = self.folder / "params.yaml"
+        values = YAML(typ="safe").load(path)
+        change(values)
+        YAML().dump(values, path)
+
+    def results(self) -> dict[str, bytes]:
+        """Every out of the pipeline, by path."""
+        listed = self.run("dvc", "ls", ".", "--dvc-only", "--recursive").split()
+        return {path: (self.folder / path).read_bytes() for path in listed}
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_", "PYTEST_"))}
+        return kept | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONHASHSEED": "0",
+            "TOKENIZERS_PARALLELISM": "false",
+            "HF_HUB_OFFLINE": "1",
+            "HF_DATASETS_OFFLINE": "1",
+            "DVC_NO_ANALYTICS": "1",
+            "DVC_SITE_CACHE_DIR": str(self.caches / "dvc"),
+        }
+
+
+def stages_run(output: str) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The repository after a full run, committed, with its results pushed to the shared folder beside it."""
+    parent = tmp_path_factory.mktemp("finished")
+    project = Project(parent / "project", tmp_path_factory.mktemp("caches"))
+    copy_working_tree(project.folder)
+    shutil.rmtree(project.folder / "data" / "reference" / "model", ignore_errors=True)
+    save_tiny_model(project.folder / "data" / "reference" / "model")
+    project.change(make_small)
+    (project.folder / "dvc.lock").unlink(missing_ok=True)
+    project.run("git", "init", "-q", "-b", "main")
+    assert project.repro() == EVERYTHING
+    project.commit("results")
+    project.run("dvc", "push")
+    return project
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    """A copy of the finished repository that a test may change."""
+    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project", finished.caches)
+
+
+def test_a_second_run_runs_nothing(project: Project):
+    assert project.repro() == set()
+
+
+def test_editing_report_code_reruns_only_the_report(project: Project):
+    module = project.folder / "pipeline" / "report" / "wording.py"
+    module.write_text(module.read_text() + "\n# A word more.\n")
+    assert project.repro() == {"report"}
+
+
+def test_a_new_method_is_all_that_is_evaluated(project: Project):
+    project.change(
+        lambda values: values["methods"].update(
+            oracle={"profile": "clustered", "groups_from": "assignments/activation"}
+        )
+    )
+    assert project.repro() == {"evaluate@oracle", "report"}
+
+
+def test_a_new_target_reuses_what_was_evaluated_at_the_old_ones(project: Project):
+    parts = project.folder / ".scratch"
+    before = {path: path.stat().st_mtime_ns for path in parts.glob("evaluate@*/**/*.parquet")}
+    assert before, "evaluation keeps no finished parts"
+    project.change(lambda values: values["evaluate"].update(targets=[0.3, 0.5]))
+    assert project.repro() == {
+        "allocate@pooled",
+        "allocate@clustered",
+        "profile@pooled",
+        "profile@clustered",
+        "evaluate@pooled",
+        "evaluate@routed",
+        "report",
+    }
+    after = {path: path.stat().st_mtime_ns for path in parts.glob("evaluate@*/**/*.parquet")}
+    assert before.items() <= after.items(), "parts of the old target were computed again"
+    assert len(after) == len(before) * 2
+
+
+def test_a_colleague_who_pulls_runs_nothing(finished: Project):
+    colleague = Project(finished.folder.parent / "colleague", finished.caches)
+    finished.run("git", "clone", "-q", str(finished.folder), str(colleague.folder))
+    assert colleague.repro("--pull") == set()
+    assert colleague.results() == finished.results()
+
+
+def test_experiments_on_the_number_of_clusters_run_only_what_depends_on_it(project: Project):
+    project.run("dvc", "exp", "run", "--queue", "-S", "cluster.count=2,3")
+    project.run("dvc", "exp", "run", "--run-all")
+    ran = [stages_run(project.run("dvc", "queue", "logs", name)) for name in queued(project)]
+    assert sorted(ran, key=len) == [set(), WITH_CLUSTERS | {"report"}]
+    table = csv.DictReader(io.StringIO(project.run("dvc", "exp", "show", "--csv", "--no-pager")))
+    shown = [row for row in table if row["Experiment"]]
+    assert {row["cluster.count"] for row in shown} == {"2", "3"}
+
+
+def queued(project: Project) -> list[str]:
+    """Names of the experiments that the queue has run."""
+    return re.findall(r"^\S+\s+(\S+)\s.*(?:Success|Failed)", project.run("dvc", "queue", "status"), flags=re.MULTILINE)
+
+
+def make_small(values: dict[str, Any]) -> None:
+    values["benchmark"] |= {"tasks": ["comparison", "boolean", "reversal_free"], "train_samples": 8, "test_samples": 4}
+    values["model"] |= {"path": "data/reference/model", "dtype": "float32", "device": "cpu"}
+    values["capture"] |= {"criteria": ["wina"], "signature_dim": 4}
+    values["cluster"] |= {"algorithm": "kmeans", "count": 2, "components": 2}
+    values["schemes"] = ["global", "activation"]
+    values["profiles"] = {
+        "pooled": {"scheme": "global", "criterion": "wina", "allocation": "uniform"},
+        "clustered": {"scheme": "activation", "criterion": "wina", "allocation": "uniform"},
+    }
+    values["route"] |= {"routers": ["embedding"], "blocks": 1}
+    values["evaluate"] = {"targets": [0.5], "splits": ["train", "test"]}
+    values["methods"] = {
+        "pooled": {"profile": "pooled", "groups_from": "assignments/global"},
+        "routed": {"profile": "clustered", "groups_from": "routes/embedding"},
+    }
+    values["report"] |= {"baseline": "pooled", "bootstrap": 100}
+
+
+def copy_working_tree(folder: Path) -> None:
+    """The files of this repository as they are now, committed or not, without what Git ignores."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
+        if (ROOT / name).is_file() and not name.startswith("data/reference/model/"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+
+
+def save_tiny_model(folder: Path) -> None:
+    """A random Llama with the embedded benchmark's tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from pipeline.benchmark import tokenizer as tokenizers
+
+    tokenizer = tokenizers.build(256)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        initializer_range=0.3,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)

@@ -1,0 +1,41 @@
+"""`pipeline.schemes`: groups are numbered without gaps, and the random control has the sizes it controls for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.schemes import one_group, shuffled_groups, task_groups
+
+TRAIN = np.arange(100) < 60
+
+
+def test_global_is_one_group() -> None:
+    assert one_group(5).tolist() == [0] * 5
+
+
+def test_tasks_are_numbered_in_alphabetical_order_whatever_the_order_of_samples() -> None:
+    tasks = ["sorting", "addition", "facts"] * 10
+    train = np.arange(30) < 20
+    assert task_groups(tasks, train)[:3].tolist() == [2, 0, 1]
+    assert task_groups(tasks[::-1], train).tolist() == task_groups(tasks, train)[::-1].tolist()
+
+
+def test_a_task_without_train_samples_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match=r"none for facts \(1 of 2 tasks\)"):
+        task_groups(["addition", "addition", "facts"], np.array([True, True, False]))
+
+
+def test_random_groups_keep_the_sizes_of_both_splits_but_not_the_members() -> None:
+    groups = np.random.default_rng(0).choice(4, 100, p=[0.5, 0.3, 0.1, 0.1])
+    shuffled = shuffled_groups(groups, TRAIN, seed=1)
+    for split in (TRAIN, ~TRAIN):
+        assert np.bincount(shuffled[split], minlength=4).tolist() == np.bincount(groups[split], minlength=4).tolist()
+    assert (shuffled != groups).mean() > 0.3  # two independent draws of these sizes disagree on 64%
+
+
+def test_random_groups_are_a_function_of_the_seed() -> None:
+    groups = np.arange(100) % 4
+    assert np.array_equal(shuffled_groups(groups, TRAIN, seed=1), shuffled_groups(groups, TRAIN, seed=1))
+    assert not np.array_equal(shuffled_groups(groups, TRAIN, seed=1), shuffled_groups(groups, TRAIN, seed=2))
