@@ -1,0 +1,130 @@
+"""What the report is made from: the tables of the earlier stages, and the plan that says what they should hold.
+
+Everything iterates the plan (the methods, targets, schemes and routers of `params.yaml`), never the files that happen
+to exist: a method that was removed from the plan leaves its file behind and must not come back in the report.
+
+`outcomes` turns result rows into arrays with one column per sample, in one order for every method, because every
+comparison in the report is paired over samples. Tables that do not fit together (another set of samples, a missing
+target) are refused here, so that no later module has to think about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from pipeline.errors import UserError
+from pipeline.report.plan import Method, Plan
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The tables, by name (see `pipeline/schemas.py`).
+
+    Args:
+        samples: SAMPLES.
+        assignments: scheme -> ASSIGNMENTS.
+        cluster_map: CLUSTER_MAP.
+        quality: data/cluster_quality.json.
+        routes: router -> ROUTES.
+        profiles: profile set -> PROFILES.
+        results: method -> RESULTS.
+    """
+
+    samples: pd.DataFrame
+    assignments: Mapping[str, pd.DataFrame]
+    cluster_map: pd.DataFrame
+    quality: Mapping[str, Any]
+    routes: Mapping[str, pd.DataFrame]
+    profiles: Mapping[str, pd.DataFrame]
+    results: Mapping[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One method on one split: a row per target, a column per sample (columns are the same samples for every method).
+
+    `compute` is the share of the dense model's FLOPs that remain, router and scoring included.
+    """
+
+    targets: Float[np.ndarray, " targets"]
+    score: Float[np.ndarray, "targets samples"]
+    sparsity: Float[np.ndarray, "targets samples"]
+    compute: Float[np.ndarray, "targets samples"]
+    flops: Float[np.ndarray, "targets samples"]
+    dense_flops: Float[np.ndarray, "targets samples"]
+    group: Int[np.ndarray, "targets samples"]
+
+
+def split_samples(evidence: Evidence, split: str) -> pd.DataFrame:
+    """The samples of `split`, ordered by `sample_id`: the column order of every `Outcome`."""
+    return _of_split(evidence.samples, split).sort_values("sample_id").set_index("sample_id")
+
+
+def outcomes(plan: Plan, evidence: Evidence, split: str) -> dict[str, Outcome]:
+    """Method -> its outcome on `split`.
+
+    Raises:
+        UserError: when a method's rows do not cover exactly the split's samples at every target of the plan.
+    """
+    order = pd.Index(split_samples(evidence, split).index)
+    return {method.name: _outcome(plan, method, evidence.results[method.name], split, order) for method in plan.methods}
+
+
+def _outcome(plan: Plan, method: Method, rows: pd.DataFrame, split: str, order: pd.Index) -> Outcome:
+    rows = _of_split(rows, split)
+    targets = np.unique(rows["target"].to_numpy())[:1] if method.is_dense else np.asarray(plan.targets)
+    _check_cover(rows, targets, order, f"data/results/{method.name}.parquet, split {split}")
+
+    def grid(column: str) -> np.ndarray:
+        return rows.pivot(index="target", columns="sample_id", values=column).loc[targets, order].to_numpy()
+
+    flops, dense_flops = grid("flops"), grid("dense_flops")
+    return Outcome(
+        targets=targets,
+        score=grid("score"),
+        sparsity=grid("realised_sparsity"),
+        compute=flops / dense_flops,
+        flops=flops,
+        dense_flops=dense_flops,
+        group=grid("group"),
+    )
+
+
+def _of_split(rows: pd.DataFrame, split: str) -> pd.DataFrame:
+    return rows.loc[(rows["split"] == split).to_numpy()]
+
+
+def _check_cover(rows: pd.DataFrame, targets: np.ndarray, order: pd.Index, where: str) -> None:
+    pairs = pd.MultiIndex.from_arrays([rows["target"], rows["sample_id"]])
+    missing = pd.MultiIndex.from_product([targets, order]).difference(pairs)
+    stray = pd.Index(rows["sample_id"].unique()).difference(order)
+    if len(missing) or len(stray) or not len(targets):
+        examples = ", ".join(f"{sample} at {target:g}" for target, sample in missing[:3])
+        found = f"{len(missing)} results missing ({examples or 'none'}), results of {len(stray)} unknown samples"
+        must = "The results of every method must cover the same samples at every target"
+        raise UserError(must, found=found, where=where, remedy="run `dvc repro`")
+
+
+def groups_of(evidence: Evidence, scheme: str, order: pd.Index) -> Int[np.ndarray, " samples"]:
+    """The group of each sample of `order` under `scheme`."""
+    return _aligned(evidence.assignments[scheme], order, f"data/assignments/{scheme}.parquet")
+
+
+def routes_of(evidence: Evidence, router: str, order: pd.Index) -> Int[np.ndarray, " samples"]:
+    """The group that `router` gives each sample of `order`."""
+    return _aligned(evidence.routes[router], order, f"data/routes/{router}.parquet")
+
+
+def _aligned(rows: pd.DataFrame, order: pd.Index, where: str) -> np.ndarray:
+    groups = cast(pd.Series, rows.set_index("sample_id")["group"]).reindex(order)
+    missing = int(groups.isna().to_numpy().sum())
+    if missing:
+        found = f"{missing} samples without a group"
+        raise UserError("Every sample must have a group", found=found, where=where, remedy="run `dvc repro`")
+    return groups.to_numpy(dtype=np.int64)

@@ -1,0 +1,52 @@
+"""What each method does, in words, composed from its profile set: nobody writes these by hand, so none can be out of
+date.
+"""
+
+from __future__ import annotations
+
+from pipeline.report.plan import ACTIVATION, ASSIGNED, Method, Plan
+
+CRITERIA = {"teal": "|x|", "wina": "|x| times the L2 norm of its weight column"}
+SCHEMES = {
+    "global": "one profile calibrated on all training samples",
+    ACTIVATION: "one profile per learned activation group",
+    "task": "one profile per task label",
+    "random": "one profile per random group, of the same sizes as the learned ones",
+}
+ALLOCATIONS = {
+    "uniform": "the same sparsity for every projection",
+    "greedy": "sparsity spread block by block, greedily by output error",
+}
+
+
+def describe(plan: Plan, method: Method) -> str:
+    """One sentence about a method."""
+    if method.is_dense:
+        return "The model as it is; every other method is compared with it."
+    criterion = CRITERIA.get(method.criterion, f"the criterion {method.criterion}")
+    scheme = SCHEMES.get(method.scheme, f"one profile per group of {method.scheme}")
+    allocation = ALLOCATIONS.get(method.allocation, f"allocation by {method.allocation}")
+    return f"Scores inputs by {criterion}; {scheme}; {allocation}{_source(method)}."
+
+
+def role(plan: Plan, method: Method) -> str:
+    """What the method is for in the comparison."""
+    if method.is_dense:
+        return "reference"
+    if method.name == plan.baseline:
+        return "baseline"
+    if method.is_pooled:
+        return "pooled"
+    if method.is_control:
+        return "control"
+    return "routed" if method.is_routed else "true groups"
+
+
+def _source(method: Method) -> str:
+    if method.is_pooled:
+        return ""
+    if method.groups != ASSIGNED:
+        return f"; the {method.groups} router picks the group from the prompt"
+    if method.scheme == ACTIVATION:
+        return "; a sample's group is its true one, from a dense run over its prompt (an upper bound, not deployable)"
+    return "; a sample's group is given"

@@ -1,0 +1,115 @@
+"""The plan of an experiment: its methods and settings, as far as the report needs them, in plain values.
+
+A method is dense, pooled (one profile for all), routed (a router picks the profile from the prompt), or uses known
+groups: the learned ones, task labels, or random ones as a control. These roles follow from the profile set's scheme and
+from where groups come from, so new methods in params.yaml find their place without a change here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.errors import UserError
+
+POOLED = "global"
+ACTIVATION = "activation"
+RANDOM = "random"
+ASSIGNED = "assigned"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of `methods` in params.yaml, together with the profile set it names.
+
+    `groups` says where a sample's group comes from: `assigned` (the scheme's assignment table) or a router's name.
+    The dense model has no profile; its other fields are empty.
+    """
+
+    name: str
+    profile: str = ""
+    scheme: str = ""
+    criterion: str = ""
+    allocation: str = ""
+    groups: str = ""
+
+    @property
+    def is_dense(self) -> bool:
+        return not self.profile
+
+    @property
+    def is_routed(self) -> bool:
+        return not self.is_dense and self.groups != ASSIGNED
+
+    @property
+    def is_pooled(self) -> bool:
+        return self.scheme == POOLED
+
+    @property
+    def is_control(self) -> bool:
+        """Groups that carry no information: what grouping gains by itself."""
+        return self.scheme == RANDOM
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was asked for: the parts of params.yaml that the report needs, as plain values.
+
+    Args:
+        methods: every method, in the order of params.yaml; exactly one is dense.
+        targets: target sparsities, ascending.
+        splits: splits that were evaluated; `test` must be among them.
+        schemes, routers: names, in order.
+        baseline: the pooled method that others are compared with.
+        bootstrap: replicates behind every interval.
+        confidence: coverage of every interval, such as 0.95.
+        seed: of the bootstrap.
+        settings: section -> key -> value, shown under "settings"; nothing is computed from it.
+    """
+
+    methods: tuple[Method, ...]
+    targets: tuple[float, ...]
+    splits: tuple[str, ...]
+    schemes: tuple[str, ...]
+    routers: tuple[str, ...]
+    baseline: str
+    bootstrap: int = 1000
+    confidence: float = 0.95
+    seed: int = 0
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        baseline = self.method(self.baseline)
+        if not baseline.is_pooled:
+            remedy = f"name a method whose profile set has the scheme {POOLED!r}"
+            found = f"{self.baseline!r}, whose scheme is {baseline.scheme or 'none'!r}"
+            raise UserError(
+                "`report.baseline` must be a pooled method", found=found, where="params.yaml", remedy=remedy
+            )
+        if "test" not in self.splits:
+            remedy = "add `test` to `evaluate.splits`"
+            raise UserError(
+                "The report needs the test split", found=list(self.splits), where="params.yaml", remedy=remedy
+            )
+
+    def method(self, name: str) -> Method:
+        return next(method for method in self.methods if method.name == name)
+
+    @property
+    def dense(self) -> Method:
+        """The dense model."""
+        return next(method for method in self.methods if method.is_dense)
+
+    @property
+    def sparse(self) -> tuple[Method, ...]:
+        return tuple(method for method in self.methods if not method.is_dense)
+
+    @property
+    def routed(self) -> tuple[Method, ...]:
+        return tuple(method for method in self.methods if method.is_routed)
+
+    def oracle_of(self, method: Method) -> Method | None:
+        """The method with the same profile set whose groups are the true assignments."""
+        same = (other for other in self.sparse if other.profile == method.profile and other.groups == ASSIGNED)
+        return next(same, None)

@@ -1,0 +1,42 @@
+"""One set of bootstrap draws for a whole split, shared by every number of the report.
+
+`pipeline.statistics.resampling_weights` makes the draws; here they are kept, so that hundreds of means and differences
+on one split are one matrix product, and all of them are paired. Row 0 of `weights` is the plain mean (the estimate),
+the others are replicates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from pipeline.report.plan import Plan
+from pipeline.statistics import Interval, resampling_weights
+
+ROUNDING = 12
+"""Decimals kept of an interval's ends: a difference of exactly 0 must not become 4e-19 and count as an effect."""
+
+
+@dataclass(frozen=True)
+class Resampler:
+    """Estimates and percentile intervals from shared draws."""
+
+    weights: Float[np.ndarray, "replicates_and_one samples"]
+    confidence: float
+
+    def intervals(self, values: Float[np.ndarray, "rows samples"]) -> list[Interval]:
+        """The mean of every row with its interval."""
+        return [self.interval(draws) for draws in values @ self.weights.T]
+
+    def interval(self, draws: Float[np.ndarray, " replicates_and_one"]) -> Interval:
+        """The interval of a statistic that was computed for the estimate (first) and for every replicate."""
+        low, high = np.quantile(draws[1:], [(1 - self.confidence) / 2, (1 + self.confidence) / 2])
+        return Interval(*(round(float(value), ROUNDING) for value in (draws[0], low, high)))
+
+
+def resampler(plan: Plan, samples: int) -> Resampler:
+    """The draws for a split with `samples` samples."""
+    drawn = resampling_weights(samples, plan.bootstrap, plan.seed)
+    return Resampler(np.vstack([np.full((1, samples), 1 / samples), drawn]), plan.confidence)

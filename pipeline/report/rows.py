@@ -1,0 +1,269 @@
+"""Numbers as the page's tables show them: formatted cells, in plain dictionaries for the template.
+
+Accuracies are in percent, differences in points, without units in the cells (the column heads carry them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.report.accuracy import Comparison, Point
+from pipeline.report.agreement import Composition
+from pipeline.report.findings import Findings, SplitFindings
+from pipeline.report.labels import Label
+from pipeline.report.methods import describe, role
+from pipeline.report.plan import Plan
+from pipeline.report.routers import RegretRow, RouterRow
+from pipeline.report.specialisation import Specialisation
+from pipeline.report.tasks import TaskRow
+from pipeline.report.verdicts import TOLERANCE
+from pipeline.report.wording import level_name, listed, number, percent, points, quantity, target_name
+from pipeline.statistics import Interval
+
+FADED_AT = 0.5
+"""Accuracy lost against dense at which a task cell has its full shade."""
+NONE = "\N{EM DASH}"
+
+Row = dict[str, Any]
+
+
+def result_rows(split: SplitFindings) -> list[Row]:
+    """Every operating point."""
+    found: list[Row] = []
+    for point in split.points:
+        is_first = not found or found[-1]["method"] != point.method.name
+        found.append(
+            {
+                "method": point.method.name,
+                "starts": is_first,
+                "target": target_name(point.target) if not point.method.is_dense else NONE,
+                "accuracy": _percents(point.accuracy),
+                "loss": _gap(point.loss, good=0) if not point.method.is_dense else None,
+                "sparsity": _share(point.sparsity),
+                "spread": f"{_share(point.spread[0])}, {_share(point.spread[1])}",
+                "compute": _share(point.compute),
+            }
+        )
+    return found
+
+
+def difference_table(split: SplitFindings) -> Row:
+    """Differences from the baseline and from the random control, at every level and on average."""
+    columns = [*map(level_name, split.levels), "mean"]
+    rows = [_difference_row(row, i == 0) for rows in (split.differences, split.controls) for i, row in enumerate(rows)]
+    return {"columns": columns, "rows": rows}
+
+
+def regret_table(plan: Plan, rows: Sequence[RegretRow]) -> Row:
+    """Regret at every target and on average."""
+    found = [
+        {
+            "method": row.oracle.name,
+            "reference": row.method.name,
+            "starts": False,
+            "cells": [_gap(gap, good=-1) for gap in (*row.at_targets, row.mean)],
+        }
+        for row in rows
+    ]
+    return {"columns": [*map(target_name, plan.targets), "mean"], "rows": found}
+
+
+def agreement_rows(findings: Findings) -> list[Row]:
+    """RQ1's table; the train column is the same NMI on the training split."""
+    train = {row.label.name: row for row in findings.train.agreements} if findings.train else {}
+    return [
+        {
+            "label": row.label.title,
+            "classes": len(row.label.values),
+            "nmi": _numbers(row.found.nmi),
+            "ari": _numbers(row.found.ari),
+            "chance": number(row.chance.nmi.value) if row.chance else NONE,
+            "determined": percent(row.determined, 0),
+            "within": number(row.within_length) if row.within_length is not None else NONE,
+            "train": number(train[row.label.name].found.nmi.value) if row.label.name in train else NONE,
+        }
+        for row in findings.test.agreements
+    ]
+
+
+def entanglement_table(known: Sequence[Label], pairs: np.ndarray) -> Row:
+    """NMI between labels, as a heat table."""
+    rows = [
+        {
+            "name": label.title,
+            "extra": [],
+            "cells": [_cell(f"{value:.2f}", value) if i != j else _cell("", 0.0) for j, value in enumerate(pairs[i])],
+        }
+        for i, label in enumerate(known)
+    ]
+    return _heat("", "", [label.title for label in known], rows)
+
+
+def composition_table(composition: Composition) -> Row:
+    """The make-up of every group (columns) by the values of one label (rows): shares of the group in percent."""
+    counts = composition.counts
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    rows = [
+        {"name": value, "extra": [], "cells": [_cell(_share(share, 0), float(share)) for share in shares[:, i]]}
+        for i, value in enumerate(composition.label.values)
+    ]
+    columns = [f"{group} ({total:,})" for group, total in enumerate(counts.sum(axis=1))]
+    return _heat(composition.label.title, "group (samples)", columns, rows)
+
+
+def router_table(findings: Findings) -> list[Row]:
+    """RQ3's table: accuracy and cost of every router."""
+    train = {row.router: row for row in findings.train.routers} if findings.train else {}
+    costs = {row.method.groups: row for row in findings.test.regrets}
+    found: list[Row] = []
+    for row in findings.test.routers:
+        cost = costs.get(row.router)
+        found.append(
+            {
+                "router": row.router,
+                "accuracy": _percents(row.accuracy),
+                "train": _share(train[row.router].accuracy.value) if row.router in train else NONE,
+                "largest": _share(row.largest),
+                "flops": quantity(cost.flops) if cost is not None and cost.flops is not None else NONE,
+                "share": f"{100 * cost.share:.3g}" if cost is not None and cost.share is not None else NONE,
+            }
+        )
+    return found
+
+
+def confusion_table(row: RouterRow) -> Row:
+    """Samples of every true group (rows) by the group the router named (columns)."""
+    totals = np.maximum(row.confusion.sum(axis=1, keepdims=True), 1)
+    shares = row.confusion / totals
+    rows = [
+        {
+            "name": f"group {i}",
+            "extra": [],
+            "cells": [_cell(str(n), float(s)) for n, s in zip(counts, share, strict=True)],
+        }
+        for i, (counts, share) in enumerate(zip(row.confusion, shares, strict=True))
+    ]
+    caption = f"{row.router}: true group in rows, named group in columns, samples"
+    return _heat(caption, "", [str(i) for i in range(len(rows))], rows)
+
+
+def tradeoff_rows(plan: Plan, split: SplitFindings) -> list[Row]:
+    """Remaining FLOPs and lost accuracy of every sparse method at every target."""
+    found: list[Row] = []
+    for method in plan.sparse:
+        mine = [point for point in split.points if point.method == method]
+        found.append({"method": method.name, "cells": [_tradeoff_cell(point) for point in mine]})
+    return found
+
+
+def task_tables(plan: Plan, rows: Sequence[TaskRow]) -> list[Row]:
+    """One heat table of accuracies per target."""
+    names = [method.name for method in plan.sparse]
+    tables: list[Row] = []
+    for i, target in enumerate(plan.targets):
+        lines = [
+            {
+                "name": row.task,
+                "extra": [row.samples, _share(row.chance, 0), f"{_share(row.dense.value, 0)} ±{_half(row.dense)}"],
+                "cells": [_task_cell(row.accuracy[name][i], row.dense.value) for name in names],
+            }
+            for row in rows
+        ]
+        columns = ["samples", "chance", "dense", *names]
+        tables.append(_heat(f"Target {target_name(target)}", "task", columns, lines, bad=True))
+    return tables
+
+
+def method_rows(plan: Plan) -> list[Row]:
+    """Every method in words."""
+    return [
+        {
+            "name": method.name,
+            "role": role(plan, method),
+            "profile": method.profile or NONE,
+            "text": describe(plan, method),
+        }
+        for method in plan.methods
+    ]
+
+
+def specialisation_sentence(found: Specialisation) -> str:
+    """How far the groups' allocations are from the pooled one."""
+    shifts = listed([f"{100 * shift:.1f}" for shift in found.mean_shift])
+    return (
+        f"Mean absolute difference of a group's sparsities from the pooled ones, group by group: {shifts} points. "
+        "Where this is near zero the groups ask for the same allocation, and routing between them can change little."
+    )
+
+
+def settings_rows(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Settings as text, lists and mappings on one line."""
+    return {section: {key: _plain(value) for key, value in values.items()} for section, values in settings.items()}
+
+
+def _difference_row(row: Comparison, starts: bool) -> Row:
+    cells = [_gap(gap, good=1) for gap in (*row.at_levels, row.mean)]
+    return {"method": row.method.name, "reference": row.reference.name, "starts": starts, "cells": cells}
+
+
+def _tradeoff_cell(point: Point) -> Row:
+    loss = _gap(point.loss, good=0)
+    safe = point.loss.high < TOLERANCE
+    return {
+        "compute": _share(point.compute, 0),
+        "loss": loss["value"],
+        "low": loss["low"],
+        "high": loss["high"],
+        "safe": safe,
+    }
+
+
+def _task_cell(accuracy: float, dense: float) -> Row:
+    return _cell(_share(accuracy, 0), (dense - accuracy) / FADED_AT)
+
+
+def _heat(caption: str, corner: str, columns: list[str], rows: list[Row], *, bad: bool = False) -> Row:
+    """A table of shaded cells; `bad` shades in the colour of losses."""
+    return {"caption": caption, "corner": corner, "columns": columns, "rows": rows, "bad": bad}
+
+
+def _cell(text: str, heat: float) -> Row:
+    return {"text": text, "heat": f"{min(max(heat, 0.0), 1.0):.3f}"}
+
+
+def _gap(interval: Interval, good: int) -> Row:
+    """A difference; `tone` marks one whose interval excludes zero, and whether its sign is the welcome one (`good`; 0:
+    no mark).
+    """
+    tone = ""
+    if good and (interval.low > 0 or interval.high < 0):
+        tone = "up" if (interval.value > 0) == (good > 0) else "down"
+    low, high = (points(end).removeprefix("+") for end in (interval.low, interval.high))
+    return {"value": points(interval.value), "low": low, "high": high, "tone": tone}
+
+
+def _percents(interval: Interval) -> Row:
+    return {"value": _share(interval.value), "low": _share(interval.low), "high": _share(interval.high), "tone": ""}
+
+
+def _numbers(interval: Interval) -> Row:
+    return {"value": number(interval.value), "low": number(interval.low), "high": number(interval.high), "tone": ""}
+
+
+def _share(value: float, decimals: int = 1) -> str:
+    return f"{100 * value:.{decimals}f}"
+
+
+def _half(interval: Interval) -> str:
+    return f"{50 * (interval.high - interval.low):.0f}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(item) for item in value)
+    return "null" if value is None else str(value)

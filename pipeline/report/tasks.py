@@ -1,0 +1,42 @@
+"""Accuracy task by task: where sparsity hurts, and how far each task is above guessing.
+
+Guessing gives `1 / number of choices` (its mean over the task's items) for multiple choice and 0 for free generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from pipeline.report.evidence import Outcome
+from pipeline.report.plan import Plan
+from pipeline.report.resampling import resampler
+from pipeline.statistics import Interval
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One task on one split. `accuracy[method][i]` is at the plan's i-th target."""
+
+    task: str
+    samples: int
+    chance: float
+    dense: Interval
+    accuracy: Mapping[str, tuple[float, ...]]
+
+
+def task_rows(plan: Plan, rows: pd.DataFrame, results: Mapping[str, Outcome]) -> list[TaskRow]:
+    """One row per task, in alphabetical order; `rows` are the split's samples in the outcomes' order."""
+    names = rows["task"].to_numpy(dtype=np.str_)
+    chance = np.array([1 / len(choices) if len(choices) else 0.0 for choices in rows["choices"]])
+    dense = results[plan.dense.name].score[0]
+    found: list[TaskRow] = []
+    for task in np.unique(names):
+        mine = names == task
+        interval = resampler(plan, int(mine.sum())).intervals(dense[None, mine])[0]
+        accuracy = {m.name: tuple(results[m.name].score[:, mine].mean(axis=1).tolist()) for m in plan.sparse}
+        found.append(TaskRow(str(task), int(mine.sum()), float(chance[mine].mean()), interval, accuracy))
+    return found

@@ -1,0 +1,264 @@
+"""The four answers, as sentences made from the numbers by rules that were fixed before the numbers were known.
+
+A verdict is a tag ("No gain shown"), a tone for its colour and sign, and sentences with every number's interval. The
+rules are the constants below and the functions that use them; the page prints them under "How verdicts are decided".
+Nothing here may name a method or a label: the same code must be able to say the opposite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.report.accuracy import Comparison, Point
+from pipeline.report.agreement import LabelAgreement
+from pipeline.report.findings import Findings
+from pipeline.report.labels import candidates
+from pipeline.report.plan import Plan
+from pipeline.report.routers import RegretRow
+from pipeline.report.wording import (
+    listed,
+    number,
+    number_interval,
+    percent,
+    percent_interval,
+    points,
+    points_interval,
+    target_name,
+)
+
+STABLE = 0.6
+"""Groups count as reproducible when two clusterings from disjoint halves of the training samples agree with at least
+this ARI.
+"""
+MOSTLY, PARTLY = 0.5, 0.1
+"""NMI from which groups follow a label mostly, or partly."""
+NEGLIGIBLE = 0.01
+"""Regret (share of samples) whose interval must stay below this for a router to count as good enough."""
+TOLERANCE = 0.02
+"""An operating point is safe when the interval of its accuracy loss stays below this."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One research question's answer. `tone` is `yes`, `no`, `mixed` or `open`."""
+
+    key: str
+    question: str
+    tag: str
+    tone: str
+    sentences: tuple[str, ...]
+
+
+def verdicts(plan: Plan, findings: Findings) -> list[Verdict]:
+    """RQ1 to RQ4, from the test split."""
+    return [_clusters(plan, findings), _profiles(plan, findings), _routing(plan, findings), _tradeoff(plan, findings)]
+
+
+def rules(plan: Plan) -> list[str]:
+    """How the verdicts are decided, for the page."""
+    level, by_chance = target_name(plan.confidence), target_name(round(1 - plan.confidence, 6))
+    return [
+        f"Every interval is a {level} percentile bootstrap over samples ({plan.bootstrap:,} replicates, seed "
+        f"{plan.seed}); the same draws are used for all methods, so differences are paired. Intervals are per "
+        f"comparison: of many comparisons without any effect, about {by_chance} exclude zero by chance.",
+        "An effect is claimed only when its interval excludes zero. When it does not, the report says what the "
+        "interval rules out.",
+        "Groups are reproducible when clusterings of two halves of the training samples agree with ARI of at least "
+        f"{STABLE}. They follow a label mostly from NMI {MOSTLY}, partly from {PARTLY}.",
+        "RQ2 is decided by the routed methods on the test split, each averaged over the compute levels. Methods with "
+        "true groups, random groups and task labels are controls, not answers.",
+        f"A router is good enough when the interval of its regret stays below {100 * NEGLIGIBLE:g} point.",
+        "An operating point is safe when the interval of its accuracy loss against dense stays below "
+        f"{100 * TOLERANCE:g} points.",
+    ]
+
+
+def _clusters(plan: Plan, findings: Findings) -> Verdict:
+    question = "Do inputs cluster by activation pattern, and what do the clusters follow?"
+    rows = findings.test.agreements
+    allowed = candidates({row.label.name: row.label for row in rows})
+    ranked = [row for row in rows if row.label.name in allowed]
+    if not ranked:
+        text = "No groups were learned, or the samples carry no labels to compare them with."
+        return Verdict("RQ1", question, "Not asked", "open", (text,))
+    leader, stability = ranked[0], findings.quality.get("stability")
+    is_stable = stability is not None and stability >= STABLE
+    strength = _strength(leader)
+    tag = {"mostly": "Yes: by", "partly": "In part: by"}.get(strength, "")
+    tag = f"{tag} {leader.label.title}" if tag else "Not by any label"
+    if not is_stable:
+        tag = "Groups not reproducible" if stability is not None else "Stability unknown"
+    tone = {"mostly": "yes", "partly": "mixed"}.get(strength, "no") if is_stable else "mixed"
+    sentences = (_reproducible(findings), *_followed(ranked))
+    return Verdict("RQ1", question, tag, tone, sentences)
+
+
+def _reproducible(findings: Findings) -> str:
+    quality = findings.quality
+    stability, silhouette = quality.get("stability"), quality.get("silhouette")
+    groups = quality.get("groups")
+    text = f"The {groups} groups found by {quality.get('algorithm', 'clustering')}"
+    if stability is None:
+        return f"{text} could not be tested for reproducibility (too few samples in a half)."
+    verb = "are reproducible" if stability >= STABLE else "are not reproducible"
+    tail = f", silhouette {number(silhouette)}" if silhouette is not None else ""
+    return (
+        f"{text} {verb}: clusterings from two halves of the training samples agree with ARI {number(stability)}{tail}."
+    )
+
+
+def _followed(ranked: Sequence[LabelAgreement]) -> list[str]:
+    leader = ranked[0]
+    strength = _strength(leader)
+    measured = f"NMI {number_interval(leader.found.nmi)}, ARI {number_interval(leader.found.ari)}"
+    if leader.chance is not None:
+        measured += f"; random groups of the same sizes reach NMI {number(leader.chance.nmi.value)}"
+    verb = (
+        f"They {strength} follow"
+        if strength in ("mostly", "partly")
+        else "They hardly follow any label; the nearest is"
+    )
+    found = [f"{verb} {leader.label.title} ({measured})."]
+    others = ranked[1:]
+    if others:
+        behind = others[0].found.nmi
+        apart = "clearly behind" if behind.high < leader.found.nmi.low else "not clearly behind"
+        named = listed([f"{row.label.title} ({number_interval(row.found.nmi)})" for row in others[:3]])
+        found.append(f"Next, {apart}: {named}.")
+    return found
+
+
+def _strength(row: LabelAgreement) -> str:
+    above_chance = row.chance is None or row.found.nmi.low > row.chance.nmi.high
+    if not above_chance:
+        return "hardly"
+    return "mostly" if row.found.nmi.value >= MOSTLY else "partly" if row.found.nmi.value >= PARTLY else "hardly"
+
+
+def _profiles(plan: Plan, findings: Findings) -> Verdict:
+    question = "Do cluster-specific profiles beat the pooled profile at the same realised compute?"
+    routed = [row for row in findings.test.differences if row.method.is_routed]
+    if not routed:
+        text = "No routed method was compared; only routed methods on the test split can answer this."
+        return Verdict("RQ2", question, "Not asked", "open", (text,))
+    better = [row for row in routed if row.mean.low > 0]
+    worse = [row for row in routed if row.mean.high < 0]
+    if better and not worse:
+        tag, tone = ("Yes", "yes") if len(better) == len(routed) else ("With one router, not the other", "mixed")
+        tag = tag if len(better) == len(routed) or len(routed) == 2 else "With some routers"
+    elif worse and not better:
+        tag, tone = ("No: worse", "no") if len(worse) == len(routed) else ("No gain shown", "no")
+    else:
+        tag, tone = ("No gain shown", "no") if not better else ("Depends on the router", "mixed")
+    sentences = [_against_baseline(plan, findings, routed)]
+    if not better:
+        limit = max(row.mean.high for row in routed)
+        sentences.append(_ruled_out(limit))
+    sentences += _control_sentences(plan, findings)
+    return Verdict("RQ2", question, tag, tone, tuple(sentences))
+
+
+def _against_baseline(plan: Plan, findings: Findings, routed: Sequence[Comparison]) -> str:
+    measured = listed([f"`{row.method.name}` {points_interval(row.mean)}" for row in routed])
+    count = len(findings.test.levels)
+    over = f"averaged over {count} compute levels" if count > 1 else "at one compute level"
+    start = f"Routed profiles against `{plan.baseline}` at equal realised compute"
+    return f"{start}, {over}, in points of test accuracy: {measured}."
+
+
+def _ruled_out(limit: float) -> str:
+    if limit <= 0:
+        return "Any gain is ruled out by the intervals."
+    return f"The intervals rule out a gain of more than {points(limit).removeprefix('+')} points."
+
+
+def _control_sentences(plan: Plan, findings: Findings) -> list[str]:
+    found: list[str] = []
+    controls = [row for row in findings.test.differences if not row.method.is_routed and not row.method.is_pooled]
+    if controls:
+        named = listed([f"`{row.method.name}` {points_interval(row.mean)}" for row in controls])
+        found.append(f"Controls against the same baseline: {named}.")
+    true_groups = [
+        row for row in findings.test.controls if not row.method.is_routed and row.method.scheme == "activation"
+    ]
+    for row in true_groups:
+        if row.mean.low > 0:
+            says = "so the groups carry information that random groups do not"
+        elif row.mean.high < 0:
+            says = "so random groups did better"
+        else:
+            says = "so the groups are not distinguishable from random ones of the same sizes"
+        found.append(f"`{row.method.name}` minus `{row.reference.name}`: {points_interval(row.mean)}, {says}.")
+    return found
+
+
+def _routing(plan: Plan, findings: Findings) -> Verdict:
+    question = "How can a new input be routed cheaply, and what does a routing mistake cost?"
+    routers = {row.router: row for row in findings.test.routers}
+    regrets = [row for row in findings.test.regrets if row.method.groups in routers]
+    if not regrets:
+        text = (
+            "No routed method has a counterpart with true groups among the methods, so its regret cannot be computed."
+        )
+        return Verdict("RQ3", question, "Not asked", "open", (text,))
+    good = [row for row in regrets if row.mean.high < NEGLIGIBLE]
+    chosen = min(good, key=lambda row: row.share if row.share is not None else 1.0) if good else None
+    matters = _groups_matter(findings, regrets)
+    tag, tone = (f"Yes: {chosen.method.groups}", "yes") if chosen else ("No router is good enough", "mixed")
+    if not matters:
+        tag, tone = "Little to lose by misrouting", "mixed"
+    sentences = []
+    for row in regrets:
+        router = routers[row.method.groups]
+        cost = f" for {_share(row.share)} of the dense FLOPs" if row.share is not None else ""
+        sentences.append(
+            f"`{router.router}` names the right group of {percent_interval(router.accuracy)} of the test prompts{cost} "
+            f"(always naming the largest group: {percent(router.largest)}); regret {points_interval(row.mean)} points."
+        )
+    sentences.append(
+        "True groups beat the pooled profile here, so regret measures a real loss."
+        if matters
+        else "True groups do not beat the pooled profile here, so a low regret says little: there is not much to lose."
+    )
+    return Verdict("RQ3", question, tag, tone, tuple(sentences))
+
+
+def _groups_matter(findings: Findings, regrets: Sequence[RegretRow]) -> bool:
+    oracles = {row.oracle.name for row in regrets}
+    return any(row.mean.low > 0 for row in findings.test.differences if row.method.name in oracles)
+
+
+def _share(share: float | None) -> str:
+    if share is None:
+        return "an unknown share"
+    return percent(share, 3) if share < 0.001 else percent(share, 2)
+
+
+def _tradeoff(plan: Plan, findings: Findings) -> Verdict:
+    question = "What is the latency / accuracy trade-off?"
+    deployable = [
+        point
+        for point in findings.test.points
+        if not point.method.is_dense and (point.method.is_pooled or point.method.is_routed)
+    ]
+    safe = [point for point in deployable if point.loss.high < TOLERANCE]
+    sentences = []
+    if safe:
+        best = min(safe, key=lambda point: point.compute)
+        sentences.append(
+            f"Cheapest point shown to lose under {100 * TOLERANCE:g} points of test accuracy: {_operating(best)}."
+        )
+    else:
+        sentences.append(f"No operating point is shown to lose under {100 * TOLERANCE:g} points of test accuracy.")
+    steepest = max(deployable, key=lambda point: (point.target, point.accuracy.value), default=None)
+    if steepest is not None:
+        sentences.append(f"Most accurate at the sparsest target: {_operating(steepest)}.")
+    sentences.append("These are counted FLOPs. Latency is not measured yet, so nothing here is a claim about speed.")
+    return Verdict("RQ4", question, "Counted, not timed yet", "open", tuple(sentences))
+
+
+def _operating(point: Point) -> str:
+    loss = points_interval(point.loss).removeprefix("+")
+    place = f"`{point.method.name}` at target {target_name(point.target)}"
+    return f"{place} runs {percent(point.compute, 0)} of the dense FLOPs and loses {loss} points"

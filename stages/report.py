@@ -1,0 +1,109 @@
+"""report: tables and quality of the clusters -> report page, metrics and plot data.
+
+Reads what params.yaml lists, never what happens to lie in the folders: a method that was removed leaves its file
+behind.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import MethodSettings, ProfileSettings, Settings
+from pipeline.errors import UserError
+from pipeline.report.evidence import Evidence
+from pipeline.report.plan import Method, Plan
+from pipeline.report.write import write_report
+from pipeline.schemas import ASSIGNMENTS, CLUSTER_MAP, PROFILES, RESULTS, ROUTES, SAMPLES
+from stages.run import run
+
+DATA = Path("data")
+QUALITY_PATH = DATA / "cluster_quality.json"
+
+_SAMPLE_COLUMNS = (
+    "sample_id",
+    "task",
+    "split",
+    "kind",
+    "subject",
+    "computation",
+    "surface",
+    "shots",
+    "choices",
+    "n_tokens",
+)
+
+
+def main(settings: Settings) -> None:
+    """Read everything, write `report/`, `plots/` and `metrics.json`."""
+    plan = _plan(settings)
+    write_report(plan, _evidence(plan), report=DATA / "report", metrics=DATA / "metrics.json", plots=DATA / "plots")
+
+
+def _plan(settings: Settings) -> Plan:
+    methods = (_method(name, row, settings.profiles) for name, row in settings.methods.items())
+    return Plan(
+        methods=tuple(methods),
+        targets=tuple(sorted(settings.evaluate.targets)),
+        splits=settings.evaluate.splits,
+        schemes=settings.schemes,
+        routers=settings.route.routers,
+        baseline=settings.report.baseline,
+        bootstrap=settings.report.bootstrap,
+        confidence=settings.report.confidence,
+        seed=settings.seed,
+        settings=_shown(settings),
+    )
+
+
+def _method(name: str, row: MethodSettings, profiles: dict[str, ProfileSettings]) -> Method:
+    if row.profile is None:
+        return Method(name)
+    profile = profiles[row.profile]
+    groups = row.groups or ""
+    return Method(name, row.profile, profile.scheme, profile.criterion, profile.allocation, groups)
+
+
+def _shown(settings: Settings) -> dict[str, dict[str, Any]]:
+    sections = {
+        "model": settings.model,
+        "benchmark": settings.benchmark,
+        "tokens": settings.tokens,
+        "capture": settings.capture,
+        "cluster": settings.cluster,
+        "allocate": settings.allocate,
+        "route": settings.route,
+        "evaluate": settings.evaluate,
+        "report": settings.report,
+    }
+    named = {name: asdict(profile) for name, profile in settings.profiles.items()}
+    return {"seed": {"seed": settings.seed}, **{name: asdict(row) for name, row in sections.items()}, "profiles": named}
+
+
+def _evidence(plan: Plan) -> Evidence:
+    profiles = dict.fromkeys(method.profile for method in plan.sparse)
+    return Evidence(
+        samples=SAMPLES.read(DATA / "samples.parquet", columns=_SAMPLE_COLUMNS),
+        assignments={name: ASSIGNMENTS.read(DATA / "assignments" / f"{name}.parquet") for name in plan.schemes},
+        cluster_map=CLUSTER_MAP.read(DATA / "cluster_map.parquet"),
+        quality=_quality(),
+        routes={name: ROUTES.read(DATA / "routes" / f"{name}.parquet") for name in plan.routers},
+        profiles={name: PROFILES.read(DATA / "profiles" / f"{name}.parquet") for name in profiles},
+        results={m.name: RESULTS.read(DATA / "results" / f"{m.name}.parquet") for m in plan.methods},
+    )
+
+
+def _quality() -> dict[str, Any]:
+    try:
+        return json.loads(QUALITY_PATH.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        found = str(error).splitlines()[0]
+        remedy = "run `dvc repro` to make it anew, or `dvc checkout` to restore the cached copy"
+        must = "The quality of the clusters must be a readable JSON file"
+        raise UserError(must, found=found, where=str(QUALITY_PATH), remedy=remedy) from error
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,81 @@
+"""The same rules say opposite things of opposite experiments."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from pipeline.report.findings import find
+from pipeline.report.verdicts import rules, verdicts
+from tests.report.synthetic import make_evidence, make_plan
+
+
+def judged(plan, evidence):
+    return {verdict.key: verdict for verdict in verdicts(plan, find(plan, evidence))}
+
+
+@pytest.fixture(scope="module")
+def gained(plan, evidence):
+    return judged(plan, evidence)
+
+
+@pytest.fixture(scope="module")
+def lost(plan):
+    return judged(plan, make_evidence(train=8, test=48, gain=-0.2, purity=0.0, plan=plan))
+
+
+def test_a_gain_is_claimed_where_one_was_built_in(gained):
+    assert (gained["RQ2"].tag, gained["RQ2"].tone) == ("Yes", "yes")
+    assert "information that random groups do not" in gained["RQ2"].sentences[-1]
+    assert gained["RQ1"].tag == "Yes: by surface (wording)"
+    assert gained["RQ3"].tag.startswith("Yes: ")
+
+
+def test_a_loss_is_called_a_loss_and_groups_without_meaning_follow_nothing(lost):
+    assert (lost["RQ2"].tag, lost["RQ2"].tone) == ("No: worse", "no")
+    assert "Any gain is ruled out" in " ".join(lost["RQ2"].sentences)
+    assert lost["RQ1"].tag == "Not by any label"
+    assert lost["RQ3"].tag == "Little to lose by misrouting"
+
+
+def test_no_effect_is_reported_with_what_the_interval_rules_out(plan):
+    found = judged(plan, make_evidence(train=8, test=48, gain=0.0, plan=plan))["RQ2"]
+    assert (found.tag, found.tone) == ("No gain shown", "no")
+    assert re.search(r"rule out a gain of more than \d\.\d points", " ".join(found.sentences))
+
+
+@pytest.mark.parametrize(("stability", "tag"), [(0.3, "Groups not reproducible"), (None, "Stability unknown")])
+def test_groups_that_are_not_reproducible_are_said_to_follow_nothing_for_sure(plan, evidence, stability, tag):
+    shaky = replace(evidence, quality={**evidence.quality, "stability": stability})
+    assert judged(plan, shaky)["RQ1"].tag == tag
+
+
+def test_a_router_that_costs_accuracy_is_not_good_enough(plan):
+    wrong = make_evidence(train=8, test=48, gain=0.4, plan=plan)
+    results = {**wrong.results}
+    for name in ("clustered_embedding", "clustered_scores"):
+        rows = results["teal"]
+        results[name] = rows.assign(method=name, group=results[name]["group"].to_numpy())
+    assert judged(plan, replace(wrong, results=results))["RQ3"].tag == "No router is good enough"
+
+
+def test_questions_that_nothing_was_run_for_are_not_answered():
+    plan = make_plan(schemes=("global",), routers=(), methods=make_plan().methods[:4])
+    found = judged(plan, make_evidence(2, 4, plan=plan))
+    assert [found[key].tag for key in ("RQ1", "RQ2", "RQ3")] == ["Not asked"] * 3
+
+
+def test_every_difference_in_a_verdict_has_its_interval(gained, lost):
+    for verdict in (*gained.values(), *lost.values()):
+        for sentence in verdict.sentences:
+            for number in re.finditer(r"[+\N{MINUS SIGN}]\d+\.\d(?!\d)(?! ?\[)", sentence):
+                before = sentence[: number.start()]
+                assert before.count("[") > before.count("]"), f"{number.group()} has no interval: {sentence}"
+
+
+def test_the_rules_name_the_thresholds_they_use(plan):
+    text = " ".join(rules(plan))
+    assert "0.6" in text
+    assert "200 replicates" in text

@@ -1,0 +1,31 @@
+"""How numbers are written."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.report.wording import level_name, listed, number, points, points_interval, quantity, target_name
+from pipeline.statistics import Interval
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.013, "+1.3"), (-0.013, "\N{MINUS SIGN}1.3"), (0.0004, "0.0"), (-0.0004, "0.0"), (0, "0.0")]
+)
+def test_points_have_a_sign_unless_they_round_to_zero(value, text):
+    assert points(value) == text
+
+
+def test_an_interval_shows_signs_where_they_matter():
+    assert points_interval(Interval(0.013, -0.004, 0.03)) == "+1.3 [\N{MINUS SIGN}0.4, 3.0]"
+
+
+def test_numbers_targets_levels_and_quantities_read_naturally():
+    assert number(-0.001) == "0.00"
+    assert number(-0.5) == "\N{MINUS SIGN}0.50"
+    assert target_name(0.65) == "65%"
+    assert target_name(0.125) == "12.5%"
+    assert level_name(0.434) == "57%"
+    assert quantity(48_000).startswith("48")
+    assert quantity(12) == "12"
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b", "c"]) == "a, b and c"
