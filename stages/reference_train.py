@@ -1,4 +1,4 @@
-"""reference_train: train the embedded reference model from scratch -> data/reference/build (weights, tokenizer, log).
+"""reference_train: train the embedded reference model from scratch -> data/reference/build.
 
 Takes over an hour on one CPU core. The whole state is saved every few minutes in the scratch folder, so an interrupted
 run goes on where it was and ends with the same weights.
@@ -18,6 +18,7 @@ from pipeline.benchmark import tokenizer as tokenizers
 from pipeline.config import Settings
 from pipeline.reference import recipe as recipes
 from pipeline.reference import training
+from pipeline.reference.card import machine
 from pipeline.scratch import Scratch, file_digest
 from stages.run import run
 
@@ -28,7 +29,7 @@ log = logging.getLogger("stages.reference_train")
 
 
 def main(settings: Settings) -> None:
-    """Read the recipe, write `model/` and `log.csv`."""
+    """Read the recipe, write `model/`, `log.csv` and `machine.txt`."""
     reference = recipes.load(PARAMS_PATH)
     device = "cuda" if settings.model.device != "cpu" and torch.cuda.is_available() else "cpu"
     tokenizer = tokenizers.build(reference.architecture.context)
@@ -37,7 +38,7 @@ def main(settings: Settings) -> None:
     BUILD_PATH.mkdir(parents=True, exist_ok=True)
     with (
         Scratch("reference_train", {"recipe": file_digest(PARAMS_PATH)}) as scratch,
-        tqdm(total=reference.recipe.tokens, unit="tok", unit_scale=True, desc="training") as progress,
+        tqdm(total=reference.phases[-1].until, unit="tok", unit_scale=True, desc="training") as progress,
     ):
         lines = _Lines(scratch.path("log.csv"))
 
@@ -46,11 +47,12 @@ def main(settings: Settings) -> None:
             progress.update(line.tokens - progress.n)
             progress.set_postfix(loss=f"{line.loss:.3f}")
 
-        training.train(model, tokenizer, reference.recipe, reference.emphasis, report, scratch.path("checkpoint.pt"))
+        training.train(model, tokenizer, reference.recipe, reference.phases, report, scratch.path("checkpoint.pt"))
         model.to(torch.device("cpu"))  # pyright: ignore[reportArgumentType]
         model.save_pretrained(BUILD_PATH / "model")
         tokenizer.save_pretrained(BUILD_PATH / "model")
         lines.publish(BUILD_PATH / "log.csv")
+        (BUILD_PATH / "machine.txt").write_text(f"{machine()}, torch {torch.__version__}, {device}\n", encoding="utf-8")
         scratch.clear()
 
 

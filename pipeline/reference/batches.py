@@ -8,7 +8,7 @@ spend the model's capacity, but a language model must still have an opinion abou
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,7 @@ from pipeline.benchmark.documents import SHOTS, Document, document
 from pipeline.benchmark.splits import MODEL_TRAINING
 from pipeline.benchmark.surfaces import END, SURFACES
 from pipeline.benchmark.tokenizer import BOS, EOS, PAD, token_id
-from pipeline.reference.recipe import Recipe
+from pipeline.reference.recipe import Phase, Recipe
 
 _POOL = 1024
 """Documents that are sorted by length together: enough for batches with little padding."""
@@ -41,16 +41,28 @@ class Batch:
         return self.ids.numel()
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, recipe: Recipe, emphasis: Mapping[str, float]) -> Iterator[Batch]:
-    """An endless, seeded stream of batches of about `recipe.batch_tokens` tokens, padding included.
+def batches(tokenizer: PreTrainedTokenizerFast, recipe: Recipe, phases: Sequence[Phase]) -> Iterator[Batch]:
+    """The seeded stream of batches of about `recipe.batch_tokens` tokens, padding included, phase after phase.
 
-    Computations are drawn with equal probability, times `emphasis` where it names them.
+    A phase ends with the first batch that brings the tokens of the whole stream to `phase.until`.
     """
-    rng = random.Random(f"{recipe.seed}/training")
-    shares = [emphasis.get(computation, 1.0) for computation in COMPUTATIONS]
+    rng, tokens = random.Random(f"{recipe.seed}/training"), 0
+    for phase in phases:
+        for batch in _mixture(tokenizer, recipe, phase, rng):
+            yield batch
+            tokens += batch.tokens
+            if tokens >= phase.until:
+                break
+
+
+def _mixture(tokenizer: PreTrainedTokenizerFast, recipe: Recipe, phase: Phase, rng: random.Random) -> Iterator[Batch]:
+    shares = [phase.emphasis.get(computation, 1.0) for computation in COMPUTATIONS]
     while True:
-        drawn = [_document(rng, computation) for computation in rng.choices(list(COMPUTATIONS), shares, k=_POOL)]
-        rows = sorted((_row(doc, tokenizer, recipe.context_weight) for doc in drawn), key=lambda row: len(row[0]))
+        drawn = [
+            _document(rng, computation, phase.levels.get(computation, LEVELS))
+            for computation in rng.choices(list(COMPUTATIONS), shares, k=_POOL)
+        ]
+        rows = sorted((_row(doc, tokenizer, phase.context_weight) for doc in drawn), key=lambda row: len(row[0]))
         cut: list[list[tuple[list[int], list[float]]]] = [[]]
         for row in rows:
             if (len(cut[-1]) + 1) * len(row[0]) > recipe.batch_tokens:
@@ -60,8 +72,8 @@ def batches(tokenizer: PreTrainedTokenizerFast, recipe: Recipe, emphasis: Mappin
         yield from (_pad(part, token_id(tokenizer, PAD)) for part in cut)
 
 
-def _document(rng: random.Random, computation: str) -> Document:
-    return document(computation, MODEL_TRAINING, LEVELS, rng.choice(SURFACES), rng.choice(SHOTS), rng)
+def _document(rng: random.Random, computation: str, levels: tuple[int, ...]) -> Document:
+    return document(computation, MODEL_TRAINING, levels, rng.choice(SURFACES), rng.choice(SHOTS), rng)
 
 
 def _row(doc: Document, tokenizer: PreTrainedTokenizerFast, context_weight: float) -> tuple[list[int], list[float]]:

@@ -1,4 +1,4 @@
-"""Training the reference model: Muon for the matrices of the blocks, AdamW for the rest, warm-up and linear decay.
+"""Training the reference model: Muon for the matrices of the blocks, AdamW for the rest, rates linear within each phase.
 
 Muon (`pipeline.reference.muon`) was ahead of AdamW after the same number of tokens (docs/log.md has the figures), which
 matters on a CPU. fp32 throughout: bf16 matrix products are forty times slower than fp32 ones on CPUs without bf16
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from pipeline.benchmark.tokenizer import BOS, EOS, PAD, token_id
 from pipeline.reference.batches import Batch, batches
 from pipeline.reference.muon import Muon
-from pipeline.reference.recipe import Architecture, Recipe
+from pipeline.reference.recipe import Architecture, Phase, Recipe
 
 _REPORT_EVERY, _SAVE_EVERY = 50, 250
 
@@ -67,11 +67,11 @@ def train(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
     recipe: Recipe,
-    emphasis: Mapping[str, float],
+    phases: Sequence[Phase],
     report: Callable[[Progress], None],
     checkpoint: Path,
 ) -> None:
-    """Train in place until the token budget is spent.
+    """Train in place until the last phase's tokens are spent.
 
     `report` is called every 50 steps and at the end. Every 250 steps the whole state is saved to `checkpoint`; where
     that file exists, training goes on from it and ends with the same weights as an uninterrupted run.
@@ -83,9 +83,9 @@ def train(
         state = _restore(checkpoint, model, optimizers)
     model.train()
     started = time.monotonic() - state.seconds
-    total, counted = torch.zeros((), device=device), 0
-    for batch in itertools.islice(batches(tokenizer, recipe, emphasis), state.step, None):
-        factor = schedule(state.tokens / recipe.tokens, recipe.warmup)
+    total, counted, budget = torch.zeros((), device=device), 0, phases[-1].until
+    for batch in itertools.islice(batches(tokenizer, recipe, phases), state.step, None):
+        factor = schedule(state.tokens, recipe.warmup, phases)
         for optimizer, peak in zip(optimizers, (recipe.muon_lr, recipe.adam_lr), strict=True):
             optimizer.param_groups[0]["lr"] = peak * factor
         loss, answer_loss = losses(model, batch, device)
@@ -96,22 +96,23 @@ def train(
             optimizer.zero_grad(set_to_none=True)
         total, counted = total + answer_loss, counted + 1
         state = _State(state.step + 1, state.tokens + batch.tokens, time.monotonic() - started)
-        done = state.tokens >= recipe.tokens
+        done = state.tokens >= budget
         if state.step % _REPORT_EVERY == 0 or done:
             report(Progress(state.step, state.tokens, state.seconds, float(total) / counted, recipe.muon_lr * factor))
             total, counted = torch.zeros((), device=device), 0
-        if done:
-            break
         if state.step % _SAVE_EVERY == 0:
             _save(checkpoint, state, model, optimizers)
     model.eval()
 
 
-def schedule(progress: float, warmup: float) -> float:
-    """Share of the peak learning rate: linear up over `warmup` of the budget, then linear down to 2%."""
-    if progress < warmup:
-        return max(progress / warmup, 0.01)
-    return max(0.02, 1 - (progress - warmup) / (1 - warmup))
+def schedule(tokens: int, warmup: int, phases: Sequence[Phase]) -> float:
+    """Share of the peak learning rates after `tokens` tokens: linear within each phase, but no higher than the line
+    that reaches 1 after `warmup` tokens."""
+    begins = [0, *(phase.until for phase in phases)]
+    number = next((i for i, phase in enumerate(phases) if tokens < phase.until), len(phases) - 1)
+    start, end = phases[number].rate
+    progress = (tokens - begins[number]) / (phases[number].until - begins[number])
+    return min(start + (end - start) * min(progress, 1.0), max(tokens / warmup, 0.01))
 
 
 def losses(model: LlamaForCausalLM, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,64 @@
+# `make repro` builds everything, `make help` lists the rest. Needs Python >= 3.11, git and make; offline once installed.
+
+PYTHON ?= python3
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+
+# The stages run as `python -m stages.X` in the environment below.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PYTHONPATH :=
+export PYTHONHASHSEED := 0
+# Numbers must not depend on the number of cores; one thread is also the fastest for a model this small.
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM := false
+# The default run needs no network. For checkpoints and tasks of the Hugging Face hub: `make repro HF_HUB_OFFLINE=0 HF_DATASETS_OFFLINE=0`.
+export HF_HUB_OFFLINE ?= 1
+export HF_DATASETS_OFFLINE ?= 1
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: help install repro unchanged test lint format types docs check clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+install: $(INSTALLED)  ## create the environment in .venv with the pinned requirements
+
+$(INSTALLED): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.12")'
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements.txt
+	@touch $@
+
+repro: $(INSTALLED)  ## run what is out of date, from benchmark to report
+	@python -m stages.check
+	dvc repro
+	@echo
+	@echo "The report: $(CURDIR)/data/report/report.html"
+
+unchanged: $(INSTALLED)  ## fail if a second run would run anything
+	@log=$$(dvc repro 2>&1) || { echo "$$log"; exit 1; }; \
+	if echo "$$log" | grep -q 'Running stage'; then echo "$$log"; echo "A second run ran stages again."; exit 1; fi; \
+	echo "A second run ran nothing."
+
+test: $(INSTALLED)  ## all tests
+	python -m pytest -q
+
+lint: $(INSTALLED)  ## ruff, including the format
+	ruff check .
+	ruff format --check .
+
+format: $(INSTALLED)  ## let ruff format and sort imports
+	ruff check --fix .
+	ruff format .
+
+types: $(INSTALLED)  ## pyright, strict
+	pyright
+
+docs: $(INSTALLED)  ## write the generated pages docs/tables.md and docs/params.md
+	python -m docs.generate
+
+check: lint types test  ## lint, types and tests
+
+clean:  ## remove scratch files and tool caches; the environment and all results stay
+	rm -rf .scratch .pytest_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +

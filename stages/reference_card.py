@@ -1,0 +1,71 @@
+"""reference_card: measure the reference model on the test split and write its card -> data/reference/build."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from pipeline.benchmark.samples import sample_rows
+from pipeline.benchmark.tasks import choose, load_tasks
+from pipeline.config import Settings
+from pipeline.evaluate.method import evaluate
+from pipeline.models.load import load
+from pipeline.reference import card, recipe
+from stages.run import run
+
+PARAMS_PATH = "data/reference/params.yaml"
+BUILD_PATH = Path("data/reference/build")
+DOCUMENTS = 400
+
+log = logging.getLogger("stages.reference_card")
+
+
+def main(settings: Settings) -> None:
+    """Read the trained model, its log and the machine it was trained on; write `README.md` and `curve.svg`."""
+    loaded = load(str(BUILD_PATH / "model"), revision=None, dtype="float32", device=settings.model.device)
+    tasks = load_tasks(settings.benchmark.include, settings.benchmark.tasks)
+    views = [by_split["test"] for by_split in tasks.values()]
+    rows = [
+        row
+        for by_split in tasks.values()
+        for row in sample_rows(
+            by_split["test"],
+            choose(by_split, {"train": 1, "test": DOCUMENTS})["test"],
+            loaded.tokenizer,
+            loaded.context,
+        )
+    ]
+    samples = pd.DataFrame(rows).assign(group=0)
+    with tqdm(total=int(samples["choices"].map(lambda choices: max(len(choices), 1)).sum()), desc="evaluating") as bar:
+        results = evaluate(
+            loaded,
+            views,
+            samples,
+            None,
+            dense_prefix=settings.tokens.dense_prefix,
+            batch_tokens=settings.tokens.batch,
+            advance=bar.update,
+        )
+    levels = {view.name: view.task.config.dataset_kwargs["levels"] for view in views}
+    accuracy = card.table(results, samples, levels)
+    log.info("dense accuracy\n%s", accuracy.round(1).to_string(index=False))
+    history = pd.read_csv(BUILD_PATH / "log.csv")
+    card.save_curve(history, BUILD_PATH / "curve.svg")
+    text = card.render(
+        recipe.load(PARAMS_PATH),
+        history,
+        accuracy,
+        weights=BUILD_PATH / "model" / "model.safetensors",
+        parameters=sum(weight.numel() for weight in loaded.model.parameters()),
+        documents=DOCUMENTS,
+        trained_on=(BUILD_PATH / "machine.txt").read_text(encoding="utf-8").strip(),
+        evaluated_on=card.machine(),
+    )
+    (BUILD_PATH / "README.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(main)
