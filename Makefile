@@ -16,7 +16,9 @@ export HF_HUB_OFFLINE ?= 1
 export HF_DATASETS_OFFLINE ?= 1
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help install repro unchanged test lint format types docs check clean
+COUNTS ?= 2,4,8
+
+.PHONY: help install repro unchanged exp reference test lint format types docs check clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -39,6 +41,16 @@ unchanged: $(INSTALLED)  ## fail if a second run would run anything
 	@log=$$(dvc repro 2>&1) || { echo "$$log"; exit 1; }; \
 	if echo "$$log" | grep -q 'Running stage'; then echo "$$log"; echo "A second run ran stages again."; exit 1; fi; \
 	echo "A second run ran nothing."
+
+exp: $(INSTALLED)  ## compare cluster counts: make exp COUNTS=2,4,8
+	dvc exp run --queue -S 'cluster.count=$(COUNTS)'
+	dvc exp run --run-all --jobs 1
+	dvc exp show --only-changed --drop '.*\.py|data/.*'
+
+reference: $(INSTALLED)  ## train the reference model anew (over an hour on a CPU core) and publish it in data/reference
+	dvc repro data/reference/dvc.yaml
+	rm -rf data/reference/model
+	cp -r data/reference/build/. data/reference/
 
 test: $(INSTALLED)  ## all tests
 	python -m pytest -q

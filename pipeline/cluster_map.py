@@ -25,9 +25,7 @@ def coordinates(points: Float[ndarray, "samples components"], seed: int) -> Floa
     if len(points) < FEWEST_SAMPLES:
         return start
     neighbours = min(NEIGHBOURS, len(points) - 1)
-    reducer = cast(Any, UMAP)(
-        n_neighbors=neighbours, min_dist=0.1, n_epochs=EPOCHS, init=_spread(start), random_state=seed, n_jobs=1
-    )
+    reducer = cast(Any, UMAP)(n_neighbors=neighbours, min_dist=0.1, init=_spread(start), random_state=seed, n_jobs=1)
     return np.asarray(reducer.fit_transform(points), dtype=np.float64)
 
 

@@ -81,7 +81,9 @@ ASSIGNMENTS = Table(
         _SAMPLE_ID,
         Column("split", "string", "split of the sample", values=SPLITS),
         _GROUP,
-        Column("distance", "float64", "distance to the group's centre in clustering space; 0 where there is none", low=0),
+        Column(
+            "distance", "float64", "distance to the group's centre in clustering space; 0 where there is none", low=0
+        ),
     ),
 )
 
@@ -119,7 +121,12 @@ ALLOCATIONS = Table(
         _BLOCK,
         _PROJECTION,
         Column("sparsity", "float64", "sparsity given to this projection", low=0, high=1),
-        Column("predicted_error", "float64", "block output error the allocator predicts; NaN where it predicts none", nullable=True),
+        Column(
+            "predicted_error",
+            "float64",
+            "block output error the allocator predicts; NaN where it predicts none",
+            nullable=True,
+        ),
     ),
 )
 
@@ -164,8 +171,15 @@ RESULTS = Table(
         Column("score", "float64", "lm-eval's metric for the sample (acc or exact_match)", low=0, high=1),
         Column("correct", "bool", "score is 1"),
         Column("loglikelihood", "float64", "of the right choice, in nats; NaN for generation", nullable=True),
-        Column("margin", "float64", "log-likelihood of the right choice less the best wrong one, nats; NaN for generation", nullable=True),
-        Column("realised_sparsity", "float64", "eligible features zeroed, weighted by the weights they gate", low=0, high=1),
+        Column(
+            "margin",
+            "float64",
+            "log-likelihood of the right choice less the best wrong one, nats; NaN for generation",
+            nullable=True,
+        ),
+        Column(
+            "realised_sparsity", "float64", "eligible features zeroed, weighted by the weights they gate", low=0, high=1
+        ),
         Column("flops", "float64", "floating-point operations that remain, per `pipeline/compute.py`", low=0),
         Column("dense_flops", "float64", "the same for the dense model on the same tokens", low=0),
     ),
