@@ -86,7 +86,9 @@ class Table:
         self._check(table, str(path))
         ordered = table.sort_by([(name, "ascending") for name in self.key])
         with replacing(path) as temporary:
-            pq.write_table(ordered, temporary, compression="zstd", row_group_size=ROWS_PER_GROUP, write_page_checksum=True)
+            pq.write_table(
+                ordered, temporary, compression="zstd", row_group_size=ROWS_PER_GROUP, write_page_checksum=True
+            )
 
     def read(self, path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The checked rows at `path`, in key order; list columns hold one numpy array per row.

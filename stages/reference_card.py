@@ -18,6 +18,7 @@ from stages.run import run
 
 PARAMS_PATH = "data/reference/params.yaml"
 BUILD_PATH = Path("data/reference/build")
+BENCHMARK_PATH = "data/benchmark"
 DOCUMENTS = 400
 
 log = logging.getLogger("stages.reference_card")
@@ -26,7 +27,9 @@ log = logging.getLogger("stages.reference_card")
 def main(settings: Settings) -> None:
     """Read the trained model, its log and the machine it was trained on; write `README.md` and `curve.svg`."""
     loaded = load(str(BUILD_PATH / "model"), revision=None, dtype="float32", device=settings.model.device)
-    tasks = load_tasks(settings.benchmark.include, settings.benchmark.tasks)
+    default = settings.benchmark.tasks
+    others = sorted(path.stem for path in Path(BENCHMARK_PATH).glob("*.yaml") if path.stem not in default)
+    tasks = load_tasks(BENCHMARK_PATH, (*default, *others))
     views = [by_split["test"] for by_split in tasks.values()]
     rows = [
         row
@@ -50,7 +53,7 @@ def main(settings: Settings) -> None:
             advance=bar.update,
         )
     levels = {view.name: view.task.config.dataset_kwargs["levels"] for view in views}
-    accuracy = card.table(results, samples, levels)
+    accuracy = card.table(results, samples, levels, default)
     log.info("dense accuracy\n%s", accuracy.round(1).to_string(index=False))
     history = pd.read_csv(BUILD_PATH / "log.csv")
     card.save_curve(history, BUILD_PATH / "curve.svg")

@@ -23,7 +23,8 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
 
-pytestmark = pytest.mark.slow
+# The limit is for a hung process; the whole module takes about four minutes on one idle core.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 WITHOUT_CLUSTERS = {"prepare", "capture", "aggregate@global", "allocate@pooled", "profile@pooled", "dense"}
 WITHOUT_CLUSTERS |= {"evaluate@pooled"}

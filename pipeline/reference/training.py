@@ -1,4 +1,4 @@
-"""Training the reference model: Muon for the matrices of the blocks, AdamW for the rest, rates linear within each phase.
+"""Training the reference model: Muon for the blocks' matrices, AdamW for the rest, rates linear within each phase.
 
 Muon (`pipeline.reference.muon`) was ahead of AdamW after the same number of tokens (docs/log.md has the figures), which
 matters on a CPU. fp32 throughout: bf16 matrix products are forty times slower than fp32 ones on CPUs without bf16

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from transformers import Phi3Config, Phi3ForCausalLM
 
 from pipeline.eligibility import eligible
+from pipeline.models.families import FAMILIES
 from pipeline.models.load import LoadedModel
 from pipeline.models.projections import projections
 from pipeline.scoring import feature_weights
@@ -66,6 +70,22 @@ def test_every_projection_sees_the_mask_of_the_transcription(tiny_loaded: Loaded
     assert torch.equal(counts.kept, torch.stack(kept, dim=1))
     assert counts.tokens.tolist() == [8, 3, 6]
     assert 0 < counts.kept.sum() < (counts.tokens.sum() * sum(proj.in_features for proj in projs))
+
+
+def test_fused_projections_are_masked_as_one(tiny_loaded: LoadedModel):
+    config = Phi3Config(
+        vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, pad_token_id=0
+    )
+    torch.manual_seed(0)
+    fused = replace(tiny_loaded, model=Phi3ForCausalLM(config).eval(), family=FAMILIES["phi3"])
+    dense = _run(fused)
+    with install(fused, "wina", torch.zeros(2, 2, 4)) as runtime, runtime.rows(GROUPS, COUNTED) as counts:
+        assert torch.equal(_run(fused), dense)
+    assert counts.kept.shape == (3, 8)
+    with install(fused, "wina", torch.full((2, 2, 4), 0.01)) as runtime, runtime.rows(GROUPS, COUNTED) as counts:
+        assert not torch.equal(_run(fused), dense)
+    widths = torch.tensor([proj.in_features for proj in projections(fused.model)])
+    assert (counts.kept < counts.tokens[:, None] * widths).all()
 
 
 def test_a_row_gets_the_same_output_alone_and_in_a_batch_of_other_groups(tiny_loaded: LoadedModel):

@@ -1,0 +1,150 @@
+"""The stages prepare and evaluate on a tiny model: tables fit, finished targets are kept, errors are clear."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import config
+from pipeline.errors import UserError
+from pipeline.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
+from stages import evaluate, prepare
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+NAMES = ("q", "k", "v", "o", "gate", "up", "down")
+TARGETS = (0.25, 0.5)
+
+
+@pytest.fixture
+def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Settings:
+    """Settings for the tiny model and tasks; the current folder is an empty one."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    full = config.load(PARAMS)
+    return replace(
+        full,
+        model=config.ModelSettings(path=str(tiny_llama), revision=None, dtype="float32", device="cpu"),
+        benchmark=config.BenchmarkSettings(str(tiny_tasks), ("pick", "write"), train_samples=3, test_samples=5),
+        tokens=replace(full.tokens, batch=100),
+        evaluate=replace(full.evaluate, targets=TARGETS),
+    )
+
+
+def _make_inputs(settings: config.Settings) -> pd.DataFrame:
+    """Samples, two groups known and routed, and thresholds that grow with the target and differ between groups."""
+    prepare.main(settings)
+    samples = SAMPLES.read(prepare.SAMPLES_PATH)
+    found = samples[["sample_id", "split"]].assign(group=np.arange(len(samples)) % 2)
+    ASSIGNMENTS.write(found.assign(scheme="activation", distance=0.0), "data/assignments/activation.parquet")
+    routed = found.drop(columns="split").assign(router="embedding", flops=1000.0)
+    routed["probabilities"] = [[0.5, 0.5]] * len(routed)
+    ROUTES.write(routed, "data/routes/embedding.parquet")
+    PROFILES.write(
+        pd.DataFrame(
+            [
+                ("clustered", group, target, block, name, target, (1 + group) * target)
+                for group in range(2)
+                for target in (*TARGETS, 0.65)
+                for block in range(2)
+                for name in NAMES
+            ],
+            columns=["profile", "group", "target", "block", "projection", "sparsity", "threshold"],
+        ),
+        "data/profiles/clustered.parquet",
+    )
+    return samples
+
+
+def _count_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    runs: list[int] = []
+    real = evaluate.evaluate
+
+    def counted(*args, **kwargs):
+        runs.append(1)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(evaluate, "evaluate", counted)
+    return runs
+
+
+def test_prepare_writes_the_same_samples_twice(settings: config.Settings):
+    prepare.main(settings)
+    first = Path(prepare.SAMPLES_PATH).read_bytes()
+    prepare.main(settings)
+    assert Path(prepare.SAMPLES_PATH).read_bytes() == first
+    samples = SAMPLES.read(prepare.SAMPLES_PATH)
+    assert samples.groupby(["task", "split"]).size().to_dict() == {
+        ("pick", "train"): 3, ("pick", "test"): 5, ("write", "train"): 3, ("write", "test"): 5,
+    }  # fmt: skip
+
+
+def test_the_dense_model_is_evaluated_once_at_target_zero(settings: config.Settings):
+    samples = _make_inputs(settings)
+    evaluate.main(settings, "dense")
+    results = RESULTS.read("data/results/dense.parquet")
+    assert set(results["sample_id"]) == set(samples["sample_id"])
+    assert set(results["target"]) == {0.0} and not results["realised_sparsity"].any()
+
+
+def test_a_method_has_every_sample_at_every_target_and_a_router_is_paid_for(settings: config.Settings):
+    samples = _make_inputs(settings)
+    evaluate.main(settings, "clustered_oracle")
+    evaluate.main(settings, "clustered_embedding")
+    oracle = RESULTS.read("data/results/clustered_oracle.parquet")
+    routed = RESULTS.read("data/results/clustered_embedding.parquet")
+    assert len(oracle) == len(TARGETS) * len(samples)
+    assert oracle.groupby("target")["realised_sparsity"].mean().is_monotonic_increasing
+    assert set(oracle["group"]) == {0, 1}
+    # The routes are the true groups here, so the methods differ in nothing but the router's cost.
+    pd.testing.assert_series_equal(routed["flops"], oracle["flops"] + 1000.0)
+    same = ["target", "sample_id", "group", "score", "loglikelihood", "margin", "realised_sparsity", "dense_flops"]
+    pd.testing.assert_frame_equal(routed[same], oracle[same], check_exact=True)
+
+
+def test_adding_a_target_computes_only_the_new_one(settings: config.Settings, monkeypatch: pytest.MonkeyPatch):
+    _make_inputs(settings)
+    runs = _count_runs(monkeypatch)
+    evaluate.main(settings, "clustered_oracle")
+    before = RESULTS.read("data/results/clustered_oracle.parquet")
+    assert len(runs) == 2
+    more = replace(settings, evaluate=replace(settings.evaluate, targets=(*TARGETS, 0.65)))
+    evaluate.main(more, "clustered_oracle")
+    after = RESULTS.read("data/results/clustered_oracle.parquet")
+    assert len(runs) == 3
+    kept = after[after["target"].isin(TARGETS)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept, before, check_exact=True)
+
+
+def test_a_crash_costs_one_target_and_other_thresholds_are_never_picked_up(
+    settings: config.Settings, monkeypatch: pytest.MonkeyPatch
+):
+    _make_inputs(settings)
+    real = evaluate.evaluate
+    with monkeypatch.context() as patch:
+        calls = iter([real])
+        patch.setattr(evaluate, "evaluate", lambda *args, **kwargs: next(calls)(*args, **kwargs))
+        with pytest.raises(StopIteration):
+            evaluate.main(settings, "clustered_oracle")
+    runs = _count_runs(monkeypatch)
+    evaluate.main(settings, "clustered_oracle")
+    assert len(runs) == 1
+    table = PROFILES.read("data/profiles/clustered.parquet")
+    at_half = table["target"] == 0.5
+    PROFILES.write(table.assign(threshold=table["threshold"] * (1 + at_half)), "data/profiles/clustered.parquet")
+    evaluate.main(settings, "clustered_oracle")
+    assert len(runs) == 2
+
+
+def test_an_unknown_method_and_a_sample_without_group_are_refused(settings: config.Settings):
+    with pytest.raises(UserError, match=r"did you mean 'dense'"):
+        evaluate.main(settings, "dens")
+    samples = _make_inputs(settings)
+    path = "data/assignments/activation.parquet"
+    ASSIGNMENTS.write(ASSIGNMENTS.read(path).iloc[1:], path)
+    with pytest.raises(UserError, match=rf"Every sample must have a group.*{samples['sample_id'].min()}.*activation"):
+        evaluate.main(settings, "clustered_oracle")
