@@ -34,7 +34,8 @@ class Item:
     Attributes:
         sample_id: its key.
         prompt: token ids of the prompt, at least one.
-        answer: token ids of the right continuation, as far as the model reads it; empty where only the prompt is to be observed.
+        answer: token ids of the right continuation, as far as the model reads it; empty where only the
+            prompt is to be observed.
         has_histogram: whether its scores are counted, or only its signature taken.
     """
 

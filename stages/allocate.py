@@ -45,11 +45,11 @@ def main(settings: Settings, name: str) -> None:
     if profile.allocation == "uniform":
         rows = uniform(histograms, settings.evaluate.targets, name)
     else:
-        rows = _greedy(settings, profile, histograms).assign(profile=name)
+        rows = _greedy(settings, name, profile, histograms).assign(profile=name)
     ALLOCATIONS.write(rows, ALLOCATIONS_PATH.format(name=name))
 
 
-def _greedy(settings: Settings, profile: ProfileSettings, histograms: Any) -> pd.DataFrame:
+def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> pd.DataFrame:
     from pipeline.allocation.blockwise import block_paths
     from pipeline.models.load import load
 
@@ -59,7 +59,7 @@ def _greedy(settings: Settings, profile: ProfileSettings, histograms: Any) -> pd
     model = settings.model
     loaded: LoadedModel | None = None
     rows: list[pd.DataFrame] = []
-    with Scratch("allocate", _fingerprint(settings, profile)) as scratch:
+    with Scratch(f"allocate@{name}", _fingerprint(settings, profile)) as scratch:
         for group in groups:
             part = f"{group:05d}.json"
             if not scratch.has(part):

@@ -45,7 +45,9 @@ def main(settings: Settings, name: str) -> None:
     with ExitStack() as stack:
         # All scratch folders are opened before the task files load code of their own: their digests cover loaded code.
         parts = {
-            target: stack.enter_context(Scratch("evaluate", _fingerprint(settings, samples, target, profiles[target])))
+            target: stack.enter_context(
+                Scratch(f"evaluate@{name}", _fingerprint(settings, samples, target, profiles[target]))
+            )
             for target in profiles
         }
         missing = {target: profiles[target] for target, part in parts.items() if not part.has(PART)}

@@ -19,7 +19,7 @@ from stages.run import run
 PARAMS_PATH = "data/reference/params.yaml"
 BUILD_PATH = Path("data/reference/build")
 BENCHMARK_PATH = "data/benchmark"
-DOCUMENTS = 400
+DOCUMENTS = 240
 
 log = logging.getLogger("stages.reference_card")
 
@@ -42,7 +42,7 @@ def main(settings: Settings) -> None:
         )
     ]
     samples = pd.DataFrame(rows).assign(group=0)
-    with tqdm(total=int(samples["choices"].map(lambda choices: max(len(choices), 1)).sum()), desc="evaluating") as bar:
+    with tqdm(total=sum(max(len(choices), 1) for choices in samples["choices"]), desc="evaluating") as bar:
         results = evaluate(
             loaded,
             views,

@@ -160,6 +160,17 @@ def test_a_colleague_who_pulls_runs_nothing(finished: Project):
     assert colleague.results() == finished.results()
 
 
+def test_the_same_seed_gives_the_same_bytes_in_another_folder(finished: Project):
+    """Nothing is restored: no cache, no finished parts, no lock; every table and report must come out byte for byte."""
+    again = Project(finished.folder.parent / "elsewhere", finished.caches)
+    finished.run("git", "clone", "-q", str(finished.folder), str(again.folder))
+    (again.folder / "dvc.lock").unlink()
+    assert again.repro() == EVERYTHING
+    first, second = finished.results(), again.results()
+    assert first.keys() == second.keys()
+    assert [path for path in first if first[path] != second[path]] == []
+
+
 def test_experiments_on_the_number_of_clusters_run_only_what_depends_on_it(project: Project):
     project.run("dvc", "exp", "run", "--queue", "-S", "cluster.count=2,3")
     project.run("dvc", "exp", "run", "--run-all")

@@ -29,7 +29,7 @@ def dataset(
 
     Args:
         computation: one of the twelve computations.
-        levels: levels of difficulty to draw from, each 1 to 4, equally often.
+        levels: levels of difficulty to draw from, each 1 to 6, equally often; repeats count.
         seed: seeds the drawing of documents; the splits stay disjoint whatever it is.
         train, test: number of documents in each split.
         version, config_source: accepted because lm-eval passes a task's metadata along; not used.

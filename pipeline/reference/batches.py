@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from pipeline.benchmark.computations import COMPUTATIONS, LEVELS
+from pipeline.benchmark.computations import COMPUTATIONS, TRAINED_LEVELS
 from pipeline.benchmark.documents import SHOTS, Document, document
 from pipeline.benchmark.splits import MODEL_TRAINING
 from pipeline.benchmark.surfaces import END, SURFACES
@@ -59,7 +59,7 @@ def _mixture(tokenizer: PreTrainedTokenizerFast, recipe: Recipe, phase: Phase, r
     shares = [phase.emphasis.get(computation, 1.0) for computation in COMPUTATIONS]
     while True:
         drawn = [
-            _document(rng, computation, phase.levels.get(computation, LEVELS))
+            _document(rng, computation, phase.levels.get(computation, TRAINED_LEVELS))
             for computation in rng.choices(list(COMPUTATIONS), shares, k=_POOL)
         ]
         rows = sorted((_row(doc, tokenizer, phase.context_weight) for doc in drawn), key=lambda row: len(row[0]))

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -36,8 +37,8 @@ content; the train and test splits that profiles are built and evaluated on are 
 surfaces, zero to three solved examples. The mixture changes with the phase (shares are relative to 1; levels repeat
 where they are drawn more often; all four, equally, where none are named):
 
-| until token | weight of context tokens | shares | levels |
-|---:|---:|---|---|
+| until token | learning rate, of peak | weight of context tokens | shares | levels |
+|---:|---|---:|---|---|
 {phases}
 
 ## Recipe
@@ -90,7 +91,7 @@ def table(
 
     Returns: columns task, is_default, kind, levels, chance, accuracy, low, high; in the order of the samples.
     """
-    joined = samples.merge(results[["sample_id", "score"]], on="sample_id", validate="one_to_one")
+    joined: Any = samples.merge(results[["sample_id", "score"]], on="sample_id", validate="one_to_one")
     rows: list[dict[str, object]] = []
     for task, part in joined.groupby("task", sort=False):
         interval = mean_interval(part["score"].to_numpy(), replicates=_REPLICATES, confidence=0.95, seed=0)
@@ -122,8 +123,9 @@ def render(
     evaluated_on: str,
 ) -> str:
     """The card as Markdown with the front matter of a Hugging Face model card."""
-    last, tail = log.iloc[-1], 10
-    by_kind = accuracy[accuracy["is_default"]].groupby("kind")["accuracy"].mean()
+    rows: Any = list(accuracy.itertuples())
+    last = log.iloc[-1].to_dict()
+    losses, tail = log["loss"].to_numpy(dtype=float), 10
     facts = asdict(settings.architecture) | asdict(settings.recipe)
     return _TEMPLATE.format(
         parameters=parameters,
@@ -131,19 +133,19 @@ def render(
         recipe="\n".join(f"| {name} | {value} |" for name, value in facts.items()),
         steps=int(last["step"]),
         tokens=int(last["tokens"]),
-        minutes=float(last["seconds"]) / 60,
+        minutes=last["seconds"] / 60,
         machine=f"Machine: {trained_on}.",
         tail=tail,
-        loss=float(log["loss"].tail(tail).mean()),
+        loss=float(losses[-tail:].mean()),
         documents=documents,
         evaluation_machine=evaluated_on,
         accuracy="\n".join(
             f"| {row.task} | {'yes' if row.is_default else 'no'} | {row.kind} | {row.levels} | {row.chance:.0f}% "
             f"| {row.accuracy:.1f}% ({row.low:.1f} to {row.high:.1f}) |"
-            for row in accuracy.itertuples()
+            for row in rows
         ),
-        mean=by_kind["choice"],
-        mean_free=by_kind["generation"],
+        mean=_mean(rows, "choice"),
+        mean_free=_mean(rows, "generation"),
         digest=hashlib.sha256(weights.read_bytes()).hexdigest(),
     )
 
@@ -170,10 +172,18 @@ def save_curve(log: pd.DataFrame, path: Path) -> None:
         curve(log).savefig(path, metadata={"Date": None})
 
 
+def _mean(rows: Sequence[Any], kind: str) -> float:
+    """Over the default tasks of a kind."""
+    accuracies = [row.accuracy for row in rows if row.is_default and row.kind == kind]
+    return sum(accuracies) / len(accuracies)
+
+
 def _phase(phase: Phase) -> str:
     shares = ", ".join(f"{name} {share:g}" for name, share in phase.emphasis.items())
     levels = "; ".join(f"{name} {' '.join(map(str, drawn))}" for name, drawn in phase.levels.items())
-    return f"| {phase.until:,} | {phase.context_weight:g} | {shares or 'all 1'} | {levels or 'all'} |"
+    rate = f"{phase.rate[0]:.2f} to {phase.rate[1]:.2f}"
+    cells = (f"{phase.until:,}", rate, f"{phase.context_weight:g}", shares or "all 1", levels or "all")
+    return f"| {' | '.join(cells)} |"
 
 
 def _cpuinfo() -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from pipeline.benchmark.computations import COMPUTATIONS, LEVELS
+from pipeline.benchmark.computations import COMPUTATIONS, TRAINED_LEVELS
 from pipeline.config import parse
 from pipeline.errors import UserError, unknown
 from pipeline.settings import Rule, as_mapping, build, check, setting
@@ -123,7 +123,7 @@ def _rate(value: object, name: str, file: str) -> tuple[float, float]:
 
 def _levels(value: object, name: str, file: str) -> tuple[int, ...]:
     levels = cast(list[object], value) if isinstance(value, list) else []
-    if not levels or not all(level in LEVELS for level in levels):
-        must = f"`{name}` must be a list of levels from {LEVELS[0]} to {LEVELS[-1]}"
+    if not levels or not all(level in TRAINED_LEVELS for level in levels):
+        must = f"`{name}` must be a list of levels from {TRAINED_LEVELS[0]} to {TRAINED_LEVELS[-1]}"
         raise UserError(must, found=value, where=file, remedy="list at least one level")
     return tuple(cast(list[int], levels))

@@ -105,7 +105,7 @@ def test_a_phase_ends_with_the_batch_that_reaches_its_tokens_and_the_stream_with
 
 def test_a_phase_draws_only_the_levels_it_names() -> None:
     tokenizer = build_tokenizer(256)
-    phase = Phase(30_000, (1.0, 1.0), 0.1, {"reversal": 1000.0}, {"reversal": (1,)})
+    phase = Phase(30_000, (1.0, 1.0), 0.1, {"reversal": 1e12}, {"reversal": (1,)})
     texts = [
         tokenizer.decode(row, skip_special_tokens=True)
         for batch in batches(tokenizer, RECIPE, [phase])

@@ -6,7 +6,14 @@ import random
 
 from pipeline.benchmark.problem import Problem, distinct
 
-_RANGES = {1: ((10, 99), (1, 9)), 2: ((10, 99), (10, 99)), 3: ((100, 499), (10, 99)), 4: ((100, 499), (100, 499))}
+_RANGES = {
+    1: ((10, 99), (1, 9)),
+    2: ((10, 99), (10, 99)),
+    3: ((100, 499), (10, 99)),
+    4: ((100, 499), (100, 499)),
+    5: ((500, 999), (100, 499)),
+    6: ((500, 999), (500, 999)),
+}
 
 
 def addition(rng: random.Random, level: int) -> Problem:
@@ -22,10 +29,10 @@ def subtraction(rng: random.Random, level: int) -> Problem:
 
 
 def comparison(rng: random.Random, level: int) -> Problem:
-    """The second largest of three (level 1) or four numbers, with equal leading digits from level 3 on."""
-    count = 3 if level == 1 else 4
+    """The second largest of three (level 1), four, five (level 5) or six numbers, close together from level 3 on."""
+    count = {1: 3, 5: 5, 6: 6}.get(level, 4)
     low = 10 if level <= 2 else 100 * rng.randint(1, 4)
-    span = {1: 90, 2: 90, 3: 100, 4: 20}[level]
+    span = {1: 90, 2: 90, 3: 100}.get(level, 20)
     numbers = rng.sample(range(low, low + span), count)
     second = sorted(numbers)[-2]
     others = sorted((number for number in numbers if number != second), key=lambda number: abs(number - second))

@@ -12,13 +12,14 @@ def agreement(rng: random.Random, level: int) -> Problem:
     """The form of *to be* that a subject takes: `is`, `are`, `was` or `were`.
 
     The subject joins two nouns: with `and` it is plural, with `or` it has the number of the second one. Each is
-    followed by attractors (`near the ...`), `level` in all, that must not count. Attractors carry time words; only the
-    one at the very front sets the tense. Distractors: the other three forms.
+    followed by attractors (`near ...`), `level` in all (7 and 10 at levels 5 and 6), that must not count. Attractors
+    carry time words; only the one at the very front sets the tense. Distractors: the other three forms.
     """
     joined, tense = rng.choice(("and", "or")), rng.choice(("now", "then"))
-    split = rng.randint(0, level)
+    attractors = {5: 7, 6: 10}.get(level, level)
+    split = rng.randint(0, attractors)
     first, _ = _phrase(rng, split)
-    second, number = _phrase(rng, level - split)
+    second, number = _phrase(rng, attractors - split)
     number = "plural" if joined == "and" else number
     answer = VERB_FORMS[number, tense]
     others = rng.sample(list(VERB_FORMS.values()), 4)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pipeline.benchmark.problem import Problem, distinct
 from pipeline.benchmark.world import LEXICON, NOUNS
 
-_LENGTHS = {"sorting": (3, 4, 5, 6), "reversal": (4, 5, 6, 7), "translation": (3, 4, 5, 6)}
+_LENGTHS = {"sorting": (3, 4, 5, 6, 7, 9), "reversal": (4, 5, 6, 7, 8, 10), "translation": (3, 4, 5, 6, 7, 9)}
 
 
 def sorting(rng: random.Random, level: int) -> Problem:
