@@ -60,6 +60,14 @@ def test_names_listed_here_are_those_of_the_registries():
     assert set(config.CRITERIA) == set(SCORED)
 
 
+def test_the_names_listed_for_schemes_algorithms_and_routers_are_the_implemented_ones() -> None:
+    from pipeline import clustering, routing, schemes
+
+    assert config.SCHEMES == schemes.SCHEMES
+    assert set(config.ALGORITHMS) == set(clustering._ALGORITHMS)
+    assert set(config.ROUTERS) == set(routing.ROUTERS)
+
+
 def test_the_histogram_resolution_limit_is_that_of_the_histogram():
     from pipeline.histogram import MOST_MANTISSA_BITS
 
