@@ -69,7 +69,7 @@ types: $(INSTALLED)  ## pyright, strict
 docs: $(INSTALLED)  ## write the generated pages docs/tables.md and docs/params.md
 	python -m docs.generate
 
-check: lint types test  ## lint, types and tests
+check: repro test lint types unchanged  ## everything that CI runs
 
 clean:  ## remove scratch files and tool caches; the environment and all results stay
 	rm -rf .scratch .pytest_cache .ruff_cache .hypothesis
