@@ -28,7 +28,7 @@ from pipeline.settings import Rule, as_mapping, build, check, setting
 PARAMS = "params.yaml"
 DENSE = "dense"
 
-CRITERIA = ("teal", "wina")
+CRITERIA = ("teal", "wina", "wina_released")
 SCHEMES = ("global", "activation", "task", "random")
 ALGORITHMS = ("kmeans", "gmm", "hdbscan")
 ALLOCATIONS = ("uniform", "greedy")

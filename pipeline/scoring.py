@@ -1,10 +1,12 @@
 """How an input feature is scored: score_i = |x_i| * w_i, with w given by the criterion.
 
 - `teal` (TEAL, Liu et al. 2024): w_i = 1.
-- `wina` (WINA, Chen et al. 2025): w_i = ||W[:, i]||_2, the norm of the column of W that the feature multiplies.
+- `wina` (WINA, Chen et al. 2025): w_i = ||W[:, i]||_2, the norm of the column of W that the feature multiplies, for
+  EVERY projection, as the paper says.
+- `wina_released`: what the paper's released code does (microsoft/wina, commit 8153dbf): that norm for k and gate
+  (fused: qkv and gate_up), and w_i = 1 for all others, which are therefore scored as under `teal`.
 
-Every criterion of this form is one row of `CRITERIA`; nothing else in the pipeline knows a criterion by name. Norms are
-taken for EVERY projection, as the paper says (the released code does so for k and gate only).
+Every criterion of this form is one row of `CRITERIA`; nothing else in the pipeline knows a criterion by name.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from pipeline.errors import unknown
+
+RELEASED_NORMS = ("k", "gate", "qkv", "gate_up")
+"""The projections whose column norms the released code of WINA uses."""
 
 FeatureWeights = Callable[[Float[Tensor, "out in"], str], Float32[Tensor, " in"]]
 
@@ -54,4 +59,8 @@ def _wina(weight: Float[Tensor, "out in"], projection: str) -> Float32[Tensor, "
     return column_norms(weight)
 
 
-CRITERIA: dict[str, FeatureWeights] = {"teal": _teal, "wina": _wina}
+def _wina_released(weight: Float[Tensor, "out in"], projection: str) -> Float32[Tensor, " in"]:
+    return (_wina if projection in RELEASED_NORMS else _teal)(weight, projection)
+
+
+CRITERIA: dict[str, FeatureWeights] = {"teal": _teal, "wina": _wina, "wina_released": _wina_released}

@@ -27,6 +27,13 @@ def test_wina_scores_by_the_norm_of_the_column_in_float32(dtype):
     np.testing.assert_allclose(found.numpy(), exact, rtol=FLOAT32_NORM)
 
 
+@pytest.mark.parametrize("name", ["q", "k", "v", "qkv", "o", "gate", "up", "gate_up", "down"])
+def test_the_released_code_of_wina_uses_norms_for_k_and_gate_only(name):
+    weight = _weight()
+    same_as = "wina" if name in ("k", "gate", "qkv", "gate_up") else "teal"
+    assert torch.equal(feature_weights("wina_released", weight, name), feature_weights(same_as, weight, name))
+
+
 def test_teal_scores_by_magnitude_alone():
     x = torch.tensor([[-2.0, 0.0, 0.5]])
     assert torch.equal(scores(x, feature_weights("teal", torch.randn(4, 3))), x.abs())

@@ -69,7 +69,11 @@ class BlockError:
             site: tuple(p.name for p in projections if p.site == site) for site in ("qkv", "o", "gate_up", "down")
         }
         self._position = {projection.name: number for number, projection in enumerate(projections)}
-        self._activation: Callable[[Tensor], Tensor] = ACT2FN[cast(Any, loaded.model.config).hidden_act]
+        self._family = loaded.family
+        config: Any = loaded.model.config
+        self._activation: Callable[[Tensor], Tensor] = ACT2FN[
+            getattr(config, "hidden_activation", None) or config.hidden_act
+        ]
         self._target = torch.cat([one.output for one in inputs])
         self._residual = torch.cat([one.hidden[one.measured] for one in inputs])
         self._norm = torch.linalg.vector_norm(self._target, dtype=torch.float64)
@@ -108,7 +112,8 @@ class BlockError:
 
     def _output(self, levels: tuple[int, ...]) -> Tensor:
         inner = self._recall("inner", levels, ("qkv", "o", "gate_up"), self._inner)
-        return self._after_attention(levels) + self._masked_linear("down", inner, levels)
+        down = self._masked_linear("down", inner, levels)
+        return self._after_attention(levels) + self._norm_of(self._family.mlp_output_norm, down)
 
     def _inner(self, levels: tuple[int, ...]) -> Tensor:
         parts = [self._mlp_part(name, levels) for name in self._names["gate_up"]]
@@ -122,12 +127,13 @@ class BlockError:
         return self._recall(name, levels, ("qkv", "o"), compute, also=name)
 
     def _normed(self, levels: tuple[int, ...]) -> Tensor:
-        return self._layer.get_submodule("post_attention_layernorm")(self._after_attention(levels))
+        return self._norm_of(self._family.mlp_norm, self._after_attention(levels))
 
     def _after_attention(self, levels: tuple[int, ...]) -> Tensor:
         def compute(levels: tuple[int, ...]) -> Tensor:
             attended = self._recall("attended", levels, ("qkv",), self._attended)
-            return self._residual + self._masked_linear("o", attended, levels)
+            added = self._masked_linear("o", attended, levels)
+            return self._residual + self._norm_of(self._family.attention_output_norm, added)
 
         return self._recall("after attention", levels, ("qkv", "o"), compute)
 
@@ -140,6 +146,9 @@ class BlockError:
             found.append(cast(Tensor, self._attention_output)[one.measured])
         self._running = self._attention_output = None
         return torch.cat(found)
+
+    def _norm_of(self, name: str | None, x: Tensor) -> Tensor:
+        return x if name is None else self._layer.get_submodule(name)(x)
 
     def _masked_linear(self, name: str, x: Float[Tensor, "tokens in"], levels: tuple[int, ...]) -> Tensor:
         everything = torch.ones(1, len(x), dtype=torch.bool, device=x.device)
@@ -184,7 +193,7 @@ class BlockError:
         allowed = _SAME_BLOCK.get(self._target.dtype, max(_SAME_BLOCK.values()))
         if not error <= allowed:
             raise UserError(
-                "Greedy allocation needs decoder layers that are x + attention(norm(x)), then x + mlp(norm(x))",
+                "Greedy allocation needs decoder layers that are x + attention(x), then x + mlp(x), normed as listed",
                 found=f"a dense output that differs from the model's own by {error:.2g} (relative)",
                 where=f"{type(self._layer).__name__} of the model",
                 remedy="use `allocation: uniform` with this family",

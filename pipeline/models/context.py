@@ -11,6 +11,7 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig
 
 from pipeline.errors import UserError
+from pipeline.models.source import model_folder
 
 
 def context_of(config: PreTrainedConfig) -> int:
@@ -26,8 +27,9 @@ def load_context(path: str, *, revision: str | None) -> int:
     Raises:
         UserError: its config cannot be read.
     """
+    folder = model_folder(path, revision)
     try:
-        config: Any = AutoConfig.from_pretrained(path, revision=revision or "main")
+        config: Any = AutoConfig.from_pretrained(str(folder))
     except Exception as error:
         raise UserError(
             "The model must have a readable config.json",

@@ -2,7 +2,8 @@
 
 A row says where a decoder layer keeps its linear maps and which activation (site) each of them reads. Everything else
 (sizes, number of blocks, number of heads) comes from the checkpoint's own config and weight shapes, so a row never
-mentions a model by name or by size. Adding a family is adding a row here and its test.
+mentions a model by name or by size. Adding a family is adding a row here and its test. Gemma 2 has no row: its capped
+attention scores rule out the attention kernel, and with it the masks by which several continuations share a prompt.
 
 Fused weights are ONE projection with named slices: `qkv` is a single linear map whose output rows are those of q, then
 k, then v. The module imports nothing heavy, so that stages without a model may use the names.
@@ -10,9 +11,10 @@ k, then v. The module imports nothing heavy, so that stages without a model may 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.errors import unknown
+from pipeline.errors import UserError, unknown
 
 SITES = ("qkv", "o", "gate_up", "down")
 """Activations that are observed, in the order in which a block computes them."""
@@ -46,11 +48,17 @@ class Family:
         model_type: the value of `model_type` in the checkpoint's config.json.
         layers: attribute path of the list of decoder layers inside the causal LM.
         linear_maps: the projections of one layer, in `PROJECTION_ORDER`.
+        mlp_norm: norm in front of the MLP; None if the MLP reads the residual stream itself.
+        attention_output_norm: norm on what attention adds to the residual stream; None if there is none.
+        mlp_output_norm: the same for the MLP.
     """
 
     model_type: str
     layers: str
     linear_maps: tuple[LinearMap, ...]
+    mlp_norm: str | None = "post_attention_layernorm"
+    attention_output_norm: str | None = None
+    mlp_output_norm: str | None = None
 
 
 _SPLIT = (
@@ -70,6 +78,9 @@ _FUSED = (
     LinearMap("down", "mlp.down_proj", "down"),
 )
 
+_NORM_BOTH_SIDES = ("pre_feedforward_layernorm", "post_attention_layernorm", "post_feedforward_layernorm")
+_NORM_AFTER = (None, "post_attention_layernorm", "post_feedforward_layernorm")
+
 FAMILIES = {
     family.model_type: family
     for family in (
@@ -78,8 +89,34 @@ FAMILIES = {
         Family("qwen2", "model.layers", _SPLIT),
         Family("qwen3", "model.layers", _SPLIT),
         Family("phi3", "model.layers", _FUSED),
+        Family("gemma3_text", "model.layers", _SPLIT, *_NORM_BOTH_SIDES),
+        Family("olmo2", "model.layers", _SPLIT, *_NORM_AFTER),
     )
 }
+
+
+_EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+"""Where checkpoints of transformers say how many experts a layer has."""
+
+
+def refuse_experts(config: Mapping[str, object], where: str) -> None:
+    """Refuse mixture-of-experts checkpoints, by what their config.json says.
+
+    Which experts run depends on the token, so a block has no one `gate`, `up` and `down` that every token passes, and
+    neither a histogram nor a threshold of them exists.
+
+    Raises:
+        UserError: the config has more than one expert; says where and how many.
+    """
+    for name in _EXPERT_COUNTS:
+        count = config.get(name)
+        if isinstance(count, int) and count > 1:
+            raise UserError(
+                "The model must be dense: with experts, the weights a token uses differ from token to token",
+                found=f"{config.get('model_type')} with `{name}: {count}`",
+                where=where,
+                remedy="choose a checkpoint without experts, of a family listed in pipeline/models/families.py",
+            )
 
 
 def family_of(model_type: str, where: str = "config.json of the model") -> Family:

@@ -10,7 +10,6 @@ Nothing here spreads a model over several devices.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -22,12 +21,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from pipeline.errors import UserError, unknown
 from pipeline.models.context import context_of
-from pipeline.models.families import Family, family_of
+from pipeline.models.families import Family, family_of, refuse_experts
+from pipeline.models.source import model_folder
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DEVICES = ("auto", "cpu", "cuda")
 
-_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 _FETCH = "run `dvc pull` or `git checkout` to restore the folder, or correct `model.path` in params.yaml"
 
@@ -77,17 +76,13 @@ def load(path: str | Path, *, revision: str | None, dtype: str, device: str) -> 
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES, "`model.dtype`")
     place = choose_device(device)
-    folder = Path(path)
-    if folder.is_dir():
-        _check_folder(folder)
-        revision = None
-    elif not _HUB_ID.match(str(path)) or revision is None:
-        _refuse_path(str(path))
-    family, model = _load_model(str(path), revision, DTYPES[dtype])
+    folder = model_folder(path, revision)
+    _check_folder(folder)
+    family, model = _load_model(folder, DTYPES[dtype])
     model.requires_grad_(False)
     model.eval()
     cast(nn.Module, model).to(place)
-    return LoadedModel(model, load_tokenizer(path, revision=revision), place, family)
+    return LoadedModel(model, load_tokenizer(folder, revision=None), place, family)
 
 
 def load_tokenizer(path: str | Path, *, revision: str | None) -> PreTrainedTokenizerBase:
@@ -96,15 +91,17 @@ def load_tokenizer(path: str | Path, *, revision: str | None) -> PreTrainedToken
     Raises:
         UserError: the tokenizer is missing or unreadable.
     """
-    folder = Path(path)
-    if folder.is_dir() and not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+    folder = model_folder(path, revision)
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         raise _folder_error("have a tokenizer", f"none of {', '.join(_TOKENIZER_FILES)}", folder)
     try:
-        return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(str(path), revision=revision or "main"))
+        tokenizer = cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(str(folder)))
     except Exception as error:
         raise UserError(
             "The tokenizer of the model must be readable", found=_first_line(error), where=str(path), remedy=_FETCH
         ) from error
+    _check_vocabulary(tokenizer, folder)
+    return tokenizer
 
 
 def choose_device(device: str) -> torch.device:
@@ -122,8 +119,20 @@ def choose_device(device: str) -> torch.device:
     return torch.device("cuda" if device == "cuda" or (device == "auto" and has_gpu) else "cpu")
 
 
-def _load_model(path: str, revision: str | None, dtype: torch.dtype) -> tuple[Family, PreTrainedModel]:
-    options: dict[str, Any] = {"revision": revision or "main"}
+def _check_vocabulary(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """A tokenizer of another model would index past the embeddings, or mean other words by the same numbers."""
+    largest = max(tokenizer.get_vocab().values(), default=-1)
+    size = _config(folder).get("vocab_size")
+    if isinstance(size, int) and largest >= size:
+        raise _folder_error(
+            "have the tokenizer its embeddings were made for",
+            f"a token with the number {largest}, and {size} embeddings (`vocab_size`)",
+            folder,
+        )
+
+
+def _load_model(folder: Path, dtype: torch.dtype) -> tuple[Family, PreTrainedModel]:
+    path = str(folder)
     try:
         from_config = AutoModelForCausalLM.from_pretrained(
             path,
@@ -131,7 +140,6 @@ def _load_model(path: str, revision: str | None, dtype: torch.dtype) -> tuple[Fa
             attn_implementation="sdpa",
             use_safetensors=True,
             output_loading_info=True,
-            **options,
         )
     except Exception as error:
         raise UserError(
@@ -153,20 +161,32 @@ def _load_model(path: str, revision: str | None, dtype: torch.dtype) -> tuple[Fa
 
 
 def _check_folder(folder: Path) -> None:
-    config = folder / "config.json"
-    if not config.is_file():
-        raise _folder_error("have a config.json", "no such file", folder)
-    try:
-        model_type = json.loads(config.read_text(encoding="utf-8"))["model_type"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise _folder_error("have a config.json with a `model_type`", repr(error), folder) from error
-    family_of(str(model_type), str(config))
+    config = _config(folder)
+    where = str(folder / "config.json")
+    refuse_experts(config, where)
+    family_of(str(config["model_type"]), where)
+    if config.get("quantization_config"):
+        raise _folder_error("have weights that are not quantised", "a `quantization_config`", folder)
     for file in _weight_files(folder):
         try:
             with safe_open(file, framework="pt"):
                 pass
         except (SafetensorError, OSError) as error:
             raise _folder_error(f"have an undamaged {file.name}", _first_line(error), folder) from error
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """config.json, which must have a `model_type`."""
+    file = folder / "config.json"
+    if not file.is_file():
+        raise _folder_error("have a config.json", "no such file", folder)
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        if "model_type" not in config:
+            raise KeyError("model_type")
+    except (ValueError, KeyError, TypeError) as error:
+        raise _folder_error("have a config.json with a `model_type`", repr(error), folder) from error
+    return cast(dict[str, Any], config)
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -180,24 +200,10 @@ def _weight_files(folder: Path) -> list[Path]:
             raise _folder_error(f"have an undamaged {index.name}", repr(error), folder) from error
     missing = sorted(name for name in names if not (folder / name).is_file())
     if missing:
-        raise _folder_error("have its safetensors weights", f"no {', '.join(missing)}", folder)
+        pickles = any(folder.glob("*.bin")) or any(folder.glob("*.pth"))
+        others = ", only pickles, which are not read because they can run code" if pickles else ""
+        raise _folder_error("have its safetensors weights", f"no {', '.join(missing)}{others}", folder)
     return [folder / name for name in sorted(names)]
-
-
-def _refuse_path(path: str) -> None:
-    if _HUB_ID.match(path):
-        raise UserError(
-            "`model.path` must be an existing folder, or a hub id together with `model.revision`",
-            found=f"{path!r}, which is no folder, and no revision",
-            where="params.yaml",
-            remedy="correct the folder, or set `model.revision` to the commit of the hub repository",
-        )
-    raise UserError(
-        "`model.path` must be an existing folder or a hub id (`organisation/name`)",
-        found=f"{path!r}, which is neither",
-        where="params.yaml",
-        remedy=_FETCH,
-    )
 
 
 def _folder_error(rule: str, found: str, folder: Path) -> UserError:

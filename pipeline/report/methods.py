@@ -6,7 +6,11 @@ from __future__ import annotations
 
 from pipeline.report.plan import ACTIVATION, ASSIGNED, Method, Plan
 
-CRITERIA = {"teal": "|x|", "wina": "|x| times the L2 norm of its weight column"}
+CRITERIA = {
+    "teal": "|x|",
+    "wina": "|x| times the L2 norm of its weight column",
+    "wina_released": "|x| times the L2 norm of its weight column for k and gate, |x| elsewhere (WINA's released code)",
+}
 SCHEMES = {
     "global": "one profile calibrated on all training samples",
     ACTIVATION: "one profile per learned activation group",

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Phi3Config, Qwen3Config
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    MistralConfig,
+    Olmo2Config,
+    Phi3Config,
+    Qwen2Config,
+    Qwen3Config,
+)
 
 from pipeline.allocation.calibration import Text
 from pipeline.histogram import Bins
@@ -28,8 +37,11 @@ SIZES = {
 CONFIGS = {
     "llama": lambda: LlamaConfig(**SIZES, attention_bias=True),
     "mistral": lambda: MistralConfig(**SIZES, sliding_window=8),
+    "qwen2": lambda: Qwen2Config(**SIZES),
     "qwen3": lambda: Qwen3Config(**SIZES, head_dim=8),
     "phi3": lambda: Phi3Config(**SIZES),
+    "gemma3_text": lambda: Gemma3TextConfig(**SIZES, head_dim=8, sliding_window=64),
+    "olmo2": lambda: Olmo2Config(**SIZES),
 }
 
 

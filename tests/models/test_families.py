@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.models.families import FAMILIES, PROJECTION_ORDER, SITES, family_of
+from pipeline.models.families import FAMILIES, PROJECTION_ORDER, SITES, family_of, refuse_experts
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
@@ -24,3 +24,16 @@ def test_a_row_uses_canonical_names_in_canonical_order(family):
 def test_an_unknown_family_lists_the_known_ones():
     with pytest.raises(UserError, match=r"llama, mistral.*'lama'.*config\.json.*did you mean 'llama'"):
         family_of("lama")
+
+
+@pytest.mark.parametrize(
+    ("model_type", "name", "count"),
+    [("mixtral", "num_local_experts", 8), ("qwen3_moe", "num_experts", 128), ("deepseek_v3", "n_routed_experts", 256)],
+)
+def test_a_mixture_of_experts_is_refused_with_the_reason(model_type, name, count):
+    with pytest.raises(
+        UserError, match=rf"must be dense.*differ from token to token.*{model_type} with `{name}: {count}`"
+    ):
+        refuse_experts({"model_type": model_type, name: count}, "config.json")
+    refuse_experts({"model_type": "llama"}, "config.json")
+    refuse_experts({"model_type": "phi3", "num_experts": 1}, "config.json")

@@ -99,6 +99,29 @@ def test_a_weight_that_is_missing_is_named_instead_of_made_up(folder):
     _refuses(folder, r"1 missing, for example model\.layers\.1\.mlp\.up_proj\.weight")
 
 
+def test_pickles_are_not_read_and_that_is_said(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    _refuses(folder, r"no model\.safetensors, only pickles.*can run code")
+
+
+def test_a_tokenizer_of_another_model_is_refused(folder):
+    text = (folder / "tokenizer.json").read_text()
+    (folder / "tokenizer.json").write_text(text.replace('"w59": 63', '"w59": 99'))
+    _refuses(folder, r"tokenizer its embeddings were made for.*number 99, and 64 embeddings")
+
+
+def test_a_quantised_checkpoint_is_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"quantization_config": {"quant_method": "gptq"}}))
+    _refuses(folder, r"not quantised.*quantization_config")
+
+
+def test_a_mixture_of_experts_is_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "mixtral", "num_local_experts": 8}))
+    _refuses(folder, r"must be dense.*mixtral.*config\.json")
+
+
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
 def test_a_damaged_json_file_is_refused(folder, name):
     (folder / name).write_text("{")
@@ -108,7 +131,7 @@ def test_a_damaged_json_file_is_refused(folder, name):
 def test_an_unknown_family_is_refused_before_anything_is_loaded(folder):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "mamba"}))
-    _refuses(folder, r"llama, mistral, phi3.*'mamba'.*config\.json")
+    _refuses(folder, r"llama, mistral, olmo2, phi3.*'mamba'.*config\.json")
 
 
 @pytest.mark.parametrize(("option", "value"), [("dtype", "fp16"), ("device", "gpu")])
