@@ -10,7 +10,6 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +22,8 @@ from pipeline.config import ProfileSettings, Settings
 from pipeline.histogram import Bins
 from pipeline.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES
 from pipeline.scratch import Scratch, file_digest
-from stages.run import limit_threads, run_named
+from stages.model import load_model, model_identity
+from stages.run import run_named
 
 if TYPE_CHECKING:
     from pipeline.allocation.blockwise import BlockPath
@@ -51,19 +51,16 @@ def main(settings: Settings, name: str) -> None:
 
 def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> pd.DataFrame:
     from pipeline.allocation.blockwise import block_paths
-    from pipeline.models.load import load
 
-    limit_threads()
     known = histograms[histograms["criterion"] == profile.criterion]
     groups = sorted(set(known["group"].tolist()))
-    model = settings.model
     loaded: LoadedModel | None = None
     rows: list[pd.DataFrame] = []
     with Scratch(f"allocate@{name}", _fingerprint(settings, profile)) as scratch:
         for group in groups:
             part = f"{group:05d}.json"
             if not scratch.has(part):
-                loaded = loaded or load(model.path, revision=model.revision, dtype=model.dtype, device=model.device)
+                loaded = loaded or load_model(settings.model)
                 log.info("greedy: group %d of %d", group + 1, len(groups))
                 paths = block_paths(
                     loaded,
@@ -84,12 +81,11 @@ def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms:
 
 
 def _fingerprint(settings: Settings, profile: ProfileSettings) -> dict[str, Any]:
-    folder = Path(settings.model.path)
     return {
         "samples": file_digest(SAMPLES_PATH),
         "assignments": file_digest(ASSIGNMENTS_PATH.format(scheme=profile.scheme)),
         "histograms": file_digest(GROUP_HISTOGRAMS_PATH.format(scheme=profile.scheme)),
-        "model": asdict(settings.model) | {"files": file_digest(folder) if folder.is_dir() else None},
+        "model": model_identity(settings.model),
         "tokens": asdict(settings.tokens),
         "allocate": asdict(settings.allocate),
         "mantissa_bits": settings.capture.mantissa_bits,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
@@ -20,9 +19,9 @@ from tqdm import tqdm
 from pipeline.batching import batches
 from pipeline.capture import Item, Part, capture
 from pipeline.config import Settings
-from pipeline.models.load import load
 from pipeline.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
 from pipeline.scratch import Scratch, file_digest
+from stages.model import load_model, model_identity
 from stages.run import run
 
 SAMPLES_PATH = "data/samples.parquet"
@@ -41,10 +40,9 @@ def main(settings: Settings) -> None:
     lengths, ids = [item.length for item in items], [item.sample_id for item in items]
     planned = [[items[i] for i in batch] for batch in batches(lengths, ids, settings.tokens.batch)]
     parts = [planned[i : i + BATCHES_PER_PART] for i in range(0, len(planned), BATCHES_PER_PART)]
-    folder = Path(settings.model.path)
     fingerprint = {
         "samples": file_digest(SAMPLES_PATH),
-        "model": asdict(settings.model) | {"files": file_digest(folder) if folder.is_dir() else None},
+        "model": model_identity(settings.model),
         "tokens": asdict(settings.tokens),
         "capture": asdict(settings.capture),
         "seed": settings.seed,
@@ -93,8 +91,7 @@ def _write_parts(
 
 
 def _captured(settings: Settings, todo: Sequence[Sequence[Item]]) -> Iterator[Part]:
-    model = settings.model
-    loaded = load(model.path, revision=model.revision, dtype=model.dtype, device=model.device)
+    loaded = load_model(settings.model)
     rows = capture(
         loaded,
         todo,

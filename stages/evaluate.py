@@ -11,7 +11,6 @@ import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,10 +22,10 @@ from pipeline.benchmark.tasks import load_tasks
 from pipeline.config import DENSE, Settings
 from pipeline.errors import UserError, unknown
 from pipeline.evaluate.method import Profiles, evaluate
-from pipeline.models.load import load
 from pipeline.profile import thresholds_array
 from pipeline.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
 from pipeline.scratch import Scratch, file_digest
+from stages.model import load_model, model_identity
 from stages.run import run_named
 
 SAMPLES_PATH = "data/samples.parquet"
@@ -67,8 +66,8 @@ def _evaluate(
     parts: Mapping[float, Scratch],
 ) -> None:
     """Finish the parts of these targets."""
-    model, benchmark = settings.model, settings.benchmark
-    loaded = load(model.path, revision=model.revision, dtype=model.dtype, device=model.device)
+    benchmark = settings.benchmark
+    loaded = load_model(settings.model)
     tasks = load_tasks(benchmark.include, benchmark.tasks)
     requests = sum(max(len(choices), 1) for choices in samples["choices"])
     with tqdm(total=requests * len(profiles), desc=f"evaluate {name}", unit="request") as progress:
@@ -125,13 +124,12 @@ def _profiles(settings: Settings, name: str) -> dict[float, Profiles | None]:
 
 
 def _fingerprint(settings: Settings, samples: pd.DataFrame, target: float, profiles: Profiles | None) -> dict[str, Any]:
-    folder = Path(settings.model.path)
     return {
         "samples": file_digest(SAMPLES_PATH),
         "groups": hashlib.sha256(samples[["group", "router_flops"]].to_numpy().tobytes()).hexdigest(),
         "splits": settings.evaluate.splits,
         "tasks": asdict(settings.benchmark) | {"files": file_digest(settings.benchmark.include)},
-        "model": asdict(settings.model) | {"files": file_digest(folder) if folder.is_dir() else None},
+        "model": model_identity(settings.model),
         "tokens": asdict(settings.tokens),
         "target": target,
         "criterion": DENSE if profiles is None else profiles.criterion,

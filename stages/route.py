@@ -11,12 +11,13 @@ from torch import nn
 
 from pipeline.config import Settings
 from pipeline.errors import UserError, unknown
-from pipeline.models.load import LoadedModel, load
+from pipeline.models.load import LoadedModel
 from pipeline.models.projections import projections
 from pipeline.router_fit import fit_router
 from pipeline.routing import ROUTERS, embedding_features, embedding_flops, save_router, scores_flops
 from pipeline.schemas import ASSIGNMENTS, ROUTES, SAMPLES, SIGNATURES
 from pipeline.signature_vectors import signature_vectors
+from stages.model import load_model
 from stages.run import run_named
 
 SAMPLES_PATH = "data/samples.parquet"
@@ -32,8 +33,7 @@ def main(settings: Settings, name: str) -> None:
         raise unknown("router", name, ROUTERS, "`route.routers` in params.yaml")
     samples: Any = SAMPLES.read(SAMPLES_PATH, columns=("sample_id", "split", "prompt_ids", "n_tokens"))
     groups = _groups(samples)
-    model = settings.model
-    loaded = load(model.path, revision=model.revision, dtype=model.dtype, device=model.device)
+    loaded = load_model(settings.model)
     number = int(groups.max()) + 1
     if name == "embedding":
         table = cast(nn.Embedding, loaded.model.get_input_embeddings()).weight
