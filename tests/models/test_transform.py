@@ -61,7 +61,7 @@ SHAPES = {
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_basis_is_orthogonal_and_makes_the_columns_of_the_leading_map_orthogonal(name):
     leading, rest, rank = SHAPES[name]
-    found = basis(leading, rest)
+    found = basis(leading, [rest])
     identity = torch.eye(8, dtype=torch.float64)
     torch.testing.assert_close(found.vectors.T @ found.vectors, identity, rtol=0, atol=ORTHOGONAL_WITHIN)
     gram = (leading @ found.vectors).T @ (leading @ found.vectors)
@@ -74,22 +74,28 @@ def test_a_basis_is_orthogonal_and_makes_the_columns_of_the_leading_map_orthogon
 def test_a_basis_is_that_of_singular_value_decompositions_within_and_outside_the_leading_map(name):
     leading, rest, rank = SHAPES[name]
     expected = slow_basis(leading.numpy(), rest.numpy(), rank)
-    found = basis(leading, rest).vectors.numpy()[:, : expected.shape[1]]
+    found = basis(leading, [rest]).vectors.numpy()[:, : expected.shape[1]]
     expected *= np.sign((found * expected).sum(axis=0))
     np.testing.assert_allclose(found, expected, rtol=0, atol=DECOMPOSITION)
 
 
 def test_in_the_null_space_the_columns_of_the_other_maps_are_orthogonal_and_ordered():
     leading, rest, rank = SHAPES["grouped queries"]
-    outside = rest @ basis(leading, rest).vectors[:, rank:]
+    outside = rest @ basis(leading, [rest]).vectors[:, rank:]
     lengths = torch.linalg.vector_norm(outside, dim=0)
     torch.testing.assert_close(outside.T @ outside, lengths.square().diag(), rtol=0, atol=DECOMPOSITION)
     assert (lengths.diff() < 0).all()
 
 
+def test_several_other_maps_count_as_one_stacked():
+    leading, rest, _ = SHAPES["grouped queries"]
+    parts = basis(leading, [rest[:4], rest[4:]]).vectors
+    torch.testing.assert_close(parts, basis(leading, [rest]).vectors, rtol=0, atol=DECOMPOSITION)
+
+
 def test_signs_are_fixed_and_a_second_decomposition_is_the_same_in_every_bit():
     leading, rest, _ = SHAPES["grouped queries"]
-    first, second = basis(leading, rest), basis(leading.clone(), rest.clone())
+    first, second = basis(leading, [rest]), basis(leading.clone(), [rest.clone()])
     assert torch.equal(first.vectors, second.vectors) and torch.equal(first.values, second.values)
     largest = first.vectors.gather(0, first.vectors.abs().argmax(dim=0)[None, :])
     assert (largest > 0).all()
@@ -99,14 +105,14 @@ def test_input_that_is_not_finite_never_gives_a_basis():
     broken = _random(8, 8)
     broken[2, 3] = float("nan")
     with pytest.raises((ArithmeticError, RuntimeError)):
-        basis(broken, _random(8, 8, 1))
+        basis(broken, [_random(8, 8, 1)])
 
 
 @pytest.mark.parametrize("rows", [9, 7, 3])
 def test_with_orthogonal_columns_the_features_of_highest_score_leave_the_smallest_error(rows):
     """The reason for the transform: no subset of the same size does better, and the error is what the scores say."""
     weights = _random(rows, 7)
-    rotated = weights @ basis(weights, _random(9, 7, 1)).vectors
+    rotated = weights @ basis(weights, [_random(9, 7, 1)]).vectors
     x = torch.randn(7, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     score = x.abs() * torch.linalg.vector_norm(rotated, dim=0)
     for kept in range(8):
