@@ -8,6 +8,7 @@ number of positions token t attends to (itself included), and K the features tha
     scoring            2 * N_eligible * d_in               per masked projection: one multiplication, one comparison
     attention          4 * heads * head_dim * sum_t L_t    per block: QK^T and PV
     lm_head            2 * P * hidden * vocabulary         P: positions whose next token is predicted
+    rotation           2 * N * d * d                       per rotated input of width d (`model.transform`)
     router             as told by the router
 
 Not counted, dense or masked: norms, activation functions, rotary embeddings, softmax, biases, embedding look-ups: all
@@ -37,6 +38,7 @@ class Shape:
         head_dim: length of a head.
         hidden: width of the residual stream.
         vocabulary: rows of `lm_head`.
+        rotations: width of every rotated input; empty for a model that is not transformed.
     """
 
     inputs: tuple[int, ...]
@@ -46,6 +48,7 @@ class Shape:
     head_dim: int
     hidden: int
     vocabulary: int
+    rotations: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,13 +76,13 @@ def attended(start: int, count: int) -> int:
 
 
 def dense_flops(shape: Shape, work: Work) -> Numbers:
-    """Operations of the dense model on the same tokens, per sample."""
+    """Operations of the dense model on the same tokens, per sample: the reference, which is never transformed."""
     weights = float(np.dot(shape.inputs, shape.outputs))
     return 2.0 * work.tokens * weights + _attention_and_head(shape, work)
 
 
 def flops(shape: Shape, work: Work, router: Numbers | float = 0.0) -> Numbers:
-    """Operations that remain when masked features are skipped, with scoring and router, per sample.
+    """Operations that remain when masked features are skipped, with scoring, rotations and router, per sample.
 
     Args:
         router: operations of the router for each sample; 0 where none is run.
@@ -88,7 +91,8 @@ def flops(shape: Shape, work: Work, router: Numbers | float = 0.0) -> Numbers:
     dense_tokens = (work.tokens - work.eligible)[:, None]
     linear = 2.0 * (dense_tokens * inputs + work.kept) @ outputs
     scoring = 2.0 * work.eligible * inputs.sum()
-    return linear + scoring + _attention_and_head(shape, work) + router
+    rotation = 2.0 * work.tokens * float(np.dot(shape.rotations, shape.rotations))
+    return linear + scoring + rotation + _attention_and_head(shape, work) + router
 
 
 def realised_sparsity(shape: Shape, work: Work) -> Numbers:

@@ -27,12 +27,14 @@ from pipeline.settings import Rule, as_mapping, build, check, setting
 
 PARAMS = "params.yaml"
 DENSE = "dense"
+NO_TRANSFORM = "none"
 
 CRITERIA = ("teal", "wina", "wina_released")
 SCHEMES = ("global", "activation", "task", "random")
 ALGORITHMS = ("kmeans", "gmm", "hdbscan")
 ALLOCATIONS = ("uniform", "greedy")
 ROUTERS = ("embedding", "scores")
+TRANSFORMS = (NO_TRANSFORM, "orthogonal")
 
 T = TypeVar("T")
 
@@ -45,6 +47,11 @@ class ModelSettings:
     revision: str | None = setting("commit of the hub checkpoint; null for a folder")
     dtype: str = setting("type the weights are loaded in", choices=("float32", "bfloat16", "float16"))
     device: str = setting("where the model runs; auto takes a GPU if there is one", choices=("auto", "cpu", "cuda"))
+    transform: str = setting(
+        "basis that attention and MLP read their inputs in; orthogonal (WINA's tensor transform) makes the columns of "
+        "k and gate orthogonal, for two more products of hidden size by hidden size a block",
+        choices=TRANSFORMS,
+    )
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from pipeline.compute import Shape, Work, attended, dense_flops, flops, realised_sparsity
@@ -32,6 +34,15 @@ def test_a_masked_token_costs_what_a_hand_count_says():
     assert np.allclose(realised_sparsity(SHAPE, work), 24 / 44, rtol=ROUNDING, atol=0)
 
 
+def test_rotations_cost_every_token_and_are_no_part_of_the_reference():
+    # Inputs of width 4 and 3: 2 * (16 + 9) = 50 a token.
+    rotated = replace(SHAPE, rotations=(4, 3))
+    work = _work([3], [6], [1], [1], [[2, 1, 3]])
+    assert (flops(rotated, work) - flops(SHAPE, work)).tolist() == [3 * 50.0]
+    assert dense_flops(rotated, work).tolist() == dense_flops(SHAPE, work).tolist()
+    assert realised_sparsity(rotated, work).tolist() == realised_sparsity(SHAPE, work).tolist()
+
+
 def test_counts_equal_a_walk_over_every_token_and_feature():
     rng = np.random.default_rng(0)
     projections = list(zip(SHAPE.inputs, SHAPE.outputs, strict=True))
@@ -51,6 +62,7 @@ def test_counts_equal_a_walk_over_every_token_and_feature():
         )
         walk = (projections, 1, SHAPE.heads, SHAPE.head_dim, SHAPE.hidden, SHAPE.vocabulary)
         assert flops(SHAPE, work).tolist() == [count(*walk, tokens)]
+        assert flops(replace(SHAPE, rotations=(4, 3)), work).tolist() == [count(*walk, tokens, rotations=(4, 3))]
         assert dense_flops(SHAPE, work).tolist() == [count(*walk, [token | {"kept": None} for token in tokens])]
 
 

@@ -68,6 +68,10 @@ def test_the_names_listed_for_schemes_algorithms_and_routers_are_the_implemented
     assert set(config.ROUTERS) == set(routing.ROUTERS)
 
 
+def test_transforms_begin_with_none_which_is_the_default() -> None:
+    assert config.TRANSFORMS[0] == config.NO_TRANSFORM == load().model.transform
+
+
 def test_the_histogram_resolution_limit_is_that_of_the_histogram():
     from pipeline.histogram import MOST_MANTISSA_BITS
 
@@ -91,6 +95,7 @@ WRONG = [
     (lambda values: values.update(seed=-1), r"`seed` must be a whole number at least 0"),
     (put("cluster", "algorithm", "kmean"), r"`cluster\.algorithm`.* Found: 'kmean'.* did you mean 'kmeans'"),
     (put("model", "dtype", "fp16"), r"`model\.dtype` must be one of bfloat16, float16, float32"),
+    (put("model", "transform", "ortogonal"), r"`model\.transform` must be one of none, orthogonal.* mean 'orthogonal'"),
     (put("evaluate", "targets", [0.4, 1.0]), r"`evaluate\.targets\[1\]` must be a number above 0 and below 1"),
     (put("evaluate", "targets", [0.4, 0.4]), r"`evaluate\.targets` must name every entry once\. Found: 0\.4 repeated"),
     (put("evaluate", "targets", []), r"`evaluate\.targets` must be a list of a number with at least one entry"),

@@ -26,6 +26,7 @@ from pipeline.evaluate.model import ProfiledLM
 from pipeline.evaluate.tally import Tally
 from pipeline.models.load import LoadedModel
 from pipeline.models.projections import projections
+from pipeline.models.rotation import rotated_widths
 from pipeline.sparse.install import install
 
 
@@ -104,6 +105,7 @@ def shape_of(loaded: LoadedModel) -> Shape:
         head_dim=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
         hidden=int(config.hidden_size),
         vocabulary=int(config.vocab_size),
+        rotations=rotated_widths(loaded),
     )
 
 

@@ -28,7 +28,7 @@ def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: py
     full = config.load(PARAMS)
     return replace(
         full,
-        model=config.ModelSettings(path=str(tiny_llama), revision=None, dtype="float32", device="cpu"),
+        model=replace(full.model, path=str(tiny_llama), device="cpu"),
         benchmark=config.BenchmarkSettings(str(tiny_tasks), ("pick", "write"), train_samples=3, test_samples=5),
         tokens=replace(full.tokens, batch=100),
         evaluate=replace(full.evaluate, targets=TARGETS),

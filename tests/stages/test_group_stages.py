@@ -29,7 +29,7 @@ def settings(tiny_llama):
     full = config.load(PARAMS)
     return replace(
         full,
-        model=config.ModelSettings(path=str(tiny_llama), revision=None, dtype="float32", device="cpu"),
+        model=replace(full.model, path=str(tiny_llama), device="cpu"),
         tokens=replace(full.tokens, batch=100),
         cluster=replace(full.cluster, count=COUNT),
         allocate=replace(full.allocate, greedy_step=0.5, greedy_tokens=40),
