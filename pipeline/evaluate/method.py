@@ -31,10 +31,12 @@ from pipeline.sparse.install import install
 
 @dataclass(frozen=True)
 class Profiles:
-    """What masks the model: a criterion, and its thresholds for every group, block and projection (float32)."""
+    """What masks the model: a criterion, a kind of mask, and its values for every group, block and projection (float32
+    thresholds, or for `topk` float64 sparsities; see `sparse.install.install`)."""
 
     criterion: str
-    thresholds: Float[Tensor, "groups blocks projections"]
+    values: Float[Tensor, "groups blocks projections"]
+    mask: str = "threshold"
 
 
 def evaluate(
@@ -112,7 +114,7 @@ def _engine(loaded: LoadedModel, profiles: Profiles | None, dense_prefix: int | 
     if profiles is None:
         yield Engine(loaded, None, dense_prefix)
         return
-    with install(loaded, profiles.criterion, profiles.thresholds) as runtime:
+    with install(loaded, profiles.criterion, profiles.values, profiles.mask) as runtime:
         yield Engine(loaded, runtime, dense_prefix)
 
 

@@ -1,9 +1,9 @@
 """Put masks on a loaded model and take them off again: the reference backend, on any device.
 
 A forward pre-hook on every projection replaces the input of its `nn.Linear` by the masked one. Nothing else of the
-model is touched, so leaving the context restores it exactly. Thresholds are looked up per row: one forward pass serves
-a batch that mixes groups. Weights stay where they are and are read in full; this backend defines results, it saves no
-time.
+model is touched, so leaving the context restores it exactly. What a profile says is looked up per row: one forward pass
+serves a batch that mixes groups. Weights stay where they are and are read in full; this backend defines results, it
+saves no time.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from pipeline.models.load import LoadedModel
 from pipeline.models.projections import Projection, projections
 from pipeline.scoring import feature_weights
-from pipeline.sparse.cutoffs import cutoffs
-from pipeline.sparse.reference import is_compiled, mask
+from pipeline.sparse.masks import Masker, MaskKind, mask_kind
+from pipeline.sparse.reference import is_compiled
 
 
 @dataclass(frozen=True)
@@ -41,20 +41,13 @@ class Runtime:
     """A model with masks on it; made by `install`.
 
     Args:
-        projs: the model's projections.
-        criterion: how features are scored.
-        thresholds: float32 `[groups, blocks, projections of a block]`.
+        maskers: the mask of every projection.
+        groups: number of groups that they know.
     """
 
-    def __init__(
-        self, projs: list[Projection], criterion: str, thresholds: Float[Tensor, "groups blocks projections"]
-    ) -> None:
-        flat = thresholds.reshape(len(thresholds), -1)
-        self._cutoffs = [
-            cutoffs(feature_weights(criterion, weight, proj.name), flat[:, index].to(weight.device))
-            for index, (proj, weight) in enumerate((proj, proj.module.weight) for proj in projs)
-        ]
-        self._groups = len(thresholds)
+    def __init__(self, maskers: list[Masker], groups: int) -> None:
+        self._maskers = maskers
+        self._groups = groups
         self._rows: _Rows | None = None
         self._buffers: dict[int, Tensor] = {}
 
@@ -73,7 +66,7 @@ class Runtime:
         if not is_known:
             raise ValueError(f"groups must be in [0, {self._groups}), got {groups.unique().tolist()}")
         # One row of counters per projection, so that every mask adds to contiguous memory.
-        kept = torch.zeros(len(self._cutoffs), len(groups), dtype=torch.int64, device=groups.device)
+        kept = torch.zeros(len(self._maskers), len(groups), dtype=torch.int64, device=groups.device)
         counts = Counts(tokens=eligible.sum(dim=1), kept=kept.T)
         self._rows = _Rows(groups.contiguous(), eligible.contiguous(), kept)
         try:
@@ -93,7 +86,7 @@ class Runtime:
                 declared = tuple(rows.eligible.shape)
                 raise RuntimeError(f"rows were declared as {declared}, the input is {tuple(x.shape[:2])}")
             out = self._buffer(x) if is_compiled(x) and not torch.is_grad_enabled() else None
-            masked = mask(x, self._cutoffs[index], rows.groups, rows.eligible, rows.kept[index], out)
+            masked = self._maskers[index](x, rows.groups, rows.eligible, rows.kept[index], out)
             return (masked, *inputs[1:])
 
         return pre_hook
@@ -110,27 +103,36 @@ class Runtime:
 
 @contextmanager
 def install(
-    loaded: LoadedModel, criterion: str, thresholds: Float[Tensor, "groups blocks projections"]
+    loaded: LoadedModel, criterion: str, values: Float[Tensor, "groups blocks projections"], kind: str = "threshold"
 ) -> Generator[Runtime]:
     """Mask the inputs of every projection while the context lasts.
 
     Args:
         loaded: the model.
         criterion: how features are scored (`pipeline.scoring`).
-        thresholds: `[groups, blocks, projections of a block]` in the order of `models.projections.projections`; scores
-            at or below it are masked. A threshold of 0 masks only features that contribute nothing.
+        values: `[groups, blocks, projections of a block]` in the order of `models.projections.projections`. For
+            `threshold`: scores at or below it are masked, so 0 masks only features that contribute nothing. For `topk`:
+            the sparsity that says how many of the largest scores are kept, in float64, as float32 may round k down.
+        kind: a name in `sparse.masks.MASKS`.
 
     Yields: the runtime; run the model inside `runtime.rows(groups, eligible)`.
 
-    Guarantee: on exit, also after an error, no hook is left on the model. Thresholds of 0 give the dense model's output
-    exactly.
+    Guarantee: on exit, also after an error, no hook is left on the model. Values of 0 give the dense model's output
+    exactly, for every kind.
 
     Raises:
-        ValueError: thresholds of the wrong shape, negative, or NaN.
+        UserError: unknown criterion or kind.
+        ValueError: values of the wrong shape, out of range, or NaN.
     """
     projs = projections(loaded.model)
-    _check(thresholds, projs)
-    runtime = Runtime(projs, criterion, thresholds.to(dtype=torch.float32))
+    row = mask_kind(kind)
+    _check(values, row, projs)
+    flat = values.reshape(len(values), -1)
+    maskers = [
+        row.build(feature_weights(criterion, proj.module.weight, proj.name), flat[:, index])
+        for index, proj in enumerate(projs)
+    ]
+    runtime = Runtime(maskers, len(values))
     with ExitStack() as stack:
         for index, proj in enumerate(projs):
             stack.callback(proj.module.register_forward_pre_hook(runtime.hook(index)).remove)
@@ -144,15 +146,15 @@ class _Rows:
     kept: Tensor
 
 
-def _check(thresholds: Tensor, projs: list[Projection]) -> None:
+def _check(values: Tensor, kind: MaskKind, projs: list[Projection]) -> None:
     blocks = projs[-1].block + 1
-    if thresholds.ndim != 3 or thresholds.shape[1:] != (blocks, len(projs) // blocks):
-        raise ValueError(f"thresholds must be [groups, {blocks}, {len(projs) // blocks}], got {list(thresholds.shape)}")
-    bad = (~(thresholds >= 0)).nonzero()
+    if values.ndim != 3 or values.shape[1:] != (blocks, len(projs) // blocks):
+        raise ValueError(f"{kind.column} must be [groups, {blocks}, {len(projs) // blocks}], got {list(values.shape)}")
+    bad = (~((values >= 0) & (values <= kind.highest))).nonzero()
     if len(bad):
         group, block, position = bad[0].tolist()
-        name = projs[block * thresholds.shape[2] + position].name
+        name = projs[block * values.shape[2] + position].name
         raise ValueError(
-            f"thresholds must be numbers of at least 0, got {float(thresholds[group, block, position])} "
+            f"{kind.column} must be numbers in [0, {kind.highest:g}], got {float(values[group, block, position])} "
             f"for group {group}, block {block}, projection {name}"
         )

@@ -86,6 +86,17 @@ def test_thresholds_of_zero_give_the_dense_results_exactly(
     pd.testing.assert_frame_equal(dense.drop(columns=counted), zero.drop(columns=counted), check_exact=True)
 
 
+def test_topk_realises_the_sparsity_of_every_projection_to_one_feature_for_every_sample(
+    views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
+):
+    sparsity = torch.rand(3, 2, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    found = evaluate(tiny_loaded, views, samples, Profiles("wina", sparsity, "topk"), **OPTIONS)
+    shape = shape_of(tiny_loaded)
+    inputs, outputs = np.array(shape.inputs), np.array(shape.outputs)
+    zeroed = np.ceil(inputs * sparsity.reshape(3, -1).numpy()) @ outputs / (inputs @ outputs)
+    np.testing.assert_allclose(found["realised_sparsity"], zeroed[samples["group"]], rtol=0, atol=1e-12)
+
+
 def test_a_samples_result_depends_on_its_own_group_only(
     views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
 ):
