@@ -56,7 +56,7 @@ def test_a_target_or_a_row_that_is_missing_is_named(histograms) -> None:
     lost = found[~((found["group"] == 1) & (found["block"] == 0) & (found["projection"] == "k"))]
     with pytest.raises(UserError, match="no threshold for group 1, block 0, k"):
         profile_array(lost, 0.25, "threshold")
-    with pytest.raises(UserError, match="have a sparsity for every .* no sparsity for group 1, block 0, k"):
+    with pytest.raises(UserError, match=r"have a sparsity for every .* no sparsity for group 1, block 0, k"):
         profile_array(lost, 0.25, "sparsity")
 
 
