@@ -47,7 +47,7 @@ NORM_ROUNDING = 1e-5
 HALF = 2.0**-11
 """Relative rounding of the half-precision scores in their histograms."""
 SAME_PERPLEXITY = 1e-2
-"""Relative. Equal in all recorded digits on an AMD EPYC, up to 0.5% apart on an Intel Xeon, whose sums round differently;
+"""Relative. Equal in all recorded digits on an AMD EPYC, up to 0.5% apart on an Intel Xeon, whose sums round otherwise;
 the other criterion's perplexity is 14% away."""
 PERCENTAGE_POINTS = 0.005
 """Largest difference between a sparsity that was asked for and the one our threshold gives."""
@@ -111,9 +111,9 @@ def _sparse_run(mode: str, tag: str) -> torch.Tensor:
     """Our logits, masks set as in the run of a tag: `[2, 300, vocabulary]`."""
     loaded = _model()
     ids, counted = _fixed_input()
-    with install(loaded, *_theirs(mode, tag)) as runtime:
-        with runtime.rows(torch.zeros(len(ids), dtype=torch.int64), counted), torch.inference_mode():
-            return loaded.model(input_ids=ids).logits
+    one_group = torch.zeros(len(ids), dtype=torch.int64)
+    with install(loaded, *_theirs(mode, tag)) as runtime, runtime.rows(one_group, counted), torch.inference_mode():
+        return loaded.model(input_ids=ids).logits
 
 
 def _forced_run(mode: str, tag: str) -> tuple[torch.Tensor, dict[str, np.ndarray], dict[str, np.ndarray]]:
