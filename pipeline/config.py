@@ -28,7 +28,9 @@ from pipeline.settings import Rule, as_mapping, build, check, setting
 PARAMS = "params.yaml"
 DENSE = "dense"
 
-CRITERIA = ("teal", "wina", "wina_released")
+CRITERIA = ("teal", "wina", "wina_released", "cats")
+GATE_CRITERIA = ("cats",)
+"""Criteria that read the activated gate: their masks reach only a part of the weights, and there is one in a block."""
 SCHEMES = ("global", "activation", "task", "random")
 ALGORITHMS = ("kmeans", "gmm", "hdbscan")
 ALLOCATIONS = ("uniform", "greedy")
@@ -257,6 +259,10 @@ def _check_together(settings: Settings, file: str) -> None:
     for name, profile in settings.profiles.items():
         _must_know("scheme", profile.scheme, settings.schemes, f"profiles.{name}.scheme", file)
         _must_know("criterion", profile.criterion, settings.capture.criteria, f"profiles.{name}.criterion", file)
+        if profile.allocation == "greedy" and profile.criterion in GATE_CRITERIA:
+            must = "`allocation: greedy` needs a criterion with several masks in a block to choose from"
+            found = f"criterion {profile.criterion}, which has one"
+            raise _error(must, found, f"`profiles.{name}` in {file}", "use `allocation: uniform`")
     for name, method in settings.methods.items():
         _check_method(name, method, settings, file)
     _must_know("method", settings.report.baseline, settings.methods, "report.baseline", file)

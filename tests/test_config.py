@@ -55,9 +55,11 @@ def test_settings_cannot_be_changed():
 
 
 def test_names_listed_here_are_those_of_the_registries():
+    from pipeline.models.families import INPUT
     from pipeline.scoring import CRITERIA as SCORED
 
     assert set(config.CRITERIA) == set(SCORED)
+    assert set(config.GATE_CRITERIA) == {name for name, row in SCORED.items() if row.reads != INPUT}
 
 
 def test_the_names_listed_for_schemes_algorithms_and_routers_are_the_implemented_ones() -> None:
@@ -102,6 +104,13 @@ WRONG = [
     (
         put("capture", "criteria", ["wina"]),
         r"must be one of wina\. Found: 'teal'.*`profiles\.teal\.criterion`",
+    ),
+    (
+        lambda values: (
+            values["capture"].update(criteria=["teal", "wina", "cats"]),
+            values["profiles"].update(new={"scheme": "global", "criterion": "cats", "allocation": "greedy"}),
+        ),
+        r"needs a criterion with several masks.*cats, which has one.*`profiles\.new` in .*use `allocation: uniform`",
     ),
     (lambda values: values["schemes"].remove("task"), r"scheme must be one of .*`profiles\.task\.scheme`"),
     (put("profiles", "my set", {}), r"Names in `profiles` must be letters, digits"),

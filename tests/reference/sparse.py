@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 import torch
@@ -46,3 +47,29 @@ def topk_mask(
                     masked[row, token, feature] = 0
             kept[row] += len(chosen)
     return masked, kept
+
+
+def cats_mlp(
+    x: Float[Tensor, "batch width hidden"],
+    gate: Float[Tensor, "inner hidden"],
+    up: Float[Tensor, "inner hidden"],
+    down: Float[Tensor, "hidden inner"],
+    activation: Callable[[Tensor], Tensor],
+    keep: Callable[[Float[Tensor, " inner"]], Bool[Tensor, " inner"]],
+    eligible: Bool[Tensor, "batch width"],
+) -> tuple[Float[Tensor, "batch width hidden"], Int[Tensor, " batch"], int]:
+    """A gated MLP of which every eligible token reads only the rows of up and the columns of down that are kept.
+
+    Returns the output, the features kept per row, and how many weights the eligible tokens read.
+    """
+    output, kept, read = torch.empty(*x.shape[:2], len(down)), torch.zeros(len(x), dtype=torch.int64), 0
+    for row in range(len(x)):
+        for token in range(x.shape[1]):
+            activated = activation(gate @ x[row, token])
+            chosen = keep(activated).nonzero()[:, 0] if eligible[row, token] else torch.arange(len(gate))
+            rows, columns = up[chosen], down[:, chosen]
+            output[row, token] = columns @ (activated[chosen] * (rows @ x[row, token]))
+            if eligible[row, token]:
+                kept[row] += len(chosen)
+                read += gate.numel() + rows.numel() + columns.numel()
+    return output, kept, read
