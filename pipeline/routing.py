@@ -127,8 +127,9 @@ def scores_flops(
     last = projections[-1].block
     run = [one for one in projections if (one.block, one.name) != (last, "down")]
     shape = Shape(
-        inputs=tuple(one.in_features for one in run),
-        outputs=tuple(one.out_features for one in run),
+        weights=sum(one.gated_weights for one in run),
+        features=(),
+        gated=(),
         blocks=last + 1,
         heads=heads,
         head_dim=head_dim,
@@ -138,7 +139,7 @@ def scores_flops(
     )
     nothing = np.zeros(len(tokens), dtype=np.int64)
     met = np.array([attended(0, int(number)) for number in tokens])
-    dense = flops(shape, Work(tokens, met, nothing, nothing, np.zeros((len(tokens), len(run)), dtype=np.int64)))
+    dense = flops(shape, Work(tokens, met, nothing, nothing, np.zeros((len(tokens), 0), dtype=np.int64)))
     observed = [site.features for site in sites(projections)]
     signatures = eligible * float(sum(observed)) + (3.0 + 2.0 * dim) * sum(observed)
     return dense + signatures + _linear(len(observed) * dim, groups)

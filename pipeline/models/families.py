@@ -19,6 +19,9 @@ from pipeline.errors import UserError, unknown
 SITES = ("qkv", "o", "gate_up", "down")
 """Activations that are observed, in the order in which a block computes them."""
 
+INPUT, ACTIVATED_GATE = "input", "activated_gate"
+"""What a criterion may score: the input of every projection, or act(gate(x)) of every MLP (see `models/places.py`)."""
+
 PROJECTION_ORDER = ("q", "k", "v", "qkv", "o", "gate", "up", "gate_up", "down")
 """Canonical projection names, in the order in which tables and arrays list them."""
 
@@ -52,6 +55,7 @@ class Family:
         mlp_norm: the same for the MLP.
         attention_output_norm: norm on what attention adds to the residual stream; None if there is none.
         mlp_output_norm: the same for the MLP.
+        activation: attribute path, inside the layer, of the module whose output is the MLP's activated gate.
         norm_offset: what the norms add to their weight before they multiply by it.
     """
 
@@ -62,6 +66,7 @@ class Family:
     mlp_norm: str | None = "post_attention_layernorm"
     attention_output_norm: str | None = None
     mlp_output_norm: str | None = None
+    activation: str = "mlp.act_fn"
     norm_offset: int = 0
 
 
@@ -97,7 +102,7 @@ FAMILIES = {
         Family("mistral", "model.layers", _SPLIT),
         Family("qwen2", "model.layers", _SPLIT),
         Family("qwen3", "model.layers", _SPLIT),
-        Family("phi3", "model.layers", _FUSED),
+        Family("phi3", "model.layers", _FUSED, activation="mlp.activation_fn"),
         Family("gemma3_text", "model.layers", _SPLIT, *_NORM_BOTH_SIDES, norm_offset=1),
         Family("olmo2", "model.layers", _SPLIT, *_NORM_AFTER),
     )
