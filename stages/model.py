@@ -42,12 +42,17 @@ def load_model(model: ModelSettings) -> LoadedModel:
 
 
 def model_identity(model: ModelSettings) -> dict[str, Any]:
-    """What distinguishes this model from any other, JSON-serialisable, for the fingerprint of a `Scratch`."""
+    """What distinguishes this model from any other, JSON-serialisable, for the fingerprint of a `Scratch`.
+
+    Raises:
+        UserError: the stored rotations are missing or another model's.
+    """
     folder = Path(model.path)
     rotations = None
     if model.transform != NO_TRANSFORM:
         # Imported before the scratch is opened: its digest covers the code that is loaded by then.
         import_module("pipeline.models.rotation_files")
+        _check_facts(model)
         rotations = file_digest(ROTATIONS_PATH)
     return asdict(model) | {"files": file_digest(folder) if folder.is_dir() else None, "rotations": rotations}
 

@@ -118,8 +118,9 @@ def test_rotations_are_part_of_the_models_identity_only_where_it_is_transformed(
 
 
 def test_missing_rotations_and_those_of_another_model_are_refused(settings):
-    with pytest.raises(UserError, match=r"must be those of the model.*FileNotFoundError.*facts\.json.*dvc repro"):
-        load_model(settings.model)
+    for asked in (load_model, model_identity):
+        with pytest.raises(UserError, match=r"must be those of the model.*FileNotFoundError.*facts\.json.*dvc repro"):
+            asked(settings.model)
     stage.main(_plain(settings))
     with pytest.raises(UserError, match=r"must be those of the model.*'orthogonal'.*Found:.*'none'"):
         load_model(settings.model)
