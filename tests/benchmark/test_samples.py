@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from pipeline.benchmark.samples import sample_rows
-from pipeline.benchmark.tasks import TaskView, doc_hash, load_tasks
+from pipeline.benchmark.tasks import load_tasks
+from pipeline.benchmark.views import TaskView, doc_hash
 from pipeline.errors import UserError
 from pipeline.models.load import LoadedModel
 from pipeline.schemas import SAMPLES
