@@ -171,7 +171,8 @@ def _behind_context(table: pa.Table, windows: Windows) -> pa.Table:
 
 def _cut(table: pa.Table, windows: Windows) -> pa.Table:
     numbers, contexts, continuations = window_rows(table["text"].to_pylist(), windows)
-    rows = table.take(pa.array(numbers, pa.int64()))
+    # The texts themselves are not repeated for every window: a book would overflow the column.
+    rows = table.select([name for name in table.column_names if name != "text"]).take(pa.array(numbers, pa.int64()))
     return _with_labels(rows, pa.array(contexts, pa.string()), pa.array(continuations, pa.string()))
 
 
