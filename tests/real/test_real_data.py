@@ -101,7 +101,8 @@ def test_files_of_every_layout_are_prepared_and_evaluated(settings: config.Setti
     is_text = (samples["kind"] == "text").to_numpy()
     assert results["score"].isna().tolist() == is_text.tolist()
     assert np.isfinite(results["loglikelihood"][samples["kind"].to_numpy() != "generation"]).all()
-    assert _perplexity(samples, results, "stories") < 10 < _perplexity(samples, results, "wikitext")
+    # The model has read stories and nothing else.
+    assert 3 * _perplexity(samples, results, "stories") < _perplexity(samples, results, "wikitext")
     _check_one_window(samples[samples["task"] == "stories"].iloc[0], results)
 
 
