@@ -83,8 +83,11 @@ def _type_name(hint: Any) -> str:
         float: "number",
         str: "text",
         str | None: "text or null",
+        bool: "true or false",
+        int | None: "whole number or null",
         int | float: "number",
         tuple[str, ...]: "list of text",
+        tuple[str, ...] | None: "list of text or null",
         tuple[float, ...]: "list of numbers",
     }
     return names[hint]

@@ -18,7 +18,6 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from pipeline.benchmark.tasks import load_tasks
 from pipeline.config import DENSE, Settings
 from pipeline.errors import UserError, unknown
 from pipeline.evaluate.method import Profiles, evaluate
@@ -26,6 +25,7 @@ from pipeline.profile import profile_array
 from pipeline.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
 from pipeline.scratch import Scratch, file_digest
 from pipeline.sparse.masks import mask_kind
+from stages.benchmark import load_benchmark
 from stages.model import load_model, model_identity
 from stages.run import run_named
 
@@ -67,9 +67,8 @@ def _evaluate(
     parts: Mapping[float, Scratch],
 ) -> None:
     """Finish the parts of these targets."""
-    benchmark = settings.benchmark
     loaded = load_model(settings.model)
-    tasks = load_tasks(benchmark.include, benchmark.tasks)
+    tasks = load_benchmark(settings.benchmark)
     requests = sum(max(len(choices), 1) for choices in samples["choices"])
     with tqdm(total=requests * len(profiles), desc=f"evaluate {name}", unit="request") as progress:
         for target, profile in profiles.items():

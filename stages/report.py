@@ -16,7 +16,7 @@ from pipeline.errors import UserError
 from pipeline.report.evidence import Evidence
 from pipeline.report.plan import Method, Plan
 from pipeline.report.write import write_report
-from pipeline.schemas import ASSIGNMENTS, CLUSTER_MAP, PROFILES, RESULTS, ROUTES, SAMPLES
+from pipeline.schemas import ASSIGNMENTS, CLUSTER_MAP, PROFILES, RESULTS, ROUTES, SAMPLE_COUNTS, SAMPLES
 from stages.run import run
 
 DATA = Path("data")
@@ -32,6 +32,7 @@ _SAMPLE_COLUMNS = (
     "surface",
     "shots",
     "choices",
+    "answer_ids",
     "n_tokens",
 )
 
@@ -86,6 +87,7 @@ def _evidence(plan: Plan) -> Evidence:
     profiles = dict.fromkeys(method.profile for method in plan.sparse)
     return Evidence(
         samples=SAMPLES.read(DATA / "samples.parquet", columns=_SAMPLE_COLUMNS),
+        sample_counts=SAMPLE_COUNTS.read(DATA / "sample_counts.parquet"),
         assignments={name: ASSIGNMENTS.read(DATA / "assignments" / f"{name}.parquet") for name in plan.schemes},
         cluster_map=CLUSTER_MAP.read(DATA / "cluster_map.parquet"),
         quality=_quality(),

@@ -11,12 +11,12 @@ target) are refused here, so that no later module has to think about it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from pipeline.errors import UserError
 from pipeline.report.plan import Method, Plan
@@ -28,6 +28,7 @@ class Evidence:
 
     Args:
         samples: SAMPLES.
+        sample_counts: SAMPLE_COUNTS.
         assignments: scheme -> ASSIGNMENTS.
         cluster_map: CLUSTER_MAP.
         quality: data/cluster_quality.json.
@@ -37,6 +38,7 @@ class Evidence:
     """
 
     samples: pd.DataFrame
+    sample_counts: pd.DataFrame
     assignments: Mapping[str, pd.DataFrame]
     cluster_map: pd.DataFrame
     quality: Mapping[str, Any]
@@ -49,16 +51,23 @@ class Evidence:
 class Outcome:
     """One method on one split: a row per target, a column per sample (columns are the same samples for every method).
 
-    `compute` is the share of the dense model's FLOPs that remain, router and scoring included.
+    `compute` is the share of the dense model's FLOPs that remain, router and scoring included. `score` is NaN for text,
+    `loglikelihood` for generation.
     """
 
     targets: Float[np.ndarray, " targets"]
     score: Float[np.ndarray, "targets samples"]
+    loglikelihood: Float[np.ndarray, "targets samples"]
     sparsity: Float[np.ndarray, "targets samples"]
     compute: Float[np.ndarray, "targets samples"]
     flops: Float[np.ndarray, "targets samples"]
     dense_flops: Float[np.ndarray, "targets samples"]
     group: Int[np.ndarray, "targets samples"]
+
+    def only(self, chosen: Bool[np.ndarray, " samples"]) -> Outcome:
+        """The same method on some of the samples."""
+        per_sample = {one.name: getattr(self, one.name)[:, chosen] for one in fields(self) if one.name != "targets"}
+        return Outcome(targets=self.targets, **per_sample)
 
 
 def split_samples(evidence: Evidence, split: str) -> pd.DataFrame:
@@ -88,6 +97,7 @@ def _outcome(plan: Plan, method: Method, rows: pd.DataFrame, split: str, order: 
     return Outcome(
         targets=targets,
         score=grid("score"),
+        loglikelihood=grid("loglikelihood"),
         sparsity=grid("realised_sparsity"),
         compute=flops / dense_flops,
         flops=flops,

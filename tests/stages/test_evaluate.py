@@ -29,7 +29,9 @@ def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: py
     return replace(
         full,
         model=replace(full.model, path=str(tiny_llama), device="cpu"),
-        benchmark=config.BenchmarkSettings(str(tiny_tasks), ("pick", "write"), train_samples=3, test_samples=5),
+        benchmark=replace(
+            full.benchmark, include=str(tiny_tasks), tasks=("pick", "write"), train_samples=3, test_samples=5
+        ),
         tokens=replace(full.tokens, batch=100),
         evaluate=replace(full.evaluate, targets=TARGETS),
     )

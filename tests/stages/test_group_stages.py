@@ -175,3 +175,18 @@ def test_more_clusters_than_samples_leaves_earlier_outs_alone(settings, done) ->
     with pytest.raises(UserError, match="21 clusters for 20 samples"):
         cluster.main(replace(settings, cluster=replace(settings.cluster, count=21)))
     assert Path(cluster.QUALITY_PATH).read_bytes() == before
+
+
+def test_test_samples_of_a_task_that_does_not_calibrate_have_no_group_of_the_task_scheme(
+    settings, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    rows = sample_rows()
+    SAMPLES.write(rows[(rows["task"] != "task2") | (rows["split"] == "test")], capture.SAMPLES_PATH)
+    capture.main(settings)
+    cluster.main(settings)
+    task, activation = (
+        ASSIGNMENTS.read(cluster.ASSIGNMENTS_PATH.format(scheme=name)) for name in ("task", "activation")
+    )
+    assert not task["sample_id"].str.startswith("task2").any() and task["sample_id"].str.startswith("task1").any()
+    assert activation["sample_id"].str.startswith("task2/test").any()

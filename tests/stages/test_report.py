@@ -13,7 +13,7 @@ import pytest
 from pipeline import config
 from pipeline.errors import UserError
 from pipeline.report import style
-from pipeline.schemas import ASSIGNMENTS, CLUSTER_MAP, PROFILES, RESULTS, ROUTES, SAMPLES
+from pipeline.schemas import ASSIGNMENTS, CLUSTER_MAP, PROFILES, RESULTS, ROUTES, SAMPLE_COUNTS, SAMPLES
 from stages import report
 from tests.report.synthetic import make_evidence
 
@@ -37,6 +37,7 @@ def data(settings):
 
 def write(evidence, data):
     SAMPLES.write(evidence.samples, data / "samples.parquet")
+    SAMPLE_COUNTS.write(evidence.sample_counts, data / "sample_counts.parquet")
     CLUSTER_MAP.write(evidence.cluster_map, data / "cluster_map.parquet")
     (data / "cluster_quality.json").write_text(json.dumps(evidence.quality))
     for table, folder, frames in (
