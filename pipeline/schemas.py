@@ -13,7 +13,7 @@ KINDS = ("choice", "generation", "text")
 
 _SAMPLE_ID = Column("sample_id", "string", "`task/split/doc_id`, unique over the benchmark")
 _BLOCK = Column("block", "int16", "decoder layer, from 0", low=0)
-_PROJECTION = Column("projection", "string", "canonical name: q k v o gate up down, or fused qkv gate_up")
+_PROJECTION = Column("projection", "string", "canonical name: q k v o gate up down, or fused qkv gate_up; cats: down")
 _CRITERION = Column("criterion", "string", "how an input feature is scored: teal, wina, ...")
 _SCHEME = Column("scheme", "string", "the way samples were assigned to groups")
 _GROUP = Column("group", "int32", "group number within the scheme, from 0", low=0)
@@ -203,7 +203,7 @@ RESULTS = Table(
             nullable=True,
         ),
         Column(
-            "realised_sparsity", "float64", "eligible features zeroed, weighted by the weights they gate", low=0, high=1
+            "realised_sparsity", "float64", "share of all projections' weights that eligible tokens skip", low=0, high=1
         ),
         Column("flops", "float64", "floating-point operations that remain, per `pipeline/compute.py`", low=0),
         Column("dense_flops", "float64", "the same for the dense model on the same tokens", low=0),

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import MethodSettings, ProfileSettings, Settings
+from pipeline.config import GATE_CRITERIA, MethodSettings, ProfileSettings, Settings
 from pipeline.errors import UserError
 from pipeline.report.evidence import Evidence
 from pipeline.report.plan import Method, Plan
@@ -63,8 +63,16 @@ def _method(name: str, row: MethodSettings, profiles: dict[str, ProfileSettings]
     if row.profile is None:
         return Method(name)
     profile = profiles[row.profile]
-    groups = row.groups or ""
-    return Method(name, row.profile, profile.scheme, profile.criterion, profile.allocation, groups)
+    return Method(
+        name,
+        row.profile,
+        profile.scheme,
+        profile.criterion,
+        profile.allocation,
+        row.groups or "",
+        row.mask or "",
+        is_limited=profile.criterion in GATE_CRITERIA,
+    )
 
 
 def _shown(settings: Settings) -> dict[str, dict[str, Any]]:

@@ -79,15 +79,25 @@ def outcomes(plan: Plan, evidence: Evidence, split: str) -> dict[str, Outcome]:
     """Method -> its outcome on `split`.
 
     Raises:
-        UserError: when a method's rows do not cover exactly the split's samples at every target of the plan.
+        UserError: when a method's rows do not cover exactly the split's samples at every target of the plan. A method
+            whose masks reach only a part of the weights must cover the targets that its profile set has.
     """
     order = pd.Index(split_samples(evidence, split).index)
-    return {method.name: _outcome(plan, method, evidence.results[method.name], split, order) for method in plan.methods}
+    return {method.name: _outcome(plan, method, evidence, split, order) for method in plan.methods}
 
 
-def _outcome(plan: Plan, method: Method, rows: pd.DataFrame, split: str, order: pd.Index) -> Outcome:
-    rows = _of_split(rows, split)
-    targets = np.unique(rows["target"].to_numpy())[:1] if method.is_dense else np.asarray(plan.targets)
+def targets_of(plan: Plan, method: Method, evidence: Evidence) -> tuple[float, ...]:
+    """The targets of the plan that a sparse method has: all, or those that the profile set of a limited one reaches."""
+    if not method.is_limited:
+        return plan.targets
+    known = set(evidence.profiles[method.profile]["target"].tolist())
+    return tuple(target for target in plan.targets if target in known)
+
+
+def _outcome(plan: Plan, method: Method, evidence: Evidence, split: str, order: pd.Index) -> Outcome:
+    rows = _of_split(evidence.results[method.name], split)
+    asked = np.unique(rows["target"].to_numpy())[:1] if method.is_dense else targets_of(plan, method, evidence)
+    targets = np.asarray(asked)
     _check_cover(rows, targets, order, f"data/results/{method.name}.parquet, split {split}")
 
     def grid(column: str) -> np.ndarray:

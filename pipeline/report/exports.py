@@ -129,7 +129,7 @@ def _differences(plan: Plan, splits: Iterable[SplitFindings]) -> pd.DataFrame:
 
 
 def _entries(split: SplitFindings, row: Comparison) -> list[tuple[float, Interval]]:
-    return list(zip(split.levels, row.at_levels, strict=True))
+    return [(level, gap) for level, gap in zip(split.levels, row.at_levels, strict=True) if gap is not None]
 
 
 def _agreement(splits: Iterable[SplitFindings]) -> pd.DataFrame:
@@ -152,6 +152,7 @@ def _regret(plan: Plan, splits: Iterable[SplitFindings]) -> pd.DataFrame:
         for split in splits
         for row in split.regrets
         for target, gap in zip(plan.targets, row.at_targets, strict=True)
+        if gap is not None
     ]
     return pd.DataFrame(rows, columns=["split", "method", "oracle", "target", "difference", "low", "high"])
 
@@ -166,6 +167,7 @@ def _tasks(plan: Plan, splits: Iterable[SplitFindings]) -> pd.DataFrame:
         for row in split.tasks
         for method, values in row.accuracy.items()
         for target, value in zip(plan.targets, values, strict=True)
+        if value is not None
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=["split", "task", "samples", "chance", "dense", "method", "target", "accuracy"])
 

@@ -21,6 +21,7 @@ from pipeline.report.agreement import entanglement
 from pipeline.report.evidence import Evidence, groups_of
 from pipeline.report.findings import Findings
 from pipeline.report.labels import Label, candidates, labels
+from pipeline.report.methods import limits
 from pipeline.report.plan import ACTIVATION, Plan
 from pipeline.report.specialisation import Specialisation
 from pipeline.report.style import SERIES, Figure
@@ -85,6 +86,7 @@ class _Drawing:
             "confusions": [rows.confusion_table(row) for row in test.routers],
             "targets": [target_name(target) for target in plan.targets],
             "tradeoff": rows.tradeoff_rows(plan, test),
+            "limits": limits(test.points, plan),
             "tolerance": f"{100 * TOLERANCE:g}",
             "tasks": rows.task_tables(plan, test.tasks) if test.tasks else [],
             "texts": text_rows.perplexity_tables(test.texts),

@@ -167,7 +167,9 @@ def _against_baseline(plan: Plan, findings: Findings, routed: Sequence[Compariso
     count = len(findings.test.levels)
     over = f"averaged over {count} compute levels" if count > 1 else "at one compute level"
     start = f"Routed profiles against `{plan.baseline}` at equal realised compute"
-    return f"{start}, {over}, in points of test accuracy: {measured}."
+    short = [f"`{row.method.name}`" for row in routed if None in row.at_levels]
+    tail = f" {listed(short)} reaches only some of these levels and is averaged over them." if short else ""
+    return f"{start}, {over}, in points of test accuracy: {measured}.{tail}"
 
 
 def _ruled_out(limit: float) -> str:

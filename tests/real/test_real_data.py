@@ -84,7 +84,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Settings
         too_long="leave_out",
         num_fewshot=1,
     )
-    model = config.ModelSettings(path=str(MODEL), revision=None, dtype="float32", device="cpu")
+    model = replace(full.model, path=str(MODEL), device="cpu")
     return replace(full, model=model, benchmark=benchmark)
 
 

@@ -19,7 +19,7 @@ from stages import aggregate, allocate, capture, cluster, profile, route
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SCHEMES = ("global", "activation", "task", "random")
-PROFILE_SETS = ("wina", "greedy", "clustered")
+PROFILE_SETS = ("wina", "greedy", "clustered", "cats")
 COUNT = 3
 
 
@@ -33,6 +33,8 @@ def settings(tiny_llama):
         tokens=replace(full.tokens, batch=100),
         cluster=replace(full.cluster, count=COUNT),
         allocate=replace(full.allocate, greedy_step=0.5, greedy_tokens=40),
+        capture=replace(full.capture, criteria=("teal", "wina", "cats")),
+        profiles=full.profiles | {"cats": config.ProfileSettings("activation", "cats", "uniform")},
     )
 
 
@@ -118,13 +120,29 @@ def test_groups_partition_the_scores_of_the_pooled_histogram(done) -> None:
 
 
 def test_every_profile_set_has_an_allocation_and_a_threshold_for_every_group_and_target(settings, done) -> None:
-    for name, groups in zip(PROFILE_SETS, (1, 1, COUNT), strict=True):
+    for name, groups in zip(PROFILE_SETS[:3], (1, 1, COUNT), strict=True):
         rows = PROFILES.read(profile.PROFILES_PATH.format(name=name))
         for target in settings.evaluate.targets:
             assert profile_array(rows, target, "threshold").shape == (groups, 2, 7)
     uniform, greedy = (ALLOCATIONS.read(allocate.ALLOCATIONS_PATH.format(name=name)) for name in ("wina", "greedy"))
     assert (uniform["sparsity"] == uniform["target"]).all() and uniform["predicted_error"].isna().all()
     assert greedy["sparsity"].nunique() > len(settings.evaluate.targets) and greedy["predicted_error"].notna().all()
+
+
+def test_cats_has_a_profile_of_one_mask_a_block_at_the_targets_it_can_reach(settings, done, caplog) -> None:
+    # up and down hold 0.4 of the tiny model's weights: 0.25 of all is 0.625 of theirs, and 0.4 is all of them.
+    rows = ALLOCATIONS.read(allocate.ALLOCATIONS_PATH.format(name="cats"))
+    assert set(rows["projection"]) == {"down"} and set(rows["target"]) == {0.25, 0.4}
+    np.testing.assert_allclose(rows["sparsity"], rows["target"] / 0.4, rtol=1e-12)
+    assert profile_array(PROFILES.read(profile.PROFILES_PATH.format(name="cats")), 0.25, "threshold").shape == (3, 2, 1)
+    allocate.main(settings, "cats")
+    assert "`cats` can mask 0.400 of the weights: no allocation at 0.5, 0.65" in caplog.text
+
+
+def test_cats_without_a_target_in_reach_is_refused(settings, done) -> None:
+    high = replace(settings, evaluate=replace(settings.evaluate, targets=(0.5, 0.65)))
+    with pytest.raises(UserError, match=r"at most 0\.400, the share .* `cats` can mask.*0\.5, 0\.65.*`profiles\.cats`"):
+        allocate.main(high, "cats")
 
 
 def test_routers_know_the_train_samples_and_cost_something(settings, done) -> None:

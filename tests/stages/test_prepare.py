@@ -27,7 +27,7 @@ def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: py
     full = config.load(PARAMS)
     return replace(
         full,
-        model=config.ModelSettings(path=str(tiny_llama), revision=None, dtype="float32", device="cpu"),
+        model=replace(full.model, path=str(tiny_llama), device="cpu"),
         benchmark=replace(
             full.benchmark,
             include=str(folder),
