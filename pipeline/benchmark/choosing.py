@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from pipeline.benchmark.views import TaskView, doc_hash
+from pipeline.benchmark.views import TaskView
 from pipeline.errors import UserError
 
 Refused = Callable[[TaskView, Sequence[int]], Sequence[int]]
@@ -83,8 +83,8 @@ def _choose(view: TaskView, ranking: Sequence[int], wanted: int, refused: Refuse
 def _first_of(view: TaskView) -> dict[str, int]:
     """doc_id by hash, in the order of the hashes; of equal documents the first."""
     by_hash: dict[str, int] = {}
-    for doc_id, document in enumerate(view.documents):
-        by_hash.setdefault(doc_hash(document), doc_id)
+    for doc_id, key in enumerate(view.hashes):
+        by_hash.setdefault(key, doc_id)
     return dict(sorted(by_hash.items()))
 
 

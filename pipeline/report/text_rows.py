@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.report.perplexity import TextPoint, TextTask
+from pipeline.report.perplexity import TextTask
 from pipeline.report.wording import listed, number, percent, target_name
 from pipeline.statistics import Interval
 
@@ -18,7 +18,7 @@ Row = dict[str, Any]
 def perplexity_tables(tasks: Sequence[TextTask]) -> list[Row]:
     """One table per text task: every method at every target."""
     return [
-        {"caption": f"{one.task}: {one.samples:,} windows, {one.tokens:,} scored tokens", "rows": _rows(one.points)}
+        {"caption": f"{one.task}: {one.samples:,} windows, {one.tokens:,} scored tokens", "rows": _rows(one)}
         for one in tasks
     ]
 
@@ -37,8 +37,8 @@ def left_out_sentences(counts: pd.DataFrame) -> list[str]:
     return found
 
 
-def _rows(points: Sequence[TextPoint]) -> list[Row]:
-    found: list[Row] = []
+def _rows(task: TextTask) -> list[Row]:
+    points, found = task.points, list[Row]()
     for i, point in enumerate(points):
         found.append(
             {
@@ -47,7 +47,7 @@ def _rows(points: Sequence[TextPoint]) -> list[Row]:
                 "target": NONE if point.method.is_dense else target_name(point.target),
                 "perplexity": _cell(point.perplexity, _three_digits),
                 "over_dense": _gap(point.over_dense),
-                "over_baseline": _gap(point.over_baseline, is_marked=True),
+                "over_baseline": _gap(point.over_baseline, is_marked=task.samples > 1),  # one window has no interval
                 "sparsity": percent(point.sparsity).removesuffix("%"),
                 "compute": percent(point.compute).removesuffix("%"),
             }

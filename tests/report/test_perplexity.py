@@ -13,7 +13,7 @@ from pipeline.report.exports import metrics, plot_tables
 from pipeline.report.findings import find
 from pipeline.report.page import render
 from pipeline.report.plan import Plan
-from pipeline.report.text_rows import left_out_sentences
+from pipeline.report.text_rows import left_out_sentences, perplexity_tables
 from tests.report.synthetic import make_counts
 
 EXACT = 1e-9
@@ -124,6 +124,13 @@ def test_a_run_of_text_alone_has_no_accuracy_and_says_so(plan: Plan, evidence: E
     assert "No test sample can be right or wrong" in text and "nan" not in text.split()
     assert not [name for name in metrics(plan, findings) if name.startswith("accuracy.")]
     assert plot_tables(plan, findings)["accuracy"].empty
+
+
+def test_a_difference_on_one_window_is_not_marked_as_clear(plan: Plan, evidence: Evidence):
+    (facts,) = find(plan, as_text(evidence, ["facts"])).test.texts
+    (many,), (one,) = perplexity_tables([facts]), perplexity_tables([replace(facts, samples=1)])
+    tones = [{row["over_baseline"]["tone"] for row in table["rows"] if row["over_baseline"]} for table in (many, one)]
+    assert tones[0] == {"", "down"} and tones[1] == {""}
 
 
 def test_what_was_left_out_is_said(evidence: Evidence):
