@@ -69,14 +69,14 @@ def sample_rows() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def run_all(settings) -> None:
+def run_all(settings, profile_sets=PROFILE_SETS) -> None:
     """Run the stages in the current folder."""
     SAMPLES.write(sample_rows(), capture.SAMPLES_PATH)
     capture.main(settings)
     cluster.main(settings)
     for name in SCHEMES:
         aggregate.main(settings, name)
-    for name in PROFILE_SETS:
+    for name in profile_sets:
         allocate.main(settings, name)
         profile.main(settings, name)
     for name in settings.route.routers:

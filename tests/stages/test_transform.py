@@ -140,7 +140,7 @@ def test_every_stage_that_runs_the_model_runs_it_transformed(settings, monkeypat
     flops = {}
     for chosen in (_plain(small), small):
         stage.main(chosen)
-        run_all(chosen)
+        run_all(chosen, ("wina", "greedy", "clustered"))
         routes = ROUTES.read(route.ROUTES_PATH.format(name="scores"))
         flops[chosen.model.transform] = routes["flops"].to_numpy()
     per_token = 2 * (2 * 32 * 32)
