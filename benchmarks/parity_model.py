@@ -29,6 +29,7 @@ from tests.reference.released_greedy import PARITY
 CRITERIA = ("teal", "wina", "wina_released")
 BINS = Bins(4)
 DENSE_PREFIX = 0.01
+"""The released code leaves the first S - int(0.99 S) of S tokens dense: for the lengths used here the same tokens."""
 WINDOW, SCORED = 2560, 512
 
 Counts = dict[tuple[int, str], Int[ndarray, " count"]]
@@ -106,19 +107,21 @@ def windows() -> Sequence[Int[Tensor, "1 window"]]:
 def run(
     loaded: LoadedModel,
     criterion: str,
-    limits: Float[Tensor, "1 blocks projections"],
+    values: Float[Tensor, "1 blocks projections"],
     masked: Bool[Tensor, "1 window"] | None = None,
+    kind: str = "threshold",
 ) -> Run:
-    """Run the test stream with these thresholds.
+    """Run the test stream with these masks.
 
     Args:
-        limits: one group's thresholds.
+        values: of one group, as `sparse.install.install` takes them: thresholds, or for `topk` sparsities.
+        kind: which masks.
         masked: which tokens of a window are eligible; `window_eligibility()` if None.
     """
     masked = window_eligibility() if masked is None else masked
     losses: list[float] = []
     kept = 0
-    with install(loaded, criterion, limits) as runtime:
+    with install(loaded, criterion, values, kind) as runtime:
         for ids in windows():
             with runtime.rows(torch.zeros(1, dtype=torch.int64), masked) as counts, torch.inference_mode():
                 logits = loaded.model(input_ids=ids, logits_to_keep=SCORED + 1).logits[0, :-1].float()
