@@ -82,6 +82,7 @@ def _type_name(hint: Any) -> str:
         int: "whole number",
         float: "number",
         str: "text",
+        bool: "true or false",
         str | None: "text or null",
         int | float: "number",
         tuple[str, ...]: "list of text",

@@ -18,7 +18,13 @@ from pipeline.errors import UserError, unknown
 T = TypeVar("T")
 
 _REMEDY = "correct it; docs/params.md explains every setting"
-_KINDS: dict[object, str] = {int: "a whole number", float: "a number", str: "text", type(None): "null"}
+_KINDS: dict[object, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    type(None): "null",
+}
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ def check(value: object, hint: Any, rule: Rule, name: str, file: str) -> Any:
         raise _refusal(f"be {' or '.join(_KINDS[option] for option in options)}", value, name, file)
     if isinstance(value, str) and rule.choices is not None and value not in rule.choices:
         raise unknown(f"setting `{name}`", value, rule.choices, f"`{name}` in {file}")
-    if isinstance(value, (int, float)) and not rule.allows(value):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and not rule.allows(value):
         raise _refusal(f"be {_KINDS[type(value)]} {rule.limits}", value, name, file)
     return value
 

@@ -22,8 +22,9 @@ log = logging.getLogger("stages.prepare")
 def main(settings: Settings) -> None:
     """Write `samples`."""
     benchmark = settings.benchmark
-    tokenizer = load_tokenizer(settings.model.path, revision=settings.model.revision)
-    context = load_context(settings.model.path, revision=settings.model.revision)
+    options = {"revision": settings.model.revision, "remote_code": settings.model.remote_code}
+    tokenizer = load_tokenizer(settings.model.path, **options)
+    context = load_context(settings.model.path, **options)
     counts = {"train": benchmark.train_samples, "test": benchmark.test_samples}
     rows = [
         row

@@ -12,7 +12,7 @@ import pytest
 from pipeline import config
 from pipeline.errors import UserError
 from pipeline.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
-from stages import evaluate, prepare
+from stages import evaluate, manifest, prepare
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 NAMES = ("q", "k", "v", "o", "gate", "up", "down")
@@ -28,7 +28,7 @@ def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: py
     full = config.load(PARAMS)
     return replace(
         full,
-        model=config.ModelSettings(path=str(tiny_llama), revision=None, dtype="float32", device="cpu"),
+        model=replace(full.model, path=str(tiny_llama), device="cpu"),
         benchmark=config.BenchmarkSettings(str(tiny_tasks), ("pick", "write"), train_samples=3, test_samples=5),
         tokens=replace(full.tokens, batch=100),
         evaluate=replace(full.evaluate, targets=TARGETS),
@@ -37,6 +37,7 @@ def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: py
 
 def _make_inputs(settings: config.Settings) -> pd.DataFrame:
     """Samples, two groups known and routed, and thresholds that grow with the target and differ between groups."""
+    manifest.main(settings)
     prepare.main(settings)
     samples = SAMPLES.read(prepare.SAMPLES_PATH)
     found = samples[["sample_id", "split"]].assign(group=np.arange(len(samples)) % 2)

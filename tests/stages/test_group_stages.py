@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 from pipeline.profile import thresholds_array
 from pipeline.routing import load_router
 from pipeline.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, PROFILES, ROUTES, SAMPLES
-from stages import aggregate, allocate, capture, cluster, profile, route
+from stages import aggregate, allocate, capture, cluster, manifest, profile, route
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SCHEMES = ("global", "activation", "task", "random")
@@ -29,7 +29,7 @@ def settings(tiny_llama):
     full = config.load(PARAMS)
     return replace(
         full,
-        model=config.ModelSettings(path=str(tiny_llama), revision=None, dtype="float32", device="cpu"),
+        model=replace(full.model, path=str(tiny_llama), device="cpu"),
         tokens=replace(full.tokens, batch=100),
         cluster=replace(full.cluster, count=COUNT),
         allocate=replace(full.allocate, greedy_step=0.5, greedy_tokens=40),
@@ -70,6 +70,7 @@ def sample_rows() -> pd.DataFrame:
 def run_all(settings) -> None:
     """Run the stages in the current folder."""
     SAMPLES.write(sample_rows(), capture.SAMPLES_PATH)
+    manifest.main(settings)
     capture.main(settings)
     cluster.main(settings)
     for name in SCHEMES:
