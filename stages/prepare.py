@@ -22,9 +22,9 @@ log = logging.getLogger("stages.prepare")
 def main(settings: Settings) -> None:
     """Write `samples`."""
     benchmark = settings.benchmark
-    options = {"revision": settings.model.revision, "remote_code": settings.model.remote_code}
-    tokenizer = load_tokenizer(settings.model.path, **options)
-    context = load_context(settings.model.path, **options)
+    path, revision, remote_code = settings.model.path, settings.model.revision, settings.model.remote_code
+    tokenizer = load_tokenizer(path, revision=revision, remote_code=remote_code)
+    context = load_context(path, revision=revision, remote_code=remote_code)
     counts = {"train": benchmark.train_samples, "test": benchmark.test_samples}
     rows = [
         row
