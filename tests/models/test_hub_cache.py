@@ -34,7 +34,7 @@ except UserError as error:
 
 @pytest.fixture
 def home(tiny_llama: Path, tmp_path: Path) -> Path:
-    """HF_HOME with one repository; the blob of the weights is named by its SHA-256, as the hub does with large files."""
+    """HF_HOME with one repository; as the hub has it, the blob of the weights is named by its SHA-256."""
     repository = tmp_path / "hub" / "models--organisation--tiny-llama"
     snapshot = repository / "snapshots" / COMMIT
     for folder in (repository / "blobs", repository / "refs", snapshot):

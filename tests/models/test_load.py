@@ -106,7 +106,7 @@ def test_shards_give_the_same_model(folder, tiny_llama):
     for shard in set(index.values()):
         held = {name: weight for name, weight in weights.items() if index[name] == shard}
         save_file(held, folder / shard, metadata={"format": "pt"})
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
     found = load(folder, **CPU).model.state_dict()
     assert all(torch.equal(found[name], weight) for name, weight in weights.items())
 
