@@ -82,6 +82,16 @@ def cached_folder(path: str | Path, revision: str | None, *, remote_code: bool =
     return Path(found)
 
 
+def config_folder(path: str | Path, revision: str | None) -> Path:
+    """A folder with the checkpoint's config.json, perhaps nothing else; the errors are those of `model_folder`."""
+    found = cached_folder(path, revision)
+    if found is None or not (found / "config.json").is_file():
+        found = _snapshot(str(path), str(revision), ["config.json"])
+    if not (found / "config.json").is_file():
+        raise _error("A checkpoint must have a config.json", "no such file", str(path), _OFFLINE)
+    return found
+
+
 def checkpoint_files(folder: Path, *, remote_code: bool = False) -> dict[str, Path]:
     """The files of the checkpoint in `folder` that loading may read, by name, in the order of the names.
 
