@@ -25,8 +25,9 @@ def pending(root: Path, also: Collection[str] = ()) -> tuple[list[str], int]:
 
     with Repo(str(root)) as repo:
         every: Any = [stage for stage in repo.index.stages if stage.path_in_repo == MAIN]
-        changed = {*repo.status(), *also}  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
-        needs = {stage.addressing: [dep.addressing for dep in repo.index.graph.successors(stage)] for stage in every}
+        status: Any = repo.status()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        changed = {stage.name for stage in every if stage.addressing in status} | set(also)
+        needs = {stage.name: [dep.name for dep in repo.index.graph.successors(stage)] for stage in every}
     return with_dependents(needs, changed), len(needs)
 
 
