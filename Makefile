@@ -35,7 +35,7 @@ $(INSTALLED): requirements.txt
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements.txt
 	@touch $@
 
-repro: $(INSTALLED)  ## run what is out of date, from benchmark to report; with PRESET=... after `make preset plan`
+repro: $(INSTALLED)  ## run what is out of date, from benchmark to report; PRESET=... applies it and plans first
 	@$(if $(PRESET),$(APPLY) && python -m stages.plan)
 	@python -m stages.check
 	dvc repro

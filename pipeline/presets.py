@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from pipeline.config import parse
 from pipeline.errors import UserError, unknown
@@ -24,7 +26,8 @@ from pipeline.settings import as_mapping
 
 FOLDER = Path("presets")
 
-_WIDTH = 120
+_ONE_LINE = 10_000
+"""Lists stay on one line: ruamel would leave spaces at the ends of the others."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,15 @@ class Change:
     name: str
     before: object
     after: object
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes `null`, where ruamel writes nothing."""
+
+
+_Representer.add_representer(  # pyright: ignore[reportUnknownMemberType]
+    type(None), lambda representer, _none: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+)
 
 
 def names(folder: Path = FOLDER) -> list[str]:
@@ -83,7 +95,8 @@ def apply(preset: Mapping[str, Any], text: str) -> tuple[str, list[Change]]:
     Guarantee: applying the same preset again changes nothing; without a change the text is returned as it is.
     """
     yaml = YAML()
-    yaml.width, yaml.preserve_quotes = _WIDTH, True
+    yaml.width, yaml.preserve_quotes = _ONE_LINE, True
+    yaml.Representer = _Representer
     params: Any = yaml.load(text)
     changes = list(_merge(params, preset, ""))
     if not changes:
@@ -99,8 +112,17 @@ def _merge(into: Any, values: Mapping[str, Any], prefix: str) -> Iterator[Change
         if isinstance(value, Mapping) and isinstance(before, Mapping):
             yield from _merge(before, cast(Mapping[str, Any], value), f"{name}.")
         elif key not in into or not _is_same(before, value):
-            into[key] = value
+            into[key] = _in_line(value)
             yield Change(name, before, value)
+
+
+def _in_line(value: object) -> object:
+    """A list or section as it is written in params.yaml, `[a, b]` and `{a: b}`."""
+    if not isinstance(value, (list, dict)):
+        return value
+    made: Any = CommentedSeq(cast(list[object], value)) if isinstance(value, list) else CommentedMap(value)
+    made.fa.set_flow_style()
+    return made
 
 
 def _is_same(before: object, value: object) -> bool:

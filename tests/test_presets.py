@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 COMMITTED = (ROOT / config.PARAMS).read_text()
 NAMES = presets.names(ROOT / presets.FOLDER)
 MODELS = ("llama-2-7b", "llama-3-8b", "phi-4-14b", "qwen-2.5-7b")
+JOINED = 2
+"""Lines of `benchmark.tasks` in params.yaml, which become one."""
 COMMIT = "62bd457b6fe961a42a631306577e622c83876cb6"
 """Any commit; tests do not ask the hub."""
 
@@ -48,6 +50,9 @@ def test_a_preset_gives_sound_settings_keeps_the_comments_and_changes_nothing_tw
     settings = _settings(text, tmp_path)
     assert changes and "# groups (hdbscan: ignored)" in text
     assert presets.apply(_load(name), text) == (text, [])
+    assert "revision: null" in text or name in MODELS
+    lost = [line for line in COMMITTED.splitlines() if line not in text.splitlines()]
+    assert len(lost) <= len(changes) + JOINED, "lines without a change are as they were"
     before = _settings(COMMITTED, tmp_path)
     assert before.methods.keys() <= settings.methods.keys() and before.profiles.keys() <= settings.profiles.keys()
 
