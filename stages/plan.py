@@ -104,7 +104,8 @@ def _space(settings: Settings, sizes: Sizes, load: Workload) -> Space:
 
 
 def _needs(settings: Settings, found: Space, device: str) -> list[tuple[str, str]]:
-    is_here = cached_folder(settings.model.path, settings.model.revision) is not None
+    here = cached_folder(settings.model.path, settings.model.revision)
+    is_here = here is not None and any(here.glob("*.safetensors"))
     weights = "the checkpoint is on this disk" if is_here else f"about {amount(found.weights)} to download"
     free = amount(shutil.disk_usage(Path.cwd()).free)
     parts = f"histograms {amount(found.histograms)}, signatures {amount(found.signatures)}"

@@ -29,6 +29,8 @@ WANTED = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt",
 UNWANTED = ("original/*", "consolidated*", "*/*")
 """Copies of the weights in another layout, which some repositories carry beside the one that transformers reads."""
 
+CONFIG = "config.json"
+
 CODE = "*.py"
 """Modules that a checkpoint brings along; wanted only with `model.remote_code`."""
 
@@ -48,27 +50,18 @@ def model_folder(path: str | Path, revision: str | None, *, remote_code: bool = 
         UserError: neither a folder nor a hub id; a hub id without revision; a repository or revision that does not
             exist, is gated, is not in the cache while offline, or cannot be stored.
     """
-    folder = Path(path)
-    if folder.is_dir():
-        return folder
-    if not _HUB_ID.match(str(path)):
-        remedy = "run `dvc pull` or `git checkout` to restore the folder, or correct `model.path` in params.yaml"
-        must = "`model.path` must be an existing folder or a hub id (`organisation/name`)"
-        raise UserError(must, found=f"{str(path)!r}, which is neither", where="params.yaml", remedy=remedy)
-    if revision is None:
-        raise UserError(
-            "`model.path` must be an existing folder, or a hub id together with `model.revision`",
-            found=f"{str(path)!r}, which is no folder, and no revision",
-            where="params.yaml",
-            remedy="correct the folder, or set `model.revision` to the commit of the hub repository",
-        )
-    return _snapshot(str(path), revision, _patterns(remote_code))
+    return _folder(path, revision, _patterns(remote_code))
 
 
 def cached_folder(path: str | Path, revision: str | None, *, remote_code: bool = False) -> Path | None:
-    """`model_folder`, or None where something would have to be downloaded; asks nobody."""
+    """What of a checkpoint is on this machine, which may be a part; None where nothing is, or `path` is no checkpoint.
+
+    Asks nobody.
+    """
     if Path(path).is_dir():
         return Path(path)
+    if not _HUB_ID.match(str(path)):
+        return None
     try:
         found = snapshot_download(
             str(path),
@@ -83,12 +76,15 @@ def cached_folder(path: str | Path, revision: str | None, *, remote_code: bool =
 
 
 def config_folder(path: str | Path, revision: str | None) -> Path:
-    """A folder with the checkpoint's config.json, perhaps nothing else; the errors are those of `model_folder`."""
-    found = cached_folder(path, revision)
-    if found is None or not (found / "config.json").is_file():
-        found = _snapshot(str(path), str(revision), ["config.json"])
-    if not (found / "config.json").is_file():
-        raise _error("A checkpoint must have a config.json", "no such file", str(path), _OFFLINE)
+    """A folder with the checkpoint's config.json, perhaps nothing else.
+
+    Raises:
+        UserError: as `model_folder`; there is no config.json.
+    """
+    found = _folder(path, revision, [CONFIG])
+    if not (found / CONFIG).is_file():
+        remedy = "correct `model.path`, or restore the folder"
+        raise _error("The folder of a checkpoint must have a config.json", "no such file", str(found), remedy)
     return found
 
 
@@ -114,6 +110,20 @@ def checkpoint_files(folder: Path, *, remote_code: bool = False) -> dict[str, Pa
             "The folder of a checkpoint must hold its files", f"none of {', '.join(WANTED)}", str(folder), remedy
         )
     return found
+
+
+def _folder(path: str | Path, revision: str | None, patterns: list[str]) -> Path:
+    if Path(path).is_dir():
+        return Path(path)
+    if not _HUB_ID.match(str(path)):
+        remedy = "run `dvc pull` or `git checkout` to restore the folder, or correct `model.path` in params.yaml"
+        must = "`model.path` must be an existing folder or a hub id (`organisation/name`)"
+        raise _error(must, f"{str(path)!r}, which is neither", "params.yaml", remedy)
+    if revision is None:
+        must = "`model.path` must be an existing folder, or a hub id together with `model.revision`"
+        remedy = "correct the folder, or set `model.revision` to the commit of the hub repository"
+        raise _error(must, f"{str(path)!r}, which is no folder, and no revision", "params.yaml", remedy)
+    return _snapshot(str(path), revision, patterns)
 
 
 def _patterns(remote_code: bool) -> list[str]:
