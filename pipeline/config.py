@@ -50,12 +50,16 @@ class ModelSettings:
     path: str = setting("folder of a Hugging Face checkpoint (safetensors), or a hub id with `revision`")
     revision: str | None = setting("commit of the hub checkpoint; null for a folder")
     dtype: str = setting("type the weights are loaded in", choices=("float32", "bfloat16", "float16"))
-    device: str = setting("where the model runs; auto takes a GPU if there is one", choices=("auto", "cpu", "cuda"))
+    device: str = setting(
+        "where the model runs; auto takes a GPU if there is one, spread puts blocks on all GPUs",
+        choices=("auto", "cpu", "cuda", "spread"),
+    )
     transform: str = setting(
         "basis that attention and MLP read their inputs in; orthogonal (WINA's tensor transform) makes the columns of "
         "k and gate orthogonal, for two more products of hidden size by hidden size a block",
         choices=TRANSFORMS,
     )
+    remote_code: bool = setting("whether Python code that the checkpoint brings along may be run")
 
 
 @dataclass(frozen=True)

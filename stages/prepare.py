@@ -26,8 +26,9 @@ log = logging.getLogger("stages.prepare")
 def main(settings: Settings) -> None:
     """Write `samples` and `sample_counts`."""
     benchmark = settings.benchmark
-    tokenizer = load_tokenizer(settings.model.path, revision=settings.model.revision)
-    context = load_context(settings.model.path, revision=settings.model.revision)
+    path, revision, remote_code = settings.model.path, settings.model.revision, settings.model.remote_code
+    tokenizer = load_tokenizer(path, revision=revision, remote_code=remote_code)
+    context = load_context(path, revision=revision, remote_code=remote_code)
     refused = partial(too_long, tokenizer=tokenizer, context=context) if benchmark.too_long == "leave_out" else None
     tasks = load_benchmark(benchmark)
     wanted = {name: counts(benchmark, views["train"]) for name, views in tasks.items()}

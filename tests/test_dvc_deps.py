@@ -62,6 +62,8 @@ def test_every_module_in_stages_is_run_by_a_stage():
         "stages.model",
         "stages.run",
         "stages.check",
+        "stages.plan",
+        "stages.preset",
     }
 
 

@@ -21,7 +21,7 @@ import torch
 from pipeline import config
 from pipeline.models.load import load
 from pipeline.schemas import RESULTS, SAMPLE_COUNTS, SAMPLES
-from stages import evaluate, prepare
+from stages import evaluate, manifest, prepare
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "real"
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -96,6 +96,7 @@ def test_files_of_every_layout_are_prepared_and_evaluated(settings: config.Setti
     assert (counts["taken"] == counts["wanted"]).all()
     assert counts["too_long"]["alpaca", "train"] > 0
     assert set(samples["subject"][samples["task"] == "mmlu"]) <= set(SUBJECTS)
+    manifest.main(settings)
     evaluate.main(settings, "dense")
     results = RESULTS.read("data/results/dense.parquet").set_index("sample_id").loc[samples["sample_id"]]
     is_text = (samples["kind"] == "text").to_numpy()

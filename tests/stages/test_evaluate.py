@@ -12,7 +12,7 @@ import pytest
 from pipeline import config
 from pipeline.errors import UserError
 from pipeline.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
-from stages import evaluate, prepare
+from stages import evaluate, manifest, prepare
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 NAMES = ("q", "k", "v", "o", "gate", "up", "down")
@@ -39,6 +39,7 @@ def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: py
 
 def _make_inputs(settings: config.Settings) -> pd.DataFrame:
     """Samples, two groups known and routed, and thresholds that grow with the target and differ between groups."""
+    manifest.main(settings)
     prepare.main(settings)
     samples = SAMPLES.read(prepare.SAMPLES_PATH)
     found = samples[["sample_id", "split"]].assign(group=np.arange(len(samples)) % 2)

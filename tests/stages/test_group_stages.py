@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 from pipeline.profile import profile_array
 from pipeline.routing import load_router
 from pipeline.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, PROFILES, ROUTES, SAMPLES
-from stages import aggregate, allocate, capture, cluster, profile, route
+from stages import aggregate, allocate, capture, cluster, manifest, profile, route
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SCHEMES = ("global", "activation", "task", "random")
@@ -72,6 +72,7 @@ def sample_rows() -> pd.DataFrame:
 def run_all(settings, profile_sets=PROFILE_SETS) -> None:
     """Run the stages in the current folder."""
     SAMPLES.write(sample_rows(), capture.SAMPLES_PATH)
+    manifest.main(settings)
     capture.main(settings)
     cluster.main(settings)
     for name in SCHEMES:
@@ -201,6 +202,7 @@ def test_test_samples_of_a_task_that_does_not_calibrate_have_no_group_of_the_tas
     monkeypatch.chdir(tmp_path)
     rows = sample_rows()
     SAMPLES.write(rows[(rows["task"] != "task2") | (rows["split"] == "test")], capture.SAMPLES_PATH)
+    manifest.main(settings)
     capture.main(settings)
     cluster.main(settings)
     task, activation = (
