@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import UserError
+
 MAIN = "dvc.yaml"
 
 
@@ -20,12 +22,24 @@ def pending(root: Path, also: Collection[str] = ()) -> tuple[list[str], int]:
     Args:
         root: the repository; nothing in it is changed.
         also: stages that will run whatever DVC finds.
+
+    Raises:
+        UserError: DVC is at work in the repository, so that what is left to do changes while one looks.
     """
+    from dvc.lock import LockError
     from dvc.repo import Repo
 
     with Repo(str(root)) as repo:
         every: Any = [stage for stage in repo.index.stages if stage.path_in_repo == MAIN]
-        status: Any = repo.status()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        try:
+            status: Any = repo.status()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        except LockError as error:
+            raise UserError(
+                "DVC must not be at work in the repository while a run is planned",
+                found=" ".join(str(error).split()),
+                where=str(root),
+                remedy="wait until it is done, or end it",
+            ) from error
         changed = {stage.name for stage in every if stage.addressing in status} | set(also)
         needs = {stage.name: [dep.name for dep in repo.index.graph.successors(stage)] for stage in every}
     return with_dependents(needs, changed), len(needs)

@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from dvc.lock import LockError
+from dvc.repo import Repo
 
+from pipeline.errors import UserError
 from pipeline.plan.pending import pending, with_dependents
 
 # A library of DVC's warns of its own future; warnings are errors here.
@@ -71,3 +74,14 @@ def test_the_plan_is_what_dvc_then_runs(repository: Path):
 
 def test_a_stage_that_will_be_forced_takes_its_dependents_along(repository: Path):
     assert pending(repository, also=["one"]) == (["one", "two"], 3)
+
+
+def test_a_repository_that_dvc_is_at_work_in_is_refused(repository: Path, monkeypatch: pytest.MonkeyPatch):
+    def busy(_repo: Repo) -> None:
+        raise LockError("'data/one' is busy, it is being blocked by:\n  (PID 1): dvc repro")
+
+    monkeypatch.setattr(Repo, "status", busy)
+    with pytest.raises(
+        UserError, match=r"must not be at work.*blocked by: \(PID 1\): dvc repro.*wait until it is done"
+    ):
+        pending(repository)
