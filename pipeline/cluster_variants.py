@@ -60,8 +60,8 @@ def variants(
 
 
 def regress_out(
-    values: Float[ndarray, samples * numbers], covariate: Float[ndarray, " samples"], train: Bool[ndarray, " samples"]
-) -> Float[ndarray, samples * numbers]:
+    values: Float[ndarray, "samples ..."], covariate: Float[ndarray, " samples"], train: Bool[ndarray, " samples"]
+) -> Float[ndarray, "samples ..."]:
     """`values` less their linear regression on the covariate, `x - a - b z`, fitted on the train samples.
 
     Guarantee: over the train samples every number has mean 0 and covariance 0 with the covariate, within rounding. What
