@@ -42,12 +42,12 @@ def agreement_rows(plan: Plan, findings: Findings) -> list[Row]:
 
 
 def variant_table(plan: Plan, findings: Findings) -> Row:
-    """NMI of every label (rows) with the groups of every clustering (columns): each block's, all blocks', and those
-    without length; then how reproducible each clustering is and how like the learned one.
+    """NMI of every label (rows) with the groups of every clustering (columns): all blocks', those without length, and
+    each block's; then how reproducible each clustering is and how like the learned one.
     """
     blocks, apart = by_block(findings.variants), without_length(findings.variants)
-    shown = [*blocks, *([apart] if apart else [])]
-    names = [f"block {one.block}" for one in blocks] + (["all, length removed"] if apart else [])
+    shown = [*([apart] if apart else []), *blocks]
+    names = (["length removed"] if apart else []) + [f"block {one.block}" for one in blocks]
     rows = [
         {
             "label": row.label.title,
