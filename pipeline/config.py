@@ -32,7 +32,7 @@ NO_TRANSFORM = "none"
 CRITERIA = ("teal", "wina", "wina_released", "cats")
 GATE_CRITERIA = ("cats",)
 """Criteria that read the activated gate: their masks reach only a part of the weights, and there is one in a block."""
-SCHEMES = ("global", "activation", "task", "random")
+SCHEMES = ("global", "activation", "task", "computation", "surface", "length", "random", "random1", "random2")
 ALGORITHMS = ("kmeans", "gmm", "hdbscan")
 ALLOCATIONS = ("uniform", "greedy")
 MASKS = ("threshold", "topk")
@@ -191,7 +191,7 @@ class ReportSettings:
     """What the report compares, and how sure it must be."""
 
     baseline: str = setting("method that grouped methods are compared with")
-    bootstrap: int = setting("bootstrap replicates of every interval", low=100)
+    bootstrap: int = setting("bootstrap replicates of every interval, and permutations of every p-value", low=100)
     confidence: float = setting("coverage of every interval", above=0, below=1)
 
 

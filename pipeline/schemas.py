@@ -107,6 +107,23 @@ CLUSTER_MAP = Table(
     columns=(_SAMPLE_ID, Column("x", "float64", "first coordinate"), Column("y", "float64", "second coordinate")),
 )
 
+CLUSTER_VARIANTS = Table(
+    "cluster_variants",
+    "The groups that the same clustering finds in other signatures: those of one block, or with prompt length removed.",
+    key=("variant", "block", "sample_id"),
+    columns=(
+        Column(
+            "variant",
+            "string",
+            "block: signatures of one block; length_removed: log prompt length regressed out of all",
+            values=("block", "length_removed"),
+        ),
+        Column("block", "int16", "decoder layer, from 0; -1 for all blocks", low=-1),
+        _SAMPLE_ID,
+        _GROUP,
+    ),
+)
+
 GROUP_HISTOGRAMS = Table(
     "group_histograms",
     "The merge of the histograms of a group's train samples (one file per scheme).",
@@ -217,6 +234,7 @@ TABLES = (
     SIGNATURES,
     ASSIGNMENTS,
     CLUSTER_MAP,
+    CLUSTER_VARIANTS,
     GROUP_HISTOGRAMS,
     ALLOCATIONS,
     PROFILES,

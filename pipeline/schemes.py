@@ -1,4 +1,4 @@
-"""The schemes that need no learning: one group, one group per task, and the size-matched random control.
+"""The schemes that need no learning: one group, one group per label, and the size-matched controls, random and length.
 
 A scheme is a group number for every sample; everything after it (merging histograms, allocation, thresholds,
 evaluation) is the same code for all of them, so the pooled profile is simply the scheme with one group. Groups are
@@ -13,7 +13,13 @@ import numpy as np
 from jaxtyping import Bool, Int
 from numpy import ndarray
 
-SCHEMES = ("global", "activation", "task", "random")
+from pipeline.errors import UserError
+
+LABEL_SCHEMES = ("task", "computation", "surface")
+"""Schemes with one group per value of the sample's label of the same name."""
+RANDOM_SCHEMES = ("random", "random1", "random2")
+"""The random control and independent draws of it, which show how much the control itself varies."""
+SCHEMES = ("global", "activation", *LABEL_SCHEMES, "length", *RANDOM_SCHEMES)
 
 NO_GROUP = -1
 """The group of a sample that has none; no such row is written."""
@@ -24,25 +30,69 @@ def one_group(samples: int) -> Int[ndarray, " samples"]:
     return np.zeros(samples, dtype=np.int64)
 
 
-def task_groups(tasks: Sequence[str], train: Bool[ndarray, " samples"]) -> Int[ndarray, " samples"]:
-    """`task`: one group per task name that has train samples, in alphabetical order.
+def label_groups(labels: Sequence[str], train: Bool[ndarray, " samples"]) -> Int[ndarray, " samples"]:
+    """A scheme of `LABEL_SCHEMES`: one group per label that has train samples, in alphabetical order.
 
-    Test samples of other tasks get `NO_GROUP`: no profile can be built for them. A method that needs one is refused by
-    the settings (`pipeline/config.py`), and again when it is evaluated.
+    Samples without a label (empty) and test samples of other labels get `NO_GROUP`: no profile can be built for them
+    (`check_labels`).
     """
-    known, names = np.unique(np.asarray(tasks, dtype=str)[train]), np.asarray(tasks, dtype=str)
+    names = np.asarray(labels, dtype=str)
+    known = np.unique(names[train & (names != "")])
+    if not len(known):
+        return np.full(len(names), NO_GROUP, dtype=np.int64)
     places = np.searchsorted(known, names).clip(max=len(known) - 1)
     return np.where(known[places] == names, places, NO_GROUP).astype(np.int64)
 
 
-def shuffled_groups(
-    groups: Int[ndarray, " samples"], train: Bool[ndarray, " samples"], seed: int
+def check_labels(scheme: str, sample_ids: Sequence[str], groups: Int[ndarray, " samples"]) -> None:
+    """Refuse a scheme of labels that leaves samples without a group.
+
+    Raises:
+        UserError: names the scheme, how many samples have no group, and one of them.
+    """
+    lost = np.flatnonzero(groups == NO_GROUP)
+    if len(lost):
+        raise UserError(
+            f"The scheme `{scheme}` needs a {scheme} label of every sample, and train samples with each label",
+            found=f"{len(lost)} of {len(groups)} samples without, for example {sample_ids[lost[0]]}",
+            where="`schemes` in params.yaml",
+            remedy=f"take `{scheme}` out of `schemes`, with the profile sets and methods that use it",
+        )
+
+
+def length_groups(
+    tokens: Int[ndarray, " samples"], groups: Int[ndarray, " samples"], train: Bool[ndarray, " samples"], seed: int
 ) -> Int[ndarray, " samples"]:
-    """`random`: the given groups, permuted within each split, so that every group keeps its size in both splits.
+    """`length`: ranges of prompt length, as many and as large in each split as the given groups.
+
+    The shortest prompts get the number of the group whose train samples are shortest on average, and so on: what the
+    given groups would be if they followed length and nothing else. Equal lengths at a border are told apart by chance.
+
+    Args:
+        tokens: length of every prompt.
+        groups: the groups to match, from 0 without gaps.
+        train: samples that decide the order of the groups.
+        seed: of the order of equal lengths.
+    """
+    sizes = np.bincount(groups[train])
+    order = np.argsort(np.bincount(groups[train], weights=tokens[train]) / sizes, kind="stable")
+    ties = np.random.default_rng([seed, len(groups)]).permutation(len(groups))
+    found = np.empty_like(groups)
+    for members in (np.flatnonzero(train), np.flatnonzero(~train)):
+        ranked = members[np.lexsort((ties[members], tokens[members]))]
+        found[ranked] = np.repeat(order, np.bincount(groups[members], minlength=len(order))[order])
+    return found
+
+
+def shuffled_groups(
+    groups: Int[ndarray, " samples"], train: Bool[ndarray, " samples"], seed: int, draw: int = 0
+) -> Int[ndarray, " samples"]:
+    """A scheme of `RANDOM_SCHEMES`: the given groups, permuted within each split, so that every group keeps its size.
 
     What a grouped method gains over this control is due to which samples are together, not to the number of groups.
+    `draw` numbers independent permutations.
     """
-    generator = np.random.default_rng([seed, len(groups)])
+    generator = np.random.default_rng([seed, len(groups), draw])
     shuffled = groups.copy()
     for members in (np.flatnonzero(train), np.flatnonzero(~train)):
         shuffled[members] = groups[generator.permutation(members)]

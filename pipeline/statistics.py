@@ -24,6 +24,8 @@ from numpy.typing import ArrayLike
 EXTRAPOLATION = 0.02
 """How far past its last measured point a curve is continued (along its last segment). Realised sparsity misses its
 target by about this much at most, and one method's last point must be readable at another's."""
+CELLS = 5_000_000
+"""Cells of resampled three-way tables that are held at a time."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,12 @@ class Interval:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two labelings of the same samples say the same: both are 1 for equal partitions."""
+    """How far two labelings of the same samples say the same: all are 1 for equal partitions. `purity` is of the first
+    labeling's groups (`purity`)."""
 
     nmi: Interval
     ari: Interval
+    purity: Interval
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,17 @@ def adjusted_rand_index(a: ArrayLike, b: ArrayLike) -> float:
     return float(_ari(contingency(a, b)[None])[0])
 
 
+def purity(groups: ArrayLike, labels: ArrayLike) -> float:
+    """The share of samples that have the commonest label of their group: `sum over g of max over l of n_gl / n`.
+
+    Not symmetric and not adjusted for chance: it is at least the share of the commonest label, and many small groups
+    are pure by themselves.
+    """
+    return float(_purity(contingency(groups, labels)[None])[0])
+
+
 def agreement(a: ArrayLike, b: ArrayLike, *, replicates: int, confidence: float, seed: int) -> Agreement:
-    """NMI and ARI of two labelings with percentile intervals over resampled samples.
+    """NMI, ARI and purity of two labelings with percentile intervals over resampled samples.
 
     Cost: `replicates` x cells of the contingency table, whatever the number of samples.
     """
@@ -110,10 +123,26 @@ def agreement(a: ArrayLike, b: ArrayLike, *, replicates: int, confidence: float,
     total = int(table.sum())
     drawn = np.random.default_rng(seed).multinomial(total, table.ravel() / total, size=replicates)
     tables = drawn.reshape(replicates, *table.shape)
-    return Agreement(
-        _interval(float(_nmi(table[None])[0]), _nmi(tables), confidence),
-        _interval(float(_ari(table[None])[0]), _ari(tables), confidence),
-    )
+    measured = (_interval(float(one(table[None])[0]), one(tables), confidence) for one in (_nmi, _ari, _purity))
+    return Agreement(*measured)
+
+
+def nmi_difference(
+    first: ArrayLike, second: ArrayLike, labels: ArrayLike, *, replicates: int, confidence: float, seed: int
+) -> Interval:
+    """NMI(second; labels) - NMI(first; labels) of two groupings of the same samples, paired over resampled samples.
+
+    Samples are resampled on the three-way table of both groupings and the labels, so both NMIs of a replicate are of
+    the same samples.
+    """
+    sizes, cells = zip(*(_coded(one) for one in (first, second, labels)), strict=True)
+    table = np.bincount(np.ravel_multi_index(cells, sizes), minlength=int(np.prod(sizes)))
+    generator, total = np.random.default_rng(seed), int(table.sum())
+    gaps = [_nmi_gap(table[None], sizes)]
+    for start in range(0, replicates, step := max(1, CELLS // table.size)):
+        drawn = generator.multinomial(total, table / total, size=min(step, replicates - start))
+        gaps.append(_nmi_gap(drawn, sizes))
+    return _interval(float(gaps[0][0]), np.concatenate(gaps[1:]), confidence)
 
 
 def resampling_weights(samples: int, replicates: int, seed: int) -> Float[np.ndarray, "replicates samples"]:
@@ -244,3 +273,17 @@ def _ari(tables: Int[np.ndarray, "tables labels_a labels_b"]) -> Float[np.ndarra
     expected = np.divide(rows * columns, total, out=np.zeros_like(total), where=total > 0)
     spread = (rows + columns) / 2 - expected
     return np.divide(both - expected, spread, out=np.ones_like(spread), where=spread > 0)
+
+
+def _purity(tables: Int[np.ndarray, "tables groups labels"]) -> Float[np.ndarray, " tables"]:
+    return tables.max(axis=2).sum(axis=1) / tables.sum(axis=(1, 2))
+
+
+def _coded(labels: ArrayLike) -> tuple[int, Int[np.ndarray, " samples"]]:
+    names, codes = np.unique(np.asarray(labels), return_inverse=True)
+    return len(names), codes
+
+
+def _nmi_gap(tables: Int[np.ndarray, "tables cells"], sizes: tuple[int, ...]) -> Float[np.ndarray, " tables"]:
+    cubes = tables.reshape(len(tables), *sizes)
+    return _nmi(cubes.sum(axis=1)) - _nmi(cubes.sum(axis=2))

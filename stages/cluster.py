@@ -1,6 +1,7 @@
-"""cluster: signatures -> the group of every sample under every scheme, quality of the clusters, and the map.
+"""cluster: signatures -> the group of every sample under every scheme, quality of the clusters, variants, and the map.
 
-All schemes are written whatever `schemes` says: they cost nothing, and later stages take those that are listed.
+All schemes are written whatever `schemes` says: they cost nothing, and later stages take those that are listed. Only of
+those that are listed must every sample have a label.
 """
 
 from __future__ import annotations
@@ -15,10 +16,20 @@ from numpy import ndarray
 
 from pipeline.atomic import replacing
 from pipeline.cluster_map import coordinates
-from pipeline.clustering import Options, cluster, features
+from pipeline.cluster_variants import Variant, variants
+from pipeline.clustering import Clustering, Options, cluster, features
 from pipeline.config import Settings
-from pipeline.schemas import ASSIGNMENTS, CLUSTER_MAP, SAMPLES, SIGNATURES
-from pipeline.schemes import NO_GROUP, one_group, shuffled_groups, task_groups
+from pipeline.schemas import ASSIGNMENTS, CLUSTER_MAP, CLUSTER_VARIANTS, SAMPLES, SIGNATURES
+from pipeline.schemes import (
+    LABEL_SCHEMES,
+    NO_GROUP,
+    RANDOM_SCHEMES,
+    check_labels,
+    label_groups,
+    length_groups,
+    one_group,
+    shuffled_groups,
+)
 from pipeline.signature_vectors import signature_vectors
 from pipeline.statistics import adjusted_rand_index, normalized_mutual_information
 from stages.run import run
@@ -26,37 +37,71 @@ from stages.run import run
 SAMPLES_PATH = "data/samples.parquet"
 SIGNATURES_PATH = "data/signatures.parquet"
 ASSIGNMENTS_PATH = "data/assignments/{scheme}.parquet"
+VARIANTS_PATH = "data/cluster_variants.parquet"
 MAP_PATH = "data/cluster_map.parquet"
 QUALITY_PATH = "data/cluster_quality.json"
 
 _LABELS = ("task", "subject", "computation", "surface", "shots")
 
 
+_QUALITY_OF_VARIANTS = ("groups", "silhouette", "stability")
+
+
 def main(settings: Settings) -> None:
-    """Read `samples` and `signatures`, write `assignments`, `cluster_map` and the quality JSON."""
-    samples = SAMPLES.read(SAMPLES_PATH, columns=("sample_id", "split", *_LABELS))
+    """Read `samples` and `signatures`, write `assignments`, `cluster_variants`, `cluster_map` and the quality JSON."""
+    samples = SAMPLES.read(SAMPLES_PATH, columns=("sample_id", "split", "n_tokens", *_LABELS))
     sample_ids = samples["sample_id"].tolist()
     train = (samples["split"] == "train").to_numpy()
-    vectors = signature_vectors(SIGNATURES.read(SIGNATURES_PATH), sample_ids)
+    table: Any = SIGNATURES.read(SIGNATURES_PATH)
+    vectors = signature_vectors(table, sample_ids)
     points = features(vectors, train, settings.cluster.components)
     options = Options(
         settings.cluster.algorithm, settings.cluster.count, settings.cluster.min_cluster_size, settings.seed
     )
     found = cluster(points, train, options)
-    groups = {
-        "global": one_group(len(samples)),
-        "activation": found.groups,
-        "task": task_groups(samples["task"].tolist(), train),
-        "random": shuffled_groups(found.groups, train, settings.seed),
-    }
+    groups = _groups(samples, train, found, settings.seed)
+    for scheme in LABEL_SCHEMES[1:]:  # `task` was checked with the settings
+        if scheme in settings.schemes:
+            check_labels(scheme, sample_ids, groups[scheme])
     for scheme, numbers in groups.items():
         rows = cast(pd.DataFrame, samples[["sample_id", "split"]]).assign(
             scheme=scheme, group=numbers, distance=found.distances if scheme == "activation" else 0.0
         )
         ASSIGNMENTS.write(rows[numbers != NO_GROUP], ASSIGNMENTS_PATH.format(scheme=scheme))
-    _write_quality({**found.quality, "labels_test": _label_agreement(samples[~train], found.groups[~train])})
+    by_block = vectors.reshape(len(vectors), int(table["block"].max()) + 1, -1, vectors.shape[2])
+    others = variants(by_block, samples["n_tokens"].to_numpy(), train, settings.cluster.components, options)
+    CLUSTER_VARIANTS.write(_variant_rows(sample_ids, others), VARIANTS_PATH)
+    _write_quality(
+        {
+            **found.quality,
+            "labels_test": _label_agreement(samples[~train], found.groups[~train]),
+            "variants": {one.name: {key: one.found.quality[key] for key in _QUALITY_OF_VARIANTS} for one in others},
+        }
+    )
     plane = coordinates(points, settings.seed)
     CLUSTER_MAP.write(pd.DataFrame({"sample_id": sample_ids, "x": plane[:, 0], "y": plane[:, 1]}), MAP_PATH)
+
+
+def _groups(samples: Any, train: ndarray, found: Clustering, seed: int) -> dict[str, ndarray]:
+    """Every scheme's group of every sample."""
+    tokens = samples["n_tokens"].to_numpy()
+    return {
+        "global": one_group(len(samples)),
+        "activation": found.groups,
+        **{scheme: label_groups(samples[scheme].tolist(), train) for scheme in LABEL_SCHEMES},
+        "length": length_groups(tokens, found.groups, train, seed),
+        **{scheme: shuffled_groups(found.groups, train, seed, draw) for draw, scheme in enumerate(RANDOM_SCHEMES)},
+    }
+
+
+def _variant_rows(sample_ids: list[str], found: list[Variant]) -> pd.DataFrame:
+    rows = [
+        (one.kind, one.block, sample, group)
+        for one in found
+        for sample, group in zip(sample_ids, one.found.groups.tolist(), strict=True)
+    ]
+    frame = pd.DataFrame(rows, columns=["variant", "block", "sample_id", "group"])
+    return frame.astype({"variant": str, "block": np.int16, "sample_id": str, "group": np.int32})
 
 
 def _label_agreement(samples: Any, groups: ndarray) -> dict[str, dict[str, float]]:

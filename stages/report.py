@@ -16,7 +16,16 @@ from pipeline.errors import UserError
 from pipeline.report.evidence import Evidence
 from pipeline.report.plan import Method, Plan
 from pipeline.report.write import write_report
-from pipeline.schemas import ASSIGNMENTS, CLUSTER_MAP, PROFILES, RESULTS, ROUTES, SAMPLE_COUNTS, SAMPLES
+from pipeline.schemas import (
+    ASSIGNMENTS,
+    CLUSTER_MAP,
+    CLUSTER_VARIANTS,
+    PROFILES,
+    RESULTS,
+    ROUTES,
+    SAMPLE_COUNTS,
+    SAMPLES,
+)
 from stages.run import run
 
 DATA = Path("data")
@@ -97,6 +106,7 @@ def _evidence(plan: Plan) -> Evidence:
         samples=SAMPLES.read(DATA / "samples.parquet", columns=_SAMPLE_COLUMNS),
         sample_counts=SAMPLE_COUNTS.read(DATA / "sample_counts.parquet"),
         assignments={name: ASSIGNMENTS.read(DATA / "assignments" / f"{name}.parquet") for name in plan.schemes},
+        variants=CLUSTER_VARIANTS.read(DATA / "cluster_variants.parquet"),
         cluster_map=CLUSTER_MAP.read(DATA / "cluster_map.parquet"),
         quality=_quality(),
         routes={name: ROUTES.read(DATA / "routes" / f"{name}.parquet") for name in plan.routers},

@@ -129,6 +129,14 @@ WRONG = [
         r"needs a criterion with several masks.*cats, which has one.*`profiles\.new` in .*use `allocation: uniform`",
     ),
     (lambda values: values["schemes"].remove("task"), r"scheme must be one of .*`profiles\.task\.scheme`"),
+    (
+        lambda values: values["profiles"]["random"].update(scheme="random3"),
+        r"`profiles\.random\.scheme`.* Found: 'random3'",
+    ),
+    (
+        lambda values: values["profiles"]["random"].update(scheme="surface"),
+        r"scheme must be one of .* Found: 'surface'.*`profiles\.random\.scheme`",  # known, but not listed in `schemes`
+    ),
     (put("profiles", "my set", {}), r"Names in `profiles` must be letters, digits"),
     (put("methods", "new", METHOD | {"profile": "wna"}), r"`methods\.new\.profile`"),
     (

@@ -16,8 +16,10 @@ from pipeline.statistics import (
     contingency,
     difference_at_equal_compute,
     mean_interval,
+    nmi_difference,
     normalized_mutual_information,
     paired_difference,
+    purity,
     reach,
     resampling_weights,
 )
@@ -77,6 +79,39 @@ def test_agreement_of_independent_labels_has_an_ari_interval_around_zero() -> No
     a, b = labels(np.random.default_rng(2), "independent")
     found = agreement(a, b, **DRAW)
     assert found.ari.low < 0.01 and abs(found.ari.value) < 0.02
+
+
+def test_purity_is_the_share_of_the_commonest_label_of_every_group() -> None:
+    rng = np.random.default_rng(4)
+    for kind in KINDS:
+        a, b = labels(rng, kind)
+        slow = sum(max(np.sum(b[a == group] == label) for label in np.unique(b)) for group in np.unique(a)) / len(a)
+        assert purity(a, b) == pytest.approx(slow, abs=ROUNDING)
+    same = rng.integers(0, 4, 50)
+    assert purity(same, same) == 1 and agreement(same, same, **DRAW).purity.low == 1
+    assert purity([0, 0, 0, 0], ["x", "x", "x", "y"]) == 0.75
+    assert purity(["x", "x", "x", "y"], [0, 0, 0, 0]) == 1  # not symmetric
+
+
+def test_an_nmi_difference_is_paired_and_equals_that_of_resampled_samples() -> None:
+    rng = np.random.default_rng(6)
+    a, b = labels(rng, "noisy copy")
+    other = np.where(rng.random(len(a)) < 0.2, rng.integers(0, 5, len(a)), b)
+    found = nmi_difference(other, b, a, replicates=2000, confidence=0.9, seed=0)
+    assert found.value == normalized_mutual_information(b, a) - normalized_mutual_information(other, a)
+    picks = [rng.integers(0, len(a), len(a)) for _ in range(600)]
+    gaps = [normalized_mutual_info_score(b[p], a[p]) - normalized_mutual_info_score(other[p], a[p]) for p in picks]
+    monte_carlo = 0.01  # a 5% quantile of 600 draws with standard deviation 0.03 has a standard error of 0.0026
+    assert [found.low, found.high] == pytest.approx(np.quantile(gaps, [0.05, 0.95]), abs=monte_carlo)
+
+
+def test_an_nmi_difference_of_renamed_groups_is_zero_in_every_replicate(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = labels(np.random.default_rng(7), "noisy copy")
+    found = nmi_difference(a, 9 - a, b, **DRAW)
+    assert max(map(abs, (found.value, found.low, found.high))) < ROUNDING
+    whole = nmi_difference(a, b, b, **DRAW)
+    monkeypatch.setattr("pipeline.statistics.CELLS", 1000)
+    assert nmi_difference(a, b, b, **DRAW) == whole  # whatever is held at a time
 
 
 def test_resampling_weights_are_counts_of_a_draw_with_replacement() -> None:

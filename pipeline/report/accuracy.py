@@ -7,20 +7,27 @@ router counted), from the dense model through its targets, and two methods are r
 mean saving that any method reached there, so nobody is extrapolated. A method whose masks reach only a part of the
 weights has no result at the sparsest targets, and is compared at the levels that it reaches.
 
-Every interval resamples samples, with the same draws for all methods: all differences are paired.
+Every interval resamples samples, with the same draws for all methods: all differences are paired. The mean over levels
+is the headline: it has a second interval that redraws tasks as well, and a p-value that is corrected for the number of
+methods it was compared with (Holm).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipeline.errors import UserError
 from pipeline.report.evidence import Outcome
 from pipeline.report.plan import Method, Plan
 from pipeline.report.resampling import Resampler
+from pipeline.significance import fewest_replicates, holm
 from pipeline.statistics import Curve, Interval, score_at
+
+Readings = list[np.ndarray | None]
+"""Scores at every level, estimate and replicates; None where a level is out of reach."""
 
 SPREAD = (0.05, 0.95)
 ROUNDING = 1e-12
@@ -29,8 +36,9 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Point:
-    """One method at one target on one split. `loss` is dense accuracy minus this accuracy; `spread` the 5th and 95th
-    percentile of realised sparsity over samples; `compute` the share of dense FLOPs that remain.
+    """One method at one target on one split. `loss` is dense accuracy minus this accuracy; `deviation` and `spread`
+    are the standard deviation and the 5th and 95th percentile of realised sparsity over samples: how evenly the method
+    keeps its budget. `compute` is the share of dense FLOPs that remain.
     """
 
     method: Method
@@ -38,6 +46,7 @@ class Point:
     accuracy: Interval
     loss: Interval
     sparsity: float
+    deviation: float
     spread: tuple[float, float]
     compute: float
 
@@ -45,12 +54,23 @@ class Point:
 @dataclass(frozen=True)
 class Comparison:
     """`method` minus `reference` at equal realised compute: at each level, None where one of them does not reach it,
-    and the mean over the others."""
+    and the mean over the others.
+
+    Of the mean, `over_tasks` is the interval that redraws tasks, too (None: too few tasks), `p` the p-value from the
+    same replicates as its interval, and `p_corrected` that after Holm's correction over all pairs compared together.
+    """
 
     method: Method
     reference: Method
     at_levels: tuple[Interval | None, ...]
     mean: Interval
+    over_tasks: Interval | None
+    p: float
+    p_corrected: float
+
+    def is_claimed(self, alpha: float) -> bool:
+        """Whether the mean differs from 0, corrected for the number of comparisons."""
+        return self.p_corrected < alpha
 
 
 def operating_points(plan: Plan, results: Mapping[str, Outcome], draws: Resampler) -> list[Point]:
@@ -69,6 +89,7 @@ def operating_points(plan: Plan, results: Mapping[str, Outcome], draws: Resample
                     accuracy=accuracy[i],
                     loss=loss[i],
                     sparsity=float(outcome.sparsity[i].mean()),
+                    deviation=float(outcome.sparsity[i].std()),
                     spread=(float(low), float(high)),
                     compute=float(outcome.compute[i].mean()),
                 )
@@ -86,23 +107,54 @@ def levels(plan: Plan, results: Mapping[str, Outcome]) -> tuple[float, ...]:
 
 
 def compare(
-    plan: Plan, results: Mapping[str, Outcome], pairs: list[tuple[Method, Method]], draws: Resampler
+    plan: Plan,
+    results: Mapping[str, Outcome],
+    pairs: list[tuple[Method, Method]],
+    draws: Resampler,
+    task_draws: Resampler | None = None,
 ) -> list[Comparison]:
     """The comparison of every (method, reference) pair at the common levels; pairs without a common level are left
-    out.
+    out. The pairs are one family: p-values are corrected for their number.
     """
     common = levels(plan, results)
     names = {method.name for pair in pairs for method in pair}
-    read = {name: _read(results[plan.dense.name], results[name], common, draws.weights) for name in names}
+    read = _read_all(plan, results, names, common, draws)
+    again = _read_all(plan, results, names, common, task_draws) if task_draws else read
     found: list[Comparison] = []
     for method, reference in pairs:
-        pairs_at = list(zip(read[method.name], read[reference.name], strict=True))
-        gaps = [None if first is None or second is None else first - second for first, second in pairs_at]
-        known = [gap for gap in gaps if gap is not None]
-        if known:
-            at_levels = tuple(None if gap is None else draws.interval(gap) for gap in gaps)
-            found.append(Comparison(method, reference, at_levels, draws.interval(np.mean(known, axis=0))))
-    return found
+        gaps = _gaps(read, method, reference)
+        if any(gap is not None for gap in gaps):
+            mean = _mean(gaps)
+            found.append(
+                Comparison(
+                    method,
+                    reference,
+                    at_levels=tuple(None if gap is None else draws.interval(gap) for gap in gaps),
+                    mean=draws.interval(mean),
+                    over_tasks=task_draws.interval(_mean(_gaps(again, method, reference))) if task_draws else None,
+                    p=draws.p_value(mean),
+                    p_corrected=1.0,  # until all are known
+                )
+            )
+    corrected = holm([row.p for row in found])
+    return [replace(row, p_corrected=p) for row, p in zip(found, corrected, strict=True)]
+
+
+def check_replicates(plan: Plan) -> None:
+    """Refuse so few replicates that no corrected p-value could be small enough, whatever the results.
+
+    Raises:
+        UserError: names the number of comparisons and of replicates that they need.
+    """
+    comparisons = max(len(baseline_pairs(plan)), len(control_pairs(plan)))
+    needed = fewest_replicates(comparisons, plan.alpha)
+    if comparisons and plan.bootstrap < needed:
+        raise UserError(
+            f"`report.bootstrap` must allow a p-value below {plan.alpha:g}, corrected for {comparisons} comparisons",
+            found=plan.bootstrap,
+            where="`report.bootstrap` in params.yaml",
+            remedy=f"set it to {needed} or more, or compare fewer methods",
+        )
 
 
 def baseline_pairs(plan: Plan) -> list[tuple[Method, Method]]:
@@ -126,7 +178,22 @@ def control_pairs(plan: Plan) -> list[tuple[Method, Method]]:
     ]
 
 
-def _read(dense: Outcome, outcome: Outcome, common: tuple[float, ...], weights: np.ndarray) -> list[np.ndarray | None]:
+def _gaps(read: Mapping[str, Readings], method: Method, reference: Method) -> Readings:
+    pairs = zip(read[method.name], read[reference.name], strict=True)
+    return [None if first is None or second is None else first - second for first, second in pairs]
+
+
+def _mean(gaps: Readings) -> np.ndarray:
+    return np.mean([gap for gap in gaps if gap is not None], axis=0)
+
+
+def _read_all(
+    plan: Plan, results: Mapping[str, Outcome], names: set[str], common: tuple[float, ...], draws: Resampler
+) -> dict[str, Readings]:
+    return {name: _read(results[plan.dense.name], results[name], common, draws.weights) for name in names}
+
+
+def _read(dense: Outcome, outcome: Outcome, common: tuple[float, ...], weights: np.ndarray) -> Readings:
     """Scores at every level, estimate and replicates; None where the method saves less than that at every target."""
     curve = _curve(dense, outcome)
     if curve is None:

@@ -1,14 +1,16 @@
 """RQ1 in numbers: how far the learned groups and each label say the same.
 
-Next to NMI and ARI stand three things a doubtful reader asks for: the same numbers for size-matched random groups (what
-chance gives with these class counts), the share of the group's identity that the label determines, `I(C;L) / H(C)` (NMI
-cannot reach 1 when a label has more values than there are groups; this can), and the NMI within prompts of similar
-length (length can pass for structure). All are computed on one split; groups of test samples come from rules fitted on
-train samples.
+Next to NMI, ARI and purity stand four things a doubtful reader asks for: a permutation p-value, corrected for the
+number of labels; the same numbers for size-matched random groups (what chance gives with these class counts); the share
+of the group's identity that the label determines, `I(C;L) / H(C)` (NMI cannot reach 1 when a label has more values than
+there are groups; this can); and the NMI within prompts of similar length (length can pass for structure). All are
+computed on one split; groups of test samples come from rules fitted on train samples. Other clusterings are held
+against the labels in `pipeline/report/variants.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,17 +19,21 @@ from jaxtyping import Float, Int
 from pipeline.report.evidence import Evidence, groups_of, split_samples
 from pipeline.report.labels import Label, labels
 from pipeline.report.plan import ACTIVATION, RANDOM, Plan
+from pipeline.significance import holm, permutation_p
 from pipeline.statistics import Agreement, agreement, contingency, normalized_mutual_information
 
 
 @dataclass(frozen=True)
 class LabelAgreement:
-    """Groups against one label. `chance` is the same for random groups; `within_length` is the NMI among prompts of
-    similar length.
+    """Groups against one label. `p` is the permutation p-value of their agreement, `p_corrected` that after Holm's
+    correction over all labels of the split. `chance` is the agreement of random groups; `within_length` the NMI among
+    prompts of similar length.
     """
 
     label: Label
     found: Agreement
+    p: float
+    p_corrected: float
     chance: Agreement | None
     determined: float
     within_length: float | None
@@ -49,8 +55,23 @@ def agreements(plan: Plan, evidence: Evidence, split: str) -> list[LabelAgreemen
     known = labels(rows)
     groups = groups_of(evidence, ACTIVATION, rows.index)
     control = groups_of(evidence, RANDOM, rows.index) if RANDOM in plan.schemes else None
-    found = [_against(plan, label, groups, control, known.get("length")) for label in known.values()]
+    p_values, corrected = label_p_values(plan, groups, list(known.values()))
+    found = [
+        _against(plan, label, groups, control, known.get("length"), p, p_corrected)
+        for label, p, p_corrected in zip(known.values(), p_values, corrected, strict=True)
+    ]
     return sorted(found, key=lambda row: -row.found.nmi.value)
+
+
+def label_p_values(plan: Plan, groups: np.ndarray, known: Sequence[Label]) -> tuple[list[float], list[float]]:
+    """The permutation p-value of the groups with every label, and those values corrected for their number."""
+    found = [permutation_p(groups, one.codes, permutations=plan.bootstrap, seed=plan.seed) for one in known]
+    return found, holm(found)
+
+
+def agreement_with(plan: Plan, groups: np.ndarray, label: Label) -> Agreement:
+    """NMI, ARI and purity with the plan's intervals."""
+    return agreement(groups, label.codes, replicates=plan.bootstrap, confidence=plan.confidence, seed=plan.seed)
 
 
 def compositions(plan: Plan, evidence: Evidence, split: str) -> list[Composition]:
@@ -70,17 +91,22 @@ def entanglement(evidence: Evidence, split: str) -> tuple[list[Label], Float[np.
 
 
 def _against(
-    plan: Plan, label: Label, groups: np.ndarray, control: np.ndarray | None, length: Label | None
+    plan: Plan,
+    label: Label,
+    groups: np.ndarray,
+    control: np.ndarray | None,
+    length: Label | None,
+    p: float,
+    p_corrected: float,
 ) -> LabelAgreement:
-    def compare(assigned: np.ndarray) -> Agreement:
-        return agreement(assigned, label.codes, replicates=plan.bootstrap, confidence=plan.confidence, seed=plan.seed)
-
-    found = compare(groups)
+    found = agreement_with(plan, groups, label)
     is_length = label.name in ("length", "shots")
     return LabelAgreement(
         label=label,
         found=found,
-        chance=compare(control) if control is not None else None,
+        p=p,
+        p_corrected=p_corrected,
+        chance=agreement_with(plan, control, label) if control is not None else None,
         determined=_determined(found.nmi.value, groups, label.codes),
         within_length=_within(groups, label.codes, length.codes) if length and not is_length else None,
     )

@@ -30,6 +30,7 @@ class Evidence:
         samples: SAMPLES.
         sample_counts: SAMPLE_COUNTS.
         assignments: scheme -> ASSIGNMENTS.
+        variants: CLUSTER_VARIANTS.
         cluster_map: CLUSTER_MAP.
         quality: data/cluster_quality.json.
         routes: router -> ROUTES.
@@ -40,6 +41,7 @@ class Evidence:
     samples: pd.DataFrame
     sample_counts: pd.DataFrame
     assignments: Mapping[str, pd.DataFrame]
+    variants: pd.DataFrame
     cluster_map: pd.DataFrame
     quality: Mapping[str, Any]
     routes: Mapping[str, pd.DataFrame]
@@ -134,6 +136,13 @@ def _check_cover(rows: pd.DataFrame, targets: np.ndarray, order: pd.Index, where
 def groups_of(evidence: Evidence, scheme: str, order: pd.Index) -> Int[np.ndarray, " samples"]:
     """The group of each sample of `order` under `scheme`."""
     return _aligned(evidence.assignments[scheme], order, f"data/assignments/{scheme}.parquet")
+
+
+def variants_of(evidence: Evidence, order: pd.Index) -> dict[tuple[str, int], Int[np.ndarray, " samples"]]:
+    """(variant, block) -> the group of each sample of `order`, in the table's order."""
+    where = "data/cluster_variants.parquet"
+    parts = evidence.variants.groupby(["variant", "block"], sort=True)
+    return {cast(tuple[str, int], key): _aligned(rows, order, where) for key, rows in parts}
 
 
 def routes_of(evidence: Evidence, router: str, order: pd.Index) -> Int[np.ndarray, " samples"]:

@@ -15,9 +15,11 @@ import pandas as pd
 
 from pipeline.atomic import replacing
 from pipeline.report.accuracy import Comparison, Point
+from pipeline.report.agreement import LabelAgreement
 from pipeline.report.findings import Findings, SplitFindings
 from pipeline.report.perplexity import TextPoint
 from pipeline.report.plan import Plan
+from pipeline.report.variants import without_length
 from pipeline.statistics import Interval
 
 DECIMALS = 6
@@ -27,8 +29,11 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
     """Flat name -> number, test split only.
 
     `accuracy.<method>.<target %>` (`accuracy.dense` has no target),
+    `sparsity.<method>.<target %>.mean|sd|low|high` (realised sparsity over samples, 5th and 95th percentile),
     `difference.<method>.mean|low|high` (points against the baseline at equal compute, averaged over the compute
-    levels), `nmi.<label>`, `ari.<label>`, `router.<router>.accuracy`, `regret.<method>.mean|low|high` (points),
+    levels) with `.tasks_low|tasks_high` (tasks redrawn, too) and `.p` (corrected), `nmi.<label>`, `ari.<label>`,
+    `purity.<label>`, `nmi_p.<label>` (corrected), `nmi_without_length.<label>`, `router.<router>.accuracy`,
+    `regret.<method>.mean|low|high` (points),
     `clusters.<measure>`; on text `perplexity.<task>.<method>.<target %>` and, against the baseline at the same target,
     `log_perplexity_difference.<task>.<method>.<target %>.mean|low|high` (nats per token).
     """
@@ -36,11 +41,14 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
     found: dict[str, float] = {}
     for point in test.points:
         found[f"accuracy.{_place(point)}"] = point.accuracy.value
+        if not point.method.is_dense:
+            found |= _spread(point)
     for row in test.differences:
-        found |= _in_points(f"difference.{row.method.name}", row.mean)
+        found |= _difference(row)
     for row in test.agreements:
-        found[f"nmi.{row.label.name}"] = row.found.nmi.value
-        found[f"ari.{row.label.name}"] = row.found.ari.value
+        found |= _agreement_of(row)
+    for row in apart.rows if (apart := without_length(findings.variants)) else ():
+        found[f"nmi_without_length.{row.label.name}"] = row.found.nmi.value
     found |= {f"router.{row.router}.accuracy": row.accuracy.value for row in test.routers}
     for row in test.regrets:
         found |= _in_points(f"regret.{row.method.name}", row.mean)
@@ -61,6 +69,7 @@ def plot_tables(plan: Plan, findings: Findings) -> dict[str, pd.DataFrame]:
         "accuracy": _accuracy(splits),
         "differences": _differences(plan, splits),
         "agreement": _agreement(splits),
+        "variants": _variants(findings),
         "regret": _regret(plan, splits),
         "tasks": _tasks(plan, splits),
     }
@@ -92,6 +101,7 @@ def _accuracy(splits: Iterable[SplitFindings]) -> pd.DataFrame:
     rows = [
         {
             "split": split.split, "method": point.method.name, "target": point.target, "sparsity": point.sparsity,
+            "sparsity_sd": point.deviation, "sparsity_p5": point.spread[0], "sparsity_p95": point.spread[1],
             "compute": point.compute, "accuracy": point.accuracy.value, "low": point.accuracy.low,
             "high": point.accuracy.high, "loss": point.loss.value, "loss_low": point.loss.low,
             "loss_high": point.loss.high,
@@ -104,6 +114,9 @@ def _accuracy(splits: Iterable[SplitFindings]) -> pd.DataFrame:
         "method",
         "target",
         "sparsity",
+        "sparsity_sd",
+        "sparsity_p5",
+        "sparsity_p95",
         "compute",
         "accuracy",
         "low",
@@ -119,13 +132,14 @@ def _differences(plan: Plan, splits: Iterable[SplitFindings]) -> pd.DataFrame:
     rows = [
         {
             "split": split.split, "method": row.method.name, "reference": row.reference.name,
-            "compute": 1 - level, **_ends(gap),
+            "compute": 1 - level, **_ends(gap), "mean_p_corrected": row.p_corrected,
         }
         for split in splits
         for row in [*split.differences, *split.controls]
         for level, gap in _entries(split, row)
     ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["split", "method", "reference", "compute", "difference", "low", "high"])
+    columns = ["split", "method", "reference", "compute", "difference", "low", "high", "mean_p_corrected"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _entries(split: SplitFindings, row: Comparison) -> list[tuple[float, Interval]]:
@@ -137,12 +151,31 @@ def _agreement(splits: Iterable[SplitFindings]) -> pd.DataFrame:
         {
             "split": split.split, "label": row.label.name, "nmi": row.found.nmi.value, "nmi_low": row.found.nmi.low,
             "nmi_high": row.found.nmi.high, "ari": row.found.ari.value, "ari_low": row.found.ari.low,
-            "ari_high": row.found.ari.high, "chance_nmi": row.chance.nmi.value if row.chance else None,
+            "ari_high": row.found.ari.high, "purity": row.found.purity.value, "purity_low": row.found.purity.low,
+            "purity_high": row.found.purity.high, "p": row.p, "p_corrected": row.p_corrected,
+            "chance_nmi": row.chance.nmi.value if row.chance else None,
         }
         for split in splits
         for row in split.agreements
     ]  # fmt: skip
-    columns = ["split", "label", "nmi", "nmi_low", "nmi_high", "ari", "ari_low", "ari_high", "chance_nmi"]
+    measures = [f"{name}{end}" for name in ("nmi", "ari", "purity") for end in ("", "_low", "_high")]
+    return pd.DataFrame(rows, columns=["split", "label", *measures, "p", "p_corrected", "chance_nmi"])
+
+
+def _variants(findings: Findings) -> pd.DataFrame:
+    rows = [
+        {
+            "variant": one.kind, "block": one.block, "label": row.label.name, "nmi": row.found.nmi.value,
+            "nmi_low": row.found.nmi.low, "nmi_high": row.found.nmi.high, "ari": row.found.ari.value,
+            "purity": row.found.purity.value, "change": row.change.value, "change_low": row.change.low,
+            "change_high": row.change.high, "p": row.p, "p_corrected": row.p_corrected,
+            "same_as_groups": one.same, "stability": one.stability,
+        }
+        for one in findings.variants
+        for row in one.rows
+    ]  # fmt: skip
+    measures = ["nmi", "nmi_low", "nmi_high", "ari", "purity", "change", "change_low", "change_high"]
+    columns = ["variant", "block", "label", *measures, "p", "p_corrected", "same_as_groups", "stability"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -188,6 +221,29 @@ def _perplexity(splits: Iterable[SplitFindings]) -> pd.DataFrame:
 
 def _ends(interval: Interval) -> dict[str, float]:
     return {"difference": 100 * interval.value, "low": 100 * interval.low, "high": 100 * interval.high}
+
+
+def _spread(point: Point) -> dict[str, float]:
+    measured = {"mean": point.sparsity, "sd": point.deviation, "low": point.spread[0], "high": point.spread[1]}
+    return {f"sparsity.{_place(point)}.{name}": value for name, value in measured.items()}
+
+
+def _difference(row: Comparison) -> dict[str, float]:
+    name = f"difference.{row.method.name}"
+    found = {**_in_points(name, row.mean), f"{name}.p": row.p_corrected}
+    if row.over_tasks is not None:
+        found |= {f"{name}.tasks_low": 100 * row.over_tasks.low, f"{name}.tasks_high": 100 * row.over_tasks.high}
+    return found
+
+
+def _agreement_of(row: LabelAgreement) -> dict[str, float]:
+    label, found = row.label.name, row.found
+    return {
+        f"nmi.{label}": found.nmi.value,
+        f"ari.{label}": found.ari.value,
+        f"purity.{label}": found.purity.value,
+        f"nmi_p.{label}": row.p_corrected,
+    }
 
 
 def _in_points(name: str, interval: Interval) -> dict[str, float]:

@@ -14,7 +14,6 @@ from matplotlib.path import Path
 
 from pipeline.report import style
 from pipeline.report.accuracy import Comparison, Point
-from pipeline.report.agreement import LabelAgreement
 from pipeline.report.labels import ORDERED, Label
 from pipeline.report.plan import ASSIGNED, Method, Plan
 from pipeline.report.style import GRID, INK, LOSS, MUTED, PAPER, SEQUENTIAL, Figure
@@ -73,25 +72,6 @@ def map_facets(x: np.ndarray, y: np.ndarray, label: Label, title: str, name: str
         return style.finish(figure, name, f"Map of all samples, one panel per {label.title}.")
 
 
-def agreement_panel(rows: Sequence[LabelAgreement], name: str) -> Figure:
-    """NMI of the groups with every label, with interval, and the same for random groups."""
-    with style.styled():
-        figure = style.canvas(PANEL * 1.25, 0.36 * len(rows) + 0.9)
-        axes: Any = figure.add_subplot()
-        for i, row in enumerate(rows):
-            at = len(rows) - 1 - i
-            if row.chance is not None:
-                axes.plot(row.chance.nmi.value, at, "o", ms=6, mfc="none", mec=MUTED, mew=1.2)
-            _interval(axes, row.found.nmi, at, SEQUENTIAL, 7, "o", 2.2)
-        axes.set_yticks(range(len(rows)), [row.label.title for row in reversed(rows)])
-        axes.tick_params(axis="y", labelcolor=INK)
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_xlabel("NMI with the groups; open: with random groups")
-        axes.grid(axis="y", visible=False)
-        alt = "; ".join(f"{row.label.title} {row.found.nmi.value:.2f}" for row in rows)
-        return style.finish(figure, name, f"Normalised mutual information of groups and labels: {alt}.")
-
-
 def accuracy_panel(plan: Plan, points: Sequence[Point], title: str, name: str) -> Figure:
     """Accuracy against the remaining share of the dense model's FLOPs, one line per method."""
     with style.styled():
@@ -129,7 +109,7 @@ def difference_panel(plan: Plan, rows: Sequence[Comparison], levels: Sequence[fl
                 if gap is None:
                     continue
                 colour, marker = method_colour(plan, row.method), method_marker(plan, row.method)
-                _interval(axes, _scaled(gap), at, colour, 7 if is_mean else 5.5, marker, 2.6 if is_mean else 1.5)
+                interval_mark(axes, _scaled(gap), at, colour, 7 if is_mean else 5.5, marker, 2.6 if is_mean else 1.5)
             axes.set_title(heads[i], fontsize=9.5)
             axes.grid(axis="y", visible=False)
             axes.tick_params(axis="y", length=0, labelcolor=INK)
@@ -188,6 +168,14 @@ def legend(plan: Plan) -> list[Mapping[str, str]]:
     ]
 
 
+def interval_mark(
+    axes: Any, interval: Interval, at: float, colour: str, size: float, marker: str, width: float
+) -> None:
+    """A marker at the estimate on a line from end to end, along x at height `at`."""
+    axes.plot([interval.low, interval.high], [at, at], color=colour, lw=width, solid_capstyle="round", alpha=0.75)
+    axes.plot(interval.value, at, marker, color=colour, ms=size, mec=PAPER, mew=0.7)
+
+
 def _map_axes(axes: Any, x: np.ndarray, y: np.ndarray, title: str) -> Any:
     for values, limit in ((x, axes.set_xlim), (y, axes.set_ylim)):
         margin = 0.04 * float(np.ptp(values)) or 1.0
@@ -235,11 +223,6 @@ def _accuracy_line(plan: Plan, axes: Any, method: Method, mine: Sequence[Point])
     axes.plot([100 * point.compute for point in mine], [100 * point.accuracy.value for point in mine], marker=marker,
               color=colour, ms=5.5, mec=PAPER, mew=0.7, lw=2.6 if is_baseline else 1.3,
               ls=(0, (2, 1.5)) if method.is_control else "-")  # fmt: skip
-
-
-def _interval(axes: Any, interval: Interval, at: float, colour: str, size: float, marker: str, width: float) -> None:
-    axes.plot([interval.low, interval.high], [at, at], color=colour, lw=width, solid_capstyle="round", alpha=0.75)
-    axes.plot(interval.value, at, marker, color=colour, ms=size, mec=PAPER, mew=0.7)
 
 
 def _scaled(interval: Interval) -> Interval:

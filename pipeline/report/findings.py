@@ -9,17 +9,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from pipeline.report.accuracy import Comparison, Point, baseline_pairs, compare, control_pairs, levels, operating_points
+from pipeline.report.accuracy import (
+    Comparison,
+    Point,
+    baseline_pairs,
+    check_replicates,
+    compare,
+    control_pairs,
+    levels,
+    operating_points,
+)
 from pipeline.report.agreement import Composition, LabelAgreement, agreements, compositions
 from pipeline.report.evidence import Evidence, Outcome, outcomes, split_samples
 from pipeline.report.perplexity import TextTask, text_tasks
 from pipeline.report.plan import Plan
-from pipeline.report.resampling import resampler
+from pipeline.report.resampling import resampler, task_resampler
 from pipeline.report.routers import RegretRow, RouterRow, regret_rows, router_rows
 from pipeline.report.specialisation import Specialisation, specialisations
 from pipeline.report.tasks import TaskRow, task_rows
+from pipeline.report.variants import Variant, variants
 
 
 @dataclass(frozen=True)
@@ -46,10 +57,11 @@ class SplitFindings:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that was found; `splits` always holds `test`."""
+    """Everything that was found; `splits` always holds `test`, and `variants` are of it."""
 
     splits: Mapping[str, SplitFindings]
     quality: Mapping[str, Any]
+    variants: list[Variant]
     specialisations: list[Specialisation]
 
     @property
@@ -64,9 +76,14 @@ class Findings:
 
 
 def find(plan: Plan, evidence: Evidence) -> Findings:
-    """Compute everything."""
+    """Compute everything.
+
+    Raises:
+        UserError: tables that do not fit together, or too few replicates for the number of comparisons.
+    """
+    check_replicates(plan)
     splits = {split: _find_split(plan, evidence, split) for split in plan.splits}
-    return Findings(splits, evidence.quality, specialisations(plan, evidence))
+    return Findings(splits, evidence.quality, variants(plan, evidence, "test"), specialisations(plan, evidence))
 
 
 def _find_split(plan: Plan, evidence: Evidence, split: str) -> SplitFindings:
@@ -88,12 +105,12 @@ def _accuracies(plan: Plan, rows: pd.DataFrame, results: Mapping[str, Outcome]) 
     """The fields about accuracy, from the samples that have one."""
     if rows.empty:
         return {"points": [], "levels": (), "differences": [], "controls": [], "regrets": [], "tasks": []}
-    draws = resampler(plan, len(rows))
+    draws, task_draws = resampler(plan, len(rows)), task_resampler(plan, rows["task"].to_numpy(dtype=np.str_))
     return {
         "points": operating_points(plan, results, draws),
         "levels": levels(plan, results),
-        "differences": compare(plan, results, baseline_pairs(plan), draws),
-        "controls": compare(plan, results, control_pairs(plan), draws),
+        "differences": compare(plan, results, baseline_pairs(plan), draws, task_draws),
+        "controls": compare(plan, results, control_pairs(plan), draws, task_draws),
         "regrets": regret_rows(plan, results, draws),
         "tasks": task_rows(plan, rows, results),
     }

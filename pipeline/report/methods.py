@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pipeline.report.accuracy import Point
 from pipeline.report.plan import ACTIVATION, ASSIGNED, Method, Plan
 from pipeline.report.wording import listed, target_name
+from pipeline.schemes import LABEL_SCHEMES, RANDOM_SCHEMES
 
 CRITERIA = {
     "teal": "|x|",
@@ -23,8 +24,9 @@ MASKS = {
 SCHEMES = {
     "global": "one profile calibrated on all training samples",
     ACTIVATION: "one profile per learned activation group",
-    "task": "one profile per task label",
-    "random": "one profile per random group, of the same sizes as the learned ones",
+    **{scheme: f"one profile per {scheme} label" for scheme in LABEL_SCHEMES},
+    "length": "one profile per range of prompt length, of the same sizes as the learned groups",
+    **{scheme: "one profile per random group, of the same sizes as the learned ones" for scheme in RANDOM_SCHEMES},
 }
 ALLOCATIONS = {
     "uniform": "the same sparsity for every projection",
@@ -69,7 +71,9 @@ def role(plan: Plan, method: Method) -> str:
         return "pooled"
     if method.is_control:
         return "control"
-    return "routed" if method.is_routed else "true groups"
+    if method.is_routed:
+        return "routed"
+    return "true groups" if method.scheme == ACTIVATION else "given groups"
 
 
 def _source(method: Method) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from pipeline.report import figures, rows, text_rows
+from pipeline.report import figures, group_figures, group_rows, rows, text_rows
 from pipeline.report.agreement import entanglement
 from pipeline.report.evidence import Evidence, groups_of
 from pipeline.report.findings import Findings
@@ -72,12 +72,14 @@ class _Drawing:
             "summary": self._summary(),
             "verdicts": verdicts(plan, findings),
             "confidence": target_name(plan.confidence),
+            "alpha": f"{plan.alpha:g}",
+            "replicates": f"{plan.bootstrap:,}",
             "samples": f"{sum(split.samples for split in findings.splits.values()):,}",
             "baseline": plan.baseline,
             "legend": figures.legend(plan),
             **self._groups(),
             **self._accuracy(),
-            "differences": rows.difference_table(test),
+            "differences": rows.difference_table(plan, test),
             "results": rows.result_rows(test),
             "specialisations": [self._specialisation(item) for item in findings.specialisations],
             "train": self._train(),
@@ -85,6 +87,7 @@ class _Drawing:
             "regrets": rows.regret_table(plan, test.regrets),
             "confusions": [rows.confusion_table(row) for row in test.routers],
             "targets": [target_name(target) for target in plan.targets],
+            "budget": rows.budget_rows(plan, test),
             "tradeoff": rows.tradeoff_rows(plan, test),
             "limits": limits(test.points, plan),
             "tolerance": f"{100 * TOLERANCE:g}",
@@ -126,8 +129,8 @@ class _Drawing:
         findings = self.findings
         has_groups = ACTIVATION in self.plan.schemes
         maps, facets = self._maps() if has_groups else ([], [])
-        table = rows.agreement_rows(findings)
-        figure = self._keep(figures.agreement_panel(findings.test.agreements, "agreement")) if table else None
+        table = group_rows.agreement_rows(self.plan, findings)
+        figure = self._keep(group_figures.agreement_panel(findings.test.agreements, "agreement")) if table else None
         ranking = [row.label.name for row in findings.test.agreements]
         shown = candidates({item.label.name: item.label for item in findings.test.compositions})
         ordered = sorted(
@@ -139,9 +142,18 @@ class _Drawing:
             "facets": facets,
             "agreement": table,
             "agreement_figure": figure,
-            "entanglement": rows.entanglement_table(*entanglement(self.evidence, "test")),
-            "compositions": [rows.composition_table(item) for item in ordered],
+            **self._variants(shown),
+            "entanglement": group_rows.entanglement_table(*entanglement(self.evidence, "test")),
+            "compositions": [group_rows.composition_table(item) for item in ordered],
         }
+
+    def _variants(self, shown: list[str]) -> dict[str, Any]:
+        """Other clusterings of the same samples: none where no groups were learned."""
+        plan, findings = self.plan, self.findings
+        if not findings.variants:
+            return {"variants": None, "depth_figure": None}
+        figure = group_figures.depth_panel(findings.test.agreements, findings.variants, shown, plan.alpha, "depth")
+        return {"variants": group_rows.variant_table(plan, findings), "depth_figure": self._keep(figure)}
 
     def _maps(self) -> tuple[list[Figure], list[Figure]]:
         samples = self.evidence.samples.sort_values("sample_id").set_index("sample_id")
@@ -184,7 +196,7 @@ class _Drawing:
         if train is None or not train.points:
             return None
         figure = figures.accuracy_panel(self.plan, train.points, "Training split (leaks)", "accuracy_train")
-        table, results = rows.difference_table(train), rows.result_rows(train)
+        table, results = rows.difference_table(self.plan, train), rows.result_rows(train)
         return {"figure": self._keep(figure), "differences": table, "results": results}
 
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.errors import UserError
+from pipeline.schemes import RANDOM_SCHEMES
 
 POOLED = "global"
 ACTIVATION = "activation"
-RANDOM = "random"
+RANDOM = RANDOM_SCHEMES[0]
 ASSIGNED = "assigned"
 
 
@@ -52,7 +53,7 @@ class Method:
     @property
     def is_control(self) -> bool:
         """Groups that carry no information: what grouping gains by itself."""
-        return self.scheme == RANDOM
+        return self.scheme in RANDOM_SCHEMES
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,9 @@ class Plan:
         splits: splits that were evaluated; `test` must be among them.
         schemes, routers: names, in order.
         baseline: the pooled method that others are compared with.
-        bootstrap: replicates behind every interval.
-        confidence: coverage of every interval, such as 0.95.
-        seed: of the bootstrap.
+        bootstrap: replicates behind every interval, permutations behind every permutation p-value.
+        confidence: coverage of every interval, such as 0.95; effects are claimed at 1 less this.
+        seed: of the bootstrap and the permutations.
         settings: section -> key -> value, shown under "settings"; nothing is computed from it.
     """
 
@@ -95,6 +96,11 @@ class Plan:
             raise UserError(
                 "The report needs the test split", found=list(self.splits), where="params.yaml", remedy=remedy
             )
+
+    @property
+    def alpha(self) -> float:
+        """The corrected p-value below which an effect is claimed."""
+        return round(1 - self.confidence, 9)
 
     def method(self, name: str) -> Method:
         return next(method for method in self.methods if method.name == name)

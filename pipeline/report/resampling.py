@@ -1,4 +1,4 @@
-"""One set of bootstrap draws for a whole split, shared by every number of the report.
+"""One set of bootstrap draws for a whole split, shared by every number of the report; a second one redraws tasks.
 
 `pipeline.statistics.resampling_weights` makes the draws; here they are kept, so that hundreds of means and differences
 on one split are one matrix product, and all of them are paired. Row 0 of `weights` is the plain mean (the estimate),
@@ -12,11 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from pipeline.hierarchical import hierarchical_weights
 from pipeline.report.plan import Plan
+from pipeline.significance import bootstrap_p
 from pipeline.statistics import Interval, resampling_weights
 
 ROUNDING = 12
 """Decimals kept of an interval's ends: a difference of exactly 0 must not become 4e-19 and count as an effect."""
+FEWEST_TASKS = 5
+"""Tasks below which redrawing tasks says nothing: there are too few different draws."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,18 @@ class Resampler:
         """The interval of a statistic that was computed for the estimate (first) and for every replicate."""
         low, high = np.quantile(draws[1:], [(1 - self.confidence) / 2, (1 + self.confidence) / 2])
         return Interval(*(round(float(value), ROUNDING) for value in (draws[0], low, high)))
+
+    def p_value(self, draws: Float[np.ndarray, " replicates_and_one"]) -> float:
+        """Two-sided p-value of "the statistic is 0", from the same replicates as the interval."""
+        return bootstrap_p(np.round(draws[1:], ROUNDING))
+
+
+def task_resampler(plan: Plan, tasks: np.ndarray) -> Resampler | None:
+    """Draws that redraw tasks, then samples within them; None where there are fewer than `FEWEST_TASKS` tasks."""
+    if len(np.unique(tasks)) < FEWEST_TASKS:
+        return None
+    drawn = hierarchical_weights(tasks, plan.bootstrap, plan.seed)
+    return Resampler(np.vstack([np.full((1, len(tasks)), 1 / len(tasks)), drawn]), plan.confidence)
 
 
 def resampler(plan: Plan, samples: int) -> Resampler:

@@ -11,16 +11,14 @@ from typing import Any
 import numpy as np
 
 from pipeline.report.accuracy import Comparison, Point
-from pipeline.report.agreement import Composition
 from pipeline.report.findings import Findings, SplitFindings
-from pipeline.report.labels import Label
 from pipeline.report.methods import describe, role
 from pipeline.report.plan import Plan
 from pipeline.report.routers import RegretRow, RouterRow
 from pipeline.report.specialisation import Specialisation
 from pipeline.report.tasks import TaskRow
 from pipeline.report.verdicts import TOLERANCE
-from pipeline.report.wording import level_name, listed, number, percent, points, quantity, target_name
+from pipeline.report.wording import level_name, listed, p_value, points, quantity, target_name
 from pipeline.statistics import Interval
 
 FADED_AT = 0.5
@@ -43,6 +41,7 @@ def result_rows(split: SplitFindings) -> list[Row]:
                 "accuracy": _percents(point.accuracy),
                 "loss": _gap(point.loss, good=0) if not point.method.is_dense else None,
                 "sparsity": _share(point.sparsity),
+                "deviation": _share(point.deviation),
                 "spread": f"{_share(point.spread[0])}, {_share(point.spread[1])}",
                 "compute": _share(point.compute),
             }
@@ -50,10 +49,13 @@ def result_rows(split: SplitFindings) -> list[Row]:
     return found
 
 
-def difference_table(split: SplitFindings) -> Row:
-    """Differences from the baseline and from the random control, at every level and on average."""
-    columns = [*map(level_name, split.levels), "mean"]
-    rows = [_difference_row(row, i == 0) for rows in (split.differences, split.controls) for i, row in enumerate(rows)]
+def difference_table(plan: Plan, split: SplitFindings) -> Row:
+    """Differences from the baseline and from the random control: the mean over levels with its interval, the interval
+    that redraws tasks and the corrected p-value, then every level.
+    """
+    columns = ["mean", "tasks redrawn", "p, corrected", *map(level_name, split.levels)]
+    families = (split.differences, split.controls)
+    rows = [_difference_row(row, plan.alpha, i == 0) for family in families for i, row in enumerate(family)]
     return {"columns": columns, "rows": rows}
 
 
@@ -69,49 +71,6 @@ def regret_table(plan: Plan, rows: Sequence[RegretRow]) -> Row:
         for row in rows
     ]
     return {"columns": [*map(target_name, plan.targets), "mean"], "rows": found}
-
-
-def agreement_rows(findings: Findings) -> list[Row]:
-    """RQ1's table; the train column is the same NMI on the training split."""
-    train = {row.label.name: row for row in findings.train.agreements} if findings.train else {}
-    return [
-        {
-            "label": row.label.title,
-            "classes": len(row.label.values),
-            "nmi": _numbers(row.found.nmi),
-            "ari": _numbers(row.found.ari),
-            "chance": number(row.chance.nmi.value) if row.chance else NONE,
-            "determined": percent(row.determined, 0),
-            "within": number(row.within_length) if row.within_length is not None else NONE,
-            "train": number(train[row.label.name].found.nmi.value) if row.label.name in train else NONE,
-        }
-        for row in findings.test.agreements
-    ]
-
-
-def entanglement_table(known: Sequence[Label], pairs: np.ndarray) -> Row:
-    """NMI between labels, as a heat table."""
-    rows = [
-        {
-            "name": label.title,
-            "extra": [],
-            "cells": [_cell(f"{value:.2f}", value) if i != j else _cell("", 0.0) for j, value in enumerate(pairs[i])],
-        }
-        for i, label in enumerate(known)
-    ]
-    return _heat("", "", [label.title for label in known], rows)
-
-
-def composition_table(composition: Composition) -> Row:
-    """The make-up of every group (columns) by the values of one label (rows): shares of the group in percent."""
-    counts = composition.counts
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    rows = [
-        {"name": value, "extra": [], "cells": [_cell(_share(share, 0), float(share)) for share in shares[:, i]]}
-        for i, value in enumerate(composition.label.values)
-    ]
-    columns = [f"{group} ({total:,})" for group, total in enumerate(counts.sum(axis=1))]
-    return _heat(composition.label.title, "group (samples)", columns, rows)
 
 
 def router_table(findings: Findings) -> list[Row]:
@@ -142,12 +101,12 @@ def confusion_table(row: RouterRow) -> Row:
         {
             "name": f"group {i}",
             "extra": [],
-            "cells": [_cell(str(n), float(s)) for n, s in zip(counts, share, strict=True)],
+            "cells": [heat_cell(str(n), float(s)) for n, s in zip(counts, share, strict=True)],
         }
         for i, (counts, share) in enumerate(zip(row.confusion, shares, strict=True))
     ]
     caption = f"{row.router}: true group in rows, named group in columns, samples"
-    return _heat(caption, "", [str(i) for i in range(len(rows))], rows)
+    return heat_table(caption, "", [str(i) for i in range(len(rows))], rows)
 
 
 def tradeoff_rows(plan: Plan, split: SplitFindings) -> list[Row]:
@@ -156,6 +115,16 @@ def tradeoff_rows(plan: Plan, split: SplitFindings) -> list[Row]:
     for method in plan.sparse:
         mine = {point.target: _tradeoff_cell(point) for point in split.points if point.method == method}
         found.append({"method": method.name, "cells": [mine.get(target) for target in plan.targets]})
+    return found
+
+
+def budget_rows(plan: Plan, split: SplitFindings) -> list[Row]:
+    """How evenly every sparse method spends its budget: realised sparsity over samples; None where it has no result."""
+    found: list[Row] = []
+    for method in plan.sparse:
+        mine = {point.target: point for point in split.points if point.method == method}
+        cells = [_budget_cell(mine[target]) if target in mine else None for target in plan.targets]
+        found.append({"method": method.name, "cells": cells})
     return found
 
 
@@ -173,7 +142,7 @@ def task_tables(plan: Plan, rows: Sequence[TaskRow]) -> list[Row]:
             for row in rows
         ]
         columns = ["samples", "chance", "dense", *names]
-        tables.append(_heat(f"Target {target_name(target)}", "task", columns, lines, bad=True))
+        tables.append(heat_table(f"Target {target_name(target)}", "task", columns, lines, bad=True))
     return tables
 
 
@@ -204,8 +173,19 @@ def settings_rows(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[s
     return {section: {key: _plain(value) for key, value in values.items()} for section, values in settings.items()}
 
 
-def _difference_row(row: Comparison, starts: bool) -> Row:
-    cells = [_gap_or_dash(gap, good=1) for gap in (*row.at_levels, row.mean)]
+def heat_table(caption: str, corner: str, columns: list[str], rows: list[Row], *, bad: bool = False) -> Row:
+    """A table of shaded cells; `bad` shades in the colour of losses."""
+    return {"caption": caption, "corner": corner, "columns": columns, "rows": rows, "bad": bad}
+
+
+def heat_cell(text: str, heat: float) -> Row:
+    return {"text": text, "heat": f"{min(max(heat, 0.0), 1.0):.3f}"}
+
+
+def _difference_row(row: Comparison, alpha: float, starts: bool) -> Row:
+    over_tasks = _ends(row.over_tasks) if row.over_tasks is not None else {"text": NONE, "bold": False}
+    p_corrected = {"text": p_value(row.p_corrected), "bold": row.is_claimed(alpha)}
+    cells = [_gap(row.mean, good=1), over_tasks, p_corrected, *(_gap_or_dash(gap, good=1) for gap in row.at_levels)]
     return {"method": row.method.name, "reference": row.reference.name, "starts": starts, "cells": cells}
 
 
@@ -225,19 +205,15 @@ def _tradeoff_cell(point: Point) -> Row:
     }
 
 
+def _budget_cell(point: Point) -> Row:
+    low, high = map(_share, point.spread)
+    return {"value": f"{_share(point.sparsity)} ± {_share(point.deviation)}", "low": low, "high": high, "tone": ""}
+
+
 def _task_cell(accuracy: float | None, dense: float) -> Row:
     if accuracy is None:
-        return _cell(NONE, 0.0)
-    return _cell(_share(accuracy, 0), (dense - accuracy) / FADED_AT)
-
-
-def _heat(caption: str, corner: str, columns: list[str], rows: list[Row], *, bad: bool = False) -> Row:
-    """A table of shaded cells; `bad` shades in the colour of losses."""
-    return {"caption": caption, "corner": corner, "columns": columns, "rows": rows, "bad": bad}
-
-
-def _cell(text: str, heat: float) -> Row:
-    return {"text": text, "heat": f"{min(max(heat, 0.0), 1.0):.3f}"}
+        return heat_cell(NONE, 0.0)
+    return heat_cell(_share(accuracy, 0), (dense - accuracy) / FADED_AT)
 
 
 def _gap(interval: Interval, good: int) -> Row:
@@ -251,12 +227,14 @@ def _gap(interval: Interval, good: int) -> Row:
     return {"value": points(interval.value), "low": low, "high": high, "tone": tone}
 
 
+def _ends(interval: Interval) -> Row:
+    """Only the ends of a difference's interval."""
+    low, high = (points(end).removeprefix("+") for end in (interval.low, interval.high))
+    return {"text": f"[{low}, {high}]", "bold": interval.low > 0 or interval.high < 0}
+
+
 def _percents(interval: Interval) -> Row:
     return {"value": _share(interval.value), "low": _share(interval.low), "high": _share(interval.high), "tone": ""}
-
-
-def _numbers(interval: Interval) -> Row:
-    return {"value": number(interval.value), "low": number(interval.low), "high": number(interval.high), "tone": ""}
 
 
 def _share(value: float, decimals: int = 1) -> str:

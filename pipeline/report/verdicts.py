@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.report.accuracy import Comparison, Point
-from pipeline.report.agreement import LabelAgreement
 from pipeline.report.findings import Findings
+from pipeline.report.group_words import MOSTLY, PARTLY, STABLE, group_sentences, strength
 from pipeline.report.labels import candidates
 from pipeline.report.plan import Plan
+from pipeline.report.resampling import FEWEST_TASKS
 from pipeline.report.routers import RegretRow
 from pipeline.report.wording import (
     listed,
-    number,
-    number_interval,
+    p_equals,
     percent,
     percent_interval,
     points,
@@ -27,12 +27,6 @@ from pipeline.report.wording import (
     target_name,
 )
 
-STABLE = 0.6
-"""Groups count as reproducible when two clusterings from disjoint halves of the training samples agree with at least
-this ARI.
-"""
-MOSTLY, PARTLY = 0.5, 0.1
-"""NMI from which groups follow a label mostly, or partly."""
 NEGLIGIBLE = 0.01
 """Regret (share of samples) whose interval must stay below this for a router to count as good enough."""
 TOLERANCE = 0.02
@@ -58,15 +52,21 @@ def verdicts(plan: Plan, findings: Findings) -> list[Verdict]:
 
 def rules(plan: Plan) -> list[str]:
     """How the verdicts are decided, for the page."""
-    level, by_chance = target_name(plan.confidence), target_name(round(1 - plan.confidence, 6))
+    level, alpha = target_name(plan.confidence), target_name(plan.alpha)
     return [
         f"Every interval is a {level} percentile bootstrap over samples ({plan.bootstrap:,} replicates, seed "
         f"{plan.seed}); the same draws are used for all methods, so differences are paired. Intervals are per "
-        f"comparison: of many comparisons without any effect, about {by_chance} exclude zero by chance.",
-        "An effect is claimed only when its interval excludes zero. When it does not, the report says what the "
-        "interval rules out.",
+        f"comparison: of many comparisons without any effect, about {alpha} exclude zero by chance.",
+        "A difference is claimed only for the mean over compute levels, and only when its p-value, from the replicates "
+        f"of its interval and corrected by Holm's method for all methods in the same comparison, is below {alpha}. "
+        "When it is not, the report says what the interval rules out. Single levels are shown, not claimed.",
+        "The second interval of a mean redraws tasks and then samples within them: it answers for other tasks like "
+        f"these. There is none below {FEWEST_TASKS} tasks.",
+        f"Groups follow a label only if the permutation p-value of their agreement ({plan.bootstrap:,} permutations), "
+        f"corrected by Holm's method for the number of labels, is below {alpha}; mostly from NMI {MOSTLY}, partly from "
+        f"{PARTLY}.",
         "Groups are reproducible when clusterings of two halves of the training samples agree with ARI of at least "
-        f"{STABLE}. They follow a label mostly from NMI {MOSTLY}, partly from {PARTLY}.",
+        f"{STABLE}.",
         "RQ2 is decided by the routed methods on the test split, each averaged over the compute levels. Methods with "
         "true groups, random groups and task labels are controls, not answers.",
         f"A router is good enough when the interval of its regret stays below {100 * NEGLIGIBLE:g} point.",
@@ -85,56 +85,14 @@ def _clusters(plan: Plan, findings: Findings) -> Verdict:
         return Verdict("RQ1", question, "Not asked", "open", (text,))
     leader, stability = ranked[0], findings.quality.get("stability")
     is_stable = stability is not None and stability >= STABLE
-    strength = _strength(leader)
-    tag = {"mostly": "Yes: by", "partly": "In part: by"}.get(strength, "")
+    followed = strength(leader, plan.alpha)
+    tag = {"mostly": "Yes: by", "partly": "In part: by"}.get(followed, "")
     tag = f"{tag} {leader.label.title}" if tag else "Not by any label"
     if not is_stable:
         tag = "Groups not reproducible" if stability is not None else "Stability unknown"
-    tone = {"mostly": "yes", "partly": "mixed"}.get(strength, "no") if is_stable else "mixed"
-    sentences = (_reproducible(findings), *_followed(ranked))
+    tone = {"mostly": "yes", "partly": "mixed"}.get(followed, "no") if is_stable else "mixed"
+    sentences = group_sentences(plan, findings, ranked)
     return Verdict("RQ1", question, tag, tone, sentences)
-
-
-def _reproducible(findings: Findings) -> str:
-    quality = findings.quality
-    stability, silhouette = quality.get("stability"), quality.get("silhouette")
-    groups = quality.get("groups")
-    text = f"The {groups} groups found by {quality.get('algorithm', 'clustering')}"
-    if stability is None:
-        return f"{text} could not be tested for reproducibility (too few samples in a half)."
-    verb = "are reproducible" if stability >= STABLE else "are not reproducible"
-    tail = f", silhouette {number(silhouette)}" if silhouette is not None else ""
-    return (
-        f"{text} {verb}: clusterings from two halves of the training samples agree with ARI {number(stability)}{tail}."
-    )
-
-
-def _followed(ranked: Sequence[LabelAgreement]) -> list[str]:
-    leader = ranked[0]
-    strength = _strength(leader)
-    measured = f"NMI {number_interval(leader.found.nmi)}, ARI {number_interval(leader.found.ari)}"
-    if leader.chance is not None:
-        measured += f"; random groups of the same sizes reach NMI {number(leader.chance.nmi.value)}"
-    verb = (
-        f"They {strength} follow"
-        if strength in ("mostly", "partly")
-        else "They hardly follow any label; the nearest is"
-    )
-    found = [f"{verb} {leader.label.title} ({measured})."]
-    others = ranked[1:]
-    if others:
-        behind = others[0].found.nmi
-        apart = "clearly behind" if behind.high < leader.found.nmi.low else "not clearly behind"
-        named = listed([f"{row.label.title} ({number_interval(row.found.nmi)})" for row in others[:3]])
-        found.append(f"Next, {apart}: {named}.")
-    return found
-
-
-def _strength(row: LabelAgreement) -> str:
-    above_chance = row.chance is None or row.found.nmi.low > row.chance.nmi.high
-    if not above_chance:
-        return "hardly"
-    return "mostly" if row.found.nmi.value >= MOSTLY else "partly" if row.found.nmi.value >= PARTLY else "hardly"
 
 
 def _profiles(plan: Plan, findings: Findings) -> Verdict:
@@ -145,8 +103,8 @@ def _profiles(plan: Plan, findings: Findings) -> Verdict:
     if not routed:
         text = "No routed method was compared; only routed methods on the test split can answer this."
         return Verdict("RQ2", question, "Not asked", "open", (text,))
-    better = [row for row in routed if row.mean.low > 0]
-    worse = [row for row in routed if row.mean.high < 0]
+    better = [row for row in routed if row.is_claimed(plan.alpha) and row.mean.value > 0]
+    worse = [row for row in routed if row.is_claimed(plan.alpha) and row.mean.value < 0]
     if better and not worse:
         tag, tone = ("Yes", "yes") if len(better) == len(routed) else ("With one router, not the other", "mixed")
         tag = tag if len(better) == len(routed) or len(routed) == 2 else "With some routers"
@@ -154,7 +112,7 @@ def _profiles(plan: Plan, findings: Findings) -> Verdict:
         tag, tone = ("No: worse", "no") if len(worse) == len(routed) else ("No gain shown", "no")
     else:
         tag, tone = ("No gain shown", "no") if not better else ("Depends on the router", "mixed")
-    sentences = [_against_baseline(plan, findings, routed)]
+    sentences = [_against_baseline(plan, findings, routed), *_corrected(plan, findings), *_over_tasks(routed)]
     if not better:
         limit = max(row.mean.high for row in routed)
         sentences.append(_ruled_out(limit))
@@ -170,6 +128,33 @@ def _against_baseline(plan: Plan, findings: Findings, routed: Sequence[Compariso
     short = [f"`{row.method.name}`" for row in routed if None in row.at_levels]
     tail = f" {listed(short)} reaches only some of these levels and is averaged over them." if short else ""
     return f"{start}, {over}, in points of test accuracy: {measured}.{tail}"
+
+
+def _corrected(plan: Plan, findings: Findings) -> list[str]:
+    """Which differences from the baseline survive the correction for their number, and which only seem to."""
+    rows = findings.test.differences
+    if len(rows) < 2:
+        return []
+    better = [row for row in rows if row.is_claimed(plan.alpha) and row.mean.value > 0]
+    worse = [row for row in rows if row.is_claimed(plan.alpha) and row.mean.value < 0]
+    lost = [row for row in rows if not row.is_claimed(plan.alpha) and (row.mean.low > 0 or row.mean.high < 0)]
+    kept = [f"{_named(some)} {word}" for some, word in ((better, "above"), (worse, "below")) if some]
+    start = f"Corrected for {len(rows)} comparisons with `{plan.baseline}` (Holm)"
+    found = [f"{start}, {listed(kept)} it." if kept else f"{start}, no method differs from it."]
+    if lost:
+        verb = "do" if len(lost) > 1 else "does"
+        found.append(f"Not so {_named(lost)}: the interval alone excludes zero, the corrected p-value {verb} not.")
+    return found
+
+
+def _named(rows: Sequence[Comparison]) -> str:
+    return listed([f"`{row.method.name}` ({p_equals(row.p_corrected)})" for row in rows])
+
+
+def _over_tasks(routed: Sequence[Comparison]) -> list[str]:
+    """What is left of the routed methods' differences when tasks are redrawn as well."""
+    known = [f"`{row.method.name}` {points_interval(row.over_tasks)}" for row in routed if row.over_tasks is not None]
+    return [f"With tasks redrawn as well: {listed(known)}."] if known else []
 
 
 def _ruled_out(limit: float) -> str:
@@ -188,13 +173,14 @@ def _control_sentences(plan: Plan, findings: Findings) -> list[str]:
         row for row in findings.test.controls if not row.method.is_routed and row.method.scheme == "activation"
     ]
     for row in true_groups:
-        if row.mean.low > 0:
+        if row.is_claimed(plan.alpha) and row.mean.value > 0:
             says = "so the groups carry information that random groups do not"
-        elif row.mean.high < 0:
+        elif row.is_claimed(plan.alpha):
             says = "so random groups did better"
         else:
             says = "so the groups are not distinguishable from random ones of the same sizes"
-        found.append(f"`{row.method.name}` minus `{row.reference.name}`: {points_interval(row.mean)}, {says}.")
+        measured = f"{points_interval(row.mean)}, {p_equals(row.p_corrected)}"
+        found.append(f"`{row.method.name}` minus `{row.reference.name}`: {measured}, {says}.")
     return found
 
 
@@ -211,7 +197,7 @@ def _routing(plan: Plan, findings: Findings) -> Verdict:
         return Verdict("RQ3", question, "Not asked", "open", (text,))
     good = [row for row in regrets if row.mean.high < NEGLIGIBLE]
     chosen = min(good, key=lambda row: row.share if row.share is not None else 1.0) if good else None
-    matters = _groups_matter(findings, regrets)
+    matters = _groups_matter(plan, findings, regrets)
     tag, tone = (f"Yes: {chosen.method.groups}", "yes") if chosen else ("No router is good enough", "mixed")
     if not matters:
         tag, tone = "Little to lose by misrouting", "mixed"
@@ -226,14 +212,16 @@ def _routing(plan: Plan, findings: Findings) -> Verdict:
     sentences.append(
         "True groups beat the pooled profile here, so regret measures a real loss."
         if matters
-        else "True groups do not beat the pooled profile here, so a low regret says little: there is not much to lose."
+        else "True groups are not shown to beat the pooled profile here, so a low regret says little: there is not "
+        "much to lose."
     )
     return Verdict("RQ3", question, tag, tone, tuple(sentences))
 
 
-def _groups_matter(findings: Findings, regrets: Sequence[RegretRow]) -> bool:
+def _groups_matter(plan: Plan, findings: Findings, regrets: Sequence[RegretRow]) -> bool:
     oracles = {row.oracle.name for row in regrets}
-    return any(row.mean.low > 0 for row in findings.test.differences if row.method.name in oracles)
+    known = (row for row in findings.test.differences if row.method.name in oracles)
+    return any(row.is_claimed(plan.alpha) and row.mean.value > 0 for row in known)
 
 
 def _share(share: float | None) -> str:

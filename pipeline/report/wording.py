@@ -55,6 +55,17 @@ def quantity(value: float) -> str:
     return f"{value:.3g}"
 
 
+def p_value(p: float) -> str:
+    """A p-value with two digits: 0.0123 -> "0.012"; below 0.001 only that it is."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def p_equals(p: float) -> str:
+    """ "p = 0.012", or "p < 0.001"."""
+    text = p_value(p)
+    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
+
+
 def target_name(target: float) -> str:
     """A target sparsity as a percentage without needless digits: 0.65 -> "65%"."""
     return f"{100 * target:g}%"

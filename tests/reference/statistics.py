@@ -21,3 +21,27 @@ def difference_at(score_a, sparsity_a, score_b, sparsity_b, at, draws):
 def draws(samples, replicates, seed):
     """The sample numbers behind `pipeline.statistics.resampling_weights`."""
     return np.random.default_rng(seed).integers(0, samples, size=(replicates, samples))
+
+
+def holm_slowly(p_values):
+    """Holm's correction, step by step: the smallest of m counts m times, the next m - 1 times, and none below it."""
+    left, corrected, highest = list(enumerate(p_values)), [0.0] * len(p_values), 0.0
+    while left:
+        place, smallest = min(left, key=lambda entry: entry[1])
+        highest = max(highest, min(1.0, smallest * len(left)))
+        corrected[place] = highest
+        left.remove((place, smallest))
+    return corrected
+
+
+def task_bootstrap(values, tasks, replicates, seed):
+    """Means of samples redrawn within redrawn tasks, one draw at a time."""
+    generator, found = np.random.default_rng(seed), []
+    members = [np.flatnonzero(tasks == task) for task in np.unique(tasks)]
+    for _ in range(replicates):
+        drawn = []
+        for _ in members:
+            mine = members[generator.integers(len(members))]
+            drawn += [values[mine[generator.integers(len(mine))]] for _ in mine]
+        found.append(np.mean(drawn))
+    return np.array(found)

@@ -51,7 +51,7 @@ def make_plan(**changes: object) -> Plan:
         "schemes": ("global", "activation", "task", "random"),
         "routers": ("embedding", "scores"),
         "baseline": "greedy",
-        "bootstrap": 200,
+        "bootstrap": 700,
         "settings": {
             "model": {"path": "data/reference/model", "revision": None},
             "cluster": {"algorithm": "kmeans", "count": 4},
@@ -84,6 +84,7 @@ def make_evidence(
         samples=samples,
         sample_counts=make_counts(samples),
         assignments={name: _assignments(name, groups[name], samples, rng) for name in plan.schemes},
+        variants=_variants(samples, clusters),
         cluster_map=_map(samples, clusters, rng),
         quality=make_quality(clusters),
         routes={name: _routes(name, routes[name], samples) for name in plan.routers},
@@ -105,6 +106,10 @@ def make_quality(clusters: np.ndarray) -> dict[str, object]:
         "algorithm": "kmeans", "groups": GROUPS, "components": 32,
         "sizes_train": sizes.tolist(), "sizes_test": sizes.tolist(),
         "noise_train": 0, "silhouette": 0.21, "stability": 0.83, "inertia": 1234.5,
+        "variants": {
+            **{f"block {block}": {"groups": GROUPS, "silhouette": 0.2, "stability": 0.7} for block in range(BLOCKS)},
+            "length_removed": {"groups": GROUPS, "silhouette": 0.2, "stability": None},
+        },
     }  # fmt: skip
 
 
@@ -133,6 +138,21 @@ def _assignments(scheme: str, groups: np.ndarray, samples: pd.DataFrame, rng: np
     distance = rng.random(len(samples)) if scheme == "activation" else 0.0
     frame = samples[["sample_id", "split"]].assign(scheme=scheme, group=groups, distance=distance)
     return frame[["scheme", "sample_id", "split", "group", "distance"]]
+
+
+def _variants(samples: pd.DataFrame, clusters: np.ndarray) -> pd.DataFrame:
+    """A block's groups are the learned ones for a share of the samples that grows with depth; without length, all."""
+    rng = np.random.default_rng(7)
+    shares = {("block", block): block / (BLOCKS - 1) for block in range(BLOCKS)} | {("length_removed", -1): 1.0}
+    frames = [
+        samples[["sample_id"]].assign(
+            variant=kind,
+            block=block,
+            group=np.where(rng.random(len(samples)) < share, clusters, rng.integers(0, GROUPS, len(samples))),
+        )
+        for (kind, block), share in shares.items()
+    ]
+    return pd.concat(frames, ignore_index=True)
 
 
 def _map(samples: pd.DataFrame, clusters: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:

@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.report.accuracy import baseline_pairs, compare, control_pairs, levels, operating_points
-from pipeline.report.evidence import outcomes
-from pipeline.report.resampling import resampler
+from pipeline.report.accuracy import (
+    baseline_pairs,
+    check_replicates,
+    compare,
+    control_pairs,
+    levels,
+    operating_points,
+)
+from pipeline.report.evidence import outcomes, split_samples
+from pipeline.report.resampling import FEWEST_TASKS, resampler, task_resampler
+from pipeline.schemes import RANDOM_SCHEMES
+from pipeline.significance import bootstrap_p, holm
 
 ROUNDING = 1e-9  # intervals are rounded to 12 decimals; sums of a few hundred floats err by less than this
 
@@ -45,6 +54,66 @@ def test_differences_equal_a_slow_transcription(plan, results, draws):
         ]
         low, high = np.quantile(gaps[1:], [0.025, 0.975])
         np.testing.assert_allclose([found.value, found.low, found.high], [gaps[0], low, high], atol=ROUNDING)
+
+
+def test_the_interval_that_redraws_tasks_equals_a_slow_transcription_and_is_about_the_same_estimate(
+    plan, evidence, results, draws
+):
+    first, second = plan.method("clustered_oracle"), plan.method("greedy")
+    again = task_resampler(plan, split_samples(evidence, "test")["task"].to_numpy())
+    assert again is not None
+    (row,) = compare(plan, results, [(first, second)], draws, again)
+    dense, common = results["dense"], levels(plan, results)
+    gaps = [
+        np.mean(
+            [
+                read_slowly(dense, results[first.name], at, w) - read_slowly(dense, results[second.name], at, w)
+                for at in common
+            ]
+        )
+        for w in again.weights[:200]
+    ]
+    exact = replace(again, weights=again.weights[:200])
+    (few,) = compare(plan, results, [(first, second)], draws, exact)
+    assert few.over_tasks is not None and row.over_tasks is not None
+    np.testing.assert_allclose(
+        [few.over_tasks.value, few.over_tasks.low, few.over_tasks.high],
+        [gaps[0], *np.quantile(gaps[1:], [0.025, 0.975])],
+        atol=ROUNDING,
+    )
+    assert row.over_tasks.value == row.mean.value
+
+
+def test_p_values_are_of_the_interval_s_replicates_and_corrected_over_the_pairs_compared_together(plan, results, draws):
+    rows = compare(plan, results, baseline_pairs(plan), draws)
+    assert [row.p_corrected for row in rows] == holm([row.p for row in rows])
+    assert all(row.mean.low > 0 or row.mean.high < 0 for row in rows if row.is_claimed(plan.alpha))
+    alone = compare(plan, results, baseline_pairs(plan)[:1], draws)[0]
+    assert alone.p == alone.p_corrected == rows[0].p
+    assert alone.over_tasks is None
+
+
+def test_too_few_tasks_have_no_second_interval(plan):
+    assert task_resampler(plan, np.arange(20) % (FEWEST_TASKS - 1)) is None
+    found = task_resampler(plan, np.arange(20) % FEWEST_TASKS)
+    assert found is not None and found.weights.shape == (plan.bootstrap + 1, 20)
+
+
+def test_replicates_that_cannot_resolve_a_corrected_p_value_are_refused(plan):
+    said = r"p-value below 0\.05, corrected for 7 comparisons\. Found: 100.*`report\.bootstrap`.*set it to 28\d or more"
+    with pytest.raises(UserError, match=said):
+        check_replicates(replace(plan, bootstrap=100))
+    check_replicates(replace(plan, bootstrap=281))
+    check_replicates(replace(plan, bootstrap=100, methods=plan.methods[:4]))  # two comparisons
+    assert 7 * bootstrap_p(np.ones(281)) < plan.alpha
+
+
+def test_every_draw_of_the_random_control_is_one(plan):
+    more = [replace(plan.method("random"), name=name, scheme=name, profile=name) for name in RANDOM_SCHEMES[1:]]
+    wide = replace(plan, methods=(*plan.methods, *more))
+    pairs = control_pairs(wide)
+    assert {control.name for _, control in pairs} == set(RANDOM_SCHEMES)
+    assert not any(method.is_control for method, _ in pairs)
 
 
 def test_no_method_is_read_past_what_it_reached(plan, results):
@@ -112,3 +181,6 @@ def test_operating_points_are_means_of_the_samples(plan, evidence, results, draw
     dense = points["dense", 0.0].accuracy.value
     assert point.loss.value == pytest.approx(dense - point.accuracy.value, abs=ROUNDING)
     assert point.loss.low < point.loss.value < point.loss.high
+    sparsity = rows["realised_sparsity"].to_numpy()
+    assert (point.sparsity, point.deviation) == pytest.approx((sparsity.mean(), sparsity.std()), abs=ROUNDING)
+    assert point.spread == pytest.approx(np.quantile(sparsity, [0.05, 0.95]), abs=ROUNDING)

@@ -24,7 +24,9 @@ def test_metrics_are_flat_finite_numbers_with_stable_names(plan, findings):
     wanted = {
         "accuracy.dense", "accuracy.wina.50", "difference.clustered_scores.mean",
         "difference.clustered_scores.low", "difference.clustered_scores.high", "nmi.surface", "ari.surface",
-        "router.scores.accuracy", "regret.clustered_scores.mean", "clusters.stability",
+        "sparsity.wina.50.mean", "sparsity.wina.50.sd", "sparsity.wina.50.low", "sparsity.wina.50.high",
+        "difference.clustered_scores.p", "difference.clustered_scores.tasks_low", "purity.surface", "nmi_p.surface",
+        "nmi_without_length.surface", "router.scores.accuracy", "regret.clustered_scores.mean", "clusters.stability",
     }  # fmt: skip
     assert wanted <= set(found)
 
@@ -33,6 +35,12 @@ def test_metrics_are_of_the_test_split(plan, evidence, findings):
     rows = evidence.results["wina"]
     rows = rows[(rows["split"] == "test") & (rows["target"] == 0.5)]
     assert metrics(plan, findings)["accuracy.wina.50"] == pytest.approx(rows["score"].mean(), abs=1e-6)
+
+
+def test_variants_are_one_row_for_every_clustering_and_label(plan, findings):
+    rows = plot_tables(plan, findings)["variants"]
+    assert len(rows) == len(findings.variants) * len(findings.test.agreements)
+    assert not rows.duplicated(["variant", "block", "label"]).any() and rows["p_corrected"].between(0, 1).all()
 
 
 def test_plot_tables_cover_both_splits_and_every_method(plan, findings):

@@ -78,6 +78,18 @@ def test_every_method_task_and_verdict_is_on_the_page(plan, evidence, page):
     assert "None" not in text and "nan" not in text.split()
 
 
+def test_only_what_was_shown_is_bold(plan, evidence, page):
+    tree = lxml.html.fromstring(page[0])
+    rows = {row.label.title: row for row in find(plan, evidence).test.agreements}
+    heads = [head.text_content() for head in tree.xpath("//th[contains(., 'purity')]/../th")]
+    at = heads.index("p,corrected")
+    for line in tree.xpath("//th[contains(., 'purity')]/ancestor::table/tbody/tr"):
+        row = rows[line.xpath("th/text()")[0].strip()]
+        cell = line.xpath("*")[at]
+        assert ("clear" in cell.get("class")) == (row.p_corrected < plan.alpha)
+    assert len({row.p_corrected < plan.alpha for row in rows.values()}) == 2
+
+
 @pytest.mark.usefixtures("unrendered")
 def test_names_from_params_are_escaped(plan, evidence):
     hostile = replace(plan, settings={"model": {"path": "<b>`x`</b>"}})
@@ -130,6 +142,7 @@ def test_a_target_out_of_reach_is_a_dash_and_the_page_says_why():
         pytest.param({"methods": METHODS[:5], "routers": ("scores",)}, id="true groups only"),
         pytest.param({"methods": (*METHODS[:4], *METHODS[5:7])}, id="no true groups"),
         pytest.param({"splits": ("test",)}, id="test only"),
+        pytest.param({"confidence": 0.8, "bootstrap": 100}, id="less sure"),
         pytest.param({"targets": (0.5,)}, id="one target"),
         pytest.param(with_many(), id="many methods"),
         pytest.param(with_limited(), id="targets out of reach"),

@@ -52,6 +52,39 @@ def test_groups_that_are_not_reproducible_are_said_to_follow_nothing_for_sure(pl
     assert judged(plan, shaky)["RQ1"].tag == tag
 
 
+def test_a_gain_that_the_correction_takes_back_is_not_claimed_and_named(plan, evidence):
+    findings = find(plan, evidence)
+    rows = [replace(row, p_corrected=0.3) if row.method.is_routed else row for row in findings.test.differences]
+    test = replace(findings.test, differences=rows)
+    found = {v.key: v for v in verdicts(plan, replace(findings, splits={**findings.splits, "test": test}))}["RQ2"]
+    assert (found.tag, found.tone) == ("No gain shown", "no")
+    text = " ".join(found.sentences)
+    assert "Not so `clustered_embedding` (p = 0.30) and `clustered_scores` (p = 0.30): the interval alone" in text
+    assert "Corrected for 7 comparisons with `greedy` (Holm), `clustered_oracle` (p = 0." in text
+
+
+def test_depth_and_length_are_told_from_the_numbers(plan, evidence, gained):
+    text = " ".join(gained["RQ1"].sentences)
+    assert re.search(r"Block by block, NMI with surface \(wording\) is 0\.0\d \[.*\] in the first and 0\.\d\d \[", text)
+    assert "in block 0 " in text and " leads" in text  # chance decides there which label leads
+    assert "With log prompt length regressed out" in text and "not shown to differ from before" in text
+    assert "agree with the original ones with ARI 1.00" in text
+    bare = replace(evidence, variants=evidence.variants.iloc[:0])
+    silent = " ".join(judged(plan, bare)["RQ1"].sentences)
+    assert "Block" not in silent and "regressed out" not in silent
+
+
+def test_a_label_that_only_some_blocks_follow_is_named_with_them(plan, evidence):
+    samples = evidence.samples.set_index("sample_id")
+    rows = evidence.variants.reset_index(drop=True)
+    deep = rows["block"] == 4
+    shots = samples.loc[rows.loc[deep, "sample_id"], "shots"].to_numpy()
+    rows.loc[deep, "group"] = shots
+    text = " ".join(judged(plan, replace(evidence, variants=rows))["RQ1"].sentences)
+    assert "Block 4 taken alone follows solved examples in front as well (NMI 1.00 [1.00, 1.00])" in text
+    assert "in blocks 0 and 4 " in text or "in block 4 " in text
+
+
 def test_a_router_that_costs_accuracy_is_not_good_enough(plan):
     wrong = make_evidence(train=8, test=48, gain=0.4, plan=plan)
     results = {**wrong.results}
@@ -78,4 +111,4 @@ def test_every_difference_in_a_verdict_has_its_interval(gained, lost):
 def test_the_rules_name_the_thresholds_they_use(plan):
     text = " ".join(rules(plan))
     assert "0.6" in text
-    assert "200 replicates" in text
+    assert "700 replicates" in text and "Holm" in text and "redraws tasks" in text

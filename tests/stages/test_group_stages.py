@@ -14,11 +14,11 @@ from pipeline import config
 from pipeline.errors import UserError
 from pipeline.profile import profile_array
 from pipeline.routing import load_router
-from pipeline.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, PROFILES, ROUTES, SAMPLES
+from pipeline.schemas import ALLOCATIONS, ASSIGNMENTS, CLUSTER_VARIANTS, GROUP_HISTOGRAMS, PROFILES, ROUTES, SAMPLES
 from stages import aggregate, allocate, capture, cluster, manifest, profile, route
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-SCHEMES = ("global", "activation", "task", "random")
+SCHEMES = ("global", "activation", "task", "computation", "surface", "length", "random", "random1", "random2")
 PROFILE_SETS = ("wina", "greedy", "clustered", "cats")
 COUNT = 3
 
@@ -100,14 +100,46 @@ def done(settings, tmp_path_factory):
 def test_every_scheme_assigns_every_sample_and_random_has_the_sizes_of_the_clusters(done) -> None:
     tables = {name: ASSIGNMENTS.read(cluster.ASSIGNMENTS_PATH.format(scheme=name)) for name in SCHEMES}
     assert all(len(table) == 30 for table in tables.values())
-    assert set(tables["global"]["group"]) == {0} and set(tables["task"]["group"]) == {0, 1, 2}
+    assert set(tables["global"]["group"]) == {0} and set(tables["surface"]["group"]) == {0, 1}
+    assert set(tables["task"]["group"]) == set(tables["computation"]["group"]) == {0, 1, 2}
     for split in ("train", "test"):
-        rows = [tables[name][tables[name]["split"] == split] for name in ("activation", "random")]
-        clusters, random = (np.bincount(table["group"], minlength=COUNT).tolist() for table in rows)
-        assert clusters == random
+        matched = ("activation", "length", "random", "random1", "random2")
+        rows = [tables[name][tables[name]["split"] == split] for name in matched]
+        sizes = [np.bincount(table["group"], minlength=COUNT).tolist() for table in rows]
+        assert sizes == sizes[:1] * len(matched)
+    assert not tables["random1"]["group"].equals(tables["random2"]["group"])
     quality = json.loads(Path(cluster.QUALITY_PATH).read_text())
     assert quality["groups"] == COUNT and sum(quality["sizes_train"]) == 20
     assert set(quality["labels_test"]) == {"task", "computation", "surface", "shots"}  # subject never varies
+
+
+def test_every_block_and_length_removed_have_a_clustering_of_every_sample(done) -> None:
+    rows = CLUSTER_VARIANTS.read(cluster.VARIANTS_PATH)
+    sizes = rows.groupby(["variant", "block"]).size()
+    assert sizes.to_dict() == {("block", 0): 30, ("block", 1): 30, ("length_removed", -1): 30}
+    assert rows["group"].max() == COUNT - 1
+    quality = json.loads(Path(cluster.QUALITY_PATH).read_text())["variants"]
+    assert set(quality) == {"block 0", "block 1", "length_removed"}
+    assert all(set(row) == {"groups", "silhouette", "stability"} for row in quality.values())
+
+
+def test_a_scheme_of_labels_is_refused_where_a_sample_has_none_and_the_scheme_is_listed(
+    settings, tmp_path, monkeypatch, done
+) -> None:
+    signatures = (done / cluster.SIGNATURES_PATH).read_bytes()
+    monkeypatch.chdir(tmp_path)
+    rows = sample_rows()
+    rows.loc[rows["sample_id"] == "task1/test/22", "surface"] = ""
+    SAMPLES.write(rows, cluster.SAMPLES_PATH)
+    Path(cluster.SIGNATURES_PATH).write_bytes(signatures)
+    with pytest.raises(UserError, match=r"`surface` needs a surface label.*1 of 30 samples .*task1/test/22"):
+        cluster.main(replace(settings, schemes=("global", "surface")))
+    assert not Path(cluster.QUALITY_PATH).exists()
+    cluster.main(replace(settings, schemes=("global", "computation")))
+    assert len(ASSIGNMENTS.read(cluster.ASSIGNMENTS_PATH.format(scheme="surface"))) == 29
+    SAMPLES.write(rows.assign(surface=""), cluster.SAMPLES_PATH)
+    cluster.main(replace(settings, schemes=("global",)))
+    assert len(ASSIGNMENTS.read(cluster.ASSIGNMENTS_PATH.format(scheme="surface"))) == 0
 
 
 def test_groups_partition_the_scores_of_the_pooled_histogram(done) -> None:

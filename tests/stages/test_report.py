@@ -14,7 +14,16 @@ from pipeline import config
 from pipeline.errors import UserError
 from pipeline.report import methods, style
 from pipeline.report.methods import describe
-from pipeline.schemas import ASSIGNMENTS, CLUSTER_MAP, PROFILES, RESULTS, ROUTES, SAMPLE_COUNTS, SAMPLES
+from pipeline.schemas import (
+    ASSIGNMENTS,
+    CLUSTER_MAP,
+    CLUSTER_VARIANTS,
+    PROFILES,
+    RESULTS,
+    ROUTES,
+    SAMPLE_COUNTS,
+    SAMPLES,
+)
 from stages import report
 from tests.report.synthetic import make_evidence
 
@@ -27,7 +36,7 @@ def settings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(style, "finish", lambda drawn, name, alt: style.Figure(name, "<svg/>", "", alt))
     loaded = config.load()
-    return replace(loaded, report=replace(loaded.report, bootstrap=100))
+    return replace(loaded, report=replace(loaded.report, bootstrap=300))
 
 
 @pytest.fixture
@@ -39,6 +48,7 @@ def data(settings):
 def write(evidence, data):
     SAMPLES.write(evidence.samples, data / "samples.parquet")
     SAMPLE_COUNTS.write(evidence.sample_counts, data / "sample_counts.parquet")
+    CLUSTER_VARIANTS.write(evidence.variants, data / "cluster_variants.parquet")
     CLUSTER_MAP.write(evidence.cluster_map, data / "cluster_map.parquet")
     (data / "cluster_quality.json").write_text(json.dumps(evidence.quality))
     for table, folder, frames in (
@@ -70,9 +80,17 @@ def test_the_plan_says_which_mask_a_method_has_and_whether_it_reaches_every_targ
     assert "above a calibrated threshold" in describe(plan, plan.method("wina"))
 
 
-def test_the_report_has_words_for_every_criterion_and_mask():
+def test_the_report_has_words_for_every_criterion_mask_and_scheme():
     assert set(methods.CRITERIA) == set(config.CRITERIA)
     assert set(methods.MASKS) == set(config.MASKS)
+    assert set(methods.SCHEMES) == set(config.SCHEMES)
+
+
+def test_too_few_replicates_for_the_methods_are_refused_before_anything_is_written(settings, data):
+    few = replace(settings, report=replace(settings.report, bootstrap=100))
+    with pytest.raises(UserError, match=r"corrected for 7 comparisons\. Found: 100"):
+        report.main(few)
+    assert not (data / "report").exists()
 
 
 def test_a_method_that_was_removed_from_the_params_does_not_come_back(settings, data):
