@@ -51,6 +51,7 @@ class Family:
         mlp_norm: norm in front of the MLP; None if the MLP reads the residual stream itself.
         attention_output_norm: norm on what attention adds to the residual stream; None if there is none.
         mlp_output_norm: the same for the MLP.
+        final_norm: attribute path, inside the causal LM, of the norm behind the last layer.
     """
 
     model_type: str
@@ -59,6 +60,7 @@ class Family:
     mlp_norm: str | None = "post_attention_layernorm"
     attention_output_norm: str | None = None
     mlp_output_norm: str | None = None
+    final_norm: str = "model.norm"
 
 
 _SPLIT = (
