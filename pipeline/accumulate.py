@@ -84,12 +84,12 @@ def accumulate_tensors(
     profile_segment: Int[Tensor, " tokens"],
 ) -> None:
     """`accumulate` as tensor operations, on the device where the tensors are; no host synchronisation."""
-    step = max(1, _SCORES_AT_ONCE // weights.numel())
+    step = max(1, _SCORES_AT_ONCE // max(weights.numel(), 1))
     for start in range(0, len(x), step):
         part = slice(start, start + step)
         magnitudes = x[part].float().abs()
         _sum_magnitudes(magnitudes, profile_segment[part], profile)
-        if len(counts):
+        if counts.numel():
             _count_scores(bins, magnitudes, weights, segment[part], counts, broken)
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from pipeline.eligibility import eligible
 from pipeline.errors import UserError
 from pipeline.histogram import Bins
+from pipeline.models.families import SITES
 from pipeline.models.load import LoadedModel
 from pipeline.observe import Observation, Observer
 from pipeline.signature import project
@@ -80,7 +81,7 @@ def capture(
         seed: seeds the projection of the signatures.
 
     Guarantee: the model is as before once the iterator is exhausted or closed; counts of a sample add up to its
-    eligible tokens times the features of the projection, for every criterion.
+    eligible tokens times the features of the projection, for every criterion. Signatures do not depend on `criteria`.
 
     Raises:
         UserError: a sample is longer than the model's context or has no eligible prompt token; unknown criterion; a
@@ -100,7 +101,11 @@ def capture(
             yield Part(
                 histograms=pa.concat_tables([_histogram_rows(one, counted, bins) for one in observations]),
                 signatures=pa.concat_tables(
-                    [_signature_rows(one, seen, tokens, seed, signature_dim) for one in observations]
+                    [
+                        _signature_rows(one, seen, tokens, seed, signature_dim)
+                        for one in observations
+                        if one.site.name in SITES
+                    ]
                 ),
             )
 

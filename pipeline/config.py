@@ -6,7 +6,7 @@ a scheme and a criterion that are computed, a method only a profile set and a ro
 at the start of every stage, so a mistake is found in the first second and not after an hour.
 
 The file is read by the same parser as DVC's, so that both see the same numbers. Heavy libraries are never imported
-here; the names of criteria, routers and the like are therefore listed here, and a test compares them with the
+here; the names of criteria, masks, routers and the like are therefore listed here, and a test compares them with the
 registries.
 """
 
@@ -27,12 +27,17 @@ from pipeline.settings import Rule, as_mapping, build, check, setting
 
 PARAMS = "params.yaml"
 DENSE = "dense"
+NO_TRANSFORM = "none"
 
-CRITERIA = ("teal", "wina", "wina_released")
+CRITERIA = ("teal", "wina", "wina_released", "cats")
+GATE_CRITERIA = ("cats",)
+"""Criteria that read the activated gate: their masks reach only a part of the weights, and there is one in a block."""
 SCHEMES = ("global", "activation", "task", "random")
 ALGORITHMS = ("kmeans", "gmm", "hdbscan")
 ALLOCATIONS = ("uniform", "greedy")
+MASKS = ("threshold", "topk")
 ROUTERS = ("embedding", "scores")
+TRANSFORMS = (NO_TRANSFORM, "orthogonal")
 
 T = TypeVar("T")
 
@@ -45,6 +50,11 @@ class ModelSettings:
     revision: str | None = setting("commit of the hub checkpoint; null for a folder")
     dtype: str = setting("type the weights are loaded in", choices=("float32", "bfloat16", "float16"))
     device: str = setting("where the model runs; auto takes a GPU if there is one", choices=("auto", "cpu", "cuda"))
+    transform: str = setting(
+        "basis that attention and MLP read their inputs in; orthogonal (WINA's tensor transform) makes the columns of "
+        "k and gate orthogonal, for two more products of hidden size by hidden size a block",
+        choices=TRANSFORMS,
+    )
 
 
 @dataclass(frozen=True)
@@ -128,15 +138,20 @@ class EvaluateSettings:
 
 @dataclass(frozen=True)
 class MethodSettings:
-    """A way of running the model: a profile set, and the table that says which group a sample belongs to.
+    """A way of running the model: a profile set, the table that says which group a sample belongs to, the kind of mask.
 
-    `dense` is always evaluated and stands in no file: it has neither.
+    `dense` is always evaluated and stands in no file: it has none of them.
     """
 
     profile: str | None = setting("name of a profile set in `profiles`; null is for the built-in dense")
     groups_from: str | None = setting(
         "table with the group of every sample: `assignments/<scheme of the profile set>` (known groups: an oracle, "
         "unless there is only one) or `routes/<router>`"
+    )
+    mask: str | None = setting(
+        "which features of a token are kept: `threshold`, those that score above the profile's threshold, or `topk`, "
+        "exactly the profile's number of highest scores; null is for the built-in dense",
+        choices=MASKS,
     )
 
     @property
@@ -218,7 +233,7 @@ def load(path: str | Path = PARAMS) -> Settings:
     checked["schemes"] = check(values["schemes"], tuple[str, ...], SCHEME_LIST, "schemes", file)
     settings = Settings(**checked)
     _check_together(settings, file)
-    return replace(settings, methods={DENSE: MethodSettings(None, None), **settings.methods})
+    return replace(settings, methods={DENSE: MethodSettings(None, None, None), **settings.methods})
 
 
 def parse(path: Path) -> object:
@@ -251,6 +266,10 @@ def _check_together(settings: Settings, file: str) -> None:
     for name, profile in settings.profiles.items():
         _must_know("scheme", profile.scheme, settings.schemes, f"profiles.{name}.scheme", file)
         _must_know("criterion", profile.criterion, settings.capture.criteria, f"profiles.{name}.criterion", file)
+        if profile.allocation == "greedy" and profile.criterion in GATE_CRITERIA:
+            must = "`allocation: greedy` needs a criterion with several masks in a block to choose from"
+            found = f"criterion {profile.criterion}, which has one"
+            raise _error(must, found, f"`profiles.{name}` in {file}", "use `allocation: uniform`")
     for name, method in settings.methods.items():
         _check_method(name, method, settings, file)
     _must_know("method", settings.report.baseline, settings.methods, "report.baseline", file)
@@ -266,6 +285,7 @@ def _check_method(name: str, method: MethodSettings, settings: Settings, file: s
     if scheme == "activation":
         tables += [f"routes/{router}" for router in settings.route.routers]
     _must_know("table of groups", method.groups_from, tables, f"{where}.groups_from", file)
+    _must_know("mask", method.mask, MASKS, f"{where}.mask", file)
 
 
 def _must_know(kind: str, name: str | None, known: Collection[str], setting_name: str, file: str) -> None:

@@ -1,32 +1,36 @@
 """Watch a model run: score histograms and feature profiles of every site, attributed to samples.
 
-One forward pre-hook per site reads the activation once for all projections and criteria that score it; projections
-whose feature weights are equal (under `teal` all those of a site) share one scoring and its counts. Only counts and
-sums leave the hook, never activations. The hooks are removed on exit, also after an error, and change nothing the model
-computes.
+One hook per site reads the activation once for all projections and criteria that score it; projections whose feature
+weights are equal (under `teal` all those of a site) share one scoring and its counts. Where a criterion reads the
+activated gate of the MLP, that is watched, too, for its histograms alone: signatures describe the inputs of
+projections, whatever criteria are captured. Only counts and sums leave the hook, never activations. The hooks are
+removed on exit, also after an error, and change nothing the model computes.
 
 Which tokens count, and for which sample, is the caller's business (`pipeline/capture.py`); so is running the model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import torch
 from jaxtyping import Float32, Int, Int32
 from numpy import ndarray
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from pipeline.accumulate import accumulate
 from pipeline.errors import UserError
 from pipeline.histogram import Bins
+from pipeline.models.families import ACTIVATED_GATE, INPUT
 from pipeline.models.load import LoadedModel
+from pipeline.models.places import Tap, places
 from pipeline.models.projections import Site, projections, sites
-from pipeline.scoring import column_norms, feature_weights
+from pipeline.scoring import column_norms, criterion_row, feature_weights
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,11 @@ class Observation:
     """What one batch did at one site.
 
     Attributes:
-        site: the activation and its projections.
+        site: the activation and its projections; the activated gate is a site of that name, read by `down`.
         scorings: the (projection, criterion) pairs, in the order of the projections, then of the criteria.
         counts: histograms of the batch's histogram rows, for every scoring.
-        profiles: for every signature row the sum over its tokens of |x_i| * sqrt(sum over projections ||W[:, i]||^2).
+        profiles: for every signature row the sum over its tokens of |x_i| * sqrt(sum over projections ||W[:, i]||^2);
+            no rows for the activated gate.
     """
 
     site: Site
@@ -67,16 +72,14 @@ class Observer:
 
     def __init__(self, loaded: LoadedModel, criteria: Sequence[str], bins: Bins) -> None:
         self._bins = bins
-        self._criteria = tuple(criteria)
-        self._sites = [_Watched(site, self._criteria) for site in sites(projections(loaded.model))]
+        self._sites = _watched(loaded.model, criteria)
         self._device = loaded.device
         self._batch: _Batch | None = None
         self._hooks = ExitStack()
 
     def __enter__(self) -> Self:
         for number, watched in enumerate(self._sites):
-            handle = watched.site.projections[0].module.register_forward_pre_hook(self._hook(number))
-            self._hooks.callback(handle.remove)
+            self._hooks.callback(watched.tap.register(self._hook(number)).remove)
         return self
 
     def __exit__(
@@ -102,7 +105,8 @@ class Observer:
             self._batch.is_open = False
 
     def take(self) -> list[Observation]:
-        """What the last batch did, site by site in the order of `projections.sites`; waits for the device once."""
+        """What the last batch did, site by site in the order of `projections.sites`, then the activated gates of all
+        blocks if a criterion reads them; waits for the device once."""
         if self._batch is None or self._batch.is_open:
             raise RuntimeError("take() belongs after `with observer.batch(...)`, once per batch")
         batch, self._batch = self._batch, None
@@ -117,29 +121,42 @@ class Observer:
             for watched, counts, profile in zip(self._sites, batch.counts, batch.profiles, strict=True)
         ]
 
-    def _hook(self, number: int) -> Any:
+    def _hook(self, number: int) -> Callable[[Tensor], None]:
         watched = self._sites[number]
 
-        def observe(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        def observe(x: Tensor) -> None:
             batch = self._batch
             if batch is not None and batch.is_open:
-                batch.add(number, watched.weights, self._bins, args[0].detach())
+                batch.add(number, watched, self._bins, x.detach())
 
         return observe
+
+
+def _watched(model: PreTrainedModel, criteria: Sequence[str]) -> list[_Watched]:
+    every = projections(model)
+    of_inputs = [criterion for criterion in criteria if criterion_row(criterion).reads == INPUT]
+    of_gates = [criterion for criterion in criteria if criterion not in of_inputs]
+    found = [_Watched(site, Tap(site.projections[0].module), of_inputs, has_profile=True) for site in sites(every)]
+    for place in places(model, ACTIVATED_GATE) if of_gates else ():
+        gate = Site(place.projection.block, ACTIVATED_GATE, (place.projection,))
+        found.append(_Watched(gate, place.tap, of_gates, has_profile=False))
+    return found
 
 
 class _Watched:
     """A site with its distinct scorings.
 
     Attributes:
+        tap: where in the forward pass it is seen.
+        has_profile: whether signatures describe it.
         scorings: the (projection, criterion) pairs.
         weights: one row for each distinct vector of feature weights.
         scoring_of: for each pair of `scorings`, its row in `weights`.
         influence: s_i of `pipeline/signature.py`.
     """
 
-    def __init__(self, site: Site, criteria: Sequence[str]) -> None:
-        self.site = site
+    def __init__(self, site: Site, tap: Tap, criteria: Sequence[str], *, has_profile: bool) -> None:
+        self.site, self.tap, self.has_profile = site, tap, has_profile
         self.scorings = tuple((projection.name, criterion) for projection in site.projections for criterion in criteria)
         distinct: list[Tensor] = []
         self.scoring_of: list[int] = []
@@ -147,7 +164,8 @@ class _Watched:
             for criterion in criteria:
                 weights = feature_weights(criterion, projection.module.weight, projection.name)
                 self.scoring_of.append(_place(weights, distinct))
-        self.weights = torch.stack(distinct)
+        device = site.projections[0].module.weight.device
+        self.weights = torch.stack(distinct) if distinct else torch.zeros(0, site.features, device=device)
         self.influence = torch.stack([column_norms(p.module.weight).square() for p in site.projections]).sum(0).sqrt()
 
 
@@ -166,22 +184,25 @@ class _Batch:
         histograms, profiles = (int(rows.max()) + 1 for rows in (segment, profile_segment))
         self.is_open = True
         self.segment, self.profile_segment = segment.to(device), profile_segment.to(device)
+        self.no_profile = torch.full_like(self.profile_segment, -1)
         self.counts = [
             torch.zeros(histograms, len(site.weights), bins.count, dtype=torch.int32, device=device) for site in watched
         ]
         self.broken = [torch.zeros(len(site.weights), dtype=torch.int32, device=device) for site in watched]
-        self.profiles = [torch.zeros(profiles, site.site.features, device=device) for site in watched]
+        self.profiles = [
+            torch.zeros(profiles if site.has_profile else 0, site.site.features, device=device) for site in watched
+        ]
 
-    def add(self, number: int, weights: Tensor, bins: Bins, x: Tensor) -> None:
+    def add(self, number: int, watched: _Watched, bins: Bins, x: Tensor) -> None:
         accumulate(
             bins,
             x.reshape(-1, x.shape[-1]),
-            weights,
+            watched.weights,
             self.segment,
             self.counts[number],
             self.broken[number],
             self.profiles[number],
-            self.profile_segment,
+            self.profile_segment if watched.has_profile else self.no_profile,
         )
 
 

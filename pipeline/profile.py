@@ -1,4 +1,4 @@
-"""Profiles: the allocation of a profile set turned into score thresholds, and back into the array that masks need.
+"""Profiles: the allocation of a profile set turned into score thresholds, and back into the arrays that masks need.
 
 One quantile per (group, target, block, projection); the allocation says which, the group's histograms say where it is.
 """
@@ -48,12 +48,15 @@ def profiles(allocations: pd.DataFrame, histograms: pd.DataFrame, *, criterion: 
     return allocated.drop(columns="predicted_error").assign(threshold=threshold)
 
 
-def thresholds_array(profile_rows: pd.DataFrame, target: float) -> Float32[ndarray, "groups blocks projections"]:
-    """The thresholds of one target, indexed by group, block and projection in canonical order.
+def profile_array(
+    profile_rows: pd.DataFrame, target: float, column: str
+) -> Float[ndarray, "groups blocks projections"]:
+    """What the profiles say at one target, indexed by group, block and projection in canonical order.
 
     Args:
         profile_rows: rows of the table `profiles` of one profile set.
         target: one of the targets in it.
+        column: `threshold` or `sparsity`; the array has the column's dtype.
 
     Raises:
         UserError: the target is not in the table, or a group's projection is missing.
@@ -61,15 +64,16 @@ def thresholds_array(profile_rows: pd.DataFrame, target: float) -> Float32[ndarr
     rows: Any = profile_rows[profile_rows["target"] == target]
     if rows.empty:
         known = ", ".join(f"{number:g}" for number in np.unique(profile_rows["target"]))
-        raise _incomplete(f"target {target:g} is not in it (it has {known or 'no rows'})")
+        raise _incomplete(column, f"target {target:g} is not in it (it has {known or 'no rows'})")
     names = sorted(rows["projection"].unique(), key=PROJECTION_ORDER.index)
+    values = rows[column].to_numpy()
     shape = (int(rows["group"].max()) + 1, int(rows["block"].max()) + 1, len(names))
-    found = np.full(shape, np.nan, dtype=np.float32)
+    found = np.full(shape, np.nan, dtype=values.dtype)
     position = rows["projection"].map({name: number for number, name in enumerate(names)}).to_numpy()
-    found[rows["group"].to_numpy(), rows["block"].to_numpy(), position] = rows["threshold"].to_numpy()
+    found[rows["group"].to_numpy(), rows["block"].to_numpy(), position] = values
     if np.isnan(found).any():
         group, block, projection = np.argwhere(np.isnan(found))[0]
-        raise _incomplete(f"no threshold for group {group}, block {block}, {names[projection]}")
+        raise _incomplete(column, f"no {column} for group {group}, block {block}, {names[projection]}")
     return found
 
 
@@ -87,9 +91,9 @@ def _thresholds(
     return found
 
 
-def _incomplete(found: str) -> UserError:
+def _incomplete(column: str, found: str) -> UserError:
     return UserError(
-        "A profile set must have a threshold for every group, block and projection at every target",
+        f"A profile set must have a {column} for every group, block and projection at every target",
         found=found,
         where="table `profiles`",
         remedy="run `dvc repro`, which rebuilds it",

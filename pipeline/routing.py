@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.atomic import replacing
-from pipeline.compute import Shape, Work, attended, dense_flops
+from pipeline.compute import Shape, Work, attended, flops
 from pipeline.errors import UserError
 from pipeline.models.projections import Projection, sites
 
@@ -108,6 +108,7 @@ def scores_flops(
     heads: int,
     dim: int,
     groups: int,
+    rotations: tuple[int, ...] = (),
 ) -> Float[ndarray, " samples"]:
     """Operations of the `scores` router: the dense pass, the signatures, the linear layer.
 
@@ -121,21 +122,24 @@ def scores_flops(
         head_dim, heads: length and number of attention's query heads.
         dim: numbers per signature.
         groups: outputs of the linear layer.
+        rotations: width of every rotated input of the first blocks.
     """
     last = projections[-1].block
     run = [one for one in projections if (one.block, one.name) != (last, "down")]
     shape = Shape(
-        inputs=tuple(one.in_features for one in run),
-        outputs=tuple(one.out_features for one in run),
+        weights=sum(one.gated_weights for one in run),
+        features=(),
+        gated=(),
         blocks=last + 1,
         heads=heads,
         head_dim=head_dim,
         hidden=0,
         vocabulary=0,
+        rotations=rotations,
     )
     nothing = np.zeros(len(tokens), dtype=np.int64)
     met = np.array([attended(0, int(number)) for number in tokens])
-    dense = dense_flops(shape, Work(tokens, met, nothing, nothing, np.zeros((len(tokens), len(run)), dtype=np.int64)))
+    dense = flops(shape, Work(tokens, met, nothing, nothing, np.zeros((len(tokens), 0), dtype=np.int64)))
     observed = [site.features for site in sites(projections)]
     signatures = eligible * float(sum(observed)) + (3.0 + 2.0 * dim) * sum(observed)
     return dense + signatures + _linear(len(observed) * dim, groups)

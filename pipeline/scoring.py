@@ -6,23 +6,52 @@
 - `wina_released`: what the paper's released code does (microsoft/wina, commit 8153dbf): that norm for k and gate
   (fused: qkv and gate_up), and w_i = 1 for all others, which are therefore scored as under `teal`.
 
+- `cats` (CATS, Lee et al. 2024, arXiv:2404.08763): w_i = 1, and x is the activated gate act(gate(x)) of the MLP, whose
+  zeros save rows of `up` and columns of `down` (`pipeline/models/places.py`).
+
 Every criterion of this form is one row of `CRITERIA`; nothing else in the pipeline knows a criterion by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
 from pipeline.errors import unknown
+from pipeline.models.families import ACTIVATED_GATE, INPUT
 
 RELEASED_NORMS = ("k", "gate", "qkv", "gate_up")
 """The projections whose column norms the released code of WINA uses."""
 
 FeatureWeights = Callable[[Float[Tensor, "out in"], str], Float32[Tensor, " in"]]
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One row of `CRITERIA`.
+
+    Attributes:
+        weights: w of every feature, from the matrix that the features are inputs of and its canonical name.
+        reads: which activation is scored: `INPUT` of every projection, or the `ACTIVATED_GATE` of every MLP.
+    """
+
+    weights: FeatureWeights
+    reads: str = INPUT
+
+
+def criterion_row(criterion: str) -> Criterion:
+    """The row of `CRITERIA`.
+
+    Raises:
+        UserError: unknown criterion; the known ones are listed.
+    """
+    if criterion not in CRITERIA:
+        raise unknown("criterion", criterion, CRITERIA, "params.yaml")
+    return CRITERIA[criterion]
 
 
 def feature_weights(criterion: str, weight: Float[Tensor, "out in"], projection: str = "") -> Float32[Tensor, " in"]:
@@ -36,9 +65,7 @@ def feature_weights(criterion: str, weight: Float[Tensor, "out in"], projection:
     Raises:
         UserError: unknown criterion; the known ones are listed.
     """
-    if criterion not in CRITERIA:
-        raise unknown("criterion", criterion, CRITERIA, "params.yaml")
-    return CRITERIA[criterion](weight, projection)
+    return criterion_row(criterion).weights(weight, projection)
 
 
 def scores(x: Float[Tensor, "*tokens in"], weights: Float32[Tensor, " in"]) -> Float32[Tensor, "*tokens in"]:
@@ -63,4 +90,9 @@ def _wina_released(weight: Float[Tensor, "out in"], projection: str) -> Float32[
     return (_wina if projection in RELEASED_NORMS else _teal)(weight, projection)
 
 
-CRITERIA: dict[str, FeatureWeights] = {"teal": _teal, "wina": _wina, "wina_released": _wina_released}
+CRITERIA: dict[str, Criterion] = {
+    "teal": Criterion(_teal),
+    "wina": Criterion(_wina),
+    "wina_released": Criterion(_wina_released),
+    "cats": Criterion(_teal, reads=ACTIVATED_GATE),
+}

@@ -1,6 +1,6 @@
 """evaluate: run every sample through lm-eval with the profile of its group, at every target -> results.
 
-Each target is a part of its own, keyed by exactly what it depends on (its thresholds, not the others'), and parts are
+Each target is a part of its own, keyed by exactly what it depends on (its own profile, not the others'), and parts are
 kept after success: adding a target computes only that one, and a crash costs one target at most.
 """
 
@@ -22,9 +22,10 @@ from pipeline.benchmark.tasks import load_tasks
 from pipeline.config import DENSE, Settings
 from pipeline.errors import UserError, unknown
 from pipeline.evaluate.method import Profiles, evaluate
-from pipeline.profile import thresholds_array
+from pipeline.profile import profile_array
 from pipeline.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
 from pipeline.scratch import Scratch, file_digest
+from pipeline.sparse.masks import mask_kind
 from stages.model import load_model, model_identity
 from stages.run import run_named
 
@@ -112,13 +113,13 @@ def _samples(settings: Settings, name: str) -> pd.DataFrame:
 
 def _profiles(settings: Settings, name: str) -> dict[float, Profiles | None]:
     """What masks the model at each target; the dense model has the target 0 only."""
-    profile = settings.methods[name].profile
-    if profile is None:
+    method = settings.methods[name]
+    if method.profile is None or method.mask is None:
         return {DENSE_TARGET: None}
-    table = PROFILES.read(f"data/profiles/{profile}.parquet")
-    criterion = settings.profiles[profile].criterion
+    table = PROFILES.read(f"data/profiles/{method.profile}.parquet")
+    criterion, column = settings.profiles[method.profile].criterion, mask_kind(method.mask).column
     return {
-        target: Profiles(criterion, torch.from_numpy(thresholds_array(table, target)))
+        target: Profiles(criterion, torch.from_numpy(profile_array(table, target, column)), method.mask)
         for target in settings.evaluate.targets
     }
 
@@ -133,7 +134,8 @@ def _fingerprint(settings: Settings, samples: pd.DataFrame, target: float, profi
         "tokens": asdict(settings.tokens),
         "target": target,
         "criterion": DENSE if profiles is None else profiles.criterion,
-        "thresholds": None if profiles is None else hashlib.sha256(profiles.thresholds.numpy().tobytes()).hexdigest(),
+        "mask": None if profiles is None else profiles.mask,
+        "values": None if profiles is None else hashlib.sha256(profiles.values.numpy().tobytes()).hexdigest(),
     }
 
 

@@ -13,6 +13,7 @@ from pipeline.config import Settings
 from pipeline.errors import UserError, unknown
 from pipeline.models.load import LoadedModel
 from pipeline.models.projections import projections
+from pipeline.models.rotation import rotated_widths
 from pipeline.router_fit import fit_router
 from pipeline.routing import ROUTERS, embedding_features, embedding_flops, save_router, scores_flops
 from pipeline.schemas import ASSIGNMENTS, ROUTES, SAMPLES, SIGNATURES
@@ -80,6 +81,7 @@ def _scores_flops(loaded: LoadedModel, samples: Any, signatures: Any, blocks: in
         head_dim=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
         dim=dim,
         groups=groups,
+        rotations=rotated_widths(loaded, blocks),
     )
 
 

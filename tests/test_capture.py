@@ -105,6 +105,22 @@ def test_under_teal_q_k_and_v_have_the_same_histogram(tiny_loaded):
             assert np.array_equal(teal.counts[sample_id, 0, "q"], teal.counts[sample_id, 0, name])
 
 
+@pytest.mark.parametrize("criteria", [("teal", "wina", "cats"), ("cats",)])
+def test_cats_adds_a_histogram_a_block_and_leaves_all_other_rows_alone(tiny_loaded, criteria):
+    without, signatures = _captured(tiny_loaded, [_items()])
+    found, same = _captured(tiny_loaded, [_items()], criteria=criteria)
+    cats = found[found.criterion == "cats"]
+    assert set(zip(cats.sample_id, cats.block, cats.projection, strict=True)) == {
+        (item.sample_id, block, "down") for item in _items() if item.has_histogram for block in (0, 1)
+    }
+    others = found[found.criterion != "cats"].reset_index(drop=True)
+    expected = without[without.criterion.isin(criteria)].reset_index(drop=True)
+    for rows, wanted in ((others, expected), (same, signatures)):
+        assert rows.map(str).equals(wanted.map(str)) and len(rows) == len(wanted)
+        for name in {"bins", "counts", "vector"} & set(rows.columns):
+            assert all(np.array_equal(a, b) for a, b in zip(rows[name], wanted[name], strict=True))
+
+
 def test_a_batch_without_calibration_samples_has_signatures_only(tiny_loaded):
     (part,) = capture(tiny_loaded, [[item for item in _items() if not item.has_histogram]], **SETTINGS)
     assert part.histograms.num_rows == 0 and part.signatures.num_rows == 3 * 2 * 4

@@ -34,7 +34,7 @@ def put(section: str, key: str, value: object) -> Callable[[dict[str, Any]], obj
 def test_the_committed_file_is_valid_and_every_value_arrives():
     written = YAML(typ="safe").load(COMMITTED)
     read = asdict(load(COMMITTED))
-    assert read["methods"].pop("dense") == {"profile": None, "groups_from": None}
+    assert read["methods"].pop("dense") == {"profile": None, "groups_from": None, "mask": None}
     for section in config.ORDER:
         value = list(read[section]) if isinstance(read[section], tuple) else read[section]
         if isinstance(value, dict):
@@ -55,9 +55,11 @@ def test_settings_cannot_be_changed():
 
 
 def test_names_listed_here_are_those_of_the_registries():
+    from pipeline.models.families import INPUT
     from pipeline.scoring import CRITERIA as SCORED
 
     assert set(config.CRITERIA) == set(SCORED)
+    assert set(config.GATE_CRITERIA) == {name for name, row in SCORED.items() if row.reads != INPUT}
 
 
 def test_the_names_listed_for_schemes_algorithms_and_routers_are_the_implemented_ones() -> None:
@@ -68,6 +70,10 @@ def test_the_names_listed_for_schemes_algorithms_and_routers_are_the_implemented
     assert set(config.ROUTERS) == set(routing.ROUTERS)
 
 
+def test_transforms_begin_with_none_which_is_the_default() -> None:
+    assert config.TRANSFORMS[0] == config.NO_TRANSFORM == load().model.transform
+
+
 def test_the_histogram_resolution_limit_is_that_of_the_histogram():
     from pipeline.histogram import MOST_MANTISSA_BITS
 
@@ -75,6 +81,7 @@ def test_the_histogram_resolution_limit_is_that_of_the_histogram():
     assert field.metadata["rule"].high == MOST_MANTISSA_BITS
 
 
+METHOD = {"profile": "wina", "groups_from": "assignments/global", "mask": "threshold"}
 WRONG = [
     (put("cluster", "count", 1), r"`cluster\.count` must be a whole number at least 2\. Found: 1"),
     (put("cluster", "count", 2.5), r"`cluster\.count` must be a whole number\. Found: 2\.5"),
@@ -91,6 +98,7 @@ WRONG = [
     (lambda values: values.update(seed=-1), r"`seed` must be a whole number at least 0"),
     (put("cluster", "algorithm", "kmean"), r"`cluster\.algorithm`.* Found: 'kmean'.* did you mean 'kmeans'"),
     (put("model", "dtype", "fp16"), r"`model\.dtype` must be one of bfloat16, float16, float32"),
+    (put("model", "transform", "ortogonal"), r"`model\.transform` must be one of none, orthogonal.* mean 'orthogonal'"),
     (put("evaluate", "targets", [0.4, 1.0]), r"`evaluate\.targets\[1\]` must be a number above 0 and below 1"),
     (put("evaluate", "targets", [0.4, 0.4]), r"`evaluate\.targets` must name every entry once\. Found: 0\.4 repeated"),
     (put("evaluate", "targets", []), r"`evaluate\.targets` must be a list of a number with at least one entry"),
@@ -102,18 +110,34 @@ WRONG = [
         put("capture", "criteria", ["wina"]),
         r"must be one of wina\. Found: 'teal'.*`profiles\.teal\.criterion`",
     ),
+    (
+        lambda values: (
+            values["capture"].update(criteria=["teal", "wina", "cats"]),
+            values["profiles"].update(new={"scheme": "global", "criterion": "cats", "allocation": "greedy"}),
+        ),
+        r"needs a criterion with several masks.*cats, which has one.*`profiles\.new` in .*use `allocation: uniform`",
+    ),
     (lambda values: values["schemes"].remove("task"), r"scheme must be one of .*`profiles\.task\.scheme`"),
     (put("profiles", "my set", {}), r"Names in `profiles` must be letters, digits"),
-    (put("methods", "new", {"profile": "wna", "groups_from": "assignments/global"}), r"`methods\.new\.profile`"),
+    (put("methods", "new", METHOD | {"profile": "wna"}), r"`methods\.new\.profile`"),
     (
-        put("methods", "new", {"profile": "wina", "groups_from": "routes/embedding"}),
+        put("methods", "new", METHOD | {"groups_from": "routes/embedding"}),
         r"must be one of assignments/global\. Found: 'routes/embedding'.*`methods\.new\.groups_from`",
     ),
     (
-        put("methods", "new", {"profile": "clustered", "groups_from": "routes/embeding"}),
+        put("methods", "new", METHOD | {"profile": "clustered", "groups_from": "routes/embeding"}),
         r"Found: 'routes/embeding'.* did you mean 'routes/embedding'",
     ),
-    (put("methods", "dense", {"profile": None, "groups_from": None}), r"`dense` must not be listed"),
+    (put("methods", "dense", METHOD), r"`dense` must not be listed"),
+    (
+        put("methods", "new", METHOD | {"mask": "top-k"}),
+        r"`methods\.new\.mask` must be one of threshold, topk.*'top-k'",
+    ),
+    (put("methods", "new", METHOD | {"mask": None}), r"mask must be one of threshold, topk.*`methods\.new\.mask`"),
+    (
+        put("methods", "new", {"profile": "wina", "groups_from": "assignments/global"}),
+        r"Section `methods\.new` must have the settings profile, groups_from, mask\. Found: no mask",
+    ),
     (put("report", "baseline", "greed"), r"`report\.baseline`.* did you mean 'greedy'"),
 ]
 

@@ -17,7 +17,7 @@ ALL_STAGES = dvc_deps.all_stages()
 HEAVY = {"torch", "transformers", "lm_eval"}
 # The stage `dense` runs the code of `evaluate`, but has neither profile set nor targets.
 NOT_READ = {"dense": {"methods", "profiles", "evaluate.targets"}}
-LIGHT = ("cluster", "aggregate", "allocate", "profile", "report")
+LIGHT = ("transform", "cluster", "aggregate", "allocate", "profile", "report")
 
 
 @pytest.mark.parametrize("name", ALL_STAGES)

@@ -31,7 +31,7 @@ def _observed(loaded):
 
 
 def _hooks(model):
-    return sum(len(module._forward_pre_hooks) for module in model.modules())
+    return sum(len(module._forward_pre_hooks) + len(module._forward_hooks) for module in model.modules())
 
 
 @pytest.fixture
@@ -62,6 +62,27 @@ def test_histograms_are_those_of_the_scores_of_every_projection_and_criterion(ti
                 assert np.array_equal(one.counts[row, k], expected)
                 checked += 1
     assert checked == 2 * 7 * 2 * 2  # blocks x projections x criteria x rows
+
+
+def test_under_cats_the_activated_gate_is_counted_for_down_and_nothing_else_changes(tiny_loaded):
+    gates, handles = [], []
+    for layer in tiny_loaded.model.model.layers:
+        handles.append(layer.mlp.act_fn.register_forward_hook(lambda _module, _args, output: gates.append(output)))
+    with Observer(tiny_loaded, ("teal", "cats", "wina"), BINS) as observer:
+        with observer.batch(HISTOGRAM_ROWS, SIGNATURE_ROWS), torch.inference_mode():
+            tiny_loaded.decoder(input_ids=IDS, use_cache=False)
+        *others, first, second = observer.take()
+    for handle in handles:
+        handle.remove()
+    for block, (one, gate) in enumerate(zip((first, second), gates, strict=True)):
+        assert (one.site.block, one.site.name, one.scorings) == (block, "activated_gate", (("down", "cats"),))
+        assert one.profiles.shape == (0, 48)
+        for row in (0, 1):
+            assert np.array_equal(one.counts[row, 0], BINS.histogram(gate[row == HISTOGRAM_ROWS].abs().numpy()))
+    for one, plain in zip(others, _observed(tiny_loaded), strict=True):
+        assert (one.site, one.scorings) == (plain.site, plain.scorings)
+        assert np.array_equal(one.counts, plain.counts) and np.array_equal(one.profiles, plain.profiles)
+    assert _hooks(tiny_loaded.model) == 0
 
 
 def test_profiles_are_magnitudes_weighted_by_all_that_reads_the_feature(tiny_loaded, inputs):

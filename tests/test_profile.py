@@ -9,7 +9,7 @@ import pytest
 from pipeline.aggregate import aggregate
 from pipeline.allocation.uniform import uniform
 from pipeline.errors import UserError
-from pipeline.profile import profiles, thresholds_array
+from pipeline.profile import profile_array, profiles
 from pipeline.schemas import PROFILES
 from tests.histogram_tables import BINS, BLOCKS, PROJECTIONS, histogram_part, histogram_rows, sample_scores
 
@@ -41,19 +41,23 @@ def test_thresholds_are_quantiles_of_the_groups_own_scores(histograms, tmp_path)
 
 def test_the_array_holds_every_row_at_its_group_block_and_projection(histograms) -> None:
     found = built(histograms)
-    array = thresholds_array(found.sample(frac=1, random_state=0), 0.5)
-    assert array.shape == (3, BLOCKS, len(PROJECTIONS)) and array.dtype == np.float32
-    for row in found[found["target"] == 0.5].to_dict("records"):
-        assert array[row["group"], row["block"], PROJECTIONS.index(row["projection"])] == row["threshold"]
+    found["sparsity"] += 0.01 * np.arange(len(found))
+    for column, dtype in (("threshold", np.float32), ("sparsity", np.float64)):
+        array = profile_array(found.sample(frac=1, random_state=0), 0.5, column)
+        assert array.shape == (3, BLOCKS, len(PROJECTIONS)) and array.dtype == dtype
+        for row in found[found["target"] == 0.5].to_dict("records"):
+            assert array[row["group"], row["block"], PROJECTIONS.index(row["projection"])] == row[column]
 
 
 def test_a_target_or_a_row_that_is_missing_is_named(histograms) -> None:
     found = built(histograms)
     with pytest.raises(UserError, match=r"target 0\.3 is not in it \(it has 0\.25, 0\.5\)"):
-        thresholds_array(found, 0.3)
+        profile_array(found, 0.3, "threshold")
     lost = found[~((found["group"] == 1) & (found["block"] == 0) & (found["projection"] == "k"))]
     with pytest.raises(UserError, match="no threshold for group 1, block 0, k"):
-        thresholds_array(lost, 0.25)
+        profile_array(lost, 0.25, "threshold")
+    with pytest.raises(UserError, match=r"have a sparsity for every .* no sparsity for group 1, block 0, k"):
+        profile_array(lost, 0.25, "sparsity")
 
 
 def test_an_allocation_without_a_histogram_is_refused(histograms) -> None:

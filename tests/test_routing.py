@@ -64,6 +64,8 @@ def test_the_scores_router_costs_a_dense_block_without_its_last_down_projection(
     features = 32 + 32 + 32 + 48
     signatures = 4 * features + 3 * features + 2 * features * 3
     assert found.tolist() == [linear + attention + signatures + 2 * (4 * 3) * 2]
+    rotated = scores_flops(np.array([5]), np.array([4]), own, heads=4, head_dim=8, dim=3, groups=2, rotations=(32, 32))
+    assert (rotated - found).tolist() == [5 * 2 * (2 * 32 * 32)]
     both = scores_flops(
         np.array([5]), np.array([4]), projections(tiny_loaded.model), heads=4, head_dim=8, dim=3, groups=2
     )

@@ -8,6 +8,7 @@ import torch
 
 from pipeline import config
 from pipeline.errors import UserError
+from pipeline.models.families import ACTIVATED_GATE, INPUT
 from pipeline.scoring import CRITERIA, feature_weights, scores
 
 FLOAT32_NORM = 1e-6
@@ -39,6 +40,12 @@ def test_teal_scores_by_magnitude_alone():
     assert torch.equal(scores(x, feature_weights("teal", torch.randn(4, 3))), x.abs())
 
 
+def test_cats_scores_the_activated_gate_by_magnitude_and_all_others_read_inputs():
+    assert torch.equal(feature_weights("cats", _weight(), "down"), torch.ones(17))
+    assert {name for name, row in CRITERIA.items() if row.reads == ACTIVATED_GATE} == {"cats"}
+    assert {row.reads for row in CRITERIA.values()} == {INPUT, ACTIVATED_GATE}
+
+
 def test_scores_are_float32_also_for_low_precision_activations():
     x = torch.tensor([0.30078125], dtype=torch.bfloat16)
     found = scores(x, torch.tensor([1.001]))
@@ -54,7 +61,7 @@ def test_feature_weights_never_carry_a_gradient_or_a_negative_factor(criterion):
 
 
 def test_an_unknown_criterion_lists_the_known_ones():
-    with pytest.raises(UserError, match=r"one of teal, wina\b.*'winna'.*did you mean 'wina'"):
+    with pytest.raises(UserError, match=r"one of cats, teal, wina\b.*'winna'.*did you mean 'wina'"):
         feature_weights("winna", _weight())
 
 

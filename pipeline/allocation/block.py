@@ -32,6 +32,7 @@ from pipeline.allocation.calibration import BlockInput
 from pipeline.errors import UserError
 from pipeline.models.load import LoadedModel
 from pipeline.models.projections import Projection
+from pipeline.models.rotation import rotated
 from pipeline.sparse.reference import mask
 
 _SAME_BLOCK = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
@@ -127,7 +128,8 @@ class BlockError:
         return self._recall(name, levels, ("qkv", "o"), compute, also=name)
 
     def _normed(self, levels: tuple[int, ...]) -> Tensor:
-        return self._norm_of(self._family.mlp_norm, self._after_attention(levels))
+        normed = self._norm_of(self._family.mlp_norm, self._after_attention(levels))
+        return rotated(self._layer.get_submodule("mlp"), normed)
 
     def _after_attention(self, levels: tuple[int, ...]) -> Tensor:
         def compute(levels: tuple[int, ...]) -> Tensor:

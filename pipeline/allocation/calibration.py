@@ -51,7 +51,8 @@ class BlockInput:
 
     Attributes:
         hidden: residual stream before the block.
-        attention: keyword arguments of the block's attention, its normalised input (`hidden_states`) among them.
+        attention: keyword arguments of the block's attention; its normalised input (`hidden_states`, before any
+            rotation) is among them.
         eligible: tokens that are masked.
         measured: tokens whose error counts, a subset of `eligible`.
         output: residual stream behind the block, measured tokens only.
@@ -120,7 +121,8 @@ def _watch(layer: nn.Module, hooks: ExitStack) -> dict[str, Any]:
 
     for handle in (
         layer.register_forward_pre_hook(before, with_kwargs=True),
-        layer.get_submodule("self_attn").register_forward_pre_hook(attention, with_kwargs=True),
+        # Recorded before a rotation of the input, if there is one: whoever runs attention again rotates again.
+        layer.get_submodule("self_attn").register_forward_pre_hook(attention, with_kwargs=True, prepend=True),
         layer.register_forward_hook(after),
     ):
         hooks.callback(handle.remove)

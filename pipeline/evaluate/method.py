@@ -25,16 +25,21 @@ from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.model import ProfiledLM
 from pipeline.evaluate.tally import Tally
 from pipeline.models.load import LoadedModel
+from pipeline.models.places import places
 from pipeline.models.projections import projections
+from pipeline.models.rotation import rotated_widths
+from pipeline.scoring import criterion_row
 from pipeline.sparse.install import install
 
 
 @dataclass(frozen=True)
 class Profiles:
-    """What masks the model: a criterion, and its thresholds for every group, block and projection (float32)."""
+    """What masks the model: a criterion, a kind of mask, and its values for every group, block and mask of it (float32
+    thresholds, or for `topk` float64 sparsities; see `sparse.install.install`)."""
 
     criterion: str
-    thresholds: Float[Tensor, "groups blocks projections"]
+    values: Float[Tensor, "groups blocks masks"]
+    mask: str = "threshold"
 
 
 def evaluate(
@@ -69,7 +74,8 @@ def evaluate(
     """
     table = samples.reset_index(drop=True)
     groups = [int(group) for group in table["group"]]
-    tally = Tally(len(table), len(projections(loaded.model)))
+    shape = shape_of(loaded, None if profiles is None else profiles.criterion)
+    tally = Tally(len(table), len(shape.features))
     with torch.inference_mode(), _engine(loaded, profiles, dense_prefix) as engine:
         model = ProfiledLM(
             engine,
@@ -81,7 +87,6 @@ def evaluate(
             advance,
         )
         logged = _run(model, views, table)
-    shape = shape_of(loaded)
     scored = [_scored(logged[row.sample_id], row) for _, row in _rows(table)]
     return pd.DataFrame(scored).assign(
         group=groups,
@@ -91,19 +96,22 @@ def evaluate(
     )
 
 
-def shape_of(loaded: LoadedModel) -> Shape:
-    """The sizes of a model that compute is counted from."""
+def shape_of(loaded: LoadedModel, criterion: str | None) -> Shape:
+    """The sizes that compute is counted from: those of a model and of a criterion's masks on it (None: dense)."""
     projs = projections(loaded.model)
+    masks = [] if criterion is None else places(loaded.model, criterion_row(criterion).reads)
     config: Any = loaded.model.config
     heads = int(config.num_attention_heads)
     return Shape(
-        inputs=tuple(proj.in_features for proj in projs),
-        outputs=tuple(proj.out_features for proj in projs),
+        weights=sum(proj.gated_weights for proj in projs),
+        features=tuple(place.projection.in_features for place in masks),
+        gated=tuple(place.gated for place in masks),
         blocks=projs[-1].block + 1,
         heads=heads,
         head_dim=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
         hidden=int(config.hidden_size),
         vocabulary=int(config.vocab_size),
+        rotations=rotated_widths(loaded),
     )
 
 
@@ -112,7 +120,7 @@ def _engine(loaded: LoadedModel, profiles: Profiles | None, dense_prefix: int | 
     if profiles is None:
         yield Engine(loaded, None, dense_prefix)
         return
-    with install(loaded, profiles.criterion, profiles.thresholds) as runtime:
+    with install(loaded, profiles.criterion, profiles.values, profiles.mask) as runtime:
         yield Engine(loaded, runtime, dense_prefix)
 
 

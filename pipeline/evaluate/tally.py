@@ -15,16 +15,16 @@ class Tally:
 
     Args:
         samples: number of samples.
-        projections: number of projections of the model.
+        masks: number of masks on the model; 0 where it runs dense.
     """
 
-    def __init__(self, samples: int, projections: int) -> None:
+    def __init__(self, samples: int, masks: int) -> None:
         self.work = Work(
             tokens=np.zeros(samples, np.int64),
             attended=np.zeros(samples, np.int64),
             predicted=np.zeros(samples, np.int64),
             eligible=np.zeros(samples, np.int64),
-            kept=np.zeros((samples, projections), np.int64),
+            kept=np.zeros((samples, masks), np.int64),
         )
 
     def add(

@@ -19,6 +19,9 @@ from pipeline.errors import UserError, unknown
 SITES = ("qkv", "o", "gate_up", "down")
 """Activations that are observed, in the order in which a block computes them."""
 
+INPUT, ACTIVATED_GATE = "input", "activated_gate"
+"""What a criterion may score: the input of every projection, or act(gate(x)) of every MLP (see `models/places.py`)."""
+
 PROJECTION_ORDER = ("q", "k", "v", "qkv", "o", "gate", "up", "gate_up", "down")
 """Canonical projection names, in the order in which tables and arrays list them."""
 
@@ -48,18 +51,24 @@ class Family:
         model_type: the value of `model_type` in the checkpoint's config.json.
         layers: attribute path of the list of decoder layers inside the causal LM.
         linear_maps: the projections of one layer, in `PROJECTION_ORDER`.
-        mlp_norm: norm in front of the MLP; None if the MLP reads the residual stream itself.
+        attention_norm: norm in front of attention; None if attention reads the residual stream itself.
+        mlp_norm: the same for the MLP.
         attention_output_norm: norm on what attention adds to the residual stream; None if there is none.
         mlp_output_norm: the same for the MLP.
+        activation: attribute path, inside the layer, of the module whose output is the MLP's activated gate.
+        norm_offset: what the norms add to their weight before they multiply by it.
         final_norm: attribute path, inside the causal LM, of the norm behind the last layer.
     """
 
     model_type: str
     layers: str
     linear_maps: tuple[LinearMap, ...]
+    attention_norm: str | None = "input_layernorm"
     mlp_norm: str | None = "post_attention_layernorm"
     attention_output_norm: str | None = None
     mlp_output_norm: str | None = None
+    activation: str = "mlp.act_fn"
+    norm_offset: int = 0
     final_norm: str = "model.norm"
 
 
@@ -80,8 +89,13 @@ _FUSED = (
     LinearMap("down", "mlp.down_proj", "down"),
 )
 
-_NORM_BOTH_SIDES = ("pre_feedforward_layernorm", "post_attention_layernorm", "post_feedforward_layernorm")
-_NORM_AFTER = (None, "post_attention_layernorm", "post_feedforward_layernorm")
+_NORM_BOTH_SIDES = (
+    "input_layernorm",
+    "pre_feedforward_layernorm",
+    "post_attention_layernorm",
+    "post_feedforward_layernorm",
+)
+_NORM_AFTER = (None, None, "post_attention_layernorm", "post_feedforward_layernorm")
 
 FAMILIES = {
     family.model_type: family
@@ -90,8 +104,8 @@ FAMILIES = {
         Family("mistral", "model.layers", _SPLIT),
         Family("qwen2", "model.layers", _SPLIT),
         Family("qwen3", "model.layers", _SPLIT),
-        Family("phi3", "model.layers", _FUSED),
-        Family("gemma3_text", "model.layers", _SPLIT, *_NORM_BOTH_SIDES),
+        Family("phi3", "model.layers", _FUSED, activation="mlp.activation_fn"),
+        Family("gemma3_text", "model.layers", _SPLIT, *_NORM_BOTH_SIDES, norm_offset=1),
         Family("olmo2", "model.layers", _SPLIT, *_NORM_AFTER),
     )
 }

@@ -1,9 +1,9 @@
 """Put masks on a loaded model and take them off again: the reference backend, on any device.
 
-A forward pre-hook on every projection replaces the input of its `nn.Linear` by the masked one. Nothing else of the
-model is touched, so leaving the context restores it exactly. Thresholds are looked up per row: one forward pass serves
-a batch that mixes groups. Weights stay where they are and are read in full; this backend defines results, it saves no
-time.
+A hook at every place where the criterion's masks act (the input of every projection, or the activated gate of every
+MLP; `pipeline/models/places.py`) replaces the tensor by the masked one. Nothing else of the model is touched, so
+leaving the context restores it exactly. What a profile says is looked up per row: one forward pass serves a batch that
+mixes groups. Weights stay where they are and are read in full; this backend defines results, it saves no time.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.models.load import LoadedModel
-from pipeline.models.projections import Projection, projections
-from pipeline.scoring import feature_weights
-from pipeline.sparse.cutoffs import cutoffs
-from pipeline.sparse.reference import is_compiled, mask
+from pipeline.models.places import Place, places
+from pipeline.scoring import criterion_row, feature_weights
+from pipeline.sparse.masks import Masker, MaskKind, mask_kind
+from pipeline.sparse.reference import is_compiled
 
 
 @dataclass(frozen=True)
@@ -30,31 +29,24 @@ class Counts:
 
     Attributes:
         tokens: eligible tokens of every row, int64, summed over the forward passes.
-        kept: features of those tokens that were kept, int64, per row and projection (in the order of `projections`).
+        kept: features of those tokens that were kept, int64, per row and mask (in the order of `places`).
     """
 
     tokens: Int[Tensor, " batch"]
-    kept: Int[Tensor, "batch projections"]
+    kept: Int[Tensor, "batch masks"]
 
 
 class Runtime:
     """A model with masks on it; made by `install`.
 
     Args:
-        projs: the model's projections.
-        criterion: how features are scored.
-        thresholds: float32 `[groups, blocks, projections of a block]`.
+        maskers: the mask of every place.
+        groups: number of groups that they know.
     """
 
-    def __init__(
-        self, projs: list[Projection], criterion: str, thresholds: Float[Tensor, "groups blocks projections"]
-    ) -> None:
-        flat = thresholds.reshape(len(thresholds), -1)
-        self._cutoffs = [
-            cutoffs(feature_weights(criterion, weight, proj.name), flat[:, index].to(weight.device))
-            for index, (proj, weight) in enumerate((proj, proj.module.weight) for proj in projs)
-        ]
-        self._groups = len(thresholds)
+    def __init__(self, maskers: list[Masker], groups: int) -> None:
+        self._maskers = maskers
+        self._groups = groups
         self._rows: _Rows | None = None
         self._buffers: dict[int, Tensor] = {}
 
@@ -72,8 +64,8 @@ class Runtime:
         is_known = groups.device.type != "cpu" or bool(((groups >= 0) & (groups < self._groups)).all())
         if not is_known:
             raise ValueError(f"groups must be in [0, {self._groups}), got {groups.unique().tolist()}")
-        # One row of counters per projection, so that every mask adds to contiguous memory.
-        kept = torch.zeros(len(self._cutoffs), len(groups), dtype=torch.int64, device=groups.device)
+        # One row of counters per mask, so that every mask adds to contiguous memory.
+        kept = torch.zeros(len(self._maskers), len(groups), dtype=torch.int64, device=groups.device)
         counts = Counts(tokens=eligible.sum(dim=1), kept=kept.T)
         self._rows = _Rows(groups.contiguous(), eligible.contiguous(), kept)
         try:
@@ -81,26 +73,24 @@ class Runtime:
         finally:
             self._rows = None
 
-    def hook(self, index: int) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]:
-        """The forward pre-hook of projection number `index`."""
+    def hook(self, index: int) -> Callable[[Tensor], Tensor]:
+        """What happens at place number `index`."""
 
-        def pre_hook(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        def masked(x: Tensor) -> Tensor:
             rows = self._rows
             if rows is None:
                 raise RuntimeError("a model with masks must be run inside `Runtime.rows(groups, eligible)`")
-            x: Tensor = inputs[0]
             if x.shape[:2] != rows.eligible.shape:
                 declared = tuple(rows.eligible.shape)
                 raise RuntimeError(f"rows were declared as {declared}, the input is {tuple(x.shape[:2])}")
             out = self._buffer(x) if is_compiled(x) and not torch.is_grad_enabled() else None
-            masked = mask(x, self._cutoffs[index], rows.groups, rows.eligible, rows.kept[index], out)
-            return (masked, *inputs[1:])
+            return self._maskers[index](x, rows.groups, rows.eligible, rows.kept[index], out)
 
-        return pre_hook
+        return masked
 
     def _buffer(self, x: Tensor) -> Tensor:
-        """Memory for a masked input. Only the projection itself reads it, so the next mask may overwrite it: fresh
-        megabytes per projection would cost more in page faults than the mask."""
+        """Memory for a masked tensor. It is read once, before the next mask of that width is made, which may therefore
+        overwrite it: fresh megabytes per mask would cost more in page faults than the mask."""
         features = x.shape[-1]
         buffer = self._buffers.get(features)
         if buffer is None or buffer.numel() < x.numel():
@@ -110,30 +100,39 @@ class Runtime:
 
 @contextmanager
 def install(
-    loaded: LoadedModel, criterion: str, thresholds: Float[Tensor, "groups blocks projections"]
+    loaded: LoadedModel, criterion: str, values: Float[Tensor, "groups blocks masks"], kind: str = "threshold"
 ) -> Generator[Runtime]:
-    """Mask the inputs of every projection while the context lasts.
+    """Mask what the criterion reads while the context lasts.
 
     Args:
         loaded: the model.
         criterion: how features are scored (`pipeline.scoring`).
-        thresholds: `[groups, blocks, projections of a block]` in the order of `models.projections.projections`; scores
-            at or below it are masked. A threshold of 0 masks only features that contribute nothing.
+        values: `[groups, blocks, masks of a block]` in the order of `models.places.places`. For `threshold`: scores at
+            or below it are masked, so 0 masks only features that contribute nothing. For `topk`: the sparsity that says
+            how many of the largest scores are kept, in float64, as float32 may round k down.
+        kind: a name in `sparse.masks.MASKS`.
 
     Yields: the runtime; run the model inside `runtime.rows(groups, eligible)`.
 
-    Guarantee: on exit, also after an error, no hook is left on the model. Thresholds of 0 give the dense model's output
-    exactly.
+    Guarantee: on exit, also after an error, no hook is left on the model. Values of 0 give the dense model's output
+    exactly, for every kind.
 
     Raises:
-        ValueError: thresholds of the wrong shape, negative, or NaN.
+        UserError: unknown criterion or kind.
+        ValueError: values of the wrong shape, out of range, or NaN.
     """
-    projs = projections(loaded.model)
-    _check(thresholds, projs)
-    runtime = Runtime(projs, criterion, thresholds.to(dtype=torch.float32))
+    masks = places(loaded.model, criterion_row(criterion).reads)
+    row = mask_kind(kind)
+    _check(values, row, masks)
+    flat = values.reshape(len(values), -1)
+    maskers = [
+        row.build(feature_weights(criterion, place.projection.module.weight, place.projection.name), flat[:, index])
+        for index, place in enumerate(masks)
+    ]
+    runtime = Runtime(maskers, len(values))
     with ExitStack() as stack:
-        for index, proj in enumerate(projs):
-            stack.callback(proj.module.register_forward_pre_hook(runtime.hook(index)).remove)
+        for index, place in enumerate(masks):
+            stack.callback(place.tap.register(runtime.hook(index)).remove)
         yield runtime
 
 
@@ -144,15 +143,15 @@ class _Rows:
     kept: Tensor
 
 
-def _check(thresholds: Tensor, projs: list[Projection]) -> None:
-    blocks = projs[-1].block + 1
-    if thresholds.ndim != 3 or thresholds.shape[1:] != (blocks, len(projs) // blocks):
-        raise ValueError(f"thresholds must be [groups, {blocks}, {len(projs) // blocks}], got {list(thresholds.shape)}")
-    bad = (~(thresholds >= 0)).nonzero()
+def _check(values: Tensor, kind: MaskKind, masks: list[Place]) -> None:
+    blocks = masks[-1].projection.block + 1
+    if values.ndim != 3 or values.shape[1:] != (blocks, len(masks) // blocks):
+        raise ValueError(f"{kind.column} must be [groups, {blocks}, {len(masks) // blocks}], got {list(values.shape)}")
+    bad = (~((values >= 0) & (values <= kind.highest))).nonzero()
     if len(bad):
         group, block, position = bad[0].tolist()
-        name = projs[block * thresholds.shape[2] + position].name
+        name = masks[block * values.shape[2] + position].projection.name
         raise ValueError(
-            f"thresholds must be numbers of at least 0, got {float(thresholds[group, block, position])} "
+            f"{kind.column} must be numbers in [0, {kind.highest:g}], got {float(values[group, block, position])} "
             f"for group {group}, block {block}, projection {name}"
         )

@@ -7,8 +7,8 @@ The scores are those of `pipeline.scoring`, compared in float32 whatever the dty
 output and is refused there instead of being silently zeroed.
 
 On the CPU in float32 a compiled kernel reads every number once, writes it or zero, and counts (numba; 8 to 25 times
-faster than the tensor operations at hidden size 192). Everywhere else tensor operations do the same, bit for bit. Other
-backends (faster, or with masks of another kind such as top-k) stand beside this module with the signature of `mask`.
+faster than the tensor operations at hidden size 192). Everywhere else tensor operations do the same, bit for bit. Masks
+of another kind stand beside this module (`pipeline.sparse.topk`).
 """
 
 from __future__ import annotations

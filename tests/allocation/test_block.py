@@ -16,6 +16,7 @@ from pipeline.scoring import feature_weights
 from pipeline.sparse.cutoffs import cutoffs
 from pipeline.thresholds import thresholds
 from tests.allocation.blocks import BINS, CONFIGS, random_model, score_counts, texts
+from tests.models.rotated import rotated_model
 from tests.reference.greedy import block_error
 
 LEVELS = 6
@@ -27,8 +28,8 @@ ROUNDING = 2e-5
 class Setting:
     """A model, one of its blocks, and thresholds at LEVELS sparsities from 0 to 0.9."""
 
-    def __init__(self, kind, block=1):
-        self.loaded = random_model(kind)
+    def __init__(self, kind, block=1, is_rotated=False):
+        self.loaded = rotated_model(kind) if is_rotated else random_model(kind)
         self.layers = list(attrgetter(self.loaded.family.layers)(self.loaded.model))
         self.layer = self.layers[block]
         self.own = [p for p in projections(self.loaded.model) if p.block == block]
@@ -47,9 +48,10 @@ class Setting:
         return block_error(self.loaded, self.layer, self.own, self.weights, chosen, texts(), PREFIX, MEASURED_SHARE)
 
 
+@pytest.mark.parametrize("is_rotated", [False, True], ids=["plain", "rotated"])
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_errors_along_a_search_equal_those_of_the_whole_model_run_from_scratch(kind) -> None:
-    setting = Setting(kind)
+def test_errors_along_a_search_equal_those_of_the_whole_model_run_from_scratch(kind, is_rotated) -> None:
+    setting = Setting(kind, is_rotated=is_rotated)
     rng = np.random.default_rng(0)
     levels = (0,) * len(setting.own)
     with setting.objective() as objective:

@@ -86,6 +86,17 @@ def test_thresholds_of_zero_give_the_dense_results_exactly(
     pd.testing.assert_frame_equal(dense.drop(columns=counted), zero.drop(columns=counted), check_exact=True)
 
 
+def test_topk_realises_the_sparsity_of_every_projection_to_one_feature_for_every_sample(
+    views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
+):
+    sparsity = torch.rand(3, 2, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    found = evaluate(tiny_loaded, views, samples, Profiles("wina", sparsity, "topk"), **OPTIONS)
+    shape = shape_of(tiny_loaded, "wina")
+    inputs, outputs = np.array(shape.features), np.array(shape.gated)
+    zeroed = np.ceil(inputs * sparsity.reshape(3, -1).numpy()) @ outputs / (inputs @ outputs)
+    np.testing.assert_allclose(found["realised_sparsity"], zeroed[samples["group"]], rtol=0, atol=1e-12)
+
+
 def test_a_samples_result_depends_on_its_own_group_only(
     views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
 ):
@@ -127,7 +138,11 @@ def test_documents_that_changed_since_prepare_are_refused(
 
 
 def test_the_shape_is_read_off_the_model(tiny_loaded: LoadedModel):
-    shape = shape_of(tiny_loaded)
-    assert shape.inputs == (32, 32, 32, 32, 32, 32, 48) * 2
-    assert shape.outputs == (32, 16, 16, 32, 48, 48, 32) * 2
+    shape = shape_of(tiny_loaded, "wina")
+    assert shape.features == (32, 32, 32, 32, 32, 32, 48) * 2
+    assert shape.gated == (32, 16, 16, 32, 48, 48, 32) * 2
+    assert shape.weights == np.dot(shape.features, shape.gated)
+    gates = shape_of(tiny_loaded, "cats")
+    assert (gates.features, gates.gated, gates.weights) == ((48, 48), (64, 64), shape.weights)
+    assert shape_of(tiny_loaded, None).features == ()
     assert (shape.blocks, shape.heads, shape.head_dim, shape.hidden, shape.vocabulary) == (2, 4, 8, 32, 64)

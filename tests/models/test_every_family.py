@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import attrgetter
 
 import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, Phi3Config
 
+from pipeline.compute import Work, realised_sparsity
 from pipeline.eligibility import eligible
+from pipeline.evaluate.method import shape_of
 from pipeline.histogram import Bins
 from pipeline.models.families import FAMILIES, family_of
 from pipeline.models.load import LoadedModel
-from pipeline.models.projections import projections
+from pipeline.models.places import places
 from pipeline.observe import Observer
 from pipeline.scoring import CRITERIA
 from pipeline.sparse.install import install
+from pipeline.sparse.masks import MASKS
 from tests.allocation.blocks import CONFIGS, SIZES, random_model
+from tests.reference.sparse import cats_mlp
 
 IDS = torch.randint(3, 64, (3, 9), generator=torch.Generator().manual_seed(2))
 LENGTHS = torch.tensor([9, 4, 7])
@@ -32,10 +37,10 @@ def _logits(loaded: LoadedModel) -> torch.Tensor:
         return loaded.model(input_ids=IDS).logits
 
 
-def _places(loaded: LoadedModel) -> tuple[int, int]:
-    projs = projections(loaded.model)
-    blocks = projs[-1].block + 1
-    return blocks, len(projs) // blocks
+def _shape(loaded: LoadedModel, criterion: str) -> tuple[int, int]:
+    masks = places(loaded.model, CRITERIA[criterion].reads)
+    blocks = masks[-1].projection.block + 1
+    return blocks, len(masks) // blocks
 
 
 def test_every_row_has_a_model_here():
@@ -56,24 +61,74 @@ def test_capture_counts_every_eligible_feature_of_every_projection(kind: str):
         for number, scoring in enumerate(one.scorings)
     }
     tokens = COUNTED.sum(dim=1).numpy()
-    assert set(found) == {(p.block, p.name, c) for p in projections(loaded.model) for c in CRITERIA}
-    for projection in projections(loaded.model):
-        for criterion in CRITERIA:
-            counts = found[projection.block, projection.name, criterion]
-            np.testing.assert_array_equal(counts, tokens * projection.in_features)
+    wanted = {
+        (place.projection.block, place.projection.name, criterion): place.projection.in_features
+        for criterion, row in CRITERIA.items()
+        for place in places(loaded.model, row.reads)
+    }
+    assert set(found) == set(wanted)
+    for key, features in wanted.items():
+        np.testing.assert_array_equal(found[key], tokens * features)
 
 
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("criterion", ["wina", "cats"])
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_thresholds_of_zero_are_the_dense_model_exactly_and_others_are_not(kind: str):
+def test_values_of_zero_are_the_dense_model_exactly_and_others_are_not(kind: str, criterion: str, mask: str):
     loaded = random_model(kind)
     dense = _logits(loaded)
-    shape = (1, *_places(loaded))
-    with install(loaded, "wina", torch.zeros(shape)) as runtime, runtime.rows(GROUPS, COUNTED) as counts:
+    shape = (1, *_shape(loaded, criterion))
+    with install(loaded, criterion, torch.zeros(shape), mask) as runtime, runtime.rows(GROUPS, COUNTED) as counts:
         assert torch.equal(_logits(loaded), dense)
     assert bool((counts.kept > 0).all())
-    with install(loaded, "wina", torch.full(shape, 0.5)) as runtime, runtime.rows(GROUPS, COUNTED):
+    with install(loaded, criterion, torch.full(shape, 0.5), mask) as runtime, runtime.rows(GROUPS, COUNTED):
         assert not torch.equal(_logits(loaded), dense)
     assert torch.equal(_logits(loaded), dense)
+    assert not any(module._forward_pre_hooks or module._forward_hooks for module in loaded.model.modules())
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_cats_is_a_gated_mlp_that_reads_only_the_kept_rows_of_up_and_columns_of_down(kind: str, mask: str):
+    loaded = random_model(kind)
+    values = torch.tensor([[[0.1], [0.25]]], dtype=torch.float64)
+    with install(loaded, "cats", values, mask) as runtime, runtime.rows(GROUPS, COUNTED) as counts:
+        found = _logits(loaded)
+    kept, read = [], []
+    for layer, amount in zip(attrgetter(loaded.family.layers)(loaded.model), values.flatten().tolist(), strict=True):
+        parts = (*_mlp_weights(layer), attrgetter(loaded.family.activation)(layer).forward, _keep(mask, amount))
+
+        def forward(x, parts=parts):
+            output, count, number = cats_mlp(x, *parts, COUNTED)
+            kept.append(count)
+            read.append(number)
+            return output
+
+        layer.mlp.forward = forward
+    torch.testing.assert_close(found, _logits(loaded), rtol=0, atol=FUSED_ROUNDING)
+    assert torch.equal(counts.kept, torch.stack(kept, dim=1))
+    # What compute counts as used is what the MLPs read, and all weights of attention.
+    shape, tokens = shape_of(loaded, "cats"), counts.tokens.numpy()
+    work = Work(tokens, tokens, tokens, eligible=tokens, kept=counts.kept.numpy())
+    used = ((1 - realised_sparsity(shape, work)) * tokens * shape.weights).sum()
+    attention = shape.weights - 2 * 3 * SIZES["hidden_size"] * SIZES["intermediate_size"]
+    assert used == pytest.approx(sum(read) + attention * tokens.sum())
+
+
+def _keep(mask: str, amount: float):
+    """Which features of one token's activated gate are kept."""
+    if mask == "threshold":
+        return lambda activated: activated.abs() > amount
+    k = int(SIZES["intermediate_size"] * (1 - amount))
+    return lambda activated: activated.abs() >= activated.abs().sort(descending=True).values[k - 1]
+
+
+def _mlp_weights(layer: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Weights of gate, up and down."""
+    mlp = layer.mlp
+    if hasattr(mlp, "gate_up_proj"):
+        return (*mlp.gate_up_proj.weight.chunk(2), mlp.down_proj.weight)
+    return mlp.gate_proj.weight, mlp.up_proj.weight, mlp.down_proj.weight
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -112,3 +167,13 @@ def test_a_fused_model_equals_the_split_one_with_the_same_weights_dense_and_mask
     torch.testing.assert_close(found, expected, rtol=0, atol=FUSED_ROUNDING)
     by_site = split_counts.kept.reshape(3, 2, 7)[:, :, [0, 3, 4, 6]]
     assert torch.equal(fused_counts.kept.reshape(3, 2, 4), by_site)
+    # The activated gate is one tensor in both, and its mask gates the same weights.
+    for mask in MASKS:
+        amounts = torch.full((1, 2, 1), 0.4, dtype=torch.float64)
+        with install(split, "cats", amounts, mask) as runtime, runtime.rows(GROUPS, COUNTED) as split_counts:
+            expected = _logits(split)
+        with install(fused, "cats", amounts, mask) as runtime, runtime.rows(GROUPS, COUNTED) as fused_counts:
+            found = _logits(fused)
+        torch.testing.assert_close(found, expected, rtol=0, atol=FUSED_ROUNDING)
+        assert torch.equal(fused_counts.kept, split_counts.kept)
+    assert shape_of(fused, "cats") == shape_of(split, "cats")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 
-def count(projections, blocks, heads, head_dim, hidden, vocabulary, tokens):
+def count(projections, blocks, heads, head_dim, hidden, vocabulary, tokens, rotations=()):
     """Operations of one sample.
 
     `projections` lists (d_in, d_out); a token is a dict with `context` (positions attended to), `predicts` (whether
     lm_head runs), and `kept`: None where the token is dense, else the list of kept features per projection.
+    `rotations` are the widths of rotated inputs.
     """
     total = 0
     for token in tokens:
@@ -20,6 +21,9 @@ def count(projections, blocks, heads, head_dim, hidden, vocabulary, tokens):
                     total += 1  # compared with the threshold
             for _ in range(used):
                 total += d_out + d_out  # one column of W: multiply, add
+        for width in rotations:
+            for _ in range(width):
+                total += width + width  # one coordinate: multiply, add
         for _ in range(blocks * heads):
             for _ in range(token["context"]):
                 total += 2 * head_dim  # q . k

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from pipeline.models.load import LoadedModel
 from pipeline.models.projections import projections
 from pipeline.scoring import feature_weights
 from pipeline.sparse.install import install
-from tests.reference.sparse import threshold_mask
+from pipeline.sparse.masks import MASKS
+from tests.reference.sparse import threshold_mask, topk_mask
 
 LENGTHS = torch.tensor([9, 4, 7])
 IDS = torch.randint(4, 64, (3, 9), generator=torch.Generator().manual_seed(2))
@@ -35,10 +37,11 @@ def _hooks(loaded: LoadedModel) -> int:
     return sum(len(module._forward_pre_hooks) for module in loaded.model.modules())
 
 
+@pytest.mark.parametrize("kind", MASKS)
 @pytest.mark.parametrize("criterion", ["teal", "wina"])
-def test_a_threshold_of_zero_equals_the_dense_model_exactly(tiny_loaded: LoadedModel, criterion: str):
+def test_values_of_zero_equal_the_dense_model_exactly(tiny_loaded: LoadedModel, criterion: str, kind: str):
     dense = _run(tiny_loaded)
-    with install(tiny_loaded, criterion, torch.zeros(2, 2, 7)) as runtime, runtime.rows(GROUPS, COUNTED):
+    with install(tiny_loaded, criterion, torch.zeros(2, 2, 7), kind) as runtime, runtime.rows(GROUPS, COUNTED):
         sparse = _run(tiny_loaded)
     assert torch.equal(sparse, dense)
 
@@ -70,6 +73,37 @@ def test_every_projection_sees_the_mask_of_the_transcription(tiny_loaded: Loaded
     assert torch.equal(counts.kept, torch.stack(kept, dim=1))
     assert counts.tokens.tolist() == [8, 3, 6]
     assert 0 < counts.kept.sum() < (counts.tokens.sum() * sum(proj.in_features for proj in projs))
+
+
+@pytest.mark.parametrize("criterion", ["teal", "wina"])
+def test_every_projection_keeps_the_features_of_the_transcribed_topk(tiny_loaded: LoadedModel, criterion: str):
+    sparsity = [[Fraction(group + 1, 4) + Fraction(i, 50) for i in range(14)] for group in range(2)]
+    values = torch.tensor([[float(s) for s in group] for group in sparsity], dtype=torch.float64).reshape(2, 2, 7)
+    projs = projections(tiny_loaded.model)
+    kept = []
+
+    def transcribed(proj, index):
+        weights = feature_weights(criterion, proj.module.weight, proj.name)
+
+        def pre_hook(_module, inputs):
+            masked, count = topk_mask(inputs[0], weights, [sparsity[group][index] for group in GROUPS], COUNTED)
+            kept.append(torch.tensor(count))
+            return (masked,)
+
+        return proj.module.register_forward_pre_hook(pre_hook)
+
+    handles = [transcribed(proj, index) for index, proj in enumerate(projs)]
+    wanted = _run(tiny_loaded)
+    for handle in handles:
+        handle.remove()
+    with install(tiny_loaded, criterion, values, "topk") as runtime, runtime.rows(GROUPS, COUNTED) as counts:
+        found = _run(tiny_loaded)
+    assert torch.equal(found, wanted)
+    assert torch.equal(counts.kept, torch.stack(kept, dim=1))
+    exact = [
+        [int(proj.in_features * (1 - sparsity[group][index])) for index, proj in enumerate(projs)] for group in GROUPS
+    ]
+    assert torch.equal(counts.kept, torch.tensor(exact) * counts.tokens[:, None])
 
 
 def test_fused_projections_are_masked_as_one(tiny_loaded: LoadedModel):
@@ -139,6 +173,12 @@ def test_bad_thresholds_are_refused(tiny_loaded: LoadedModel, thresholds: torch.
     with pytest.raises(ValueError, match=message), install(tiny_loaded, "wina", thresholds):
         pass
     assert _hooks(tiny_loaded) == 0
+
+
+def test_a_sparsity_above_one_is_refused(tiny_loaded: LoadedModel):
+    refusal = pytest.raises(ValueError, match=r"sparsity must be numbers in \[0, 1\], got 1.5 for group 0, block 0")
+    with refusal, install(tiny_loaded, "wina", torch.full((1, 2, 7), 1.5), "topk"):
+        pass
 
 
 def test_a_group_without_a_profile_is_refused(tiny_loaded: LoadedModel):

@@ -28,7 +28,7 @@ def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: py
     full = config.load(PARAMS)
     return replace(
         full,
-        model=config.ModelSettings(path=str(tiny_llama), revision=None, dtype="float32", device="cpu"),
+        model=replace(full.model, path=str(tiny_llama), device="cpu"),
         benchmark=config.BenchmarkSettings(str(tiny_tasks), ("pick", "write"), train_samples=3, test_samples=5),
         tokens=replace(full.tokens, batch=100),
         evaluate=replace(full.evaluate, targets=TARGETS),
@@ -138,6 +138,20 @@ def test_a_crash_costs_one_target_and_other_thresholds_are_never_picked_up(
     PROFILES.write(table.assign(threshold=table["threshold"] * (1 + at_half)), "data/profiles/clustered.parquet")
     evaluate.main(settings, "clustered_oracle")
     assert len(runs) == 2
+
+
+def test_topk_reads_the_sparsities_of_the_same_profiles_and_never_picks_up_the_results_of_thresholds(
+    settings: config.Settings, monkeypatch: pytest.MonkeyPatch
+):
+    _make_inputs(settings)
+    runs = _count_runs(monkeypatch)
+    evaluate.main(settings, "clustered_oracle")
+    ranked = replace(settings.methods["clustered_oracle"], mask="topk")
+    evaluate.main(replace(settings, methods=settings.methods | {"clustered_oracle": ranked}), "clustered_oracle")
+    assert len(runs) == 2 * len(TARGETS)
+    results = RESULTS.read("data/results/clustered_oracle.parquet")
+    # Both targets leave whole features of 32 and 48 inputs, so nothing is rounded.
+    np.testing.assert_allclose(results["realised_sparsity"], results["target"], rtol=0, atol=1e-12)
 
 
 def test_an_unknown_method_and_a_sample_without_group_are_refused(settings: config.Settings):

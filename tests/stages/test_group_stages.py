@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import config
 from pipeline.errors import UserError
-from pipeline.profile import thresholds_array
+from pipeline.profile import profile_array
 from pipeline.routing import load_router
 from pipeline.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, PROFILES, ROUTES, SAMPLES
 from stages import aggregate, allocate, capture, cluster, profile, route
@@ -29,7 +29,7 @@ def settings(tiny_llama):
     full = config.load(PARAMS)
     return replace(
         full,
-        model=config.ModelSettings(path=str(tiny_llama), revision=None, dtype="float32", device="cpu"),
+        model=replace(full.model, path=str(tiny_llama), device="cpu"),
         tokens=replace(full.tokens, batch=100),
         cluster=replace(full.cluster, count=COUNT),
         allocate=replace(full.allocate, greedy_step=0.5, greedy_tokens=40),
@@ -121,7 +121,7 @@ def test_every_profile_set_has_an_allocation_and_a_threshold_for_every_group_and
     for name, groups in zip(PROFILE_SETS, (1, 1, COUNT), strict=True):
         rows = PROFILES.read(profile.PROFILES_PATH.format(name=name))
         for target in settings.evaluate.targets:
-            assert thresholds_array(rows, target).shape == (groups, 2, 7)
+            assert profile_array(rows, target, "threshold").shape == (groups, 2, 7)
     uniform, greedy = (ALLOCATIONS.read(allocate.ALLOCATIONS_PATH.format(name=name)) for name in ("wina", "greedy"))
     assert (uniform["sparsity"] == uniform["target"]).all() and uniform["predicted_error"].isna().all()
     assert greedy["sparsity"].nunique() > len(settings.evaluate.targets) and greedy["predicted_error"].notna().all()

@@ -1,0 +1,63 @@
+"""transform: the bases that the inputs of attention and MLP are rotated into -> rotations, one file per block.
+
+Decompositions take minutes for a large model and every later stage loads it, so they are made once. Finished blocks
+survive a crash. With `model.transform: none` there is nothing to compute and no model is loaded: the folder then holds
+just the note that says so.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pipeline.atomic import replacing
+from pipeline.config import NO_TRANSFORM, Settings
+from pipeline.scratch import Scratch
+from stages.model import ROTATION_FACTS, ROTATIONS_PATH, load_model, model_identity, rotation_facts
+from stages.run import run
+
+log = logging.getLogger("stages.transform")
+
+
+def main(settings: Settings) -> None:
+    """Write `rotations`."""
+    if settings.model.transform == NO_TRANSFORM:
+        with replacing(ROTATIONS_PATH) as folder:
+            folder.mkdir()
+            _write_facts(settings, folder / ROTATION_FACTS)
+    else:
+        _write_bases(settings)
+
+
+def _write_bases(settings: Settings) -> None:
+    from pipeline.models.rotation_files import blocks_of, file_name, save_bases
+    from pipeline.models.transform import block_bases
+
+    plain = replace(settings.model, transform=NO_TRANSFORM)
+    # Loaded before the scratch is opened: its digest covers the code that is loaded by then.
+    loaded = load_model(plain)
+    fingerprint = {"model": model_identity(plain), "transform": settings.model.transform}
+    with Scratch("transform", fingerprint) as scratch:
+        names = [file_name(block) for block in range(blocks_of(loaded))]
+        missing = [block for block, name in enumerate(names) if not scratch.has(name)]
+        if len(missing) < len(names):
+            log.info("resuming: %d of %d blocks are finished", len(names) - len(missing), len(names))
+        for block in tqdm(missing, desc="transform", unit="block"):
+            with scratch.writing(names[block]) as path:
+                save_bases(block_bases(loaded, block), path)
+        with scratch.writing(ROTATION_FACTS) as path:
+            _write_facts(settings, path)
+        scratch.publish(ROTATIONS_PATH)
+        scratch.clear()
+
+
+def _write_facts(settings: Settings, path: Path) -> None:
+    path.write_text(json.dumps(rotation_facts(settings.model), indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(main)
