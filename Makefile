@@ -17,8 +17,12 @@ export HF_DATASETS_OFFLINE ?= 1
 export DVC_NO_ANALYTICS := 1
 
 COUNTS ?= 2,4,8
+PRESET ?=
+REVISION ?=
 
-.PHONY: help install repro unchanged exp reference test lint format types docs check clean
+APPLY = python -m stages.preset $(PRESET) $(if $(REVISION),--revision $(REVISION))
+
+.PHONY: help install repro preset plan unchanged exp reference test lint format types docs check clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -31,11 +35,18 @@ $(INSTALLED): requirements.txt
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements.txt
 	@touch $@
 
-repro: $(INSTALLED)  ## run what is out of date, from benchmark to report
+repro: $(INSTALLED)  ## run what is out of date, from benchmark to report; PRESET=... applies it and plans first
+	@$(if $(PRESET),$(APPLY) && python -m stages.plan)
 	@python -m stages.check
 	dvc repro
 	@echo
 	@echo "The report: $(CURDIR)/data/report/report.html"
+
+preset: $(INSTALLED)  ## put a preset into params.yaml: make preset PRESET=llama-3-8b REVISION=<commit>
+	@$(APPLY)
+
+plan: $(INSTALLED)  ## which stages would run, and roughly how long, with how much disk and memory; runs none
+	@python -m stages.plan
 
 unchanged: $(INSTALLED)  ## fail if a second run would run anything
 	@log=$$(dvc repro 2>&1) || { echo "$$log"; exit 1; }; \
@@ -43,6 +54,7 @@ unchanged: $(INSTALLED)  ## fail if a second run would run anything
 	echo "A second run ran nothing."
 
 exp: $(INSTALLED)  ## compare cluster counts: make exp COUNTS=2,4,8
+	@python -m stages.check
 	dvc exp run --queue -S 'cluster.count=$(COUNTS)'
 	dvc exp run --run-all --jobs 1
 	dvc exp show --only-changed --drop '.*\.py|data/.*'

@@ -49,13 +49,18 @@ def main() -> None:
     raise SystemExit(ratio > LIMIT)
 
 
+def plain_forward(loaded: LoadedModel, batch: Sequence[Item]) -> None:
+    """The decoder over one right-padded batch, as capture runs it, with nothing watching."""
+    ids = torch.zeros(len(batch), max(item.length for item in batch), dtype=torch.int64)
+    for row, item in enumerate(batch):
+        ids[row, : item.length] = torch.tensor([*item.prompt, *item.answer])
+    with torch.inference_mode():
+        loaded.decoder(input_ids=ids.to(loaded.device), use_cache=False)
+
+
 def _plain(loaded: LoadedModel, planned: Sequence[Sequence[Item]]) -> None:
     for batch in planned:
-        ids = torch.zeros(len(batch), max(item.length for item in batch), dtype=torch.int64)
-        for row, item in enumerate(batch):
-            ids[row, : item.length] = torch.tensor([*item.prompt, *item.answer])
-        with torch.inference_mode():
-            loaded.decoder(input_ids=ids.to(loaded.device), use_cache=False)
+        plain_forward(loaded, batch)
 
 
 def _captured(loaded: LoadedModel, planned: Sequence[Sequence[Item]]) -> None:

@@ -82,9 +82,12 @@ def _type_name(hint: Any) -> str:
         int: "whole number",
         float: "number",
         str: "text",
+        bool: "true or false",
         str | None: "text or null",
+        int | None: "whole number or null",
         int | float: "number",
         tuple[str, ...]: "list of text",
+        tuple[str, ...] | None: "list of text or null",
         tuple[float, ...]: "list of numbers",
     }
     return names[hint]

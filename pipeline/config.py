@@ -38,6 +38,7 @@ ALLOCATIONS = ("uniform", "greedy")
 MASKS = ("threshold", "topk")
 ROUTERS = ("embedding", "scores")
 TRANSFORMS = (NO_TRANSFORM, "orthogonal")
+TOO_LONG = ("refuse", "leave_out")
 
 T = TypeVar("T")
 
@@ -49,22 +50,44 @@ class ModelSettings:
     path: str = setting("folder of a Hugging Face checkpoint (safetensors), or a hub id with `revision`")
     revision: str | None = setting("commit of the hub checkpoint; null for a folder")
     dtype: str = setting("type the weights are loaded in", choices=("float32", "bfloat16", "float16"))
-    device: str = setting("where the model runs; auto takes a GPU if there is one", choices=("auto", "cpu", "cuda"))
+    device: str = setting(
+        "where the model runs; auto takes a GPU if there is one, spread puts blocks on all GPUs",
+        choices=("auto", "cpu", "cuda", "spread"),
+    )
     transform: str = setting(
         "basis that attention and MLP read their inputs in; orthogonal (WINA's tensor transform) makes the columns of "
         "k and gate orthogonal, for two more products of hidden size by hidden size a block",
         choices=TRANSFORMS,
     )
+    remote_code: bool = setting("whether Python code that the checkpoint brings along may be run")
 
 
 @dataclass(frozen=True)
 class BenchmarkSettings:
     """The tasks that samples are taken from."""
 
-    include: str = setting("folder of lm-eval task YAMLs; tasks not found there are taken from lm-eval's own")
-    tasks: tuple[str, ...] = setting("lm-eval task names")
+    include: str = setting(
+        "folder of lm-eval task YAMLs and of local files that are tasks (docs/benchmarks.md); tasks not found there "
+        "are taken from lm-eval's own"
+    )
+    tasks: tuple[str, ...] = setting("tasks that are evaluated: names of lm-eval tasks, groups or local files")
+    calibration: tuple[str, ...] | None = setting(
+        "tasks whose train samples profiles, groups and routers are fitted on, and no others; they need not be among "
+        "`tasks`; null takes those of `tasks`"
+    )
     train_samples: int = setting("items per task for calibration", low=1)
     test_samples: int = setting("held-out items per task", low=1)
+    too_long: str = setting(
+        "an item longer than the model's context: refuse stops, leave_out takes the next item in its place and counts",
+        choices=TOO_LONG,
+    )
+    num_fewshot: int | None = setting(
+        "solved examples in front of every item; null keeps each task's own number, and a task that fixes 0 keeps 0",
+        low=0,
+    )
+    chat_template: bool = setting("put prompts into the tokenizer's chat template, solved examples as earlier turns")
+    text_context: int = setting("text is cut into windows: words that are only read, not scored", low=1)
+    text_scored: int = setting("words of a window behind those, whose likelihood is scored", low=1)
 
 
 @dataclass(frozen=True)
@@ -273,6 +296,7 @@ def _check_together(settings: Settings, file: str) -> None:
     for name, method in settings.methods.items():
         _check_method(name, method, settings, file)
     _must_know("method", settings.report.baseline, settings.methods, "report.baseline", file)
+    _check_calibration(settings, file)
 
 
 def _check_method(name: str, method: MethodSettings, settings: Settings, file: str) -> None:
@@ -286,6 +310,19 @@ def _check_method(name: str, method: MethodSettings, settings: Settings, file: s
         tables += [f"routes/{router}" for router in settings.route.routers]
     _must_know("table of groups", method.groups_from, tables, f"{where}.groups_from", file)
     _must_know("mask", method.mask, MASKS, f"{where}.mask", file)
+
+
+def _check_calibration(settings: Settings, file: str) -> None:
+    """A profile per task needs calibration text of every task (in time: `prepare` alone may take minutes)."""
+    known = settings.benchmark.calibration
+    lacking = [name for name in settings.benchmark.tasks if known is not None and name not in known]
+    if lacking and "task" in settings.schemes:
+        raise _error(
+            "The scheme `task` needs every task of `benchmark.tasks` in `benchmark.calibration`",
+            f"no {', '.join(lacking[:3])} ({len(lacking)} of {len(settings.benchmark.tasks)} tasks)",
+            f"`benchmark.calibration` in {file}",
+            "add them, set it to null, or take `task` out of `schemes`, with the profile sets and methods that use it",
+        )
 
 
 def _must_know(kind: str, name: str | None, known: Collection[str], setting_name: str, file: str) -> None:

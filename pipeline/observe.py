@@ -73,7 +73,6 @@ class Observer:
     def __init__(self, loaded: LoadedModel, criteria: Sequence[str], bins: Bins) -> None:
         self._bins = bins
         self._sites = _watched(loaded.model, criteria)
-        self._device = loaded.device
         self._batch: _Batch | None = None
         self._hooks = ExitStack()
 
@@ -98,7 +97,7 @@ class Observer:
             histogram_rows: for every token the row of `Observation.counts` its scores go to, or -1. On the CPU.
             signature_rows: the same for `Observation.profiles`.
         """
-        self._batch = _Batch(self._sites, self._bins, histogram_rows, signature_rows, self._device)
+        self._batch = _Batch(self._sites, self._bins, histogram_rows, signature_rows)
         try:
             yield
         finally:
@@ -152,6 +151,7 @@ class _Watched:
         scorings: the (projection, criterion) pairs.
         weights: one row for each distinct vector of feature weights.
         scoring_of: for each pair of `scorings`, its row in `weights`.
+        device: where they are, and the activation is.
         influence: s_i of `pipeline/signature.py`.
     """
 
@@ -164,13 +164,13 @@ class _Watched:
             for criterion in criteria:
                 weights = feature_weights(criterion, projection.module.weight, projection.name)
                 self.scoring_of.append(_place(weights, distinct))
-        device = site.projections[0].module.weight.device
-        self.weights = torch.stack(distinct) if distinct else torch.zeros(0, site.features, device=device)
+        self.device = site.projections[0].module.weight.device
+        self.weights = torch.stack(distinct) if distinct else torch.zeros(0, site.features, device=self.device)
         self.influence = torch.stack([column_norms(p.module.weight).square() for p in site.projections]).sum(0).sqrt()
 
 
 class _Batch:
-    """The accumulators of one batch, on the device of the model."""
+    """The accumulators of one batch, on the devices of their sites."""
 
     def __init__(
         self,
@@ -178,37 +178,38 @@ class _Batch:
         bins: Bins,
         histogram_rows: Int[Tensor, "batch width"],
         signature_rows: Int[Tensor, "batch width"],
-        device: torch.device,
     ) -> None:
         segment, profile_segment = histogram_rows.reshape(-1).long(), signature_rows.reshape(-1).long()
         histograms, profiles = (int(rows.max()) + 1 for rows in (segment, profile_segment))
         self.is_open = True
-        self.segment, self.profile_segment = segment.to(device), profile_segment.to(device)
-        self.no_profile = torch.full_like(self.profile_segment, -1)
+        self.segments = {place: (segment.to(place), profile_segment.to(place)) for place in {s.device for s in watched}}
         self.counts = [
-            torch.zeros(histograms, len(site.weights), bins.count, dtype=torch.int32, device=device) for site in watched
+            torch.zeros(histograms, len(site.weights), bins.count, dtype=torch.int32, device=site.device)
+            for site in watched
         ]
-        self.broken = [torch.zeros(len(site.weights), dtype=torch.int32, device=device) for site in watched]
+        self.broken = [torch.zeros(len(site.weights), dtype=torch.int32, device=site.device) for site in watched]
         self.profiles = [
-            torch.zeros(profiles if site.has_profile else 0, site.site.features, device=device) for site in watched
+            torch.zeros(profiles if site.has_profile else 0, site.site.features, device=site.device) for site in watched
         ]
 
     def add(self, number: int, watched: _Watched, bins: Bins, x: Tensor) -> None:
+        segment, profile_segment = self.segments[x.device]
         accumulate(
             bins,
             x.reshape(-1, x.shape[-1]),
             watched.weights,
-            self.segment,
+            segment,
             self.counts[number],
             self.broken[number],
             self.profiles[number],
-            self.profile_segment if watched.has_profile else self.no_profile,
+            profile_segment if watched.has_profile else torch.full_like(profile_segment, -1),
         )
 
 
 def _refuse_broken(watched: Sequence[_Watched], batch: _Batch) -> None:
-    profiles_broken = torch.stack([~torch.isfinite(profile).all() for profile in batch.profiles]).int()
-    flags = torch.cat([profiles_broken, *batch.broken]).cpu().numpy()
+    home = watched[0].device
+    profiles_broken = torch.stack([(~torch.isfinite(profile).all()).to(home) for profile in batch.profiles]).int()
+    flags = torch.cat([profiles_broken, *(broken.to(home) for broken in batch.broken)]).cpu().numpy()
     if not flags.any():
         return
     start = len(watched)

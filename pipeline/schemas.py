@@ -9,11 +9,11 @@ from __future__ import annotations
 from pipeline.tables import Column, Table
 
 SPLITS = ("train", "test")
-KINDS = ("choice", "generation")
+KINDS = ("choice", "generation", "text")
 
 _SAMPLE_ID = Column("sample_id", "string", "`task/split/doc_id`, unique over the benchmark")
 _BLOCK = Column("block", "int16", "decoder layer, from 0", low=0)
-_PROJECTION = Column("projection", "string", "canonical name: q k v o gate up down, or fused qkv gate_up")
+_PROJECTION = Column("projection", "string", "canonical name: q k v o gate up down, or fused qkv gate_up; cats: down")
 _CRITERION = Column("criterion", "string", "how an input feature is scored: teal, wina, ...")
 _SCHEME = Column("scheme", "string", "the way samples were assigned to groups")
 _GROUP = Column("group", "int32", "group number within the scheme, from 0", low=0)
@@ -30,18 +30,31 @@ SAMPLES = Table(
         Column("split", "string", "train: calibration; test: held out", values=SPLITS),
         Column("doc_id", "int32", "row of the document in the task's split", low=0),
         Column("doc_hash", "string", "SHA-256 of the document's canonical JSON; ties lm-eval requests to samples"),
-        Column("kind", "string", "choice: scored by log-likelihood; generation: exact match", values=KINDS),
-        Column("subject", "string", "subject label, empty where the task has none"),
+        Column("kind", "string", "choice: the likeliest; generation: exact match; text: perplexity only", values=KINDS),
+        Column("subject", "string", "subject label: the document's, or its task's within a group; else empty"),
         Column("computation", "string", "embedded benchmark: what must be computed; elsewhere empty"),
         Column("surface", "string", "embedded benchmark: the wording; elsewhere empty"),
         Column("shots", "int16", "solved examples in front of the question (the length label)", low=0),
         Column("prompt", "string", "text of the prompt"),
-        Column("choices", "list<string>", "continuations as text; empty for generation"),
-        Column("target", "int16", "index of the right choice; -1 for generation", low=-1),
-        Column("answer", "string", "text of the right continuation"),
+        Column("choices", "list<string>", "continuations as text; empty for generation and text"),
+        Column("target", "int16", "index of the right choice; -1 for generation and text", low=-1),
+        Column("answer", "string", "text of the right continuation; of text, what is scored"),
         Column("prompt_ids", "list<int32>", "token ids of the prompt, BOS included where the tokenizer adds one"),
         Column("answer_ids", "list<int32>", "token ids of the right continuation"),
         Column("n_tokens", "int32", "number of prompt tokens", low=1),
+    ),
+)
+
+SAMPLE_COUNTS = Table(
+    "sample_counts",
+    "How many samples each task gave, and what was passed over.",
+    key=("task", "split"),
+    columns=(
+        Column("task", "string", "lm-eval task name"),
+        Column("split", "string", "train: calibration; test: held out", values=SPLITS),
+        Column("wanted", "int32", "samples asked for", low=1),
+        Column("taken", "int32", "samples there are", low=1),
+        Column("too_long", "int32", "items left out because they are longer than the model's context", low=0),
     ),
 )
 
@@ -168,17 +181,29 @@ RESULTS = Table(
         Column("split", "string", "train rows leak: profiles were built on them", values=SPLITS),
         _SAMPLE_ID,
         Column("group", "int32", "group whose profile was used", low=0),
-        Column("score", "float64", "lm-eval's metric for the sample (acc or exact_match)", low=0, high=1),
-        Column("correct", "bool", "score is 1"),
-        Column("loglikelihood", "float64", "of the right choice, in nats; NaN for generation", nullable=True),
         Column(
-            "margin",
+            "score",
             "float64",
-            "log-likelihood of the right choice less the best wrong one, nats; NaN for generation",
+            "lm-eval's metric for the sample (acc or exact_match), 0 to 1; NaN for text",
+            low=0,
+            high=1,
+            nullable=True,
+        ),
+        Column("correct", "bool", "score is 1; false for text"),
+        Column(
+            "loglikelihood",
+            "float64",
+            "of the right choice or the text, in nats, over the tokens of `answer_ids`; NaN for generation",
             nullable=True,
         ),
         Column(
-            "realised_sparsity", "float64", "eligible features zeroed, weighted by the weights they gate", low=0, high=1
+            "margin",
+            "float64",
+            "log-likelihood of the right choice less the best wrong one, nats; NaN for generation and text",
+            nullable=True,
+        ),
+        Column(
+            "realised_sparsity", "float64", "share of all projections' weights that eligible tokens skip", low=0, high=1
         ),
         Column("flops", "float64", "floating-point operations that remain, per `pipeline/compute.py`", low=0),
         Column("dense_flops", "float64", "the same for the dense model on the same tokens", low=0),
@@ -187,6 +212,7 @@ RESULTS = Table(
 
 TABLES = (
     SAMPLES,
+    SAMPLE_COUNTS,
     HISTOGRAMS,
     SIGNATURES,
     ASSIGNMENTS,

@@ -13,9 +13,10 @@ import numpy as np
 from jaxtyping import Bool, Int
 from numpy import ndarray
 
-from pipeline.errors import UserError
-
 SCHEMES = ("global", "activation", "task", "random")
+
+NO_GROUP = -1
+"""The group of a sample that has none; no such row is written."""
 
 
 def one_group(samples: int) -> Int[ndarray, " samples"]:
@@ -24,22 +25,14 @@ def one_group(samples: int) -> Int[ndarray, " samples"]:
 
 
 def task_groups(tasks: Sequence[str], train: Bool[ndarray, " samples"]) -> Int[ndarray, " samples"]:
-    """`task`: one group per task name, in alphabetical order.
+    """`task`: one group per task name that has train samples, in alphabetical order.
 
-    Raises:
-        UserError: a test sample's task has no train sample, so that no profile could be built for it.
+    Test samples of other tasks get `NO_GROUP`: no profile can be built for them. A method that needs one is refused by
+    the settings (`pipeline/config.py`), and again when it is evaluated.
     """
-    names, groups = np.unique(np.asarray(tasks, dtype=str), return_inverse=True)
-    known = np.unique(groups[train])
-    if len(known) < len(names):
-        missing = [str(name) for number, name in enumerate(names) if number not in set(known.tolist())]
-        raise UserError(
-            "Every task needs train samples",
-            found=f"none for {', '.join(missing[:3])} ({len(missing)} of {len(names)} tasks)",
-            where="scheme `task`",
-            remedy="raise `benchmark.train_samples` or remove the task from `benchmark.tasks`",
-        )
-    return groups.astype(np.int64)
+    known, names = np.unique(np.asarray(tasks, dtype=str)[train]), np.asarray(tasks, dtype=str)
+    places = np.searchsorted(known, names).clip(max=len(known) - 1)
+    return np.where(known[places] == names, places, NO_GROUP).astype(np.int64)
 
 
 def shuffled_groups(

@@ -18,7 +18,13 @@ from pipeline.errors import UserError, unknown
 T = TypeVar("T")
 
 _REMEDY = "correct it; docs/params.md explains every setting"
-_KINDS: dict[object, str] = {int: "a whole number", float: "a number", str: "text", type(None): "null"}
+_KINDS: dict[object, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    type(None): "null",
+}
 
 
 @dataclass(frozen=True)
@@ -89,16 +95,17 @@ def build(cls: type[T], values: object, section: str, file: str) -> T:
 
 def check(value: object, hint: Any, rule: Rule, name: str, file: str) -> Any:
     """`value` converted to the annotated type `hint` (lists to tuples, whole numbers to floats), or a `UserError`."""
-    if get_origin(hint) is tuple:
-        return _check_list(value, get_args(hint)[0], rule, name, file)
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    lists = [option for option in options if get_origin(option) is tuple]
+    if lists and not (value is None and type(None) in options):
+        return _check_list(value, get_args(lists[0])[0], rule, name, file)
     if type(value) not in options and float in options and type(value) is int:
         value = float(value)
     if type(value) not in options:
         raise _refusal(f"be {' or '.join(_KINDS[option] for option in options)}", value, name, file)
     if isinstance(value, str) and rule.choices is not None and value not in rule.choices:
         raise unknown(f"setting `{name}`", value, rule.choices, f"`{name}` in {file}")
-    if isinstance(value, (int, float)) and not rule.allows(value):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and not rule.allows(value):
         raise _refusal(f"be {_KINDS[type(value)]} {rule.limits}", value, name, file)
     return value
 

@@ -1,7 +1,8 @@
 """allocate: group histograms (and, for `greedy`, calibration text and the model) -> the sparsity of every projection.
 
-Torch and the model are only loaded by allocators that run the model. Greedy paths are kept per group and do not depend
-on the targets, so a crash loses at most one group and a new target below the highest costs nothing.
+Torch and the model are only loaded by allocators that run the model; for shapes its config.json is enough. Greedy paths
+are kept per group and do not depend on the targets, so a crash loses at most one group and a new target below the
+highest costs nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import pandas as pd
 from pipeline.aggregate import dense_counts
 from pipeline.allocation.greedy import Path as GreedyPath
 from pipeline.allocation.uniform import uniform
-from pipeline.config import ProfileSettings, Settings
+from pipeline.config import GATE_CRITERIA, ProfileSettings, Settings
+from pipeline.errors import UserError
 from pipeline.histogram import Bins
 from pipeline.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES
 from pipeline.scratch import Scratch, file_digest
@@ -43,10 +45,40 @@ def main(settings: Settings, name: str) -> None:
     profile = settings.profiles[name]
     histograms = GROUP_HISTOGRAMS.read(GROUP_HISTOGRAMS_PATH.format(scheme=profile.scheme))
     if profile.allocation == "uniform":
-        rows = uniform(histograms, settings.evaluate.targets, name)
+        rows = _uniform(settings, name, profile, histograms)
     else:
         rows = _greedy(settings, name, profile, histograms).assign(profile=name)
     ALLOCATIONS.write(rows, ALLOCATIONS_PATH.format(name=name))
+
+
+def _uniform(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> pd.DataFrame:
+    """The targets that the criterion's masks can reach; those that they cannot are left out, and the log says so."""
+    targets, share = settings.evaluate.targets, _share(settings, profile.criterion)
+    reachable = [target for target in targets if target <= share]
+    if not reachable:
+        raise UserError(
+            f"A target must be at most {share:.3f}, the share of the weights that `{profile.criterion}` can mask",
+            found=", ".join(f"{target:g}" for target in targets),
+            where="`evaluate.targets` in params.yaml",
+            remedy=f"add a lower target, or give `profiles.{name}` another criterion",
+        )
+    if len(reachable) < len(targets):
+        lost = ", ".join(f"{target:g}" for target in targets if target > share)
+        log.warning("`%s` can mask %.3f of the weights: no allocation at %s", profile.criterion, share, lost)
+    return uniform(histograms[histograms["criterion"] == profile.criterion], reachable, name, share)
+
+
+def _share(settings: Settings, criterion: str) -> float:
+    """The share of all projections' weights that the criterion's masks gate."""
+    if criterion not in GATE_CRITERIA:
+        return 1.0
+    from pipeline.models.places import maskable_share, places
+    from pipeline.models.projections import projections
+    from pipeline.models.skeleton import skeleton
+    from pipeline.scoring import criterion_row
+
+    model = skeleton(settings.model.path, settings.model.revision)
+    return maskable_share(places(model, criterion_row(criterion).reads), projections(model))
 
 
 def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from pipeline.cluster_map import coordinates
 from pipeline.clustering import Options, cluster, features
 from pipeline.config import Settings
 from pipeline.schemas import ASSIGNMENTS, CLUSTER_MAP, SAMPLES, SIGNATURES
-from pipeline.schemes import one_group, shuffled_groups, task_groups
+from pipeline.schemes import NO_GROUP, one_group, shuffled_groups, task_groups
 from pipeline.signature_vectors import signature_vectors
 from pipeline.statistics import adjusted_rand_index, normalized_mutual_information
 from stages.run import run
@@ -53,7 +53,7 @@ def main(settings: Settings) -> None:
         rows = cast(pd.DataFrame, samples[["sample_id", "split"]]).assign(
             scheme=scheme, group=numbers, distance=found.distances if scheme == "activation" else 0.0
         )
-        ASSIGNMENTS.write(rows, ASSIGNMENTS_PATH.format(scheme=scheme))
+        ASSIGNMENTS.write(rows[numbers != NO_GROUP], ASSIGNMENTS_PATH.format(scheme=scheme))
     _write_quality({**found.quality, "labels_test": _label_agreement(samples[~train], found.groups[~train])})
     plane = coordinates(points, settings.seed)
     CLUSTER_MAP.write(pd.DataFrame({"sample_id": sample_ids, "x": plane[:, 0], "y": plane[:, 1]}), MAP_PATH)

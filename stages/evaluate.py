@@ -18,14 +18,14 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from pipeline.benchmark.tasks import load_tasks
-from pipeline.config import DENSE, Settings
+from pipeline.config import DENSE, GATE_CRITERIA, Settings
 from pipeline.errors import UserError, unknown
 from pipeline.evaluate.method import Profiles, evaluate
 from pipeline.profile import profile_array
 from pipeline.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
 from pipeline.scratch import Scratch, file_digest
 from pipeline.sparse.masks import mask_kind
+from stages.benchmark import load_benchmark
 from stages.model import load_model, model_identity
 from stages.run import run_named
 
@@ -67,9 +67,8 @@ def _evaluate(
     parts: Mapping[float, Scratch],
 ) -> None:
     """Finish the parts of these targets."""
-    benchmark = settings.benchmark
     loaded = load_model(settings.model)
-    tasks = load_tasks(benchmark.include, benchmark.tasks)
+    tasks = load_benchmark(settings.benchmark)
     requests = sum(max(len(choices), 1) for choices in samples["choices"])
     with tqdm(total=requests * len(profiles), desc=f"evaluate {name}", unit="request") as progress:
         for target, profile in profiles.items():
@@ -112,15 +111,23 @@ def _samples(settings: Settings, name: str) -> pd.DataFrame:
 
 
 def _profiles(settings: Settings, name: str) -> dict[float, Profiles | None]:
-    """What masks the model at each target; the dense model has the target 0 only."""
+    """What masks the model at each target; the dense model has the target 0 only, a criterion that masks only a part of
+    the weights those that its profile set reaches."""
     method = settings.methods[name]
     if method.profile is None or method.mask is None:
         return {DENSE_TARGET: None}
-    table = PROFILES.read(f"data/profiles/{method.profile}.parquet")
+    table: Any = PROFILES.read(f"data/profiles/{method.profile}.parquet")
     criterion, column = settings.profiles[method.profile].criterion, mask_kind(method.mask).column
+    targets = settings.evaluate.targets
+    if criterion in GATE_CRITERIA:
+        highest = float(table["target"].max())
+        lost = [target for target in targets if target > highest]
+        targets = [target for target in targets if target <= highest]
+        if lost:
+            log.warning("%s is not evaluated at %s: its profile set reaches %g", name, lost, highest)
     return {
         target: Profiles(criterion, torch.from_numpy(profile_array(table, target, column)), method.mask)
-        for target in settings.evaluate.targets
+        for target in targets
     }
 
 

@@ -1,11 +1,14 @@
 """The model under study, as every stage that runs it loads it, and what identifies it in a fingerprint.
 
-Not a stage. PyTorch is imported when a model is loaded, not before: stages that may need no model start without it.
+Not a stage. What the checkpoint consists of is known from its manifest (`stages/manifest.py`), so no stage hashes
+weights; loading only makes sure that names and sizes are still those of the manifest. PyTorch is imported when a model
+is loaded, not before: stages that may need no model start without it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -13,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import NO_TRANSFORM, ModelSettings
 from pipeline.errors import UserError
+from pipeline.models import manifest
+from pipeline.models.checksums import Checksums
 from pipeline.scratch import file_digest
 from stages.run import limit_threads
 
 if TYPE_CHECKING:
     from pipeline.models.load import LoadedModel
 
+MANIFEST_PATH = "data/model.json"
 ROTATIONS_PATH = "data/rotations"
 ROTATION_FACTS = "facts.json"
 
@@ -27,12 +33,9 @@ def load_model(model: ModelSettings) -> LoadedModel:
     """Load the checkpoint that `settings.model` describes, and transform it if they say so.
 
     Raises:
-        UserError: see `pipeline.models.load.load`; the stored rotations are missing, damaged, or another model's.
+        UserError: the stored rotations are missing, damaged, or another model's; and see `load_checkpoint`.
     """
-    from pipeline.models.load import load
-
-    limit_threads()
-    loaded = load(model.path, revision=model.revision, dtype=model.dtype, device=model.device)
+    loaded = load_checkpoint(model)
     if model.transform != NO_TRANSFORM:
         from pipeline.models.rotation_files import rotate_model
 
@@ -41,25 +44,57 @@ def load_model(model: ModelSettings) -> LoadedModel:
     return loaded
 
 
+def load_checkpoint(model: ModelSettings) -> LoadedModel:
+    """Load it as it is stored.
+
+    Raises:
+        UserError: the checkpoint is not the one of the manifest; and those of `pipeline.models.load.load`.
+    """
+    from pipeline.models.load import load
+    from pipeline.models.source import checkpoint_files, model_folder
+
+    limit_threads()
+    folder = model_folder(model.path, model.revision, remote_code=model.remote_code)
+    changed = manifest.differences(
+        manifest.read(MANIFEST_PATH), checkpoint_files(folder, remote_code=model.remote_code)
+    )
+    if changed:
+        raise UserError(
+            f"The checkpoint must be the one that {MANIFEST_PATH} describes",
+            found="; ".join(changed[:3]),
+            where=model.path,
+            remedy=manifest.REMEDY,
+        )
+    return load(folder, revision=None, dtype=model.dtype, device=model.device, remote_code=model.remote_code)
+
+
 def model_identity(model: ModelSettings) -> dict[str, Any]:
-    """What distinguishes this model from any other, JSON-serialisable, for the fingerprint of a `Scratch`."""
-    folder = Path(model.path)
+    """What distinguishes this model from any other, JSON-serialisable, for the fingerprint of a `Scratch`.
+
+    Raises:
+        UserError: the manifest is missing; the stored rotations are missing or another model's.
+    """
     rotations = None
     if model.transform != NO_TRANSFORM:
         # Imported before the scratch is opened: its digest covers the code that is loaded by then.
         import_module("pipeline.models.rotation_files")
+        _check_facts(model)
         rotations = file_digest(ROTATIONS_PATH)
-    return asdict(model) | {"files": file_digest(folder) if folder.is_dir() else None, "rotations": rotations}
+    return asdict(model) | {"files": manifest.read(MANIFEST_PATH).digest, "rotations": rotations}
 
 
-def rotation_facts(model: ModelSettings) -> dict[str, str | None]:
+def rotation_facts(model: ModelSettings) -> dict[str, str]:
     """What stored rotations were made for: the transform, and all that the weights depend on."""
     return {
         "transform": model.transform,
-        "path": model.path,
-        "revision": model.revision,
+        "checkpoint": manifest.read(MANIFEST_PATH).digest,
         "dtype": model.dtype,
     }
+
+
+def checksums() -> Checksums:
+    """The hashes of checkpoint files that this repository remembers, shared with experiments in temporary folders."""
+    return Checksums(Path(os.environ.get("DVC_ROOT") or Path.cwd()) / ".scratch" / "checksums.json")
 
 
 def _check_facts(model: ModelSettings) -> None:

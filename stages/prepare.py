@@ -1,39 +1,58 @@
-"""prepare: take train and test samples from the benchmark's tasks -> samples."""
+"""prepare: take train and test samples from the benchmark's tasks -> samples, sample_counts."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from functools import partial
 
 import pandas as pd
 
-from pipeline.benchmark.samples import sample_rows
-from pipeline.benchmark.tasks import choose, load_tasks
+from pipeline.benchmark.choosing import Choice, choose
+from pipeline.benchmark.samples import sample_rows, too_long
 from pipeline.config import Settings
 from pipeline.models.context import load_context
 from pipeline.models.load import load_tokenizer
-from pipeline.schemas import SAMPLES
+from pipeline.schemas import SAMPLE_COUNTS, SAMPLES
+from stages.benchmark import counts, load_benchmark
 from stages.run import run
 
 SAMPLES_PATH = "data/samples.parquet"
+COUNTS_PATH = "data/sample_counts.parquet"
 
 log = logging.getLogger("stages.prepare")
 
 
 def main(settings: Settings) -> None:
-    """Write `samples`."""
+    """Write `samples` and `sample_counts`."""
     benchmark = settings.benchmark
-    tokenizer = load_tokenizer(settings.model.path, revision=settings.model.revision)
-    context = load_context(settings.model.path, revision=settings.model.revision)
-    counts = {"train": benchmark.train_samples, "test": benchmark.test_samples}
+    path, revision, remote_code = settings.model.path, settings.model.revision, settings.model.remote_code
+    tokenizer = load_tokenizer(path, revision=revision, remote_code=remote_code)
+    context = load_context(path, revision=revision, remote_code=remote_code)
+    refused = partial(too_long, tokenizer=tokenizer, context=context) if benchmark.too_long == "leave_out" else None
+    tasks = load_benchmark(benchmark)
+    wanted = {name: counts(benchmark, views["train"]) for name, views in tasks.items()}
+    chosen = {name: choose(views, wanted[name], refused) for name, views in tasks.items()}
     rows = [
         row
-        for views in load_tasks(benchmark.include, benchmark.tasks).values()
-        for split, doc_ids in choose(views, counts).items()
-        for row in sample_rows(views[split], doc_ids, tokenizer, context)
+        for name, by_split in chosen.items()
+        for split, choice in by_split.items()
+        for row in sample_rows(tasks[name][split], choice.doc_ids, tokenizer, context)
     ]
     table = pd.DataFrame(rows)
     SAMPLES.write(table, SAMPLES_PATH)
+    SAMPLE_COUNTS.write(_counts(chosen, wanted), COUNTS_PATH)
     log.info("%d samples of %d tasks, %d tokens", len(table), table["task"].nunique(), table["n_tokens"].sum())
+
+
+def _counts(chosen: Mapping[str, Mapping[str, Choice]], wanted: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
+    rows: list[tuple[str, str, int, int, int]] = []
+    for name, by_split in chosen.items():
+        for split, choice in by_split.items():
+            if choice.left_out:
+                log.warning("%s/%s: %d items left out, longer than the model's context", name, split, choice.left_out)
+            rows.append((name, split, wanted[name][split], len(choice.doc_ids), choice.left_out))
+    return pd.DataFrame(rows, columns=["task", "split", "wanted", "taken", "too_long"])
 
 
 if __name__ == "__main__":

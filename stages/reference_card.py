@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from pipeline.benchmark.choosing import choose
 from pipeline.benchmark.samples import sample_rows
-from pipeline.benchmark.tasks import choose, load_tasks
+from pipeline.benchmark.tasks import load_tasks
 from pipeline.config import Settings
 from pipeline.evaluate.method import evaluate
 from pipeline.models.load import load
@@ -36,7 +37,7 @@ def main(settings: Settings) -> None:
         for by_split in tasks.values()
         for row in sample_rows(
             by_split["test"],
-            choose(by_split, {"train": 1, "test": DOCUMENTS})["test"],
+            choose(by_split, {"train": 1, "test": DOCUMENTS})["test"].doc_ids,
             loaded.tokenizer,
             loaded.context,
         )

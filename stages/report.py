@@ -11,12 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import MethodSettings, ProfileSettings, Settings
+from pipeline.config import GATE_CRITERIA, MethodSettings, ProfileSettings, Settings
 from pipeline.errors import UserError
 from pipeline.report.evidence import Evidence
 from pipeline.report.plan import Method, Plan
 from pipeline.report.write import write_report
-from pipeline.schemas import ASSIGNMENTS, CLUSTER_MAP, PROFILES, RESULTS, ROUTES, SAMPLES
+from pipeline.schemas import ASSIGNMENTS, CLUSTER_MAP, PROFILES, RESULTS, ROUTES, SAMPLE_COUNTS, SAMPLES
 from stages.run import run
 
 DATA = Path("data")
@@ -32,6 +32,7 @@ _SAMPLE_COLUMNS = (
     "surface",
     "shots",
     "choices",
+    "answer_ids",
     "n_tokens",
 )
 
@@ -62,8 +63,16 @@ def _method(name: str, row: MethodSettings, profiles: dict[str, ProfileSettings]
     if row.profile is None:
         return Method(name)
     profile = profiles[row.profile]
-    groups = row.groups or ""
-    return Method(name, row.profile, profile.scheme, profile.criterion, profile.allocation, groups)
+    return Method(
+        name,
+        row.profile,
+        profile.scheme,
+        profile.criterion,
+        profile.allocation,
+        row.groups or "",
+        row.mask or "",
+        is_limited=profile.criterion in GATE_CRITERIA,
+    )
 
 
 def _shown(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -86,6 +95,7 @@ def _evidence(plan: Plan) -> Evidence:
     profiles = dict.fromkeys(method.profile for method in plan.sparse)
     return Evidence(
         samples=SAMPLES.read(DATA / "samples.parquet", columns=_SAMPLE_COLUMNS),
+        sample_counts=SAMPLE_COUNTS.read(DATA / "sample_counts.parquet"),
         assignments={name: ASSIGNMENTS.read(DATA / "assignments" / f"{name}.parquet") for name in plan.schemes},
         cluster_map=CLUSTER_MAP.read(DATA / "cluster_map.parquet"),
         quality=_quality(),

@@ -33,7 +33,7 @@ log = logging.getLogger("stages")
 def run(main: Callable[[Settings], None]) -> None:
     """Run a stage that exists once. Exits with 2 and one paragraph on stderr if it raises a `UserError`."""
     argparse.ArgumentParser(prog=_stage_name()).parse_args()
-    _guarded(_stage_name(), lambda: main(config.load()))
+    run_command(_stage_name(), lambda: main(config.load()))
 
 
 def run_named(main: Callable[[Settings, str], None]) -> None:
@@ -41,22 +41,11 @@ def run_named(main: Callable[[Settings, str], None]) -> None:
     parser = argparse.ArgumentParser(prog=_stage_name())
     parser.add_argument("--name", required=True, help="which scheme, profile set, router or method of params.yaml")
     name = parser.parse_args().name
-    _guarded(f"{_stage_name()} {name}", lambda: main(config.load(), name))
+    run_command(f"{_stage_name()} {name}", lambda: main(config.load(), name))
 
 
-def limit_threads() -> None:
-    """Fix torch's thread count, because sums split over another number of threads round differently.
-
-    One thread unless OMP_NUM_THREADS says otherwise, the same with and without `make`. Torch is only touched if the
-    stage has already imported it: most stages need no model and must start without it. A stage that imports torch later
-    calls this again.
-    """
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-
-
-def _guarded(title: str, work: Callable[[], None]) -> None:
+def run_command(title: str, work: Callable[[], None]) -> None:
+    """Run any command in the way of a stage: logging, threads, and a `UserError` as one paragraph and exit code 2."""
     _start_logging()
     limit_threads()
     began = time.perf_counter()
@@ -69,6 +58,18 @@ def _guarded(title: str, work: Callable[[], None]) -> None:
         sys.stderr.write(f"\n{title} was interrupted; finished parts are kept and `dvc repro` resumes from them.\n")
         sys.exit(EXIT_INTERRUPTED)
     log.info("%s done in %.1f s", title, time.perf_counter() - began)
+
+
+def limit_threads() -> None:
+    """Fix torch's thread count, because sums split over another number of threads round differently.
+
+    One thread unless OMP_NUM_THREADS says otherwise, the same with and without `make`. Torch is only touched if the
+    stage has already imported it: most stages need no model and must start without it. A stage that imports torch later
+    calls this again.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
 def _stage_name() -> str:

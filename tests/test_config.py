@@ -49,6 +49,17 @@ def test_dense_comes_first_and_methods_know_where_their_groups_come_from():
     assert methods["clustered_embedding"].groups == "embedding"
 
 
+def test_calibration_text_alone_needs_no_scheme_of_tasks(tmp_path: Path):
+    def change(values: dict[str, Any]) -> None:
+        values["benchmark"]["calibration"] = ["alpaca"]
+        for section in ("profiles", "methods"):
+            del values[section]["task"]
+        values["schemes"].remove("task")
+
+    assert load(with_change(tmp_path, change)).benchmark.calibration == ("alpaca",)
+    assert load(COMMITTED).benchmark.calibration is None
+
+
 def test_settings_cannot_be_changed():
     with pytest.raises(AttributeError):
         load(COMMITTED).cluster.count = 3  # type: ignore[misc]
@@ -137,6 +148,18 @@ WRONG = [
     (
         put("methods", "new", {"profile": "wina", "groups_from": "assignments/global"}),
         r"Section `methods\.new` must have the settings profile, groups_from, mask\. Found: no mask",
+    ),
+    (put("benchmark", "too_long", "leave"), r"`benchmark\.too_long` must be one of leave_out, refuse.* 'leave_out'"),
+    (put("benchmark", "chat_template", "yes"), r"`benchmark\.chat_template` must be true or false\. Found: 'yes'"),
+    (put("benchmark", "num_fewshot", True), r"`benchmark\.num_fewshot` must be a whole number or null\. Found: True"),
+    (put("benchmark", "num_fewshot", -1), r"`benchmark\.num_fewshot` must be a whole number at least 0\. Found: -1"),
+    (put("benchmark", "text_scored", 0), r"`benchmark\.text_scored` must be a whole number at least 1"),
+    (put("benchmark", "calibration", "alpaca"), r"`benchmark\.calibration` must be a list of text"),
+    (put("benchmark", "calibration", []), r"`benchmark\.calibration` must be a list of text with at least one entry"),
+    (put("benchmark", "tasks", None), r"`benchmark\.tasks` must be a list of text"),
+    (
+        put("benchmark", "calibration", ["addition", "alpaca"]),
+        r"scheme `task` needs every task.*Found: no subtraction, comparison, sorting \(13 of 14 tasks\)",
     ),
     (put("report", "baseline", "greed"), r"`report\.baseline`.* did you mean 'greedy'"),
 ]

@@ -26,7 +26,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # The limit is for a hung process; the whole module takes about four minutes on one idle core.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-WITHOUT_CLUSTERS = {"prepare", "transform", "capture", "aggregate@global", "allocate@pooled", "profile@pooled", "dense"}
+WITHOUT_CLUSTERS = {"manifest", "prepare", "transform", "capture", "aggregate@global", "allocate@pooled"}
+WITHOUT_CLUSTERS |= {"profile@pooled", "dense"}
 WITHOUT_CLUSTERS |= {"evaluate@pooled"}
 WITH_CLUSTERS = {"cluster", "aggregate@activation", "allocate@clustered", "profile@clustered", "route@embedding"}
 WITH_CLUSTERS |= {"evaluate@routed"}
@@ -56,6 +57,10 @@ class Project:
     def repro(self, *options: str) -> set[str]:
         """The stages that a `dvc repro` ran."""
         return stages_run(self.run("dvc", "repro", *options))
+
+    def check_and_repro(self) -> set[str]:
+        """The stages that `make repro` runs."""
+        return stages_run(self.run(sys.executable, "-m", "stages.check")) | self.repro()
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")
@@ -181,9 +186,40 @@ def test_experiments_on_the_number_of_clusters_run_only_what_depends_on_it(proje
     assert {row["cluster.count"] for row in shown} == {"2", "3"}
 
 
+@pytest.fixture
+def elsewhere(project: Project, tmp_path: Path) -> Path:
+    """The folder of a model that DVC does not watch; the project is up to date with it."""
+    folder = Path(shutil.copytree(project.folder / "data" / "reference" / "model", tmp_path / "model"))
+    project.change(lambda values: values["model"].update(path=str(folder)))
+    assert "capture" in project.check_and_repro()
+    return folder
+
+
+def test_a_checkpoint_that_dvc_does_not_watch_reruns_what_depends_on_it(project: Project, elsewhere: Path):
+    assert project.check_and_repro() == set()
+    os.utime(elsewhere / "model.safetensors")
+    assert project.check_and_repro() == set(), "touched but not changed"
+    before = project.results()
+
+    flip_last_byte(elsewhere / "model.safetensors")
+    ran = project.check_and_repro()
+    assert {"manifest", "capture", "allocate@pooled", "dense", "evaluate@pooled", "route@embedding"} <= ran
+    assert "prepare" not in ran, "samples depend on the tokenizer, which is the same"
+    assert project.check_and_repro() == set()
+
+    flip_last_byte(elsewhere / "model.safetensors")
+    assert project.check_and_repro() == {"manifest"}, "everything else is restored from the cache"
+    assert project.results() == before
+
+
 def queued(project: Project) -> list[str]:
     """Names of the experiments that the queue has run."""
     return re.findall(r"^\S+\s+(\S+)\s.*(?:Success|Failed)", project.run("dvc", "queue", "status"), flags=re.MULTILINE)
+
+
+def flip_last_byte(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
 
 def make_small(values: dict[str, Any]) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from pipeline.errors import UserError
-from pipeline.schemes import one_group, shuffled_groups, task_groups
+from pipeline.schemes import NO_GROUP, one_group, shuffled_groups, task_groups
 
 TRAIN = np.arange(100) < 60
 
@@ -22,9 +20,10 @@ def test_tasks_are_numbered_in_alphabetical_order_whatever_the_order_of_samples(
     assert task_groups(tasks[::-1], train).tolist() == task_groups(tasks, train)[::-1].tolist()
 
 
-def test_a_task_without_train_samples_is_refused_by_name() -> None:
-    with pytest.raises(UserError, match=r"none for facts \(1 of 2 tasks\)"):
-        task_groups(["addition", "addition", "facts"], np.array([True, True, False]))
+def test_test_samples_of_a_task_without_train_samples_have_no_group() -> None:
+    tasks = ["addition", "addition", "facts", "arc", "text", "text"]
+    train = np.array([True, False, False, False, True, False])
+    assert task_groups(tasks, train).tolist() == [0, 0, NO_GROUP, NO_GROUP, 1, 1]
 
 
 def test_random_groups_keep_the_sizes_of_both_splits_but_not_the_members() -> None:

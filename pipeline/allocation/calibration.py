@@ -97,13 +97,13 @@ def block_inputs(
     planned = batches([text.length for text in texts], [text.sample_id for text in texts], min(budget, SMALL_BATCH))
     for batch in planned:
         ids, masked, measured = _tensors([texts[number] for number in batch], dense_prefix)
-        masked, measured = masked.to(loaded.device), measured.to(loaded.device)
         with ExitStack() as hooks, torch.inference_mode():
             seen = [_watch(layer, hooks) for layer in layers]
             loaded.decoder(input_ids=ids.to(loaded.device), use_cache=False)
         for block, one in enumerate(seen):
-            output = one["output"][measured]
-            found[block].append(BlockInput(one["hidden"], one["attention"], masked, measured, output))
+            where = one["output"].device  # blocks of a model that is spread are on different ones
+            hidden, counted, errors_of = (tensor.to(where) for tensor in (one["hidden"], masked, measured))
+            found[block].append(BlockInput(hidden, one["attention"], counted, errors_of, one["output"][errors_of]))
     return found
 
 

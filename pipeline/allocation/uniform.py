@@ -1,4 +1,10 @@
-"""The uniform allocation: every projection gets the target itself. Predicts no error."""
+"""The uniform allocation: every mask gets the same sparsity. Predicts no error.
+
+    s = target / share        share: the part of all projections' weights that the criterion's masks gate
+
+A criterion that masks the input of every projection gates all weights, so s is the target itself. `cats` gates `up` and
+`down` only: its masks must be sparser for the same model-wide sparsity, and a target above its share is out of reach.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +16,23 @@ import pandas as pd
 _PLACE = ["group", "block", "projection"]
 
 
-def uniform(histograms: pd.DataFrame, targets: Sequence[float], profile: str) -> pd.DataFrame:
+def uniform(histograms: pd.DataFrame, targets: Sequence[float], profile: str, share: float = 1.0) -> pd.DataFrame:
     """Rows of the table `allocations`.
 
     Args:
-        histograms: rows of the table `group_histograms` of the profile set's scheme; says which groups, blocks and
-            projections there are.
-        targets: model-wide sparsities.
+        histograms: rows of the table `group_histograms` of the profile set's scheme and criterion; says which groups,
+            blocks and projections there are.
+        targets: model-wide sparsities, none above `share`.
         profile: name of the profile set.
+        share: see `models.places.maskable_share`.
+
+    Guarantee: the mean sparsity over all weights, those that no mask gates included, is the target.
+
+    Raises:
+        ValueError: a target above the share.
     """
+    if max(targets) > share:
+        raise ValueError(f"targets must be at most {share:.4f}, got {max(targets):g}")
     places = histograms[_PLACE].drop_duplicates()
     rows = places.merge(pd.DataFrame({"target": list(targets)}), how="cross")
-    return rows.assign(profile=profile, sparsity=rows["target"], predicted_error=np.nan)
+    return rows.assign(profile=profile, sparsity=rows["target"] / share, predicted_error=np.nan)

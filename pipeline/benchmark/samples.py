@@ -14,9 +14,10 @@ from typing import Any, cast
 from lm_eval.api.instance import Instance
 from transformers import PreTrainedTokenizerBase
 
+from pipeline.benchmark.chat import ChatTemplate
 from pipeline.benchmark.generation import limits
-from pipeline.benchmark.tasks import TaskView, arguments, doc_hash, quiet
 from pipeline.benchmark.tokens import encode_pairs, encode_prompts
+from pipeline.benchmark.views import TaskView, arguments, doc_hash, quiet
 from pipeline.errors import UserError
 
 Row = dict[str, Any]
@@ -41,7 +42,8 @@ def sample_rows(
     """One row of `schemas.SAMPLES` for each chosen document.
 
     Where the choices are different prompts with one continuation (winogrande), the row holds the right choice's prompt.
-    Optional fields of a document are kept as labels: `computation`, `surface`, `shots`, `subject`.
+    Optional fields of a document are kept as labels: `computation`, `surface`, `shots`, `subject` (where a document
+    names no subject, its task may: `TaskView.subject`).
 
     Args:
         view: one split of a task.
@@ -52,15 +54,8 @@ def sample_rows(
     Raises:
         UserError: a sample with its longest continuation does not fit into the context, or has no right choice.
     """
-    items = [_item(view, doc_id, requests) for doc_id, requests in zip(doc_ids, _requests(view, doc_ids), strict=True)]
-    prompts = encode_prompts(tokenizer, [item.prompt for item in items])
-    answers = encode_pairs(tokenizer, [(item.prompt, item.answer) for item in items])
-    asked = iter(encode_pairs(tokenizer, [pair for item in items for pair in item.asked]))
-    for doc_id, item, alone, (shortened, answer) in zip(doc_ids, items, prompts, answers, strict=True):
-        # Spaces at the end of a prompt belong to a continuation that is scored, but stay where one is generated.
-        prompt = shortened if view.kind == "choice" else alone
-        lengths = [sum(map(len, next(asked))) for _ in item.asked]
-        _check_length(f"{view.key}/{doc_id}", max([*lengths, len(prompt) + item.room]), context)
+    for doc_id, (item, prompt, answer, length) in _encoded(view, doc_ids, tokenizer).items():
+        _check_length(f"{view.key}/{doc_id}", length, context)
         yield {
             "sample_id": f"{view.key}/{doc_id}",
             "task": view.name,
@@ -68,7 +63,7 @@ def sample_rows(
             "doc_id": doc_id,
             "doc_hash": doc_hash(item.document),
             "kind": view.kind,
-            **_labels(item.document),
+            **_labels(item.document, view.subject),
             "prompt": item.prompt,
             "choices": item.choices,
             "target": item.target,
@@ -79,11 +74,37 @@ def sample_rows(
         }
 
 
-def _requests(view: TaskView, doc_ids: Sequence[int]) -> list[list[Instance]]:
+def too_long(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, context: int) -> list[int]:
+    """Of these documents, asked together, the ones that `sample_rows` would refuse because of their length."""
+    return [doc_id for doc_id, (*_, length) in _encoded(view, doc_ids, tokenizer).items() if length > context]
+
+
+def _encoded(
+    view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase
+) -> dict[int, tuple[_Item, list[int], list[int], int]]:
+    """Every document as it is asked, its prompt and right answer in tokens, and the length of its longest request."""
+    requests = _requests(view, doc_ids, tokenizer)
+    items = [_item(view, doc_id, asked) for doc_id, asked in zip(doc_ids, requests, strict=True)]
+    prompts = encode_prompts(tokenizer, [item.prompt for item in items])
+    answers = encode_pairs(tokenizer, [(item.prompt, item.answer) for item in items])
+    asked = iter(encode_pairs(tokenizer, [pair for item in items for pair in item.asked]))
+    found: dict[int, tuple[_Item, list[int], list[int], int]] = {}
+    for doc_id, item, alone, (shortened, answer) in zip(doc_ids, items, prompts, answers, strict=True):
+        # Spaces at the end of a prompt belong to a continuation that is scored, but stay where one is generated.
+        prompt = alone if view.kind == "generation" else shortened
+        lengths = [sum(map(len, next(asked))) for _ in item.asked]
+        found[doc_id] = (item, prompt, answer, max([*lengths, len(prompt) + item.room]))
+    return found
+
+
+def _requests(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[list[Instance]]:
     """lm-eval's requests for each chosen document, in their order."""
     task = view.only(doc_ids)
+    template = ChatTemplate(tokenizer) if view.is_chat else None
     with quiet():
-        task.build_all_requests()
+        task.build_all_requests(
+            apply_chat_template=view.is_chat, fewshot_as_multiturn=view.is_chat, chat_template=template
+        )
     requests = cast(Sequence[Instance], task.instances)
     return [list(group) for _, group in groupby(requests, key=lambda request: request.doc_id)]
 
@@ -94,6 +115,9 @@ def _item(view: TaskView, doc_id: int, requests: Sequence[Instance]) -> _Item:
         prompt, choices, target = _choices(view, document, requests, f"{view.key}/{doc_id}")
         asked = [cast(tuple[str, str], arguments(request)[:2]) for request in requests]
         return _Item(document, prompt, choices, target, choices[target], asked, room=0)
+    if view.kind == "text":
+        prompt, continuation = arguments(requests[0])
+        return _Item(document, prompt, [], -1, continuation, [(prompt, continuation)], room=0)
     prompt, settings = arguments(requests[0])[:2]
     answer = _free_answer(view, document)
     return _Item(document, prompt, [], -1, answer, [(prompt, answer)], limits(settings, view.name).most_tokens)
@@ -105,7 +129,7 @@ def _check_length(sample_id: str, length: int, context: int) -> None:
             f"A sample must fit into the model's context of {context} tokens, continuation included",
             found=f"{length} tokens",
             where=f"sample {sample_id}",
-            remedy="remove the task from `benchmark.tasks`, give it fewer few-shot examples, or take another model",
+            remedy="set `benchmark.too_long: leave_out`, give the task fewer few-shot examples, or take another model",
         )
 
 
@@ -138,10 +162,13 @@ def _free_answer(view: TaskView, document: Mapping[str, Any]) -> str:
     task: Any = view.task
     answer = task.doc_to_target(document)
     answer = answer[0] if isinstance(answer, list) else answer
-    return f"{task.config.target_delimiter}{answer}"
+    # In a chat the answer begins a turn of its own, unless the task begins it (as lm-eval has it for choices).
+    is_apart = not view.is_chat or bool(task.config.gen_prefix)
+    return f"{task.config.target_delimiter if is_apart else ''}{answer}"
 
 
-def _labels(document: Mapping[str, Any]) -> Row:
+def _labels(document: Mapping[str, Any], subject: str) -> Row:
     texts = {name: str(document.get(name) or "") for name in ("subject", "computation", "surface")}
+    texts["subject"] = texts["subject"] or subject
     shots = document.get("shots")
     return texts | {"shots": shots if isinstance(shots, int) else 0}

@@ -88,7 +88,8 @@ class Engine:
         }
         rows = nullcontext() if self.runtime is None else self.runtime.rows(self.tensor(groups), eligible)
         with rows as counts:
-            hidden = cast(Tensor, self.loaded.decoder(**arguments).last_hidden_state)
+            # A model that is spread ends on another device than it begins on.
+            hidden = cast(Tensor, self.loaded.decoder(**arguments).last_hidden_state).to(self.loaded.device)
         if not bool(hidden.isfinite().all()):
             raise UserError(
                 "The model's hidden states must be finite",
@@ -108,7 +109,7 @@ class Engine:
         for start in range(0, len(hidden), _ROWS_OF_LOGITS):
             asked = np.flatnonzero((place >= start) & (place < start + _ROWS_OF_LOGITS))
             logits = head(hidden[start : start + _ROWS_OF_LOGITS]).float()
-            rows, columns = self.tensor(place[asked] - start), self.tensor(token[asked])
+            rows, columns = (self.tensor(v).to(logits.device) for v in (place[asked] - start, token[asked]))
             logprobs.append((asked, (logits[rows, columns] - logits.logsumexp(dim=-1)[rows]).cpu().numpy()))
             is_best.append((asked, (logits.argmax(dim=-1)[rows] == columns).cpu().numpy()))
         return Prediction(_scattered(logprobs, len(place), np.float32), _scattered(is_best, len(place), np.bool_))

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.benchmark.tasks import TaskView, quiet
+from pipeline.benchmark.views import TaskView, quiet
 from pipeline.compute import Shape, dense_flops, flops, realised_sparsity
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.model import ProfiledLM
@@ -131,12 +131,15 @@ def _run(model: ProfiledLM, views: Sequence[TaskView], table: pd.DataFrame) -> d
         for key, ids in table.groupby(table["task"] + "/" + table["split"], sort=False)["doc_id"]
     }
     asked = [view for view in views if view.key in chosen]
+    is_chat = any(view.is_chat for view in asked)  # text tasks ignore it, all others agree
     with quiet():
         found: Any = lm_eval.evaluator.evaluate(
             lm=model,
             task_dict={"tasks": {view.key: view.only(chosen[view.key]) for view in asked}},
             log_samples=True,
             bootstrap_iters=0,
+            apply_chat_template=is_chat,
+            fewshot_as_multiturn=is_chat,
         )
     logged: dict[str, Mapping[str, Any]] = {}
     for view in asked:
@@ -148,7 +151,8 @@ def _run(model: ProfiledLM, views: Sequence[TaskView], table: pd.DataFrame) -> d
 
 
 def _scored(record: Mapping[str, Any], row: Any) -> dict[str, Any]:
-    score = float(record["score"])
+    # lm-eval's metric for text is its log-likelihood: text is never right or wrong.
+    score = float(record["score"]) if row.kind != "text" else np.nan
     result = {
         "split": row.split,
         "sample_id": row.sample_id,
@@ -157,6 +161,8 @@ def _scored(record: Mapping[str, Any], row: Any) -> dict[str, Any]:
         "loglikelihood": np.nan,
         "margin": np.nan,
     }
+    if row.kind == "text":
+        result["loglikelihood"] = float(record["score"])
     if row.kind == "choice":
         # Responses beyond the choices are lm-eval's own extras (unconditional log-likelihoods).
         values = [float(response[0]) for response in record["filtered_resps"]][: len(row.choices)]

@@ -14,9 +14,10 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
 from pipeline.batching import batches
+from pipeline.benchmark.chat import ChatTemplate
 from pipeline.benchmark.generation import limits
-from pipeline.benchmark.tasks import arguments, doc_hash
 from pipeline.benchmark.tokens import encode_pairs, encode_prompts
+from pipeline.benchmark.views import arguments, doc_hash
 from pipeline.errors import UserError
 from pipeline.evaluate.choices import Question, loglikelihoods
 from pipeline.evaluate.decoding import Start, generate
@@ -58,6 +59,7 @@ class ProfiledLM(LM):
         self._budget = batch_tokens
         self._tally = tally
         self._advance = advance
+        self._chat: ChatTemplate | None = None
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Log-likelihood of each continuation, and whether it is the greedy one; requests of a prompt share its run."""
@@ -101,13 +103,24 @@ class ProfiledLM(LM):
         return answers
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
-        """Refused: perplexity of whole texts has no prompt to choose a profile by."""
+        """Refused: whole texts have no prompt to choose a profile by; `load_tasks` cuts them into windows."""
         raise UserError(
-            "A task must ask for choices or for generation",
+            "A task must ask for choices, for generation or for windows of text",
             found="rolling log-likelihood",
             where=f"task {requests[0].task_name}",
-            remedy="remove it from `benchmark.tasks` in params.yaml",
+            remedy="load it with `pipeline.benchmark.tasks.load_tasks`",
         )
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """The prompt that a conversation becomes; lm-eval asks for it."""
+        if self._chat is None:
+            self._chat = ChatTemplate(self._engine.loaded.tokenizer)
+        return self._chat(chat_history, add_generation_prompt)
+
+    @property
+    def tokenizer_name(self) -> str:
+        """lm-eval keeps prompts made with different templates apart by it."""
+        return str(self._engine.loaded.tokenizer.name_or_path)
 
     def _numbers(self, requests: Sequence[Instance]) -> list[int]:
         """The sample of every request; documents are hashed once."""

@@ -11,6 +11,7 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig
 
 from pipeline.errors import UserError
+from pipeline.models.integrity import refuse_code
 from pipeline.models.source import model_folder
 
 
@@ -21,15 +22,17 @@ def context_of(config: PreTrainedConfig) -> int:
     return positions if window is None else min(positions, int(window))
 
 
-def load_context(path: str, *, revision: str | None) -> int:
+def load_context(path: str, *, revision: str | None, remote_code: bool = False) -> int:
     """`context_of` a checkpoint on disk or on the hub, without its weights.
 
     Raises:
-        UserError: its config cannot be read.
+        UserError: its config cannot be read, or is defined by code that may not be run.
     """
-    folder = model_folder(path, revision)
+    folder = model_folder(path, revision, remote_code=remote_code)
+    if not remote_code and (folder / "config.json").is_file():
+        refuse_code(folder)
     try:
-        config: Any = AutoConfig.from_pretrained(str(folder))
+        config: Any = AutoConfig.from_pretrained(str(folder), trust_remote_code=remote_code)
     except Exception as error:
         raise UserError(
             "The model must have a readable config.json",

@@ -2,8 +2,8 @@
 
 Everything after this module reads a folder, so a hub checkpoint and a local one go through the same checks and the
 same code. A hub repository needs a pinned revision, because results could not be repeated without one. Only
-configuration, tokenizer and safetensors files are fetched: no pickles, no Python code, no second copy of the weights
-in another format.
+configuration, tokenizer and safetensors files are fetched: no pickles, no second copy of the weights in another format,
+and Python code only where `model.remote_code` asks for it.
 
 With `HF_HUB_OFFLINE=1` (the default of `make`) only the cache under `HF_HOME` is looked at.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 from huggingface_hub import constants, snapshot_download
@@ -28,43 +29,112 @@ WANTED = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt",
 UNWANTED = ("original/*", "consolidated*", "*/*")
 """Copies of the weights in another layout, which some repositories carry beside the one that transformers reads."""
 
+CONFIG = "config.json"
+
+CODE = "*.py"
+"""Modules that a checkpoint brings along; wanted only with `model.remote_code`."""
+
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 _OFFLINE = "allow downloads (`make repro HF_HUB_OFFLINE=0`), or put the repository into the cache under HF_HOME"
 
 
-def model_folder(path: str | Path, revision: str | None) -> Path:
+def model_folder(path: str | Path, revision: str | None, *, remote_code: bool = False) -> Path:
     """The folder with a checkpoint's files; downloads what is missing where the network may be used.
 
     Args:
         path: a folder, or a hub id (`organisation/name`).
         revision: commit, tag or branch of a hub repository; ignored for a folder.
+        remote_code: whether the Python files of a hub repository are fetched as well.
 
     Raises:
         UserError: neither a folder nor a hub id; a hub id without revision; a repository or revision that does not
             exist, is gated, is not in the cache while offline, or cannot be stored.
     """
-    folder = Path(path)
-    if folder.is_dir():
-        return folder
+    return _folder(path, revision, _patterns(remote_code))
+
+
+def cached_folder(path: str | Path, revision: str | None, *, remote_code: bool = False) -> Path | None:
+    """What of a checkpoint is on this machine, which may be a part; None where nothing is, or `path` is no checkpoint.
+
+    Asks nobody.
+    """
+    if Path(path).is_dir():
+        return Path(path)
+    if not _HUB_ID.match(str(path)):
+        return None
+    try:
+        found = snapshot_download(
+            str(path),
+            revision=revision,
+            allow_patterns=_patterns(remote_code),
+            ignore_patterns=list(UNWANTED),
+            local_files_only=True,
+        )
+    except LocalEntryNotFoundError:
+        return None
+    return Path(found)
+
+
+def config_folder(path: str | Path, revision: str | None) -> Path:
+    """A folder with the checkpoint's config.json, perhaps nothing else.
+
+    Raises:
+        UserError: as `model_folder`; there is no config.json.
+    """
+    found = _folder(path, revision, [CONFIG])
+    if not (found / CONFIG).is_file():
+        remedy = "correct `model.path`, or restore the folder"
+        raise _error("The folder of a checkpoint must have a config.json", "no such file", str(found), remedy)
+    return found
+
+
+def checkpoint_files(folder: Path, *, remote_code: bool = False) -> dict[str, Path]:
+    """The files of the checkpoint in `folder` that loading may read, by name, in the order of the names.
+
+    Files of the same kinds as are fetched from the hub, whatever else lies there. A snapshot of the hub's cache
+    consists of links; a link whose file is gone is no file.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = {
+        path.name: path
+        for path in sorted(folder.iterdir())
+        if path.is_file()
+        and any(fnmatch(path.name, pattern) for pattern in _patterns(remote_code))
+        and not any(fnmatch(path.name, pattern) for pattern in UNWANTED)
+    }
+    if not found:
+        remedy = "correct `model.path`, or put the checkpoint's files directly into this folder"
+        raise _error(
+            "The folder of a checkpoint must hold its files", f"none of {', '.join(WANTED)}", str(folder), remedy
+        )
+    return found
+
+
+def _folder(path: str | Path, revision: str | None, patterns: list[str]) -> Path:
+    if Path(path).is_dir():
+        return Path(path)
     if not _HUB_ID.match(str(path)):
         remedy = "run `dvc pull` or `git checkout` to restore the folder, or correct `model.path` in params.yaml"
         must = "`model.path` must be an existing folder or a hub id (`organisation/name`)"
-        raise UserError(must, found=f"{str(path)!r}, which is neither", where="params.yaml", remedy=remedy)
+        raise _error(must, f"{str(path)!r}, which is neither", "params.yaml", remedy)
     if revision is None:
-        raise UserError(
-            "`model.path` must be an existing folder, or a hub id together with `model.revision`",
-            found=f"{str(path)!r}, which is no folder, and no revision",
-            where="params.yaml",
-            remedy="correct the folder, or set `model.revision` to the commit of the hub repository",
-        )
-    return _snapshot(str(path), revision)
+        must = "`model.path` must be an existing folder, or a hub id together with `model.revision`"
+        remedy = "correct the folder, or set `model.revision` to the commit of the hub repository"
+        raise _error(must, f"{str(path)!r}, which is no folder, and no revision", "params.yaml", remedy)
+    return _snapshot(str(path), revision, patterns)
 
 
-def _snapshot(repository: str, revision: str) -> Path:
+def _patterns(remote_code: bool) -> list[str]:
+    return [*WANTED, CODE] if remote_code else list(WANTED)
+
+
+def _snapshot(repository: str, revision: str, patterns: list[str]) -> Path:
     where = f"{repository} at {revision}"
     try:
         found = snapshot_download(
-            repository, revision=revision, allow_patterns=list(WANTED), ignore_patterns=list(UNWANTED)
+            repository, revision=revision, allow_patterns=patterns, ignore_patterns=list(UNWANTED)
         )
     except GatedRepoError as error:
         remedy = f"accept its terms at {constants.ENDPOINT}/{repository}, then `hf auth login` or set HF_TOKEN"

@@ -4,7 +4,8 @@ Methods hit their targets by different amounts, so equal *targets* are not equal
 therefore a piecewise-linear function of the FLOPs it really saved (masked linears, attention, lm_head, scoring and
 router counted), from the dense model through its targets, and two methods are read at the same saving
 (`pipeline.statistics`). The savings they are read at, `levels`, are the same for all methods: per target, the smallest
-mean saving that any method reached there, so nobody is extrapolated.
+mean saving that any method reached there, so nobody is extrapolated. A method whose masks reach only a part of the
+weights has no result at the sparsest targets, and is compared at the levels that it reaches.
 
 Every interval resamples samples, with the same draws for all methods: all differences are paired.
 """
@@ -22,6 +23,8 @@ from pipeline.report.resampling import Resampler
 from pipeline.statistics import Curve, Interval, score_at
 
 SPREAD = (0.05, 0.95)
+ROUNDING = 1e-12
+"""A level is the mean saving of some method, and a mean of the same numbers may differ in the last bits."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Comparison:
-    """`method` minus `reference` at equal realised compute: at each level, and their mean."""
+    """`method` minus `reference` at equal realised compute: at each level, None where one of them does not reach it,
+    and the mean over the others."""
 
     method: Method
     reference: Method
-    at_levels: tuple[Interval, ...]
+    at_levels: tuple[Interval | None, ...]
     mean: Interval
 
 
@@ -74,9 +78,11 @@ def operating_points(plan: Plan, results: Mapping[str, Outcome], draws: Resample
 
 def levels(plan: Plan, results: Mapping[str, Outcome]) -> tuple[float, ...]:
     """Savings (1 - remaining share of dense FLOPs) at which methods are compared, one per target, ascending."""
-    savings = np.array([1 - results[method.name].compute.mean(axis=1) for method in plan.sparse])
-    common = np.unique(savings.min(axis=0))
-    return tuple(float(level) for level in common if level > 0)
+    least: dict[float, float] = {}
+    for outcome in (results[method.name] for method in plan.sparse):
+        for target, saving in zip(outcome.targets, 1 - outcome.compute.mean(axis=1), strict=True):
+            least[target] = min(saving, least.get(target, np.inf))
+    return tuple(float(level) for level in np.unique(list(least.values())) if level > 0)
 
 
 def compare(
@@ -90,11 +96,12 @@ def compare(
     read = {name: _read(results[plan.dense.name], results[name], common, draws.weights) for name in names}
     found: list[Comparison] = []
     for method, reference in pairs:
-        first, second = read[method.name], read[reference.name]
-        if first is not None and second is not None:
-            gaps = first - second
-            at_levels = tuple(draws.interval(gap) for gap in gaps)
-            found.append(Comparison(method, reference, at_levels, draws.interval(gaps.mean(axis=0))))
+        pairs_at = list(zip(read[method.name], read[reference.name], strict=True))
+        gaps = [None if first is None or second is None else first - second for first, second in pairs_at]
+        known = [gap for gap in gaps if gap is not None]
+        if known:
+            at_levels = tuple(None if gap is None else draws.interval(gap) for gap in gaps)
+            found.append(Comparison(method, reference, at_levels, draws.interval(np.mean(known, axis=0))))
     return found
 
 
@@ -105,8 +112,8 @@ def baseline_pairs(plan: Plan) -> list[tuple[Method, Method]]:
 
 
 def control_pairs(plan: Plan) -> list[tuple[Method, Method]]:
-    """Every method with informative groups against random groups of the same sizes with the same criterion and
-    allocation.
+    """Every method with informative groups against random groups of the same sizes with the same criterion, allocation
+    and mask.
     """
     return [
         (method, control)
@@ -115,15 +122,17 @@ def control_pairs(plan: Plan) -> list[tuple[Method, Method]]:
         for method in plan.sparse
         if not method.is_pooled
         and not method.is_control
-        and (method.criterion, method.allocation) == (control.criterion, control.allocation)
+        and (method.criterion, method.allocation, method.mask) == (control.criterion, control.allocation, control.mask)
     ]
 
 
-def _read(dense: Outcome, outcome: Outcome, common: tuple[float, ...], weights: np.ndarray) -> np.ndarray | None:
+def _read(dense: Outcome, outcome: Outcome, common: tuple[float, ...], weights: np.ndarray) -> list[np.ndarray | None]:
+    """Scores at every level, estimate and replicates; None where the method saves less than that at every target."""
     curve = _curve(dense, outcome)
-    if curve is None or not common:
-        return None
-    return np.array([score_at(curve, level, weights) for level in common])
+    if curve is None:
+        return [None] * len(common)
+    reach = curve.sparsity.mean(axis=1)[-1] + ROUNDING
+    return [score_at(curve, level, weights) if level <= reach else None for level in common]
 
 
 def _curve(dense: Outcome, outcome: Outcome) -> Curve | None:

@@ -11,12 +11,12 @@ target) are refused here, so that no later module has to think about it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from pipeline.errors import UserError
 from pipeline.report.plan import Method, Plan
@@ -28,6 +28,7 @@ class Evidence:
 
     Args:
         samples: SAMPLES.
+        sample_counts: SAMPLE_COUNTS.
         assignments: scheme -> ASSIGNMENTS.
         cluster_map: CLUSTER_MAP.
         quality: data/cluster_quality.json.
@@ -37,6 +38,7 @@ class Evidence:
     """
 
     samples: pd.DataFrame
+    sample_counts: pd.DataFrame
     assignments: Mapping[str, pd.DataFrame]
     cluster_map: pd.DataFrame
     quality: Mapping[str, Any]
@@ -49,16 +51,23 @@ class Evidence:
 class Outcome:
     """One method on one split: a row per target, a column per sample (columns are the same samples for every method).
 
-    `compute` is the share of the dense model's FLOPs that remain, router and scoring included.
+    `compute` is the share of the dense model's FLOPs that remain, router and scoring included. `score` is NaN for text,
+    `loglikelihood` for generation.
     """
 
     targets: Float[np.ndarray, " targets"]
     score: Float[np.ndarray, "targets samples"]
+    loglikelihood: Float[np.ndarray, "targets samples"]
     sparsity: Float[np.ndarray, "targets samples"]
     compute: Float[np.ndarray, "targets samples"]
     flops: Float[np.ndarray, "targets samples"]
     dense_flops: Float[np.ndarray, "targets samples"]
     group: Int[np.ndarray, "targets samples"]
+
+    def only(self, chosen: Bool[np.ndarray, " samples"]) -> Outcome:
+        """The same method on some of the samples."""
+        per_sample = {one.name: getattr(self, one.name)[:, chosen] for one in fields(self) if one.name != "targets"}
+        return Outcome(targets=self.targets, **per_sample)
 
 
 def split_samples(evidence: Evidence, split: str) -> pd.DataFrame:
@@ -70,15 +79,25 @@ def outcomes(plan: Plan, evidence: Evidence, split: str) -> dict[str, Outcome]:
     """Method -> its outcome on `split`.
 
     Raises:
-        UserError: when a method's rows do not cover exactly the split's samples at every target of the plan.
+        UserError: when a method's rows do not cover exactly the split's samples at every target of the plan. A method
+            whose masks reach only a part of the weights must cover the targets that its profile set has.
     """
     order = pd.Index(split_samples(evidence, split).index)
-    return {method.name: _outcome(plan, method, evidence.results[method.name], split, order) for method in plan.methods}
+    return {method.name: _outcome(plan, method, evidence, split, order) for method in plan.methods}
 
 
-def _outcome(plan: Plan, method: Method, rows: pd.DataFrame, split: str, order: pd.Index) -> Outcome:
-    rows = _of_split(rows, split)
-    targets = np.unique(rows["target"].to_numpy())[:1] if method.is_dense else np.asarray(plan.targets)
+def targets_of(plan: Plan, method: Method, evidence: Evidence) -> tuple[float, ...]:
+    """The targets of the plan that a sparse method has: all, or those that the profile set of a limited one reaches."""
+    if not method.is_limited:
+        return plan.targets
+    known = set(evidence.profiles[method.profile]["target"].tolist())
+    return tuple(target for target in plan.targets if target in known)
+
+
+def _outcome(plan: Plan, method: Method, evidence: Evidence, split: str, order: pd.Index) -> Outcome:
+    rows = _of_split(evidence.results[method.name], split)
+    asked = np.unique(rows["target"].to_numpy())[:1] if method.is_dense else targets_of(plan, method, evidence)
+    targets = np.asarray(asked)
     _check_cover(rows, targets, order, f"data/results/{method.name}.parquet, split {split}")
 
     def grid(column: str) -> np.ndarray:
@@ -88,6 +107,7 @@ def _outcome(plan: Plan, method: Method, rows: pd.DataFrame, split: str, order: 
     return Outcome(
         targets=targets,
         score=grid("score"),
+        loglikelihood=grid("loglikelihood"),
         sparsity=grid("realised_sparsity"),
         compute=flops / dense_flops,
         flops=flops,

@@ -14,8 +14,9 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.atomic import replacing
-from pipeline.report.accuracy import Comparison
+from pipeline.report.accuracy import Comparison, Point
 from pipeline.report.findings import Findings, SplitFindings
+from pipeline.report.perplexity import TextPoint
 from pipeline.report.plan import Plan
 from pipeline.statistics import Interval
 
@@ -28,13 +29,13 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
     `accuracy.<method>.<target %>` (`accuracy.dense` has no target),
     `difference.<method>.mean|low|high` (points against the baseline at equal compute, averaged over the compute
     levels), `nmi.<label>`, `ari.<label>`, `router.<router>.accuracy`, `regret.<method>.mean|low|high` (points),
-    `clusters.<measure>`.
+    `clusters.<measure>`; on text `perplexity.<task>.<method>.<target %>` and, against the baseline at the same target,
+    `log_perplexity_difference.<task>.<method>.<target %>.mean|low|high` (nats per token).
     """
     test = findings.test
     found: dict[str, float] = {}
     for point in test.points:
-        name = f"{point.method.name}.{_percent(point.target)}" if not point.method.is_dense else point.method.name
-        found[f"accuracy.{name}"] = point.accuracy.value
+        found[f"accuracy.{_place(point)}"] = point.accuracy.value
     for row in test.differences:
         found |= _in_points(f"difference.{row.method.name}", row.mean)
     for row in test.agreements:
@@ -43,6 +44,11 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
     found |= {f"router.{row.router}.accuracy": row.accuracy.value for row in test.routers}
     for row in test.regrets:
         found |= _in_points(f"regret.{row.method.name}", row.mean)
+    for text in test.texts:
+        for one in text.points:
+            found[f"perplexity.{text.task}.{_place(one)}"] = one.perplexity.value
+            if one.over_baseline is not None:
+                found |= _ends_of(f"log_perplexity_difference.{text.task}.{_place(one)}", one.over_baseline)
     measures = {name: findings.quality.get(name) for name in ("groups", "silhouette", "stability")}
     found |= {f"clusters.{name}": value for name, value in measures.items() if value is not None}
     return {name: round(value, DECIMALS) for name, value in found.items()}
@@ -58,6 +64,8 @@ def plot_tables(plan: Plan, findings: Findings) -> dict[str, pd.DataFrame]:
         "regret": _regret(plan, splits),
         "tasks": _tasks(plan, splits),
     }
+    if any(split.texts for split in splits):
+        tables["perplexity"] = _perplexity(splits)
     for row in findings.test.routers:
         cells = [
             (t, r) for t, counts in enumerate(row.confusion) for r, count in enumerate(counts) for _ in range(count)
@@ -91,7 +99,20 @@ def _accuracy(splits: Iterable[SplitFindings]) -> pd.DataFrame:
         for split in splits
         for point in split.points
     ]  # fmt: skip
-    return pd.DataFrame(rows)
+    columns = [
+        "split",
+        "method",
+        "target",
+        "sparsity",
+        "compute",
+        "accuracy",
+        "low",
+        "high",
+        "loss",
+        "loss_low",
+        "loss_high",
+    ]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _differences(plan: Plan, splits: Iterable[SplitFindings]) -> pd.DataFrame:
@@ -108,7 +129,7 @@ def _differences(plan: Plan, splits: Iterable[SplitFindings]) -> pd.DataFrame:
 
 
 def _entries(split: SplitFindings, row: Comparison) -> list[tuple[float, Interval]]:
-    return list(zip(split.levels, row.at_levels, strict=True))
+    return [(level, gap) for level, gap in zip(split.levels, row.at_levels, strict=True) if gap is not None]
 
 
 def _agreement(splits: Iterable[SplitFindings]) -> pd.DataFrame:
@@ -131,6 +152,7 @@ def _regret(plan: Plan, splits: Iterable[SplitFindings]) -> pd.DataFrame:
         for split in splits
         for row in split.regrets
         for target, gap in zip(plan.targets, row.at_targets, strict=True)
+        if gap is not None
     ]
     return pd.DataFrame(rows, columns=["split", "method", "oracle", "target", "difference", "low", "high"])
 
@@ -145,6 +167,21 @@ def _tasks(plan: Plan, splits: Iterable[SplitFindings]) -> pd.DataFrame:
         for row in split.tasks
         for method, values in row.accuracy.items()
         for target, value in zip(plan.targets, values, strict=True)
+        if value is not None
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["split", "task", "samples", "chance", "dense", "method", "target", "accuracy"])
+
+
+def _perplexity(splits: Iterable[SplitFindings]) -> pd.DataFrame:
+    rows = [
+        {
+            "split": split.split, "task": text.task, "method": point.method.name, "target": point.target,
+            "sparsity": point.sparsity, "compute": point.compute, "perplexity": point.perplexity.value,
+            "low": point.perplexity.low, "high": point.perplexity.high,
+        }
+        for split in splits
+        for text in split.texts
+        for point in text.points
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -154,8 +191,16 @@ def _ends(interval: Interval) -> dict[str, float]:
 
 
 def _in_points(name: str, interval: Interval) -> dict[str, float]:
-    ends = {"mean": interval.value, "low": interval.low, "high": interval.high}
-    return {f"{name}.{end}": 100 * value for end, value in ends.items()}
+    return {end: 100 * value for end, value in _ends_of(name, interval).items()}
+
+
+def _ends_of(name: str, interval: Interval) -> dict[str, float]:
+    return {f"{name}.mean": interval.value, f"{name}.low": interval.low, f"{name}.high": interval.high}
+
+
+def _place(point: Point | TextPoint) -> str:
+    """Method and target as part of a metric's name; the dense model has no target."""
+    return point.method.name if point.method.is_dense else f"{point.method.name}.{_percent(point.target)}"
 
 
 def _percent(target: float) -> str:

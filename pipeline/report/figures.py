@@ -29,9 +29,9 @@ LEGEND_CHARACTERS = 48
 
 
 def method_colour(plan: Plan, method: Method) -> str:
-    """One colour per profile set, so that the same profiles under different routers share it."""
-    profiles = list(dict.fromkeys(other.profile for other in plan.sparse))
-    return INK if method.is_dense else style.series(profiles.index(method.profile))
+    """One colour per profile set and kind of mask, so that the same profiles under different routers share it."""
+    looks = list(dict.fromkeys((other.profile, other.mask) for other in plan.sparse))
+    return INK if method.is_dense else style.series(looks.index((method.profile, method.mask)))
 
 
 def method_marker(plan: Plan, method: Method) -> str:
@@ -126,6 +126,8 @@ def difference_panel(plan: Plan, rows: Sequence[Comparison], levels: Sequence[fl
             axes.axvline(0, color=INK, lw=1)
             for at, row in enumerate(shown):
                 gap, is_mean = (*row.at_levels, row.mean)[i], i == len(levels)
+                if gap is None:
+                    continue
                 colour, marker = method_colour(plan, row.method), method_marker(plan, row.method)
                 _interval(axes, _scaled(gap), at, colour, 7 if is_mean else 5.5, marker, 2.6 if is_mean else 1.5)
             axes.set_title(heads[i], fontsize=9.5)

@@ -13,7 +13,8 @@ import pandas as pd
 
 from pipeline.report.accuracy import Comparison, Point, baseline_pairs, compare, control_pairs, levels, operating_points
 from pipeline.report.agreement import Composition, LabelAgreement, agreements, compositions
-from pipeline.report.evidence import Evidence, outcomes, split_samples
+from pipeline.report.evidence import Evidence, Outcome, outcomes, split_samples
+from pipeline.report.perplexity import TextTask, text_tasks
 from pipeline.report.plan import Plan
 from pipeline.report.resampling import resampler
 from pipeline.report.routers import RegretRow, RouterRow, regret_rows, router_rows
@@ -23,7 +24,11 @@ from pipeline.report.tasks import TaskRow, task_rows
 
 @dataclass(frozen=True)
 class SplitFindings:
-    """The numbers of one split; `levels` are the savings at which `differences` and `controls` were read."""
+    """The numbers of one split; `levels` are the savings at which `differences` and `controls` were read.
+
+    Everything about accuracy (`points`, `levels`, `differences`, `controls`, `regrets`, `tasks`) is of the samples that
+    can be right or wrong, and empty where there are none; `texts` is of the others.
+    """
 
     split: str
     samples: int
@@ -36,6 +41,7 @@ class SplitFindings:
     routers: list[RouterRow]
     regrets: list[RegretRow]
     tasks: list[TaskRow]
+    texts: list[TextTask]
 
 
 @dataclass(frozen=True)
@@ -66,17 +72,28 @@ def find(plan: Plan, evidence: Evidence) -> Findings:
 def _find_split(plan: Plan, evidence: Evidence, split: str) -> SplitFindings:
     rows: pd.DataFrame = split_samples(evidence, split)
     results = outcomes(plan, evidence, split)
-    draws = resampler(plan, len(rows))
+    is_scored = (rows["kind"] != "text").to_numpy()
     return SplitFindings(
         split=split,
         samples=len(rows),
-        points=operating_points(plan, results, draws),
-        levels=levels(plan, results),
-        differences=compare(plan, results, baseline_pairs(plan), draws),
-        controls=compare(plan, results, control_pairs(plan), draws),
         agreements=agreements(plan, evidence, split),
         compositions=compositions(plan, evidence, split),
-        routers=router_rows(plan, evidence, split, draws),
-        regrets=regret_rows(plan, results, draws),
-        tasks=task_rows(plan, rows, results),
+        routers=router_rows(plan, evidence, split, resampler(plan, len(rows))),
+        texts=text_tasks(plan, rows, results),
+        **_accuracies(plan, rows.loc[is_scored], {name: outcome.only(is_scored) for name, outcome in results.items()}),
     )
+
+
+def _accuracies(plan: Plan, rows: pd.DataFrame, results: Mapping[str, Outcome]) -> dict[str, Any]:
+    """The fields about accuracy, from the samples that have one."""
+    if rows.empty:
+        return {"points": [], "levels": (), "differences": [], "controls": [], "regrets": [], "tasks": []}
+    draws = resampler(plan, len(rows))
+    return {
+        "points": operating_points(plan, results, draws),
+        "levels": levels(plan, results),
+        "differences": compare(plan, results, baseline_pairs(plan), draws),
+        "controls": compare(plan, results, control_pairs(plan), draws),
+        "regrets": regret_rows(plan, results, draws),
+        "tasks": task_rows(plan, rows, results),
+    }

@@ -4,12 +4,21 @@ date.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from pipeline.report.accuracy import Point
 from pipeline.report.plan import ACTIVATION, ASSIGNED, Method, Plan
+from pipeline.report.wording import listed, target_name
 
 CRITERIA = {
     "teal": "|x|",
     "wina": "|x| times the L2 norm of its weight column",
     "wina_released": "|x| times the L2 norm of its weight column for k and gate, |x| elsewhere (WINA's released code)",
+    "cats": "the magnitude of the MLP's activated gate, which spares rows of up and columns of down (CATS)",
+}
+MASKS = {
+    "threshold": "keeps those above a calibrated threshold",
+    "topk": "keeps an exact number of the highest for every token",
 }
 SCHEMES = {
     "global": "one profile calibrated on all training samples",
@@ -30,7 +39,24 @@ def describe(plan: Plan, method: Method) -> str:
     criterion = CRITERIA.get(method.criterion, f"the criterion {method.criterion}")
     scheme = SCHEMES.get(method.scheme, f"one profile per group of {method.scheme}")
     allocation = ALLOCATIONS.get(method.allocation, f"allocation by {method.allocation}")
-    return f"Scores inputs by {criterion}; {scheme}; {allocation}{_source(method)}."
+    mask = MASKS.get(method.mask, f"masks by {method.mask}")
+    return f"Scores features by {criterion} and {mask}; {scheme}; {allocation}{_source(method)}."
+
+
+def limits(points: Sequence[Point], plan: Plan) -> str:
+    """Why methods have no result at some targets, one sentence; empty if all have."""
+    reached = {
+        method.name: max((p.target for p in points if p.method == method), default=0.0) for method in plan.sparse
+    }
+    lacking = [
+        f"`{method.name}` above {target_name(reached[method.name])}"
+        for method in plan.sparse
+        if method.is_limited and reached[method.name] < plan.targets[-1]
+    ]
+    if not lacking:
+        return ""
+    reason = "its masks reach only a part of the weights, fewer than the target needs"
+    return f"A dash stands where a method has no result ({listed(lacking)}): {reason}."
 
 
 def role(plan: Plan, method: Method) -> str:

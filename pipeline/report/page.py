@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from pipeline.report import figures, rows
+from pipeline.report import figures, rows, text_rows
 from pipeline.report.agreement import entanglement
 from pipeline.report.evidence import Evidence, groups_of
 from pipeline.report.findings import Findings
 from pipeline.report.labels import Label, candidates, labels
+from pipeline.report.methods import limits
 from pipeline.report.plan import ACTIVATION, Plan
 from pipeline.report.specialisation import Specialisation
 from pipeline.report.style import SERIES, Figure
@@ -75,10 +76,7 @@ class _Drawing:
             "baseline": plan.baseline,
             "legend": figures.legend(plan),
             **self._groups(),
-            "difference_figure": self._keep(
-                figures.difference_panel(plan, test.differences, test.levels, "differences")
-            ),
-            "accuracy_figure": self._keep(figures.accuracy_panel(plan, test.points, "Test split", "accuracy_test")),
+            **self._accuracy(),
             "differences": rows.difference_table(test),
             "results": rows.result_rows(test),
             "specialisations": [self._specialisation(item) for item in findings.specialisations],
@@ -88,8 +86,11 @@ class _Drawing:
             "confusions": [rows.confusion_table(row) for row in test.routers],
             "targets": [target_name(target) for target in plan.targets],
             "tradeoff": rows.tradeoff_rows(plan, test),
+            "limits": limits(test.points, plan),
             "tolerance": f"{100 * TOLERANCE:g}",
-            "tasks": rows.task_tables(plan, test.tasks),
+            "tasks": rows.task_tables(plan, test.tasks) if test.tasks else [],
+            "texts": text_rows.perplexity_tables(test.texts),
+            "left_out": text_rows.left_out_sentences(self.evidence.sample_counts),
             "methods": rows.method_rows(plan),
             "rules": rules(plan),
             "settings": rows.settings_rows(plan.settings),
@@ -103,7 +104,7 @@ class _Drawing:
     def _summary(self) -> str:
         plan, splits = self.plan, self.findings.splits
         counts = listed([f"{split.samples:,} {name} samples" for name, split in splits.items()])
-        tasks = len(self.findings.test.tasks)
+        tasks = len(self.findings.test.tasks) + len(self.findings.test.texts)
         model = plan.settings.get("model", {}).get("path", "the model")
         sparse = len(plan.sparse)
         return (
@@ -111,6 +112,15 @@ class _Drawing:
             f"{listed([target_name(target) for target in plan.targets])} target sparsity, compared with each other and "
             f"with the dense model on {tasks} tasks ({counts})."
         )
+
+    def _accuracy(self) -> dict[str, Any]:
+        """RQ2's figures; none where no test sample is right or wrong."""
+        plan, test = self.plan, self.findings.test
+        if not test.points:
+            return {"difference_figure": None, "accuracy_figure": None}
+        differences = figures.difference_panel(plan, test.differences, test.levels, "differences")
+        accuracy = figures.accuracy_panel(plan, test.points, "Test split", "accuracy_test")
+        return {"difference_figure": self._keep(differences), "accuracy_figure": self._keep(accuracy)}
 
     def _groups(self) -> dict[str, Any]:
         findings = self.findings
@@ -171,7 +181,7 @@ class _Drawing:
 
     def _train(self) -> dict[str, Any] | None:
         train = self.findings.train
-        if train is None:
+        if train is None or not train.points:
             return None
         figure = figures.accuracy_panel(self.plan, train.points, "Training split (leaks)", "accuracy_train")
         table, results = rows.difference_table(train), rows.result_rows(train)

@@ -24,7 +24,8 @@ class Method:
     """One row of `methods` in params.yaml, together with the profile set it names.
 
     `groups` says where a sample's group comes from: `assigned` (the scheme's assignment table) or a router's name.
-    The dense model has no profile; its other fields are empty.
+    `mask` is the kind of mask. The masks of a method that `is_limited` reach only a part of the weights, so it may have
+    no result at the sparsest targets. The dense model has no profile; its other fields are empty.
     """
 
     name: str
@@ -33,6 +34,8 @@ class Method:
     criterion: str = ""
     allocation: str = ""
     groups: str = ""
+    mask: str = ""
+    is_limited: bool = False
 
     @property
     def is_dense(self) -> bool:
@@ -110,6 +113,6 @@ class Plan:
         return tuple(method for method in self.methods if method.is_routed)
 
     def oracle_of(self, method: Method) -> Method | None:
-        """The method with the same profile set whose groups are the true assignments."""
-        same = (other for other in self.sparse if other.profile == method.profile and other.groups == ASSIGNED)
-        return next(same, None)
+        """The method with the same profile set and mask whose groups are the true assignments."""
+        wanted = (method.profile, method.mask, ASSIGNED)
+        return next((other for other in self.sparse if (other.profile, other.mask, other.groups) == wanted), None)

@@ -34,11 +34,12 @@ class RouterRow:
 class RegretRow:
     """A routed method against its own profile set under true groups. `flops` is the router's cost per sample and
     `share` that cost in units of the dense model's; both are None where no sample was routed to its true group.
+    `at_targets` is None where the methods have no result.
     """
 
     method: Method
     oracle: Method
-    at_targets: tuple[Interval, ...]
+    at_targets: tuple[Interval | None, ...]
     mean: Interval
     flops: float | None
     share: float | None
@@ -65,13 +66,15 @@ def regret_rows(plan: Plan, results: Mapping[str, Outcome], draws: Resampler) ->
     for method in plan.routed:
         oracle = plan.oracle_of(method)
         if oracle is not None:
-            found.append(_regret(method, oracle, results[method.name], results[oracle.name], draws))
+            found.append(_regret(plan, method, oracle, results[method.name], results[oracle.name], draws))
     return found
 
 
-def _regret(method: Method, oracle: Method, routed: Outcome, true: Outcome, draws: Resampler) -> RegretRow:
+def _regret(plan: Plan, method: Method, oracle: Method, routed: Outcome, true: Outcome, draws: Resampler) -> RegretRow:
     gaps = true.score - routed.score
-    at_targets, mean = tuple(draws.intervals(gaps)), draws.intervals(gaps.mean(axis=0, keepdims=True))[0]
+    found = dict(zip(true.targets.tolist(), draws.intervals(gaps), strict=True))
+    at_targets = tuple(found.get(target) for target in plan.targets)
+    mean = draws.intervals(gaps.mean(axis=0, keepdims=True))[0]
     same = true.group == routed.group
     flops = share = None
     if same.any():

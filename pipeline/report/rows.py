@@ -64,7 +64,7 @@ def regret_table(plan: Plan, rows: Sequence[RegretRow]) -> Row:
             "method": row.oracle.name,
             "reference": row.method.name,
             "starts": False,
-            "cells": [_gap(gap, good=-1) for gap in (*row.at_targets, row.mean)],
+            "cells": [_gap_or_dash(gap, good=-1) for gap in (*row.at_targets, row.mean)],
         }
         for row in rows
     ]
@@ -151,11 +151,11 @@ def confusion_table(row: RouterRow) -> Row:
 
 
 def tradeoff_rows(plan: Plan, split: SplitFindings) -> list[Row]:
-    """Remaining FLOPs and lost accuracy of every sparse method at every target."""
+    """Remaining FLOPs and lost accuracy of every sparse method at every target; None where it has no result."""
     found: list[Row] = []
     for method in plan.sparse:
-        mine = [point for point in split.points if point.method == method]
-        found.append({"method": method.name, "cells": [_tradeoff_cell(point) for point in mine]})
+        mine = {point.target: _tradeoff_cell(point) for point in split.points if point.method == method}
+        found.append({"method": method.name, "cells": [mine.get(target) for target in plan.targets]})
     return found
 
 
@@ -205,8 +205,12 @@ def settings_rows(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[s
 
 
 def _difference_row(row: Comparison, starts: bool) -> Row:
-    cells = [_gap(gap, good=1) for gap in (*row.at_levels, row.mean)]
+    cells = [_gap_or_dash(gap, good=1) for gap in (*row.at_levels, row.mean)]
     return {"method": row.method.name, "reference": row.reference.name, "starts": starts, "cells": cells}
+
+
+def _gap_or_dash(interval: Interval | None, good: int) -> Row | None:
+    return None if interval is None else _gap(interval, good)
 
 
 def _tradeoff_cell(point: Point) -> Row:
@@ -221,7 +225,9 @@ def _tradeoff_cell(point: Point) -> Row:
     }
 
 
-def _task_cell(accuracy: float, dense: float) -> Row:
+def _task_cell(accuracy: float | None, dense: float) -> Row:
+    if accuracy is None:
+        return _cell(NONE, 0.0)
     return _cell(_share(accuracy, 0), (dense - accuracy) / FADED_AT)
 
 

@@ -1,7 +1,7 @@
 """How different the groups' profiles are: the sparsity each group gives every projection, beside the pooled one.
 
 If groups get nearly the same allocation, routing between them cannot matter, whatever the clusters look like; so this
-stands beside RQ2. Profiles are read at one target, the one nearest the middle of the plan's.
+stands beside RQ2. Profiles are read at one target, the one nearest the middle of the profile set's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from pipeline.report.evidence import Evidence
+from pipeline.report.evidence import Evidence, targets_of
 from pipeline.report.plan import ACTIVATION, Method, Plan
 
 
@@ -33,12 +33,14 @@ class Specialisation:
 
 def specialisations(plan: Plan, evidence: Evidence) -> list[Specialisation]:
     """One per profile set of learned groups that has a pooled counterpart with the same criterion and allocation."""
-    target = min(plan.targets, key=lambda value: (round(abs(value - float(np.median(plan.targets))), 9), -value))
     clustered = {method.profile: method for method in plan.sparse if method.scheme == ACTIVATION}
     found: list[Specialisation] = []
     for method in clustered.values():
         pooled = _pooled(plan, method)
         if pooled is not None:
+            known = targets_of(plan, method, evidence)
+            middle = float(np.median(known))
+            target = min(known, key=lambda value: (round(abs(value - middle), 9), -value))
             found.append(_compare(evidence, method.profile, pooled.profile, target))
     return found
 

@@ -19,13 +19,13 @@ from pipeline.statistics import Interval
 
 @dataclass(frozen=True)
 class TaskRow:
-    """One task on one split. `accuracy[method][i]` is at the plan's i-th target."""
+    """One task on one split. `accuracy[method][i]` is at the plan's i-th target; None where the method has none."""
 
     task: str
     samples: int
     chance: float
     dense: Interval
-    accuracy: Mapping[str, tuple[float, ...]]
+    accuracy: Mapping[str, tuple[float | None, ...]]
 
 
 def task_rows(plan: Plan, rows: pd.DataFrame, results: Mapping[str, Outcome]) -> list[TaskRow]:
@@ -37,6 +37,11 @@ def task_rows(plan: Plan, rows: pd.DataFrame, results: Mapping[str, Outcome]) ->
     for task in np.unique(names):
         mine = names == task
         interval = resampler(plan, int(mine.sum())).intervals(dense[None, mine])[0]
-        accuracy = {m.name: tuple(results[m.name].score[:, mine].mean(axis=1).tolist()) for m in plan.sparse}
+        accuracy = {method.name: _accuracies(plan, results[method.name], mine) for method in plan.sparse}
         found.append(TaskRow(str(task), int(mine.sum()), float(chance[mine].mean()), interval, accuracy))
     return found
+
+
+def _accuracies(plan: Plan, outcome: Outcome, mine: np.ndarray) -> tuple[float | None, ...]:
+    means = dict(zip(outcome.targets.tolist(), outcome.score[:, mine].mean(axis=1).tolist(), strict=True))
+    return tuple(means.get(target) for target in plan.targets)

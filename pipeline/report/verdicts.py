@@ -37,6 +37,7 @@ NEGLIGIBLE = 0.01
 """Regret (share of samples) whose interval must stay below this for a router to count as good enough."""
 TOLERANCE = 0.02
 """An operating point is safe when the interval of its accuracy loss stays below this."""
+NO_ACCURACY = "No test sample can be right or wrong: text has a perplexity only, which stands below."
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,8 @@ def _strength(row: LabelAgreement) -> str:
 def _profiles(plan: Plan, findings: Findings) -> Verdict:
     question = "Do cluster-specific profiles beat the pooled profile at the same realised compute?"
     routed = [row for row in findings.test.differences if row.method.is_routed]
+    if not findings.test.points:
+        return Verdict("RQ2", question, "Not asked", "open", (NO_ACCURACY,))
     if not routed:
         text = "No routed method was compared; only routed methods on the test split can answer this."
         return Verdict("RQ2", question, "Not asked", "open", (text,))
@@ -164,7 +167,9 @@ def _against_baseline(plan: Plan, findings: Findings, routed: Sequence[Compariso
     count = len(findings.test.levels)
     over = f"averaged over {count} compute levels" if count > 1 else "at one compute level"
     start = f"Routed profiles against `{plan.baseline}` at equal realised compute"
-    return f"{start}, {over}, in points of test accuracy: {measured}."
+    short = [f"`{row.method.name}`" for row in routed if None in row.at_levels]
+    tail = f" {listed(short)} reaches only some of these levels and is averaged over them." if short else ""
+    return f"{start}, {over}, in points of test accuracy: {measured}.{tail}"
 
 
 def _ruled_out(limit: float) -> str:
@@ -197,6 +202,8 @@ def _routing(plan: Plan, findings: Findings) -> Verdict:
     question = "How can a new input be routed cheaply, and what does a routing mistake cost?"
     routers = {row.router: row for row in findings.test.routers}
     regrets = [row for row in findings.test.regrets if row.method.groups in routers]
+    if not findings.test.points:
+        return Verdict("RQ3", question, "Not asked", "open", (NO_ACCURACY,))
     if not regrets:
         text = (
             "No routed method has a counterpart with true groups among the methods, so its regret cannot be computed."
@@ -237,6 +244,8 @@ def _share(share: float | None) -> str:
 
 def _tradeoff(plan: Plan, findings: Findings) -> Verdict:
     question = "What is the latency / accuracy trade-off?"
+    if not findings.test.points:
+        return Verdict("RQ4", question, "Not asked", "open", (NO_ACCURACY,))
     deployable = [
         point
         for point in findings.test.points

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -71,6 +71,7 @@ class Runtime:
         try:
             yield counts
         finally:
+            self._rows.gather()
             self._rows = None
 
     def hook(self, index: int) -> Callable[[Tensor], Tensor]:
@@ -83,6 +84,7 @@ class Runtime:
             if x.shape[:2] != rows.eligible.shape:
                 declared = tuple(rows.eligible.shape)
                 raise RuntimeError(f"rows were declared as {declared}, the input is {tuple(x.shape[:2])}")
+            rows = rows.on(x.device)
             out = self._buffer(x) if is_compiled(x) and not torch.is_grad_enabled() else None
             return self._maskers[index](x, rows.groups, rows.eligible, rows.kept[index], out)
 
@@ -138,9 +140,26 @@ def install(
 
 @dataclass(frozen=True)
 class _Rows:
+    """Rows of a forward pass; a model that is spread over devices gets a copy on each of them."""
+
     groups: Tensor
     eligible: Tensor
     kept: Tensor
+    copies: dict[torch.device, _Rows] = field(default_factory=dict[torch.device, "_Rows"])
+
+    def on(self, device: torch.device) -> _Rows:
+        """These rows on another device, with counters of their own."""
+        if device == self.kept.device:
+            return self
+        if device not in self.copies:
+            counters = torch.zeros_like(self.kept, device=device)
+            self.copies[device] = _Rows(self.groups.to(device), self.eligible.to(device), counters)
+        return self.copies[device]
+
+    def gather(self) -> None:
+        """Add the counters of all copies to `kept`."""
+        for rows in self.copies.values():
+            self.kept.add_(rows.kept.to(self.kept.device))
 
 
 def _check(values: Tensor, kind: MaskKind, masks: list[Place]) -> None:

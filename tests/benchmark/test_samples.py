@@ -7,8 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.benchmark.samples import sample_rows
-from pipeline.benchmark.tasks import TaskView, doc_hash, load_tasks
+from pipeline.benchmark.samples import sample_rows, too_long
+from pipeline.benchmark.tasks import load_tasks
+from pipeline.benchmark.views import Prompting, TaskView, doc_hash
+from pipeline.benchmark.windows import Windows
 from pipeline.errors import UserError
 from pipeline.models.load import LoadedModel
 from pipeline.schemas import SAMPLES
@@ -55,3 +57,28 @@ def test_a_sample_longer_than_the_context_is_refused_by_name(tiny_tasks: Path, t
     view = _views(tiny_tasks, task)["test"]
     with pytest.raises(UserError, match=rf"context of 6 tokens.*sample {task}/test/0"):
         list(sample_rows(view, [0, 1], tiny_loaded.tokenizer, 6))
+
+
+def test_a_text_sample_holds_its_context_and_the_scored_words(tiny_loaded: LoadedModel, tmp_path: Path):
+    words = " ".join(f"w{number}" for number in range(20))
+    (tmp_path / "book.txt").write_text(words)
+    views = load_tasks(tmp_path, ["book"], Prompting(windows=Windows(3, 7), is_chat=True))["book"]
+    rows = list(sample_rows(views["test"], [0, 1], tiny_loaded.tokenizer, 128))
+    assert [(row["kind"], row["choices"], row["target"]) for row in rows] == [("text", [], -1)] * 2
+    assert (rows[1]["prompt"], rows[1]["answer"]) == ("w10 w11 w12", " w13 w14 w15 w16 w17 w18 w19")
+    assert rows[1]["n_tokens"] == 4 and len(rows[1]["answer_ids"]) == 7
+    SAMPLES.write(pd.DataFrame(rows), tmp_path / "samples.parquet")
+
+
+@pytest.mark.parametrize("task", ["pick", "write"])
+def test_too_long_names_exactly_the_samples_that_are_refused(tiny_tasks: Path, tiny_loaded: LoadedModel, task: str):
+    view = _views(tiny_tasks, task)["test"]
+    context = 13
+    long = too_long(view, range(14), tiny_loaded.tokenizer, context)
+    assert 0 < len(long) < 14
+    for doc_id in range(14):
+        if doc_id in long:
+            with pytest.raises(UserError, match=rf"sample {task}/test/{doc_id}.*too_long: leave_out"):
+                list(sample_rows(view, [doc_id], tiny_loaded.tokenizer, context))
+        else:
+            assert list(sample_rows(view, [doc_id], tiny_loaded.tokenizer, context))

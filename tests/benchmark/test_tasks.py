@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.benchmark.tasks import choose, doc_hash, load_tasks
+from pipeline.benchmark.samples import sample_rows
+from pipeline.benchmark.tasks import load_tasks
+from pipeline.benchmark.views import Prompting, doc_hash
+from pipeline.benchmark.windows import Windows
 from pipeline.errors import UserError
+from pipeline.models.load import LoadedModel
 
 
 def test_both_splits_are_views_of_one_task(tiny_tasks: Path):
@@ -18,23 +22,6 @@ def test_both_splits_are_views_of_one_task(tiny_tasks: Path):
     assert (train.kind, train.score) == ("choice", "acc")
     assert (views["write"]["test"].kind, views["write"]["test"].score) == ("generation", "exact_match")
     assert not {doc_hash(doc) for doc in train.documents} & {doc_hash(doc) for doc in test.documents}
-
-
-def test_chosen_documents_depend_on_content_and_grow_with_the_count(tiny_tasks: Path):
-    views = load_tasks(tiny_tasks, ["pick"])["pick"]
-    few, many = choose(views, {"train": 3, "test": 3}), choose(views, {"train": 9, "test": 100})
-    assert {split: len(ids) for split, ids in few.items()} == {"train": 3, "test": 3}
-    assert set(few["train"]) < set(many["train"]) and set(few["test"]) < set(many["test"])
-    assert len(many["test"]) == 14 and many["train"] == sorted(many["train"])
-    last = max(doc_hash(views["test"].documents[i]) for i in few["test"])
-    assert sum(doc_hash(doc) <= last for doc in views["test"].documents) == 3
-
-
-def test_a_task_with_one_split_lends_disjoint_documents_to_both(tiny_tasks: Path):
-    views = load_tasks(tiny_tasks, ["single"])["single"]
-    chosen = choose(views, {"train": 100, "test": 100})
-    assert len(chosen["train"]) == len(chosen["test"]) == 7
-    assert not set(chosen["train"]) & set(chosen["test"])
 
 
 def test_the_hash_is_that_of_the_content_not_of_the_order_of_keys():
@@ -74,7 +61,7 @@ _HEAD = "task: bad\ncustom_dataset: !function words.dataset\ntest_split: test\n"
     ("yaml", "message"),
     [
         ("output_type: loglikelihood_rolling\ndoc_to_text: ''\ndoc_to_target: answer\n",
-         "have an output type of multiple_choice"),
+         "have at least one document"),  # answers of three words give no window
         ("output_type: multiple_choice\ndoc_to_text: prompt\ndoc_to_choice: choices\ndoc_to_target: target\n"
          "metric_list: [{metric: brier_score, aggregation: brier_score, higher_is_better: false}]\n",
          r"report acc or exact_match\. Found: brier_score"),
@@ -91,15 +78,6 @@ def test_a_task_that_cannot_be_evaluated_is_refused(tiny_tasks: Path, tmp_path: 
         load_tasks(tmp_path, ["bad"])
 
 
-def test_a_task_whose_documents_are_all_taken_by_the_other_split_is_refused(tiny_tasks: Path, tmp_path: Path):
-    (tmp_path / "words.py").write_text((tiny_tasks / "words.py").read_text())
-    (tmp_path / "one.yaml").write_text(
-        (tiny_tasks / "single.yaml").read_text().replace("single", "one").replace("[test]}", "[test], size: 1}")
-    )
-    with pytest.raises(UserError, match=r"must have documents for both splits.*task one"):
-        choose(load_tasks(tmp_path, ["one"])["one"], {"train": 5, "test": 5})
-
-
 def test_a_narrowed_task_asks_what_lm_eval_asks_of_those_documents(tiny_tasks: Path):
     view = load_tasks(tiny_tasks, ["pick"])["pick"]["test"]
     narrowed = view.only([3, 11])
@@ -108,3 +86,55 @@ def test_a_narrowed_task_asks_what_lm_eval_asks_of_those_documents(tiny_tasks: P
     assert [request.args for request in narrowed.instances] == [request.args for request in view.task.instances]
     assert [request.doc for request in narrowed.instances[::4]] == [view.documents[3], view.documents[11]]
     assert {request.task_name for request in narrowed.instances} == {"pick/test"}
+
+
+def _copy_tasks(tiny_tasks: Path, folder: Path) -> None:
+    for path in tiny_tasks.iterdir():
+        (folder / path.name).write_text(path.read_text())
+
+
+def test_a_task_of_a_group_has_its_own_subject(tiny_tasks: Path, tiny_loaded: LoadedModel, tmp_path: Path):
+    _copy_tasks(tiny_tasks, tmp_path)
+    head = "custom_dataset: !function words.dataset\noutput_type: multiple_choice\ntest_split: test\n"
+    body = "doc_to_text: prompt\ndoc_to_choice: choices\ndoc_to_target: target\nprocess_docs: !function bare.bare\n"
+    (tmp_path / "bare.py").write_text("def bare(docs):\n    return docs.remove_columns('subject')\n")
+    (tmp_path / "quiz_law.yaml").write_text(f"task: quiz_law\n{head}{body}")
+    (tmp_path / "quiz_art.yaml").write_text(f"task: quiz_art\ntask_alias: fine arts\n{head}{body}")
+    (tmp_path / "quiz.yaml").write_text("group: quiz\ntask: [quiz_law, quiz_art]\n")
+    tasks = load_tasks(tmp_path, ["quiz", "quiz_law", "pick"])
+    assert list(tasks) == ["quiz_law", "quiz_art", "pick"]
+    assert tasks["quiz_law"]["test"].asked_as == ("quiz", "quiz_law")
+    subjects = [
+        next(sample_rows(views["test"], [0], tiny_loaded.tokenizer, 128))["subject"] for views in tasks.values()
+    ]
+    assert subjects == ["law", "fine arts", "none"]  # `pick` has a column of its own, which says "none"
+
+
+def test_pages_of_a_rolling_task_become_windows(tiny_tasks: Path, tmp_path: Path):
+    _copy_tasks(tiny_tasks, tmp_path)
+    (tmp_path / "pages.yaml").write_text(
+        "task: pages\ncustom_dataset: !function words.dataset\noutput_type: loglikelihood_rolling\n"
+        "training_split: train\ntest_split: test\ndoc_to_text: ''\ndoc_to_target: '{{prompt}} {{prompt}} {{prompt}}'\n"
+    )
+    views = load_tasks(tmp_path, ["pages"], Prompting(windows=Windows(4, 5)))["pages"]
+    page = " ".join([load_tasks(tmp_path, ["pick"])["pick"]["test"].documents[0]["prompt"]] * 3)
+    expected = Windows(4, 5).cut(page)
+    found = [(document["context"], document["continuation"]) for document in views["test"].documents]
+    assert found[: len(expected)] == expected
+    assert (views["train"].kind, views["train"].is_shared) == ("text", False)
+
+
+def test_the_number_of_solved_examples_is_the_settings_unless_the_task_fixes_none(tiny_tasks: Path):
+    tasks = load_tasks(tiny_tasks, ["pick", "shown", "single"], Prompting(num_fewshot=3))
+    assert [views["test"].task.config.num_fewshot for views in tasks.values()] == [0, 3, 3]
+    view = tasks["single"]["test"]
+    task = view.only(range(14))
+    task.build_all_requests()
+    for request in task.instances:
+        assert request.args[0].count(request.doc["prompt"]) == 1, "the question is among its own examples"
+        assert request.args[0].count("\n\n") == 3
+
+
+def test_more_solved_examples_than_documents_are_refused(tiny_tasks: Path):
+    with pytest.raises(UserError, match=r"15 documents to draw 14 solved examples from\. Found: 14.*task single/train"):
+        load_tasks(tiny_tasks, ["single"], Prompting(num_fewshot=14))

@@ -56,6 +56,8 @@ def test_low_precision_keeps_the_rotary_frequencies_in_float32(tiny_llama, dtype
     found = loaded.model.model.rotary_emb.inv_freq
     assert found.dtype == torch.float32
     assert torch.equal(found, exact)
+    with torch.inference_mode():
+        assert loaded.model(input_ids=torch.tensor([[1, 5, 6]])).logits.isfinite().all()
 
 
 def test_a_folder_that_does_not_exist_is_refused(tmp_path):
@@ -84,6 +86,42 @@ def test_a_missing_shard_is_named(folder):
     (folder / "model.safetensors").rename(folder / "model-00001.safetensors")
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     _refuses(folder, r"no model-00002\.safetensors")
+
+
+def test_a_weight_that_is_not_in_the_shard_of_the_index_is_named(folder):
+    names = list(load_file(folder / "model.safetensors"))
+    (folder / "model.safetensors").rename(folder / "model-00001.safetensors")
+    save_file({"other": torch.zeros(1)}, folder / "model-00002.safetensors", metadata={"format": "pt"})
+    index = {
+        "weight_map": dict.fromkeys(names, "model-00001.safetensors") | {"lm_head.weight": "model-00002.safetensors"}
+    }
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    _refuses(folder, r"says are in model-00002\.safetensors.*1 that are not, for example lm_head\.weight")
+
+
+def test_shards_give_the_same_model(folder, tiny_llama):
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    index = {name: f"model-{1 + number % 2:05d}.safetensors" for number, name in enumerate(weights)}
+    for shard in set(index.values()):
+        held = {name: weight for name, weight in weights.items() if index[name] == shard}
+        save_file(held, folder / shard, metadata={"format": "pt"})
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    found = load(folder, **CPU).model.state_dict()
+    assert all(torch.equal(found[name], weight) for name, weight in weights.items())
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"weight_map": 1}'])
+def test_a_damaged_index_is_refused(folder, text):
+    (folder / "model.safetensors.index.json").write_text(text)
+    _refuses(folder, r"have an undamaged model\.safetensors\.index\.json")
+
+
+def test_weights_of_another_shape_are_refused(folder):
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"] = torch.ones(7)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    _refuses(folder, r"readable as a causal LM with safetensors weights.*git checkout")
 
 
 def test_a_truncated_weight_file_is_refused(folder):

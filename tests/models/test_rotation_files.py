@@ -13,7 +13,7 @@ from tests.models.rotated import BLOCKS, rotated_model, uneven_model
 
 IDS = torch.randint(3, 64, (3, 9), generator=torch.Generator().manual_seed(2))
 STORED = 1e-5
-"""Largest difference of two logits relative to their RMS: one float32 rounding of V against none. Found: 2e-6."""
+"""Largest difference of two logits relative to their RMS: one float32 rounding of V against none. Found: 3.1e-6."""
 
 
 def _save(folder, kind="llama"):
@@ -73,5 +73,5 @@ def test_bases_of_another_model_are_refused(tmp_path):
     _save(tmp_path, "qwen3")
     loaded = uneven_model("qwen3")
     loaded.model.model.layers[0].mlp.gate_proj.weight.mul_(2)
-    with pytest.raises(UserError, match=r"those of the model.*differ by 1\b.*block 0, projection gate"):
+    with pytest.raises(UserError, match=r"those of the model.*norms that differ by.*block 0, projection gate"):
         rotate_model(loaded, tmp_path)

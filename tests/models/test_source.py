@@ -16,7 +16,7 @@ from pipeline.errors import UserError
 from pipeline.models import source
 from pipeline.models.context import load_context
 from pipeline.models.load import load
-from pipeline.models.source import model_folder
+from pipeline.models.source import cached_folder, checkpoint_files, config_folder, model_folder
 
 COMMIT = "62bd457b6fe961a42a631306577e622c83876cb6"
 REPOSITORY = "organisation/tiny-llama"
@@ -60,6 +60,30 @@ def test_a_snapshot_whose_download_was_cut_off_names_the_file_that_is_missing(hu
     (model_folder(REPOSITORY, COMMIT) / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"no model\.safetensors"):
         load(REPOSITORY, revision=COMMIT, dtype="float32", device="cpu")
+
+
+def test_a_config_alone_is_enough_to_plan_with_and_is_no_checkpoint(hub_cache: Path):
+    for file in model_folder(REPOSITORY, COMMIT).iterdir():
+        if file.name != "config.json":
+            file.unlink()
+    assert (config_folder(REPOSITORY, COMMIT) / "config.json").is_file()
+    (config_folder(REPOSITORY, COMMIT) / "config.json").unlink()
+    with pytest.raises(UserError, match=r"must have a config\.json.*correct `model\.path`"):
+        config_folder(REPOSITORY, COMMIT)
+
+
+@pytest.mark.parametrize("path", ["nowhere", "./a/b", "organisation/other"])
+def test_what_is_not_on_this_machine_is_no_folder_and_nobody_is_asked(hub_cache: Path, path: str):
+    assert cached_folder(path, COMMIT) is None
+    assert cached_folder(REPOSITORY, COMMIT) == model_folder(REPOSITORY, COMMIT)
+
+
+@pytest.mark.parametrize(("remote_code", "expected"), [(False, False), (True, True)])
+def test_python_files_belong_to_a_checkpoint_only_with_remote_code(tmp_path: Path, remote_code: bool, expected: bool):
+    for name in ("config.json", "odd.py", "README.md", "consolidated.safetensors", "pytorch_model.bin"):
+        (tmp_path / name).write_text("")
+    names = set(checkpoint_files(tmp_path, remote_code=remote_code))
+    assert names == {"config.json", *(["odd.py"] if expected else [])}
 
 
 def _response(status: int) -> Any:

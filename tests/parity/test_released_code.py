@@ -11,24 +11,22 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from benchmarks.parity_model import BINS, DENSE_PREFIX, Counts, load_parity_model, run, score_counts
 from pipeline.eligibility import eligible
-from pipeline.histogram import Bins
-from pipeline.models.load import LoadedModel, load
+from pipeline.models.load import LoadedModel
 from pipeline.models.projections import Projection, projections
-from pipeline.observe import Observer
 from pipeline.scoring import feature_weights
 from pipeline.sparse.install import install
 from pipeline.sparse.topk import kept_features
 from pipeline.thresholds import thresholds
+from tests.reference.released_greedy import PARITY
 
-PARITY = Path(__file__).resolve().parents[3] / "shared" / "parity"
 pytestmark = pytest.mark.skipif(not PARITY.is_dir(), reason=f"no recordings of the released code at {PARITY}")
 
 CRITERIA = {"teal": "teal", "wina": "wina_released"}
@@ -36,11 +34,6 @@ RECORDED = {"threshold": "threshold", "topk": "set_sparsity"}
 """Kind of mask -> where eval_fixed_input.json has what it was set to."""
 WAYS = [f"{kind}|{allocation}" for kind in RECORDED for allocation in ("uniform", "greedy")]
 TAGS = [f"{way}|{sparsity}" for way in WAYS for sparsity in (0.25, 0.4, 0.5, 0.65)]
-BINS = Bins(4)
-DENSE_PREFIX = 0.01
-"""The released code leaves the first S - int(0.99 S) of S tokens dense: for the lengths used here the same tokens."""
-WINDOW, SCORED = 2560, 512
-"""Their perplexity: windows of 2560 tokens, 512 apart, of which the last 512 are scored."""
 
 NORM_ROUNDING = 1e-5
 """Relative: float32 sums of squares over 64 to 896 rows, in another order."""
@@ -63,25 +56,13 @@ puts on the other side of its threshold changes all later positions of its seque
 
 @lru_cache(maxsize=1)
 def _model() -> LoadedModel:
-    return load(PARITY / "model", revision=None, dtype="float32", device="cpu")
+    return load_parity_model()
 
 
-@lru_cache(maxsize=2)
-def _counts(mode: str) -> dict[tuple[int, str], np.ndarray]:
+@lru_cache(maxsize=1)
+def _counts() -> dict[str, Counts]:
     """Our score histograms of their calibration sequences; they count every token."""
-    loaded = _model()
-    sequences = json.loads((PARITY / "data" / "sequences.json").read_text())["calib"]
-    total: dict[tuple[int, str], np.ndarray] = {}
-    with Observer(loaded, [CRITERIA[mode]], BINS) as observer:
-        for sequence in sequences:
-            ids = torch.tensor([sequence])
-            with observer.batch(torch.zeros_like(ids), torch.full_like(ids, -1)), torch.inference_mode():
-                loaded.decoder(input_ids=ids, use_cache=False)
-            for one in observer.take():
-                for number, (projection, _) in enumerate(one.scorings):
-                    key = (one.site.block, projection)
-                    total[key] = total.get(key, 0) + one.counts[0, number].astype(np.int64)
-    return total
+    return score_counts(_model(), is_prefix_counted=True)
 
 
 @lru_cache(maxsize=2)
@@ -177,7 +158,7 @@ def test_column_norms_are_those_of_the_released_code():
 def test_thresholds_agree_within_a_bin_and_hit_their_sparsity(mode: str):
     table = pd.read_csv(PARITY / "float32" / mode / "thresholds.csv")
     exact = np.load(PARITY / "float32" / mode / "histograms.npz")
-    counts = _counts(mode)
+    counts = _counts()[CRITERIA[mode]]
     for row in table.itertuples():
         ours = float(thresholds(BINS, counts[row.layer, row.proj], np.array(row.sparsity)))
         assert ours == pytest.approx(row.threshold, rel=BINS.relative_error + HALF), row
@@ -213,22 +194,6 @@ def test_logits_are_those_of_the_released_code_until_rounding_decides_a_feature(
     assert same.mean() >= SAME_POSITIONS
 
 
-def _perplexity(mode: str, tag: str) -> float:
-    """exp of the mean, over windows, of the mean loss of each window's last tokens (their utils/eval_ppl.py)."""
-    loaded = _model()
-    stream = torch.from_numpy(np.load(PARITY / "data" / "test_stream.npy"))
-    length = torch.tensor([WINDOW])
-    counted = eligible(length, length, WINDOW, DENSE_PREFIX)
-    losses = []
-    with install(loaded, *_theirs(mode, tag)) as runtime:
-        for begin in range(0, len(stream) // SCORED * SCORED - WINDOW + 1, SCORED):
-            ids = stream[begin : begin + WINDOW][None]
-            with runtime.rows(torch.zeros(1, dtype=torch.int64), counted), torch.inference_mode():
-                logits = loaded.model(input_ids=ids, logits_to_keep=SCORED + 1).logits[0, :-1]
-            losses.append(float(torch.nn.functional.cross_entropy(logits, ids[0, -SCORED:])))
-    return float(np.exp(np.mean(losses)))
-
-
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("mode", CRITERIA)
 def test_perplexities_are_those_of_the_released_code(mode: str, way: str):
@@ -237,4 +202,6 @@ def test_perplexities_are_those_of_the_released_code(mode: str, way: str):
     wanted = {"repo": "microsoft/wina", "dtype": "float32", "config": mode, "mask_by": kind, "alloc": allocation}
     rows = table[(table[list(wanted)] == pd.Series(wanted)).all(axis=1) & (table["sparsity"] == 0.5)]
     assert len(rows) == 1
-    assert _perplexity(mode, f"{way}|0.5") == pytest.approx(rows["ppl"].item(), rel=SAME_PERPLEXITY)
+    criterion, values, _ = _theirs(mode, f"{way}|0.5")
+    found = run(_model(), criterion, values, kind=kind)
+    assert found.perplexity == pytest.approx(rows["ppl"].item(), rel=SAME_PERPLEXITY)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.errors import UserError
 from pipeline.report.accuracy import baseline_pairs, compare, control_pairs, levels, operating_points
 from pipeline.report.evidence import outcomes
 from pipeline.report.resampling import resampler
@@ -70,6 +71,29 @@ def test_a_built_in_gain_is_found_and_random_groups_gain_nothing(plan, results, 
     found = {row.method.name: row.mean for row in compare(plan, results, baseline_pairs(plan), draws)}
     assert found["clustered_oracle"].low > 0
     assert found["random"].low <= 0 <= found["random"].high
+
+
+def test_a_method_with_fewer_targets_is_compared_at_the_levels_it_reaches_and_nowhere_else(plan, evidence, draws):
+    short = replace(plan.method("teal"), is_limited=True)
+    limited = replace(plan, methods=tuple(short if method.name == "teal" else method for method in plan.methods))
+    results, profiles = evidence.results["teal"], evidence.profiles["teal"]
+    cut = replace(
+        evidence,
+        results={**evidence.results, "teal": results[results["target"] <= 0.4]},
+        profiles={**evidence.profiles, "teal": profiles[profiles["target"] <= 0.4]},
+    )
+    found = outcomes(limited, cut, "test")
+    assert found["teal"].targets.tolist() == [0.25, 0.4]
+    common = levels(limited, found)
+    assert len(common) == len(plan.targets)
+    (row,) = compare(limited, found, [(short, plan.method("greedy"))], draws)
+    reached = (1 - found["teal"].compute).mean(axis=1).max()
+    assert [gap is not None for gap in row.at_levels] == [level <= reached + ROUNDING for level in common]
+    assert row.at_levels[0] is not None and row.at_levels[-1] is None
+    values = [gap.value for gap in row.at_levels if gap is not None]
+    assert row.mean.value == pytest.approx(np.mean(values), abs=ROUNDING)
+    with pytest.raises(UserError, match="results missing"):  # results that its profile set promises must be there
+        outcomes(limited, replace(cut, profiles=evidence.profiles), "test")
 
 
 def test_controls_pair_grouped_methods_with_random_groups_of_the_same_allocation(plan):

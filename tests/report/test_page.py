@@ -97,6 +97,30 @@ def with_many() -> dict[str, object]:
     return {"methods": (*METHODS, *(replace(METHODS[2], name=f"extra{i}", profile=f"extra{i}") for i in range(9)))}
 
 
+def with_limited() -> dict[str, object]:
+    """Methods whose masks reach only a part of the weights, pooled, with true and with routed groups."""
+    cats = [
+        Method("cats", "cats", "global", "cats", "uniform", "assigned", "threshold", is_limited=True),
+        Method("cats_oracle", "cats_groups", "activation", "cats", "uniform", "assigned", "topk", is_limited=True),
+        Method("cats_routed", "cats_groups", "activation", "cats", "uniform", "scores", "topk", is_limited=True),
+        Method("cats_random", "cats_random", "random", "cats", "uniform", "assigned", "topk", is_limited=True),
+    ]
+    return {"methods": (*METHODS, *cats)}
+
+
+@pytest.mark.usefixtures("unrendered")
+def test_a_target_out_of_reach_is_a_dash_and_the_page_says_why():
+    plan = make_plan(**with_limited())
+    evidence = make_evidence(2, 4, plan=plan)
+    html, _ = render(plan, evidence, find(plan, evidence))
+    tree = lxml.html.fromstring(html)
+    assert "A dash stands where a method has no result (cats above 40%, cats_oracle above 40%" in tree.text_content()
+    row = tree.xpath("//h2[@id='rq4']/following::tr[th='cats']")[0]
+    assert [cell.text_content() == "—" for cell in row.xpath("td")] == [False, False, True, True]
+    plain, _ = render(make_plan(), make_evidence(2, 4), find(make_plan(), make_evidence(2, 4)))
+    assert "A dash stands" not in plain
+
+
 @pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize(
     "changes",
@@ -108,6 +132,7 @@ def with_many() -> dict[str, object]:
         pytest.param({"splits": ("test",)}, id="test only"),
         pytest.param({"targets": (0.5,)}, id="one target"),
         pytest.param(with_many(), id="many methods"),
+        pytest.param(with_limited(), id="targets out of reach"),
         pytest.param(with_subjects(), id="unknown words"),
     ],
 )

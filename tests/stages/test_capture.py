@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pandas as pd
 import pytest
 
 from pipeline import config
+from pipeline.errors import UserError
 from pipeline.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
 from pipeline.scratch import file_digest
 from stages import capture as stage
+from stages import manifest
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SAMPLE_COUNT = 12
@@ -30,8 +33,8 @@ def settings(tiny_llama):
 
 
 @pytest.fixture
-def workspace(tmp_path, monkeypatch):
-    """A function that makes a folder with a samples table the current one."""
+def workspace(settings, tmp_path, monkeypatch):
+    """A function that makes a folder with the model's manifest and a samples table the current one."""
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.delenv("DVC_STAGE", raising=False)
     monkeypatch.setattr(stage, "BATCHES_PER_PART", 1)
@@ -39,6 +42,7 @@ def workspace(tmp_path, monkeypatch):
     def enter(name):
         (tmp_path / name / "data").mkdir(parents=True)
         monkeypatch.chdir(tmp_path / name)
+        manifest.main(settings)
         SAMPLES.write(_samples(), stage.SAMPLES_PATH)
         return tmp_path / name
 
@@ -83,6 +87,23 @@ def test_the_stage_writes_histograms_of_train_samples_and_signatures_of_all(sett
     assert histograms.sample_id.nunique() == SAMPLE_COUNT // 2
     assert signatures.sample_id.nunique() == SAMPLE_COUNT
     assert not list((folder / ".scratch").rglob("*.parquet"))
+
+
+def test_a_checkpoint_that_is_not_the_one_of_the_manifest_is_refused(settings, workspace, tmp_path):
+    workspace("one")
+    copied = shutil.copytree(settings.model.path, tmp_path / "model")
+    (copied / "config.json").write_text((copied / "config.json").read_text() + " ")
+    with pytest.raises(UserError, match=r"one that data/model\.json describes.*config\.json of .*make repro"):
+        stage.main(replace(settings, model=replace(settings.model, path=str(copied))))
+    (copied / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"Found: no model\.safetensors"):
+        stage.main(replace(settings, model=replace(settings.model, path=str(copied))))
+
+
+def test_without_a_manifest_nothing_is_loaded(settings, workspace):
+    (workspace("one") / "data" / "model.json").unlink()
+    with pytest.raises(UserError, match=r"manifest of the model must be readable.*data/model\.json.*make repro"):
+        stage.main(settings)
 
 
 def test_an_interrupted_run_resumes_with_what_is_missing_and_ends_in_the_same_bytes(settings, workspace, monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 from pipeline import config
 from pipeline.errors import UserError
 from pipeline.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
-from stages import evaluate, prepare
+from stages import evaluate, manifest, prepare
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 NAMES = ("q", "k", "v", "o", "gate", "up", "down")
@@ -29,7 +29,9 @@ def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: py
     return replace(
         full,
         model=replace(full.model, path=str(tiny_llama), device="cpu"),
-        benchmark=config.BenchmarkSettings(str(tiny_tasks), ("pick", "write"), train_samples=3, test_samples=5),
+        benchmark=replace(
+            full.benchmark, include=str(tiny_tasks), tasks=("pick", "write"), train_samples=3, test_samples=5
+        ),
         tokens=replace(full.tokens, batch=100),
         evaluate=replace(full.evaluate, targets=TARGETS),
     )
@@ -37,6 +39,7 @@ def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: py
 
 def _make_inputs(settings: config.Settings) -> pd.DataFrame:
     """Samples, two groups known and routed, and thresholds that grow with the target and differ between groups."""
+    manifest.main(settings)
     prepare.main(settings)
     samples = SAMPLES.read(prepare.SAMPLES_PATH)
     found = samples[["sample_id", "split"]].assign(group=np.arange(len(samples)) % 2)
@@ -152,6 +155,30 @@ def test_topk_reads_the_sparsities_of_the_same_profiles_and_never_picks_up_the_r
     results = RESULTS.read("data/results/clustered_oracle.parquet")
     # Both targets leave whole features of 32 and 48 inputs, so nothing is rounded.
     np.testing.assert_allclose(results["realised_sparsity"], results["target"], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("mask", ["threshold", "topk"])
+def test_cats_is_evaluated_at_the_targets_that_its_profiles_reach(settings: config.Settings, mask: str, caplog):
+    samples = _make_inputs(settings)
+    # up and down hold 0.4 of the weights: all of their masks at 0.75 are 0.3 of the whole.
+    profile = pd.DataFrame(
+        [("cats", group, 0.25, block, "down", 0.75, 0.2) for group in range(2) for block in range(2)],
+        columns=["profile", "group", "target", "block", "projection", "sparsity", "threshold"],
+    )
+    PROFILES.write(profile, "data/profiles/cats.parquet")
+    method = config.MethodSettings("cats", "assignments/activation", mask)
+    changed = replace(
+        settings,
+        profiles=settings.profiles | {"cats": config.ProfileSettings("activation", "cats", "uniform")},
+        methods=settings.methods | {"cats": method},
+    )
+    evaluate.main(changed, "cats")
+    results = RESULTS.read("data/results/cats.parquet")
+    assert set(results["target"]) == {0.25} and len(results) == len(samples)
+    assert "cats is not evaluated at [0.5]: its profile set reaches 0.25" in caplog.text
+    assert results["realised_sparsity"].between(0.01, 0.4).all()
+    if mask == "topk":
+        np.testing.assert_allclose(results["realised_sparsity"], 0.75 * 0.4, rtol=0, atol=1e-12)
 
 
 def test_an_unknown_method_and_a_sample_without_group_are_refused(settings: config.Settings):

@@ -15,11 +15,11 @@ from pipeline.errors import UserError
 from pipeline.profile import profile_array
 from pipeline.routing import load_router
 from pipeline.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, PROFILES, ROUTES, SAMPLES
-from stages import aggregate, allocate, capture, cluster, profile, route
+from stages import aggregate, allocate, capture, cluster, manifest, profile, route
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SCHEMES = ("global", "activation", "task", "random")
-PROFILE_SETS = ("wina", "greedy", "clustered")
+PROFILE_SETS = ("wina", "greedy", "clustered", "cats")
 COUNT = 3
 
 
@@ -33,6 +33,8 @@ def settings(tiny_llama):
         tokens=replace(full.tokens, batch=100),
         cluster=replace(full.cluster, count=COUNT),
         allocate=replace(full.allocate, greedy_step=0.5, greedy_tokens=40),
+        capture=replace(full.capture, criteria=("teal", "wina", "cats")),
+        profiles=full.profiles | {"cats": config.ProfileSettings("activation", "cats", "uniform")},
     )
 
 
@@ -67,14 +69,15 @@ def sample_rows() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def run_all(settings) -> None:
+def run_all(settings, profile_sets=PROFILE_SETS) -> None:
     """Run the stages in the current folder."""
     SAMPLES.write(sample_rows(), capture.SAMPLES_PATH)
+    manifest.main(settings)
     capture.main(settings)
     cluster.main(settings)
     for name in SCHEMES:
         aggregate.main(settings, name)
-    for name in PROFILE_SETS:
+    for name in profile_sets:
         allocate.main(settings, name)
         profile.main(settings, name)
     for name in settings.route.routers:
@@ -118,13 +121,29 @@ def test_groups_partition_the_scores_of_the_pooled_histogram(done) -> None:
 
 
 def test_every_profile_set_has_an_allocation_and_a_threshold_for_every_group_and_target(settings, done) -> None:
-    for name, groups in zip(PROFILE_SETS, (1, 1, COUNT), strict=True):
+    for name, groups in zip(PROFILE_SETS[:3], (1, 1, COUNT), strict=True):
         rows = PROFILES.read(profile.PROFILES_PATH.format(name=name))
         for target in settings.evaluate.targets:
             assert profile_array(rows, target, "threshold").shape == (groups, 2, 7)
     uniform, greedy = (ALLOCATIONS.read(allocate.ALLOCATIONS_PATH.format(name=name)) for name in ("wina", "greedy"))
     assert (uniform["sparsity"] == uniform["target"]).all() and uniform["predicted_error"].isna().all()
     assert greedy["sparsity"].nunique() > len(settings.evaluate.targets) and greedy["predicted_error"].notna().all()
+
+
+def test_cats_has_a_profile_of_one_mask_a_block_at_the_targets_it_can_reach(settings, done, caplog) -> None:
+    # up and down hold 0.4 of the tiny model's weights: 0.25 of all is 0.625 of theirs, and 0.4 is all of them.
+    rows = ALLOCATIONS.read(allocate.ALLOCATIONS_PATH.format(name="cats"))
+    assert set(rows["projection"]) == {"down"} and set(rows["target"]) == {0.25, 0.4}
+    np.testing.assert_allclose(rows["sparsity"], rows["target"] / 0.4, rtol=1e-12)
+    assert profile_array(PROFILES.read(profile.PROFILES_PATH.format(name="cats")), 0.25, "threshold").shape == (3, 2, 1)
+    allocate.main(settings, "cats")
+    assert "`cats` can mask 0.400 of the weights: no allocation at 0.5, 0.65" in caplog.text
+
+
+def test_cats_without_a_target_in_reach_is_refused(settings, done) -> None:
+    high = replace(settings, evaluate=replace(settings.evaluate, targets=(0.5, 0.65)))
+    with pytest.raises(UserError, match=r"at most 0\.400, the share .* `cats` can mask.*0\.5, 0\.65.*`profiles\.cats`"):
+        allocate.main(high, "cats")
 
 
 def test_routers_know_the_train_samples_and_cost_something(settings, done) -> None:
@@ -175,3 +194,19 @@ def test_more_clusters_than_samples_leaves_earlier_outs_alone(settings, done) ->
     with pytest.raises(UserError, match="21 clusters for 20 samples"):
         cluster.main(replace(settings, cluster=replace(settings.cluster, count=21)))
     assert Path(cluster.QUALITY_PATH).read_bytes() == before
+
+
+def test_test_samples_of_a_task_that_does_not_calibrate_have_no_group_of_the_task_scheme(
+    settings, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    rows = sample_rows()
+    SAMPLES.write(rows[(rows["task"] != "task2") | (rows["split"] == "test")], capture.SAMPLES_PATH)
+    manifest.main(settings)
+    capture.main(settings)
+    cluster.main(settings)
+    task, activation = (
+        ASSIGNMENTS.read(cluster.ASSIGNMENTS_PATH.format(scheme=name)) for name in ("task", "activation")
+    )
+    assert not task["sample_id"].str.startswith("task2").any() and task["sample_id"].str.startswith("task1").any()
+    assert activation["sample_id"].str.startswith("task2/test").any()

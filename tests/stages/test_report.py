@@ -12,8 +12,9 @@ import pytest
 
 from pipeline import config
 from pipeline.errors import UserError
-from pipeline.report import style
-from pipeline.schemas import ASSIGNMENTS, CLUSTER_MAP, PROFILES, RESULTS, ROUTES, SAMPLES
+from pipeline.report import methods, style
+from pipeline.report.methods import describe
+from pipeline.schemas import ASSIGNMENTS, CLUSTER_MAP, PROFILES, RESULTS, ROUTES, SAMPLE_COUNTS, SAMPLES
 from stages import report
 from tests.report.synthetic import make_evidence
 
@@ -37,6 +38,7 @@ def data(settings):
 
 def write(evidence, data):
     SAMPLES.write(evidence.samples, data / "samples.parquet")
+    SAMPLE_COUNTS.write(evidence.sample_counts, data / "sample_counts.parquet")
     CLUSTER_MAP.write(evidence.cluster_map, data / "cluster_map.parquet")
     (data / "cluster_quality.json").write_text(json.dumps(evidence.quality))
     for table, folder, frames in (
@@ -55,6 +57,22 @@ def test_the_stage_writes_page_metrics_and_plots(settings, data):
     assert json.loads((data / "metrics.json").read_text())["accuracy.dense"] > 0
     methods = set(pd.read_csv(data / "plots" / "accuracy.csv")["method"])
     assert methods == {"dense", *settings.methods}
+
+
+def test_the_plan_says_which_mask_a_method_has_and_whether_it_reaches_every_target(settings):
+    profiles = settings.profiles | {"cats": config.ProfileSettings("global", "cats", "uniform")}
+    named = settings.methods | {"cats": config.MethodSettings("cats", "assignments/global", "topk")}
+    plan = report._plan(replace(settings, profiles=profiles, methods=named))
+    assert {method.mask for method in plan.sparse} == {"threshold", "topk"}
+    assert [method.name for method in plan.methods if method.is_limited] == ["cats"]
+    said = describe(plan, plan.method("cats"))
+    assert "activated gate" in said and "an exact number of the highest for every token" in said
+    assert "above a calibrated threshold" in describe(plan, plan.method("wina"))
+
+
+def test_the_report_has_words_for_every_criterion_and_mask():
+    assert set(methods.CRITERIA) == set(config.CRITERIA)
+    assert set(methods.MASKS) == set(config.MASKS)
 
 
 def test_a_method_that_was_removed_from_the_params_does_not_come_back(settings, data):

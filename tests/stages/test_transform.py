@@ -14,12 +14,13 @@ import torch
 from pipeline import config
 from pipeline.errors import UserError
 from pipeline.models import transform as library
+from pipeline.models.manifest import read as read_manifest
 from pipeline.models.rotation import rotated_widths
 from pipeline.schemas import ALLOCATIONS, PROFILES, ROUTES
 from pipeline.scratch import file_digest
-from stages import allocate, cluster, profile, route
+from stages import allocate, cluster, manifest, profile, route
 from stages import transform as stage
-from stages.model import ROTATION_FACTS, ROTATIONS_PATH, load_model, model_identity
+from stages.model import MANIFEST_PATH, ROTATION_FACTS, ROTATIONS_PATH, load_model, model_identity
 from tests.stages.test_group_stages import run_all
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +36,9 @@ def settings(tiny_llama, tmp_path, monkeypatch):
     monkeypatch.delenv("DVC_STAGE", raising=False)
     monkeypatch.chdir(tmp_path)
     full = config.load(ROOT / "params.yaml")
-    return replace(full, model=replace(full.model, path=str(tiny_llama), device="cpu", transform="orthogonal"))
+    chosen = replace(full, model=replace(full.model, path=str(tiny_llama), device="cpu", transform="orthogonal"))
+    manifest.main(chosen)
+    return chosen
 
 
 def _plain(settings):
@@ -47,7 +50,7 @@ def _logits(loaded):
         return loaded.model(input_ids=IDS).logits
 
 
-def test_the_stage_writes_a_file_per_block_and_what_they_are_for(settings, tiny_llama):
+def test_the_stage_writes_a_file_per_block_and_what_they_are_for(settings):
     stage.main(settings)
     assert sorted(path.name for path in Path(ROTATIONS_PATH).iterdir()) == [
         "00000.safetensors",
@@ -55,7 +58,8 @@ def test_the_stage_writes_a_file_per_block_and_what_they_are_for(settings, tiny_
         ROTATION_FACTS,
     ]
     facts = json.loads(Path(ROTATIONS_PATH, ROTATION_FACTS).read_text())
-    assert facts == {"transform": "orthogonal", "path": str(tiny_llama), "revision": None, "dtype": "float32"}
+    digest = read_manifest(MANIFEST_PATH).digest
+    assert facts == {"transform": "orthogonal", "checkpoint": digest, "dtype": "float32"}
     assert not list(Path(".scratch").rglob("*.safetensors"))
 
 
@@ -74,7 +78,7 @@ def test_none_writes_just_the_note_and_replaces_what_was_there(settings):
     assert json.loads(Path(ROTATIONS_PATH, ROTATION_FACTS).read_text())["transform"] == "none"
 
 
-def test_none_imports_no_torch(tmp_path):
+def test_none_imports_no_torch(settings, tmp_path):
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     code = (
         "import sys; from pipeline import config; from stages import transform; transform.main(config.load());"
@@ -118,8 +122,9 @@ def test_rotations_are_part_of_the_models_identity_only_where_it_is_transformed(
 
 
 def test_missing_rotations_and_those_of_another_model_are_refused(settings):
-    with pytest.raises(UserError, match=r"must be those of the model.*FileNotFoundError.*facts\.json.*dvc repro"):
-        load_model(settings.model)
+    for asked in (load_model, model_identity):
+        with pytest.raises(UserError, match=r"must be those of the model.*FileNotFoundError.*facts\.json.*dvc repro"):
+            asked(settings.model)
     stage.main(_plain(settings))
     with pytest.raises(UserError, match=r"must be those of the model.*'orthogonal'.*Found:.*'none'"):
         load_model(settings.model)
@@ -139,7 +144,7 @@ def test_every_stage_that_runs_the_model_runs_it_transformed(settings, monkeypat
     flops = {}
     for chosen in (_plain(small), small):
         stage.main(chosen)
-        run_all(chosen)
+        run_all(chosen, ("wina", "greedy", "clustered"))
         routes = ROUTES.read(route.ROUTES_PATH.format(name="scores"))
         flops[chosen.model.transform] = routes["flops"].to_numpy()
     per_token = 2 * (2 * 32 * 32)

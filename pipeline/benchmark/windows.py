@@ -1,0 +1,42 @@
+"""Running text cut into windows of words: a context that is only read, and words behind it whose likelihood is scored.
+
+Words are runs of characters without space, because a sample is text and must be the same whatever tokenizer a model
+has. Tokens per word depend on the tokenizer, so perplexities of two models are not comparable; those of two methods on
+one model are, since both score the same tokens. Windows do not overlap: no word stands in two samples, so samples of
+the train and the test split share no text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+FEWEST_WORDS = 8
+"""Shorter ends of a text, and shorter texts (headings, blank rows of WikiText), give no window."""
+
+_WORD = re.compile(r"\s*\S+")
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The size of a window in words: `context` words are read, then `scored` words are scored."""
+
+    context: int = 64
+    scored: int = 64
+
+    def cut(self, text: str) -> list[tuple[str, str]]:
+        """(context, scored text) of every window of `text`, in order.
+
+        The end of a text is a window of its own, divided in the same proportion, if it has `FEWEST_WORDS` words.
+
+        Guarantee: joined, the windows are `text` without the spaces at its start, between windows and at its end, and
+        without an end that is too short. The scored text begins with the spaces in front of its first word.
+        """
+        words = _WORD.findall(text)
+        size = self.context + self.scored
+        parts = [words[start : start + size] for start in range(0, len(words), size)]
+        return [self._divide(part) for part in parts if len(part) == size or len(part) >= FEWEST_WORDS]
+
+    def _divide(self, words: list[str]) -> tuple[str, str]:
+        read = max(1, len(words) * self.context // (self.context + self.scored))
+        return "".join(words[:read]).lstrip(), "".join(words[read:])

@@ -1,0 +1,69 @@
+"""What goes through the model: the samples' tokens, from the table where it exists, else assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ASSUMED_TOKENS = 256
+"""Of a prompt, where no samples are known. Zero-shot PIQA has some 40, five-shot MMLU some 700."""
+
+ASSUMED_ANSWERS = 8
+"""Tokens of all continuations of a sample together, where no samples are known."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Samples as the model sees them; arrays are `[samples]`.
+
+    Attributes:
+        prompts: tokens of every prompt.
+        answers: tokens of all continuations that are scored behind it, together; for generation of the right answer.
+        is_train: whether it is of the train split.
+        is_generated: whether the answer is generated token by token.
+        tasks: number of tasks.
+        is_assumed: whether all of this is assumed.
+    """
+
+    prompts: NDArray[np.int64]
+    answers: NDArray[np.int64]
+    is_train: NDArray[np.bool_]
+    is_generated: NDArray[np.bool_]
+    tasks: int
+    is_assumed: bool = False
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return len(self.prompts)
+
+
+def from_samples(samples: Any) -> Workload:
+    """The workload of a table of samples (`schemas.SAMPLES`); all choices are taken to be as long as the right one."""
+    is_generated = (samples["kind"] == "generation").to_numpy()
+    right = samples["answer_ids"].map(len).to_numpy()
+    choices = np.maximum(samples["choices"].map(len).to_numpy(), 1)
+    return Workload(
+        prompts=samples["n_tokens"].to_numpy().astype(np.int64),
+        answers=np.where(is_generated, right, choices * (right - 1)).astype(np.int64),
+        is_train=(samples["split"] == "train").to_numpy(),
+        is_generated=is_generated,
+        tasks=int(samples["task"].nunique()),
+    )
+
+
+def assumed(tasks: Sequence[str], counts: Mapping[str, int]) -> Workload:
+    """Every task has all its samples, of `ASSUMED_TOKENS` tokens; a group of tasks counts as one; no generation."""
+    train, test = (len(tasks) * counts[split] for split in ("train", "test"))
+    return Workload(
+        prompts=np.full(train + test, ASSUMED_TOKENS, np.int64),
+        answers=np.full(train + test, ASSUMED_ANSWERS, np.int64),
+        is_train=np.arange(train + test) < train,
+        is_generated=np.zeros(train + test, np.bool_),
+        tasks=len(tasks),
+        is_assumed=True,
+    )

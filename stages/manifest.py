@@ -1,0 +1,35 @@
+"""manifest: the files of the model under study -> data/model.json, and without the weights data/tokenizer.json.
+
+Stages that run the model depend on the first, stages that only read texts on the second. Neither names a path: the same
+checkpoint in another folder is the same model. `stages/check.py` sees to it that this stage runs when a folder that DVC
+does not watch has changed.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from pipeline.config import Settings
+from pipeline.models import manifest
+from pipeline.models.source import checkpoint_files, model_folder
+from stages.model import MANIFEST_PATH, checksums
+from stages.run import run
+
+TOKENIZER_PATH = "data/tokenizer.json"
+
+log = logging.getLogger("stages.manifest")
+
+
+def main(settings: Settings) -> None:
+    """Write the manifest of `model.path` at `model.revision`, whole and without the weights."""
+    remote_code = settings.model.remote_code
+    folder = model_folder(settings.model.path, settings.model.revision, remote_code=remote_code)
+    found = manifest.describe(checkpoint_files(folder, remote_code=remote_code), checksums())
+    manifest.write(found, MANIFEST_PATH)
+    manifest.write(found.without_weights(), TOKENIZER_PATH)
+    size = sum(file.size for file in found.files.values())
+    log.info("%d files, %.2f GB, %s", len(found.files), size / 1e9, found.digest[:12])
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,143 @@
+"""plan: which stages a run would run, and roughly how long, with how much disk and memory. `make plan` runs it.
+
+Reads settings, the checkpoint's config.json and, where it is up to date, the table of samples; runs nothing. The
+figures are estimates: the page says what they assume.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.config import NO_TRANSFORM, Settings
+from pipeline.models.source import cached_folder, config_folder
+from pipeline.plan import work
+from pipeline.plan.page import amount, page, rows
+from pipeline.plan.pending import pending
+from pipeline.plan.sizes import BYTES, Sizes, sizes_of
+from pipeline.plan.space import PROCESS, Space, space
+from pipeline.plan.work import Cost
+from pipeline.plan.workload import ASSUMED_TOKENS, Workload, assumed, from_samples
+from pipeline.schemas import SAMPLES
+from stages.check import changes
+from stages.run import limit_threads, run
+
+SAMPLES_PATH = Path("data/samples.parquet")
+
+
+def main(settings: Settings) -> None:
+    """Print the plan."""
+    names, stages = pending(Path.cwd(), also=["manifest"] if changes(settings.model) else [])
+    if not names:
+        sys.stdout.write(page([], stages, [], [], "") + "\n")
+        return
+    folder = config_folder(settings.model.path, settings.model.revision)
+    sizes = sizes_of(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    load = _workload(settings, is_known="prepare" not in names)
+    cost = _cost(settings, sizes, load)
+    table = rows([(name, seconds(settings, cost, name)) for name in names])
+    needs = _needs(settings, _space(settings, sizes, load), cost.rates.device)
+    sys.stdout.write(page(table, stages, needs, _notes(settings, cost), cost.rates.device) + "\n")
+
+
+def seconds(settings: Settings, cost: Cost, stage: str) -> float:
+    """The estimate for one stage of dvc.yaml."""
+    kind, _, name = stage.partition("@")
+    evaluate = settings.evaluate
+    if kind == "capture":
+        return work.START + cost.capture()
+    if kind == "transform" and settings.model.transform != NO_TRANSFORM:
+        return work.START + cost.transform()
+    if kind == "dense":
+        return work.START + cost.evaluation(evaluate.splits, is_masked=False)
+    if kind == "evaluate":
+        return work.START + len(evaluate.targets) * cost.evaluation(evaluate.splits, is_masked=True)
+    if kind == "allocate" and settings.profiles[name].allocation == "greedy":
+        groups = _groups(settings, settings.profiles[name].scheme, cost.workload)
+        step, tokens = settings.allocate.greedy_step, settings.allocate.greedy_tokens
+        return work.START + cost.greedy(groups, stop=max(evaluate.targets), step=step, tokens=tokens)
+    if kind in ("prepare", "route"):
+        return work.START + work.PER_SAMPLE * cost.workload.samples
+    return {"cluster": work.CLUSTER, "report": work.REPORT}.get(kind, work.LIGHT_START)
+
+
+def _groups(settings: Settings, scheme: str, load: Workload) -> int:
+    return {"global": 1, "task": load.tasks}.get(scheme, settings.cluster.count)
+
+
+def _workload(settings: Settings, *, is_known: bool) -> Workload:
+    if is_known and SAMPLES_PATH.is_file():
+        columns = ("sample_id", "task", "split", "kind", "choices", "answer_ids", "n_tokens")
+        return from_samples(SAMPLES.read(SAMPLES_PATH, columns=columns))
+    counts = {"train": settings.benchmark.train_samples, "test": settings.benchmark.test_samples}
+    return assumed(settings.benchmark.tasks, counts)
+
+
+def _cost(settings: Settings, sizes: Sizes, load: Workload) -> Cost:
+    from pipeline.models.load import DTYPES
+    from pipeline.models.placement import choose_device
+    from pipeline.plan.rates import measure
+
+    limit_threads()
+    inner = max(one.inputs for one in sizes.block)
+    rates = measure(sizes.hidden, inner, DTYPES[settings.model.dtype], choose_device(settings.model.device))
+    return Cost(sizes, load, rates, settings.tokens.batch, BYTES[settings.model.dtype])
+
+
+def _space(settings: Settings, sizes: Sizes, load: Workload) -> Space:
+    from pipeline.histogram import Bins
+
+    has_greedy = any(profile.allocation == "greedy" for profile in settings.profiles.values())
+    sparse = [method for method in settings.methods.values() if method.profile is not None]
+    return space(
+        sizes,
+        load,
+        criteria=len(settings.capture.criteria),
+        bins=Bins(settings.capture.mantissa_bits).count,
+        signature_dim=settings.capture.signature_dim,
+        runs=1 + len(sparse) * len(settings.evaluate.targets),
+        batch=settings.tokens.batch,
+        greedy_tokens=settings.allocate.greedy_tokens if has_greedy else 0,
+        bytes_per_number=BYTES[settings.model.dtype],
+    )
+
+
+def _needs(settings: Settings, found: Space, device: str) -> list[tuple[str, str]]:
+    here = cached_folder(settings.model.path, settings.model.revision)
+    is_here = here is not None and any(here.glob("*.safetensors"))
+    weights = "the checkpoint is on this disk" if is_here else f"about {amount(found.weights)} to download"
+    free = amount(shutil.disk_usage(Path.cwd()).free)
+    parts = f"histograms {amount(found.histograms)}, signatures {amount(found.signatures)}"
+    memory = f"{amount(found.memory)}: weights {amount(found.weights)}, at work {amount(found.working)}"
+    needs = [
+        ("disk", f"{amount(found.tables)}: {parts}, results {amount(found.results)}; {free} are free; {weights}"),
+    ]
+    if device.startswith("CPU"):
+        return [*needs, ("memory", f"{memory}, the process {amount(PROCESS)}")]
+    return [*needs, ("GPU memory", memory), ("memory", f"{amount(PROCESS)}, and one weight file while loading")]
+
+
+def _notes(settings: Settings, cost: Cost) -> Sequence[str]:
+    rates, load = cost.rates, cost.workload
+    source = f"{load.samples:,} samples of data/samples.parquet, {int(load.prompts.sum()):,} prompt tokens"
+    if load.is_assumed:
+        source = (
+            f"{load.samples:,} samples of {ASSUMED_TOKENS} tokens, nothing generated: `prepare` has not run; every "
+            "name in `benchmark.tasks` counts as one task with all its samples, also a group such as mmlu (57 tasks)"
+        )
+    return (
+        f"Work: {source}; generated answers are as long as the right one.",
+        f"Measured just now: {rates.flops / 1e9:,.0f} GFLOP/s in {settings.model.dtype}, {rates.bandwidth / 1e9:,.0f} "
+        f"GB/s of weights, {rates.dispatch * 1e6:.0f} us a small operation, undisturbed; other work slows a run.",
+        f"Capture costs {work.CAPTURE} times the plain pass; masks save no time and read activations "
+        f"{work.MASKING_TRAVERSALS} more times; a stage with a model takes {work.START:.0f} s to start.",
+        "The times are those of work that is really done: stages whose inputs come out as before are skipped, finished "
+        "targets, groups and parts are not computed again.",
+    )
+
+
+if __name__ == "__main__":
+    run(main)

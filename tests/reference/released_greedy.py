@@ -1,0 +1,149 @@
+"""Slow, obvious transcription of the greedy objective of microsoft/wina (commit 8153dbf), and its recorded tables.
+
+Their code with file and line is described in `../shared/parity/README.md`. For one decoder layer on its own, with the
+dense model's activations as its input:
+
+    threshold   t(s) = icdf(s) of the exact distribution of half-precision scores of ALL calibration tokens; t(0) = 0
+    mask        keep x_i where |x_i * w_i| > t, and everything in the first S - int(0.99 S) tokens
+    error       sum over samples of  mean over hidden features of  || (dense - masked)[int(0.75 S):, feature] ||_2
+
+The recordings used two samples (measured: with the first two in the order in which `datasets` shuffles, seed 42, errors
+agree; with another number they do not) and a step of 0.025 for q.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from operator import attrgetter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from datasets import Dataset
+
+from pipeline.models.projections import projections
+from pipeline.scoring import feature_weights
+
+PARITY = Path(__file__).resolve().parents[3] / "shared" / "parity"
+MODES = {"teal": "teal", "wina": "wina_released"}
+"""Folder of the recordings -> our criterion."""
+NAMES = ("q", "k", "v", "o", "gate", "up", "down")
+STEP = 0.025
+SAMPLES = 2
+
+
+def table(mode, block):
+    """The recorded greedy table of a block."""
+    return pd.read_csv(PARITY / "float32" / mode / "lookup" / f"layer-{block}" / "results.csv")
+
+
+def sequences():
+    """Their 20 calibration sequences, in the order in which they shuffled them."""
+    stored = json.loads((PARITY / "data" / "sequences.json").read_text())["calib"]
+    order = Dataset.from_dict({"number": range(len(stored))}).shuffle(42)["number"]
+    return [stored[number] for number in order]
+
+
+def dense_prefix(length):
+    """Tokens of a call that stay dense."""
+    return length - int(0.99 * length)
+
+
+@cache
+def _histograms(mode):
+    return dict(np.load(PARITY / "float32" / mode / "histograms.npz"))
+
+
+def icdf(mode, block, name, sparsity):
+    """Their threshold: linear between the two distinct half-precision scores around the rank, in float32."""
+    if sparsity == 0:
+        return 0.0
+    part = "self_attn" if name in "qkvo" else "mlp"
+    shared = "h2" if name in ("o", "down") else "h1"
+    key = f"layer{block}.{part}.{shared if mode == 'teal' else name}"
+    centers = torch.from_numpy(_histograms(mode)[f"{key}.centers"])
+    counts = torch.from_numpy(_histograms(mode)[f"{key}.counts"])
+    rank = sparsity * counts.sum()
+    below = counts.cumsum(0)
+    place = int(torch.searchsorted(below, rank))
+    if place in (0, len(centers)):
+        return float(centers[min(place, len(centers) - 1)])
+    inside = (rank - below[place - 1]) / (below[place] - below[place - 1])
+    return float(centers[place - 1] + inside * (centers[place] - centers[place - 1]))
+
+
+class ReleasedError:
+    """Their error of one layer, an `Objective` of our search. Every choice is a forward pass of the layer per sample.
+
+    Use as a context manager: it takes its hooks off the layer.
+    """
+
+    def __init__(self, loaded, mode, block, ladders=None, samples=SAMPLES):
+        self._mode, self._block, self._ladders = mode, block, ladders
+        self._layer = attrgetter(loaded.family.layers)(loaded.model)[block]
+        self._own = [p for p in projections(loaded.model) if p.block == block]
+        self._weights = {p.name: feature_weights(MODES[mode], p.module.weight, p.name) for p in self._own}
+        self._thresholds = {}
+        self._first = 0
+        self._inputs = [_layer_input(loaded, self._layer, ids) for ids in sequences()[:samples]]
+        self._hooks = []
+
+    def __enter__(self):
+        self._hooks = [p.module.register_forward_pre_hook(self._mask(p.name)) for p in self._own]
+        self._dense = [self._run(one) for one in self._inputs]
+        return self
+
+    def __exit__(self, *_):
+        for hook in self._hooks:
+            hook.remove()
+
+    def errors(self, choices):
+        """For our search: the error of every choice of levels on the ladders."""
+        return [
+            self.error([float(ladder[level]) for ladder, level in zip(self._ladders, levels, strict=True)])
+            for levels in choices
+        ]
+
+    def error(self, sparsities, thresholds=None):
+        """Their error at seven sparsities, or at given thresholds instead of theirs."""
+        if thresholds is None:
+            thresholds = [icdf(self._mode, self._block, n, s) for n, s in zip(NAMES, sparsities, strict=True)]
+        total = 0.0
+        for one, dense in zip(self._inputs, self._dense, strict=True):
+            length = dense.shape[1]
+            self._thresholds = dict(zip(NAMES, thresholds, strict=True))
+            self._first = dense_prefix(length)
+            difference = (dense - self._run(one))[:, int(length * (1 - 0.25)) :]
+            self._thresholds = {}
+            total += float(torch.norm(difference, dim=1).mean())
+        return total
+
+    def _run(self, one):
+        args, kwargs = one
+        with torch.inference_mode():
+            output = self._layer(*args, **kwargs)
+        return output[0] if isinstance(output, tuple) else output
+
+    def _mask(self, name):
+        def pre_hook(_module, args):
+            if not self._thresholds:
+                return None
+            keep = (args[0] * self._weights[name]).abs() > self._thresholds[name]
+            keep[:, : self._first] = True
+            return (args[0] * keep,)
+
+        return pre_hook
+
+
+def _layer_input(loaded, layer, ids):
+    """What the layer is called with in the dense model."""
+    seen = {}
+    hook = layer.register_forward_pre_hook(
+        lambda _module, args, kwargs: seen.update(args=args, kwargs=kwargs), with_kwargs=True
+    )
+    with torch.inference_mode():
+        loaded.decoder(input_ids=torch.tensor([ids]), use_cache=False)
+    hook.remove()
+    return seen["args"], seen["kwargs"]

@@ -1,0 +1,70 @@
+"""`stages.plan`: every stage of dvc.yaml has an estimate, and the page says what it rests on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline import config
+from pipeline.errors import UserError
+from pipeline.plan import rates
+from pipeline.plan.rates import Rates
+from stages import plan
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGES = [
+    "manifest", "prepare", "capture", "cluster", "aggregate@task", "allocate@greedy", "allocate@teal", "profile@teal",
+    "route@scores", "dense", "evaluate@teal", "report",
+]  # fmt: skip
+
+
+@pytest.fixture
+def settings(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Settings:
+    """Settings for the tiny model, on a machine whose rates are known."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(rates, "measure", lambda *_arguments: Rates(58e9, 18e9, 3e-6, "CPU, threads: 1"))
+    full = config.load(ROOT / "params.yaml")
+    return replace(full, model=replace(full.model, path=str(tiny_llama), device="cpu"))
+
+
+def test_the_page_has_every_kind_of_stage_its_needs_and_its_assumptions(
+    settings: config.Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(plan, "pending", lambda _root, also: (STAGES, 32))
+    plan.main(settings)
+    text = " ".join(capsys.readouterr().out.split())
+    assert "At most 12 of 32 stages would run. An ESTIMATE" in text
+    assert "allocate 2" in text and "together 12" in text
+    assert "2,240 samples of 256 tokens" in text and "`prepare` has not run" in text
+    assert "58 GFLOP/s" in text and "the checkpoint is on this disk" in text
+
+
+def test_nothing_is_measured_where_nothing_would_run(
+    settings: config.Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(plan, "pending", lambda _root, also: ([], 32))
+    monkeypatch.setattr(rates, "measure", None)
+    plan.main(settings)
+    assert capsys.readouterr().out == "Nothing to do: all 32 stages are up to date.\n"
+
+
+def test_more_groups_and_more_targets_take_longer(settings: config.Settings):
+    sizes = plan.sizes_of({
+        "model_type": "llama", "hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8,
+        "num_hidden_layers": 8, "vocab_size": 1000,
+    })  # fmt: skip
+    cost = plan._cost(settings, sizes, plan._workload(settings, is_known=False))
+    by_name = {name: plan.seconds(settings, cost, name) for name in ("allocate@greedy", "allocate@task")}
+    extra = {name: seconds - plan.work.START for name, seconds in by_name.items()}
+    assert extra["allocate@task"] == pytest.approx(14 * extra["allocate@greedy"])
+    fewer = replace(settings, evaluate=replace(settings.evaluate, targets=(0.5,)))
+    assert plan.seconds(fewer, cost, "evaluate@teal") < plan.seconds(settings, cost, "evaluate@teal")
+
+
+def test_a_hub_checkpoint_whose_config_is_not_here_is_said(settings: config.Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(plan, "pending", lambda _root, also: (["manifest"], 32))
+    hub = replace(settings.model, path="organisation/not-cached", revision="62bd457")
+    with pytest.raises(UserError, match=r"must be in the local cache or be downloadable.*organisation/not-cached"):
+        plan.main(replace(settings, model=hub))
