@@ -3,15 +3,15 @@
     KL = mean over places of  sum_v p_v (log p_v - log p'_v)          in nats
 
 p and p' are the next-token distributions of the dense and of the masked model. Places are the tokens that predict the
-answer (the prompt's last token and every answer token but the last): what evaluations score. Tokens of the prompt predict
-the prompt, which nobody asks the model for; counting them would spend the budget on reproducing the questions.
+answer (the prompt's last token and every answer token but the last): what evaluations score. Tokens of the prompt
+predict the prompt, which nobody asks the model for; counting them would spend the budget on reproducing the questions.
 
 Calibration texts are train samples. Masks are those that will run: thresholds from the group's own score histograms,
 compared exactly as `pipeline.sparse.reference` compares them.
 
-A search asks for many allocations that differ from the current one in one or two projections. The current one's input of
-every block is therefore kept (`rebase`), and a candidate runs only from the first block in which it differs: half of the
-blocks on average. Memory: blocks x tokens x hidden of the calibration texts.
+A search asks for many allocations that differ from the current one in one or two projections. The current one's input
+of every block is therefore kept (`rebase`), and a candidate runs only from the first block in which it differs: half of
+the blocks on average. Memory: blocks x tokens x hidden of the calibration texts.
 """
 
 from __future__ import annotations
@@ -111,9 +111,9 @@ class Divergence:
         return [projection.gated_weights for projection in self._projections]
 
     @property
-    def blocks(self) -> list[int]:
-        """The block of every projection."""
-        return [projection.block for projection in self._projections]
+    def places(self) -> list[tuple[int, str]]:
+        """Block and name of every projection."""
+        return [(projection.block, projection.name) for projection in self._projections]
 
     def __enter__(self) -> Self:
         for number, projection in enumerate(self._projections):

@@ -1,4 +1,4 @@
-"""Search for a better allocation of the same budget: move weights of sparsity from where they hurt to where they do not.
+"""Search for a better allocation of the same budget: take sparsity from where it hurts to where it does not.
 
 A move raises one projection's sparsity and lowers another's by the same number of weights, so every allocation that is
 visited has exactly the budget of the first. One sweep
@@ -12,8 +12,8 @@ If nothing does, the portion is halved; the search ends when the portion is too 
 sweep no longer gains much. Losses of neighbours are measured AT the current allocation, where the curves of
 `pipeline/allocation/knapsack.py` are measured at the dense model: that is what the search adds.
 
-Considered: random exchange moves (evolutionary, as in EvoPress), which need no sweep but many more rejected evaluations on
-a model of 35 projections; for models with many more projections they may become the better choice.
+Considered: random exchange moves (evolutionary, as in EvoPress), which need no sweep but many more rejected evaluations
+on a model of 35 projections; for models with many more projections they may become the better choice.
 
 Plain numbers; what the loss is, is the caller's business. No randomness.
 """
@@ -62,7 +62,8 @@ class State:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
         """The state that `to_json` was called on."""
-        return cls(**{**values, "sparsity": tuple(values["sparsity"])})
+        plain: dict[str, Any] = {**values, "sparsity": tuple(values["sparsity"])}
+        return cls(**plain)
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,9 @@ def search(
         smallest_portion: the search ends when halving has brought the portion below this.
         rebase: told the allocation whose neighbours are asked for next.
 
-    Guarantee: losses never rise from state to state; every state's cost-weighted mean sparsity is the first one's, up to
-    float64 rounding; all sparsities stay in [0, 1]; the states depend on the arguments alone, so a run that goes on from a
-    stored state ends where an uninterrupted one does.
+    Guarantee: losses never rise from state to state; every state's cost-weighted mean sparsity is the first one's, up
+    to float64 rounding; all sparsities stay in [0, 1]; the states depend on the arguments alone, so a run that goes on
+    from a stored state ends where an uninterrupted one does.
     """
     while not state.is_done:
         rebase(np.array(state.sparsity))
@@ -146,7 +147,7 @@ def _moves(
     loss: float,
     measured: Loss,
 ) -> list[_Move]:
-    """The pairs that promise a gain, the most promising first; each projection moves one way, by one portion at most."""
+    """The pairs that promise a gain, the best first; each projection moves one way, by one portion at most."""
     most = np.minimum(portion, LARGEST_STEP * share)
     raises = _marginals(np.minimum(most, (1 - sparsity) * share), +1, sparsity, share, loss, measured)
     lowers = _marginals(np.minimum(most, sparsity * share), -1, sparsity, share, loss, measured)
@@ -173,7 +174,7 @@ def _marginals(
     loss: float,
     measured: Loss,
 ) -> list[tuple[int, float, float]]:
-    """For every projection that can move: its number, the loss it adds per unit of the budget, and how far it can go."""
+    """For every projection that can move: its number, the loss it adds per unit of budget, how far it can go."""
     found: list[tuple[int, float, float]] = []
     for projection in np.flatnonzero(room > 1e-9).tolist():
         candidate = sparsity.copy()

@@ -4,12 +4,13 @@ With f_p(s) the loss when projection p alone has sparsity s, and c_p its number 
 
     min  sum_p f_p(s_p)     subject to     sum_p c_p s_p = target * sum_p c_p,     0 <= s_p <= 1
 
-The losses of single projections do not add up when many are sparse together, so this is a start for a search on the true
-loss (`pipeline/allocation/exchange.py`), not an end; EvoPress (Sieberling et al., 2024) finds the same of additive models.
+The losses of single projections do not add up when many are sparse together, so this is a start for a search on the
+true loss (`pipeline/allocation/exchange.py`), not an end; EvoPress (Sieberling et al., 2024) finds the same of additive
+models.
 
-Curves are made monotone and replaced by their lower convex hulls. For those the problem is solved exactly by taking hull
-segments in the order of their slope per weight (the Lagrangian solution): no other allocation of the same budget has a
-lower sum. The last segment taken is cut, so that the budget is met exactly.
+Curves are made monotone and replaced by their lower convex hulls. For those the problem is solved exactly by taking
+hull segments in the order of their slope per weight (the Lagrangian solution): no other allocation of the same budget
+has a lower sum. The last segment taken is cut, so that the budget is met exactly.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from numpy import ndarray
 
 @dataclass(frozen=True)
 class Segment:
-    """A straight piece of a hull: from `start` to `end` in sparsity, rising by `slope` per unit of the model's budget."""
+    """A straight piece of a hull: from `start` to `end` in sparsity, rising by `slope` per unit of the model's
+    budget."""
 
     projection: int
     start: float
@@ -46,8 +48,8 @@ def allocate(
         costs: weights of every projection.
         target: cost-weighted mean sparsity, in [0, 1].
 
-    Guarantee: the cost-weighted mean of the result is the target up to float64 rounding; the result minimises the sum of
-    the hulls; raising the target lowers no projection's sparsity; ties go to the projection that comes first.
+    Guarantee: the cost-weighted mean of the result is the target up to float64 rounding; the result minimises the sum
+    of the hulls; raising the target lowers no projection's sparsity; ties go to the projection that comes first.
 
     Raises:
         ValueError: a target outside [0, 1], levels that do not rise from 0 to 1, or a loss that is not a number.
@@ -71,8 +73,8 @@ def lower_hull(
 ) -> tuple[Float[ndarray, " corners"], Float[ndarray, " corners"]]:
     """Corners of the largest convex function that lies nowhere above the monotone envelope of the points.
 
-    The envelope (running maximum, at least 0) comes first: noise may make a loss fall with sparsity, and a hull that falls
-    would be taken before everything else.
+    The envelope (running maximum, at least 0) comes first: noise may make a loss fall with sparsity, and a hull that
+    falls would be taken before everything else.
     """
     heights = np.maximum.accumulate(np.maximum(losses, 0.0))
     corners = [0]
@@ -84,7 +86,9 @@ def lower_hull(
 
 
 def _by_slope(
-    levels: Float[ndarray, " levels"], curves: Float[ndarray, "projections levels"], share: Float[ndarray, " projections"]
+    levels: Float[ndarray, " levels"],
+    curves: Float[ndarray, "projections levels"],
+    share: Float[ndarray, " projections"],
 ) -> list[Segment]:
     if levels[0] != 0 or levels[-1] != 1 or not np.all(np.diff(levels) > 0):
         raise ValueError(f"levels must rise from 0 to 1, got {levels.tolist()}")
@@ -94,9 +98,7 @@ def _by_slope(
     for projection, losses in enumerate(curves):
         x, y = lower_hull(levels, losses)
         slopes = np.diff(y) / (np.diff(x) * share[projection])
-        segments += [
-            Segment(projection, float(x[i]), float(x[i + 1]), float(slope)) for i, slope in enumerate(slopes)
-        ]
+        segments += [Segment(projection, float(x[i]), float(x[i + 1]), float(slope)) for i, slope in enumerate(slopes)]
     return sorted(segments, key=lambda segment: segment.slope)  # stable: segments of one hull stay in order
 
 

@@ -63,7 +63,7 @@ def test_the_dense_allocation_diverges_by_nothing_and_masks_are_gone_afterwards(
     assert not any(p.module._forward_pre_hooks for p in projections(loaded.model))
 
 
-def test_costs_and_blocks_are_those_of_the_projections():
+def test_costs_and_places_are_those_of_the_projections():
     loaded, _, objective = _setup("phi3")
     assert objective.costs == [p.gated_weights for p in projections(loaded.model)]
-    assert objective.blocks == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert objective.places == [(block, name) for block in (0, 1) for name in ("qkv", "o", "gate_up", "down")]

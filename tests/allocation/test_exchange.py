@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -57,7 +58,7 @@ def test_no_candidate_leaves_the_box_or_moves_one_projection_further_than_the_la
     objective = Quadratic(1)
     first = start(np.array([0.95, 0.0, 1.0, 0.3, 0.2, 0.5, 0.6]), objective.loss, portion=0.3)
     states = [first, *_run(objective, first, evaluations=60)]
-    for state, following in zip(states, states[1:], strict=False):
+    for state, following in itertools.pairwise(states):
         assert np.abs(np.subtract(following.sparsity, state.sparsity)).max() <= LARGEST_STEP + ROUNDING
     assert all(np.all((asked >= 0) & (asked <= 1)) for asked in objective.asked)
 
