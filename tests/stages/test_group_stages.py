@@ -159,9 +159,8 @@ def test_kl_spends_one_budget_over_the_whole_model_and_resumes_behind_what_it_ha
         return original(self, sparsity)
 
     monkeypatch.setattr(Divergence, "loss", counted)
-    other = replace(
-        settings, seed=settings.seed + 1
-    )  # finished parts of this seed are kept, so it would measure nothing
+    # Another seed, because the finished parts of this one are kept; no search, so that losses can be counted.
+    other = replace(settings, seed=settings.seed + 1, allocate=replace(settings.allocate, kl_evaluations=1))
     with pytest.raises(KeyboardInterrupt):
         allocate.main(other, "kl")
     allocate.main(other, "kl")
