@@ -34,7 +34,7 @@ GATE_CRITERIA = ("cats",)
 """Criteria that read the activated gate: their masks reach only a part of the weights, and there is one in a block."""
 SCHEMES = ("global", "activation", "task", "computation", "surface", "length", "random", "random1", "random2")
 ALGORITHMS = ("kmeans", "gmm", "hdbscan")
-ALLOCATIONS = ("uniform", "greedy")
+ALLOCATIONS = ("uniform", "greedy", "kl")
 MASKS = ("threshold", "topk")
 ROUTERS = ("embedding", "scores")
 TRANSFORMS = (NO_TRANSFORM, "orthogonal")
@@ -131,6 +131,14 @@ class AllocateSettings:
         high=1,
     )
     greedy_tokens: int = setting("calibration tokens per group that `greedy` measures block errors on", low=1)
+    kl_samples: int = setting("train samples per group whose answers' distributions `kl` measures", low=1)
+    kl_step: float = setting(
+        "sparsity of the largest projection that the first moves of `kl`'s search shift", above=0, high=1
+    )
+    kl_evaluations: int = setting(
+        "losses that `kl`'s search may compute for each target; 1 takes the allocation that the measured curves give",
+        low=1,
+    )
 
 
 @dataclass(frozen=True)
@@ -289,8 +297,8 @@ def _check_together(settings: Settings, file: str) -> None:
     for name, profile in settings.profiles.items():
         _must_know("scheme", profile.scheme, settings.schemes, f"profiles.{name}.scheme", file)
         _must_know("criterion", profile.criterion, settings.capture.criteria, f"profiles.{name}.criterion", file)
-        if profile.allocation == "greedy" and profile.criterion in GATE_CRITERIA:
-            must = "`allocation: greedy` needs a criterion with several masks in a block to choose from"
+        if profile.allocation != "uniform" and profile.criterion in GATE_CRITERIA:
+            must = f"`allocation: {profile.allocation}` needs a criterion with several masks in a block to choose from"
             found = f"criterion {profile.criterion}, which has one"
             raise _error(must, found, f"`profiles.{name}` in {file}", "use `allocation: uniform`")
     for name, method in settings.methods.items():

@@ -104,6 +104,28 @@ class Scratch:
             ) from error
 
 
+class JsonParts:
+    """Values of one piece of work by name, each a JSON file among the parts of a scratch folder.
+
+    Args:
+        scratch: the folder.
+        prefix: begins the names of the files.
+    """
+
+    def __init__(self, scratch: Scratch, prefix: str) -> None:
+        self._scratch, self._prefix = scratch, prefix
+
+    def get(self, name: str) -> Any:
+        """The value, or None if it was never kept."""
+        part = f"{self._prefix}{name}.json"
+        return json.loads(self._scratch.path(part).read_text(encoding="utf-8")) if self._scratch.has(part) else None
+
+    def put(self, name: str, value: Any) -> None:
+        """Keep a value, in place of an earlier one."""
+        with self._scratch.writing(f"{self._prefix}{name}.json") as file:
+            file.write_text(json.dumps(value), encoding="utf-8")
+
+
 def file_digest(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file, or of the names and contents of all files below a folder, for use in a fingerprint.
 

@@ -1,8 +1,8 @@
-"""allocate: group histograms (and, for `greedy`, calibration text and the model) -> the sparsity of every projection.
+"""allocate: group histograms (for `greedy` and `kl` also text and the model) -> the sparsity of every projection.
 
 Torch and the model are only loaded by allocators that run the model; for shapes its config.json is enough. Greedy paths
 are kept per group and do not depend on the targets, so a crash loses at most one group and a new target below the
-highest costs nothing.
+highest costs nothing. `kl` keeps every curve and every sweep of its search.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from pipeline.aggregate import dense_counts
 from pipeline.allocation.greedy import Path as GreedyPath
@@ -23,7 +24,7 @@ from pipeline.config import GATE_CRITERIA, ProfileSettings, Settings
 from pipeline.errors import UserError
 from pipeline.histogram import Bins
 from pipeline.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES
-from pipeline.scratch import Scratch, file_digest
+from pipeline.scratch import JsonParts, Scratch, file_digest
 from stages.model import load_model, model_identity
 from stages.run import run_named
 
@@ -47,7 +48,8 @@ def main(settings: Settings, name: str) -> None:
     if profile.allocation == "uniform":
         rows = _uniform(settings, name, profile, histograms)
     else:
-        rows = _greedy(settings, name, profile, histograms).assign(profile=name)
+        search = _greedy if profile.allocation == "greedy" else _kl
+        rows = search(settings, name, profile, histograms).assign(profile=name)
     ALLOCATIONS.write(rows, ALLOCATIONS_PATH.format(name=name))
 
 
@@ -112,6 +114,46 @@ def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms:
     return pd.concat(rows, ignore_index=True)
 
 
+def _kl(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> pd.DataFrame:
+    from pipeline.allocation.divergence import Divergence
+    from pipeline.allocation.kl import kl, most_losses
+
+    allocate, targets = settings.allocate, settings.evaluate.targets
+    known = histograms[histograms["criterion"] == profile.criterion]
+    bins = Bins(settings.capture.mantissa_bits)
+    groups = sorted(set(known["group"].tolist()))
+    rows: list[pd.DataFrame] = []
+    with Scratch(f"allocate@{name}", _fingerprint(settings, profile)) as scratch:
+        loaded = load_model(settings.model)
+        for group in groups:
+            counts = _counts(known[known["group"] == group], bins)
+            objective = Divergence(
+                loaded,
+                _all_texts(settings, profile, group)[: allocate.kl_samples],
+                counts,
+                bins=bins,
+                criterion=profile.criterion,
+                dense_prefix=settings.tokens.dense_prefix,
+                budget=settings.tokens.batch,
+            )
+            total = most_losses(len(counts), len(targets), allocate.kl_evaluations)
+            title = f"kl, group {group + 1} of {len(groups)}"
+            with objective, tqdm(total=total, desc=title, unit="loss") as progress:
+                found = kl(
+                    objective,
+                    targets,
+                    JsonParts(scratch, f"{group:05d}-"),
+                    step=allocate.kl_step,
+                    evaluations=allocate.kl_evaluations,
+                    advance=progress.update,
+                )
+                for one in found:
+                    places = pd.DataFrame(objective.places, columns=["block", "projection"])
+                    allocated = places.assign(sparsity=one.sparsity, predicted_error=one.loss)
+                    rows.append(allocated.assign(group=group, target=one.target))
+    return pd.concat(rows, ignore_index=True)
+
+
 def _fingerprint(settings: Settings, profile: ProfileSettings) -> dict[str, Any]:
     return {
         "samples": file_digest(SAMPLES_PATH),
@@ -128,7 +170,20 @@ def _fingerprint(settings: Settings, profile: ProfileSettings) -> dict[str, Any]
 
 
 def _texts(settings: Settings, profile: ProfileSettings, group: int) -> list[Text]:
-    from pipeline.allocation.calibration import Text, choose
+    """As much text of the group as `greedy` measures on."""
+    from pipeline.allocation.calibration import choose
+
+    return choose(
+        _all_texts(settings, profile, group),
+        tokens=settings.allocate.greedy_tokens,
+        dense_prefix=settings.tokens.dense_prefix,
+        seed=settings.seed,
+    )
+
+
+def _all_texts(settings: Settings, profile: ProfileSettings, group: int) -> list[Text]:
+    """The group's train samples in seeded order."""
+    from pipeline.allocation.calibration import Text, seeded_order
 
     samples: Any = SAMPLES.read(SAMPLES_PATH, columns=("sample_id", "split", "prompt_ids", "answer_ids"))
     assignments: Any = ASSIGNMENTS.read(ASSIGNMENTS_PATH.format(scheme=profile.scheme))
@@ -138,9 +193,7 @@ def _texts(settings: Settings, profile: ProfileSettings, group: int) -> list[Tex
         for row in samples.itertuples()
         if row.sample_id in members
     ]
-    return choose(
-        texts, tokens=settings.allocate.greedy_tokens, dense_prefix=settings.tokens.dense_prefix, seed=settings.seed
-    )
+    return seeded_order(texts, settings.seed)
 
 
 def _counts(rows: Any, bins: Bins) -> dict[tuple[int, str], np.ndarray]:

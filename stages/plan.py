@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.allocation.kl import most_losses
 from pipeline.config import NO_TRANSFORM, Settings
 from pipeline.models.source import cached_folder, config_folder
 from pipeline.plan import work
@@ -59,6 +60,11 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
         groups = _groups(settings, settings.profiles[name].scheme, cost.workload)
         step, tokens = settings.allocate.greedy_step, settings.allocate.greedy_tokens
         return work.START + cost.greedy(groups, stop=max(evaluate.targets), step=step, tokens=tokens)
+    if kind == "allocate" and settings.profiles[name].allocation == "kl":
+        groups = _groups(settings, settings.profiles[name].scheme, cost.workload)
+        masks = len(cost.sizes.block) * cost.sizes.blocks
+        losses = most_losses(masks, len(evaluate.targets), settings.allocate.kl_evaluations)
+        return work.START + groups * losses * cost.loss(settings.allocate.kl_samples)
     if kind in ("prepare", "route"):
         return work.START + work.PER_SAMPLE * cost.workload.samples
     return {"cluster": work.CLUSTER, "report": work.REPORT}.get(kind, work.LIGHT_START)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.scratch import Scratch, file_digest
+from pipeline.scratch import JsonParts, Scratch, file_digest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -127,3 +127,14 @@ def test_the_digest_of_a_folder_sees_names_and_contents(tmp_path: Path):
     (folder / "__pycache__").mkdir()
     (folder / "__pycache__" / "b.pyc").write_text("3")
     assert file_digest(folder) == third
+
+
+def test_values_are_kept_by_name_replaced_and_found_by_a_later_run():
+    with Scratch("allocate", {}) as scratch:
+        parts, others = JsonParts(scratch, "0-"), JsonParts(scratch, "1-")
+        assert parts.get("curve") is None
+        parts.put("curve", [0.1, 1 / 3])
+        parts.put("curve", [0.2, 1 / 3])
+        assert parts.get("curve") == [0.2, 1 / 3] and others.get("curve") is None
+    with Scratch("allocate", {}) as again:
+        assert JsonParts(again, "0-").get("curve") == [0.2, 1 / 3]

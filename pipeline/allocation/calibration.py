@@ -67,16 +67,20 @@ class BlockInput:
 
 def choose(texts: Sequence[Text], *, tokens: int, dense_prefix: int | float, seed: int) -> list[Text]:
     """Texts in seeded order until they have `tokens` measured tokens, or all of them if they have fewer."""
-    order = sorted(texts, key=lambda text: hashlib.sha256(f"{seed}/{text.sample_id}".encode()).digest())
     chosen: list[Text] = []
     measured = 0
-    for text in order:
+    for text in seeded_order(texts, seed):
         if measured >= tokens:
             break
         prefix = int(prefix_lengths(torch.tensor([len(text.prompt)]), dense_prefix)[0])
         measured += math.ceil(MEASURED_SHARE * (text.length - prefix))
         chosen.append(text)
     return chosen
+
+
+def seeded_order(texts: Sequence[Text], seed: int) -> list[Text]:
+    """Texts in an order that depends on the seed and their ids alone."""
+    return sorted(texts, key=lambda text: hashlib.sha256(f"{seed}/{text.sample_id}".encode()).digest())
 
 
 def block_inputs(

@@ -95,6 +95,13 @@ class Cost:
         operations = groups * self.sizes.blocks * greedy_operations(self.sizes, stop=stop, step=step, tokens=tokens)
         return operations / self.rates.flops
 
+    def loss(self, samples: int) -> float:
+        """Seconds of one loss of `kl`: a masked pass over so many train samples, from the middle block on average."""
+        load = self.workload
+        tokens = (load.prompts + load.answers)[load.is_train]
+        share = min(1.0, samples / max(len(tokens), 1)) / 2
+        return share * self._pass(tokens, load.answers[load.is_train], is_masked=True)
+
     def _pass(self, tokens: np.ndarray, predicted: np.ndarray, *, is_masked: bool) -> float:
         nothing = np.zeros_like(tokens)
         work = Work(tokens, tokens * (tokens + 1) // 2, predicted, nothing, nothing[:, None])

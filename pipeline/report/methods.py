@@ -31,6 +31,7 @@ SCHEMES = {
 ALLOCATIONS = {
     "uniform": "the same sparsity for every projection",
     "greedy": "sparsity spread block by block, greedily by output error",
+    "kl": "sparsity spread over the whole model, by what it does to predictions (KL)",
 }
 
 

@@ -95,3 +95,8 @@ def test_greedy_counts_the_products_that_the_search_asks_for():
 def test_bases_cost_a_gram_matrix_and_a_decomposition_for_both_rotated_inputs_of_every_block():
     gram = sum(2 * 8 * one.inputs * one.outputs for one in BLOCK if one.site in ("qkv", "gate_up"))
     assert COST.transform() == pytest.approx(2 * SIZES.blocks * (gram + 2 * work.EIGEN * 8**3) / 1e6)
+
+
+@pytest.mark.parametrize(("samples", "share"), [(1, 0.5), (10, 0.5)])
+def test_a_loss_of_kl_is_half_a_masked_pass_over_its_train_samples(samples: int, share: float):
+    assert COST.loss(samples) == pytest.approx(share * _pass([7], [2], True))

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline import config
 from pipeline.errors import UserError
+from pipeline.models.projections import projections
 from pipeline.profile import profile_array
 from pipeline.routing import load_router
 from pipeline.schemas import ALLOCATIONS, ASSIGNMENTS, CLUSTER_VARIANTS, GROUP_HISTOGRAMS, PROFILES, ROUTES, SAMPLES
@@ -19,7 +20,8 @@ from stages import aggregate, allocate, capture, cluster, manifest, profile, rou
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SCHEMES = ("global", "activation", "task", "computation", "surface", "length", "random", "random1", "random2")
-PROFILE_SETS = ("wina", "greedy", "clustered", "cats")
+PROFILE_SETS = ("wina", "greedy", "kl", "clustered", "cats")
+TARGETS = (0.25, 0.4, 0.5, 0.65)
 COUNT = 3
 
 
@@ -32,7 +34,8 @@ def settings(tiny_llama):
         model=replace(full.model, path=str(tiny_llama), device="cpu"),
         tokens=replace(full.tokens, batch=100),
         cluster=replace(full.cluster, count=COUNT),
-        allocate=replace(full.allocate, greedy_step=0.5, greedy_tokens=40),
+        allocate=replace(full.allocate, greedy_step=0.5, greedy_tokens=40, kl_samples=6, kl_evaluations=40),
+        evaluate=replace(full.evaluate, targets=TARGETS),
         capture=replace(full.capture, criteria=("teal", "wina", "cats")),
         profiles=full.profiles | {"cats": config.ProfileSettings("activation", "cats", "uniform")},
     )
@@ -153,13 +156,52 @@ def test_groups_partition_the_scores_of_the_pooled_histogram(done) -> None:
 
 
 def test_every_profile_set_has_an_allocation_and_a_threshold_for_every_group_and_target(settings, done) -> None:
-    for name, groups in zip(PROFILE_SETS[:3], (1, 1, COUNT), strict=True):
+    for name, groups in zip(PROFILE_SETS[:4], (1, 1, 1, COUNT), strict=True):
         rows = PROFILES.read(profile.PROFILES_PATH.format(name=name))
         for target in settings.evaluate.targets:
             assert profile_array(rows, target, "threshold").shape == (groups, 2, 7)
     uniform, greedy = (ALLOCATIONS.read(allocate.ALLOCATIONS_PATH.format(name=name)) for name in ("wina", "greedy"))
     assert (uniform["sparsity"] == uniform["target"]).all() and uniform["predicted_error"].isna().all()
     assert greedy["sparsity"].nunique() > len(settings.evaluate.targets) and greedy["predicted_error"].notna().all()
+
+
+def test_kl_spends_one_budget_over_the_whole_model_and_resumes_behind_what_it_has_measured(
+    settings, done, tiny_loaded, monkeypatch
+) -> None:
+    from pipeline.allocation.divergence import Divergence
+
+    path = Path(allocate.ALLOCATIONS_PATH.format(name="kl"))
+    found, written = ALLOCATIONS.read(path), path.read_bytes()
+    costs = {(one.block, one.name): one.gated_weights for one in projections(tiny_loaded.model)}
+    blocks = []
+    for target, rows in found.groupby("target"):
+        weights = [costs[place] for place in zip(rows["block"], rows["projection"], strict=True)]
+        assert np.average(rows["sparsity"], weights=weights) == pytest.approx(target, abs=1e-9)
+        assert rows["predicted_error"].nunique() == 1
+        blocks.append(rows.groupby("block")["sparsity"].mean().to_numpy())
+    assert np.abs(np.diff(blocks, axis=1)).max() > 0.01  # blocks need not meet the target one by one
+
+    asked = []
+    original = Divergence.loss
+
+    def counted(self, sparsity):
+        asked.append(1)
+        if len(asked) == 100:
+            raise KeyboardInterrupt
+        return original(self, sparsity)
+
+    monkeypatch.setattr(Divergence, "loss", counted)
+    # Another seed, because the finished parts of this one are kept; no search, so that losses can be counted.
+    other = replace(settings, seed=settings.seed + 1, allocate=replace(settings.allocate, kl_evaluations=1))
+    with pytest.raises(KeyboardInterrupt):
+        allocate.main(other, "kl")
+    allocate.main(other, "kl")
+    resumed = path.read_bytes()
+    kept = (100 - 1) // 9  # curves of nine losses that were finished before the hundredth
+    assert len(asked) == 100 + (14 - kept) * 9 + len(TARGETS)
+    monkeypatch.setattr(Divergence, "loss", original)
+    allocate.main(settings, "kl")
+    assert path.read_bytes() == written != resumed
 
 
 def test_cats_has_a_profile_of_one_mask_a_block_at_the_targets_it_can_reach(settings, done, caplog) -> None:
@@ -216,7 +258,7 @@ def test_an_interrupted_allocation_resumes_behind_the_finished_groups(settings, 
     assert not path.exists()
     allocate.main(settings, "random")
     assert len(searched) == 1 + 1 + (COUNT - 1)  # group 0, the one interrupted, the two that were missing
-    fewer = replace(settings, evaluate=replace(settings.evaluate, targets=(0.3, 0.65)))
+    fewer = replace(settings, evaluate=replace(settings.evaluate, targets=(0.3, max(TARGETS))))
     allocate.main(fewer, "random")
     assert len(searched) == COUNT + 1  # other targets up to the same highest one reuse the paths
 

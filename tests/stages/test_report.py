@@ -36,7 +36,7 @@ def settings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(style, "finish", lambda drawn, name, alt: style.Figure(name, "<svg/>", "", alt))
     loaded = config.load()
-    return replace(loaded, report=replace(loaded.report, bootstrap=300))
+    return replace(loaded, report=replace(loaded.report, bootstrap=400))
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_the_report_has_words_for_every_criterion_mask_and_scheme():
 
 def test_too_few_replicates_for_the_methods_are_refused_before_anything_is_written(settings, data):
     few = replace(settings, report=replace(settings.report, bootstrap=100))
-    with pytest.raises(UserError, match=r"corrected for 7 comparisons\. Found: 100"):
+    with pytest.raises(UserError, match=r"corrected for 8 comparisons\. Found: 100"):
         report.main(few)
     assert not (data / "report").exists()
 

@@ -1,0 +1,217 @@
+"""How far a masked model's predictions are from the dense model's: the loss of `kl` allocation.
+
+    KL = mean over places of  sum_v p_v (log p_v - log p'_v)          in nats
+
+p and p' are the next-token distributions of the dense and of the masked model. Places are the tokens that predict the
+answer (the prompt's last token and every answer token but the last): what evaluations score. Tokens of the prompt
+predict the prompt, which nobody asks the model for; counting them would spend the budget on reproducing the questions.
+
+Calibration texts are train samples. Masks are those that will run: thresholds from the group's own score histograms,
+compared exactly as `pipeline.sparse.reference` compares them.
+
+A search asks for many allocations that differ from the current one in one or two projections. The current one's input
+of every block is therefore kept (`rebase`), and a candidate runs only from the first block in which it differs: half of
+the blocks on average. Memory: blocks x tokens x hidden of the calibration texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import lru_cache
+from operator import attrgetter
+from types import TracebackType
+from typing import Any, Self, cast
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+from torch import Tensor, nn
+
+from pipeline.allocation.calibration import Text
+from pipeline.batching import batches
+from pipeline.eligibility import eligible
+from pipeline.histogram import Bins
+from pipeline.models.load import LoadedModel
+from pipeline.models.projections import projections
+from pipeline.scoring import feature_weights
+from pipeline.sparse.cutoffs import cutoffs
+from pipeline.sparse.reference import mask
+from pipeline.thresholds import thresholds
+
+_ROWS_OF_LOGITS = 512
+"""Places whose logits exist at a time."""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """One batch of calibration text.
+
+    Attributes:
+        eligible: tokens that are masked.
+        places: tokens that predict the answer.
+        arguments: of every block: keyword arguments of its forward call.
+        dense: final hidden states of the dense model at the places.
+        inputs: what every block reads under the allocation last given to `rebase`.
+    """
+
+    eligible: Bool[Tensor, "batch width"]
+    places: Bool[Tensor, "batch width"]
+    arguments: list[dict[str, Any]]
+    dense: Float[Tensor, "places hidden"]
+    inputs: list[Float[Tensor, "batch width hidden"]]
+
+
+class Divergence:
+    """The loss of an allocation. A context manager: hooks are on the model inside it, and none afterwards.
+
+    Args:
+        loaded: the dense model.
+        texts: calibration texts.
+        counts: score histogram of every (block, projection) for this criterion.
+        bins: the bins they were counted in.
+        criterion: how features are scored.
+        dense_prefix: see `eligibility.eligible`.
+        budget: most tokens in a batch, padding included.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        texts: Sequence[Text],
+        counts: Mapping[tuple[int, str], Int[ndarray, " count"]],
+        *,
+        bins: Bins,
+        criterion: str,
+        dense_prefix: int | float,
+        budget: int,
+    ) -> None:
+        self._loaded = loaded
+        self._layers = list(attrgetter(loaded.family.layers)(loaded.model))
+        self._projections = projections(loaded.model)
+        self._weights = [feature_weights(criterion, p.module.weight, p.name) for p in self._projections]
+        self._counts = [counts[p.block, p.name] for p in self._projections]
+        self._bins = bins
+        self._cutoffs = lru_cache(maxsize=8 * len(self._projections))(self._cutoffs_at)
+        self._hooks = ExitStack()
+        self._running: tuple[Float[ndarray, " projections"], Tensor] | None = None
+        self._base = np.zeros(len(self._projections))
+        self.evaluations = 0
+        lengths, ids = [text.length - 1 for text in texts], [text.sample_id for text in texts]
+        self._batches = [
+            self._dense([texts[number] for number in one], dense_prefix) for one in batches(lengths, ids, budget)
+        ]
+        self._places = sum(int(batch.places.sum()) for batch in self._batches)
+
+    @property
+    def costs(self) -> list[int]:
+        """Weights of every projection, in the order of `projections`."""
+        return [projection.gated_weights for projection in self._projections]
+
+    @property
+    def places(self) -> list[tuple[int, str]]:
+        """Block and name of every projection."""
+        return [(projection.block, projection.name) for projection in self._projections]
+
+    def __enter__(self) -> Self:
+        for number, projection in enumerate(self._projections):
+            handle = projection.module.register_forward_pre_hook(self._mask_hook(number))
+            self._hooks.callback(handle.remove)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hooks.close()
+
+    def loss(self, sparsity: Float[ndarray, " projections"]) -> float:
+        """KL of an allocation, in nats per place. Allocations near the last `rebase` are cheap."""
+        self.evaluations += 1
+        total = torch.zeros((), dtype=torch.float64, device=self._loaded.device)
+        first = self._first_difference(sparsity)
+        with torch.inference_mode():
+            for batch in self._batches:
+                hidden = self._run(batch, sparsity, first)
+                total += self._divergence(batch.dense, hidden[batch.places])
+        return float(total) / self._places
+
+    def rebase(self, sparsity: Float[ndarray, " projections"]) -> None:
+        """Keep what every block reads under this allocation, so that allocations like it can start in the middle."""
+        first = self._first_difference(sparsity)
+        with torch.inference_mode():
+            for batch in self._batches:
+                self._run(batch, sparsity, first, keep=True)
+        self._base = sparsity.copy()
+
+    def _dense(self, texts: Sequence[Text], dense_prefix: int | float) -> _Batch:
+        """Run the dense model, and keep what its blocks are called with."""
+        prompts = torch.tensor([len(text.prompt) for text in texts])
+        totals = torch.tensor([text.length - 1 for text in texts])  # the last token predicts nothing that is asked for
+        ids = torch.zeros(len(texts), int(totals.max()), dtype=torch.int64)
+        for row, text in enumerate(texts):
+            ids[row, : text.length - 1] = torch.tensor([*text.prompt, *text.answer][:-1])
+        positions = torch.arange(ids.shape[1])
+        places = (positions >= prompts[:, None] - 1) & (positions < totals[:, None])
+        counted = eligible(prompts, totals, ids.shape[1], dense_prefix)
+        device = self._loaded.device
+        inputs: list[Tensor] = []
+        arguments: list[dict[str, Any]] = []
+
+        def watch(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            inputs.append(args[0] if args else kwargs["hidden_states"])
+            arguments.append({name: value for name, value in kwargs.items() if name != "hidden_states"})
+
+        with ExitStack() as hooks, torch.inference_mode():
+            for layer in self._layers:
+                hooks.callback(layer.register_forward_pre_hook(watch, with_kwargs=True).remove)
+            hidden = self._loaded.decoder(input_ids=ids.to(device), use_cache=False).last_hidden_state
+        places = places.to(device)
+        return _Batch(counted.to(device), places, arguments, hidden[places], inputs)
+
+    def _run(
+        self, batch: _Batch, sparsity: Float[ndarray, " projections"], first: int, *, keep: bool = False
+    ) -> Float[Tensor, "batch width hidden"]:
+        """Final hidden states, from block `first` on; `keep` stores what the blocks read."""
+        hidden = batch.inputs[min(first, len(self._layers) - 1)]
+        self._running = (sparsity, batch.eligible)
+        for block in range(min(first, len(self._layers) - 1), len(self._layers)):
+            if keep:
+                batch.inputs[block] = hidden
+            output = self._layers[block](hidden, **batch.arguments[block])
+            hidden = cast(Tensor, output[0] if isinstance(output, tuple) else output)
+        self._running = None
+        return attrgetter(self._loaded.family.final_norm)(self._loaded.model)(hidden)
+
+    def _first_difference(self, sparsity: Float[ndarray, " projections"]) -> int:
+        """The first block whose masks differ from those of the base."""
+        changed = np.flatnonzero(sparsity != self._base)
+        return self._projections[changed[0]].block if len(changed) else len(self._layers)
+
+    def _divergence(self, dense: Tensor, masked: Tensor) -> Tensor:
+        head = cast(Callable[[Tensor], Tensor], self._loaded.model.get_output_embeddings())
+        total = torch.zeros((), dtype=torch.float64, device=dense.device)
+        for start in range(0, len(dense), _ROWS_OF_LOGITS):
+            part = slice(start, start + _ROWS_OF_LOGITS)
+            p = head(dense[part]).float().log_softmax(dim=-1)
+            q = head(masked[part]).float().log_softmax(dim=-1)
+            total += (p.exp() * (p - q)).sum(dtype=torch.float64)
+        return total
+
+    def _mask_hook(self, number: int) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...] | None]:
+        def pre_hook(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            if self._running is None or self._running[0][number] == 0:
+                return None
+            sparsity, counted = self._running
+            x: Tensor = args[0]
+            rows = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+            limits = self._cutoffs(number, float(sparsity[number]))
+            return (mask(x, limits, rows, counted.to(x.device), torch.zeros_like(rows)), *args[1:])
+
+        return pre_hook
+
+    def _cutoffs_at(self, number: int, sparsity: float) -> Float[Tensor, "one in"]:
+        weights = self._weights[number]
+        limit = thresholds(self._bins, self._counts[number], np.array(sparsity)).reshape(1)
+        return cutoffs(weights, torch.from_numpy(limit).to(weights.device))
