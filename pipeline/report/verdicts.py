@@ -10,19 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.report.accuracy import Comparison, Point
+from pipeline.report.accuracy import Point
 from pipeline.report.findings import Findings
 from pipeline.report.group_words import MOSTLY, PARTLY, STABLE, group_sentences, strength
 from pipeline.report.labels import candidates
 from pipeline.report.plan import Plan
+from pipeline.report.profile_words import beats_controls, profile_sentences
 from pipeline.report.resampling import FEWEST_TASKS
 from pipeline.report.routers import RegretRow
 from pipeline.report.wording import (
-    listed,
-    p_equals,
     percent,
     percent_interval,
-    points,
     points_interval,
     target_name,
 )
@@ -67,8 +65,9 @@ def rules(plan: Plan) -> list[str]:
         f"{PARTLY}.",
         "Groups are reproducible when clusterings of two halves of the training samples agree with ARI of at least "
         f"{STABLE}.",
-        "RQ2 is decided by the routed methods on the test split, each averaged over the compute levels. Methods with "
-        "true groups, random groups and task labels are controls, not answers.",
+        "RQ2 is decided by the routed methods on the test split, each averaged over the compute levels: one must be "
+        "above the baseline and above every draw of random groups of the same sizes, because several profiles may gain "
+        "whatever the groups mean. Methods with true groups, random groups and given labels are controls, not answers.",
         f"A router is good enough when the interval of its regret stays below {100 * NEGLIGIBLE:g} point.",
         "An operating point is safe when the interval of its accuracy loss against dense stays below "
         f"{100 * TOLERANCE:g} points.",
@@ -105,83 +104,18 @@ def _profiles(plan: Plan, findings: Findings) -> Verdict:
         return Verdict("RQ2", question, "Not asked", "open", (text,))
     better = [row for row in routed if row.is_claimed(plan.alpha) and row.mean.value > 0]
     worse = [row for row in routed if row.is_claimed(plan.alpha) and row.mean.value < 0]
-    if better and not worse:
+    if better and not worse and not any(beats_controls(plan, findings, row.method) for row in better):
+        has_control = any(method.is_control for method in plan.sparse)
+        tag = "A gain, but random groups are not beaten" if has_control else "A gain, but no random control was run"
+        tone = "mixed"
+    elif better and not worse:
         tag, tone = ("Yes", "yes") if len(better) == len(routed) else ("With one router, not the other", "mixed")
         tag = tag if len(better) == len(routed) or len(routed) == 2 else "With some routers"
     elif worse and not better:
         tag, tone = ("No: worse", "no") if len(worse) == len(routed) else ("No gain shown", "no")
     else:
         tag, tone = ("No gain shown", "no") if not better else ("Depends on the router", "mixed")
-    sentences = [_against_baseline(plan, findings, routed), *_corrected(plan, findings), *_over_tasks(routed)]
-    if not better:
-        limit = max(row.mean.high for row in routed)
-        sentences.append(_ruled_out(limit))
-    sentences += _control_sentences(plan, findings)
-    return Verdict("RQ2", question, tag, tone, tuple(sentences))
-
-
-def _against_baseline(plan: Plan, findings: Findings, routed: Sequence[Comparison]) -> str:
-    measured = listed([f"`{row.method.name}` {points_interval(row.mean)}" for row in routed])
-    count = len(findings.test.levels)
-    over = f"averaged over {count} compute levels" if count > 1 else "at one compute level"
-    start = f"Routed profiles against `{plan.baseline}` at equal realised compute"
-    short = [f"`{row.method.name}`" for row in routed if None in row.at_levels]
-    tail = f" {listed(short)} reaches only some of these levels and is averaged over them." if short else ""
-    return f"{start}, {over}, in points of test accuracy: {measured}.{tail}"
-
-
-def _corrected(plan: Plan, findings: Findings) -> list[str]:
-    """Which differences from the baseline survive the correction for their number, and which only seem to."""
-    rows = findings.test.differences
-    if len(rows) < 2:
-        return []
-    better = [row for row in rows if row.is_claimed(plan.alpha) and row.mean.value > 0]
-    worse = [row for row in rows if row.is_claimed(plan.alpha) and row.mean.value < 0]
-    lost = [row for row in rows if not row.is_claimed(plan.alpha) and (row.mean.low > 0 or row.mean.high < 0)]
-    kept = [f"{_named(some)} {word}" for some, word in ((better, "above"), (worse, "below")) if some]
-    start = f"Corrected for {len(rows)} comparisons with `{plan.baseline}` (Holm)"
-    found = [f"{start}, {listed(kept)} it." if kept else f"{start}, no method differs from it."]
-    if lost:
-        verb = "do" if len(lost) > 1 else "does"
-        found.append(f"Not so {_named(lost)}: the interval alone excludes zero, the corrected p-value {verb} not.")
-    return found
-
-
-def _named(rows: Sequence[Comparison]) -> str:
-    return listed([f"`{row.method.name}` ({p_equals(row.p_corrected)})" for row in rows])
-
-
-def _over_tasks(routed: Sequence[Comparison]) -> list[str]:
-    """What is left of the routed methods' differences when tasks are redrawn as well."""
-    known = [f"`{row.method.name}` {points_interval(row.over_tasks)}" for row in routed if row.over_tasks is not None]
-    return [f"With tasks redrawn as well: {listed(known)}."] if known else []
-
-
-def _ruled_out(limit: float) -> str:
-    if limit <= 0:
-        return "Any gain is ruled out by the intervals."
-    return f"The intervals rule out a gain of more than {points(limit).removeprefix('+')} points."
-
-
-def _control_sentences(plan: Plan, findings: Findings) -> list[str]:
-    found: list[str] = []
-    controls = [row for row in findings.test.differences if not row.method.is_routed and not row.method.is_pooled]
-    if controls:
-        named = listed([f"`{row.method.name}` {points_interval(row.mean)}" for row in controls])
-        found.append(f"Controls against the same baseline: {named}.")
-    true_groups = [
-        row for row in findings.test.controls if not row.method.is_routed and row.method.scheme == "activation"
-    ]
-    for row in true_groups:
-        if row.is_claimed(plan.alpha) and row.mean.value > 0:
-            says = "so the groups carry information that random groups do not"
-        elif row.is_claimed(plan.alpha):
-            says = "so random groups did better"
-        else:
-            says = "so the groups are not distinguishable from random ones of the same sizes"
-        measured = f"{points_interval(row.mean)}, {p_equals(row.p_corrected)}"
-        found.append(f"`{row.method.name}` minus `{row.reference.name}`: {measured}, {says}.")
-    return found
+    return Verdict("RQ2", question, tag, tone, profile_sentences(plan, findings, routed, has_gain=bool(better)))
 
 
 def _routing(plan: Plan, findings: Findings) -> Verdict:

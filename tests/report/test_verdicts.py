@@ -59,8 +59,32 @@ def test_a_gain_that_the_correction_takes_back_is_not_claimed_and_named(plan, ev
     found = {v.key: v for v in verdicts(plan, replace(findings, splits={**findings.splits, "test": test}))}["RQ2"]
     assert (found.tag, found.tone) == ("No gain shown", "no")
     text = " ".join(found.sentences)
-    assert "Not so `clustered_embedding` (p = 0.30) and `clustered_scores` (p = 0.30): the interval alone" in text
-    assert "Corrected for 7 comparisons with `greedy` (Holm), `clustered_oracle` (p = 0." in text
+    assert "Not so `clustered_embedding` and `clustered_scores` (each at most p = 0.30): only the uncorrected" in text
+    assert "Corrected for 7 comparisons with `greedy` (Holm), `clustered_oracle`" in text
+
+
+@pytest.mark.parametrize(
+    ("rows", "tag"),
+    [("level", "A gain, but random groups are not beaten"), ("none", "A gain, but no random control was run")],
+)
+def test_a_gain_that_random_groups_may_share_is_not_called_one_of_the_groups(plan, evidence, rows, tag):
+    findings = find(plan, evidence)
+    controls = [replace(row, p_corrected=0.5) for row in findings.test.controls] if rows == "level" else []
+    if rows == "none":
+        plan = replace(plan, methods=tuple(method for method in plan.methods if not method.is_control))
+    test = replace(findings.test, controls=controls)
+    found = {v.key: v for v in verdicts(plan, replace(findings, splits={**findings.splits, "test": test}))}["RQ2"]
+    assert (found.tag, found.tone) == (tag, "mixed")
+    assert ("not shown to come from what the groups mean" in " ".join(found.sentences)) == (rows == "level")
+
+
+def test_one_draw_of_random_groups_that_is_not_beaten_is_enough(plan, evidence):
+    findings = find(plan, evidence)
+    rows = findings.test.controls
+    again = [replace(row, p_corrected=0.5) for row in rows if row.method.is_routed]
+    test = replace(findings.test, controls=[*rows, *again])
+    found = {v.key: v for v in verdicts(plan, replace(findings, splits={**findings.splits, "test": test}))}["RQ2"]
+    assert found.tag == "A gain, but random groups are not beaten"
 
 
 def test_depth_and_length_are_told_from_the_numbers(plan, evidence, gained):
