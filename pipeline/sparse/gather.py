@@ -73,7 +73,7 @@ def _numba_threads(number: int) -> Generator[None]:
     number of OpenMP, which it shares with torch, when it starts its threads."""
     of_torch = torch.get_num_threads()
     before = numba.get_num_threads()  # the first call starts the threads
-    numba.set_num_threads(min(number, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(number, cast(Any, numba.config).NUMBA_NUM_THREADS))
     try:
         yield
     finally:

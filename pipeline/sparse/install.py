@@ -123,7 +123,7 @@ def install(
     """
     masks = places(loaded.model, criterion_row(criterion).reads)
     row = mask_kind(kind)
-    _check(values, row, masks)
+    check_values(values, row, masks)
     flat = values.reshape(len(values), -1)
     maskers = [
         row.build(feature_weights(criterion, place.projection.module.weight, place.projection.name), flat[:, index])
@@ -136,14 +136,12 @@ def install(
         yield runtime
 
 
-@dataclass(frozen=True)
-class _Rows:
-    groups: Tensor
-    eligible: Tensor
-    kept: Tensor
+def check_values(values: Tensor, kind: MaskKind, masks: list[Place]) -> None:
+    """Refuse what a profile says if it is not one number in range per group, block and mask.
 
-
-def _check(values: Tensor, kind: MaskKind, masks: list[Place]) -> None:
+    Raises:
+        ValueError: the shape, or the first number that is NaN or out of range, with its place.
+    """
     blocks = masks[-1].projection.block + 1
     if values.ndim != 3 or values.shape[1:] != (blocks, len(masks) // blocks):
         raise ValueError(f"{kind.column} must be [groups, {blocks}, {len(masks) // blocks}], got {list(values.shape)}")
@@ -155,3 +153,10 @@ def _check(values: Tensor, kind: MaskKind, masks: list[Place]) -> None:
             f"{kind.column} must be numbers in [0, {kind.highest:g}], got {float(values[group, block, position])} "
             f"for group {group}, block {block}, projection {name}"
         )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    groups: Tensor
+    eligible: Tensor
+    kept: Tensor

@@ -22,6 +22,8 @@ module only where Triton is there.
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 import triton  # pyright: ignore[reportMissingImports]
 import triton.language as tl  # pyright: ignore[reportMissingImports]
@@ -67,11 +69,11 @@ def linear(
     y = torch.empty(len(x), outputs, dtype=x.dtype, device=x.device)
     rows = triton.next_power_of_2(len(x))
     columns = triton.cdiv(outputs, BLOCK_OUT)
-    _multiply[(columns, parts)](
+    cast(Any, _multiply)[(columns, parts)](
         *(x, weight, cutoffs, groups, sums, len(x), inputs, outputs),
         **{"ROWS": rows, "IN": BLOCK_IN, "OUT": BLOCK_OUT, "PART": PART, "enable_fp_fusion": True},
     )
-    _add[(columns, len(x))](
+    cast(Any, _add)[(columns, len(x))](
         *(sums, y if bias is None else bias, y, parts, outputs),
         **{"OUT": BLOCK_OUT, "HAS_BIAS": bias is not None, "enable_fp_fusion": True},
     )
