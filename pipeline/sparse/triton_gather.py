@@ -74,8 +74,8 @@ def linear(
         **{"ROWS": rows, "IN": BLOCK_IN, "OUT": BLOCK_OUT, "PART": PART, "enable_fp_fusion": True},
     )
     cast(Any, _add)[(columns, len(x))](
-        *(sums, y if bias is None else bias, y, parts, outputs),
-        **{"OUT": BLOCK_OUT, "HAS_BIAS": bias is not None, "enable_fp_fusion": True},
+        *(sums, y if bias is None else bias, y, outputs),
+        **{"PARTS": parts, "OUT": BLOCK_OUT, "HAS_BIAS": bias is not None, "enable_fp_fusion": True},
     )
     return y
 
@@ -120,13 +120,13 @@ def _multiply(
 
 
 @triton.jit
-def _add(sums, bias, y, parts, outputs, OUT: tl.constexpr, HAS_BIAS: tl.constexpr) -> None:
+def _add(sums, bias, y, outputs, PARTS: tl.constexpr, OUT: tl.constexpr, HAS_BIAS: tl.constexpr) -> None:
     """y[token, output] = bias + the parts, in ascending order."""
     output = tl.program_id(0) * OUT + tl.arange(0, OUT)
     token, tokens = tl.program_id(1), tl.num_programs(1)
     is_output = output < outputs
     total = tl.zeros((OUT,), dtype=tl.float32)
-    for part in range(parts):
+    for part in range(PARTS):
         total += tl.load(sums + (part * tokens + token) * outputs + output, mask=is_output, other=0.0)
     if HAS_BIAS:
         total += tl.load(bias + output, mask=is_output, other=0.0).to(tl.float32)

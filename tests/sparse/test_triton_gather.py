@@ -23,7 +23,7 @@ for capability, dtype, rows in product((80, 90), ("*fp16", "*bf16", "*fp32"), (1
     tensors = dict(x=dtype, weight=dtype, cutoffs="*fp32", groups="*i64", sums="*fp32")
     numbers = dict(tokens="i32", inputs="i32", outputs="i32")
     blocks = dict(ROWS=rows, IN=kernels.BLOCK_IN, OUT=kernels.BLOCK_OUT, PART=kernels.PART)
-    added = dict(sums="*fp32", bias=dtype, y=dtype, parts="i32", outputs="i32", OUT=kernels.BLOCK_OUT, HAS_BIAS=True)
+    added = dict(sums="*fp32", bias=dtype, y=dtype, outputs="i32", PARTS=8, OUT=kernels.BLOCK_OUT, HAS_BIAS=True)
     for kernel, given in ((kernels._multiply, tensors | numbers | blocks), (kernels._add, added)):
         is_type = [isinstance(kind, str) for kind in given.values()]
         source = ASTSource(
