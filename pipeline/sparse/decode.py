@@ -114,8 +114,8 @@ class Decoding:
 
         Args:
             groups: group of every sequence, int64, on the model's device; with beams, of every beam.
-            prompt: prompt tokens that are masked, of exactly the shape of the prompts. All False runs them dense;
-                `masked_prompt` gives the eligible ones.
+            prompt: prompt tokens that are masked, of exactly the shape of the prompts, on the same device. All False
+                runs them dense; `masked_prompt` gives the eligible ones.
 
         Raises:
             UserError: the backend that was asked for cannot run as many sequences.

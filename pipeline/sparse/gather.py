@@ -58,7 +58,13 @@ def linear(
 
     Guarantee: the same bits for any number of threads, and for a token alone or in any batch. A NaN is kept, as by
         `sparse.reference`. Weights must be finite: one that is not may reach the tokens that mask its input.
+
+    Raises:
+        ValueError: inputs, weights and cutoffs of different widths, which compiled code would read past.
     """
+    if not x.shape[1] == weight.shape[0] == cutoffs.shape[1]:
+        widths = f"{x.shape[1]}, {weight.shape[0]}, {cutoffs.shape[1]}"
+        raise ValueError(f"x, weight and cutoffs must have as many inputs each, got {widths}")
     useful = max(1, min(torch.get_num_threads(), weight.numel() // _WEIGHTS_PER_THREAD))
     shares = useful if threads is None else threads
     y = torch.empty(len(x), weight.shape[1], dtype=torch.float32)

@@ -61,7 +61,13 @@ def linear(
 
     Guarantee: equal calls give equal bits. A NaN is kept, as by `sparse.reference`. Weights must be finite: one that is
         not may reach the tokens of the call that mask its input.
+
+    Raises:
+        ValueError: inputs, weights and cutoffs of different widths, which the kernel would read past.
     """
+    if not x.shape[1] == weight.shape[0] == cutoffs.shape[1]:
+        widths = f"{x.shape[1]}, {weight.shape[0]}, {cutoffs.shape[1]}"
+        raise ValueError(f"x, weight and cutoffs must have as many inputs each, got {widths}")
     inputs, outputs = weight.shape
     x = x.contiguous()
     parts = triton.cdiv(inputs, PART)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
@@ -74,6 +75,13 @@ def test_a_nan_reaches_the_output_of_its_token_and_no_other(name: str):
     given.weight[:, 4] = 1.0
     found = _run(name, given, bias=False)
     assert found[1].isnan().all() and found[2].isinf().all() and not found[0].any()
+
+
+@pytest.mark.parametrize("name", ["numba", "triton"])
+def test_inputs_of_another_width_are_refused_before_anything_is_read(name: str):
+    given = case(17, 5, 2, torch.float32, "some")
+    with pytest.raises(ValueError, match="must have as many inputs each, got 16, 17, 17"):
+        _run(name, replace(given, x=given.x[:, :16]))
 
 
 def test_the_first_backend_that_takes_the_tensors_is_chosen(monkeypatch: pytest.MonkeyPatch):
