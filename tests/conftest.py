@@ -5,10 +5,15 @@ Heavy libraries are imported inside the fixtures, so that tests of light modules
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+# Without a GPU, Triton kernels run in Triton's interpreter. Triton asks when it is first imported, by whomever.
+if not Path("/dev/nvidia0").exists():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 if TYPE_CHECKING:
     from pipeline.models.load import LoadedModel

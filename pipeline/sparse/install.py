@@ -125,7 +125,7 @@ def install(
     """
     masks = places(loaded.model, criterion_row(criterion).reads)
     row = mask_kind(kind)
-    _check(values, row, masks)
+    check_values(values, row, masks)
     flat = values.reshape(len(values), -1)
     maskers = [
         row.build(feature_weights(criterion, place.projection.module.weight, place.projection.name), flat[:, index])
@@ -136,6 +136,25 @@ def install(
         for index, place in enumerate(masks):
             stack.callback(place.tap.register(runtime.hook(index)).remove)
         yield runtime
+
+
+def check_values(values: Tensor, kind: MaskKind, masks: list[Place]) -> None:
+    """Refuse what a profile says if it is not one number in range per group, block and mask.
+
+    Raises:
+        ValueError: the shape, or the first number that is NaN or out of range, with its place.
+    """
+    blocks = masks[-1].projection.block + 1
+    if values.ndim != 3 or values.shape[1:] != (blocks, len(masks) // blocks):
+        raise ValueError(f"{kind.column} must be [groups, {blocks}, {len(masks) // blocks}], got {list(values.shape)}")
+    bad = (~((values >= 0) & (values <= kind.highest))).nonzero()
+    if len(bad):
+        group, block, position = bad[0].tolist()
+        name = masks[block * values.shape[2] + position].projection.name
+        raise ValueError(
+            f"{kind.column} must be numbers in [0, {kind.highest:g}], got {float(values[group, block, position])} "
+            f"for group {group}, block {block}, projection {name}"
+        )
 
 
 @dataclass(frozen=True)
@@ -160,17 +179,3 @@ class _Rows:
         """Add the counters of all copies to `kept`."""
         for rows in self.copies.values():
             self.kept.add_(rows.kept.to(self.kept.device))
-
-
-def _check(values: Tensor, kind: MaskKind, masks: list[Place]) -> None:
-    blocks = masks[-1].projection.block + 1
-    if values.ndim != 3 or values.shape[1:] != (blocks, len(masks) // blocks):
-        raise ValueError(f"{kind.column} must be [groups, {blocks}, {len(masks) // blocks}], got {list(values.shape)}")
-    bad = (~((values >= 0) & (values <= kind.highest))).nonzero()
-    if len(bad):
-        group, block, position = bad[0].tolist()
-        name = masks[block * values.shape[2] + position].projection.name
-        raise ValueError(
-            f"{kind.column} must be numbers in [0, {kind.highest:g}], got {float(values[group, block, position])} "
-            f"for group {group}, block {block}, projection {name}"
-        )

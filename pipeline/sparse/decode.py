@@ -1,0 +1,257 @@
+"""Decode on a sparse model: `generate()` of transformers, with its key/value cache, one profile per sequence.
+
+    with sparse_decoding(loaded, "wina", thresholds) as decoding, decoding.sequences(groups, prompt):
+        loaded.model.generate(**batch)
+
+Every linear map of the blocks gets another `forward` while the context lasts. A pass over one token per sequence behind
+the prompt, a decode step, runs it on a backend that reads the kept weights only; decoded tokens are always eligible.
+Every other pass runs the map's own forward, on inputs whose eligible prompt tokens are masked as by
+`pipeline.sparse.reference`; a prompt without eligible tokens runs dense, through nothing but that forward.
+
+What a token is follows from counting: the decoder sees the tokens of a sequence in order, be the prompt cut into pieces
+or one token long. Decoding that goes back (assisted generation) or runs without a cache is refused.
+
+Backends that gather need the weights input-major. They are copied, so that dense passes keep their weights and their
+bits: the projections take their memory twice while the context lasts. Not here: CUDA graphs and static caches, and
+launches shared by maps that read the same input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Float32, Int
+from torch import Tensor, nn
+
+from pipeline.eligibility import prefix_lengths
+from pipeline.errors import UserError
+from pipeline.models.families import INPUT
+from pipeline.models.load import LoadedModel
+from pipeline.models.places import places
+from pipeline.scoring import criterion_row, feature_weights
+from pipeline.sparse import reference
+from pipeline.sparse.backends import AUTO, BACKENDS, Call, SparseLinear, choose
+from pipeline.sparse.cutoffs import cutoffs
+from pipeline.sparse.install import check_values
+from pipeline.sparse.masks import mask_kind
+
+
+@contextmanager
+def sparse_decoding(
+    loaded: LoadedModel,
+    criterion: str,
+    thresholds: Float[Tensor, "groups blocks projections"],
+    *,
+    backend: str = AUTO,
+) -> Generator[Decoding]:
+    """Decode with masks while the context lasts.
+
+    Args:
+        loaded: the model.
+        criterion: how features are scored (`pipeline.scoring`); it must score the inputs of projections.
+        thresholds: `[groups, blocks, projections]` in canonical order; scores at or below are masked.
+        backend: a name in `sparse.backends.BACKENDS`, or `AUTO`.
+
+    Yields: run the model inside its `sequences(groups, prompt)`.
+
+    Guarantee: on exit, also after an error, the model is what it was: no attribute, hook or weight differs.
+
+    Raises:
+        UserError: unknown criterion or backend; a criterion that reads something else; a backend that cannot run on
+            the model's device in its dtype.
+        ValueError: thresholds of the wrong shape, negative, or NaN.
+    """
+    _refuse_other_criteria(criterion)
+    every = places(loaded.model, INPUT)
+    check_values(thresholds, mask_kind("threshold"), every)
+    flat = thresholds.reshape(len(thresholds), -1).to(loaded.device)
+    maps: list[_Map] = []
+    for index, place in enumerate(every):
+        weights = feature_weights(criterion, place.projection.module.weight, place.projection.name)
+        maps.append(_Map(place.projection.module, cutoffs(weights, flat[:, index])))
+    decoding = Decoding(maps, backend)
+    decoding.backend_for(1)
+    with ExitStack() as stack:
+        handle = loaded.decoder.register_forward_pre_hook(decoding.begin_pass, with_kwargs=True)
+        stack.callback(handle.remove)
+        for one in maps:
+            stack.enter_context(_forward(one.module, decoding.forward(one)))
+        yield decoding
+
+
+def masked_prompt(attention_mask: Int[Tensor, "batch width"], dense_prefix: int | float) -> Bool[Tensor, "batch width"]:
+    """The prompt tokens that are masked if the prompt runs sparse too, wherever the tokenizer puts the padding.
+
+    Args:
+        attention_mask: 1 for tokens, 0 for padding.
+        dense_prefix: see `eligibility.eligible`.
+    """
+    is_token = attention_mask.bool()
+    position = is_token.cumsum(dim=1) - 1
+    return is_token & (position >= prefix_lengths(is_token.sum(dim=1), dense_prefix)[:, None])
+
+
+class Decoding:
+    """A model that decodes sparse; made by `sparse_decoding`.
+
+    Args:
+        maps: the linear maps of the blocks.
+        backend: a name, or `AUTO`.
+    """
+
+    def __init__(self, maps: list[_Map], backend: str) -> None:
+        self._maps = maps
+        self._backend = backend
+        self._batch: _Batch | None = None
+
+    @contextmanager
+    def sequences(self, groups: Int[Tensor, " batch"], prompt: Bool[Tensor, "batch width"]) -> Generator[None]:
+        """Say what the next sequences are; one `generate()` is one context. Passes outside are refused.
+
+        Args:
+            groups: group of every sequence, int64, on the model's device; with beams, of every beam.
+            prompt: prompt tokens that are masked, of exactly the shape of the prompts, on the same device. All False
+                runs them dense; `masked_prompt` gives the eligible ones.
+
+        Raises:
+            UserError: the backend that was asked for cannot run as many sequences.
+            ValueError: a group that has no profile; prompts of another number of sequences.
+        """
+        known = len(self._maps[0].cutoffs)
+        # Waits for the device once per generation: kernels do not check the numbers they look up.
+        if not bool(((groups >= 0) & (groups < known)).all()):
+            raise ValueError(f"groups must be in [0, {known}), got {groups.unique().tolist()}")
+        if prompt.ndim != 2 or len(prompt) != len(groups):
+            raise ValueError(f"prompt must be [{len(groups)}, width], got {list(prompt.shape)}")
+        name = self.backend_for(len(groups))
+        for one in self._maps:
+            one.build(name)
+        self._batch = _Batch(groups.contiguous(), prompt, name, is_prompt_masked=bool(prompt.any()))
+        try:
+            yield
+        finally:
+            self._batch = None
+
+    def backend_for(self, tokens: int) -> str:
+        """The name of the backend that runs decode steps of so many sequences.
+
+        Raises:
+            UserError: the backend that was asked for is unknown or cannot.
+        """
+        weight = self._maps[0].module.weight
+        return choose(self._backend, Call(weight.device.type, weight.dtype, tokens))
+
+    def begin_pass(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Hook in front of the decoder: decides what the tokens of this pass are."""
+        batch = self._batch
+        if batch is None:
+            raise RuntimeError("a model that decodes sparse must be run inside `Decoding.sequences(groups, prompt)`")
+        given = (*args, kwargs.get("input_ids"), kwargs.get("inputs_embeds"))
+        tokens = next(tensor for tensor in given if tensor is not None)
+        if len(tokens) != len(batch.groups):
+            raise RuntimeError(f"{len(batch.groups)} sequences were declared, the input has {len(tokens)}")
+        cache = kwargs.get("past_key_values")
+        cached = 0 if cache is None else int(cache.get_seq_length())
+        if cached != batch.seen:
+            raise RuntimeError(
+                f"the key/value cache must hold the {batch.seen} tokens seen so far, it holds {cached}: decode with a "
+                "cache, forward only, and one generation per `Decoding.sequences`"
+            )
+        batch.advance(tokens.shape[1])
+
+    def forward(self, one: _Map) -> Callable[[Tensor], Tensor]:
+        """What replaces the forward of a map."""
+        own: Callable[[Tensor], Tensor] = one.module.forward
+
+        def run(x: Tensor) -> Tensor:
+            batch = self._batch
+            if batch is None:
+                raise RuntimeError("a map that decodes sparse must be run by its model")
+            if batch.is_step:
+                return one.built[batch.backend](x[:, 0], batch.groups)[:, None]
+            if batch.eligible is None:
+                return own(x)
+            kept = torch.zeros_like(batch.groups)
+            return own(reference.mask(x, one.cutoffs, batch.groups, batch.eligible, kept))
+
+        return run
+
+
+@dataclass
+class _Map:
+    """A linear map, what it masks, and the backends it was built for.
+
+    Attributes:
+        module: the map.
+        cutoffs: per group and input.
+        built: name of a backend -> the sparse map.
+    """
+
+    module: nn.Linear
+    cutoffs: Float32[Tensor, "groups in"]
+    built: dict[str, SparseLinear] = field(default_factory=dict[str, SparseLinear])
+
+    def build(self, name: str) -> None:
+        if name not in self.built:
+            self.built[name] = BACKENDS[name].build(self.module.weight, self.module.bias, self.cutoffs)
+
+
+@dataclass
+class _Batch:
+    """The sequences that are being generated, and the pass that is running.
+
+    Attributes:
+        groups: group of every sequence.
+        prompt: prompt tokens that are masked.
+        backend: runs decode steps.
+        is_prompt_masked: whether any is.
+        seen: tokens of every sequence up to and including this pass.
+        is_step: whether this pass is a decode step.
+        eligible: tokens of this pass that are masked where it is none; None: it is dense.
+    """
+
+    groups: Int[Tensor, " batch"]
+    prompt: Bool[Tensor, "batch width"]
+    backend: str
+    is_prompt_masked: bool
+    seen: int = 0
+    is_step: bool = False
+    eligible: Tensor | None = None
+
+    def advance(self, width: int) -> None:
+        """Begin a pass over the next `width` tokens of every sequence."""
+        start, end = self.seen, self.prompt.shape[1]
+        self.seen += width
+        self.is_step = start >= end and width == 1
+        behind = self.prompt.new_ones(len(self.prompt), max(self.seen - max(start, end), 0))
+        is_masked = self.is_prompt_masked or self.seen > end
+        self.eligible = torch.cat([self.prompt[:, start : self.seen], behind], dim=1) if is_masked else None
+
+
+@contextmanager
+def _forward(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Generator[None]:
+    """Let the module run another forward; what it had of its own (accelerate's, for example) comes back."""
+    attributes = vars(module)
+    before = attributes.get("forward")
+    attributes["forward"] = forward
+    try:
+        yield
+    finally:
+        if before is None:
+            del attributes["forward"]
+        else:
+            attributes["forward"] = before
+
+
+def _refuse_other_criteria(criterion: str) -> None:
+    if criterion_row(criterion).reads != INPUT:
+        raise UserError(
+            "Sparse decoding needs a criterion that scores the inputs of projections",
+            found=f"{criterion}, which reads the activated gate",
+            where="the criterion of the profile set",
+            remedy="use a profile set of another criterion; `sparse.install` runs this one, without saving time",
+        )

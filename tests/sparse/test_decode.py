@@ -1,0 +1,201 @@
+"""`pipeline.sparse.decode`: `generate()` does what the reference masks say, and leaves the model as it was."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import DynamicCache
+
+from pipeline.errors import UserError
+from pipeline.models.load import LoadedModel
+from pipeline.models.projections import projections
+from pipeline.sparse.decode import masked_prompt, sparse_decoding
+from pipeline.sparse.install import install
+from tests.allocation.blocks import CONFIGS, random_model
+
+TOLERANCE = 1e-4
+"""Of the largest logit: float32 sums in another order. Features close to their threshold may turn over, too; with these
+seeds none does, or the difference would be a thousand times as large."""
+
+LENGTH, STEPS = 6, 7
+GROUPS = torch.tensor([1, 0, 1])
+IDS = torch.randint(3, 64, (3, LENGTH), generator=torch.Generator().manual_seed(4))
+PADDED = torch.tensor([[0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1], [0, 1, 1, 1, 1, 1]])
+
+
+def _thresholds(loaded: LoadedModel) -> torch.Tensor:
+    columns = len(projections(loaded.model)) // 2
+    return torch.rand(2, 2, columns, generator=torch.Generator().manual_seed(3)) * 0.5
+
+
+def _generate(loaded: LoadedModel, ids: torch.Tensor = IDS, mask: torch.Tensor | None = None, **options):
+    """Logits of every step, `[batch, steps, vocabulary]`, and the tokens."""
+    found = loaded.model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids) if mask is None else mask,
+        min_new_tokens=STEPS,
+        max_new_tokens=STEPS,
+        do_sample=False,
+        output_logits=True,
+        return_dict_in_generate=True,
+        **options,
+    )
+    return torch.stack(found.logits, dim=1), found.sequences[:, ids.shape[1] :]
+
+
+def _masked_by_hand(loaded: LoadedModel, prompt: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """Logits of the same tokens under the reference masks, which are told about every pass."""
+    cache, logits = DynamicCache(), []
+    with torch.inference_mode(), install(loaded, "wina", _thresholds(loaded)) as runtime:
+        for step in range(STEPS):
+            ids = IDS if step == 0 else tokens[:, step - 1 : step]
+            eligible = prompt if step == 0 else torch.ones(3, 1, dtype=torch.bool)
+            with runtime.rows(GROUPS, eligible):
+                logits.append(loaded.model(input_ids=ids, past_key_values=cache).logits[:, -1])
+    return torch.stack(logits, dim=1)
+
+
+def _assert_close(found: torch.Tensor, wanted: torch.Tensor) -> None:
+    assert (found - wanted).abs().max() < TOLERANCE * wanted.abs().max()
+
+
+@pytest.mark.parametrize("is_prompt_masked", [False, True])
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_generate_gives_the_logits_of_the_reference_masks(kind: str, backend: str, is_prompt_masked: bool):
+    loaded = random_model(kind)
+    prompt = masked_prompt(torch.ones_like(IDS), 1) & is_prompt_masked
+    sparse = sparse_decoding(loaded, "wina", _thresholds(loaded), backend=backend)
+    with sparse as decoding, decoding.sequences(GROUPS, prompt):
+        logits, tokens = _generate(loaded)
+    wanted = _masked_by_hand(loaded, prompt, tokens)
+    _assert_close(logits, wanted)
+    end = loaded.model.generation_config.eos_token_id
+    if end is not None and end < wanted.shape[2]:
+        wanted[:, :, end] = -torch.inf  # `min_new_tokens` rules it out
+    assert torch.equal(tokens, wanted.argmax(dim=2))
+    dense, _ = _generate(loaded)
+    assert torch.equal(logits[:, 0], dense[:, 0]) == (not is_prompt_masked)
+    assert (logits[:, 1:] - dense[:, 1:]).abs().max() > 100 * TOLERANCE * dense.abs().max()
+
+
+def test_a_padded_batch_of_two_groups_gives_every_sequence_its_own_tokens(tiny_loaded: LoadedModel):
+    with sparse_decoding(tiny_loaded, "wina", _thresholds(tiny_loaded), backend="numba") as decoding:
+        with decoding.sequences(GROUPS, masked_prompt(PADDED, 2)):
+            together, tokens = _generate(tiny_loaded, IDS, PADDED)
+        for row in range(3):
+            ids = IDS[row : row + 1, LENGTH - int(PADDED[row].sum()) :]
+            with decoding.sequences(GROUPS[row : row + 1], masked_prompt(torch.ones_like(ids), 2)):
+                alone, own = _generate(tiny_loaded, ids)
+            _assert_close(together[row], alone[0])
+            assert torch.equal(tokens[row], own[0])
+
+
+def test_a_prompt_of_one_token_and_a_prompt_in_pieces_run_dense(tiny_loaded: LoadedModel):
+    one, whole = _generate(tiny_loaded, IDS[:, :1])[0], _generate(tiny_loaded)[0]
+    with sparse_decoding(tiny_loaded, "teal", _thresholds(tiny_loaded)) as decoding:
+        with decoding.sequences(GROUPS, torch.zeros(3, 1, dtype=torch.bool)):
+            assert torch.equal(_generate(tiny_loaded, IDS[:, :1])[0][:, 0], one[:, 0])
+        with decoding.sequences(GROUPS, torch.zeros(3, LENGTH, dtype=torch.bool)), torch.inference_mode():
+            cache = DynamicCache()
+            for piece in (IDS[:, :4], IDS[:, 4:5], IDS[:, 5:]):
+                last = tiny_loaded.model(input_ids=piece, past_key_values=cache).logits[:, -1]
+    _assert_close(last, whole[:, 0])
+
+
+@pytest.mark.parametrize("sequences", [9, 12])
+def test_more_sequences_than_a_kernel_takes_run_by_the_reference(tiny_loaded: LoadedModel, sequences: int):
+    ids, groups = IDS[:1].expand(sequences, -1), torch.ones(sequences, dtype=torch.int64)
+    prompt = torch.zeros(sequences, LENGTH, dtype=torch.bool)
+    with sparse_decoding(tiny_loaded, "wina", _thresholds(tiny_loaded)) as decoding:
+        assert [decoding.backend_for(number) for number in (1, 8, sequences)] == ["numba", "numba", "reference"]
+        with decoding.sequences(groups, prompt):
+            many, _ = _generate(tiny_loaded, ids)
+        with decoding.sequences(groups[:1], prompt[:1]):
+            one, _ = _generate(tiny_loaded, ids[:1])
+    _assert_close(many, one.expand_as(many))
+
+
+def test_the_model_is_what_it_was_on_exit_and_after_an_error(tiny_loaded: LoadedModel):
+    def state() -> list[object]:
+        modules = list(tiny_loaded.model.modules())
+        # nn.Module stores hooks and parameters in dictionaries of these attributes.
+        inside = [{key: dict(value) for key, value in vars(one).items() if isinstance(value, dict)} for one in modules]
+        return [[set(vars(one)) for one in modules], inside]
+
+    before, dense = state(), _generate(tiny_loaded)[0]
+    weights = {name: value.clone() for name, value in tiny_loaded.model.state_dict().items()}
+    with sparse_decoding(tiny_loaded, "wina", _thresholds(tiny_loaded)) as decoding:
+        with decoding.sequences(GROUPS, torch.zeros_like(IDS, dtype=torch.bool)):
+            _generate(tiny_loaded)
+        assert "forward" in vars(projections(tiny_loaded.model)[0].module)
+    with pytest.raises(KeyError), sparse_decoding(tiny_loaded, "wina", _thresholds(tiny_loaded)):
+        raise KeyError
+    after = state()
+    assert after[0] == before[0] and repr(after[1]) == repr(before[1])
+    assert all(torch.equal(value, weights[name]) for name, value in tiny_loaded.model.state_dict().items())
+    assert torch.equal(_generate(tiny_loaded)[0], dense)
+
+
+def test_a_forward_of_the_modules_own_comes_back(tiny_loaded: LoadedModel):
+    module = projections(tiny_loaded.model)[0].module
+    module.forward = own = lambda x: torch.nn.functional.linear(x, module.weight)
+    try:
+        with sparse_decoding(tiny_loaded, "wina", _thresholds(tiny_loaded)):
+            assert module.forward is not own
+        assert module.forward is own
+    finally:
+        del module.forward
+
+
+def test_eligible_prompt_tokens_are_found_whichever_side_is_padded():
+    left = masked_prompt(torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]]), 2)
+    right = masked_prompt(torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]), 2)
+    assert left.int().tolist() == [[0, 0, 0, 0, 1], [0, 0, 1, 1, 1]]
+    assert right.int().tolist() == [[0, 0, 1, 0, 0], [0, 0, 1, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("criterion", "scale", "backend", "error", "message"),
+    [
+        ("cats", 1.0, "auto", UserError, r"scores the inputs .* Found: cats, which reads the activated gate"),
+        ("wina", 1.0, "cuda", UserError, "backend must be one of auto, numba, reference, triton"),
+        ("wina", torch.nan, "auto", ValueError, "got nan for group 0, block 0, projection q"),
+    ],
+)
+def test_what_cannot_be_installed_is_refused(
+    tiny_loaded: LoadedModel, criterion: str, scale: float, backend: str, error: type[Exception], message: str
+):
+    thresholds = _thresholds(tiny_loaded) * scale
+    with pytest.raises(error, match=message), sparse_decoding(tiny_loaded, criterion, thresholds, backend=backend):
+        pass
+
+
+def test_sequences_that_cannot_be_decoded_are_refused(tiny_loaded: LoadedModel):
+    dense = torch.zeros(3, LENGTH, dtype=torch.bool)
+    nine = torch.zeros(9, dtype=torch.int64), torch.zeros(9, LENGTH, dtype=torch.bool)
+    with sparse_decoding(tiny_loaded, "wina", _thresholds(tiny_loaded), backend="numba") as decoding:
+        with pytest.raises(ValueError, match=r"groups must be in \[0, 2\), got \[1, 2\]"):
+            decoding.sequences(GROUPS + 1, dense).__enter__()
+        with pytest.raises(ValueError, match=r"prompt must be \[3, width\], got \[2, 6\]"):
+            decoding.sequences(GROUPS, dense[:2]).__enter__()
+        with pytest.raises(UserError, match=r"numba needs 1 to 8 tokens per call\. Found: 9 tokens"):
+            decoding.sequences(*nine).__enter__()
+        with pytest.raises(RuntimeError, match=r"inside `Decoding\.sequences"):
+            _generate(tiny_loaded)
+        refusal = pytest.raises(RuntimeError, match="3 sequences were declared, the input has 1")
+        with decoding.sequences(GROUPS, dense), refusal:
+            _generate(tiny_loaded, IDS[:1])
+
+
+def test_a_second_generation_and_one_without_cache_are_refused(tiny_loaded: LoadedModel):
+    dense = torch.zeros(3, LENGTH, dtype=torch.bool)
+    with sparse_decoding(tiny_loaded, "wina", _thresholds(tiny_loaded)) as decoding:
+        again = pytest.raises(RuntimeError, match=r"must hold the 12 tokens seen so far, it holds 0: .* one generation")
+        with decoding.sequences(GROUPS, dense):
+            _generate(tiny_loaded)
+            with again:
+                _generate(tiny_loaded)
+        uncached = pytest.raises(RuntimeError, match=r"must hold the 6 tokens seen so far, it holds 0: decode with a")
+        with decoding.sequences(GROUPS, dense), uncached:
+            _generate(tiny_loaded, use_cache=False)
