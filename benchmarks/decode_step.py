@@ -1,0 +1,110 @@
+"""What a whole decode step costs: blocks of Llama-3-8B's shapes under `sparse_decoding`, beside the dense model.
+
+    python -m benchmarks.decode_step
+
+Random weights, float32 on the CPU, one token behind a context, transformers' own forward with a dynamic cache; the
+vocabulary is small, so that the blocks are what is timed. Thresholds are quantiles of `wina` scores of random tokens,
+the same sparsity for every projection. CPU time of one thread, which a busy machine blurs least: medians of the steps,
+the dense model first and last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+
+from pipeline.models.families import family_of
+from pipeline.models.load import LoadedModel
+from pipeline.models.places import places
+from pipeline.scoring import criterion_row, feature_weights, scores
+from pipeline.sparse.decode import sparse_decoding
+
+CRITERION = "wina"
+VOCABULARY, CONTEXT, CALIBRATION = 2048, 64, 128
+
+
+def main() -> None:
+    """Print milliseconds per token and the ratio to the dense model, sparsity by sparsity."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--blocks", type=int, default=2)
+    parser.add_argument("--hidden", type=int, default=4096)
+    parser.add_argument("--intermediate", type=int, default=14336)
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--sparsities", type=float, nargs="+", default=[0.0, 0.4, 0.5, 0.65])
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    loaded = random_model(options.blocks, options.hidden, options.intermediate)
+    ids = torch.randint(3, VOCABULARY, (1, CONTEXT))
+    measured = {sparsity: thresholds(loaded, sparsity) for sparsity in options.sparsities}
+    milliseconds(loaded, ids, 2)
+    dense = milliseconds(loaded, ids, options.steps)
+    print(f"{options.blocks} blocks, one thread, load {os.getloadavg()[0]:.1f}; dense {dense:.1f} ms a token")
+    for sparsity, limits in measured.items():
+        with sparse_decoding(loaded, CRITERION, limits) as decoding:
+            one, prompt = torch.zeros(1, dtype=torch.int64), torch.zeros(1, CONTEXT, dtype=torch.bool)
+            with decoding.sequences(one, prompt):
+                milliseconds(loaded, ids, 2)
+            with decoding.sequences(one, prompt):
+                found = milliseconds(loaded, ids, options.steps)
+        print(f"sparsity {sparsity:.2f}: {found:.1f} ms a token, {dense / found:.2f}x")
+    print(f"dense again {milliseconds(loaded, ids, options.steps):.1f} ms a token")
+
+
+def random_model(blocks: int, hidden: int, intermediate: int) -> LoadedModel:
+    """A Llama of these sizes with heads of 128 features, 4 query heads to a key head."""
+    torch.manual_seed(0)
+    heads = max(hidden // 128, 4)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_hidden_layers=blocks,
+        num_attention_heads=heads,
+        num_key_value_heads=heads // 4,
+        pad_token_id=0,
+    )
+    model = LlamaForCausalLM(config).eval().requires_grad_(False)
+    return LoadedModel(model, None, torch.device("cpu"), family_of("llama"))  # pyright: ignore[reportArgumentType]
+
+
+def thresholds(loaded: LoadedModel, sparsity: float) -> Tensor:
+    """`[1, blocks, projections]`: the quantile of every projection's scores over random tokens; 0 at sparsity 0."""
+    masks = places(loaded.model, criterion_row(CRITERION).reads)
+    found: list[Tensor] = [torch.zeros(()) for _ in masks]
+    handles = []
+    for number, place in enumerate(masks):
+        weights = feature_weights(CRITERION, place.projection.module.weight, place.projection.name)
+
+        def see(x: Tensor, number: int = number, weights: Tensor = weights) -> None:
+            ordered = scores(x, weights).flatten().sort().values
+            found[number] = ordered[int(sparsity * len(ordered)) - 1] if sparsity else torch.zeros(())
+
+        handles.append(place.tap.register(see))
+    with torch.inference_mode():
+        loaded.model(torch.randint(3, VOCABULARY, (1, CALIBRATION), generator=torch.Generator().manual_seed(1)))
+    for handle in handles:
+        handle.remove()
+    return torch.stack(found).reshape(1, masks[-1].projection.block + 1, -1)
+
+
+def milliseconds(loaded: LoadedModel, ids: Tensor, steps: int) -> float:
+    """Median CPU time of a decode step behind the context `ids`."""
+    found: list[float] = []
+    with torch.inference_mode():
+        cache = DynamicCache()
+        token = loaded.model(ids, past_key_values=cache).logits[:, -1:].argmax(dim=-1)
+        for _ in range(steps):
+            began = time.thread_time()
+            token = loaded.model(token, past_key_values=cache).logits[:, -1:].argmax(dim=-1)
+            found.append(time.thread_time() - began)
+    return statistics.median(found) * 1e3
+
+
+if __name__ == "__main__":
+    main()
