@@ -8,9 +8,9 @@ that nobody touches. A batch reads the union of what its tokens keep, once.
 
 Threads split the OUTPUTS. No two threads add to one number, so there is no reduction, and the order of every sum is
 the order of its inputs. Eight inputs are added per pass over the outputs, which reads and writes the sums an eighth as
-often (4 measured the same, prefetching by hand twice as slow). The sums are plain float32 sums in sequence, less exact
-than the blocked ones of a BLAS: their error grows with the square root of the number of inputs, to about 1e-5 of the
-output's RMS at 14,336.
+often (4 measured the same, prefetching by hand twice as slow). The sums are plain float32 sums in
+sequence: against float64 they are at most 1.1e-5 of the outputs' standard deviation off at 14,336 random inputs, where
+torch's product is 1.3e-5 off.
 
 Only float32. numba knows neither bfloat16 nor float16, and weights converted to float32 would be twice the bytes: at
 density 0.5 a gather would read as much as the dense product in half precision does.
