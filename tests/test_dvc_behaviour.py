@@ -133,7 +133,7 @@ def test_editing_report_code_reruns_only_the_report(project: Project):
 def test_a_new_method_is_all_that_is_evaluated(project: Project):
     project.change(
         lambda values: values["methods"].update(
-            oracle={"profile": "clustered", "groups_from": "assignments/activation"}
+            oracle={"profile": "clustered", "groups_from": "assignments/activation", "mask": "threshold"}
         )
     )
     assert project.repro() == {"evaluate@oracle", "report"}
@@ -235,8 +235,8 @@ def make_small(values: dict[str, Any]) -> None:
     values["route"] |= {"routers": ["embedding"], "blocks": 1}
     values["evaluate"] = {"targets": [0.5], "splits": ["train", "test"]}
     values["methods"] = {
-        "pooled": {"profile": "pooled", "groups_from": "assignments/global"},
-        "routed": {"profile": "clustered", "groups_from": "routes/embedding"},
+        "pooled": {"profile": "pooled", "groups_from": "assignments/global", "mask": "threshold"},
+        "routed": {"profile": "clustered", "groups_from": "routes/embedding", "mask": "topk"},
     }
     values["report"] |= {"baseline": "pooled", "bootstrap": 100}
 

@@ -89,7 +89,7 @@ def test_a_narrowed_task_asks_what_lm_eval_asks_of_those_documents(tiny_tasks: P
 
 
 def _copy_tasks(tiny_tasks: Path, folder: Path) -> None:
-    for path in tiny_tasks.iterdir():
+    for path in filter(Path.is_file, tiny_tasks.iterdir()):  # Python adds a folder when it reads the tasks
         (folder / path.name).write_text(path.read_text())
 
 

@@ -39,7 +39,7 @@ def chatty(tiny_loaded: LoadedModel) -> LoadedModel:
 def views(tiny_tasks: Path, tmp_path_factory: pytest.TempPathFactory) -> list[TaskView]:
     """Choices, few-shot choices, generation and text, all but the text in a chat."""
     folder = tmp_path_factory.mktemp("tasks")
-    for path in tiny_tasks.iterdir():
+    for path in filter(Path.is_file, tiny_tasks.iterdir()):  # Python adds a folder when it reads the tasks
         (folder / path.name).write_text(path.read_text())
     words = np.random.default_rng(0).integers(0, 60, 400)
     (folder / "book.txt").write_text("\n".join(f"w{word}" for word in words))

@@ -21,7 +21,7 @@ def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "tasks"
     folder.mkdir()
-    for path in tiny_tasks.iterdir():
+    for path in filter(Path.is_file, tiny_tasks.iterdir()):  # Python adds a folder when it reads the tasks
         (folder / path.name).write_text(path.read_text())
     (folder / "book.txt").write_text(" ".join(f"w{number % 60}" for number in range(400)))
     full = config.load(PARAMS)
