@@ -98,7 +98,7 @@ def difference_panel(plan: Plan, rows: Sequence[Comparison], levels: Sequence[fl
     Other pooled methods are left to the table, unless there is nothing else to show: they would stretch the scale.
     """
     shown = [row for row in rows if not row.method.is_pooled] or list(rows)
-    heads = [f"{level_name(level)} of FLOPs" for level in levels] + ["mean"]
+    heads = [*map(level_name, levels), "mean"]
     with style.styled():
         figure = style.canvas(2.2 * PANEL, 0.3 * len(shown) + 0.95)
         columns: Any = figure.subplots(1, len(heads), sharex=True, sharey=True, squeeze=False)[0]
@@ -116,7 +116,10 @@ def difference_panel(plan: Plan, rows: Sequence[Comparison], levels: Sequence[fl
             axes.spines["left"].set_visible(False)
         columns[0].set_yticks(range(len(shown)), [row.method.name for row in shown])
         columns[0].set_ylim(len(shown) - 0.4, -0.6)
-        figure.supxlabel(f"accuracy minus {plan.baseline}, percentage points", fontsize=9, color=MUTED)
+        told = (
+            f"accuracy minus {plan.baseline}, percentage points; columns: FLOPs that remain, in % of the dense model's"
+        )
+        figure.supxlabel(told, fontsize=9, color=MUTED)
         alt = f"Accuracy minus {plan.baseline} at equal realised compute, with intervals, for {len(shown)} methods."
         return style.finish(figure, name, alt)
 
