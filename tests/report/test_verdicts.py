@@ -78,6 +78,19 @@ def test_a_gain_that_random_groups_may_share_is_not_called_one_of_the_groups(pla
     assert ("not shown to come from what the groups mean" in " ".join(found.sentences)) == (rows == "level")
 
 
+def test_a_second_router_that_loses_does_not_turn_an_unproven_gain_into_a_question_of_the_router(plan, evidence):
+    findings = find(plan, evidence)
+    routed = [row for row in findings.test.differences if row.method.is_routed]
+    gain, loss = (replace(routed[0].mean, value=sign, low=sign - 0.1, high=sign + 0.1) for sign in (1.0, -1.0))
+    rows = [replace(routed[0], mean=gain, p_corrected=0.01), replace(routed[1], mean=loss, p_corrected=0.01)]
+    others = [row for row in findings.test.differences if not row.method.is_routed]
+    controls = [replace(row, p_corrected=0.5) for row in findings.test.controls]
+    for beaten, tag in ((controls, "A gain, but random groups are not beaten"), (None, "Depends on the router")):
+        test = replace(findings.test, differences=[*others, *rows], controls=beaten or findings.test.controls)
+        found = {v.key: v for v in verdicts(plan, replace(findings, splits={**findings.splits, "test": test}))}["RQ2"]
+        assert found.tag == tag
+
+
 def test_one_draw_of_random_groups_that_is_not_beaten_is_enough(plan, evidence):
     findings = find(plan, evidence)
     rows = findings.test.controls
