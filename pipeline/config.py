@@ -195,6 +195,15 @@ class MethodSettings:
 
 
 @dataclass(frozen=True)
+class ExportSettings:
+    """What is put into folders to take away (`data/profile_sets`)."""
+
+    methods: tuple[str, ...] = setting(
+        "methods whose profile sets are exported: `mask: threshold`, and one profile or groups that a router predicts"
+    )
+
+
+@dataclass(frozen=True)
 class ReportSettings:
     """What the report compares, and how sure it must be."""
 
@@ -219,6 +228,7 @@ class Settings:
     route: RouteSettings
     evaluate: EvaluateSettings
     methods: dict[str, MethodSettings]
+    export: ExportSettings
     report: ReportSettings
 
 
@@ -235,12 +245,13 @@ SECTIONS: dict[str, type[Any]] = {
     "allocate": AllocateSettings,
     "route": RouteSettings,
     "evaluate": EvaluateSettings,
+    "export": ExportSettings,
     "report": ReportSettings,
 }
 NAMED_SECTIONS: dict[str, type[Any]] = {"profiles": ProfileSettings, "methods": MethodSettings}
 ORDER = (
     "seed", "model", "benchmark", "tokens", "capture", "cluster", "schemes", "allocate", "profiles", "route",
-    "evaluate", "methods", "report",
+    "evaluate", "methods", "export", "report",
 )  # fmt: skip
 
 
@@ -265,6 +276,17 @@ def load(path: str | Path = PARAMS) -> Settings:
     settings = Settings(**checked)
     _check_together(settings, file)
     return replace(settings, methods={DENSE: MethodSettings(None, None, None), **settings.methods})
+
+
+def why_not_exported(method: MethodSettings, profile: ProfileSettings) -> str | None:
+    """Why a method cannot run on new prompts by `generate()`, in words; None if it can."""
+    if profile.criterion in GATE_CRITERIA:
+        return f"criterion {profile.criterion} masks the activated gate, which no backend of sparse decoding reads"
+    if method.mask != "threshold":
+        return f"`mask: {method.mask}` ranks the features of every token, which takes longer than it saves"
+    if method.groups == "assigned" and profile.scheme != "global":
+        return f"its groups are read from `{method.groups_from}`, and a new prompt stands in no such table"
+    return None
 
 
 def parse(path: Path) -> object:
@@ -303,6 +325,8 @@ def _check_together(settings: Settings, file: str) -> None:
             raise _error(must, found, f"`profiles.{name}` in {file}", "use `allocation: uniform`")
     for name, method in settings.methods.items():
         _check_method(name, method, settings, file)
+    for name in settings.export.methods:
+        _check_export(name, settings, file)
     _must_know("method", settings.report.baseline, settings.methods, "report.baseline", file)
     _check_calibration(settings, file)
 
@@ -318,6 +342,16 @@ def _check_method(name: str, method: MethodSettings, settings: Settings, file: s
         tables += [f"routes/{router}" for router in settings.route.routers]
     _must_know("table of groups", method.groups_from, tables, f"{where}.groups_from", file)
     _must_know("mask", method.mask, MASKS, f"{where}.mask", file)
+
+
+def _check_export(name: str, settings: Settings, file: str) -> None:
+    _must_know("method", name, settings.methods, "export.methods", file)
+    method = settings.methods[name]
+    reason = why_not_exported(method, settings.profiles[str(method.profile)])
+    if reason is not None:
+        must = "`export.methods` must be methods that can run on new prompts"
+        remedy = "list a pooled method or one whose groups come from a router, with `mask: threshold`"
+        raise _error(must, f"{name}: {reason}", f"`export.methods` in {file}", remedy)
 
 
 def _check_calibration(settings: Settings, file: str) -> None:

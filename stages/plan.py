@@ -67,7 +67,7 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
         return work.START + groups * losses * cost.loss(settings.allocate.kl_samples)
     if kind in ("prepare", "route"):
         return work.START + work.PER_SAMPLE * cost.workload.samples
-    return {"cluster": work.CLUSTER, "report": work.REPORT}.get(kind, work.LIGHT_START)
+    return {"cluster": work.CLUSTER, "report": work.REPORT, "export": work.START}.get(kind, work.LIGHT_START)
 
 
 def _groups(settings: Settings, scheme: str, load: Workload) -> int:

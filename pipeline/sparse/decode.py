@@ -38,6 +38,7 @@ from pipeline.sparse.backends import AUTO, BACKENDS, Call, SparseLinear, choose
 from pipeline.sparse.cutoffs import cutoffs
 from pipeline.sparse.install import check_values
 from pipeline.sparse.masks import mask_kind
+from pipeline.sparse.override import overridden
 
 
 @contextmanager
@@ -79,7 +80,7 @@ def sparse_decoding(
         handle = loaded.decoder.register_forward_pre_hook(decoding.begin_pass, with_kwargs=True)
         stack.callback(handle.remove)
         for one in maps:
-            stack.enter_context(_forward(one.module, decoding.forward(one)))
+            stack.enter_context(overridden(one.module, "forward", decoding.forward(one)))
         yield decoding
 
 
@@ -230,21 +231,6 @@ class _Batch:
         behind = self.prompt.new_ones(len(self.prompt), max(self.seen - max(start, end), 0))
         is_masked = self.is_prompt_masked or self.seen > end
         self.eligible = torch.cat([self.prompt[:, start : self.seen], behind], dim=1) if is_masked else None
-
-
-@contextmanager
-def _forward(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Generator[None]:
-    """Let the module run another forward; what it had of its own (accelerate's, for example) comes back."""
-    attributes = vars(module)
-    before = attributes.get("forward")
-    attributes["forward"] = forward
-    try:
-        yield
-    finally:
-        if before is None:
-            del attributes["forward"]
-        else:
-            attributes["forward"] = before
 
 
 def _refuse_other_criteria(criterion: str) -> None:

@@ -1,0 +1,119 @@
+"""export: thresholds, router and measured figures of one method -> the folder of its profile set, to take away."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from pipeline.config import NO_TRANSFORM, Settings, why_not_exported
+from pipeline.errors import UserError, unknown
+from pipeline.handover.description import Checkpoint, Description, Group
+from pipeline.handover.identity import shapes_of, sketch
+from pipeline.handover.measured import measured
+from pipeline.models import manifest
+from pipeline.models.load import LoadedModel
+from pipeline.profile import profile_array
+from pipeline.profile_set import ProfileSet
+from pipeline.routing import load_router
+from pipeline.schemas import ASSIGNMENTS, PROFILES, RESULTS
+from stages.model import MANIFEST_PATH, ROTATIONS_PATH, load_model
+from stages.run import run_named
+
+PROFILES_PATH = "data/profiles/{name}.parquet"
+ROUTER_PATH = "data/routes/{name}.safetensors"
+ASSIGNMENTS_PATH = "data/assignments/{name}.parquet"
+RESULTS_PATH = "data/results/{name}.parquet"
+FOLDER = "data/profile_sets/{name}"
+
+
+def main(settings: Settings, name: str) -> None:
+    """Write the profile set of method `name`.
+
+    Raises:
+        UserError: unknown method, or one that cannot run without this pipeline; a table is out of date.
+    """
+    if name not in settings.methods:
+        raise unknown("method", name, settings.methods, "`methods` in params.yaml")
+    method = settings.methods[name]
+    if method.profile is None or method.groups is None or method.mask is None:
+        raise _refusal(name, "the dense model has no profile set")
+    profile = settings.profiles[method.profile]
+    reason = why_not_exported(method, profile)
+    if reason is not None:
+        raise _refusal(name, reason)
+    targets = tuple(sorted(settings.evaluate.targets))
+    table: Any = PROFILES.read(PROFILES_PATH.format(name=method.profile))
+    thresholds = np.stack([profile_array(table, target, "threshold") for target in targets])
+    loaded = load_model(settings.model)
+    is_routed = method.groups_from is not None and method.groups_from.startswith("routes/")
+    router, facts = load_router(ROUTER_PATH.format(name=method.groups)) if is_routed else (None, None)
+    description = Description(
+        name=name,
+        criterion=profile.criterion,
+        mask=method.mask,
+        scheme=profile.scheme,
+        allocation=profile.allocation,
+        dense_prefix=settings.tokens.dense_prefix,
+        targets=targets,
+        groups=_groups(profile.scheme, thresholds.shape[1]),
+        router=facts,
+        model=_checkpoint(settings, loaded),
+        calibration=settings.benchmark.calibration or settings.benchmark.tasks,
+        evaluated=settings.benchmark.tasks,
+        measured=measured(
+            RESULTS.read(RESULTS_PATH.format(name=name)),
+            RESULTS.read(RESULTS_PATH.format(name="dense")),
+            targets,
+            replicates=settings.report.bootstrap,
+            confidence=settings.report.confidence,
+            seed=settings.seed,
+        ),
+        confidence=settings.report.confidence,
+        versions={
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+        tensors="",
+    )
+    rotations = None if settings.model.transform == NO_TRANSFORM else ROTATIONS_PATH
+    found = ProfileSet(description, torch.from_numpy(thresholds), sketch(loaded.model), router)
+    found.save(FOLDER.format(name=name), rotations)
+
+
+def _groups(scheme: str, number: int) -> tuple[Group, ...]:
+    rows: Any = ASSIGNMENTS.read(ASSIGNMENTS_PATH.format(name=scheme), columns=("split", "group"))
+    sizes = rows[rows["split"] == "train"]["group"].value_counts()
+    names = ["all samples"] if number == 1 else [f"group {group}" for group in range(number)]
+    return tuple(Group(one, int(sizes.get(group, 0))) for group, one in enumerate(names))
+
+
+def _checkpoint(settings: Settings, loaded: LoadedModel) -> Checkpoint:
+    shapes, files = shapes_of(loaded.model), manifest.read(MANIFEST_PATH)
+    return Checkpoint(
+        digest=files.digest,
+        repository=files.repository,
+        commit=files.commit,
+        dtype=settings.model.dtype,
+        transform=settings.model.transform,
+        family=shapes.family,
+        blocks=shapes.blocks,
+        maps=shapes.maps,
+    )
+
+
+def _refusal(name: str, reason: str) -> UserError:
+    return UserError(
+        "A profile set must be able to run on new prompts, by `generate()`",
+        found=f"{name}: {reason}",
+        where=f"`methods.{name}` in params.yaml",
+        remedy="export a pooled method or one whose groups come from a router, with `mask: threshold`",
+    )
+
+
+if __name__ == "__main__":
+    run_named(main)
