@@ -1,7 +1,7 @@
 """Generate with an exported profile set, and dense beside it.
 
     python -m examples.generate
-    python -m examples.generate --set data/profile_sets/kl --target 0.65 "please find the other : gate park lion ; answer :"
+    python -m examples.generate --set data/profile_sets/kl --target 0.65 "please take the next : 85 , 41 ; answer :"
     python -m examples.generate --model <folder> --set <folder> --target 0.5 "..." "..."
 
 Several prompts are one batch, which may mix groups. The defaults are the embedded reference model, which knows the
@@ -23,7 +23,7 @@ from stages.run import run_command
 
 MODEL, SET = "data/reference/model", "data/profile_sets/clustered_embedding"
 PROMPTS = (
-    "please find the other : gate park lion ; answer :",
+    "please find the other : deer crow rose drill lever nail lion ; answer :",
     "ann asks ben to find 50 , 68 , 38 , 39 by first , ben says :",
 )
 

@@ -94,6 +94,19 @@ def test_the_histogram_resolution_limit_is_that_of_the_histogram():
 
 METHOD = {"profile": "wina", "groups_from": "assignments/global", "mask": "threshold"}
 WRONG = [
+    (
+        put("export", "methods", ["klm"]),
+        r"method must be one of .* Found: 'klm'.*`export\.methods`.* did you mean 'kl'",
+    ),
+    (put("export", "methods", ["dense"]), r"method must be one of .* Found: 'dense'"),
+    (
+        put("export", "methods", ["kl", "task"]),
+        r"`export\.methods` must be methods that can run on new prompts\. Found: task: its groups are read from",
+    ),
+    (
+        lambda values: (values["methods"]["kl"].update(mask="topk"), values["export"].update(methods=["kl"])),
+        r"can run on new prompts\. Found: kl: `mask: topk` ranks the features .* list a pooled method or one whose",
+    ),
     (put("cluster", "count", 1), r"`cluster\.count` must be a whole number at least 2\. Found: 1"),
     (put("cluster", "count", 2.5), r"`cluster\.count` must be a whole number\. Found: 2\.5"),
     (put("cluster", "count", True), r"`cluster\.count` must be a whole number\. Found: True"),

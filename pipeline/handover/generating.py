@@ -1,13 +1,15 @@
 """`model.generate()` of a model that a profile set is installed on: every prompt is routed once, then decoded sparse.
 
 `generate()` is the place to do it, because only there is the whole prompt known, with its padding, before the first
-pass; a decoder sees pieces of it. Whatever its arguments are (sampling, beams, streamers, a static cache), they go to
-transformers' own `generate()` unchanged. Passes of the model outside `generate()` are refused meanwhile.
+pass; a decoder sees pieces of it. Its arguments (sampling, beams, streamers, a static cache) go to transformers' own
+`generate()`, with one change: nothing is compiled, as transformers would do on a GPU with a static cache, because
+Python decides what a pass is. Passes of the model outside `generate()` are refused meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -66,6 +68,7 @@ class SparseModel:
         ids, mask = _prompts(ids, options.pop("attention_mask", None), self._model.device)
         self.groups = self.route(ids, mask)
         copies = self._copies(generation_config, options)
+        generation_config = _uncompiled(generation_config, options)
         prompt = masked_prompt(mask, self._dense_prefix) & (self._prefill == "sparse")
         with self._decoding.sequences(*(one.repeat_interleave(copies, dim=0) for one in (self.groups, prompt))):
             return self._generate(ids, generation_config, attention_mask=mask, **options)
@@ -102,6 +105,16 @@ def check_prefill(prefill: str) -> None:
     """
     if prefill not in PREFILLS:
         raise unknown("prefill", prefill, PREFILLS, "`prefill` of the installed profile set")
+
+
+def _uncompiled(generation_config: Any, options: dict[str, Any]) -> Any:
+    """The configuration, or where there is none the options, without compilation; the caller's stays as it is."""
+    if generation_config is None:
+        options["disable_compile"] = True
+        return None
+    own = deepcopy(generation_config)
+    own.disable_compile = True
+    return own
 
 
 def _prompts(ids: object, mask: object, device: torch.device) -> tuple[Int[Tensor, "a b"], Bool[Tensor, "a b"] | Any]:

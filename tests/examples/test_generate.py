@@ -1,0 +1,28 @@
+"""`python -m examples.generate`: what a reader of the README types works, on any model and set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from examples.generate import main
+from pipeline.errors import UserError
+from pipeline.models.load import LoadedModel
+from tests.handover.sets import profile_set
+
+
+@pytest.mark.parametrize("router", [None, "embedding", "scores"])
+def test_every_prompt_is_continued_dense_and_sparse(
+    tiny_llama: Path, tiny_loaded: LoadedModel, tmp_path: Path, capsys: pytest.CaptureFixture[str], router: str | None
+):
+    profile_set(tiny_loaded, router).save(tmp_path / "set")
+    main(["w1 w2 w3 w4", "w9 w8"], model=str(tiny_llama), folder=str(tmp_path / "set"), tokens=4)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6 and lines[0] == "w1 w2 w3 w4" and lines[3] == "w9 w8"
+    assert lines[1].startswith("  dense ") and lines[2].startswith("  sparse  0.5 group ")
+
+
+def test_a_folder_that_is_no_set_is_the_users_error(tiny_llama: Path, tmp_path: Path):
+    with pytest.raises(UserError, match="A profile set must have all of its files"):
+        main(["w1"], model=str(tiny_llama), folder=str(tmp_path))

@@ -1,0 +1,47 @@
+"""`pipeline.handover.routers`: a router on a model says what the stage that fitted it said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import config
+from pipeline.errors import UserError
+from pipeline.handover import routers
+from pipeline.handover.routers import KINDS, Kind, PromptRouter
+from pipeline.models.load import LoadedModel
+from pipeline.routing import embedding_features
+from tests.handover.sets import FACTS, profile_set
+
+PROMPTS = [np.random.default_rng(number).integers(3, 64, 4 + number) for number in range(12)]
+
+
+def test_every_router_that_can_be_fitted_can_run():
+    assert set(KINDS) == set(config.ROUTERS)
+
+
+def test_the_embedding_router_names_the_most_probable_group(tiny_loaded: LoadedModel):
+    router = profile_set(tiny_loaded).router
+    found = PromptRouter(router, FACTS["embedding"], tiny_loaded, 1)(PROMPTS)
+    features = embedding_features(tiny_loaded.model.get_input_embeddings().weight, PROMPTS)
+    assert found.tolist() == router.probabilities(features).argmax(axis=1).tolist()
+    assert set(found.tolist()) == {0, 1}
+
+
+def test_a_kind_may_decide_otherwise(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch):
+    """A router that abstains to group 2 unless an output is above a limit that was saved with it."""
+
+    def decide(outputs, facts):
+        return torch.where(outputs.amax(dim=1) > float(facts["limit"]), outputs.argmax(dim=1), 2)
+
+    monkeypatch.setitem(routers.KINDS, "gate", Kind(KINDS["embedding"].reader, decide))
+    router = profile_set(tiny_loaded).router
+    for limit, wanted in (("inf", {2}), ("-inf", {0, 1})):
+        found = PromptRouter(router, {"router": "gate", "limit": limit}, tiny_loaded, 1)(PROMPTS)
+        assert set(found.tolist()) == wanted
+
+
+def test_an_unknown_kind_is_refused(tiny_loaded: LoadedModel):
+    with pytest.raises(UserError, match=r"kind of router must be one of embedding, scores\. Found: 'embeding'"):
+        PromptRouter(profile_set(tiny_loaded).router, {"router": "embeding"}, tiny_loaded, 1)

@@ -1,0 +1,128 @@
+"""The stage export on a tiny model: what it writes generates, routes as the stage route did, and repeats its bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pipeline import config
+from pipeline.errors import UserError
+from pipeline.models import manifest as manifests
+from pipeline.models.load import load
+from pipeline.profile import profile_array
+from pipeline.profile_set import ProfileSet
+from pipeline.schemas import PROFILES, RESULTS, ROUTES, SAMPLES
+from stages import export, route
+from stages.model import MANIFEST_PATH
+from tests.stages.test_group_stages import COUNT, run_all
+from tests.stages.test_group_stages import settings as settings  # a fixture
+
+PROFILE_SETS = ("wina", "clustered")
+METHODS = ("wina", "clustered_embedding", "clustered_scores")
+
+
+@pytest.fixture(scope="module")
+def finished(settings, tmp_path_factory):
+    """A folder in which everything in front of the stage has run, with made-up results."""
+    patch = pytest.MonkeyPatch()
+    folder = tmp_path_factory.mktemp("export")
+    patch.delenv("DVC_ROOT", raising=False)
+    patch.delenv("DVC_STAGE", raising=False)
+    patch.chdir(folder)
+    run_all(settings, PROFILE_SETS)
+    samples = SAMPLES.read("data/samples.parquet")
+    for method in ("dense", *METHODS):
+        targets = (0.0,) if method == "dense" else settings.evaluate.targets
+        RESULTS.write(_results(samples, method, targets), f"data/results/{method}.parquet")
+    yield folder
+    patch.undo()
+
+
+def _results(samples: pd.DataFrame, method: str, targets: tuple[float, ...]) -> pd.DataFrame:
+    rows = [samples[["sample_id", "split"]].assign(target=target, realised_sparsity=target) for target in targets]
+    found = pd.concat(rows, ignore_index=True)
+    return found.assign(
+        method=method,
+        group=0,
+        score=(np.arange(len(found)) % 2).astype(float),
+        correct=np.arange(len(found)) % 2 == 1,
+        loglikelihood=-1.0,
+        margin=0.5,
+        flops=100.0 * (1 - found["target"]),
+        dense_flops=100.0,
+    )
+
+
+@pytest.fixture
+def here(finished, monkeypatch):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    monkeypatch.chdir(finished)
+    return finished
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_set_holds_the_methods_thresholds_and_says_whose_they_are(settings, here, tiny_llama, name):
+    export.main(settings, name)
+    first = {path.name: path.read_bytes() for path in (here / "data/profile_sets" / name).iterdir()}
+    export.main(settings, name)
+    assert first == {path.name: path.read_bytes() for path in (here / "data/profile_sets" / name).iterdir()}
+    found = ProfileSet.load(here / "data/profile_sets" / name)
+    table = PROFILES.read(f"data/profiles/{settings.methods[name].profile}.parquet")
+    for target in settings.evaluate.targets:
+        assert np.array_equal(found.at(target).numpy(), profile_array(table, target, "threshold"))
+    assert found.description.model.digest == manifests.read(MANIFEST_PATH).digest
+    assert sum(group.samples for group in found.description.groups) == 20
+    assert [one.samples for one in found.description.measured] == [10] * len(settings.evaluate.targets)
+    assert found.description.measured[2].compute.value == 0.5
+    loaded = load(tiny_llama, revision=None, dtype="float32", device="cpu")
+    with found.installed(loaded.model, target=0.5):
+        assert loaded.model.generate(torch.tensor([[1, 5, 9, 30]]), max_new_tokens=3).shape[1] > 4
+
+
+@pytest.mark.parametrize("router", ["embedding", "scores"])
+def test_new_prompts_are_routed_as_the_stage_route_routed_them(settings, here, tiny_loaded, router):
+    export.main(settings, f"clustered_{router}")
+    samples = SAMPLES.read("data/samples.parquet")
+    routes = ROUTES.read(route.ROUTES_PATH.format(name=router)).set_index("sample_id")["group"]
+    assert routes.nunique() == COUNT
+    found = ProfileSet.load(f"data/profile_sets/clustered_{router}")
+    with found.installed(tiny_loaded.model, target=0.5) as sparse:
+        for row in samples.itertuples():
+            ids = torch.from_numpy(row.prompt_ids.astype(np.int64))[None]
+            assert int(sparse.route(ids, torch.ones_like(ids))) == routes[row.sample_id]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("task", r"Found: task: its groups are read from `assignments/task`, and a new prompt stands in no such table"),
+        ("clustered_oracle", r"clustered_oracle: its groups are read from `assignments/activation`"),
+        ("dense", r"Found: dense: the dense model has no profile set"),
+        ("topk", r"Found: topk: `mask: topk` ranks the features of every token"),
+        ("cats", r"Found: cats: criterion cats masks the activated gate"),
+        ("wnia", r"method must be one of .* Found: 'wnia'.* did you mean 'wina'"),
+    ],
+)
+def test_methods_that_cannot_run_on_new_prompts_are_refused(settings, here, name, message):
+    methods = settings.methods | {
+        "topk": config.MethodSettings("wina", "assignments/global", "topk"),
+        "cats": config.MethodSettings("cats", "routes/embedding", "threshold"),
+    }
+    with pytest.raises(UserError, match=message):
+        export.main(replace(settings, methods=methods), name)
+
+
+def test_results_that_are_out_of_date_are_refused(settings, here):
+    samples = SAMPLES.read("data/samples.parquet")
+    whole = RESULTS.read("data/results/wina.parquet")
+    RESULTS.write(_results(samples, "wina", settings.evaluate.targets[:2]), "data/results/wina.parquet")
+    try:
+        with pytest.raises(UserError, match=r"Found: 0 test samples at 0\.5, 10 of the dense model"):
+            export.main(settings, "wina")
+    finally:
+        RESULTS.write(whole, "data/results/wina.parquet")
