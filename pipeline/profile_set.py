@@ -66,7 +66,8 @@ class ProfileSet:
         router: None where there is one group.
 
     Raises:
-        ValueError: thresholds that are negative or NaN, or shapes that do not agree with the description.
+        ValueError: thresholds that are negative or NaN, shapes that do not agree with the description, other masks, or
+            a router that is missing or has nothing to choose.
     """
 
     description: Description
@@ -79,6 +80,8 @@ class ProfileSet:
         blocks, maps, groups = one.model.blocks, len(one.model.maps), len(one.groups)
         _must_be("thresholds", self.thresholds, (len(one.targets), groups, blocks, maps))
         _must_be("sketch", self.sketch, (blocks, maps))
+        if one.mask != "threshold":
+            raise ValueError(f"only threshold masks can be decoded with, got {one.mask}")
         if not bool((self.thresholds >= 0).all()):
             raise ValueError("thresholds must be numbers that are not negative")
         if (self.router is None) != (one.router is None):

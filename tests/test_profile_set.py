@@ -100,6 +100,7 @@ def test_tensors_that_do_not_fit_their_description_are_refused(tiny_loaded: Load
         ({"sketch": made.sketch[:, :3]}, r"sketch must be \[2, 7\]"),
         ({"router": None}, "a router must come with its facts"),
         ({"router": None, "description": description(tiny_loaded, 2, None)}, "2 groups need a router"),
+        ({"description": replace(made.description, mask="topk")}, "only threshold masks can be decoded with, got topk"),
     ):
         with pytest.raises(ValueError, match=message):
             replace(made, **wrong)

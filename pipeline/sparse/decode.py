@@ -12,8 +12,9 @@ What a token is follows from counting: the decoder sees the tokens of a sequence
 or one token long. Decoding that goes back (assisted generation) or runs without a cache is refused.
 
 Backends that gather need the weights input-major. They are copied, so that dense passes keep their weights and their
-bits: the projections take their memory twice while the context lasts. Not here: CUDA graphs and static caches, and
-launches shared by maps that read the same input.
+bits: the projections take their memory twice while the context lasts. A static cache serves like a growing one, but
+every pass then waits for the device once, to read how full it is. Not here: CUDA graphs, and launches shared by maps
+that read the same input.
 """
 
 from __future__ import annotations

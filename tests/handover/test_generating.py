@@ -105,10 +105,11 @@ def test_padding_is_not_routed_on_either_side(tiny_loaded: LoadedModel, router: 
     assert found == [alone, alone]
 
 
+@pytest.mark.parametrize("backend", ["numba", "reference"])
 @pytest.mark.parametrize("prefill", ["sparse", "dense"])
-def test_a_static_cache_gives_the_tokens_of_a_growing_one(tiny_loaded: LoadedModel, prefill):
+def test_a_static_cache_gives_the_tokens_of_a_growing_one(tiny_loaded: LoadedModel, prefill, backend: str):
     made = profile_set(tiny_loaded)
-    with made.installed(tiny_loaded, target=0.5, prefill=prefill, backend="reference") as sparse:
+    with made.installed(tiny_loaded, target=0.5, prefill=prefill, backend=backend) as sparse:
         growing = sparse.generate(**_padded(), **GREEDY)
         assert torch.equal(sparse.generate(**_padded(), **GREEDY, cache_implementation="static"), growing)
 
