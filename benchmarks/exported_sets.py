@@ -1,0 +1,94 @@
+"""Whether an exported profile set does with `generate()` what evaluation measured without it, in the table `results`.
+
+    python -m benchmarks.exported_sets                          # after `make repro`
+    python -m benchmarks.exported_sets --set clustered_embedding --target 0.65 --backend reference
+
+Every test prompt of the embedded benchmark's generation tasks is continued by transformers' `generate()` on a plain
+model with the set installed, padded in front in batches, and scored as lm-eval scores it (exact match up to "#"). Every
+test prompt of all tasks is routed, where there is a router. Evaluation never ran transformers' `generate()`, so
+agreement is not for free.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from pipeline.handover.generating import SparseModel
+from pipeline.profile_set import ProfileSet
+from pipeline.schemas import RESULTS, ROUTES, SAMPLES
+from pipeline.sparse.backends import AUTO
+
+MODEL, STOP, NEW_TOKENS = "data/reference/model", "#", 16
+"""`NEW_TOKENS` and `STOP` are those of data/benchmark/_free."""
+
+
+def main() -> None:
+    """Print how many prompts agree."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--set", default="kl", help="method whose set is tried")
+    parser.add_argument("--target", type=float, default=0.65)
+    parser.add_argument("--backend", default=AUTO)
+    parser.add_argument("--batch", type=int, default=8)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    model = AutoModelForCausalLM.from_pretrained(MODEL).eval()
+    profile_set = ProfileSet.load(f"data/profile_sets/{options.set}")
+    samples = SAMPLES.read("data/samples.parquet").query("split == 'test'")
+    with profile_set.installed(model, target=options.target, backend=options.backend) as sparse:
+        if profile_set.description.router is not None:
+            table = ROUTES.read(f"data/routes/{profile_set.description.router['router']}.parquet")
+            print(f"routed as in `routes`: {_share(*routed(sparse, samples, table, options.batch))}")
+        asked = samples.query("kind == 'generation'")
+        results = RESULTS.read(f"data/results/{options.set}.parquet").query("target == @options.target")
+        measured = results.set_index("sample_id")["score"].loc[asked["sample_id"]].to_numpy()
+        found = scored(model, asked, options.batch)
+    print(f"accuracy of {len(found)} generations: {found.mean():.4f}, in `results` {measured.mean():.4f}")
+    print(f"scored as in `results`: {_share(found, measured)}")
+
+
+def routed(
+    sparse: SparseModel, samples: pd.DataFrame, table: pd.DataFrame, batch: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The group of every prompt, from its router and from the table."""
+    found = [sparse.route(*padded(part["prompt_ids"].tolist())).tolist() for part in _batches(samples, batch)]
+    return np.concatenate(found), table.set_index("sample_id")["group"].loc[samples["sample_id"]].to_numpy()
+
+
+def scored(model: PreTrainedModel, samples: pd.DataFrame, batch: int) -> np.ndarray:
+    """Whether what the model generates is the answer."""
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    found = []
+    for part in _batches(samples, batch):
+        ids, mask = padded(part["prompt_ids"].tolist())
+        rows = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=NEW_TOKENS, do_sample=False)
+        texts = tokenizer.batch_decode(rows[:, ids.shape[1] :], skip_special_tokens=True)
+        pairs = zip(texts, part["answer"], strict=True)
+        found += [text.partition(STOP)[0].strip() == answer.strip() for text, answer in pairs]
+    return np.array(found)
+
+
+def padded(prompts: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and mask of prompts, padded in front."""
+    width = max(len(prompt) for prompt in prompts)
+    ids, mask = (torch.zeros(len(prompts), width, dtype=torch.int64) for _ in range(2))
+    for row, prompt in enumerate(prompts):
+        ids[row, width - len(prompt) :] = torch.from_numpy(prompt.astype(np.int64))
+        mask[row, width - len(prompt) :] = 1
+    return ids, mask
+
+
+def _batches(samples: pd.DataFrame, batch: int) -> list[pd.DataFrame]:
+    return [samples.iloc[start : start + batch] for start in range(0, len(samples), batch)]
+
+
+def _share(found: np.ndarray, wanted: np.ndarray) -> str:
+    return f"{int((found == wanted).sum())} of {len(wanted)} prompts"
+
+
+if __name__ == "__main__":
+    main()
