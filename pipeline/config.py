@@ -131,14 +131,14 @@ class AllocateSettings:
         high=1,
     )
     greedy_tokens: int = setting("calibration tokens per group that `greedy` measures block errors on", low=1)
-    kl_samples: int = setting("train samples per group whose answers' distributions `kl` measures", low=1)
-    kl_step: float = setting(
-        "sparsity of the largest projection that the first moves of `kl`'s search shift", above=0, high=1
+    kl_samples: int = setting(
+        "train samples on which `kl` measures the curves it starts from, and compares its start with its end", low=1
     )
-    kl_evaluations: int = setting(
-        "losses that `kl`'s search may compute for each target; 1 takes the allocation that the measured curves give",
-        low=1,
+    kl_steps: int = setting(
+        "steps down the gradient for each target; 0 takes the allocation that the measured curves give", low=0
     )
+    kl_batch: int = setting("train samples in a step", low=1)
+    kl_rate: float = setting("how far the logit of a sparsity moves in a step, about", above=0, high=1)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Torch and the model are only loaded by allocators that run the model; for shapes its config.json is enough. Greedy paths
 are kept per group and do not depend on the targets, so a crash loses at most one group and a new target below the
-highest costs nothing. `kl` keeps every curve and every sweep of its search.
+highest costs nothing. `kl` keeps every curve and every tenth step of its descents.
 """
 
 from __future__ import annotations
@@ -116,35 +116,37 @@ def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms:
 
 def _kl(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> pd.DataFrame:
     from pipeline.allocation.divergence import Divergence
-    from pipeline.allocation.kl import kl, most_losses
+    from pipeline.allocation.kl import kl, work
+    from pipeline.allocation.slopes import Slopes
 
     allocate, targets = settings.allocate, settings.evaluate.targets
     known = histograms[histograms["criterion"] == profile.criterion]
     bins = Bins(settings.capture.mantissa_bits)
+    options: Any = {
+        "bins": bins,
+        "criterion": profile.criterion,
+        "dense_prefix": settings.tokens.dense_prefix,
+        "budget": settings.tokens.batch,
+    }
     groups = sorted(set(known["group"].tolist()))
     rows: list[pd.DataFrame] = []
     with Scratch(f"allocate@{name}", _fingerprint(settings, profile)) as scratch:
         loaded = load_model(settings.model)
         for group in groups:
             counts = _counts(known[known["group"] == group], bins)
-            objective = Divergence(
-                loaded,
-                _all_texts(settings, profile, group)[: allocate.kl_samples],
-                counts,
-                bins=bins,
-                criterion=profile.criterion,
-                dense_prefix=settings.tokens.dense_prefix,
-                budget=settings.tokens.batch,
-            )
-            total = most_losses(len(counts), len(targets), allocate.kl_evaluations)
+            texts = _all_texts(settings, profile, group)
+            objective = Divergence(loaded, texts[: allocate.kl_samples], counts, **options)
+            slopes = Slopes(loaded, texts, counts, **options)
+            total = work(len(counts), len(targets), allocate.kl_steps)
             title = f"kl, group {group + 1} of {len(groups)}"
-            with objective, tqdm(total=total, desc=title, unit="loss") as progress:
+            with objective, slopes, tqdm(total=total, desc=title, unit="pass") as progress:
                 found = kl(
                     objective,
+                    slopes.on_minibatches(allocate.kl_batch, settings.seed),
                     targets,
                     JsonParts(scratch, f"{group:05d}-"),
-                    step=allocate.kl_step,
-                    evaluations=allocate.kl_evaluations,
+                    steps=allocate.kl_steps,
+                    rate=allocate.kl_rate,
                     advance=progress.update,
                 )
                 for one in found:

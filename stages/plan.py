@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.allocation.kl import most_losses
+from pipeline.allocation.kl import LEVELS
 from pipeline.config import NO_TRANSFORM, Settings
 from pipeline.models.source import cached_folder, config_folder
 from pipeline.plan import work
@@ -63,8 +63,10 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
     if kind == "allocate" and settings.profiles[name].allocation == "kl":
         groups = _groups(settings, settings.profiles[name].scheme, cost.workload)
         masks = len(cost.sizes.block) * cost.sizes.blocks
-        losses = most_losses(masks, len(evaluate.targets), settings.allocate.kl_evaluations)
-        return work.START + groups * losses * cost.loss(settings.allocate.kl_samples)
+        allocate, targets = settings.allocate, len(evaluate.targets)
+        losses = (masks * (len(LEVELS) - 1) + 2 * targets) * cost.loss(allocate.kl_samples)
+        steps = targets * allocate.kl_steps * cost.slopes(allocate.kl_batch)
+        return work.START + groups * (losses + steps)
     if kind in ("prepare", "route"):
         return work.START + work.PER_SAMPLE * cost.workload.samples
     return {"cluster": work.CLUSTER, "report": work.REPORT, "export": work.START}.get(kind, work.LIGHT_START)

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -81,6 +82,21 @@ def choose(texts: Sequence[Text], *, tokens: int, dense_prefix: int | float, see
 def seeded_order(texts: Sequence[Text], seed: int) -> list[Text]:
     """Texts in an order that depends on the seed and their ids alone."""
     return sorted(texts, key=lambda text: hashlib.sha256(f"{seed}/{text.sample_id}".encode()).digest())
+
+
+def minibatch(step: int, texts: int, size: int, seed: int) -> list[int]:
+    """The numbers of the texts of one step: every text once in each epoch, in an order that depends on seed and epoch.
+
+    Args:
+        step: from 0.
+        texts: how many there are.
+        size: texts a step; all of them if there are no more. What an epoch has left over is not used in it.
+        seed: of the orders.
+    """
+    size = min(size, texts)
+    epoch, position = divmod(step, texts // size)
+    order = np.random.default_rng([seed, epoch]).permutation(texts)
+    return sorted(order[position * size : (position + 1) * size].tolist())
 
 
 def block_inputs(

@@ -1,17 +1,14 @@
 """How far a masked model's predictions are from the dense model's: the loss of `kl` allocation.
 
-    KL = mean over places of  sum_v p_v (log p_v - log p'_v)          in nats
-
-p and p' are the next-token distributions of the dense and of the masked model. Places are the tokens that predict the
-answer (the prompt's last token and every answer token but the last): what evaluations score. Tokens of the prompt
-predict the prompt, which nobody asks the model for; counting them would spend the budget on reproducing the questions.
+    loss = mean over places of KL(dense || masked)          in nats       (`pipeline/allocation/answers.py`)
 
 Calibration texts are train samples. Masks are those that will run: thresholds from the group's own score histograms,
 compared exactly as `pipeline.sparse.reference` compares them.
 
-A search asks for many allocations that differ from the current one in one or two projections. The current one's input
-of every block is therefore kept (`rebase`), and a candidate runs only from the first block in which it differs: half of
-the blocks on average. Memory: blocks x tokens x hidden of the calibration texts.
+Curves and searches ask for many allocations that differ from the current one in one or two projections. The current
+one's
+input of every block is therefore kept (`rebase`), and a candidate runs only from the first block in which it differs:
+half of the blocks on average. Memory: blocks x tokens x hidden of the calibration texts.
 """
 
 from __future__ import annotations
@@ -19,30 +16,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import lru_cache
 from operator import attrgetter
 from types import TracebackType
 from typing import Any, Self, cast
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor, nn
 
+from pipeline.allocation.answers import AnswerBatch, answer_batch, divergences
 from pipeline.allocation.calibration import Text
+from pipeline.allocation.limits import Limits
 from pipeline.batching import batches
-from pipeline.eligibility import eligible
 from pipeline.histogram import Bins
 from pipeline.models.load import LoadedModel
 from pipeline.models.projections import projections
-from pipeline.scoring import feature_weights
-from pipeline.sparse.cutoffs import cutoffs
 from pipeline.sparse.reference import mask
-from pipeline.thresholds import thresholds
-
-_ROWS_OF_LOGITS = 512
-"""Places whose logits exist at a time."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +41,15 @@ class _Batch:
     """One batch of calibration text.
 
     Attributes:
-        eligible: tokens that are masked.
-        places: tokens that predict the answer.
+        numbers: which texts.
+        answer: their tokens and places.
         arguments: of every block: keyword arguments of its forward call.
         dense: final hidden states of the dense model at the places.
         inputs: what every block reads under the allocation last given to `rebase`.
     """
 
-    eligible: Bool[Tensor, "batch width"]
-    places: Bool[Tensor, "batch width"]
+    numbers: list[int]
+    answer: AnswerBatch
     arguments: list[dict[str, Any]]
     dense: Float[Tensor, "places hidden"]
     inputs: list[Float[Tensor, "batch width hidden"]]
@@ -91,19 +82,16 @@ class Divergence:
         self._loaded = loaded
         self._layers = list(attrgetter(loaded.family.layers)(loaded.model))
         self._projections = projections(loaded.model)
-        self._weights = [feature_weights(criterion, p.module.weight, p.name) for p in self._projections]
-        self._counts = [counts[p.block, p.name] for p in self._projections]
-        self._bins = bins
-        self._cutoffs = lru_cache(maxsize=8 * len(self._projections))(self._cutoffs_at)
+        self._limits = Limits(self._projections, counts, bins=bins, criterion=criterion)
         self._hooks = ExitStack()
         self._running: tuple[Float[ndarray, " projections"], Tensor] | None = None
         self._base = np.zeros(len(self._projections))
+        self._texts = len(texts)
         self.evaluations = 0
         lengths, ids = [text.length - 1 for text in texts], [text.sample_id for text in texts]
-        self._batches = [
-            self._dense([texts[number] for number in one], dense_prefix) for one in batches(lengths, ids, budget)
-        ]
-        self._places = sum(int(batch.places.sum()) for batch in self._batches)
+        planned = batches(lengths, ids, budget)
+        self._batches = [self._dense(one, [texts[number] for number in one], dense_prefix) for one in planned]
+        self._places = sum(len(batch.answer.owners) for batch in self._batches)
 
     @property
     def costs(self) -> list[int]:
@@ -128,14 +116,20 @@ class Divergence:
 
     def loss(self, sparsity: Float[ndarray, " projections"]) -> float:
         """KL of an allocation, in nats per place. Allocations near the last `rebase` are cheap."""
+        return float(self.losses(sparsity).sum()) / self._places
+
+    def losses(self, sparsity: Float[ndarray, " projections"]) -> Float[ndarray, " texts"]:
+        """KL of every text, in nats, summed over its places."""
         self.evaluations += 1
-        total = torch.zeros((), dtype=torch.float64, device=self._loaded.device)
+        found = torch.zeros(self._texts, dtype=torch.float64, device=self._loaded.device)
         first = self._first_difference(sparsity)
         with torch.inference_mode():
             for batch in self._batches:
                 hidden = self._run(batch, sparsity, first)
-                total += self._divergence(batch.dense, hidden[batch.places])
-        return float(total) / self._places
+                one = divergences(self._head, batch.dense, hidden[batch.answer.places])
+                numbers = torch.tensor(batch.numbers, device=found.device)
+                found.index_add_(0, numbers[batch.answer.owners], one.double())
+        return found.cpu().numpy()
 
     def rebase(self, sparsity: Float[ndarray, " projections"]) -> None:
         """Keep what every block reads under this allocation, so that allocations like it can start in the middle."""
@@ -145,17 +139,13 @@ class Divergence:
                 self._run(batch, sparsity, first, keep=True)
         self._base = sparsity.copy()
 
-    def _dense(self, texts: Sequence[Text], dense_prefix: int | float) -> _Batch:
+    @property
+    def _head(self) -> Callable[[Tensor], Tensor]:
+        return cast(Callable[[Tensor], Tensor], self._loaded.model.get_output_embeddings())
+
+    def _dense(self, numbers: list[int], texts: Sequence[Text], dense_prefix: int | float) -> _Batch:
         """Run the dense model, and keep what its blocks are called with."""
-        prompts = torch.tensor([len(text.prompt) for text in texts])
-        totals = torch.tensor([text.length - 1 for text in texts])  # the last token predicts nothing that is asked for
-        ids = torch.zeros(len(texts), int(totals.max()), dtype=torch.int64)
-        for row, text in enumerate(texts):
-            ids[row, : text.length - 1] = torch.tensor([*text.prompt, *text.answer][:-1])
-        positions = torch.arange(ids.shape[1])
-        places = (positions >= prompts[:, None] - 1) & (positions < totals[:, None])
-        counted = eligible(prompts, totals, ids.shape[1], dense_prefix)
-        device = self._loaded.device
+        answer = answer_batch(texts, dense_prefix, self._loaded.device)
         inputs: list[Tensor] = []
         arguments: list[dict[str, Any]] = []
 
@@ -166,16 +156,15 @@ class Divergence:
         with ExitStack() as hooks, torch.inference_mode():
             for layer in self._layers:
                 hooks.callback(layer.register_forward_pre_hook(watch, with_kwargs=True).remove)
-            hidden = self._loaded.decoder(input_ids=ids.to(device), use_cache=False).last_hidden_state
-        places = places.to(device)
-        return _Batch(counted.to(device), places, arguments, hidden[places], inputs)
+            hidden = self._loaded.decoder(input_ids=answer.ids, use_cache=False).last_hidden_state
+        return _Batch(numbers, answer, arguments, hidden[answer.places], inputs)
 
     def _run(
         self, batch: _Batch, sparsity: Float[ndarray, " projections"], first: int, *, keep: bool = False
     ) -> Float[Tensor, "batch width hidden"]:
         """Final hidden states, from block `first` on; `keep` stores what the blocks read."""
         hidden = batch.inputs[min(first, len(self._layers) - 1)]
-        self._running = (sparsity, batch.eligible)
+        self._running = (sparsity, batch.answer.eligible)
         for block in range(min(first, len(self._layers) - 1), len(self._layers)):
             if keep:
                 batch.inputs[block] = hidden
@@ -189,16 +178,6 @@ class Divergence:
         changed = np.flatnonzero(sparsity != self._base)
         return self._projections[changed[0]].block if len(changed) else len(self._layers)
 
-    def _divergence(self, dense: Tensor, masked: Tensor) -> Tensor:
-        head = cast(Callable[[Tensor], Tensor], self._loaded.model.get_output_embeddings())
-        total = torch.zeros((), dtype=torch.float64, device=dense.device)
-        for start in range(0, len(dense), _ROWS_OF_LOGITS):
-            part = slice(start, start + _ROWS_OF_LOGITS)
-            p = head(dense[part]).float().log_softmax(dim=-1)
-            q = head(masked[part]).float().log_softmax(dim=-1)
-            total += (p.exp() * (p - q)).sum(dtype=torch.float64)
-        return total
-
     def _mask_hook(self, number: int) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...] | None]:
         def pre_hook(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
             if self._running is None or self._running[0][number] == 0:
@@ -206,12 +185,7 @@ class Divergence:
             sparsity, counted = self._running
             x: Tensor = args[0]
             rows = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-            limits = self._cutoffs(number, float(sparsity[number]))
+            limits = self._limits.cutoffs(number, float(sparsity[number]))
             return (mask(x, limits, rows, counted.to(x.device), torch.zeros_like(rows)), *args[1:])
 
         return pre_hook
-
-    def _cutoffs_at(self, number: int, sparsity: float) -> Float[Tensor, "one in"]:
-        weights = self._weights[number]
-        limit = thresholds(self._bins, self._counts[number], np.array(sparsity)).reshape(1)
-        return cutoffs(weights, torch.from_numpy(limit).to(weights.device))

@@ -3,7 +3,7 @@ least.
 
 1. The loss (`pipeline/allocation/divergence.py`) is measured with one projection masked at a time, at every level.
 2. Those curves give an allocation for every target (`pipeline/allocation/knapsack.py`).
-3. Each is improved on the loss itself (`pipeline/allocation/exchange.py`), as far as `evaluations` allow.
+3. Each goes down the gradient of the loss (`pipeline/allocation/descent.py`), on mini-batches of all train texts.
 
 Block-wise greedy gives every block the same target and measures the error of the block's output. What that leaves
 unused is large: on the reference model `down` of the last blocks can lose 95% of its inputs at no cost, and anything
@@ -22,14 +22,14 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from pipeline.allocation.exchange import State, search, start
+from pipeline.allocation import descent
 from pipeline.allocation.knapsack import allocate
 
 LEVELS = (0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 """Sparsities at which the loss of a single projection is measured; between them curves are straight."""
 
-SMALLEST_STEP = 1 / 8
-"""The search ends when its portion has been halved below this share of the first one."""
+KEPT_EVERY = 10
+"""Steps of a descent between two states that are stored."""
 
 
 class Objective(Protocol):
@@ -68,69 +68,85 @@ class Found:
     Attributes:
         target: cost-weighted mean of `sparsity`.
         sparsity: of every projection.
-        loss: of it, on the calibration texts.
-        evaluations: losses computed for it beyond the curves.
+        loss: of it, on the objective's texts.
     """
 
     target: float
     sparsity: Float[ndarray, " projections"]
     loss: float
-    evaluations: int
 
 
 def kl(
     objective: Objective,
+    slopes: descent.Slopes,
     targets: Sequence[float],
     store: Store,
     *,
-    step: float,
-    evaluations: int,
-    advance: Callable[[int], object] = lambda _losses: None,
+    steps: int,
+    rate: float,
+    advance: Callable[[int], object] = lambda _done: None,
 ) -> Iterator[Found]:
     """Allocate one group at every target, in ascending order.
 
     Args:
         objective: the loss, and what projections cost.
-        targets: cost-weighted mean sparsities, in [0, 1].
+        slopes: (allocation, number of the step) -> derivative of the loss by every sparsity.
+        targets: cost-weighted mean sparsities, in (0, 1).
         store: empty, or what an earlier run with the same arguments has left.
-        step: sparsity of the largest projection that the search's first moves shift.
-        evaluations: most losses to compute for each target; 1 takes the knapsack's allocation as it is.
-        advance: called with the number of losses computed since the last call.
+        steps: of every descent; 0 takes the knapsack's allocation as it is.
+        rate: see `descent.descend`.
+        advance: called with the number of losses computed and steps taken since the last call.
 
-    Guarantee: every allocation meets its budget up to float64 rounding, and its loss is at most that of the knapsack's
-    allocation; the same arguments give the same allocations, interrupted or not.
+    Guarantee: every allocation meets its budget within 1e-9, and its loss is at most that of the knapsack's allocation;
+    the same arguments give the same allocations, interrupted or not.
     """
     measured = curves(objective, store, advance)
     share = np.array(objective.costs, dtype=np.float64) / sum(objective.costs)
-    portion = step * float(share.max())
     for target in sorted(targets):
+        first = allocate(np.array(LEVELS), measured, objective.costs, target)
         name = f"target-{target:g}"
-        kept = store.get(name)
+        kept = store.get(f"{name}-found")
         if kept is None:
-            state = start(allocate(np.array(LEVELS), measured, objective.costs, target), objective.loss, portion)
-            advance(1)
-            store.put(name, state.to_json())
+            last = descended(first, share, target, slopes, store, name, steps=steps, rate=rate, advance=advance)
+            losses = [objective.loss(one) for one in (first, last)]
+            lowest = int(losses[1] < losses[0])
+            kept = {"sparsity": (first, last)[lowest].tolist(), "loss": losses[lowest]}
+            advance(2)
+            store.put(f"{name}-found", kept)
         else:
-            state = State.from_json(kept)
-        if state.evaluations < evaluations:
-            sweeps = search(
-                state,
-                share,
-                objective.loss,
-                evaluations=evaluations,
-                smallest_portion=portion * SMALLEST_STEP,
-                rebase=objective.rebase,
-            )
-            for following in sweeps:
-                advance(following.evaluations - state.evaluations)
-                state = following
-                store.put(name, state.to_json())
-        yield Found(target, np.array(state.sparsity), state.loss, state.evaluations)
+            advance(steps + 2)
+        yield Found(target, np.array(kept["sparsity"]), kept["loss"])
 
 
-def most_losses(projections: int, targets: int, evaluations: int) -> int:
-    """Losses that `kl` computes if every search uses its evaluations up; the last sweep may pass them."""
-    return projections * (len(LEVELS) - 1) + targets * evaluations
+def descended(
+    first: Float[ndarray, " projections"],
+    share: Float[ndarray, " projections"],
+    target: float,
+    slopes: descent.Slopes,
+    store: Store,
+    name: str,
+    *,
+    steps: int,
+    rate: float,
+    advance: Callable[[int], object],
+) -> Float[ndarray, " projections"]:
+    """Where `steps` steps from `first` end; states are kept under `name`."""
+    if steps == 0:
+        return first
+    kept = store.get(name)
+    state = descent.start(first) if kept is None else descent.State.from_json(kept)
+    advance(state.step)
+    for following in descent.descend(state, share, target, slopes, steps=steps, rate=rate):
+        state = following
+        advance(1)
+        if state.step % KEPT_EVERY == 0:
+            store.put(name, state.to_json())
+    return descent.result(state, share, target)
+
+
+def work(projections: int, targets: int, steps: int) -> int:
+    """Losses and steps of `kl`, as `advance` counts them."""
+    return projections * (len(LEVELS) - 1) + targets * (steps + 2)
 
 
 def curves(
@@ -149,7 +165,7 @@ def curves(
                 alone = dense.copy()
                 alone[projection] = level
                 row.append(objective.loss(alone))
-            advance(len(row) - 1)
             store.put(name, row)
+        advance(len(row) - 1)
         rows.append(row)
     return np.array(rows)

@@ -37,6 +37,9 @@ PER_SAMPLE = 0.001
 CAPTURE = 1.35
 """Capture over the plain pass, measured on a CPU (README)."""
 
+SLOPES = 4
+"""A step of `kl`, forward and backward, over a masked forward pass (measured on a CPU, reference model)."""
+
 SMALL_OPERATIONS, MASKING_OPERATIONS = 50, 60
 """Kernels of one block besides its products, and those that masks add."""
 
@@ -101,6 +104,10 @@ class Cost:
         tokens = (load.prompts + load.answers)[load.is_train]
         share = min(1.0, samples / max(len(tokens), 1)) / 2
         return share * self._pass(tokens, load.answers[load.is_train], is_masked=True)
+
+    def slopes(self, samples: int) -> float:
+        """Seconds of one step of `kl`: a masked pass over so many train samples, and its derivatives."""
+        return 2 * self.loss(samples) * SLOPES
 
     def _pass(self, tokens: np.ndarray, predicted: np.ndarray, *, is_masked: bool) -> float:
         nothing = np.zeros_like(tokens)

@@ -7,7 +7,7 @@ from operator import attrgetter
 
 import torch
 
-from pipeline.allocation.calibration import MEASURED_SHARE, block_inputs, choose
+from pipeline.allocation.calibration import MEASURED_SHARE, block_inputs, choose, minibatch
 from tests.allocation.blocks import random_model, texts
 
 
@@ -46,3 +46,11 @@ def test_inputs_are_the_dense_models_hidden_states_at_the_right_tokens() -> None
     assert torch.allclose(outputs, torch.cat(alone), atol=batching)
     for one in found[0] + found[1]:
         assert not (one.measured & ~one.eligible).any() and not one.eligible[:, 0].any()
+
+
+def test_minibatches_show_every_text_once_an_epoch_in_orders_of_their_own():
+    epochs = [sorted(n for k in range(3) for n in minibatch(3 * e + k, 9, 3, seed=1)) for e in range(2)]
+    assert epochs == [list(range(9))] * 2
+    assert minibatch(0, 9, 3, seed=1) != minibatch(3, 9, 3, seed=1)
+    assert minibatch(0, 9, 3, seed=1) != minibatch(0, 9, 3, seed=2)
+    assert minibatch(5, 4, 64, seed=0) == [0, 1, 2, 3]

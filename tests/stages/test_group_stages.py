@@ -34,7 +34,7 @@ def settings(tiny_llama):
         model=replace(full.model, path=str(tiny_llama), device="cpu"),
         tokens=replace(full.tokens, batch=100),
         cluster=replace(full.cluster, count=COUNT),
-        allocate=replace(full.allocate, greedy_step=0.5, greedy_tokens=40, kl_samples=6, kl_evaluations=40),
+        allocate=replace(full.allocate, greedy_step=0.5, greedy_tokens=40, kl_samples=6, kl_steps=4, kl_batch=5),
         evaluate=replace(full.evaluate, targets=TARGETS),
         capture=replace(full.capture, criteria=("teal", "wina", "cats")),
         profiles=full.profiles | {"cats": config.ProfileSettings("activation", "cats", "uniform")},
@@ -191,14 +191,14 @@ def test_kl_spends_one_budget_over_the_whole_model_and_resumes_behind_what_it_ha
         return original(self, sparsity)
 
     monkeypatch.setattr(Divergence, "loss", counted)
-    # Another seed, because the finished parts of this one are kept; no search, so that losses can be counted.
-    other = replace(settings, seed=settings.seed + 1, allocate=replace(settings.allocate, kl_evaluations=1))
+    # Another seed, because the finished parts of this one are kept; no steps, so that losses can be counted.
+    other = replace(settings, seed=settings.seed + 1, allocate=replace(settings.allocate, kl_steps=0))
     with pytest.raises(KeyboardInterrupt):
         allocate.main(other, "kl")
     allocate.main(other, "kl")
     resumed = path.read_bytes()
     kept = (100 - 1) // 9  # curves of nine losses that were finished before the hundredth
-    assert len(asked) == 100 + (14 - kept) * 9 + len(TARGETS)
+    assert len(asked) == 100 + (14 - kept) * 9 + 2 * len(TARGETS)
     monkeypatch.setattr(Divergence, "loss", original)
     allocate.main(settings, "kl")
     assert path.read_bytes() == written != resumed

@@ -1,0 +1,85 @@
+"""`pipeline.allocation.slopes`: the slopes of the slow transcription, and a model left as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.allocation.banded_mask import Band
+from pipeline.allocation.divergence import Divergence
+from pipeline.allocation.slopes import HALF_WIDTH, Slopes
+from pipeline.models.projections import projections
+from pipeline.thresholds import thresholds
+from tests.allocation.blocks import BINS, CONFIGS, random_model, score_counts, texts
+from tests.reference.slopes import slopes
+
+CRITERION = "wina"
+PREFIX = 1
+ROUNDING = 2e-3
+"""Of the largest slope: float32 gradients of random models; batched and padded here, one text at a time there."""
+
+
+def _setup(kind: str):
+    loaded = random_model(kind)
+    options = {"bins": BINS, "criterion": CRITERION, "dense_prefix": PREFIX, "budget": 64}
+    return loaded, score_counts(loaded, CRITERION), options
+
+
+def _band(counts, sparsity) -> Band:
+    limit = float(thresholds(BINS, counts, np.array(sparsity)))
+    below, above = limit / HALF_WIDTH, limit * HALF_WIDTH
+    low, high = (float(BINS.fraction_at_or_below(counts, one)) for one in (below, above))
+    return Band(below, limit, above, high - low)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_slopes_and_loss_equal_the_slow_transcription(kind: str):
+    loaded, counts, options = _setup(kind)
+    found = projections(loaded.model)
+    sparsity = np.random.default_rng(0).uniform(0.2, 0.7, len(found))
+    picked = [0, 3, 4, 7, 8, 11]
+    with Slopes(loaded, texts(), counts, **options) as fast:
+        loss, by_sparsity = fast.at(sparsity, picked)
+        again = fast.at(sparsity, picked)
+    bands = [_band(counts[p.block, p.name], s) for p, s in zip(found, sparsity, strict=True)]
+    slow_loss, expected = slopes(loaded, [texts()[number] for number in picked], bands, CRITERION, PREFIX)
+    assert loss == pytest.approx(slow_loss, rel=ROUNDING)
+    np.testing.assert_allclose(by_sparsity, expected, rtol=0, atol=ROUNDING * np.abs(expected).max())
+    assert again[0] == loss and (again[1] == by_sparsity).all()
+
+
+def test_the_loss_is_that_of_divergence_and_the_model_is_left_as_it_was():
+    loaded, counts, options = _setup("llama")
+    parameter = next(iter(loaded.model.parameters())).requires_grad_()
+    sparsity = np.full(len(projections(loaded.model)), 0.5)
+    with (
+        Divergence(loaded, texts(), counts, **options) as objective,
+        Slopes(loaded, texts(), counts, **options) as fast,
+    ):
+        loss, _ = fast.at(sparsity, range(len(texts())))
+        assert loss == pytest.approx(objective.loss(sparsity), rel=1e-5)  # float32 sums in other batches
+        assert not parameter.requires_grad
+    assert parameter.requires_grad and parameter.grad is None
+    assert not any(p.module._forward_pre_hooks for p in projections(loaded.model))
+
+
+def test_masking_more_of_everything_is_uphill():
+    loaded, counts, options = _setup("llama")
+    sparsity = np.full(len(projections(loaded.model)), 0.3)
+    with Slopes(loaded, texts(), counts, **options) as fast:
+        slope = fast.at(sparsity, range(len(texts())))[1]
+        higher = fast.at(sparsity + 0.1, range(len(texts())))[0]
+        assert slope.sum() > 0 and higher > fast.at(sparsity, range(len(texts())))[0]
+
+
+def test_minibatches_give_the_slopes_of_their_texts():
+    loaded, counts, options = _setup("llama")
+    sparsity = np.full(len(projections(loaded.model)), 0.4)
+    with Slopes(loaded, texts(), counts, **options) as fast:
+        asked = fast.on_minibatches(5, seed=2)
+        first, second = asked(sparsity, 0), asked(sparsity, 1)
+        assert not np.array_equal(first, second) and np.array_equal(first, asked(sparsity, 0))
+        whole = fast.on_minibatches(100, seed=2)(sparsity, 3)
+        np.testing.assert_array_equal(whole, fast.at(sparsity, range(len(texts())))[1])
+    assert torch.is_grad_enabled()

@@ -1,0 +1,48 @@
+"""Slow, obvious transcription of the slopes: the ramp as a differentiable function, one text at a time."""
+
+from __future__ import annotations
+
+import torch
+
+from pipeline.models.projections import projections
+from pipeline.scoring import feature_weights
+
+
+def ramp_mask(x, lever, weights, counted, band):
+    """The exact mask in value; a straight ramp over the band in derivative, shifted by the lever."""
+    score = x.abs().float() * weights
+    extent = torch.log(torch.tensor(band.above / band.below))
+    ramp = ((torch.log(score.clamp_min(1e-30) / band.below) - lever * extent / band.width) / extent).clamp(0, 1)
+    kept = torch.where(score.detach() > band.limit, x, 0)
+    masked = kept + (x.detach() * (ramp - ramp.detach())).to(x.dtype)
+    return torch.where(counted, masked, x)
+
+
+def slopes(loaded, texts, bands, criterion, dense_prefix):
+    """The mean KL over the places of the texts, and its derivative by the sparsity of every projection."""
+    found = projections(loaded.model)
+    levers = torch.zeros(len(found), requires_grad=True)
+    total, places = torch.zeros(()), 0
+    for text in texts:
+        ids = torch.tensor([[*text.prompt, *text.answer][:-1]])
+        asked = slice(len(text.prompt) - 1, None)
+        with torch.no_grad():
+            dense = loaded.model(input_ids=ids).logits[0, asked].log_softmax(-1)
+
+        def hook(number, p):
+            weights = feature_weights(criterion, p.module.weight, p.name)
+
+            def pre_hook(_module, args):
+                counted = torch.arange(args[0].shape[1])[:, None] >= dense_prefix
+                return (ramp_mask(args[0], levers[number], weights, counted, bands[number]),)
+
+            return pre_hook
+
+        handles = [p.module.register_forward_pre_hook(hook(number, p)) for number, p in enumerate(found)]
+        masked = loaded.model(input_ids=ids).logits[0, asked].log_softmax(-1)
+        for handle in handles:
+            handle.remove()
+        total = total + (dense.exp() * (dense - masked)).sum()
+        places += len(text.answer)
+    (total / places).backward()
+    return float(total.detach() / places), levers.grad.double().numpy()
