@@ -154,7 +154,15 @@ ALLOCATIONS = Table(
         Column(
             "predicted_error",
             "float64",
-            "block output error the allocator predicts; NaN where it predicts none",
+            "block output error (greedy) or loss on the calibration texts (kl); NaN where the allocator predicts none",
+            nullable=True,
+        ),
+        Column(
+            "strength",
+            "float64",
+            "how far the group went from the pooled allocation (0) to its own (1); NaN where it began elsewhere",
+            low=0,
+            high=1,
             nullable=True,
         ),
     ),

@@ -48,8 +48,10 @@ def main(settings: Settings, name: str) -> None:
     if profile.allocation == "uniform":
         rows = _uniform(settings, name, profile, histograms)
     else:
-        search = _greedy if profile.allocation == "greedy" else _kl
+        search = _greedy if profile.allocation == "greedy" else _kl if profile.parent is None else _specialised
         rows = search(settings, name, profile, histograms).assign(profile=name)
+    if "strength" not in rows:
+        rows = rows.assign(strength=np.nan)
     ALLOCATIONS.write(rows, ALLOCATIONS_PATH.format(name=name))
 
 
@@ -121,28 +123,21 @@ def _kl(settings: Settings, name: str, profile: ProfileSettings, histograms: Any
 
     allocate, targets = settings.allocate, settings.evaluate.targets
     known = histograms[histograms["criterion"] == profile.criterion]
-    bins = Bins(settings.capture.mantissa_bits)
-    options: Any = {
-        "bins": bins,
-        "criterion": profile.criterion,
-        "dense_prefix": settings.tokens.dense_prefix,
-        "budget": settings.tokens.batch,
-    }
     groups = sorted(set(known["group"].tolist()))
     rows: list[pd.DataFrame] = []
     with Scratch(f"allocate@{name}", _fingerprint(settings, profile)) as scratch:
         loaded = load_model(settings.model)
         for group in groups:
-            counts = _counts(known[known["group"] == group], bins)
+            counts = _counts(known[known["group"] == group], Bins(settings.capture.mantissa_bits))
             texts = _all_texts(settings, profile, group)
-            objective = Divergence(loaded, texts[: allocate.kl_samples], counts, **options)
-            slopes = Slopes(loaded, texts, counts, **options)
+            objective = Divergence(loaded, texts[: allocate.kl_samples], counts, **_loss_options(settings, profile))
+            slopes = Slopes(loaded, texts, counts, **_loss_options(settings, profile))
             total = work(len(counts), len(targets), allocate.kl_steps)
             title = f"kl, group {group + 1} of {len(groups)}"
             with objective, slopes, tqdm(total=total, desc=title, unit="pass") as progress:
                 found = kl(
                     objective,
-                    slopes.on_minibatches(allocate.kl_batch, settings.seed),
+                    slopes.on_minibatches(range(len(texts)), allocate.kl_batch, settings.seed),
                     targets,
                     JsonParts(scratch, f"{group:05d}-"),
                     steps=allocate.kl_steps,
@@ -156,11 +151,67 @@ def _kl(settings: Settings, name: str, profile: ProfileSettings, histograms: Any
     return pd.concat(rows, ignore_index=True)
 
 
+def _specialised(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> pd.DataFrame:
+    """Groups that start from a pooled allocation; one more group, the last, is the pooled allocation itself."""
+    from pipeline.allocation.divergence import Divergence
+    from pipeline.allocation.slopes import Slopes
+    from pipeline.allocation.specialise import specialise, work
+
+    allocate = settings.allocate
+    groups = sorted(set(histograms["group"].tolist()))
+    pooled_rows = ALLOCATIONS.read(ALLOCATIONS_PATH.format(name=profile.parent))
+    pooled: Any = GROUP_HISTOGRAMS.read(GROUP_HISTOGRAMS_PATH.format(scheme="global"))
+    counts = _counts(pooled[pooled["criterion"] == profile.criterion], Bins(settings.capture.mantissa_bits))
+    rows = [pooled_rows.drop(columns="profile").assign(group=len(groups), strength=0.0)]
+    with Scratch(f"allocate@{name}", _fingerprint(settings, profile)) as scratch:
+        loaded = load_model(settings.model)
+        for group in groups:
+            texts = _all_texts(settings, profile, group)
+            objective = Divergence(loaded, texts, counts, **_loss_options(settings, profile))
+            slopes = Slopes(loaded, texts, counts, **_loss_options(settings, profile))
+            total = work(len(settings.evaluate.targets), allocate.kl_group_steps)
+            title = f"kl from `{profile.parent}`, group {group + 1} of {len(groups)}"
+            with objective, slopes, tqdm(total=total, desc=title, unit="pass") as progress:
+                found = specialise(
+                    _by_target(pooled_rows, objective.places),
+                    objective.costs,
+                    len(texts),
+                    objective.losses,
+                    lambda kept: slopes.on_minibatches(kept, allocate.kl_group_batch, settings.seed),  # noqa: B023
+                    JsonParts(scratch, f"{group:05d}-"),
+                    steps=allocate.kl_group_steps,
+                    rate=allocate.kl_group_rate,
+                    advance=progress.update,
+                )
+            log.info("group %d of %d: strength %g", group + 1, len(groups), found[0].strength)
+            for one in found:
+                places = pd.DataFrame(objective.places, columns=["block", "projection"])
+                allocated = places.assign(sparsity=one.sparsity, predicted_error=one.loss, strength=one.strength)
+                rows.append(allocated.assign(group=group, target=one.target))
+    return pd.concat(rows, ignore_index=True)
+
+
+def _loss_options(settings: Settings, profile: ProfileSettings) -> dict[str, Any]:
+    return {
+        "bins": Bins(settings.capture.mantissa_bits),
+        "criterion": profile.criterion,
+        "dense_prefix": settings.tokens.dense_prefix,
+        "budget": settings.tokens.batch,
+    }
+
+
+def _by_target(pooled: pd.DataFrame, places: list[tuple[int, str]]) -> dict[float, np.ndarray]:
+    """target -> sparsity of every projection, in the order of `places`."""
+    found: Any = pooled.set_index(["target", "block", "projection"])["sparsity"]
+    return {target: found[target].loc[places].to_numpy() for target in sorted(set(pooled["target"]))}
+
+
 def _fingerprint(settings: Settings, profile: ProfileSettings) -> dict[str, Any]:
     return {
         "samples": file_digest(SAMPLES_PATH),
         "assignments": file_digest(ASSIGNMENTS_PATH.format(scheme=profile.scheme)),
         "histograms": file_digest(GROUP_HISTOGRAMS_PATH.format(scheme=profile.scheme)),
+        "start": file_digest(f"data/{profile.starts_from}.parquet"),
         "model": model_identity(settings.model),
         "tokens": asdict(settings.tokens),
         "allocate": asdict(settings.allocate),

@@ -112,11 +112,12 @@ class Slopes:
             slopes += levers.grad.double().numpy() if levers.grad is not None else 0.0
         return total / places, slopes / places
 
-    def on_minibatches(self, size: int, seed: int) -> descent.Slopes:
-        """The slopes as `descent.descend` asks for them: (allocation, step) -> slopes on that step's texts."""
+    def on_minibatches(self, numbers: Sequence[int], size: int, seed: int) -> descent.Slopes:
+        """The slopes as `descent.descend` asks for them, on mini-batches of these texts (`calibration.minibatch`)."""
 
         def slopes(sparsity: Float[ndarray, " projections"], step: int) -> Float[ndarray, " projections"]:
-            return self.at(sparsity, minibatch(step, len(self._texts), size, seed))[1]
+            picked = [numbers[place] for place in minibatch(step, len(numbers), size, seed)]
+            return self.at(sparsity, picked)[1]
 
         return slopes
 

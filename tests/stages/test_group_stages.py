@@ -37,7 +37,8 @@ def settings(tiny_llama):
         allocate=replace(full.allocate, greedy_step=0.5, greedy_tokens=40, kl_samples=6, kl_steps=4, kl_batch=5),
         evaluate=replace(full.evaluate, targets=TARGETS),
         capture=replace(full.capture, criteria=("teal", "wina", "cats")),
-        profiles=full.profiles | {"cats": config.ProfileSettings("activation", "cats", "uniform")},
+        profiles=full.profiles
+        | {"cats": config.ProfileSettings("activation", "cats", "uniform", "group_histograms/activation")},
     )
 
 

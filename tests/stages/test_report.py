@@ -70,7 +70,8 @@ def test_the_stage_writes_page_metrics_and_plots(settings, data):
 
 
 def test_the_plan_says_which_mask_a_method_has_and_whether_it_reaches_every_target(settings):
-    profiles = settings.profiles | {"cats": config.ProfileSettings("global", "cats", "uniform")}
+    cats = config.ProfileSettings("global", "cats", "uniform", "group_histograms/global")
+    profiles = settings.profiles | {"cats": cats}
     named = settings.methods | {"cats": config.MethodSettings("cats", "assignments/global", "topk")}
     plan = report._plan(replace(settings, profiles=profiles, methods=named))
     assert {method.mask for method in plan.sparse} == {"threshold", "topk"}
