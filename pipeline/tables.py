@@ -32,6 +32,8 @@ pc: Any = pyarrow.compute  # its functions are made at import time, so type chec
 EXAMPLES = 3
 ROWS_PER_GROUP = 65_536
 
+_ZSTD_LEVEL = 9  # histograms become 2% smaller than at the default 3, for 0.1 ms of CPU time a row
+
 _SCALARS: dict[str, pa.DataType] = {
     "string": pa.string(),
     "bool": pa.bool_(),
@@ -85,10 +87,24 @@ class Table:
         table = self._conform(rows, str(path))
         self._check(table, str(path))
         ordered = table.sort_by([(name, "ascending") for name in self.key])
+        numbers = self._number_lists()
         with replacing(path) as temporary:
             pq.write_table(
-                ordered, temporary, compression="zstd", row_group_size=ROWS_PER_GROUP, write_page_checksum=True
+                ordered,
+                temporary,
+                compression="zstd",
+                compression_level=_ZSTD_LEVEL,
+                row_group_size=ROWS_PER_GROUP,
+                write_page_checksum=True,
+                use_dictionary=[column.name for column in self.columns if f"{column.name}.list.element" not in numbers],
+                column_encoding=dict.fromkeys(numbers, "BYTE_STREAM_SPLIT"),
             )
+
+    def _number_lists(self) -> list[str]:
+        """Where Parquet keeps the elements of lists of numbers. Hardly one repeats, so that a dictionary would only add
+        to them; their bytes taken apart by place compress better (histograms: to two thirds)."""
+        kinds = {column.name: _kind(column.arrow_type) for column in self.columns}
+        return [f"{name}.list.element" for name, kind in kinds.items() if kind in ("list of integer", "list of float")]
 
     def read(self, path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The checked rows at `path`, in key order; list columns hold one numpy array per row.
