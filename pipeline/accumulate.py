@@ -14,6 +14,7 @@ the scorings that met one, and whoever owns the batch looks at it once.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, cast
 
 import numba
@@ -180,6 +181,7 @@ def _count_tokens(
                         broken[scoring] = 1
 
 
+@lru_cache
 def _limits(bins: Bins) -> Float32[np.ndarray, " 3"]:
     """Floats that the kernel puts in place of zero, of what underflows and of what overflows, to land in those bins."""
     patterns = np.array([ZERO_BIN, UNDERFLOW_BIN, bins.count - 1]) + (bins.base - FIRST_BIN)

@@ -154,13 +154,13 @@ def _histogram_rows(one: Observation, sample_ids: Sequence[str], bins: Bins) -> 
     scorings = len(one.scorings)
     rows = bins.trim(one.counts.reshape(-1, bins.count))
     offsets = pa.array(rows.offsets, pa.int32())
-    number = len(sample_ids) * scorings
+    sample, scoring = (axis.ravel() for axis in np.indices((len(sample_ids), scorings)))
     return pa.table(
         {
-            "sample_id": pa.array(np.repeat(np.array(sample_ids, dtype=object), scorings), pa.string()),
-            "block": pa.array(np.full(number, one.site.block), pa.int16()),
-            "projections": pa.array([" ".join(s.projections) for s in one.scorings] * len(sample_ids), pa.string()),
-            "criterion": pa.array([s.criterion for s in one.scorings] * len(sample_ids), pa.string()),
+            "sample_id": pa.array(sample_ids, pa.string()).take(sample),
+            "block": pa.array(np.full(len(sample), one.site.block), pa.int16()),
+            "projections": pa.array([" ".join(s.projections) for s in one.scorings], pa.string()).take(scoring),
+            "criterion": pa.array([s.criterion for s in one.scorings], pa.string()).take(scoring),
             "first_bin": pa.array(rows.first, pa.int16()),
             "counts": pa.ListArray.from_arrays(offsets, pa.array(rows.counts, pa.int32())),
         }

