@@ -18,7 +18,7 @@ _CRITERION = Column("criterion", "string", "how an input feature is scored: teal
 _SCHEME = Column("scheme", "string", "the way samples were assigned to groups")
 _GROUP = Column("group", "int32", "group number within the scheme, from 0", low=0)
 _TARGET = Column("target", "float64", "model-wide target sparsity, as a fraction of the weights gated", low=0, high=1)
-_BINS = Column("bins", "list<int16>", "indices of the non-empty bins, ascending (see pipeline/histogram.py)")
+_FIRST_BIN = Column("first_bin", "int16", "index of the lowest bin that is not empty (pipeline/histogram.py)", low=0)
 
 SAMPLES = Table(
     "samples",
@@ -61,14 +61,18 @@ SAMPLE_COUNTS = Table(
 HISTOGRAMS = Table(
     "histograms",
     "Score histograms of the train-split samples, as a folder of Parquet parts.",
-    key=("sample_id", "block", "projection", "criterion"),
+    key=("sample_id", "block", "projections", "criterion"),
     columns=(
         _SAMPLE_ID,
         _BLOCK,
-        _PROJECTION,
+        Column(
+            "projections",
+            "string",
+            "canonical names with spaces between: those whose histogram this is, because their scores are the same",
+        ),
         _CRITERION,
-        _BINS,
-        Column("counts", "list<int32>", "scores that fell into each bin of `bins`"),
+        _FIRST_BIN,
+        Column("counts", "list<int32>", "scores in the bins from `first_bin` to the highest that is not empty", low=0),
     ),
 )
 
@@ -135,8 +139,8 @@ GROUP_HISTOGRAMS = Table(
         _PROJECTION,
         _CRITERION,
         Column("n_samples", "int32", "train samples merged", low=1),
-        _BINS,
-        Column("counts", "list<int64>", "scores that fell into each bin of `bins`"),
+        _FIRST_BIN,
+        Column("counts", "list<int64>", "scores in the bins from `first_bin` to the highest that is not empty", low=0),
     ),
 )
 
