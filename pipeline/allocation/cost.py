@@ -15,7 +15,7 @@ Work that a crash threw away is not counted, and what was kept is counted with w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -77,7 +77,7 @@ class Meter:
         self._evaluations += objectives
 
     @contextmanager
-    def watching(self, layers: Sequence[nn.Module]) -> Iterator[Self]:
+    def watching(self, layers: Sequence[nn.Module]) -> Generator[Self]:
         """Count every call of a decoder layer; all of them together are the model. No hook is left afterwards."""
 
         def after(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:

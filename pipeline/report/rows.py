@@ -15,10 +15,9 @@ from pipeline.report.findings import Findings, SplitFindings
 from pipeline.report.methods import describe, role
 from pipeline.report.plan import Plan
 from pipeline.report.routers import RegretRow, RouterRow
-from pipeline.report.specialisation import Specialisation
 from pipeline.report.tasks import TaskRow
 from pipeline.report.verdicts import TOLERANCE
-from pipeline.report.wording import level_name, listed, p_value, points, quantity, target_name
+from pipeline.report.wording import level_name, p_value, points, quantity, target_name
 from pipeline.statistics import Interval
 
 FADED_AT = 0.5
@@ -38,8 +37,8 @@ def result_rows(split: SplitFindings) -> list[Row]:
                 "method": point.method.name,
                 "starts": is_first,
                 "target": target_name(point.target) if not point.method.is_dense else NONE,
-                "accuracy": _percents(point.accuracy),
-                "loss": _gap(point.loss, good=0) if not point.method.is_dense else None,
+                "accuracy": percent_cell(point.accuracy),
+                "loss": gap_cell(point.loss, good=0) if not point.method.is_dense else None,
                 "sparsity": _share(point.sparsity),
                 "deviation": _share(point.deviation),
                 "spread": f"{_share(point.spread[0])}, {_share(point.spread[1])}",
@@ -50,12 +49,21 @@ def result_rows(split: SplitFindings) -> list[Row]:
 
 
 def difference_table(plan: Plan, split: SplitFindings) -> Row:
-    """Differences from the baseline and from the random control: the mean over levels with its interval, the interval
-    that redraws tasks and the corrected p-value, then every level.
+    """Differences from the pooled method of the rung, from random groups and from the baseline: the mean over levels
+    with its interval, the interval that redraws tasks and the corrected p-value, then every level. `heading` begins a
+    kind of comparison.
     """
     columns = ["mean", "tasks redrawn", "p, corrected", *map(level_name, split.levels)]
-    families = (split.differences, split.controls)
-    rows = [_difference_row(row, plan.alpha, i == 0) for family in families for i, row in enumerate(family)]
+    families = {
+        "Groups against the pooled method of their own rung": split.gains,
+        "Groups against random groups of the same sizes": split.controls,
+        f"Other methods against {plan.baseline}": split.differences,
+    }
+    rows = [
+        {**_difference_row(row, plan.alpha), "heading": heading if i == 0 else ""}
+        for heading, family in families.items()
+        for i, row in enumerate(family)
+    ]
     return {"columns": columns, "rows": rows}
 
 
@@ -65,7 +73,7 @@ def regret_table(plan: Plan, rows: Sequence[RegretRow]) -> Row:
         {
             "method": row.oracle.name,
             "reference": row.method.name,
-            "starts": False,
+            "heading": "",
             "cells": [_gap_or_dash(gap, good=-1) for gap in (*row.at_targets, row.mean)],
         }
         for row in rows
@@ -83,7 +91,7 @@ def router_table(findings: Findings) -> list[Row]:
         found.append(
             {
                 "router": row.router,
-                "accuracy": _percents(row.accuracy),
+                "accuracy": percent_cell(row.accuracy),
                 "train": _share(train[row.router].accuracy.value) if row.router in train else NONE,
                 "largest": _share(row.largest),
                 "flops": quantity(cost.flops) if cost is not None and cost.flops is not None else NONE,
@@ -159,15 +167,6 @@ def method_rows(plan: Plan) -> list[Row]:
     ]
 
 
-def specialisation_sentence(found: Specialisation) -> str:
-    """How far the groups' allocations are from the pooled one."""
-    shifts = listed([f"{100 * shift:.1f}" for shift in found.mean_shift])
-    return (
-        f"Mean absolute difference of a group's sparsities from the pooled ones, group by group: {shifts} points. "
-        "Where this is near zero the groups ask for the same allocation, and routing between them can change little."
-    )
-
-
 def settings_rows(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     """Settings as text, lists and mappings on one line."""
     return {section: {key: _plain(value) for key, value in values.items()} for section, values in settings.items()}
@@ -182,19 +181,35 @@ def heat_cell(text: str, heat: float) -> Row:
     return {"text": text, "heat": f"{min(max(heat, 0.0), 1.0):.3f}"}
 
 
-def _difference_row(row: Comparison, alpha: float, starts: bool) -> Row:
+def gap_cell(interval: Interval, good: int) -> Row:
+    """A difference; `tone` marks one whose interval excludes zero, and whether its sign is the welcome one (`good`; 0:
+    no mark).
+    """
+    tone = ""
+    if good and (interval.low > 0 or interval.high < 0):
+        tone = "up" if (interval.value > 0) == (good > 0) else "down"
+    low, high = (points(end).removeprefix("+") for end in (interval.low, interval.high))
+    return {"value": points(interval.value), "low": low, "high": high, "tone": tone}
+
+
+def percent_cell(interval: Interval) -> Row:
+    """An accuracy with its interval."""
+    return {"value": _share(interval.value), "low": _share(interval.low), "high": _share(interval.high), "tone": ""}
+
+
+def _difference_row(row: Comparison, alpha: float) -> Row:
     over_tasks = _ends(row.over_tasks) if row.over_tasks is not None else {"text": NONE, "bold": False}
     p_corrected = {"text": p_value(row.p_corrected), "bold": row.is_claimed(alpha)}
-    cells = [_gap(row.mean, good=1), over_tasks, p_corrected, *(_gap_or_dash(gap, good=1) for gap in row.at_levels)]
-    return {"method": row.method.name, "reference": row.reference.name, "starts": starts, "cells": cells}
+    cells = [gap_cell(row.mean, good=1), over_tasks, p_corrected, *(_gap_or_dash(gap, good=1) for gap in row.at_levels)]
+    return {"method": row.method.name, "reference": row.reference.name, "cells": cells}
 
 
 def _gap_or_dash(interval: Interval | None, good: int) -> Row | None:
-    return None if interval is None else _gap(interval, good)
+    return None if interval is None else gap_cell(interval, good)
 
 
 def _tradeoff_cell(point: Point) -> Row:
-    loss = _gap(point.loss, good=0)
+    loss = gap_cell(point.loss, good=0)
     safe = point.loss.high < TOLERANCE
     return {
         "compute": _share(point.compute, 0),
@@ -216,25 +231,10 @@ def _task_cell(accuracy: float | None, dense: float) -> Row:
     return heat_cell(_share(accuracy, 0), (dense - accuracy) / FADED_AT)
 
 
-def _gap(interval: Interval, good: int) -> Row:
-    """A difference; `tone` marks one whose interval excludes zero, and whether its sign is the welcome one (`good`; 0:
-    no mark).
-    """
-    tone = ""
-    if good and (interval.low > 0 or interval.high < 0):
-        tone = "up" if (interval.value > 0) == (good > 0) else "down"
-    low, high = (points(end).removeprefix("+") for end in (interval.low, interval.high))
-    return {"value": points(interval.value), "low": low, "high": high, "tone": tone}
-
-
 def _ends(interval: Interval) -> Row:
     """Only the ends of a difference's interval."""
     low, high = (points(end).removeprefix("+") for end in (interval.low, interval.high))
     return {"text": f"[{low}, {high}]", "bold": interval.low > 0 or interval.high < 0}
-
-
-def _percents(interval: Interval) -> Row:
-    return {"value": _share(interval.value), "low": _share(interval.low), "high": _share(interval.high), "tone": ""}
 
 
 def _share(value: float, decimals: int = 1) -> str:
