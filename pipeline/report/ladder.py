@@ -43,10 +43,11 @@ def ladder_table(plan: Plan, split: SplitFindings) -> Row | None:
             "kind": group_kind(method),
             "method": method.name,
             "cells": line(method),
-            "gain": gap_cell(gains[method], good=1) if method in gains else None,
+            "gain": {**gap_cell(gains[method], good=1), "best": False} if method in gains else None,
         }
         for rung in rungs(plan)
         for number, method in enumerate(rung.methods)
     ]
     dense = next(point.accuracy for point in split.points if point.method.is_dense)
-    return {"columns": [target_name(target) for target in plan.targets], "rows": rows, "dense": percent_cell(dense)}
+    columns = [target_name(target) for target in plan.targets]
+    return {"columns": columns, "rows": rows, "dense": {**percent_cell(dense), "best": False}}

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from pipeline.report import figures, group_figures, group_rows, rows, text_rows
+from pipeline.report import figures, group_figures, group_rows, router_rows, rows, text_rows
 from pipeline.report.agreement import entanglement
 from pipeline.report.evidence import Evidence, groups_of
 from pipeline.report.findings import Findings
@@ -24,8 +24,9 @@ from pipeline.report.labels import Label, candidates, labels
 from pipeline.report.methods import limits
 from pipeline.report.plan import ACTIVATION, Plan
 from pipeline.report.profile_page import profile_context
+from pipeline.report.rules import TOLERANCE, rules
 from pipeline.report.style import SERIES, Figure
-from pipeline.report.verdicts import TOLERANCE, rules, verdicts
+from pipeline.report.verdicts import verdicts
 from pipeline.report.wording import listed, target_name
 
 _FOLDER = Path(__file__).parent
@@ -77,9 +78,9 @@ class _Drawing:
             "legend": figures.legend(plan),
             **self._groups(),
             **profile_context(plan, findings, self._keep),
-            "routers": rows.router_table(findings),
-            "regrets": rows.regret_table(plan, test.regrets),
-            "confusions": [rows.confusion_table(row) for row in test.routers],
+            "routers": router_rows.router_table(findings),
+            "regrets": router_rows.regret_table(plan, test.regrets),
+            "confusions": [router_rows.confusion_table(row) for row in test.routers],
             "targets": [target_name(target) for target in plan.targets],
             "budget": rows.budget_rows(plan, test),
             "tradeoff": rows.tradeoff_rows(plan, test),

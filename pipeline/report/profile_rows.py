@@ -39,14 +39,15 @@ def shift_rows(found: Sequence[Specialisation]) -> list[Row]:
 def carriers(one: Specialisation) -> str:
     """Which projections and blocks carry the difference of the groups from the pooled allocation."""
     projections, blocks = one.shifts.shape[1:]
+    numbers = [str(block) for block in range(blocks)]
     if not one.shifts.any():
         return "The groups have the pooled allocation: only their thresholds are their own."
     shifts = listed([f"{100 * shift:.1f}" for shift in one.mean_shift])
     return (
         f"Mean absolute difference of a group's sparsities from the pooled ones, group by group: {shifts} points. "
-        f"Most of it is in {_named(one.projections, one.by_projection)} "
-        f"(an even share would be {percent(1 / projections, 0)}), and in block "
-        f"{_named([str(block) for block in range(blocks)], one.by_block)} ({percent(1 / blocks, 0)})."
+        f"Of the projections {_named(one.projections, one.by_projection)} have most of it, where an even share would "
+        f"be {percent(1 / projections, 0)}; of the blocks {_named(numbers, one.by_block)}, "
+        f"where it would be {percent(1 / blocks, 0)}."
     )
 
 

@@ -148,6 +148,7 @@ def _controls(rows: Sequence[Comparison]) -> list[str]:
 def _against_random(plan: Plan, findings: Findings, rung: Rung) -> list[str]:
     """Every routed method minus the draws of random groups, and what follows from it."""
     rows = [row for row in findings.test.controls if row.method in rung.routed]
+    gained = {r.method for r in gains_on(findings, rung) if r.is_claimed(plan.alpha) and r.mean.value > 0}
     found: list[str] = []
     for method in dict.fromkeys(row.method for row in rows):
         mine = [row for row in rows if row.method == method]
@@ -155,6 +156,8 @@ def _against_random(plan: Plan, findings: Findings, rung: Rung) -> list[str]:
             says = "so the groups carry information that random groups do not"
         elif any(row.is_claimed(plan.alpha) and row.mean.value < 0 for row in mine):
             says = "so random groups did better"
+        elif method not in gained:
+            says = "so it is not shown to differ from all of them"
         else:
             says = "so its gain is not shown to come from what the groups mean"
         measured = [f"`{r.reference.name}` {points_interval(r.mean)}, {p_equals(r.p_corrected)}" for r in mine]

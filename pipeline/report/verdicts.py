@@ -1,7 +1,7 @@
 """The four answers, as sentences made from the numbers by rules that were fixed before the numbers were known.
 
 A verdict is a tag ("No gain shown"), a tone for its colour and sign, and sentences with every number's interval. The
-rules are the constants below and the functions that use them; the page prints them under "How verdicts are decided".
+rules are in `pipeline/report/rules.py`; the page prints them under "How verdicts are decided".
 Nothing here may name a method or a label: the same code must be able to say the opposite.
 """
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from pipeline.report.accuracy import Point
 from pipeline.report.findings import Findings
-from pipeline.report.group_words import MOSTLY, PARTLY, STABLE, group_sentences, strength
+from pipeline.report.group_words import STABLE, group_sentences, strength
 from pipeline.report.labels import candidates
 from pipeline.report.plan import Plan
 from pipeline.report.profile_words import beats_controls, gains_on, profile_sentences
 from pipeline.report.ranking import decisive
-from pipeline.report.resampling import FEWEST_TASKS
 from pipeline.report.routers import RegretRow
+from pipeline.report.rules import NEGLIGIBLE, TOLERANCE
 from pipeline.report.wording import (
     percent,
     percent_interval,
@@ -26,10 +26,6 @@ from pipeline.report.wording import (
     target_name,
 )
 
-NEGLIGIBLE = 0.01
-"""Regret (share of samples) whose interval must stay below this for a router to count as good enough."""
-TOLERANCE = 0.02
-"""An operating point is safe when the interval of its accuracy loss stays below this."""
 NO_ACCURACY = "No test sample can be right or wrong: text has a perplexity only, which stands below."
 
 
@@ -47,37 +43,6 @@ class Verdict:
 def verdicts(plan: Plan, findings: Findings) -> list[Verdict]:
     """RQ1 to RQ4, from the test split."""
     return [_clusters(plan, findings), _profiles(plan, findings), _routing(plan, findings), _tradeoff(plan, findings)]
-
-
-def rules(plan: Plan) -> list[str]:
-    """How the verdicts are decided, for the page."""
-    level, alpha = target_name(plan.confidence), target_name(plan.alpha)
-    return [
-        f"Every interval is a {level} percentile bootstrap over samples ({plan.bootstrap:,} replicates, seed "
-        f"{plan.seed}); the same draws are used for all methods, so differences are paired. Intervals are per "
-        f"comparison: of many comparisons without any effect, about {alpha} exclude zero by chance.",
-        "A difference is claimed only for the mean over compute levels, and only when its p-value, from the replicates "
-        f"of its interval and corrected by Holm's method for all pairs of the same kind, is below {alpha}. "
-        "When it is not, the report says what the interval rules out. Single levels are shown, not claimed.",
-        "The second interval of a mean redraws tasks and then samples within them: it answers for other tasks like "
-        f"these. There is none below {FEWEST_TASKS} tasks.",
-        f"Groups follow a label only if the permutation p-value of their agreement ({plan.bootstrap:,} permutations), "
-        f"corrected by Holm's method for the number of labels, is below {alpha}; mostly from NMI {MOSTLY}, partly from "
-        f"{PARTLY}.",
-        "Groups are reproducible when clusterings of two halves of the training samples agree with ARI of at least "
-        f"{STABLE}.",
-        "RQ2 is decided by the routed methods on the test split, each averaged over the compute levels: one must be "
-        "above the pooled method of its own rung (the same criterion, allocation and mask) and above every draw of "
-        "random groups of the same sizes on it, because several profiles may gain whatever the groups mean. Of several "
-        "rungs with routed groups, the one whose pooled method is most accurate decides: gains on a weaker one may be "
-        "what a better pooled profile gives without groups. Methods with true groups, random groups and given labels "
-        "are controls, not answers.",
-        "What corrections count: every grouped method against the pooled one of its rung, rung by rung; every pair "
-        "with random groups, rung by rung; every other method against the baseline; every task of one comparison.",
-        f"A router is good enough when the interval of its regret stays below {100 * NEGLIGIBLE:g} point.",
-        "An operating point is safe when the interval of its accuracy loss against dense stays below "
-        f"{100 * TOLERANCE:g} points.",
-    ]
 
 
 def _clusters(plan: Plan, findings: Findings) -> Verdict:

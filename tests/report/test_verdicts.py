@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from pipeline.report.findings import find
-from pipeline.report.verdicts import rules, verdicts
+from pipeline.report.rules import rules
+from pipeline.report.verdicts import verdicts
 from tests.report.synthetic import make_evidence, make_plan, with_kl
 
 
