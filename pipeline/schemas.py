@@ -172,6 +172,26 @@ ALLOCATIONS = Table(
     ),
 )
 
+ALLOCATION_COSTS = Table(
+    "allocation_costs",
+    "What it took to find the allocations (one file per profile set). Seconds are timings: no two runs agree in them, "
+    "so this is the one table that is not the same byte for byte in every run.",
+    key=("profile", "group"),
+    columns=(
+        Column("profile", "string", "name of the profile set in params.yaml"),
+        _GROUP,
+        Column(
+            "tokens",
+            "float64",
+            "tokens through the whole model: of every run, its tokens (padding included) times the share of the "
+            "weights they were multiplied with; a backward pass counts two. `uniform` runs nothing",
+            low=0,
+        ),
+        Column("evaluations", "int64", "objectives computed: block errors of `greedy`, losses of `kl`", low=0),
+        Column("seconds", "float64", "wall-clock time, loading the model left out; also over interruptions", low=0),
+    ),
+)
+
 PROFILES = Table(
     "profiles",
     "Score thresholds of every projection (one file per profile set): scores at or below it are masked.",
@@ -249,6 +269,7 @@ TABLES = (
     CLUSTER_VARIANTS,
     GROUP_HISTOGRAMS,
     ALLOCATIONS,
+    ALLOCATION_COSTS,
     PROFILES,
     ROUTES,
     RESULTS,
