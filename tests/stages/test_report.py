@@ -91,7 +91,7 @@ def test_the_report_has_words_for_every_criterion_mask_and_scheme():
 
 def test_too_few_replicates_for_the_methods_are_refused_before_anything_is_written(settings, data):
     few = replace(settings, report=replace(settings.report, bootstrap=100))
-    with pytest.raises(UserError, match=r"corrected for 5 comparisons\. Found: 100"):
+    with pytest.raises(UserError, match=r"corrected for 6 comparisons\. Found: 100"):
         report.main(few)
     assert not (data / "report").exists()
 
