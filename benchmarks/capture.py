@@ -3,8 +3,10 @@
     python -m benchmarks.capture
 
 The model is a random Llama of the reference model's size; both sides run alternately in one process on one thread, and
-the ratio of the medians is printed. Every sample is counted, as in the train split (test samples cost less). Capture
-includes everything up to the rows of its tables, but no disk. The issue asks for a ratio of at most 1.5.
+the ratio of the medians is printed. They take turns pass by pass: batch by batch, the plain pass would suffer from what
+capture leaves in the allocator and the caches, and the ratio would come out lower by 0.08. Every sample is counted, as
+in the train split (test samples cost less). Capture includes everything up to the rows of its tables, but no disk. The
+issue asks for a ratio of at most 1.25.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from pipeline.capture import Item, capture
 from pipeline.models.families import family_of
 from pipeline.models.load import LoadedModel
 
-LIMIT = 1.5
+LIMIT = 1.25
 
 
 def main() -> None:

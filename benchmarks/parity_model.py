@@ -76,9 +76,9 @@ def score_counts(loaded: LoadedModel, *, is_prefix_counted: bool) -> dict[str, C
             with observer.batch(counted.long() - 1, torch.full_like(ids, -1)), torch.inference_mode():
                 loaded.decoder(input_ids=ids, use_cache=False)
             for one in observer.take():
-                for number, (projection, criterion) in enumerate(one.scorings):
+                for projection, criterion, rows in one.by_projection():
                     key = (one.site.block, projection)
-                    counts = one.counts[0, number].astype(np.int64)
+                    counts = rows[0].astype(np.int64)
                     total[criterion][key] = total[criterion].get(key, 0) + counts
     return total
 

@@ -1,5 +1,7 @@
 """Group histograms: the sum of the score histograms of a group's train samples. No second pass of the model.
 
+Projections that share a row of `histograms`, because their scores are the same, get a row each here.
+
 Parts are read one at a time and added to one dense array, so memory depends on groups x projections x bins and not on
 the number of samples. A sum of counts is the histogram of all the group's scores together: a sample weighs as much as
 it has tokens.
@@ -18,11 +20,11 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from pipeline.errors import UserError
-from pipeline.histogram import Bins, SparseRows
+from pipeline.histogram import Bins, TrimmedRows
 
 pc: Any = pyarrow.compute  # its functions are made at import time, so type checkers see none of them
 
-_SCORING = ["block", "projection", "criterion"]
+_SCORING = ["block", "projections", "criterion"]
 
 
 def aggregate(
@@ -61,7 +63,7 @@ def aggregate(
         totals = np.concatenate([totals, np.zeros((missing, *totals.shape[1:]), dtype=np.int64)])
         rows_seen = np.concatenate([rows_seen, np.zeros((missing, number), dtype=np.int64)])
         cell = scoring * number + group
-        totals += bins.merge(_sparse_rows(part), cell, len(slots) * number).reshape(totals.shape)
+        totals += bins.merge(_trimmed_rows(part), cell, len(slots) * number).reshape(totals.shape)
         rows_seen += np.bincount(cell, minlength=len(slots) * number).reshape(rows_seen.shape)
     sizes = np.bincount(groups, minlength=number)
     _check_complete(rows_seen, sizes)
@@ -69,21 +71,16 @@ def aggregate(
 
 
 def dense_counts(rows: pd.DataFrame, bins: Bins) -> Int[ndarray, "rows count"]:
-    """The histograms of a frame with the list columns `bins` and `counts` (either histogram table), one per row."""
-    lengths = [len(indices) for indices in rows["bins"]]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    empty = [np.zeros(0, dtype=np.int64)]
-    return bins.dense(
-        SparseRows(
-            offsets, np.concatenate([*rows["bins"], *empty]).astype(np.int16), np.concatenate([*rows["counts"], *empty])
-        )
-    )
+    """The histograms of a frame with the columns `first_bin` and `counts` (either histogram table), one per row."""
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows["counts"]], dtype=np.int64)])
+    counts = np.concatenate([*rows["counts"], np.zeros(0, dtype=np.int64)])
+    return bins.dense(TrimmedRows(rows["first_bin"].to_numpy(), offsets, counts))
 
 
 def _scoring_slots(part: pa.Table, slots: dict[tuple[int, str, str], int]) -> Int[ndarray, " rows"]:
-    """The slot of every row's (block, projection, criterion); new ones are added to `slots`."""
+    """The slot of every row's (block, projections, criterion); new ones are added to `slots`."""
     codes, keys = pd.MultiIndex.from_frame(part.select(_SCORING).to_pandas()).factorize()
-    numbers = [slots.setdefault((int(block), str(name), str(criterion)), len(slots)) for block, name, criterion in keys]
+    numbers = [slots.setdefault((int(key[0]), str(key[1]), str(key[2])), len(slots)) for key in keys]
     return np.asarray(numbers, dtype=np.int64)[codes]
 
 
@@ -95,10 +92,10 @@ def _positions(part: pa.Table, lookup: pa.Array) -> Int[ndarray, " rows"]:
     return found.to_numpy().astype(np.int64)
 
 
-def _sparse_rows(part: pa.Table) -> SparseRows:
-    lengths = pc.list_value_length(part["bins"]).to_numpy()
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return SparseRows(offsets, pc.list_flatten(part["bins"]).to_numpy(), pc.list_flatten(part["counts"]).to_numpy())
+def _trimmed_rows(part: pa.Table) -> TrimmedRows:
+    lengths = pc.list_value_length(part["counts"]).to_numpy()
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    return TrimmedRows(part["first_bin"].to_numpy(), offsets, pc.list_flatten(part["counts"]).to_numpy())
 
 
 def _check_complete(rows_seen: Int[ndarray, "scorings groups"], sizes: Int[ndarray, " groups"]) -> None:
@@ -121,19 +118,20 @@ def _group_rows(
     bins: Bins,
 ) -> pa.Table:
     number = len(sizes)
-    rows = bins.sparse(totals.reshape(-1, bins.count))
-    block, projection, criterion = zip(*slots, strict=True)
-    offsets = pa.array(rows.offsets, pa.int32())
+    rows = [(slot, *place, name) for place, slot in slots.items() for name in place[1].split(" ")]
+    slot, block, _, criterion, projection = zip(*rows, strict=True)
+    trimmed = bins.trim(totals[list(slot)].reshape(-1, bins.count))
+    offsets = pa.array(trimmed.offsets, pa.int32())
     return pa.table(
         {
-            "scheme": pa.array([scheme] * len(slots) * number, pa.string()),
-            "group": pa.array(np.tile(np.arange(number), len(slots)), pa.int32()),
+            "scheme": pa.array([scheme] * len(rows) * number, pa.string()),
+            "group": pa.array(np.tile(np.arange(number), len(rows)), pa.int32()),
             "block": pa.array(np.repeat(block, number), pa.int16()),
             "projection": pa.array([name for name in projection for _ in range(number)], pa.string()),
             "criterion": pa.array([name for name in criterion for _ in range(number)], pa.string()),
-            "n_samples": pa.array(np.tile(sizes, len(slots)), pa.int32()),
-            "bins": pa.ListArray.from_arrays(offsets, pa.array(rows.bins, pa.int16())),
-            "counts": pa.ListArray.from_arrays(offsets, pa.array(rows.counts, pa.int64())),
+            "n_samples": pa.array(np.tile(sizes, len(rows)), pa.int32()),
+            "first_bin": pa.array(trimmed.first, pa.int16()),
+            "counts": pa.ListArray.from_arrays(offsets, pa.array(trimmed.counts, pa.int64())),
         }
     )
 

@@ -152,16 +152,16 @@ def _refuse_empty(batch: Sequence[Item], has_tokens: Sequence[bool], dense_prefi
 
 def _histogram_rows(one: Observation, sample_ids: Sequence[str], bins: Bins) -> pa.Table:
     scorings = len(one.scorings)
-    rows = bins.sparse(one.counts.reshape(-1, bins.count))
+    rows = bins.trim(one.counts.reshape(-1, bins.count))
     offsets = pa.array(rows.offsets, pa.int32())
-    number = len(sample_ids) * scorings
+    sample, scoring = (axis.ravel() for axis in np.indices((len(sample_ids), scorings)))
     return pa.table(
         {
-            "sample_id": pa.array(np.repeat(np.array(sample_ids, dtype=object), scorings), pa.string()),
-            "block": pa.array(np.full(number, one.site.block), pa.int16()),
-            "projection": pa.array([name for name, _ in one.scorings] * len(sample_ids), pa.string()),
-            "criterion": pa.array([criterion for _, criterion in one.scorings] * len(sample_ids), pa.string()),
-            "bins": pa.ListArray.from_arrays(offsets, pa.array(rows.bins, pa.int16())),
+            "sample_id": pa.array(sample_ids, pa.string()).take(sample),
+            "block": pa.array(np.full(len(sample), one.site.block), pa.int16()),
+            "projections": pa.array([" ".join(s.projections) for s in one.scorings], pa.string()).take(scoring),
+            "criterion": pa.array([s.criterion for s in one.scorings], pa.string()).take(scoring),
+            "first_bin": pa.array(rows.first, pa.int16()),
             "counts": pa.ListArray.from_arrays(offsets, pa.array(rows.counts, pa.int32())),
         }
     )

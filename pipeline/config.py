@@ -141,6 +141,9 @@ class AllocateSettings:
     )
     kl_batch: int = setting("train samples in a step", low=1)
     kl_rate: float = setting("how far the logit of a sparsity moves in a step, about", above=0, high=1)
+    kl_group_steps: int = setting("the same for a group that starts from a pooled allocation: steps", low=1)
+    kl_group_batch: int = setting("train samples in a step of a group", low=1)
+    kl_group_rate: float = setting("how far a logit moves in a step of a group, about", above=0, high=1)
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,16 @@ class ProfileSettings:
     scheme: str = setting("which groups; must be listed in `schemes`", choices=SCHEMES)
     criterion: str = setting("how features are scored; must be listed in `capture.criteria`", choices=CRITERIA)
     allocation: str = setting("how the sparsity budget is spread over projections", choices=ALLOCATIONS)
+    starts_from: str = setting(
+        "what allocations are made from: `group_histograms/<scheme>`, or, for `kl` groups that shrink towards a pooled "
+        "profile set and read their thresholds off its histograms, `allocations/<that profile set>`"
+    )
+
+    @property
+    def parent(self) -> str | None:
+        """The profile set whose allocations this one's begin as; None if they begin with nothing."""
+        folder, _, name = self.starts_from.partition("/")
+        return name if folder == "allocations" else None
 
 
 @dataclass(frozen=True)
@@ -330,6 +343,9 @@ def _check_together(settings: Settings, file: str) -> None:
     if isinstance(prefix, float) and prefix >= 1:
         must = "`tokens.dense_prefix` must be a whole number of tokens or a share below 1"
         raise _error(must, prefix, f"`tokens.dense_prefix` in {file}", f"write {prefix:.0f} for a number of tokens")
+    if "global" not in settings.schemes:
+        must = "`schemes` must have `global`: pooled histograms are what every other group is compared with"
+        raise _error(must, ", ".join(settings.schemes), f"`schemes` in {file}", "add it")
     for name, profile in settings.profiles.items():
         _must_know("scheme", profile.scheme, settings.schemes, f"profiles.{name}.scheme", file)
         _must_know("criterion", profile.criterion, settings.capture.criteria, f"profiles.{name}.criterion", file)
@@ -337,6 +353,7 @@ def _check_together(settings: Settings, file: str) -> None:
             must = f"`allocation: {profile.allocation}` needs a criterion with several masks in a block to choose from"
             found = f"criterion {profile.criterion}, which has one"
             raise _error(must, found, f"`profiles.{name}` in {file}", "use `allocation: uniform`")
+        _check_start(name, profile, settings, file)
     _check_gates(settings, file)
     for name, method in settings.methods.items():
         _check_method(name, method, settings, file)
@@ -362,6 +379,17 @@ def _check_gates(settings: Settings, file: str) -> None:
     if route.gates and stray:
         must = "`route.gate_targets` must be among `evaluate.targets`"
         raise _error(must, ", ".join(stray), f"`route.gate_targets` in {file}", "choose targets that have profiles")
+
+
+def _check_start(name: str, profile: ProfileSettings, settings: Settings, file: str) -> None:
+    starts = [f"group_histograms/{profile.scheme}"]
+    if profile.allocation == "kl" and profile.scheme != "global":
+        starts += [
+            f"allocations/{other}"
+            for other, pooled in settings.profiles.items()
+            if (pooled.scheme, pooled.allocation, pooled.criterion) == ("global", "kl", profile.criterion)
+        ]
+    _must_know("start", profile.starts_from, starts, f"profiles.{name}.starts_from", file)
 
 
 def _check_method(name: str, method: MethodSettings, settings: Settings, file: str) -> None:

@@ -37,11 +37,12 @@ _FLOAT32_MANTISSA = 23
 
 
 @dataclass(frozen=True)
-class SparseRows:
-    """Histograms without their empty bins: row i is `bins[offsets[i]:offsets[i + 1]]` with the counts beside it."""
+class TrimmedRows:
+    """Histograms without the empty bins at both ends: row i counts the bins `first[i]`, `first[i] + 1` ... with
+    `counts[offsets[i]:offsets[i + 1]]`. A histogram without scores has no counts, and `first` 0."""
 
+    first: Int16[ndarray, " rows"]
     offsets: Int[ndarray, " rows+1"]
-    bins: Int16[ndarray, " entries"]
     counts: Int[ndarray, " entries"]
 
 
@@ -163,24 +164,27 @@ class Bins:
         before = _pick(cumulative, bin_ - 1)
         return (before + share * (_pick(cumulative, bin_) - before)) / cumulative[..., -1]
 
-    def sparse(self, counts: Int[ndarray, "rows count"]) -> SparseRows:
-        """Drop the empty bins; `dense` is the inverse. Entries are ordered by row, then by bin."""
-        rows = np.ascontiguousarray(counts)
-        flat = np.flatnonzero(rows.reshape(-1) != 0)
-        row, bin_ = np.divmod(flat, self.count)
-        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum(np.bincount(row, minlength=len(rows)), out=offsets[1:])
-        return SparseRows(offsets, bin_.astype(np.int16), rows.reshape(-1)[flat])
+    def trim(self, counts: Int[ndarray, "rows count"]) -> TrimmedRows:
+        """Drop the empty bins at both ends of every histogram; `dense` is the inverse."""
+        used = np.flatnonzero(counts.any(axis=0))
+        low, high = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0)
+        filled = counts[:, low:high] != 0
+        has_scores = filled.any(axis=1) if high else np.zeros(len(counts), dtype=bool)
+        first = np.where(has_scores, filled.argmax(axis=1), 0) if high else np.zeros(len(counts), dtype=np.int64)
+        end = np.where(has_scores, high - low - filled[:, ::-1].argmax(axis=1), first) if high else first
+        bin_ = np.arange(high - low)
+        kept = (bin_ >= first[:, None]) & (bin_ < end[:, None])
+        offsets = np.concatenate([[0], np.cumsum(end - first)])
+        return TrimmedRows(np.where(has_scores, first + low, 0).astype(np.int16), offsets, counts[:, low:high][kept])
 
-    def dense(self, rows: SparseRows) -> Int[ndarray, "rows count"]:
-        """The histograms of sparse rows, int64."""
-        number = len(rows.offsets) - 1
-        return self.merge(rows, np.arange(number), number)
+    def dense(self, rows: TrimmedRows) -> Int[ndarray, "rows count"]:
+        """The histograms of trimmed rows, int64."""
+        return self.merge(rows, np.arange(len(rows.first)), len(rows.first))
 
-    def merge(self, rows: SparseRows, into: Int[ndarray, " rows"], number: int) -> Int[ndarray, "number count"]:
-        """Add up sparse rows: row i goes to histogram `into[i]` of `number`. int64, exact up to 2^53 scores."""
-        destination = np.repeat(np.asarray(into, dtype=np.int64), np.diff(rows.offsets))
-        cell = destination * self.count + rows.bins
+    def merge(self, rows: TrimmedRows, into: Int[ndarray, " rows"], number: int) -> Int[ndarray, "number count"]:
+        """Add up trimmed rows: row i goes to histogram `into[i]` of `number`. int64, exact up to 2^53 scores."""
+        begins = np.asarray(into, dtype=np.int64) * self.count + rows.first - rows.offsets[:-1]
+        cell = np.repeat(begins, np.diff(rows.offsets)) + np.arange(len(rows.counts))
         total = np.bincount(cell, weights=rows.counts, minlength=number * self.count)
         return total.astype(np.int64).reshape(number, self.count)
 

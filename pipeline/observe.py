@@ -1,8 +1,8 @@
 """Watch a model run: score histograms and feature profiles of every site, attributed to samples.
 
 One hook per site reads the activation once for all projections and criteria that score it; projections whose feature
-weights are equal (under `teal` all those of a site) share one scoring and its counts. Where a criterion reads the
-activated gate of the MLP, that is watched, too, for its histograms alone: signatures describe the inputs of
+weights are equal (under `teal` all those of a site) share one scoring, whose counts are kept once. Where a criterion
+reads the activated gate of the MLP, that is watched, too, for its histograms alone: signatures describe the inputs of
 projections, whatever criteria are captured. Only counts and sums leave the hook, never activations. The hooks are
 removed on exit, also after an error, and change nothing the model computes.
 
@@ -11,7 +11,7 @@ Which tokens count, and for which sample, is the caller's business (`pipeline/ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -34,21 +34,36 @@ from pipeline.scoring import column_norms, criterion_row, feature_weights
 
 
 @dataclass(frozen=True)
+class Scoring:
+    """Projections of one site whose scores are the same under `criterion`."""
+
+    projections: tuple[str, ...]
+    criterion: str
+
+
+@dataclass(frozen=True)
 class Observation:
     """What one batch did at one site.
 
     Attributes:
         site: the activation and its projections; the activated gate is a site of that name, read by `down`.
-        scorings: the (projection, criterion) pairs, in the order of the projections, then of the criteria.
+        scorings: projections that a criterion gives equal feature weights, with that criterion; in the order of the
+            criteria, then of the projections.
         counts: histograms of the batch's histogram rows, for every scoring.
         profiles: for every signature row the sum over its tokens of |x_i| * sqrt(sum over projections ||W[:, i]||^2);
             no rows for the activated gate.
     """
 
     site: Site
-    scorings: tuple[tuple[str, str], ...]
+    scorings: tuple[Scoring, ...]
     counts: Int32[ndarray, "samples scorings bins"]
     profiles: Float32[ndarray, "profiles features"]
+
+    def by_projection(self) -> Iterator[tuple[str, str, Int32[ndarray, "samples bins"]]]:
+        """Every projection and criterion with its counts, those of a shared scoring for each of its projections."""
+        for number, scoring in enumerate(self.scorings):
+            for projection in scoring.projections:
+                yield projection, scoring.criterion, self.counts[:, number]
 
 
 class Observer:
@@ -114,7 +129,7 @@ class Observer:
             Observation(
                 site=watched.site,
                 scorings=watched.scorings,
-                counts=counts.cpu().numpy()[:, watched.scoring_of],
+                counts=_take(counts.cpu().numpy(), watched.weights_of),
                 profiles=(profile * watched.influence).cpu().numpy(),
             )
             for watched, counts, profile in zip(self._sites, batch.counts, batch.profiles, strict=True)
@@ -148,22 +163,23 @@ class _Watched:
     Attributes:
         tap: where in the forward pass it is seen.
         has_profile: whether signatures describe it.
-        scorings: the (projection, criterion) pairs.
+        scorings: which projections share their counts, under which criterion.
         weights: one row for each distinct vector of feature weights.
-        scoring_of: for each pair of `scorings`, its row in `weights`.
+        weights_of: for each of `scorings`, its row in `weights`; criteria may share one.
         device: where they are, and the activation is.
         influence: s_i of `pipeline/signature.py`.
     """
 
     def __init__(self, site: Site, tap: Tap, criteria: Sequence[str], *, has_profile: bool) -> None:
         self.site, self.tap, self.has_profile = site, tap, has_profile
-        self.scorings = tuple((projection.name, criterion) for projection in site.projections for criterion in criteria)
         distinct: list[Tensor] = []
-        self.scoring_of: list[int] = []
-        for projection in site.projections:
-            for criterion in criteria:
+        shared: dict[tuple[str, int], list[str]] = {}
+        for criterion in criteria:
+            for projection in site.projections:
                 weights = feature_weights(criterion, projection.module.weight, projection.name)
-                self.scoring_of.append(_place(weights, distinct))
+                shared.setdefault((criterion, _place(weights, distinct)), []).append(projection.name)
+        self.scorings = tuple(Scoring(tuple(names), criterion) for (criterion, _), names in shared.items())
+        self.weights_of = [row for _, row in shared]
         self.device = site.projections[0].module.weight.device
         self.weights = torch.stack(distinct) if distinct else torch.zeros(0, site.features, device=self.device)
         self.influence = torch.stack([column_norms(p.module.weight).square() for p in site.projections]).sum(0).sqrt()
@@ -216,10 +232,11 @@ def _refuse_broken(watched: Sequence[_Watched], batch: _Batch) -> None:
     for number, site in enumerate(watched):
         scorings = flags[start : start + len(site.weights)]
         start += len(site.weights)
-        names = [name for (name, _), row in zip(site.scorings, site.scoring_of, strict=True) if scorings[row]]
+        pairs = zip(site.scorings, site.weights_of, strict=True)
+        names = {name for scoring, row in pairs if scorings[row] for name in scoring.projections}
         if names or flags[number]:
-            name = names[0] if names else site.site.projections[0].name
-            raise _not_finite(site.site.block, name)
+            every = [projection.name for projection in site.site.projections]
+            raise _not_finite(site.site.block, next((name for name in every if name in names), every[0]))
 
 
 def _not_finite(block: int, projection: str) -> UserError:
@@ -229,6 +246,10 @@ def _not_finite(block: int, projection: str) -> UserError:
         where=f"block {block}, projection {projection}",
         remedy="set `model.dtype` to float32 or bfloat16 (float16 overflows), or check the checkpoint",
     )
+
+
+def _take(counts: Int32[ndarray, "samples weights bins"], rows: list[int]) -> Int32[ndarray, "samples scorings bins"]:
+    return counts if rows == list(range(counts.shape[1])) else counts[:, rows]
 
 
 def _place(weights: Tensor, distinct: list[Tensor]) -> int:

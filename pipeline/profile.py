@@ -21,7 +21,9 @@ from pipeline.thresholds import thresholds
 _PLACE = ["group", "block", "projection"]
 
 
-def profiles(allocations: pd.DataFrame, histograms: pd.DataFrame, *, criterion: str, bins: Bins) -> pd.DataFrame:
+def profiles(
+    allocations: pd.DataFrame, histograms: pd.DataFrame, *, criterion: str, bins: Bins, is_pooled: bool = False
+) -> pd.DataFrame:
     """Rows of the table `profiles`, one for each row of `allocations`.
 
     Args:
@@ -29,13 +31,15 @@ def profiles(allocations: pd.DataFrame, histograms: pd.DataFrame, *, criterion: 
         histograms: rows of the table `group_histograms` of its scheme; other criteria are ignored.
         criterion: how the profile set scores features.
         bins: the bins the histograms were counted in.
+        is_pooled: the histograms are those of the one group `global`, and serve all groups of the allocations.
 
     Raises:
         UserError: a group's projection has an allocation but no histogram.
     """
     known: Any = histograms[histograms["criterion"] == criterion].reset_index(drop=True)
     allocated: Any = allocations.reset_index(drop=True)
-    row = pd.MultiIndex.from_frame(known[_PLACE]).get_indexer(pd.MultiIndex.from_frame(allocated[_PLACE]))
+    place = ["block", "projection"] if is_pooled else _PLACE
+    row = pd.MultiIndex.from_frame(known[place]).get_indexer(pd.MultiIndex.from_frame(allocated[place]))
     if (row < 0).any():
         lost = allocated[row < 0].iloc[0]
         raise UserError(
@@ -45,7 +49,7 @@ def profiles(allocations: pd.DataFrame, histograms: pd.DataFrame, *, criterion: 
             remedy="run `dvc repro`, which rebuilds whichever table is out of date",
         )
     threshold = _thresholds(known, row, allocated["sparsity"].to_numpy(), bins)
-    return allocated.drop(columns="predicted_error").assign(threshold=threshold)
+    return allocated.drop(columns=["predicted_error", "strength"]).assign(threshold=threshold)
 
 
 def profile_array(

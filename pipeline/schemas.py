@@ -18,7 +18,7 @@ _CRITERION = Column("criterion", "string", "how an input feature is scored: teal
 _SCHEME = Column("scheme", "string", "the way samples were assigned to groups")
 _GROUP = Column("group", "int32", "group number within the scheme, from 0", low=0)
 _TARGET = Column("target", "float64", "model-wide target sparsity, as a fraction of the weights gated", low=0, high=1)
-_BINS = Column("bins", "list<int16>", "indices of the non-empty bins, ascending (see pipeline/histogram.py)")
+_FIRST_BIN = Column("first_bin", "int16", "index of the lowest bin that is not empty (pipeline/histogram.py)", low=0)
 
 SAMPLES = Table(
     "samples",
@@ -61,14 +61,18 @@ SAMPLE_COUNTS = Table(
 HISTOGRAMS = Table(
     "histograms",
     "Score histograms of the train-split samples, as a folder of Parquet parts.",
-    key=("sample_id", "block", "projection", "criterion"),
+    key=("sample_id", "block", "projections", "criterion"),
     columns=(
         _SAMPLE_ID,
         _BLOCK,
-        _PROJECTION,
+        Column(
+            "projections",
+            "string",
+            "canonical names with spaces between: those whose histogram this is, because their scores are the same",
+        ),
         _CRITERION,
-        _BINS,
-        Column("counts", "list<int32>", "scores that fell into each bin of `bins`"),
+        _FIRST_BIN,
+        Column("counts", "list<int32>", "scores in the bins from `first_bin` to the highest that is not empty", low=0),
     ),
 )
 
@@ -135,8 +139,8 @@ GROUP_HISTOGRAMS = Table(
         _PROJECTION,
         _CRITERION,
         Column("n_samples", "int32", "train samples merged", low=1),
-        _BINS,
-        Column("counts", "list<int64>", "scores that fell into each bin of `bins`"),
+        _FIRST_BIN,
+        Column("counts", "list<int64>", "scores in the bins from `first_bin` to the highest that is not empty", low=0),
     ),
 )
 
@@ -154,9 +158,37 @@ ALLOCATIONS = Table(
         Column(
             "predicted_error",
             "float64",
-            "block output error the allocator predicts; NaN where it predicts none",
+            "block output error (greedy) or loss on the calibration texts (kl); NaN where the allocator predicts none",
             nullable=True,
         ),
+        Column(
+            "strength",
+            "float64",
+            "how far the group went from the pooled allocation (0) to its own (1); NaN where it began elsewhere",
+            low=0,
+            high=1,
+            nullable=True,
+        ),
+    ),
+)
+
+ALLOCATION_COSTS = Table(
+    "allocation_costs",
+    "What it took to find the allocations (one file per profile set). Seconds are timings: no two runs agree in them, "
+    "so this is the one table that is not the same byte for byte in every run.",
+    key=("profile", "group"),
+    columns=(
+        Column("profile", "string", "name of the profile set in params.yaml"),
+        _GROUP,
+        Column(
+            "tokens",
+            "float64",
+            "tokens through the whole model: of every run, its tokens (padding included) times the share of the "
+            "weights they were multiplied with; a backward pass counts two. `uniform` runs nothing",
+            low=0,
+        ),
+        Column("evaluations", "int64", "objectives computed: block errors of `greedy`, losses of `kl`", low=0),
+        Column("seconds", "float64", "wall-clock time, loading the model left out; also over interruptions", low=0),
     ),
 )
 
@@ -271,6 +303,7 @@ TABLES = (
     CLUSTER_VARIANTS,
     GROUP_HISTOGRAMS,
     ALLOCATIONS,
+    ALLOCATION_COSTS,
     PROFILES,
     ROUTES,
     HELD_OUT,

@@ -1,4 +1,5 @@
-"""allocate: group histograms (for `greedy` and `kl` also text and the model) -> the sparsity of every projection.
+"""allocate: group histograms (for `greedy` and `kl` also text and the model) -> the sparsity of every projection,
+and what it took to find it.
 
 Torch and the model are only loaded by allocators that run the model; for shapes its config.json is enough. Greedy paths
 are kept per group and do not depend on the targets, so a crash loses at most one group and a new target below the
@@ -7,10 +8,12 @@ highest costs nothing. `kl` keeps every curve and every tenth step of its descen
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +21,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from pipeline.aggregate import dense_counts
+from pipeline.allocation.cost import Cost, Meter, MeteredStore
 from pipeline.allocation.greedy import Path as GreedyPath
 from pipeline.allocation.uniform import uniform
 from pipeline.config import GATE_CRITERIA, ProfileSettings, Settings
 from pipeline.errors import UserError
 from pipeline.histogram import Bins
-from pipeline.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES
+from pipeline.schemas import ALLOCATION_COSTS, ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES
 from pipeline.scratch import JsonParts, Scratch, file_digest
 from stages.model import load_model, model_identity
 from stages.run import run_named
@@ -37,20 +41,30 @@ SAMPLES_PATH = "data/samples.parquet"
 ASSIGNMENTS_PATH = "data/assignments/{scheme}.parquet"
 GROUP_HISTOGRAMS_PATH = "data/group_histograms/{scheme}.parquet"
 ALLOCATIONS_PATH = "data/allocations/{name}.parquet"
+ALLOCATION_COSTS_PATH = "data/allocation_costs/{name}.parquet"
+
+Costs = dict[int, Cost]
+"""What the allocation of every group took."""
 
 log = logging.getLogger("stages.allocate")
 
 
 def main(settings: Settings, name: str) -> None:
-    """Write the `allocations` of profile set `name`."""
+    """Write the `allocations` and the `allocation_costs` of profile set `name`."""
     profile = settings.profiles[name]
     histograms = GROUP_HISTOGRAMS.read(GROUP_HISTOGRAMS_PATH.format(scheme=profile.scheme))
+    costs: Costs
     if profile.allocation == "uniform":
         rows = _uniform(settings, name, profile, histograms)
+        costs = {group: Cost() for group in set(rows["group"].tolist())}
     else:
-        search = _greedy if profile.allocation == "greedy" else _kl
-        rows = search(settings, name, profile, histograms).assign(profile=name)
-    ALLOCATIONS.write(rows, ALLOCATIONS_PATH.format(name=name))
+        search = _greedy if profile.allocation == "greedy" else _kl if profile.parent is None else _specialised
+        rows, costs = search(settings, name, profile, histograms)
+    if "strength" not in rows:
+        rows = rows.assign(strength=np.nan)
+    ALLOCATIONS.write(rows.assign(profile=name), ALLOCATIONS_PATH.format(name=name))
+    spent = [{"profile": name, "group": group, **cost.to_json()} for group, cost in costs.items()]
+    ALLOCATION_COSTS.write(pd.DataFrame(spent), ALLOCATION_COSTS_PATH.format(name=name))
 
 
 def _uniform(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> pd.DataFrame:
@@ -83,18 +97,23 @@ def _share(settings: Settings, criterion: str) -> float:
     return maskable_share(places(model, criterion_row(criterion).reads), projections(model))
 
 
-def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> pd.DataFrame:
+def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> tuple[pd.DataFrame, Costs]:
     from pipeline.allocation.blockwise import block_paths
 
     known = histograms[histograms["criterion"] == profile.criterion]
     groups = sorted(set(known["group"].tolist()))
     loaded: LoadedModel | None = None
     rows: list[pd.DataFrame] = []
+    costs: Costs = {}
+    meter = Meter()
     with Scratch(f"allocate@{name}", _fingerprint(settings, profile)) as scratch:
         for group in groups:
-            part = f"{group:05d}.json"
-            if not scratch.has(part):
+            part = f"{group:05d}"
+            store = MeteredStore(JsonParts(scratch, ""), meter)
+            kept = store.get(part)
+            if kept is None:
                 loaded = loaded or load_model(settings.model)
+                store.leave_out()
                 log.info("greedy: group %d of %d", group + 1, len(groups))
                 paths = block_paths(
                     loaded,
@@ -106,35 +125,34 @@ def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms:
                     step=settings.allocate.greedy_step,
                     dense_prefix=settings.tokens.dense_prefix,
                     budget=settings.tokens.batch,
+                    meter=meter,
                 )
-                with scratch.writing(part) as file:
-                    file.write_text(json.dumps([_to_json(path) for path in paths]), encoding="utf-8")
-            paths_of_group = json.loads(scratch.path(part).read_text(encoding="utf-8"))
-            rows.append(pd.DataFrame(_rows(paths_of_group, group, settings.evaluate.targets)))
-    return pd.concat(rows, ignore_index=True)
+                kept = [_to_json(path) for path in paths]
+                store.put(part, kept)
+            rows.append(pd.DataFrame(_rows(kept, group, settings.evaluate.targets)))
+            costs[group] = store.cost
+    return pd.concat(rows, ignore_index=True), costs
 
 
-def _kl(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> pd.DataFrame:
+def _kl(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> tuple[pd.DataFrame, Costs]:
     from pipeline.allocation.divergence import Divergence
     from pipeline.allocation.kl import kl, work
     from pipeline.allocation.slopes import Slopes
 
     allocate, targets = settings.allocate, settings.evaluate.targets
     known = histograms[histograms["criterion"] == profile.criterion]
-    bins = Bins(settings.capture.mantissa_bits)
-    options: Any = {
-        "bins": bins,
-        "criterion": profile.criterion,
-        "dense_prefix": settings.tokens.dense_prefix,
-        "budget": settings.tokens.batch,
-    }
     groups = sorted(set(known["group"].tolist()))
     rows: list[pd.DataFrame] = []
-    with Scratch(f"allocate@{name}", _fingerprint(settings, profile)) as scratch:
+    costs: Costs = {}
+    with Scratch(f"allocate@{name}", _fingerprint(settings, profile)) as scratch, ExitStack() as hooks:
         loaded = load_model(settings.model)
+        layers = attrgetter(loaded.family.layers)(loaded.model)
+        meter = hooks.enter_context(Meter().watching(layers))
         for group in groups:
-            counts = _counts(known[known["group"] == group], bins)
+            counts = _counts(known[known["group"] == group], Bins(settings.capture.mantissa_bits))
             texts = _all_texts(settings, profile, group)
+            options = _loss_options(settings, profile, meter)
+            store = MeteredStore(JsonParts(scratch, f"{group:05d}-"), meter)
             objective = Divergence(loaded, texts[: allocate.kl_samples], counts, **options)
             slopes = Slopes(loaded, texts, counts, **options)
             total = work(len(counts), len(targets), allocate.kl_steps)
@@ -142,9 +160,9 @@ def _kl(settings: Settings, name: str, profile: ProfileSettings, histograms: Any
             with objective, slopes, tqdm(total=total, desc=title, unit="pass") as progress:
                 found = kl(
                     objective,
-                    slopes.on_minibatches(allocate.kl_batch, settings.seed),
+                    slopes.on_minibatches(range(len(texts)), allocate.kl_batch, settings.seed),
                     targets,
-                    JsonParts(scratch, f"{group:05d}-"),
+                    store,
                     steps=allocate.kl_steps,
                     rate=allocate.kl_rate,
                     advance=progress.update,
@@ -153,7 +171,72 @@ def _kl(settings: Settings, name: str, profile: ProfileSettings, histograms: Any
                     places = pd.DataFrame(objective.places, columns=["block", "projection"])
                     allocated = places.assign(sparsity=one.sparsity, predicted_error=one.loss)
                     rows.append(allocated.assign(group=group, target=one.target))
-    return pd.concat(rows, ignore_index=True)
+            costs[group] = store.cost
+    return pd.concat(rows, ignore_index=True), costs
+
+
+def _specialised(
+    settings: Settings, name: str, profile: ProfileSettings, histograms: Any
+) -> tuple[pd.DataFrame, Costs]:
+    """Groups that start from a pooled allocation; one more group, the last, is the pooled allocation itself."""
+    from pipeline.allocation.divergence import Divergence
+    from pipeline.allocation.slopes import Slopes
+    from pipeline.allocation.specialise import specialise, work
+
+    allocate = settings.allocate
+    groups = sorted(set(histograms["group"].tolist()))
+    pooled_rows = ALLOCATIONS.read(ALLOCATIONS_PATH.format(name=profile.parent))
+    pooled: Any = GROUP_HISTOGRAMS.read(GROUP_HISTOGRAMS_PATH.format(scheme="global"))
+    counts = _counts(pooled[pooled["criterion"] == profile.criterion], Bins(settings.capture.mantissa_bits))
+    rows = [pooled_rows.drop(columns="profile").assign(group=len(groups), strength=0.0)]
+    costs: Costs = {len(groups): Cost()}
+    with Scratch(f"allocate@{name}", _fingerprint(settings, profile)) as scratch, ExitStack() as hooks:
+        loaded = load_model(settings.model)
+        layers = attrgetter(loaded.family.layers)(loaded.model)
+        meter = hooks.enter_context(Meter().watching(layers))
+        for group in groups:
+            texts = _all_texts(settings, profile, group)
+            options = _loss_options(settings, profile, meter)
+            store = MeteredStore(JsonParts(scratch, f"{group:05d}-"), meter)
+            objective = Divergence(loaded, texts, counts, **options)
+            slopes = Slopes(loaded, texts, counts, **options)
+            total = work(len(settings.evaluate.targets), allocate.kl_group_steps)
+            title = f"kl from `{profile.parent}`, group {group + 1} of {len(groups)}"
+            with objective, slopes, tqdm(total=total, desc=title, unit="pass") as progress:
+                found = specialise(
+                    _by_target(pooled_rows, objective.places),
+                    objective.costs,
+                    len(texts),
+                    objective.losses,
+                    partial(slopes.on_minibatches, size=allocate.kl_group_batch, seed=settings.seed),
+                    store,
+                    steps=allocate.kl_group_steps,
+                    rate=allocate.kl_group_rate,
+                    advance=progress.update,
+                )
+            costs[group] = store.cost
+            log.info("group %d of %d: strength %g", group + 1, len(groups), found[0].strength)
+            for one in found:
+                places = pd.DataFrame(objective.places, columns=["block", "projection"])
+                allocated = places.assign(sparsity=one.sparsity, predicted_error=one.loss, strength=one.strength)
+                rows.append(allocated.assign(group=group, target=one.target))
+    return pd.concat(rows, ignore_index=True), costs
+
+
+def _loss_options(settings: Settings, profile: ProfileSettings, meter: Meter) -> dict[str, Any]:
+    return {
+        "bins": Bins(settings.capture.mantissa_bits),
+        "criterion": profile.criterion,
+        "dense_prefix": settings.tokens.dense_prefix,
+        "budget": settings.tokens.batch,
+        "meter": meter,
+    }
+
+
+def _by_target(pooled: pd.DataFrame, places: list[tuple[int, str]]) -> dict[float, np.ndarray]:
+    """target -> sparsity of every projection, in the order of `places`."""
+    found: Any = pooled.set_index(["target", "block", "projection"])["sparsity"]
+    return {target: found[target].loc[places].to_numpy() for target in sorted(set(pooled["target"]))}
 
 
 def _fingerprint(settings: Settings, profile: ProfileSettings) -> dict[str, Any]:
@@ -161,6 +244,7 @@ def _fingerprint(settings: Settings, profile: ProfileSettings) -> dict[str, Any]
         "samples": file_digest(SAMPLES_PATH),
         "assignments": file_digest(ASSIGNMENTS_PATH.format(scheme=profile.scheme)),
         "histograms": file_digest(GROUP_HISTOGRAMS_PATH.format(scheme=profile.scheme)),
+        "start": file_digest(f"data/{profile.starts_from}.parquet"),
         "model": model_identity(settings.model),
         "tokens": asdict(settings.tokens),
         "allocate": asdict(settings.allocate),

@@ -14,13 +14,20 @@ PROFILES_PATH = "data/profiles/{name}.parquet"
 
 
 def main(settings: Settings, name: str) -> None:
-    """Read the `allocations` of profile set `name` and the `group_histograms` of its scheme, write its `profiles`."""
+    """Read the `allocations` of profile set `name` and `group_histograms`, write its `profiles`.
+
+    Groups that start from a pooled allocation read their thresholds off the pooled histograms, so that a group of
+    strength 0 has the pooled profile, bit for bit. Thresholds from a group's own histograms were no better
+    (docs/log.md).
+    """
     profile = settings.profiles[name]
+    is_pooled = profile.parent is not None
     rows = profiles(
         ALLOCATIONS.read(ALLOCATIONS_PATH.format(name=name)),
-        GROUP_HISTOGRAMS.read(GROUP_HISTOGRAMS_PATH.format(scheme=profile.scheme)),
+        GROUP_HISTOGRAMS.read(GROUP_HISTOGRAMS_PATH.format(scheme="global" if is_pooled else profile.scheme)),
         criterion=profile.criterion,
         bins=Bins(settings.capture.mantissa_bits),
+        is_pooled=is_pooled,
     )
     PROFILES.write(rows, PROFILES_PATH.format(name=name))
 

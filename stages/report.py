@@ -17,6 +17,7 @@ from pipeline.report.evidence import Evidence
 from pipeline.report.plan import Method, Plan
 from pipeline.report.write import write_report
 from pipeline.schemas import (
+    ALLOCATION_COSTS,
     ASSIGNMENTS,
     CLUSTER_MAP,
     CLUSTER_VARIANTS,
@@ -110,6 +111,7 @@ def _evidence(plan: Plan) -> Evidence:
         cluster_map=CLUSTER_MAP.read(DATA / "cluster_map.parquet"),
         quality=_quality(),
         routes={name: ROUTES.read(DATA / "routes" / f"{name}.parquet") for name in plan.routers},
+        costs={name: ALLOCATION_COSTS.read(DATA / "allocation_costs" / f"{name}.parquet") for name in profiles},
         profiles={name: PROFILES.read(DATA / "profiles" / f"{name}.parquet") for name in profiles},
         results={m.name: RESULTS.read(DATA / "results" / f"{m.name}.parquet") for m in plan.methods},
     )

@@ -30,9 +30,9 @@ def histogram_rows(samples: int, criteria: tuple[str, ...] = ("teal", "wina")) -
             for projection in PROJECTIONS:
                 for factor, criterion in enumerate(criteria, start=1):
                     counts = BINS.histogram(factor * sample_scores(sample, block, projection))
-                    occupied = np.flatnonzero(counts)
-                    rows.append((f"s{sample}", block, projection, criterion, occupied, counts[occupied]))
-    return pd.DataFrame(rows, columns=["sample_id", "block", "projection", "criterion", "bins", "counts"])
+                    first, *_, last = np.flatnonzero(counts)
+                    rows.append((f"s{sample}", block, projection, criterion, first, counts[first : last + 1]))
+    return pd.DataFrame(rows, columns=["sample_id", "block", "projections", "criterion", "first_bin", "counts"])
 
 
 def histogram_part(rows: pd.DataFrame) -> pa.Table:

@@ -27,7 +27,8 @@ def test_groups_equal_the_slow_transcription() -> None:
     assert len(found) == len(expected)
     for row in found:
         want = expected[row["group"], row["block"], row["projection"], row["criterion"]]
-        assert dict(zip(row["bins"].tolist(), row["counts"].tolist(), strict=True)) == want
+        counted = enumerate(row["counts"].tolist(), start=row["first_bin"])
+        assert {index: count for index, count in counted if count} == {i: c for i, c in want.items() if c}
         assert row["n_samples"] == np.count_nonzero(row["group"] == GROUPS) and row["scheme"] == "task"
 
 
@@ -37,6 +38,19 @@ def test_rows_fit_the_table_and_do_not_depend_on_the_order_of_rows_or_samples(tm
     shuffled = rows.sample(frac=1, random_state=0)
     GROUP_HISTOGRAMS.write(merge(shuffled, 5, SAMPLES[::-1], GROUPS[::-1]), tmp_path / "b.parquet")
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_projections_that_share_a_row_get_a_row_each_of_the_same_counts() -> None:
+    rows = histogram_rows(9)
+    shared = rows[rows["projections"] == "q"].assign(projections="q k v")
+    found = merge(shared).set_index(["projection", "group", "block", "criterion"])
+    assert set(found.index.get_level_values(0)) == {"q", "k", "v"}
+    expected = merge(rows[rows["projections"] == "q"]).set_index(["group", "block", "criterion"])
+    for name in ("q", "k", "v"):
+        for key, row in found.loc[name].iterrows():
+            same = expected.loc[key]
+            assert (row["first_bin"], row["n_samples"]) == (same["first_bin"], same["n_samples"])
+            assert np.array_equal(row["counts"], same["counts"])
 
 
 def test_one_group_is_the_histogram_of_all_scores_pooled() -> None:

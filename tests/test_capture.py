@@ -13,6 +13,7 @@ from pipeline.histogram import Bins
 from pipeline.models.projections import projections
 from pipeline.schemas import HISTOGRAMS, SIGNATURES
 
+PROJECTIONS = ("q", "k", "v", "o", "gate", "up", "down")
 SETTINGS = {"criteria": ("teal", "wina"), "mantissa_bits": 4, "signature_dim": 8, "dense_prefix": 1, "seed": 0}
 BATCHED = 1e-4
 """A matrix product over another number of rows rounds differently: relative change of a signature, float32."""
@@ -51,7 +52,7 @@ def test_rows_obey_the_schemas_and_cover_every_sample_projection_and_criterion(t
     SIGNATURES.write(part.signatures, tmp_path / "s.parquet")
     counted, seen = [i.sample_id for i in items if i.has_histogram], [i.sample_id for i in items]
     histograms, signatures = HISTOGRAMS.read(tmp_path / "h.parquet"), SIGNATURES.read(tmp_path / "s.parquet")
-    assert set(histograms.sample_id) == set(counted) and len(histograms) == len(counted) * 2 * 7 * 2
+    assert set(histograms.sample_id) == set(counted) and len(histograms) == len(counted) * 2 * (4 + 7)
     assert set(signatures.sample_id) == set(seen) and len(signatures) == len(seen) * 2 * 4
     assert {len(vector) for vector in signatures.vector} == {8}
 
@@ -64,7 +65,7 @@ def test_counts_add_up_to_eligible_tokens_times_features(tiny_loaded, dense_pref
     for row in histograms.itertuples():
         item = items[row.sample_id]
         prefix = dense_prefix if dense_prefix >= 1 else int(np.ceil(dense_prefix * len(item.prompt)))
-        assert row.counts.sum() == (item.length - prefix) * features[row.block, row.projection]
+        assert row.counts.sum() == (item.length - prefix) * features[row.block, row.projections.split()[0]]
     for row in signatures.itertuples():
         prompt = len(items[row.sample_id].prompt)
         assert row.n_tokens == prompt - (dense_prefix if dense_prefix >= 1 else int(np.ceil(dense_prefix * prompt)))
@@ -75,7 +76,9 @@ def test_a_sample_gets_the_same_rows_alone_as_in_a_padded_batch(tiny_loaded):
     together, alone = _captured(tiny_loaded, [items]), _captured(tiny_loaded, [[item] for item in items])
     bins = Bins(4)
     for one, other in zip(together[0].itertuples(), alone[0].itertuples(), strict=True):
-        dense = [np.bincount(row.bins, weights=row.counts, minlength=bins.count) for row in (one, other)]
+        dense = [
+            np.pad(row.counts, (row.first_bin, bins.count - row.first_bin - len(row.counts))) for row in (one, other)
+        ]
         assert np.abs(dense[0] - dense[1]).sum() / 2 <= MOVED * one.counts.sum()
     np.testing.assert_allclose(np.stack(together[1].vector), np.stack(alone[1].vector), rtol=BATCHED, atol=BATCHED)
 
@@ -85,7 +88,7 @@ def test_two_runs_give_identical_rows(tiny_loaded):
     for first, second in zip(_captured(tiny_loaded, batches), _captured(tiny_loaded, batches), strict=True):
         assert all(
             np.array_equal(np.concatenate(first[name]), np.concatenate(second[name]))
-            for name in {"bins", "counts", "vector"} & set(first.columns)
+            for name in {"counts", "vector"} & set(first.columns)
         )
 
 
@@ -97,12 +100,12 @@ def test_signatures_do_not_see_the_answer(tiny_loaded):
     assert any(not np.array_equal(a, b) for a, b in zip(one[0].counts, two[0].counts, strict=True))
 
 
-def test_under_teal_q_k_and_v_have_the_same_histogram(tiny_loaded):
+def test_projections_whose_scores_are_the_same_share_a_row(tiny_loaded):
     histograms, _ = _captured(tiny_loaded, [_items()])
-    teal = histograms[histograms.criterion == "teal"].set_index(["sample_id", "block", "projection"])
-    for sample_id in teal.index.get_level_values(0).unique():
-        for name in ("k", "v"):
-            assert np.array_equal(teal.counts[sample_id, 0, "q"], teal.counts[sample_id, 0, name])
+    names = {key: sorted(rows) for key, rows in histograms.groupby(["sample_id", "block", "criterion"])["projections"]}
+    assert len(names) == 3 * 2 * 2
+    for (_, _, criterion), found in names.items():
+        assert found == (["down", "gate up", "o", "q k v"] if criterion == "teal" else sorted(PROJECTIONS))
 
 
 @pytest.mark.parametrize("criteria", [("teal", "wina", "cats"), ("cats",)])
@@ -110,14 +113,14 @@ def test_cats_adds_a_histogram_a_block_and_leaves_all_other_rows_alone(tiny_load
     without, signatures = _captured(tiny_loaded, [_items()])
     found, same = _captured(tiny_loaded, [_items()], criteria=criteria)
     cats = found[found.criterion == "cats"]
-    assert set(zip(cats.sample_id, cats.block, cats.projection, strict=True)) == {
+    assert set(zip(cats.sample_id, cats.block, cats.projections, strict=True)) == {
         (item.sample_id, block, "down") for item in _items() if item.has_histogram for block in (0, 1)
     }
     others = found[found.criterion != "cats"].reset_index(drop=True)
     expected = without[without.criterion.isin(criteria)].reset_index(drop=True)
     for rows, wanted in ((others, expected), (same, signatures)):
         assert rows.map(str).equals(wanted.map(str)) and len(rows) == len(wanted)
-        for name in {"bins", "counts", "vector"} & set(rows.columns):
+        for name in {"counts", "vector"} & set(rows.columns):
             assert all(np.array_equal(a, b) for a, b in zip(rows[name], wanted[name], strict=True))
 
 

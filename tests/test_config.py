@@ -151,7 +151,14 @@ WRONG = [
     (
         lambda values: (
             values["capture"].update(criteria=["teal", "wina", "cats"]),
-            values["profiles"].update(new={"scheme": "global", "criterion": "cats", "allocation": "greedy"}),
+            values["profiles"].update(
+                new={
+                    "scheme": "global",
+                    "criterion": "cats",
+                    "allocation": "greedy",
+                    "starts_from": "group_histograms/global",
+                }
+            ),
         ),
         r"needs a criterion with several masks.*cats, which has one.*`profiles\.new` in .*use `allocation: uniform`",
     ),

@@ -225,6 +225,11 @@ def flip_last_byte(file: Path) -> None:
     file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
 
+def _profile(scheme: str) -> dict[str, str]:
+    start = f"group_histograms/{scheme}"
+    return {"scheme": scheme, "criterion": "wina", "allocation": "uniform", "starts_from": start}
+
+
 def make_small(values: dict[str, Any]) -> None:
     values["benchmark"] |= {"tasks": ["comparison", "boolean", "reversal_free"], "train_samples": 8, "test_samples": 4}
     values["model"] |= {"path": "data/reference/model", "dtype": "float32", "device": "cpu"}
@@ -232,8 +237,8 @@ def make_small(values: dict[str, Any]) -> None:
     values["cluster"] |= {"algorithm": "kmeans", "count": 2, "components": 2}
     values["schemes"] = ["global", "activation"]
     values["profiles"] = {
-        "pooled": {"scheme": "global", "criterion": "wina", "allocation": "uniform"},
-        "clustered": {"scheme": "activation", "criterion": "wina", "allocation": "uniform"},
+        "pooled": _profile("global"),
+        "clustered": _profile("activation"),
     }
     values["route"] |= {"routers": ["embedding"], "gates": {}, "blocks": 1}
     values["evaluate"] = {"targets": [0.5], "splits": ["train", "test"]}

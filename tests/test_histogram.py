@@ -118,24 +118,34 @@ def test_sparsity_zero_masks_nothing_but_zeros():
 
 @given(st.lists(st.lists(st.floats(0, 1e6, width=32), max_size=30), min_size=1, max_size=6), st.integers(0, 8))
 @settings(max_examples=60, deadline=None)
-def test_the_merge_of_sparse_parts_is_the_histogram_of_the_whole(parts, mantissa_bits):
+def test_the_merge_of_trimmed_parts_is_the_histogram_of_the_whole(parts, mantissa_bits):
     bins = Bins(mantissa_bits)
     rows = np.stack([bins.histogram(np.array(part, dtype=np.float32)) for part in parts])
-    sparse = bins.sparse(rows)
-    assert np.array_equal(bins.dense(sparse), rows)
+    trimmed = bins.trim(rows)
+    assert np.array_equal(bins.dense(trimmed), rows)
     whole = bins.histogram(np.array([score for part in parts for score in part], dtype=np.float32))
-    assert np.array_equal(bins.merge(sparse, np.zeros(len(parts), dtype=int), 1)[0], whole)
-    ends = bins.merge(sparse, np.arange(len(parts)) % 2, 3)
+    assert np.array_equal(bins.merge(trimmed, np.zeros(len(parts), dtype=int), 1)[0], whole)
+    ends = bins.merge(trimmed, np.arange(len(parts)) % 2, 3)
     assert np.array_equal(ends, [rows[0::2].sum(axis=0), rows[1::2].sum(axis=0), np.zeros(bins.count)])
 
 
-def test_sparse_rows_hold_no_empty_bin_and_ascend():
+def test_trimmed_rows_begin_and_end_with_scores_and_an_empty_histogram_has_none():
     bins = Bins(4)
-    rows = np.stack([bins.histogram(_scores(name, 300)) for name in DISTRIBUTIONS])
-    sparse = bins.sparse(rows)
-    assert (sparse.counts > 0).all() and sparse.bins.dtype == np.int16
-    for start, end in zip(sparse.offsets[:-1], sparse.offsets[1:], strict=True):
-        assert np.all(np.diff(sparse.bins[start:end]) > 0)
+    rows = np.stack([*(bins.histogram(_scores(name, 300)) for name in DISTRIBUTIONS), np.zeros(bins.count, dtype=int)])
+    trimmed = bins.trim(rows)
+    assert trimmed.first.dtype == np.int16 and trimmed.first[-1] == 0 and trimmed.offsets[-1] == trimmed.offsets[-2]
+    for row, (start, end) in enumerate(zip(trimmed.offsets[:-2], trimmed.offsets[1:-1], strict=True)):
+        used = np.flatnonzero(rows[row])
+        assert trimmed.first[row] == used[0] and end - start == used[-1] - used[0] + 1
+        assert np.array_equal(trimmed.counts[start:end], rows[row, used[0] : used[-1] + 1])
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_histograms_without_any_score_are_trimmed_to_nothing(number):
+    bins = Bins(2)
+    trimmed = bins.trim(np.zeros((number, bins.count), dtype=np.int32))
+    assert trimmed.first.tolist() == [0] * number and len(trimmed.counts) == 0
+    assert np.array_equal(bins.dense(trimmed), np.zeros((number, bins.count)))
 
 
 def test_rows_of_histograms_are_read_at_once_and_broadcast():

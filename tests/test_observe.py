@@ -10,7 +10,7 @@ from pipeline.errors import UserError
 from pipeline.histogram import Bins
 from pipeline.models.load import load
 from pipeline.models.projections import projections, sites
-from pipeline.observe import Observer
+from pipeline.observe import Observer, Scoring
 from pipeline.scoring import feature_weights, scores
 
 BINS = Bins(4)
@@ -54,14 +54,29 @@ def test_histograms_are_those_of_the_scores_of_every_projection_and_criterion(ti
     modules = {(p.block, p.name): p.module for p in projections(tiny_loaded.model)}
     checked = 0
     for one in _observed(tiny_loaded):
-        for k, (name, criterion) in enumerate(one.scorings):
+        for name, criterion, counts in one.by_projection():
             weights = feature_weights(criterion, modules[one.site.block, name].weight)
             values = scores(inputs[one.site.block, name], weights)
             for row in (0, 1):
                 expected = BINS.histogram(values[row == HISTOGRAM_ROWS].numpy())
-                assert np.array_equal(one.counts[row, k], expected)
+                assert np.array_equal(counts[row], expected)
                 checked += 1
     assert checked == 2 * 7 * 2 * 2  # blocks x projections x criteria x rows
+
+
+def test_projections_with_equal_weights_share_a_scoring_and_those_with_their_own_do_not(tiny_loaded):
+    with Observer(tiny_loaded, ("teal", "wina_released"), BINS) as observer:
+        with observer.batch(HISTOGRAM_ROWS, SIGNATURE_ROWS), torch.inference_mode():
+            tiny_loaded.decoder(input_ids=IDS, use_cache=False)
+        first = observer.take()[0]
+    assert first.scorings == (
+        Scoring(("q", "k", "v"), "teal"),
+        Scoring(("q", "v"), "wina_released"),
+        Scoring(("k",), "wina_released"),
+    )
+    teal, released, norms = first.counts.swapaxes(0, 1)
+    assert np.array_equal(teal, released) and not np.array_equal(teal, norms)
+    assert len(list(first.by_projection())) == 6
 
 
 def test_under_cats_the_activated_gate_is_counted_for_down_and_nothing_else_changes(tiny_loaded):
@@ -75,7 +90,7 @@ def test_under_cats_the_activated_gate_is_counted_for_down_and_nothing_else_chan
     for handle in handles:
         handle.remove()
     for block, (one, gate) in enumerate(zip((first, second), gates, strict=True)):
-        assert (one.site.block, one.site.name, one.scorings) == (block, "activated_gate", (("down", "cats"),))
+        assert (one.site.block, one.site.name, one.scorings) == (block, "activated_gate", (Scoring(("down",), "cats"),))
         assert one.profiles.shape == (0, 48)
         for row in (0, 1):
             assert np.array_equal(one.counts[row, 0], BINS.histogram(gate[row == HISTOGRAM_ROWS].abs().numpy()))

@@ -9,7 +9,7 @@ import torch
 from pipeline import config
 from pipeline.errors import UserError
 from pipeline.models.families import ACTIVATED_GATE, INPUT
-from pipeline.scoring import CRITERIA, feature_weights, scores
+from pipeline.scoring import CRITERIA, column_norms, feature_weights, scores
 
 FLOAT32_NORM = 1e-6
 """Relative rounding of a float32 sum of some tens of squares."""
@@ -26,6 +26,13 @@ def test_wina_scores_by_the_norm_of_the_column_in_float32(dtype):
     found = feature_weights("wina", weight)
     assert found.dtype == torch.float32
     np.testing.assert_allclose(found.numpy(), exact, rtol=FLOAT32_NORM)
+
+
+@pytest.mark.parametrize("numbers", [1, 17, 40, 24 * 17])
+def test_norms_do_not_depend_on_how_rows_are_taken_together(numbers, monkeypatch):
+    expected = column_norms(_weight(torch.bfloat16))
+    monkeypatch.setattr("pipeline.scoring._NUMBERS_AT_ONCE", numbers)  # blocks of 1, 1, 2 and 24 rows
+    torch.testing.assert_close(column_norms(_weight(torch.bfloat16)), expected, rtol=FLOAT32_NORM, atol=0)
 
 
 @pytest.mark.parametrize("name", ["q", "k", "v", "qkv", "o", "gate", "up", "gate_up", "down"])

@@ -63,6 +63,17 @@ def test_bytes_do_not_depend_on_the_order_of_rows_or_columns_nor_on_the_kind_of_
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
 
 
+def test_lists_of_numbers_are_stored_byte_by_byte_without_a_dictionary_and_all_else_with_one(tmp_path: Path):
+    FRUIT.write(rows(40), tmp_path / "fruit.parquet")
+    group = pq.ParquetFile(tmp_path / "fruit.parquet").metadata.row_group(0)
+    columns = [group.column(number) for number in range(group.num_columns)]
+    encodings = {column.path_in_schema: set(column.encodings) for column in columns}
+    assert "BYTE_STREAM_SPLIT" in encodings["seeds.list.element"]
+    assert not any("DICTIONARY" in name for name in encodings["seeds.list.element"])
+    for name in ("name", "year", "weight"):
+        assert "RLE_DICTIONARY" in encodings[name] and "BYTE_STREAM_SPLIT" not in encodings[name]
+
+
 def test_an_empty_table_is_a_table(tmp_path: Path):
     FRUIT.write(FRUIT.arrow_schema.empty_table(), tmp_path / "none.parquet")
     assert len(FRUIT.read(tmp_path / "none.parquet")) == 0

@@ -50,6 +50,11 @@ class BlockError:
         cutoffs: for every projection the magnitudes at or below which its features are masked, one row per level
             (`pipeline.sparse.cutoffs`).
 
+    Attributes:
+        evaluations: errors computed so far.
+        tokens: tokens that went through the block for them, by the weights they were multiplied with: 1 is a token
+            through all projections of the block.
+
     Raises:
         UserError: on entry, if the layer is not the pre-norm gated block that is put together here.
     """
@@ -83,6 +88,8 @@ class BlockError:
         self._running: tuple[tuple[int, ...], BlockInput] | None = None
         self._attention_output: Tensor | None = None
         self._hooks: list[Any] = []
+        self._share = {p.name: p.gated_weights / sum(q.gated_weights for q in projections) for p in projections}
+        self.evaluations, self.tokens = 0, 0.0
 
     def __enter__(self) -> Self:
         for name in self._names["qkv"]:
@@ -102,6 +109,7 @@ class BlockError:
 
     def errors(self, choices: Sequence[tuple[int, ...]]) -> list[float]:
         """The error of every choice of levels (in the order of the projections); waits for the device once."""
+        self.evaluations += len(choices)
         with torch.inference_mode():
             found = torch.stack([self._error(levels) for levels in choices])
         self._kept, self._used = self._used, {}
@@ -145,6 +153,7 @@ class BlockError:
         for one in self._inputs:
             self._running = (levels, one)
             self._layer.get_submodule("self_attn")(**one.attention)
+            self._ran((*self._names["qkv"], "o"), one.eligible.numel())  # o runs too, for nothing
             found.append(cast(Tensor, self._attention_output)[one.measured])
         self._running = self._attention_output = None
         return torch.cat(found)
@@ -155,6 +164,7 @@ class BlockError:
     def _masked_linear(self, name: str, x: Float[Tensor, "tokens in"], levels: tuple[int, ...]) -> Tensor:
         everything = torch.ones(1, len(x), dtype=torch.bool, device=x.device)
         masked = self._mask(name, x[None], levels, everything)[0]
+        self._ran((name,), len(x))
         module = self._projections[name].module
         return functional.linear(masked, module.weight, module.bias)
 
@@ -170,6 +180,9 @@ class BlockError:
             return (self._mask(name, args[0], levels, one.eligible), *args[1:])
 
         return pre_hook
+
+    def _ran(self, names: Sequence[str], tokens: int) -> None:
+        self.tokens += tokens * sum(self._share[name] for name in names)
 
     def _record(self, _module: nn.Module, args: tuple[Any, ...]) -> None:
         self._attention_output = args[0]

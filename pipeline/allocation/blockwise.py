@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pipeline.allocation.block import BlockError
 from pipeline.allocation.calibration import Text, block_inputs
+from pipeline.allocation.cost import Meter
 from pipeline.allocation.greedy import Path, ladders, search
 from pipeline.histogram import Bins
 from pipeline.models.load import LoadedModel
@@ -46,6 +47,7 @@ def block_paths(
     step: float,
     dense_prefix: int | float,
     budget: int,
+    meter: Meter | None = None,
 ) -> Iterator[BlockPath]:
     """Allocate one group, block after block.
 
@@ -59,11 +61,14 @@ def block_paths(
         step: see `greedy.ladders`.
         dense_prefix: see `eligibility.eligible`.
         budget: most tokens in a forward pass of the dense model.
+        meter: counts what this costs.
 
     Guarantee: the rounds before a lower `stop` is reached are the same for a higher one.
     """
     layers = list(attrgetter(loaded.family.layers)(loaded.model))
-    inputs = block_inputs(loaded, layers, texts, dense_prefix=dense_prefix, budget=budget)
+    meter = meter or Meter()
+    with meter.watching(layers):
+        inputs = block_inputs(loaded, layers, texts, dense_prefix=dense_prefix, budget=budget)
     every = projections(loaded.model)
     for block, layer in enumerate(layers):
         own = [projection for projection in every if projection.block == block]
@@ -75,6 +80,8 @@ def block_paths(
         }
         with BlockError(loaded, layer, own, inputs[block], tried) as objective:
             path = search(steps, costs, stop, objective)
+        meter.ran(objective.tokens, sum(costs) / sum(projection.gated_weights for projection in every))
+        meter.evaluated(objective.evaluations)
         inputs[block].clear()
         yield BlockPath(block, tuple(projection.name for projection in own), path)
 

@@ -72,9 +72,8 @@ class State:
 
 def start(sparsity: Allocation) -> State:
     """The state before the first step."""
-    logits = _logits(sparsity)
-    zero = np.zeros_like(logits)
-    return State(0, logits, zero, zero, zero, 0)
+    zero = np.zeros_like(sparsity)
+    return State(0, logits(sparsity), zero, zero, zero, 0)
 
 
 def descend(
@@ -110,16 +109,16 @@ def descend(
         done = state.step + 1
         move = (first / (1 - FIRST_MOMENT**done)) / (np.sqrt(second / (1 - SECOND_MOMENT**done)) + _TINY)
         falling = rate * min(1.0, 2 * (steps - state.step) / steps)
-        logits = np.clip(state.logits - falling * move, -LIMIT, LIMIT)
+        moved = np.clip(state.logits - falling * move, -LIMIT, LIMIT)
         is_last = done > steps - max(1, round(AVERAGED * steps))
-        total = state.total + allocation(logits, share, target) if is_last else state.total
-        state = State(done, logits, first, second, total, state.averaged + is_last)
+        total = state.total + allocation(moved, share, target) if is_last else state.total
+        state = State(done, moved, first, second, total, state.averaged + is_last)
         yield state
 
 
 def result(state: State, share: Allocation, target: float) -> Allocation:
     """The allocation of a descent that has ended."""
-    return allocation(_logits(state.total / state.averaged), share, target)
+    return allocation(logits(state.total / state.averaged), share, target)
 
 
 def allocation(logits: Allocation, share: Allocation, target: float) -> Allocation:
@@ -141,7 +140,8 @@ def _sigmoid(x: Allocation) -> Allocation:
     return 1 / (1 + np.exp(-x))
 
 
-def _logits(sparsity: Allocation) -> Allocation:
+def logits(sparsity: Allocation) -> Allocation:
+    """log(s / (1 - s)), within +-LIMIT."""
     edge = float(_sigmoid(np.array(-LIMIT)))
     inside = np.clip(sparsity, edge, 1 - edge)
     return np.log(inside) - np.log1p(-inside)

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from pipeline.allocation.answers import AnswerBatch, answer_batch, divergences
 from pipeline.allocation.calibration import Text
+from pipeline.allocation.cost import Meter
 from pipeline.allocation.limits import Limits
 from pipeline.batching import batches
 from pipeline.histogram import Bins
@@ -66,6 +67,7 @@ class Divergence:
         criterion: how features are scored.
         dense_prefix: see `eligibility.eligible`.
         budget: most tokens in a batch, padding included.
+        meter: told of every loss.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Divergence:
         criterion: str,
         dense_prefix: int | float,
         budget: int,
+        meter: Meter | None = None,
     ) -> None:
         self._loaded = loaded
         self._layers = list(attrgetter(loaded.family.layers)(loaded.model))
@@ -87,7 +90,7 @@ class Divergence:
         self._running: tuple[Float[ndarray, " projections"], Tensor] | None = None
         self._base = np.zeros(len(self._projections))
         self._texts = len(texts)
-        self.evaluations = 0
+        self._meter = meter or Meter()
         lengths, ids = [text.length - 1 for text in texts], [text.sample_id for text in texts]
         planned = batches(lengths, ids, budget)
         self._batches = [self._dense(one, [texts[number] for number in one], dense_prefix) for one in planned]
@@ -120,7 +123,7 @@ class Divergence:
 
     def losses(self, sparsity: Float[ndarray, " projections"]) -> Float[ndarray, " texts"]:
         """KL of every text, in nats, summed over its places."""
-        self.evaluations += 1
+        self._meter.evaluated(1)
         found = torch.zeros(self._texts, dtype=torch.float64, device=self._loaded.device)
         first = self._first_difference(sparsity)
         with torch.inference_mode():

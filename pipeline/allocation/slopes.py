@@ -26,6 +26,7 @@ from pipeline.allocation import descent
 from pipeline.allocation.answers import answer_batch, divergences
 from pipeline.allocation.banded_mask import Band, banded_mask
 from pipeline.allocation.calibration import Text, minibatch
+from pipeline.allocation.cost import Meter
 from pipeline.allocation.limits import Limits
 from pipeline.batching import batches
 from pipeline.histogram import Bins
@@ -52,6 +53,7 @@ class Slopes:
         criterion: how features are scored.
         dense_prefix: see `eligibility.eligible`.
         budget: most tokens in a batch, padding included.
+        meter: told of every loss.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Slopes:
         criterion: str,
         dense_prefix: int | float,
         budget: int,
+        meter: Meter | None = None,
     ) -> None:
         self._loaded = loaded
         self._texts = texts
@@ -74,6 +77,7 @@ class Slopes:
         self._running: _Running | None = None
         self._undo = ExitStack()
         self._dense: dict[int, Tensor] = {}
+        self._meter = meter or Meter()
 
     def __enter__(self) -> Self:
         for number, projection in enumerate(self._projections):
@@ -94,6 +98,7 @@ class Slopes:
         self, sparsity: Float[ndarray, " projections"], picked: Sequence[int]
     ) -> tuple[float, Float[ndarray, " projections"]]:
         """The loss on the picked texts, in nats per place, and its derivative by every sparsity."""
+        self._meter.evaluated(1)
         chosen = [self._texts[number] for number in picked]
         lengths, ids = [text.length - 1 for text in chosen], [text.sample_id for text in chosen]
         total, places = 0.0, 0
@@ -112,11 +117,12 @@ class Slopes:
             slopes += levers.grad.double().numpy() if levers.grad is not None else 0.0
         return total / places, slopes / places
 
-    def on_minibatches(self, size: int, seed: int) -> descent.Slopes:
-        """The slopes as `descent.descend` asks for them: (allocation, step) -> slopes on that step's texts."""
+    def on_minibatches(self, numbers: Sequence[int], size: int, seed: int) -> descent.Slopes:
+        """The slopes as `descent.descend` asks for them, on mini-batches of these texts (`calibration.minibatch`)."""
 
         def slopes(sparsity: Float[ndarray, " projections"], step: int) -> Float[ndarray, " projections"]:
-            return self.at(sparsity, minibatch(step, len(self._texts), size, seed))[1]
+            picked = [numbers[place] for place in minibatch(step, len(numbers), size, seed)]
+            return self.at(sparsity, picked)[1]
 
         return slopes
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pipeline.plan.sizes import Sizes
 from pipeline.plan.workload import Workload
 
-HISTOGRAM_ROW = 225
-"""Bytes of one compressed histogram row: 10.6 MB for 47,040 rows of the embedded run (55 tokens a sample, 192
-features). Longer samples and wider models fill more bins; three times as much is possible."""
+HISTOGRAM_ROW = 149
+"""Compressed bytes of a projection's histogram under one criterion, shared ones counted for each of their projections:
+7.0 MB for the 47,040 of the embedded run (55 tokens a sample, 192 features). Longer samples and wider models fill more
+bins: 322 at Llama-3-8B's shapes and 435 tokens."""
 
-SIGNATURE_OVERHEAD = 4
-"""Bytes of a signature's row besides its numbers: 5.9 MB for 44,800 rows of the embedded run, 32 numbers each."""
+SIGNATURE_NUMBER = 3.26
+"""Compressed bytes of one of a signature's numbers, the rest of its row included: 4.7 MB for 44,800 rows of the
+embedded run, 32 numbers each."""
 
 RESULT_ROW = 24
 """Bytes of one sample at one target: 0.22 MB for 8,960 of the embedded run."""
@@ -74,7 +76,7 @@ def space(
     return Space(
         weights=float(sizes.parameters * bytes_per_number),
         histograms=float(train * scorings * HISTOGRAM_ROW),
-        signatures=float(workload.samples * sites * (_FLOAT32 * signature_dim + SIGNATURE_OVERHEAD)),
+        signatures=float(workload.samples * sites * signature_dim * SIGNATURE_NUMBER),
         results=float(workload.samples * runs * RESULT_ROW),
         working=max(
             _capture(sizes, workload, scorings, bins, batch, bytes_per_number),

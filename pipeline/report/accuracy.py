@@ -19,11 +19,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.errors import UserError
 from pipeline.report.evidence import Outcome
 from pipeline.report.plan import Method, Plan
 from pipeline.report.resampling import Resampler
-from pipeline.significance import fewest_replicates, holm
+from pipeline.significance import holm
 from pipeline.statistics import Curve, Interval, score_at
 
 Readings = list[np.ndarray | None]
@@ -72,6 +71,16 @@ class Comparison:
         """Whether the mean differs from 0, corrected for the number of comparisons."""
         return self.p_corrected < alpha
 
+    @property
+    def above(self) -> int:
+        """Levels whose interval is above 0, not corrected for their number."""
+        return sum(gap is not None and gap.low > 0 for gap in self.at_levels)
+
+    @property
+    def below(self) -> int:
+        """Levels whose interval is below 0, not corrected for their number."""
+        return sum(gap is not None and gap.high < 0 for gap in self.at_levels)
+
 
 def operating_points(plan: Plan, results: Mapping[str, Outcome], draws: Resampler) -> list[Point]:
     """Accuracy, loss and compute of every method at every target, in the plan's order."""
@@ -104,6 +113,16 @@ def levels(plan: Plan, results: Mapping[str, Outcome]) -> tuple[float, ...]:
         for target, saving in zip(outcome.targets, 1 - outcome.compute.mean(axis=1), strict=True):
             least[target] = min(saving, least.get(target, np.inf))
     return tuple(float(level) for level in np.unique(list(least.values())) if level > 0)
+
+
+def saving_curve(dense: Outcome, outcome: Outcome) -> Curve | None:
+    """Scores against the share of dense FLOPs that was saved, dense first; None for a method that saves nothing."""
+    score, saving = [dense.score[0]], [np.zeros_like(dense.score[0])]
+    for row, compute in zip(outcome.score, outcome.compute, strict=True):
+        if (1 - compute).mean() > saving[-1].mean():  # a target that saves no more than the one before adds no point
+            score.append(row)
+            saving.append(1 - compute)
+    return Curve(np.array(score), np.array(saving)) if len(score) > 1 else None
 
 
 def compare(
@@ -140,44 +159,6 @@ def compare(
     return [replace(row, p_corrected=p) for row, p in zip(found, corrected, strict=True)]
 
 
-def check_replicates(plan: Plan) -> None:
-    """Refuse so few replicates that no corrected p-value could be small enough, whatever the results.
-
-    Raises:
-        UserError: names the number of comparisons and of replicates that they need.
-    """
-    comparisons = max(len(baseline_pairs(plan)), len(control_pairs(plan)))
-    needed = fewest_replicates(comparisons, plan.alpha)
-    if comparisons and plan.bootstrap < needed:
-        raise UserError(
-            f"`report.bootstrap` must allow a p-value below {plan.alpha:g}, corrected for {comparisons} comparisons",
-            found=plan.bootstrap,
-            where="`report.bootstrap` in params.yaml",
-            remedy=f"set it to {needed} or more, or compare fewer methods",
-        )
-
-
-def baseline_pairs(plan: Plan) -> list[tuple[Method, Method]]:
-    """Every sparse method against the pooled baseline."""
-    baseline = plan.method(plan.baseline)
-    return [(method, baseline) for method in plan.sparse if method.name != baseline.name]
-
-
-def control_pairs(plan: Plan) -> list[tuple[Method, Method]]:
-    """Every method with informative groups against random groups of the same sizes with the same criterion, allocation
-    and mask.
-    """
-    return [
-        (method, control)
-        for control in plan.sparse
-        if control.is_control
-        for method in plan.sparse
-        if not method.is_pooled
-        and not method.is_control
-        and (method.criterion, method.allocation, method.mask) == (control.criterion, control.allocation, control.mask)
-    ]
-
-
 def _gaps(read: Mapping[str, Readings], method: Method, reference: Method) -> Readings:
     pairs = zip(read[method.name], read[reference.name], strict=True)
     return [None if first is None or second is None else first - second for first, second in pairs]
@@ -195,17 +176,8 @@ def _read_all(
 
 def _read(dense: Outcome, outcome: Outcome, common: tuple[float, ...], weights: np.ndarray) -> Readings:
     """Scores at every level, estimate and replicates; None where the method saves less than that at every target."""
-    curve = _curve(dense, outcome)
+    curve = saving_curve(dense, outcome)
     if curve is None:
         return [None] * len(common)
     reach = curve.sparsity.mean(axis=1)[-1] + ROUNDING
     return [score_at(curve, level, weights) if level <= reach else None for level in common]
-
-
-def _curve(dense: Outcome, outcome: Outcome) -> Curve | None:
-    score, saving = [dense.score[0]], [np.zeros_like(dense.score[0])]
-    for row, compute in zip(outcome.score, outcome.compute, strict=True):
-        if (1 - compute).mean() > saving[-1].mean():  # a target that saves no more than the one before adds no point
-            score.append(row)
-            saving.append(1 - compute)
-    return Curve(np.array(score), np.array(saving)) if len(score) > 1 else None

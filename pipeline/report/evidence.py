@@ -34,6 +34,7 @@ class Evidence:
         cluster_map: CLUSTER_MAP.
         quality: data/cluster_quality.json.
         routes: router -> ROUTES.
+        costs: profile set -> ALLOCATION_COSTS.
         profiles: profile set -> PROFILES.
         results: method -> RESULTS.
     """
@@ -45,6 +46,7 @@ class Evidence:
     cluster_map: pd.DataFrame
     quality: Mapping[str, Any]
     routes: Mapping[str, pd.DataFrame]
+    costs: Mapping[str, pd.DataFrame]
     profiles: Mapping[str, pd.DataFrame]
     results: Mapping[str, pd.DataFrame]
 
@@ -94,6 +96,11 @@ def targets_of(plan: Plan, method: Method, evidence: Evidence) -> tuple[float, .
         return plan.targets
     known = set(evidence.profiles[method.profile]["target"].tolist())
     return tuple(target for target in plan.targets if target in known)
+
+
+def total(rows: pd.DataFrame, column: str) -> float:
+    """The sum of a column of numbers."""
+    return float(rows[column].to_numpy().sum())
 
 
 def _outcome(plan: Plan, method: Method, evidence: Evidence, split: str, order: pd.Index) -> Outcome:

@@ -1,65 +1,21 @@
-"""Numbers for other tools: metrics.json for `dvc metrics` and `dvc exp show`, and the data behind `dvc plots`.
+"""The data behind `dvc plots`: one tidy table per plot, both splits.
 
-Metrics are flat (`accuracy.wina.50` is test accuracy at the 50% target) and few enough to be columns; everything else
-is in the plot files, one tidy table each. Differences are in percentage points, accuracies and shares are fractions of
-1.
+Differences are in percentage points, accuracies and shares are fractions of 1.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.atomic import replacing
-from pipeline.report.accuracy import Comparison, Point
-from pipeline.report.agreement import LabelAgreement
+from pipeline.report.accuracy import Comparison
 from pipeline.report.findings import Findings, SplitFindings
-from pipeline.report.perplexity import TextPoint
+from pipeline.report.metrics import DECIMALS
 from pipeline.report.plan import Plan
-from pipeline.report.variants import without_length
 from pipeline.statistics import Interval
-
-DECIMALS = 6
-
-
-def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
-    """Flat name -> number, test split only.
-
-    `accuracy.<method>.<target %>` (`accuracy.dense` has no target),
-    `sparsity.<method>.<target %>.mean|sd|low|high` (realised sparsity over samples, 5th and 95th percentile),
-    `difference.<method>.mean|low|high` (points against the baseline at equal compute, averaged over the compute
-    levels) with `.tasks_low|tasks_high` (tasks redrawn, too) and `.p` (corrected), `nmi.<label>`, `ari.<label>`,
-    `purity.<label>`, `nmi_p.<label>` (corrected), `nmi_without_length.<label>`, `router.<router>.accuracy`,
-    `regret.<method>.mean|low|high` (points),
-    `clusters.<measure>`; on text `perplexity.<task>.<method>.<target %>` and, against the baseline at the same target,
-    `log_perplexity_difference.<task>.<method>.<target %>.mean|low|high` (nats per token).
-    """
-    test = findings.test
-    found: dict[str, float] = {}
-    for point in test.points:
-        found[f"accuracy.{_place(point)}"] = point.accuracy.value
-        if not point.method.is_dense:
-            found |= _spread(point)
-    for row in test.differences:
-        found |= _difference(row)
-    for row in test.agreements:
-        found |= _agreement_of(row)
-    for row in apart.rows if (apart := without_length(findings.variants)) else ():
-        found[f"nmi_without_length.{row.label.name}"] = row.found.nmi.value
-    found |= {f"router.{row.router}.accuracy": row.accuracy.value for row in test.routers}
-    for row in test.regrets:
-        found |= _in_points(f"regret.{row.method.name}", row.mean)
-    for text in test.texts:
-        for one in text.points:
-            found[f"perplexity.{text.task}.{_place(one)}"] = one.perplexity.value
-            if one.over_baseline is not None:
-                found |= _ends_of(f"log_perplexity_difference.{text.task}.{_place(one)}", one.over_baseline)
-    measures = {name: findings.quality.get(name) for name in ("groups", "silhouette", "stability")}
-    found |= {f"clusters.{name}": value for name, value in measures.items() if value is not None}
-    return {name: round(value, DECIMALS) for name, value in found.items()}
 
 
 def plot_tables(plan: Plan, findings: Findings) -> dict[str, pd.DataFrame]:
@@ -72,6 +28,7 @@ def plot_tables(plan: Plan, findings: Findings) -> dict[str, pd.DataFrame]:
         "variants": _variants(findings),
         "regret": _regret(plan, splits),
         "tasks": _tasks(plan, splits),
+        "task_differences": _task_differences(splits),
     }
     if any(split.texts for split in splits):
         tables["perplexity"] = _perplexity(splits)
@@ -81,12 +38,6 @@ def plot_tables(plan: Plan, findings: Findings) -> dict[str, pd.DataFrame]:
         ]
         tables[f"confusion_{row.router}"] = pd.DataFrame(cells, columns=["actual", "predicted"])
     return tables
-
-
-def write_metrics(plan: Plan, findings: Findings, path: Path) -> None:
-    """Write metrics.json."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(metrics(plan, findings), indent=2) + "\n")
 
 
 def write_plots(plan: Plan, findings: Findings, folder: Path) -> None:
@@ -135,7 +86,7 @@ def _differences(plan: Plan, splits: Iterable[SplitFindings]) -> pd.DataFrame:
             "compute": 1 - level, **_ends(gap), "mean_p_corrected": row.p_corrected,
         }
         for split in splits
-        for row in [*split.differences, *split.controls]
+        for row in [*split.gains, *split.differences, *split.controls]
         for level, gap in _entries(split, row)
     ]  # fmt: skip
     columns = ["split", "method", "reference", "compute", "difference", "low", "high", "mean_p_corrected"]
@@ -205,6 +156,20 @@ def _tasks(plan: Plan, splits: Iterable[SplitFindings]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["split", "task", "samples", "chance", "dense", "method", "target", "accuracy"])
 
 
+def _task_differences(splits: Iterable[SplitFindings]) -> pd.DataFrame:
+    rows = [
+        {
+            "split": split.split, "method": one.method.name, "reference": one.reference.name, "task": row.task,
+            **_ends(row.gap), "p_corrected": row.p_corrected,
+        }
+        for split in splits
+        for one in split.task_differences
+        for row in one.rows
+    ]  # fmt: skip
+    columns = ["split", "method", "reference", "task", "difference", "low", "high", "p_corrected"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def _perplexity(splits: Iterable[SplitFindings]) -> pd.DataFrame:
     rows = [
         {
@@ -221,43 +186,3 @@ def _perplexity(splits: Iterable[SplitFindings]) -> pd.DataFrame:
 
 def _ends(interval: Interval) -> dict[str, float]:
     return {"difference": 100 * interval.value, "low": 100 * interval.low, "high": 100 * interval.high}
-
-
-def _spread(point: Point) -> dict[str, float]:
-    measured = {"mean": point.sparsity, "sd": point.deviation, "low": point.spread[0], "high": point.spread[1]}
-    return {f"sparsity.{_place(point)}.{name}": value for name, value in measured.items()}
-
-
-def _difference(row: Comparison) -> dict[str, float]:
-    name = f"difference.{row.method.name}"
-    found = {**_in_points(name, row.mean), f"{name}.p": row.p_corrected}
-    if row.over_tasks is not None:
-        found |= {f"{name}.tasks_low": 100 * row.over_tasks.low, f"{name}.tasks_high": 100 * row.over_tasks.high}
-    return found
-
-
-def _agreement_of(row: LabelAgreement) -> dict[str, float]:
-    label, found = row.label.name, row.found
-    return {
-        f"nmi.{label}": found.nmi.value,
-        f"ari.{label}": found.ari.value,
-        f"purity.{label}": found.purity.value,
-        f"nmi_p.{label}": row.p_corrected,
-    }
-
-
-def _in_points(name: str, interval: Interval) -> dict[str, float]:
-    return {end: 100 * value for end, value in _ends_of(name, interval).items()}
-
-
-def _ends_of(name: str, interval: Interval) -> dict[str, float]:
-    return {f"{name}.mean": interval.value, f"{name}.low": interval.low, f"{name}.high": interval.high}
-
-
-def _place(point: Point | TextPoint) -> str:
-    """Method and target as part of a metric's name; the dense model has no target."""
-    return point.method.name if point.method.is_dense else f"{point.method.name}.{_percent(point.target)}"
-
-
-def _percent(target: float) -> str:
-    return f"{100 * target:g}".replace(".", "_")

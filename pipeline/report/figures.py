@@ -16,8 +16,8 @@ from pipeline.report import style
 from pipeline.report.accuracy import Comparison, Point
 from pipeline.report.labels import ORDERED, Label
 from pipeline.report.plan import ASSIGNED, Method, Plan
-from pipeline.report.style import GRID, INK, LOSS, MUTED, PAPER, SEQUENTIAL, Figure
-from pipeline.report.wording import level_name, points
+from pipeline.report.style import GRID, INK, MUTED, PAPER, SEQUENTIAL, Figure
+from pipeline.report.wording import level_name
 from pipeline.statistics import Interval
 
 PANEL = 4.2
@@ -92,71 +92,34 @@ def accuracy_panel(plan: Plan, points: Sequence[Point], title: str, name: str) -
 
 
 def difference_panel(plan: Plan, rows: Sequence[Comparison], levels: Sequence[float], name: str) -> Figure:
-    """Difference from the baseline at equal realised compute: a column per level and one for the mean, a row per
-    method.
-
-    Other pooled methods are left to the table, unless there is nothing else to show: they would stretch the scale.
+    """Grouped methods minus the pooled method of their own rung at equal realised compute: a column per level and one
+    for the mean, a row per method.
     """
-    shown = [row for row in rows if not row.method.is_pooled] or list(rows)
     heads = [*map(level_name, levels), "mean"]
     with style.styled():
-        figure = style.canvas(2.2 * PANEL, 0.3 * len(shown) + 0.95)
+        figure = style.canvas(2.2 * PANEL, 0.3 * len(rows) + 0.95)
         columns: Any = figure.subplots(1, len(heads), sharex=True, sharey=True, squeeze=False)[0]
         for i, axes in enumerate(columns):
             axes.axvline(0, color=INK, lw=1)
-            for at, row in enumerate(shown):
+            for at, row in enumerate(rows):
                 gap, is_mean = (*row.at_levels, row.mean)[i], i == len(levels)
                 if gap is None:
                     continue
                 colour, marker = method_colour(plan, row.method), method_marker(plan, row.method)
-                interval_mark(axes, _scaled(gap), at, colour, 7 if is_mean else 5.5, marker, 2.6 if is_mean else 1.5)
+                interval_mark(axes, in_points(gap), at, colour, 7 if is_mean else 5.5, marker, 2.6 if is_mean else 1.5)
             axes.set_title(heads[i], fontsize=9.5)
             axes.grid(axis="y", visible=False)
             axes.tick_params(axis="y", length=0, labelcolor=INK)
             axes.spines["left"].set_visible(False)
-        columns[0].set_yticks(range(len(shown)), [row.method.name for row in shown])
-        columns[0].set_ylim(len(shown) - 0.4, -0.6)
+        columns[0].set_yticks(range(len(rows)), [row.method.name for row in rows])
+        columns[0].set_ylim(len(rows) - 0.4, -0.6)
         told = (
-            f"accuracy minus {plan.baseline}, percentage points; columns: FLOPs that remain, in % of the dense model's"
+            "accuracy minus that of the rung's pooled method, percentage points; "
+            "columns: FLOPs that remain, in % of the dense model's"
         )
         figure.supxlabel(told, fontsize=9, color=MUTED)
-        alt = f"Accuracy minus {plan.baseline} at equal realised compute, with intervals, for {len(shown)} methods."
+        alt = f"Accuracy minus the pooled method's at equal realised compute, with intervals, for {len(rows)} methods."
         return style.finish(figure, name, alt)
-
-
-def sparsity_panel(
-    values: np.ndarray, projections: Sequence[str], title: str, name: str, span: float, signed: bool
-) -> Figure:
-    """A block x projection grid; `values[projection, block]` are sparsities, or differences of sparsities when
-    `signed`.
-
-    Strength of colour is |value| / span.
-    """
-    rows, columns = values.shape
-    with style.styled():
-        width = min(2 * PANEL, max(1.6, 0.7 + 0.24 * columns))
-        figure = style.canvas(width, 0.24 * rows + 0.85)
-        axes: Any = figure.add_subplot()
-        for i, j in np.ndindex(rows, columns):
-            value = float(values[i, j])
-            colour = (SEQUENTIAL if value > 0 else LOSS) if signed else SEQUENTIAL
-            alpha = round(min(abs(value) / span, 1.0) * 0.7, 3) if span > 0 else 0.0
-            axes.add_artist(_cell(j, i, colour, alpha)).set_in_layout(False)
-            if columns <= 8:
-                text = points(value, 0) if signed else f"{100 * value:.0f}"
-                axes.text(j, i, text, ha="center", va="center", fontsize=7, color=INK).set_in_layout(False)
-        axes.set_xlim(-0.5, columns - 0.5)
-        axes.set_ylim(rows - 0.5, -0.5)
-        axes.set_yticks(range(rows), projections)
-        step = 1 if columns <= 8 else 4
-        axes.set_xticks(range(0, columns, step))
-        axes.set_xlabel("block")
-        axes.set_title(title, fontsize=9.5)
-        axes.grid(visible=False)
-        axes.tick_params(length=0)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-        return style.finish(figure, name, f"{title}: sparsity of every block and projection.")
 
 
 def legend(plan: Plan) -> list[Mapping[str, str]]:
@@ -177,6 +140,11 @@ def interval_mark(
     """A marker at the estimate on a line from end to end, along x at height `at`."""
     axes.plot([interval.low, interval.high], [at, at], color=colour, lw=width, solid_capstyle="round", alpha=0.75)
     axes.plot(interval.value, at, marker, color=colour, ms=size, mec=PAPER, mew=0.7)
+
+
+def in_points(interval: Interval) -> Interval:
+    """A difference of shares in percentage points."""
+    return Interval(100 * interval.value, 100 * interval.low, 100 * interval.high)
 
 
 def _map_axes(axes: Any, x: np.ndarray, y: np.ndarray, title: str) -> Any:
@@ -226,13 +194,3 @@ def _accuracy_line(plan: Plan, axes: Any, method: Method, mine: Sequence[Point])
     axes.plot([100 * point.compute for point in mine], [100 * point.accuracy.value for point in mine], marker=marker,
               color=colour, ms=5.5, mec=PAPER, mew=0.7, lw=2.6 if is_baseline else 1.3,
               ls=(0, (2, 1.5)) if method.is_control else "-")  # fmt: skip
-
-
-def _scaled(interval: Interval) -> Interval:
-    return Interval(100 * interval.value, 100 * interval.low, 100 * interval.high)
-
-
-def _cell(column: float, row: float, colour: str, alpha: float) -> PathPatch:
-    left, top = column - 0.47, row - 0.46
-    corners = [(left, top), (left + 0.94, top), (left + 0.94, top + 0.92), (left, top + 0.92), (left, top)]
-    return PathPatch(Path(corners, closed=True), facecolor=colour, edgecolor="none", alpha=alpha)

@@ -12,33 +12,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.report.accuracy import (
-    Comparison,
-    Point,
-    baseline_pairs,
-    check_replicates,
-    compare,
-    control_pairs,
-    levels,
-    operating_points,
-)
+from pipeline.report.accuracy import Comparison, Point, compare, levels, operating_points
 from pipeline.report.agreement import Composition, LabelAgreement, agreements, compositions
 from pipeline.report.evidence import Evidence, Outcome, outcomes, split_samples
+from pipeline.report.pairs import Pairs, baseline_pairs, check_replicates, control_pairs, gain_pairs
 from pipeline.report.perplexity import TextTask, text_tasks
-from pipeline.report.plan import Plan
+from pipeline.report.plan import Method, Plan
+from pipeline.report.ranking import decisive, ranked
 from pipeline.report.resampling import resampler, task_resampler
 from pipeline.report.routers import RegretRow, RouterRow, regret_rows, router_rows
-from pipeline.report.specialisation import Specialisation, specialisations
+from pipeline.report.specialisation import PooledAllocation, Specialisation, pooled_allocations, specialisations
+from pipeline.report.task_differences import TaskComparison, task_comparisons
 from pipeline.report.tasks import TaskRow, task_rows
 from pipeline.report.variants import Variant, variants
 
 
 @dataclass(frozen=True)
 class SplitFindings:
-    """The numbers of one split; `levels` are the savings at which `differences` and `controls` were read.
+    """The numbers of one split; `levels` are the savings at which methods were compared.
 
-    Everything about accuracy (`points`, `levels`, `differences`, `controls`, `regrets`, `tasks`) is of the samples that
-    can be right or wrong, and empty where there are none; `texts` is of the others.
+    `gains` are comparisons with the pooled method of the same rung, `differences` all others with the baseline,
+    `controls` those with random groups of the same rung (`pipeline/report/pairs.py`).
+
+    Everything about accuracy (`points`, `levels`, comparisons, `regrets`, `tasks`) is of the samples that can be right
+    or wrong, and empty where there are none; `texts` is of the others.
     """
 
     split: str
@@ -46,23 +43,27 @@ class SplitFindings:
     points: list[Point]
     levels: tuple[float, ...]
     differences: list[Comparison]
+    gains: list[Comparison]
     controls: list[Comparison]
     agreements: list[LabelAgreement]
     compositions: list[Composition]
     routers: list[RouterRow]
     regrets: list[RegretRow]
     tasks: list[TaskRow]
+    task_differences: list[TaskComparison]
     texts: list[TextTask]
 
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that was found; `splits` always holds `test`, and `variants` are of it."""
+    """Everything that was found; `splits` always holds `test`, and `variants` are of it, `costs` are the tables."""
 
     splits: Mapping[str, SplitFindings]
     quality: Mapping[str, Any]
     variants: list[Variant]
     specialisations: list[Specialisation]
+    pooled: list[PooledAllocation]
+    costs: Mapping[str, pd.DataFrame]
 
     @property
     def test(self) -> SplitFindings:
@@ -83,7 +84,14 @@ def find(plan: Plan, evidence: Evidence) -> Findings:
     """
     check_replicates(plan)
     splits = {split: _find_split(plan, evidence, split) for split in plan.splits}
-    return Findings(splits, evidence.quality, variants(plan, evidence, "test"), specialisations(plan, evidence))
+    return Findings(
+        splits=splits,
+        quality=evidence.quality,
+        variants=variants(plan, evidence, "test"),
+        specialisations=specialisations(plan, evidence),
+        pooled=pooled_allocations(plan, evidence),
+        costs=evidence.costs,
+    )
 
 
 def _find_split(plan: Plan, evidence: Evidence, split: str) -> SplitFindings:
@@ -104,13 +112,30 @@ def _find_split(plan: Plan, evidence: Evidence, split: str) -> SplitFindings:
 def _accuracies(plan: Plan, rows: pd.DataFrame, results: Mapping[str, Outcome]) -> dict[str, Any]:
     """The fields about accuracy, from the samples that have one."""
     if rows.empty:
-        return {"points": [], "levels": (), "differences": [], "controls": [], "regrets": [], "tasks": []}
-    draws, task_draws = resampler(plan, len(rows)), task_resampler(plan, rows["task"].to_numpy(dtype=np.str_))
+        families = ("points", "differences", "gains", "controls", "regrets", "tasks", "task_differences")
+        return {"levels": (), **{name: [] for name in families}}
+    tasks = rows["task"].to_numpy(dtype=np.str_)
+    draws, task_draws = resampler(plan, len(rows)), task_resampler(plan, tasks)
+
+    def compared(pairs: Pairs) -> list[Comparison]:
+        return compare(plan, results, pairs, draws, task_draws)
+
+    common, differences = levels(plan, results), compared(baseline_pairs(plan))
+    gains = [row for pairs in gain_pairs(plan) for row in compared(pairs)]
     return {
         "points": operating_points(plan, results, draws),
-        "levels": levels(plan, results),
-        "differences": compare(plan, results, baseline_pairs(plan), draws, task_draws),
-        "controls": compare(plan, results, control_pairs(plan), draws, task_draws),
+        "levels": common,
+        "differences": differences,
+        "gains": gains,
+        "controls": [row for pairs in control_pairs(plan) for row in compared(pairs)],
         "regrets": regret_rows(plan, results, draws),
         "tasks": task_rows(plan, rows, results),
+        "task_differences": task_comparisons(plan, tasks, results, _telling(plan, differences, gains), common),
     }
+
+
+def _telling(plan: Plan, differences: list[Comparison], gains: list[Comparison]) -> list[tuple[Method, Method]]:
+    """The pairs that are compared task by task: routed against pooled where RQ2 is decided, and the two best pooled."""
+    rung, best = decisive(plan, differences, gains), ranked(plan, differences)[:2]
+    routed = [(row.method, row.reference) for row in gains if rung and row.method in rung.routed]
+    return routed + ([(best[0], best[1])] if len(best) == 2 else [])

@@ -16,16 +16,17 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from pipeline.report import figures, group_figures, group_rows, rows, text_rows
+from pipeline.report import figures, group_figures, group_rows, router_rows, rows, text_rows
 from pipeline.report.agreement import entanglement
 from pipeline.report.evidence import Evidence, groups_of
 from pipeline.report.findings import Findings
 from pipeline.report.labels import Label, candidates, labels
 from pipeline.report.methods import limits
 from pipeline.report.plan import ACTIVATION, Plan
-from pipeline.report.specialisation import Specialisation
+from pipeline.report.profile_page import profile_context
+from pipeline.report.rules import TOLERANCE, rules
 from pipeline.report.style import SERIES, Figure
-from pipeline.report.verdicts import TOLERANCE, rules, verdicts
+from pipeline.report.verdicts import verdicts
 from pipeline.report.wording import listed, target_name
 
 _FOLDER = Path(__file__).parent
@@ -40,8 +41,6 @@ _PACKAGES = (
     "pyarrow",
     "matplotlib",
 )
-SIGNED_SPAN = 0.2
-"""Difference of sparsities at which a cell of the specialisation figure has its full shade."""
 
 
 def render(plan: Plan, evidence: Evidence, findings: Findings) -> tuple[str, list[Figure]]:
@@ -78,14 +77,10 @@ class _Drawing:
             "baseline": plan.baseline,
             "legend": figures.legend(plan),
             **self._groups(),
-            **self._accuracy(),
-            "differences": rows.difference_table(plan, test),
-            "results": rows.result_rows(test),
-            "specialisations": [self._specialisation(item) for item in findings.specialisations],
-            "train": self._train(),
-            "routers": rows.router_table(findings),
-            "regrets": rows.regret_table(plan, test.regrets),
-            "confusions": [rows.confusion_table(row) for row in test.routers],
+            **profile_context(plan, findings, self._keep),
+            "routers": router_rows.router_table(findings),
+            "regrets": router_rows.regret_table(plan, test.regrets),
+            "confusions": [router_rows.confusion_table(row) for row in test.routers],
             "targets": [target_name(target) for target in plan.targets],
             "budget": rows.budget_rows(plan, test),
             "tradeoff": rows.tradeoff_rows(plan, test),
@@ -115,15 +110,6 @@ class _Drawing:
             f"{listed([target_name(target) for target in plan.targets])} target sparsity, compared with each other and "
             f"with the dense model on {tasks} tasks ({counts})."
         )
-
-    def _accuracy(self) -> dict[str, Any]:
-        """RQ2's figures; none where no test sample is right or wrong."""
-        plan, test = self.plan, self.findings.test
-        if not test.points:
-            return {"difference_figure": None, "accuracy_figure": None}
-        differences = figures.difference_panel(plan, test.differences, test.levels, "differences")
-        accuracy = figures.accuracy_panel(plan, test.points, "Test split", "accuracy_test")
-        return {"difference_figure": self._keep(differences), "accuracy_figure": self._keep(accuracy)}
 
     def _groups(self) -> dict[str, Any]:
         findings = self.findings
@@ -173,31 +159,6 @@ class _Drawing:
             self._keep(figures.map_facets(x, y, label, f"by {label.title}", f"map_{label.name}")) for label in many
         ]
         return small, facets
-
-    def _specialisation(self, item: Specialisation) -> dict[str, Any]:
-        name = f"sparsity_{item.profile}"
-        panels = [
-            figures.sparsity_panel(item.pooled, item.projections, item.reference, f"{name}_pooled", 1.0, signed=False)
-        ]
-        for group, values in enumerate(item.groups):
-            title, gap = f"group {group} \N{MINUS SIGN} pooled", values - item.pooled
-            panel = figures.sparsity_panel(gap, item.projections, title, f"{name}_{group}", SIGNED_SPAN, signed=True)
-            panels.append(panel)
-        return {
-            "profile": item.profile,
-            "reference": item.reference,
-            "target": target_name(item.target),
-            "sentence": rows.specialisation_sentence(item),
-            "figures": [self._keep(panel) for panel in panels],
-        }
-
-    def _train(self) -> dict[str, Any] | None:
-        train = self.findings.train
-        if train is None or not train.points:
-            return None
-        figure = figures.accuracy_panel(self.plan, train.points, "Training split (leaks)", "accuracy_train")
-        table, results = rows.difference_table(self.plan, train), rows.result_rows(train)
-        return {"figure": self._keep(figure), "differences": table, "results": results}
 
 
 class _GroupLabel(Label):

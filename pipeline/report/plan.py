@@ -51,6 +51,11 @@ class Method:
         return self.scheme == POOLED
 
     @property
+    def rung(self) -> tuple[str, str, str]:
+        """Criterion, allocation and mask: all that methods must share for their groups to be compared."""
+        return self.criterion, self.allocation, self.mask
+
+    @property
     def is_control(self) -> bool:
         """Groups that carry no information: what grouping gains by itself."""
         return self.scheme in RANDOM_SCHEMES

@@ -11,22 +11,33 @@ from collections.abc import Sequence
 from pipeline.report.accuracy import Comparison
 from pipeline.report.findings import Findings
 from pipeline.report.plan import Method, Plan
+from pipeline.report.rungs import Rung, rung_name
+from pipeline.report.task_differences import TaskComparison, TaskGap
 from pipeline.report.wording import listed, p_equals, points, points_interval
+from pipeline.significance import fewest_replicates
 
 
-def profile_sentences(
-    plan: Plan, findings: Findings, routed: Sequence[Comparison], *, has_gain: bool
-) -> tuple[str, ...]:
-    """The answer to RQ2; `routed` are the differences of routed methods from the baseline."""
-    limit = max(row.mean.high for row in routed)
+def profile_sentences(plan: Plan, findings: Findings, rung: Rung, *, has_gain: bool) -> tuple[str, ...]:
+    """The answer to RQ2, decided on `rung`."""
+    rows = gains_on(findings, rung)
+    routed = [row for row in rows if row.method.is_routed]
     return (
-        _against_baseline(plan, findings, routed),
-        *_corrected(plan, findings),
+        *_decided_on(plan, findings, rung),
+        _against_pooled(findings, routed),
+        *_at_levels(routed),
+        *_corrected(plan, rows),
         *_over_tasks(routed),
-        *([] if has_gain else [_ruled_out(limit)]),
-        *_controls(findings),
-        *_against_random(plan, findings),
+        *([] if has_gain else [_ruled_out(max(row.mean.high for row in routed))]),
+        *_controls(rows),
+        *_against_random(plan, findings, rung),
+        *_elsewhere(plan, findings, rung),
+        *_pooled(plan, findings),
     )
+
+
+def gains_on(findings: Findings, rung: Rung) -> list[Comparison]:
+    """What the groups of a rung add to its pooled method, on the test split."""
+    return [row for row in findings.test.gains if row.method in rung.methods]
 
 
 def beats_controls(plan: Plan, findings: Findings, method: Method) -> bool:
@@ -35,25 +46,70 @@ def beats_controls(plan: Plan, findings: Findings, method: Method) -> bool:
     return bool(rows) and all(row.is_claimed(plan.alpha) and row.mean.value > 0 for row in rows)
 
 
-def _against_baseline(plan: Plan, findings: Findings, routed: Sequence[Comparison]) -> str:
+def task_sentence(plan: Plan, found: TaskComparison) -> str:
+    """The worst and the best task of a comparison, and those on which a difference is shown."""
+    pair = f"`{found.method.name}` minus `{found.reference.name}`"
+    worst, best = found.rows[0], found.rows[-1]
+    ends = f"worst on {_task(worst)}, best on {_task(best)}"
+    tasks = len(found.rows)
+    if plan.bootstrap < fewest_replicates(tasks, plan.alpha):
+        tail = f"{plan.bootstrap:,} replicates are too few to claim any of {tasks} differences"
+    else:
+        shown = [_shown(found.claimed(plan.alpha, sign), place) for sign, place in ((1, "above"), (-1, "below"))]
+        tail = f"corrected for {tasks} tasks, {listed(shown)} zero"
+    return f"{pair}: {ends}; {tail}."
+
+
+def _task(row: TaskGap) -> str:
+    return f"{row.task} {points_interval(row.gap)}"
+
+
+def _shown(rows: Sequence[TaskGap], place: str) -> str:
+    named = f" ({listed([row.task for row in rows])})" if rows else ""
+    return f"{len(rows) or 'none'}{named} {place}"
+
+
+def _decided_on(plan: Plan, findings: Findings, rung: Rung) -> list[str]:
+    """Which rung it is, where there was a choice."""
+    others = {row.reference for row in findings.test.gains if row.method.is_routed} - {rung.pooled}
+    if not others or rung.pooled is None:
+        return []
+    return [
+        f"Decided on {rung_name(plan, rung)}: of the rungs with routed groups its pooled profile, "
+        f"`{rung.pooled.name}`, is the most accurate at equal compute."
+    ]
+
+
+def _against_pooled(findings: Findings, routed: Sequence[Comparison]) -> str:
     measured = listed([f"`{row.method.name}` {points_interval(row.mean)}" for row in routed])
     count = len(findings.test.levels)
     over = f"averaged over {count} compute levels" if count > 1 else "at one compute level"
-    start = f"Routed profiles against `{plan.baseline}` at equal realised compute"
+    start = f"Routed profiles against `{routed[0].reference.name}` at equal realised compute"
     short = [f"`{row.method.name}`" for row in routed if None in row.at_levels]
     tail = f" {listed(short)} reaches only some of these levels and is averaged over them." if short else ""
     return f"{start}, {over}, in points of test accuracy: {measured}.{tail}"
 
 
-def _corrected(plan: Plan, findings: Findings) -> list[str]:
-    """Which differences from the baseline survive the correction for their number, and which only seem to."""
-    rows = findings.test.differences
+def _at_levels(routed: Sequence[Comparison]) -> list[str]:
+    """At how many levels the interval excludes zero, and on which side."""
+    if max(len(row.at_levels) for row in routed) < 2:
+        return []
+    counts = [
+        f"`{row.method.name}` above zero at {row.above or 'none'} and below at {row.below or 'none'} of "
+        f"{sum(gap is not None for gap in row.at_levels)}"
+        for row in routed
+    ]
+    return [f"Level by level (one per target), uncorrected intervals are: {'; '.join(counts)}."]
+
+
+def _corrected(plan: Plan, rows: Sequence[Comparison]) -> list[str]:
+    """Which differences from the pooled method survive the correction for their number, and which only seem to."""
     if len(rows) < 2:
         return []
     better = [row for row in rows if row.is_claimed(plan.alpha) and row.mean.value > 0]
     worse = [row for row in rows if row.is_claimed(plan.alpha) and row.mean.value < 0]
     lost = [row for row in rows if not row.is_claimed(plan.alpha) and (row.mean.low > 0 or row.mean.high < 0)]
-    start = f"Corrected for {len(rows)} comparisons with `{plan.baseline}` (Holm), "
+    start = f"Corrected for {len(rows)} comparisons with `{rows[0].reference.name}` (Holm), "
     shown = [f"{_named(some)} {word} shown to be {place}" for some, word, place in _places(better, worse)]
     found = [f"{start}{listed(shown)} it." if shown else f"{start}no method is shown to differ from it."]
     if lost:
@@ -84,15 +140,15 @@ def _ruled_out(limit: float) -> str:
     return f"The intervals rule out a gain of more than {points(limit).removeprefix('+')} points."
 
 
-def _controls(findings: Findings) -> list[str]:
-    rows = [row for row in findings.test.differences if not row.method.is_routed and not row.method.is_pooled]
-    named = [f"`{row.method.name}` {points_interval(row.mean)}" for row in rows]
-    return [f"Controls against the same baseline: {listed(named)}."] if named else []
+def _controls(rows: Sequence[Comparison]) -> list[str]:
+    named = [f"`{row.method.name}` {points_interval(row.mean)}" for row in rows if not row.method.is_routed]
+    return [f"Controls against the same pooled profile: {listed(named)}."] if named else []
 
 
-def _against_random(plan: Plan, findings: Findings) -> list[str]:
+def _against_random(plan: Plan, findings: Findings, rung: Rung) -> list[str]:
     """Every routed method minus the draws of random groups, and what follows from it."""
-    rows = [row for row in findings.test.controls if row.method.is_routed]
+    rows = [row for row in findings.test.controls if row.method in rung.routed]
+    gained = {r.method for r in gains_on(findings, rung) if r.is_claimed(plan.alpha) and r.mean.value > 0}
     found: list[str] = []
     for method in dict.fromkeys(row.method for row in rows):
         mine = [row for row in rows if row.method == method]
@@ -100,8 +156,27 @@ def _against_random(plan: Plan, findings: Findings) -> list[str]:
             says = "so the groups carry information that random groups do not"
         elif any(row.is_claimed(plan.alpha) and row.mean.value < 0 for row in mine):
             says = "so random groups did better"
+        elif method not in gained:
+            says = "so it is not shown to differ from all of them"
         else:
             says = "so its gain is not shown to come from what the groups mean"
         measured = [f"`{r.reference.name}` {points_interval(r.mean)}, {p_equals(r.p_corrected)}" for r in mine]
         found.append(f"`{method.name}` minus random groups of the same sizes: {'; '.join(measured)}, {says}.")
     return found
+
+
+def _elsewhere(plan: Plan, findings: Findings, rung: Rung) -> list[str]:
+    """What routed groups gained on the other rungs."""
+    rows = [row for row in findings.test.gains if row.method.is_routed and row.method not in rung.methods]
+    named = [f"`{row.method.name}` {points_interval(row.mean)} on `{row.reference.name}`" for row in rows]
+    return [f"On other rungs, which do not decide: {listed(named)}."] if named else []
+
+
+def _pooled(plan: Plan, findings: Findings) -> list[str]:
+    """What a better pooled profile is worth, beside which the gain of groups must be seen."""
+    rows = [row for row in findings.test.differences if row.method.is_pooled]
+    named = [
+        f"`{row.method.name}` {points_interval(row.mean)}{'' if row.is_claimed(plan.alpha) else ' (not claimed)'}"
+        for row in rows
+    ]
+    return [f"Other pooled profiles against `{plan.baseline}`: {listed(named)}."] if named else []

@@ -1,7 +1,7 @@
 """The four answers, as sentences made from the numbers by rules that were fixed before the numbers were known.
 
 A verdict is a tag ("No gain shown"), a tone for its colour and sign, and sentences with every number's interval. The
-rules are the constants below and the functions that use them; the page prints them under "How verdicts are decided".
+rules are in `pipeline/report/rules.py`; the page prints them under "How verdicts are decided".
 Nothing here may name a method or a label: the same code must be able to say the opposite.
 """
 
@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 from pipeline.report.accuracy import Point
 from pipeline.report.findings import Findings
-from pipeline.report.group_words import MOSTLY, PARTLY, STABLE, group_sentences, strength
+from pipeline.report.group_words import STABLE, group_sentences, strength
 from pipeline.report.labels import candidates
 from pipeline.report.plan import Plan
-from pipeline.report.profile_words import beats_controls, profile_sentences
-from pipeline.report.resampling import FEWEST_TASKS
+from pipeline.report.profile_words import beats_controls, gains_on, profile_sentences
+from pipeline.report.ranking import decisive
 from pipeline.report.routers import RegretRow
+from pipeline.report.rules import NEGLIGIBLE, TOLERANCE
 from pipeline.report.wording import (
     percent,
     percent_interval,
@@ -25,10 +26,6 @@ from pipeline.report.wording import (
     target_name,
 )
 
-NEGLIGIBLE = 0.01
-"""Regret (share of samples) whose interval must stay below this for a router to count as good enough."""
-TOLERANCE = 0.02
-"""An operating point is safe when the interval of its accuracy loss stays below this."""
 NO_ACCURACY = "No test sample can be right or wrong: text has a perplexity only, which stands below."
 
 
@@ -46,32 +43,6 @@ class Verdict:
 def verdicts(plan: Plan, findings: Findings) -> list[Verdict]:
     """RQ1 to RQ4, from the test split."""
     return [_clusters(plan, findings), _profiles(plan, findings), _routing(plan, findings), _tradeoff(plan, findings)]
-
-
-def rules(plan: Plan) -> list[str]:
-    """How the verdicts are decided, for the page."""
-    level, alpha = target_name(plan.confidence), target_name(plan.alpha)
-    return [
-        f"Every interval is a {level} percentile bootstrap over samples ({plan.bootstrap:,} replicates, seed "
-        f"{plan.seed}); the same draws are used for all methods, so differences are paired. Intervals are per "
-        f"comparison: of many comparisons without any effect, about {alpha} exclude zero by chance.",
-        "A difference is claimed only for the mean over compute levels, and only when its p-value, from the replicates "
-        f"of its interval and corrected by Holm's method for all methods in the same comparison, is below {alpha}. "
-        "When it is not, the report says what the interval rules out. Single levels are shown, not claimed.",
-        "The second interval of a mean redraws tasks and then samples within them: it answers for other tasks like "
-        f"these. There is none below {FEWEST_TASKS} tasks.",
-        f"Groups follow a label only if the permutation p-value of their agreement ({plan.bootstrap:,} permutations), "
-        f"corrected by Holm's method for the number of labels, is below {alpha}; mostly from NMI {MOSTLY}, partly from "
-        f"{PARTLY}.",
-        "Groups are reproducible when clusterings of two halves of the training samples agree with ARI of at least "
-        f"{STABLE}.",
-        "RQ2 is decided by the routed methods on the test split, each averaged over the compute levels: one must be "
-        "above the baseline and above every draw of random groups of the same sizes, because several profiles may gain "
-        "whatever the groups mean. Methods with true groups, random groups and given labels are controls, not answers.",
-        f"A router is good enough when the interval of its regret stays below {100 * NEGLIGIBLE:g} point.",
-        "An operating point is safe when the interval of its accuracy loss against dense stays below "
-        f"{100 * TOLERANCE:g} points.",
-    ]
 
 
 def _clusters(plan: Plan, findings: Findings) -> Verdict:
@@ -96,16 +67,17 @@ def _clusters(plan: Plan, findings: Findings) -> Verdict:
 
 def _profiles(plan: Plan, findings: Findings) -> Verdict:
     question = "Do cluster-specific profiles beat the pooled profile at the same realised compute?"
-    routed = [row for row in findings.test.differences if row.method.is_routed]
     if not findings.test.points:
         return Verdict("RQ2", question, "Not asked", "open", (NO_ACCURACY,))
-    if not routed:
-        text = "No routed method was compared; only routed methods on the test split can answer this."
+    rung = decisive(plan, findings.test.differences, findings.test.gains)
+    if rung is None:
+        text = "No routed method was compared with the pooled method of its rung; only that can answer this."
         return Verdict("RQ2", question, "Not asked", "open", (text,))
+    routed = [row for row in gains_on(findings, rung) if row.method.is_routed]
     better = [row for row in routed if row.is_claimed(plan.alpha) and row.mean.value > 0]
     worse = [row for row in routed if row.is_claimed(plan.alpha) and row.mean.value < 0]
     if better and not any(beats_controls(plan, findings, row.method) for row in better):
-        has_control = any(method.is_control for method in plan.sparse)
+        has_control = bool(rung.controls)
         tag = "A gain, but random groups are not beaten" if has_control else "A gain, but no random control was run"
         tone = "mixed"
     elif better and not worse:
@@ -115,13 +87,13 @@ def _profiles(plan: Plan, findings: Findings) -> Verdict:
         tag, tone = ("No: worse", "no") if len(worse) == len(routed) else ("No gain shown", "no")
     else:
         tag, tone = ("No gain shown", "no") if not better else ("Depends on the router", "mixed")
-    return Verdict("RQ2", question, tag, tone, profile_sentences(plan, findings, routed, has_gain=bool(better)))
+    return Verdict("RQ2", question, tag, tone, profile_sentences(plan, findings, rung, has_gain=bool(better)))
 
 
 def _routing(plan: Plan, findings: Findings) -> Verdict:
     question = "How can a new input be routed cheaply, and what does a routing mistake cost?"
     routers = {row.router: row for row in findings.test.routers}
-    regrets = [row for row in findings.test.regrets if row.method.groups in routers]
+    regrets = _deciding_regrets(plan, findings)
     if not findings.test.points:
         return Verdict("RQ3", question, "Not asked", "open", (NO_ACCURACY,))
     if not regrets:
@@ -136,6 +108,8 @@ def _routing(plan: Plan, findings: Findings) -> Verdict:
     if not matters:
         tag, tone = "Little to lose by misrouting", "mixed"
     sentences = []
+    if any(row.method not in {one.method for one in regrets} for row in findings.test.regrets):
+        sentences.append(f"Regret is that of the profiles of `{regrets[0].oracle.name}`, on which RQ2 is decided.")
     for row in regrets:
         router = routers[row.method.groups]
         cost = f" for {_share(row.share)} of the dense FLOPs" if row.share is not None else ""
@@ -154,8 +128,16 @@ def _routing(plan: Plan, findings: Findings) -> Verdict:
 
 def _groups_matter(plan: Plan, findings: Findings, regrets: Sequence[RegretRow]) -> bool:
     oracles = {row.oracle.name for row in regrets}
-    known = (row for row in findings.test.differences if row.method.name in oracles)
+    known = (row for row in findings.test.gains if row.method.name in oracles)
     return any(row.is_claimed(plan.alpha) and row.mean.value > 0 for row in known)
+
+
+def _deciding_regrets(plan: Plan, findings: Findings) -> list[RegretRow]:
+    """The regrets on the rung that decides RQ2, or all of them if it has none."""
+    known = {row.router for row in findings.test.routers}
+    rows = [row for row in findings.test.regrets if row.method.groups in known]
+    rung = decisive(plan, findings.test.differences, findings.test.gains)
+    return [row for row in rows if rung and row.method in rung.methods] or rows
 
 
 def _share(share: float | None) -> str:

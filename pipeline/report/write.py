@@ -6,8 +6,9 @@ from pathlib import Path
 
 from pipeline.atomic import replacing
 from pipeline.report.evidence import Evidence
-from pipeline.report.exports import write_metrics, write_plots
+from pipeline.report.exports import write_plots
 from pipeline.report.findings import find
+from pipeline.report.metrics import write_metrics
 from pipeline.report.page import render
 from pipeline.report.plan import Plan
 

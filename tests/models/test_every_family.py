@@ -56,9 +56,9 @@ def test_capture_counts_every_eligible_feature_of_every_projection(kind: str):
             loaded.decoder(input_ids=IDS, use_cache=False)
         observations = observer.take()
     found = {
-        (one.site.block, *scoring): one.counts[:, number].sum(axis=1)
+        (one.site.block, projection, criterion): counts.sum(axis=1)
         for one in observations
-        for number, scoring in enumerate(one.scorings)
+        for projection, criterion, counts in one.by_projection()
     }
     tokens = COUNTED.sum(dim=1).numpy()
     wanted = {

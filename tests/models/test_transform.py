@@ -219,10 +219,10 @@ def test_capture_sees_the_rotated_input_and_half_of_ks_scores_are_zero(kind):
             loaded.decoder(input_ids=IDS, use_cache=False)
         observations = observer.take()
     for one in observations:
-        for number, (projection, _) in enumerate(one.scorings):
-            assert one.counts[0, number].sum() == int(COUNTED.sum()) * one.site.features
+        for projection, _, counts in one.by_projection():
+            assert counts[0].sum() == int(COUNTED.sum()) * one.site.features
             if projection == "k":
-                low, high = thresholds(bins, one.counts[0, number].astype(np.int64), np.array([0.4, 0.6]))
+                low, high = thresholds(bins, counts[0].astype(np.int64), np.array([0.4, 0.6]))
                 assert low == 0 < high
 
 

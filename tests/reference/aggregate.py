@@ -9,8 +9,9 @@ def merged(histograms, group_of):
     """{(group, block, projection, criterion): Counter of bin -> count} from rows of the table `histograms`."""
     found = {}
     for row in histograms.to_dict("records"):
-        key = (group_of[row["sample_id"]], row["block"], row["projection"], row["criterion"])
-        total = found.setdefault(key, Counter())
-        for index, count in zip(row["bins"], row["counts"], strict=True):
-            total[int(index)] += int(count)
+        for projection in row["projections"].split():
+            key = (group_of[row["sample_id"]], row["block"], projection, row["criterion"])
+            total = found.setdefault(key, Counter())
+            for index, count in enumerate(row["counts"], start=row["first_bin"]):
+                total[int(index)] += int(count)
     return found

@@ -8,18 +8,11 @@ import numpy as np
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.report.accuracy import (
-    baseline_pairs,
-    check_replicates,
-    compare,
-    control_pairs,
-    levels,
-    operating_points,
-)
+from pipeline.report.accuracy import compare, levels, operating_points
 from pipeline.report.evidence import outcomes, split_samples
+from pipeline.report.pairs import baseline_pairs, gain_pairs
 from pipeline.report.resampling import FEWEST_TASKS, resampler, task_resampler
-from pipeline.schemes import RANDOM_SCHEMES
-from pipeline.significance import bootstrap_p, holm
+from pipeline.significance import holm
 
 ROUNDING = 1e-9  # intervals are rounded to 12 decimals; sums of a few hundred floats err by less than this
 
@@ -85,10 +78,11 @@ def test_the_interval_that_redraws_tasks_equals_a_slow_transcription_and_is_abou
 
 
 def test_p_values_are_of_the_interval_s_replicates_and_corrected_over_the_pairs_compared_together(plan, results, draws):
-    rows = compare(plan, results, baseline_pairs(plan), draws)
+    (pairs,) = gain_pairs(plan)
+    rows = compare(plan, results, pairs, draws)
     assert [row.p_corrected for row in rows] == holm([row.p for row in rows])
     assert all(row.mean.low > 0 or row.mean.high < 0 for row in rows if row.is_claimed(plan.alpha))
-    alone = compare(plan, results, baseline_pairs(plan)[:1], draws)[0]
+    alone = compare(plan, results, pairs[:1], draws)[0]
     assert alone.p == alone.p_corrected == rows[0].p
     assert alone.over_tasks is None
 
@@ -97,23 +91,6 @@ def test_too_few_tasks_have_no_second_interval(plan):
     assert task_resampler(plan, np.arange(20) % (FEWEST_TASKS - 1)) is None
     found = task_resampler(plan, np.arange(20) % FEWEST_TASKS)
     assert found is not None and found.weights.shape == (plan.bootstrap + 1, 20)
-
-
-def test_replicates_that_cannot_resolve_a_corrected_p_value_are_refused(plan):
-    said = r"p-value below 0\.05, corrected for 7 comparisons\. Found: 100.*`report\.bootstrap`.*set it to 28\d or more"
-    with pytest.raises(UserError, match=said):
-        check_replicates(replace(plan, bootstrap=100))
-    check_replicates(replace(plan, bootstrap=281))
-    check_replicates(replace(plan, bootstrap=100, methods=plan.methods[:4]))  # two comparisons
-    assert 7 * bootstrap_p(np.ones(281)) < plan.alpha
-
-
-def test_every_draw_of_the_random_control_is_one(plan):
-    more = [replace(plan.method("random"), name=name, scheme=name, profile=name) for name in RANDOM_SCHEMES[1:]]
-    wide = replace(plan, methods=(*plan.methods, *more))
-    pairs = control_pairs(wide)
-    assert {control.name for _, control in pairs} == set(RANDOM_SCHEMES)
-    assert not any(method.is_control for method, _ in pairs)
 
 
 def test_no_method_is_read_past_what_it_reached(plan, results):
@@ -132,14 +109,18 @@ def test_a_method_does_not_differ_from_itself(plan, results, draws):
 
 def test_a_method_that_saves_nothing_is_left_out_and_the_rest_is_compared_at_no_level(plan, results, draws):
     idle = {**results, "teal": replace(results["teal"], compute=np.ones_like(results["teal"].compute))}
-    rows = compare(plan, idle, baseline_pairs(plan), draws)
-    assert rows == []
+    assert compare(plan, idle, [*baseline_pairs(plan), *gain_pairs(plan)[0]], draws) == []
 
 
 def test_a_built_in_gain_is_found_and_random_groups_gain_nothing(plan, results, draws):
-    found = {row.method.name: row.mean for row in compare(plan, results, baseline_pairs(plan), draws)}
+    rows = {row.method.name: row for row in compare(plan, results, gain_pairs(plan)[0], draws)}
+    found = {name: row.mean for name, row in rows.items()}
     assert found["clustered_oracle"].low > 0
     assert found["random"].low <= 0 <= found["random"].high
+    for row in rows.values():
+        assert row.above == sum(gap.low > 0 for gap in row.at_levels)
+        assert row.below == sum(gap.high < 0 for gap in row.at_levels)
+    assert rows["clustered_oracle"].above > 0 == rows["clustered_oracle"].below
 
 
 def test_a_method_with_fewer_targets_is_compared_at_the_levels_it_reaches_and_nowhere_else(plan, evidence, draws):
@@ -163,12 +144,6 @@ def test_a_method_with_fewer_targets_is_compared_at_the_levels_it_reaches_and_no
     assert row.mean.value == pytest.approx(np.mean(values), abs=ROUNDING)
     with pytest.raises(UserError, match="results missing"):  # results that its profile set promises must be there
         outcomes(limited, replace(cut, profiles=evidence.profiles), "test")
-
-
-def test_controls_pair_grouped_methods_with_random_groups_of_the_same_allocation(plan):
-    pairs = {(method.name, control.name) for method, control in control_pairs(plan)}
-    names = ("clustered_oracle", "clustered_embedding", "clustered_scores", "task")
-    assert pairs == {(name, "random") for name in names}
 
 
 def test_operating_points_are_means_of_the_samples(plan, evidence, results, draws):

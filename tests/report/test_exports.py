@@ -8,8 +8,9 @@ import math
 import pandas as pd
 import pytest
 
-from pipeline.report.exports import metrics, plot_tables
+from pipeline.report.exports import plot_tables
 from pipeline.report.findings import find
+from pipeline.report.metrics import metrics
 from pipeline.report.write import write_report
 
 
@@ -26,6 +27,8 @@ def test_metrics_are_flat_finite_numbers_with_stable_names(plan, findings):
         "difference.clustered_scores.low", "difference.clustered_scores.high", "nmi.surface", "ari.surface",
         "sparsity.wina.50.mean", "sparsity.wina.50.sd", "sparsity.wina.50.low", "sparsity.wina.50.high",
         "difference.clustered_scores.p", "difference.clustered_scores.tasks_low", "purity.surface", "nmi_p.surface",
+        "gain.clustered_scores.mean", "gain.clustered_scores.p", "gain.clustered_scores.levels_above",
+        "gain.clustered_scores.levels_below", "allocation.greedy.tokens", "allocation.wina.evaluations",
         "nmi_without_length.surface", "router.scores.accuracy", "regret.clustered_scores.mean", "clusters.stability",
     }  # fmt: skip
     assert wanted <= set(found)
@@ -48,6 +51,7 @@ def test_plot_tables_cover_both_splits_and_every_method(plan, findings):
     assert set(tables["accuracy"]["split"]) == {"train", "test"}
     assert set(tables["accuracy"]["method"]) == {method.name for method in plan.methods}
     assert len(tables["confusion_scores"]) == findings.test.samples
+    assert set(tables["task_differences"]["split"]) == {"train", "test"}
     gaps = tables["differences"]
     assert (gaps["low"] <= gaps["high"]).all()
 

@@ -13,7 +13,7 @@ from pipeline.report.findings import find
 from pipeline.report.page import render
 from pipeline.report.plan import Method
 from pipeline.report.style import VARIABLES
-from tests.report.synthetic import METHODS, make_evidence, make_plan
+from tests.report.synthetic import METHODS, make_evidence, make_plan, with_kl
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +146,7 @@ def test_a_target_out_of_reach_is_a_dash_and_the_page_says_why():
         pytest.param({"targets": (0.5,)}, id="one target"),
         pytest.param(with_many(), id="many methods"),
         pytest.param(with_limited(), id="targets out of reach"),
+        pytest.param({"methods": with_kl().methods}, id="two rungs with groups"),
         pytest.param(with_subjects(), id="unknown words"),
     ],
 )
@@ -157,6 +158,7 @@ def test_any_set_of_methods_targets_and_splits_makes_a_page(changes):
         evidence = replace(
             evidence,
             assignments={**evidence.assignments, "subject": evidence.assignments["task"].assign(scheme="subject")},
+            costs={**evidence.costs, "new": evidence.costs["task"].assign(profile="new")},
             profiles={**evidence.profiles, "new": evidence.profiles["task"].assign(profile="new")},
             results={**evidence.results, "new": evidence.results["task"].assign(method="new")},
         )

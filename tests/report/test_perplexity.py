@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from pipeline.report.evidence import Evidence
-from pipeline.report.exports import metrics, plot_tables
+from pipeline.report.exports import plot_tables
 from pipeline.report.findings import find
+from pipeline.report.metrics import metrics
 from pipeline.report.page import render
 from pipeline.report.plan import Plan
 from pipeline.report.text_rows import left_out_sentences, perplexity_tables

@@ -169,7 +169,8 @@ def test_cats_is_evaluated_at_the_targets_that_its_profiles_reach(settings: conf
     method = config.MethodSettings("cats", "assignments/activation", mask)
     changed = replace(
         settings,
-        profiles=settings.profiles | {"cats": config.ProfileSettings("activation", "cats", "uniform")},
+        profiles=settings.profiles
+        | {"cats": config.ProfileSettings("activation", "cats", "uniform", "group_histograms/activation")},
         methods=settings.methods | {"cats": method},
     )
     evaluate.main(changed, "cats")

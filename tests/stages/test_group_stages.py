@@ -15,7 +15,16 @@ from pipeline.errors import UserError
 from pipeline.models.projections import projections
 from pipeline.profile import profile_array
 from pipeline.routing import load_router
-from pipeline.schemas import ALLOCATIONS, ASSIGNMENTS, CLUSTER_VARIANTS, GROUP_HISTOGRAMS, PROFILES, ROUTES, SAMPLES
+from pipeline.schemas import (
+    ALLOCATION_COSTS,
+    ALLOCATIONS,
+    ASSIGNMENTS,
+    CLUSTER_VARIANTS,
+    GROUP_HISTOGRAMS,
+    PROFILES,
+    ROUTES,
+    SAMPLES,
+)
 from stages import aggregate, allocate, capture, cluster, manifest, profile, route
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -37,7 +46,8 @@ def settings(tiny_llama):
         allocate=replace(full.allocate, greedy_step=0.5, greedy_tokens=40, kl_samples=6, kl_steps=4, kl_batch=5),
         evaluate=replace(full.evaluate, targets=TARGETS),
         capture=replace(full.capture, criteria=("teal", "wina", "cats")),
-        profiles=full.profiles | {"cats": config.ProfileSettings("activation", "cats", "uniform")},
+        profiles=full.profiles
+        | {"cats": config.ProfileSettings("activation", "cats", "uniform", "group_histograms/activation")},
     )
 
 
@@ -197,11 +207,27 @@ def test_kl_spends_one_budget_over_the_whole_model_and_resumes_behind_what_it_ha
         allocate.main(other, "kl")
     allocate.main(other, "kl")
     resumed = path.read_bytes()
+    costs = ALLOCATION_COSTS.read(allocate.ALLOCATION_COSTS_PATH.format(name="kl"))
+    assert costs["evaluations"].tolist() == [14 * 9 + len(TARGETS)]  # as if it had not been interrupted
     kept = (100 - 1) // 9  # curves of nine losses that were finished before the hundredth
     assert len(asked) == 100 + (14 - kept) * 9 + 2 * len(TARGETS)
     monkeypatch.setattr(Divergence, "loss", original)
     allocate.main(settings, "kl")
     assert path.read_bytes() == written != resumed
+
+
+def test_every_group_states_what_its_allocation_took(settings, done) -> None:
+    costs = {
+        name: ALLOCATION_COSTS.read(allocate.ALLOCATION_COSTS_PATH.format(name=name)).set_index("group")
+        for name in PROFILE_SETS
+    }
+    assert all(sorted(rows.index) == list(range(len(rows))) for rows in costs.values())
+    assert [len(costs[name]) for name in PROFILE_SETS] == [1, 1, 1, COUNT, COUNT]
+    for name in ("wina", "cats"):  # uniform
+        assert not costs[name][["tokens", "evaluations", "seconds"]].to_numpy().any()
+    for name in ("greedy", "kl", "clustered"):
+        assert (costs[name][["tokens", "evaluations", "seconds"]] > 0).all(axis=None)
+    assert costs["kl"].loc[0, "evaluations"] > 14 * 9  # the curves of two blocks of seven projections, nine levels each
 
 
 def test_cats_has_a_profile_of_one_mask_a_block_at_the_targets_it_can_reach(settings, done, caplog) -> None:
@@ -233,7 +259,9 @@ def test_routers_know_the_train_samples_and_cost_something(settings, done) -> No
 def test_a_second_run_elsewhere_writes_the_same_bytes(settings, done, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     run_all(settings)
-    written = [path.relative_to(done) for path in sorted((done / "data").rglob("*")) if path.is_file()]
+    timed = Path(allocate.ALLOCATION_COSTS_PATH).parent  # holds seconds
+    files = (path.relative_to(done) for path in sorted((done / "data").rglob("*")) if path.is_file())
+    written = [path for path in files if path.parent != timed]
     assert len(written) > 15
     for path in written:
         assert (tmp_path / path).read_bytes() == (done / path).read_bytes(), path
@@ -252,15 +280,19 @@ def test_an_interrupted_allocation_resumes_behind_the_finished_groups(settings, 
             raise KeyboardInterrupt
         return original(*args, **kwargs)
 
+    costs_path = Path(allocate.ALLOCATION_COSTS_PATH.format(name="random"))
     monkeypatch.setattr(blockwise, "block_paths", counted)
     with pytest.raises(KeyboardInterrupt):
         allocate.main(settings, "random")
     assert not path.exists()
     allocate.main(settings, "random")
     assert len(searched) == 1 + 1 + (COUNT - 1)  # group 0, the one interrupted, the two that were missing
+    costs = costs_path.read_bytes()
+    assert (ALLOCATION_COSTS.read(costs_path)["seconds"] > 0).all()
     fewer = replace(settings, evaluate=replace(settings.evaluate, targets=(0.3, max(TARGETS))))
     allocate.main(fewer, "random")
     assert len(searched) == COUNT + 1  # other targets up to the same highest one reuse the paths
+    assert costs_path.read_bytes() == costs  # and state what they took
 
 
 def test_more_clusters_than_samples_leaves_earlier_outs_alone(settings, done) -> None:

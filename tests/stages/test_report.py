@@ -15,6 +15,7 @@ from pipeline.errors import UserError
 from pipeline.report import methods, style
 from pipeline.report.methods import describe
 from pipeline.schemas import (
+    ALLOCATION_COSTS,
     ASSIGNMENTS,
     CLUSTER_MAP,
     CLUSTER_VARIANTS,
@@ -52,6 +53,7 @@ def write(evidence, data):
     CLUSTER_MAP.write(evidence.cluster_map, data / "cluster_map.parquet")
     (data / "cluster_quality.json").write_text(json.dumps(evidence.quality))
     for table, folder, frames in (
+        (ALLOCATION_COSTS, "allocation_costs", evidence.costs),
         (ASSIGNMENTS, "assignments", evidence.assignments),
         (ROUTES, "routes", evidence.routes),
         (PROFILES, "profiles", evidence.profiles),
@@ -70,7 +72,8 @@ def test_the_stage_writes_page_metrics_and_plots(settings, data):
 
 
 def test_the_plan_says_which_mask_a_method_has_and_whether_it_reaches_every_target(settings):
-    profiles = settings.profiles | {"cats": config.ProfileSettings("global", "cats", "uniform")}
+    cats = config.ProfileSettings("global", "cats", "uniform", "group_histograms/global")
+    profiles = settings.profiles | {"cats": cats}
     named = settings.methods | {"cats": config.MethodSettings("cats", "assignments/global", "topk")}
     plan = report._plan(replace(settings, profiles=profiles, methods=named))
     assert {method.mask for method in plan.sparse} == {"threshold", "topk"}
@@ -88,7 +91,7 @@ def test_the_report_has_words_for_every_criterion_mask_and_scheme():
 
 def test_too_few_replicates_for_the_methods_are_refused_before_anything_is_written(settings, data):
     few = replace(settings, report=replace(settings.report, bootstrap=100))
-    with pytest.raises(UserError, match=r"corrected for 8 comparisons\. Found: 100"):
+    with pytest.raises(UserError, match=r"corrected for 5 comparisons\. Found: 100"):
         report.main(few)
     assert not (data / "report").exists()
 

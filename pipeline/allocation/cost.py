@@ -1,0 +1,146 @@
+"""What an allocation costs: tokens through the model, objectives computed, seconds; interrupted or not.
+
+The unit of work is one token through the whole model, so that allocators that run single blocks, or parts of blocks,
+can stand beside those that run all of it:
+
+    tokens = sum over runs of  tokens in the run * (weights multiplied / weights of all projections)
+
+Padding counts, because it runs. A forward pass that autograd records counts twice: its backward pass costs another.
+Attention, norms and the output head are in nobody's count.
+
+Work that a crash threw away is not counted, and what was kept is counted with what it cost when it was made
+(`MeteredStore`): the total is that of one uninterrupted run. Tokens and evaluations are reproducible; seconds are not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WITH_BACKWARD = 2
+"""Forward passes that a forward and a backward pass count as. Weights are frozen here: a backward pass has one product,
+by the inputs, for every one of the forward pass."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Work done: `tokens` through the whole model, objectives computed (`evaluations`), wall-clock `seconds`."""
+
+    tokens: float = 0.0
+    evaluations: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.tokens + other.tokens, self.evaluations + other.evaluations, self.seconds + other.seconds)
+
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(self.tokens - other.tokens, self.evaluations - other.evaluations, self.seconds - other.seconds)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers by name; also the columns of `allocation_costs`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """The cost that `to_json` was called on."""
+        return cls(**values)
+
+
+class Meter:
+    """Counts work from its creation on.
+
+    Args:
+        clock: seconds since any moment.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock, self._start = clock, clock()
+        self._tokens, self._evaluations = 0.0, 0
+
+    @property
+    def cost(self) -> Cost:
+        """Everything since the meter was made."""
+        return Cost(self._tokens, self._evaluations, self._clock() - self._start)
+
+    def ran(self, tokens: float, share: float = 1.0) -> None:
+        """`tokens` went through a part of the model that holds `share` of the projections' weights."""
+        self._tokens += tokens * share
+
+    def evaluated(self, objectives: int) -> None:
+        """So many objectives (block errors, losses) were computed."""
+        self._evaluations += objectives
+
+    @contextmanager
+    def watching(self, layers: Sequence[nn.Module]) -> Generator[Self]:
+        """Count every call of a decoder layer; all of them together are the model. No hook is left afterwards."""
+
+        def after(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            hidden = args[0] if args else kwargs["hidden_states"]
+            result = output[0] if isinstance(output, tuple) else output
+            passes = WITH_BACKWARD if result.requires_grad else 1
+            self.ran(passes * hidden.shape[0] * hidden.shape[1], 1 / len(layers))
+
+        with ExitStack() as hooks:
+            for layer in layers:
+                hooks.callback(layer.register_forward_hook(after, with_kwargs=True).remove)
+            yield self
+
+
+class Store(Protocol):
+    """Keeps JSON values by name, over interruptions."""
+
+    def get(self, name: str) -> Any:
+        """The value, or None."""
+        ...
+
+    def put(self, name: str, value: Any) -> None:
+        """Keep a value, in place of an earlier one."""
+        ...
+
+
+class MeteredStore:
+    """A store that keeps every value together with what it cost: the work since the last `put`, added to what an
+    earlier value of that name cost.
+
+    Args:
+        store: keeps the values.
+        meter: counts the work.
+
+    Guarantee: `cost` is that of all values put or found here, each counted once, however often the work was
+    interrupted between two of them.
+    """
+
+    def __init__(self, store: Store, meter: Meter) -> None:
+        self._store, self._meter = store, meter
+        self._last = meter.cost
+        self._costs: dict[str, Cost] = {}
+
+    @property
+    def cost(self) -> Cost:
+        """What the values cost that were put or found."""
+        return sum(self._costs.values(), Cost())
+
+    def get(self, name: str) -> Any:
+        """The value, or None."""
+        kept = self._store.get(name)
+        if kept is None:
+            return None
+        self._costs[name] = Cost.from_json(kept["cost"])
+        return kept["value"]
+
+    def leave_out(self) -> None:
+        """Count the work since the last `put` for no value: loading a model, say."""
+        self._last = self._meter.cost
+
+    def put(self, name: str, value: Any) -> None:
+        """Keep a value, in place of an earlier one."""
+        now = self._meter.cost
+        self._costs[name] = self._costs.get(name, Cost()) + (now - self._last)
+        self._last = now
+        self._store.put(name, {"value": value, "cost": self._costs[name].to_json()})

@@ -1,0 +1,53 @@
+"""The ladder table: every rung and whose profile a sample gets (rows) by target (columns), and what groups add.
+
+Accuracies are at equal *targets*; what methods really run differs a little, so the last column compares each grouped
+method with the pooled one of its rung at equal realised compute.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.report.findings import SplitFindings
+from pipeline.report.plan import Method, Plan
+from pipeline.report.rows import Row, gap_cell, percent_cell
+from pipeline.report.rungs import group_kind, rung_name, rungs
+from pipeline.report.wording import target_name
+
+
+def ladder_table(plan: Plan, split: SplitFindings) -> Row | None:
+    """None where nothing can be right or wrong. `best` marks the highest accuracy at a target among all rows but dense:
+    a mark, not a claim.
+    """
+    if not split.points:
+        return None
+    found = {(point.method, point.target): point.accuracy for point in split.points}
+    best = {
+        target: max((found[key].value for key in found if key[1] == target and not key[0].is_dense), default=None)
+        for target in plan.targets
+    }
+    gains = {row.method: row.mean for row in split.gains}
+
+    def line(method: Method) -> list[dict[str, Any] | None]:
+        cells: list[dict[str, Any] | None] = []
+        for target in plan.targets:
+            accuracy = found.get((method, target))
+            is_best = accuracy is not None and accuracy.value == best[target]
+            cells.append(None if accuracy is None else {**percent_cell(accuracy), "best": is_best})
+        return cells
+
+    rows = [
+        {
+            "rung": rung_name(plan, rung) if number == 0 else "",
+            "span": len(rung.methods),
+            "kind": group_kind(method),
+            "method": method.name,
+            "cells": line(method),
+            "gain": {**gap_cell(gains[method], good=1), "best": False} if method in gains else None,
+        }
+        for rung in rungs(plan)
+        for number, method in enumerate(rung.methods)
+    ]
+    dense = next(point.accuracy for point in split.points if point.method.is_dense)
+    columns = [target_name(target) for target in plan.targets]
+    return {"columns": columns, "rows": rows, "dense": {**percent_cell(dense), "best": False}}

@@ -1,0 +1,115 @@
+"""Numbers for other tools: metrics.json for `dvc metrics` and `dvc exp show`.
+
+Metrics are flat (`accuracy.wina.50` is test accuracy at the 50% target) and few enough to be columns; everything else
+is in the plot files (`pipeline/report/exports.py`). Differences are in percentage points, accuracies and shares are
+fractions of 1.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pipeline.atomic import replacing
+from pipeline.report.accuracy import Comparison, Point
+from pipeline.report.agreement import LabelAgreement
+from pipeline.report.evidence import total
+from pipeline.report.findings import Findings
+from pipeline.report.perplexity import TextPoint
+from pipeline.report.plan import Plan
+from pipeline.report.variants import without_length
+from pipeline.statistics import Interval
+
+DECIMALS = 6
+
+
+def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
+    """Flat name -> number, test split only.
+
+    `accuracy.<method>.<target %>` (`accuracy.dense` has no target),
+    `sparsity.<method>.<target %>.mean|sd|low|high` (realised sparsity over samples, 5th and 95th percentile),
+    `difference.<method>.mean|low|high` (points against the baseline at equal compute, averaged over the compute
+    levels) with `.tasks_low|tasks_high` (tasks redrawn, too) and `.p` (corrected), `gain.<method>...` the same against
+    the pooled method of its own rung with `.levels_above|levels_below` (compute levels whose interval excludes zero),
+    `allocation.<profile set>.tokens|evaluations`, `nmi.<label>`, `ari.<label>`,
+    `purity.<label>`, `nmi_p.<label>` (corrected), `nmi_without_length.<label>`, `router.<router>.accuracy`,
+    `regret.<method>.mean|low|high` (points),
+    `clusters.<measure>`; on text `perplexity.<task>.<method>.<target %>` and, against the baseline at the same target,
+    `log_perplexity_difference.<task>.<method>.<target %>.mean|low|high` (nats per token).
+    """
+    test = findings.test
+    found: dict[str, float] = {}
+    for point in test.points:
+        found[f"accuracy.{_place(point)}"] = point.accuracy.value
+        if not point.method.is_dense:
+            found |= _spread(point)
+    for row in (*test.differences, *test.gains):
+        if row.reference.name == plan.baseline:
+            found |= _comparison("difference", row)
+    for row in test.gains:
+        found |= _comparison("gain", row)
+        found |= {f"gain.{row.method.name}.levels_above": row.above, f"gain.{row.method.name}.levels_below": row.below}
+    for row in test.agreements:
+        found |= _agreement_of(row)
+    for row in apart.rows if (apart := without_length(findings.variants)) else ():
+        found[f"nmi_without_length.{row.label.name}"] = row.found.nmi.value
+    found |= {f"router.{row.router}.accuracy": row.accuracy.value for row in test.routers}
+    for row in test.regrets:
+        found |= _in_points(f"regret.{row.method.name}", row.mean)
+    for text in test.texts:
+        for one in text.points:
+            found[f"perplexity.{text.task}.{_place(one)}"] = one.perplexity.value
+            if one.over_baseline is not None:
+                found |= _ends_of(f"log_perplexity_difference.{text.task}.{_place(one)}", one.over_baseline)
+    for name, rows in findings.costs.items():
+        found[f"allocation.{name}.tokens"] = total(rows, "tokens")
+        found[f"allocation.{name}.evaluations"] = total(rows, "evaluations")
+    measures = {name: findings.quality.get(name) for name in ("groups", "silhouette", "stability")}
+    found |= {f"clusters.{name}": value for name, value in measures.items() if value is not None}
+    return {name: round(value, DECIMALS) for name, value in found.items()}
+
+
+def write_metrics(plan: Plan, findings: Findings, path: Path) -> None:
+    """Write metrics.json."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(metrics(plan, findings), indent=2) + "\n")
+
+
+def _spread(point: Point) -> dict[str, float]:
+    measured = {"mean": point.sparsity, "sd": point.deviation, "low": point.spread[0], "high": point.spread[1]}
+    return {f"sparsity.{_place(point)}.{name}": value for name, value in measured.items()}
+
+
+def _comparison(kind: str, row: Comparison) -> dict[str, float]:
+    name = f"{kind}.{row.method.name}"
+    found = {**_in_points(name, row.mean), f"{name}.p": row.p_corrected}
+    if row.over_tasks is not None:
+        found |= {f"{name}.tasks_low": 100 * row.over_tasks.low, f"{name}.tasks_high": 100 * row.over_tasks.high}
+    return found
+
+
+def _agreement_of(row: LabelAgreement) -> dict[str, float]:
+    label, found = row.label.name, row.found
+    return {
+        f"nmi.{label}": found.nmi.value,
+        f"ari.{label}": found.ari.value,
+        f"purity.{label}": found.purity.value,
+        f"nmi_p.{label}": row.p_corrected,
+    }
+
+
+def _in_points(name: str, interval: Interval) -> dict[str, float]:
+    return {end: 100 * value for end, value in _ends_of(name, interval).items()}
+
+
+def _ends_of(name: str, interval: Interval) -> dict[str, float]:
+    return {f"{name}.mean": interval.value, f"{name}.low": interval.low, f"{name}.high": interval.high}
+
+
+def _place(point: Point | TextPoint) -> str:
+    """Method and target as part of a metric's name; the dense model has no target."""
+    return point.method.name if point.method.is_dense else f"{point.method.name}.{_percent(point.target)}"
+
+
+def _percent(target: float) -> str:
+    return f"{100 * target:g}".replace(".", "_")

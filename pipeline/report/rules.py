@@ -1,0 +1,44 @@
+"""How verdicts are decided, in words for the page; fixed before the numbers were known."""
+
+from __future__ import annotations
+
+from pipeline.report.group_words import MOSTLY, PARTLY, STABLE
+from pipeline.report.plan import Plan
+from pipeline.report.resampling import FEWEST_TASKS
+from pipeline.report.wording import target_name
+
+NEGLIGIBLE = 0.01
+"""Regret (share of samples) whose interval must stay below this for a router to count as good enough."""
+TOLERANCE = 0.02
+"""An operating point is safe when the interval of its accuracy loss stays below this."""
+
+
+def rules(plan: Plan) -> list[str]:
+    """How the verdicts are decided, for the page."""
+    level, alpha = target_name(plan.confidence), target_name(plan.alpha)
+    return [
+        f"Every interval is a {level} percentile bootstrap over samples ({plan.bootstrap:,} replicates, seed "
+        f"{plan.seed}); the same draws are used for all methods, so differences are paired. Intervals are per "
+        f"comparison: of many comparisons without any effect, about {alpha} exclude zero by chance.",
+        "A difference is claimed only for the mean over compute levels, and only when its p-value, from the replicates "
+        f"of its interval and corrected by Holm's method for all pairs of the same kind, is below {alpha}. "
+        "When it is not, the report says what the interval rules out. Single levels are shown, not claimed.",
+        "The second interval of a mean redraws tasks and then samples within them: it answers for other tasks like "
+        f"these. There is none below {FEWEST_TASKS} tasks.",
+        f"Groups follow a label only if the permutation p-value of their agreement ({plan.bootstrap:,} permutations), "
+        f"corrected by Holm's method for the number of labels, is below {alpha}; mostly from NMI {MOSTLY}, partly from "
+        f"{PARTLY}.",
+        "Groups are reproducible when clusterings of two halves of the training samples agree with ARI of at least "
+        f"{STABLE}.",
+        "RQ2 is decided by the routed methods on the test split, each averaged over the compute levels: one must be "
+        "above the pooled method of its own rung (the same criterion, allocation and mask) and above every draw of "
+        "random groups of the same sizes on it, because several profiles may gain whatever the groups mean. Of several "
+        "rungs with routed groups, the one whose pooled method is most accurate decides: gains on a weaker one may be "
+        "what a better pooled profile gives without groups. Methods with true groups, random groups and given labels "
+        "are controls, not answers.",
+        "What corrections count: every grouped method against the pooled one of its rung, rung by rung; every pair "
+        "with random groups, rung by rung; every other method against the baseline; every task of one comparison.",
+        f"A router is good enough when the interval of its regret stays below {100 * NEGLIGIBLE:g} point.",
+        "An operating point is safe when the interval of its accuracy loss against dense stays below "
+        f"{100 * TOLERANCE:g} points.",
+    ]

@@ -1,0 +1,116 @@
+"""`pipeline.allocation.specialise`: budgets met, never worse than pooled on held-out texts, interruptions unseen."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+
+from pipeline.allocation.specialise import FOLDS, STRENGTHS, specialise, work
+
+COSTS = [300, 100, 100, 300, 500]
+SHARE = np.array(COSTS) / sum(COSTS)
+POOLED = {t: np.full(len(COSTS), t) for t in (0.3, 0.5, 0.7, 0.8)}
+TEXTS = 40
+STEPS = 30
+BUDGET = 1e-9
+
+
+class Texts:
+    """Texts whose losses are quadratic, with sensitivities around the group's; noise makes every text another."""
+
+    def __init__(self, sensitivity, noise, texts=TEXTS, limit=10**9, seed=0):
+        rng = np.random.default_rng(seed)
+        self.price = np.asarray(sensitivity) * np.exp(noise * rng.normal(size=(texts, len(COSTS))))
+        self.left = limit
+
+    def losses(self, sparsity):
+        self._spend()
+        return self.price @ (SHARE * sparsity**2)
+
+    def slopes_on(self, kept):
+        def slopes(sparsity, _step):
+            self._spend()
+            return 2 * self.price[kept].mean(axis=0) * SHARE * sparsity
+
+        return slopes
+
+    def _spend(self):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+class Memory(dict):
+    """A store that keeps JSON, as files do."""
+
+    def get(self, name):
+        return json.loads(self[name]) if name in self else None
+
+    def put(self, name, value):
+        self[name] = json.dumps(value)
+
+
+def _run(texts: Texts, store=None, number=TEXTS, **options):
+    run = partial(
+        specialise, POOLED, COSTS, number, texts.losses, texts.slopes_on, Memory() if store is None else store
+    )
+    return run(steps=STEPS, rate=0.1, **options)
+
+
+def test_a_group_unlike_the_pooled_one_goes_its_own_way_and_gains_by_it():
+    texts = Texts([4, 1, 1, 0.2, 1], noise=0.1)
+    found = _run(texts)
+    assert [one.target for one in found] == sorted(POOLED)
+    for one in found:
+        assert one.strength >= 0.75
+        assert SHARE @ one.sparsity == pytest.approx(one.target, abs=BUDGET)
+        assert one.loss == pytest.approx(texts.losses(one.sparsity).mean())
+        assert one.loss < 0.9 * texts.losses(POOLED[one.target]).mean()
+
+
+def test_groups_whose_texts_have_nothing_in_common_stay_closer_to_the_pooled_allocation():
+    def mean_strength(sensitivity, noise):
+        every = (Texts(sensitivity, noise, texts=16, seed=seed) for seed in range(10))
+        return np.mean([_run(one, number=16)[0].strength for one in every])
+
+    assert mean_strength(np.ones(len(COSTS)), noise=1.0) < 0.4 < 0.8 < mean_strength([4, 1, 1, 0.2, 1], noise=0.2)
+
+
+@pytest.mark.parametrize("noise", [0.1, 1.0, 2.5])
+def test_on_held_out_texts_no_group_is_worse_than_pooled(noise: float):
+    texts, store = Texts([2, 1, 1, 0.5, 1], noise=noise, texts=16), Memory()
+    found = _run(texts, store, number=16)
+    chosen = STRENGTHS.index(found[0].strength)
+    votes = np.zeros(len(STRENGTHS))
+    for position, target in enumerate(sorted(POOLED)):  # the slow sum of the docstring
+        losses = np.array(store.get(f"losses-{target:g}"))
+        held_out = [n for n in range(16) if n % FOLDS == position % FOLDS]
+        for number in range(len(STRENGTHS)):
+            votes[number] += np.log(sum(losses[number][n] for n in held_out))
+            votes[number] -= np.log(sum(losses[0][n] for n in held_out))
+    assert votes[chosen] == pytest.approx(votes.min()) and votes[chosen] <= 0
+    if chosen == 0:
+        assert all(np.array_equal(one.sparsity, POOLED[one.target]) for one in found)
+
+
+def test_a_group_too_small_to_hold_texts_out_is_pooled():
+    texts = Texts([4, 1, 1, 0.2, 1], noise=0.1, texts=2 * FOLDS - 1)
+    done = []
+    found = _run(texts, number=2 * FOLDS - 1, advance=done.append)
+    assert all(one.strength == 0 and one.sparsity is POOLED[one.target] for one in found)
+    assert sum(done) == work(len(POOLED), STEPS)
+
+
+@pytest.mark.parametrize("limit", [3, STEPS + 2, 3 * STEPS])
+def test_an_interrupted_run_ends_where_a_whole_one_does(limit: int):
+    whole, store, done = _run(Texts([4, 1, 1, 0.2, 1], 0.5)), Memory(), []
+    with pytest.raises(KeyboardInterrupt):
+        _run(Texts([4, 1, 1, 0.2, 1], 0.5, limit=limit), store)
+    again = _run(Texts([4, 1, 1, 0.2, 1], 0.5), store, advance=done.append)
+    for one, expected in zip(again, whole, strict=True):
+        np.testing.assert_array_equal(one.sparsity, expected.sparsity)
+        assert (one.strength, one.loss) == (expected.strength, expected.loss)
+    assert sum(done) == work(len(POOLED), STEPS)
