@@ -67,6 +67,7 @@ def test_calibration_text_alone_needs_no_scheme_of_tasks(tmp_path: Path):
 def test_a_gate_gives_groups_to_methods_of_its_own_profile_set_whatever_the_scheme(tmp_path: Path):
     def change(values: dict[str, Any]) -> None:
         gates({"gate": "task"})(values)
+        del values["methods"]["kl_clustered_gate"]
         values["methods"]["task"]["groups_from"] = "routes/gate"
 
     settings = load(with_change(tmp_path, change))
