@@ -215,8 +215,8 @@ WRONG = [
         r"`route\.gate_targets` must be among `evaluate\.targets`\. Found: 0\.66",
     ),
     (
-        lambda values: (gates({"gate": "task"})(values), values["methods"]["random"].update(groups_from="routes/gate")),
-        r"table of groups must be one of assignments/random\. Found: 'routes/gate'",  # another profile set's gate
+        gates({"gate": "task"}),  # while a method of another profile set takes its groups from it
+        r"table of groups must be one of assignments/activation, .* Found: 'routes/gate'.*`methods\.kl_clustered_gate\.",
     ),
     (put("report", "baseline", "greed"), r"`report\.baseline`.* did you mean 'greedy'"),
 ]
