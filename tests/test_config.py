@@ -216,7 +216,7 @@ WRONG = [
     ),
     (
         gates({"gate": "task"}),  # while a method of another profile set takes its groups from it
-        r"table of groups must be one of assignments/activation, .* Found: 'routes/gate'.*`methods\.kl_clustered_gate\.",
+        r"one of assignments/activation, .* Found: 'routes/gate'.*`methods\.kl_clustered_gate\.groups_from",
     ),
     (put("report", "baseline", "greed"), r"`report\.baseline`.* did you mean 'greedy'"),
 ]
