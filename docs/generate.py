@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -89,6 +89,7 @@ def _type_name(hint: Any) -> str:
         tuple[str, ...]: "list of text",
         tuple[str, ...] | None: "list of text or null",
         tuple[float, ...]: "list of numbers",
+        Mapping[str, str]: "names with text",
     }
     return names[hint]
 

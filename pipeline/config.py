@@ -13,7 +13,7 @@ registries.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +37,8 @@ ALGORITHMS = ("kmeans", "gmm", "hdbscan")
 ALLOCATIONS = ("uniform", "greedy", "kl")
 MASKS = ("threshold", "topk")
 ROUTERS = ("embedding", "scores")
+GATE = "gate"
+"""The kind of router that belongs to a profile set; the others name groups of the scheme `activation`."""
 TRANSFORMS = (NO_TRANSFORM, "orthogonal")
 TOO_LONG = ("refuse", "leave_out")
 
@@ -167,7 +169,14 @@ class ProfileSettings:
 class RouteSettings:
     """How a new prompt finds its group."""
 
-    routers: tuple[str, ...] = setting("routers to fit", choices=ROUTERS)
+    routers: tuple[str, ...] = setting("routers to fit that name the learned group of a prompt", choices=ROUTERS)
+    gates: Mapping[str, str] = setting(
+        "name -> profile set: routers to fit that predict what each group's profile brings, and leave a prompt to the "
+        "pooled profile, the last group of that profile set, unless one is expected to bring something; `{}` for none"
+    )
+    gate_targets: tuple[float, ...] = setting(
+        "targets, among `evaluate.targets`, at which gates are told what profiles bring (their mean)", above=0, below=1
+    )
     blocks: int = setting("first blocks whose signatures the `scores` router reads", low=1)
     weight_decay: float = setting("L2 penalty of the routers' logistic regression", low=0)
 
@@ -190,7 +199,7 @@ class MethodSettings:
     profile: str | None = setting("name of a profile set in `profiles`; null is for the built-in dense")
     groups_from: str | None = setting(
         "table with the group of every sample: `assignments/<scheme of the profile set>` (known groups: an oracle, "
-        "unless there is only one) or `routes/<router>`"
+        "unless there is only one), `routes/<router>`, or `routes/<gate of the profile set>`"
     )
     mask: str | None = setting(
         "which features of a token are kept: `threshold`, those that score above the profile's threshold, or `topk`, "
@@ -315,13 +324,18 @@ def parse(path: Path) -> object:
 
 
 def _build_named(cls: type[T], values: object, section: str, file: str) -> dict[str, T]:
-    """A section whose keys are names of the user's choice; they become parts of file names and of DVC stage names."""
+    """A section whose keys are names of the user's choice."""
     named = as_mapping(values, section, file)
-    for name in named:
+    _check_names(named, section, file)
+    return {name: build(cls, values, f"{section}.{name}", file) for name, values in named.items()}
+
+
+def _check_names(names: Collection[str], section: str, file: str) -> None:
+    """Names of the user's choice become parts of file names and of DVC stage names."""
+    for name in names:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
             must = f"Names in `{section}` must be letters, digits, - and _"
             raise _error(must, repr(name), f"`{section}` in {file}", "choose another name")
-    return {name: build(cls, values, f"{section}.{name}", file) for name, values in named.items()}
 
 
 def _check_together(settings: Settings, file: str) -> None:
@@ -340,12 +354,31 @@ def _check_together(settings: Settings, file: str) -> None:
             found = f"criterion {profile.criterion}, which has one"
             raise _error(must, found, f"`profiles.{name}` in {file}", "use `allocation: uniform`")
         _check_start(name, profile, settings, file)
+    _check_gates(settings, file)
     for name, method in settings.methods.items():
         _check_method(name, method, settings, file)
     for name in settings.export.methods:
         _check_export(name, settings, file)
     _must_know("method", settings.report.baseline, settings.methods, "report.baseline", file)
     _check_calibration(settings, file)
+
+
+def _check_gates(settings: Settings, file: str) -> None:
+    route = settings.route
+    _check_names(route.gates, "route.gates", file)
+    for name, profile in route.gates.items():
+        where = f"`route.gates.{name}` in {file}"
+        if name in ROUTERS:
+            must = f"A gate must not have the name of another router ({', '.join(ROUTERS)})"
+            raise _error(must, name, where, "choose another name")
+        _must_know("profile set", profile, settings.profiles, f"route.gates.{name}", file)
+        if settings.profiles[profile].scheme == "global":
+            must = "A gate must have groups to choose from"
+            raise _error(must, f"{profile}, which has the scheme global", where, "name a profile set of another scheme")
+    stray = [f"{target:g}" for target in route.gate_targets if target not in settings.evaluate.targets]
+    if route.gates and stray:
+        must = "`route.gate_targets` must be among `evaluate.targets`"
+        raise _error(must, ", ".join(stray), f"`route.gate_targets` in {file}", "choose targets that have profiles")
 
 
 def _check_start(name: str, profile: ProfileSettings, settings: Settings, file: str) -> None:
@@ -368,6 +401,7 @@ def _check_method(name: str, method: MethodSettings, settings: Settings, file: s
     tables = [f"assignments/{scheme}"]
     if scheme == "activation":
         tables += [f"routes/{router}" for router in settings.route.routers]
+    tables += [f"routes/{gate}" for gate, profile in settings.route.gates.items() if profile == method.profile]
     _must_know("table of groups", method.groups_from, tables, f"{where}.groups_from", file)
     _must_know("mask", method.mask, MASKS, f"{where}.mask", file)
 

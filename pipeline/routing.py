@@ -2,9 +2,11 @@
 
     embedding    mean over the prompt's tokens of the model's own input embeddings: no block has to run
     scores       the signatures of the first blocks (`pipeline/signature.py`), which clustering reads too
+    gate         what `embedding` reads; it belongs to one profile set, whose last group is the pooled profile
 
-Either way the router proper is one linear layer, with the standardisation of its inputs folded into the weights, saved
-as safetensors. It is fitted in `pipeline/router_fit.py`; running one needs no scikit-learn.
+In every case the router proper is one linear layer, with the standardisation of its inputs folded into the weights,
+saved as safetensors. The first two name the learned group of a prompt and are fitted in `pipeline/router_fit.py`; a
+gate predicts what every group's profile would bring (`pipeline/gate_fit.py`). Running one needs no scikit-learn.
 
 What a router costs is counted like everything else (`pipeline/compute.py`). `scores` pays for a dense pass of the first
 blocks over the prompt, because the profile is not known before they have run: all of their projections but the last
@@ -33,6 +35,7 @@ from pipeline.errors import UserError
 from pipeline.models.projections import Projection, sites
 
 ROUTERS = ("embedding", "scores")
+GATE = "gate"
 
 
 class Router(nn.Module):
@@ -48,7 +51,8 @@ class Router(nn.Module):
         return functional.linear(features.float(), self.weight, self.bias)
 
     def probabilities(self, features: Float[ndarray, "samples features"]) -> Float32[ndarray, "samples groups"]:
-        """The probability of every group, on the CPU; rows sum to 1."""
+        """The softmax of the outputs, on the CPU; rows sum to 1. A router that was fitted to labels gives each group's
+        probability; of a gate's outputs, which are benefits, only the order means something."""
         with torch.inference_mode():
             logits = self(torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32)))
             return logits.softmax(dim=-1).numpy()
@@ -95,7 +99,7 @@ def embedding_features(
 
 
 def embedding_flops(tokens: Int[ndarray, " samples"], hidden: int, groups: int) -> Float[ndarray, " samples"]:
-    """Operations of the `embedding` router: `tokens * hidden` for the mean, then the linear layer."""
+    """Operations of the `embedding` router, and of a gate: `tokens * hidden` for the mean, then the linear layer."""
     return tokens * float(hidden) + _linear(hidden, groups)
 
 

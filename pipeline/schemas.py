@@ -215,8 +215,42 @@ ROUTES = Table(
         Column("router", "string", "name of the router"),
         _SAMPLE_ID,
         _GROUP,
-        Column("probabilities", "list<float32>", "probability of each group of the activation scheme"),
+        Column(
+            "probabilities",
+            "list<float32>",
+            "softmax of the router's outputs: the probability of each group of the activation scheme; of a gate's "
+            "predicted benefits, the pooled profile's (its margin) last",
+        ),
         Column("flops", "float64", "floating-point operations the router needs for this prompt", low=0),
+    ),
+)
+
+HELD_OUT = Table(
+    "held_out",
+    "What a router says of a test sample when it was fitted without the train samples that share its label (one file "
+    "per router).",
+    key=("label", "sample_id"),
+    columns=(
+        Column("label", "string", "task, or surface: the wording", values=("task", "surface")),
+        _SAMPLE_ID,
+        Column("group", "int32", "group that the router names which has not met the sample's label", low=0),
+    ),
+)
+
+BENEFITS = Table(
+    "benefits",
+    "What the profile of each group brings to a sample in place of the pooled one, averaged over `route.gate_targets` "
+    "(one file per gate, see pipeline/benefits.py): all train samples, and as many test samples, which no gate is "
+    "fitted on.",
+    key=("sample_id",),
+    columns=(
+        _SAMPLE_ID,
+        Column("split", "string", "split of the sample", values=SPLITS),
+        Column(
+            "benefits",
+            "list<float64>",
+            "of every group: log((KL of pooled + e) / (KL of group + e)), see pipeline/benefits.py",
+        ),
     ),
 )
 
@@ -272,5 +306,7 @@ TABLES = (
     ALLOCATION_COSTS,
     PROFILES,
     ROUTES,
+    HELD_OUT,
+    BENEFITS,
     RESULTS,
 )

@@ -94,7 +94,13 @@ def build(cls: type[T], values: object, section: str, file: str) -> T:
 
 
 def check(value: object, hint: Any, rule: Rule, name: str, file: str) -> Any:
-    """`value` converted to the annotated type `hint` (lists to tuples, whole numbers to floats), or a `UserError`."""
+    """`value` converted to the annotated type `hint` (lists to tuples, whole numbers to floats), or a `UserError`.
+
+    A mapping is one of names to values of one type, and may be empty.
+    """
+    if get_origin(hint) is Mapping:
+        named = as_mapping(value, name, file)
+        return {key: check(entry, get_args(hint)[1], rule, f"{name}.{key}", file) for key, entry in named.items()}
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     lists = [option for option in options if get_origin(option) is tuple]
     if lists and not (value is None and type(None) in options):

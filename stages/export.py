@@ -88,8 +88,10 @@ def main(settings: Settings, name: str) -> None:
 def _groups(scheme: str, number: int) -> tuple[Group, ...]:
     rows: Any = ASSIGNMENTS.read(ASSIGNMENTS_PATH.format(name=scheme), columns=("split", "group"))
     sizes = rows[rows["split"] == "train"]["group"].value_counts()
-    names = ["all samples"] if number == 1 else [f"group {group}" for group in range(number)]
-    return tuple(Group(one, int(sizes.get(group, 0))) for group, one in enumerate(names))
+    own = int(rows["group"].max()) + 1
+    found = [Group(f"group {group}", int(sizes.get(group, 0))) for group in range(min(own, number))]
+    whole = Group("all samples", int(sizes.sum()))  # one profile for everyone: alone, or behind those of the groups
+    return (whole,) if number == 1 else tuple(found) if number == own else (*found, whole)
 
 
 def _checkpoint(settings: Settings, loaded: LoadedModel) -> Checkpoint:

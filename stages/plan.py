@@ -59,6 +59,12 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
         return work.START + len(evaluate.targets) * cost.evaluation(evaluate.splits, is_masked=True)
     if kind == "allocate" and settings.profiles[name].allocation != "uniform":
         return work.START + _allocation(settings, cost, settings.profiles[name])
+    if kind == "gate":
+        scheme = settings.profiles[settings.route.gates[name]].scheme
+        profiles = len(settings.route.gate_targets) * (_groups(settings, scheme, cost.workload) + 1)
+        train = int(cost.workload.is_train.sum())
+        both_splits = 2 * 2 * cost.loss(train)  # a loss is half a pass over the train samples
+        return work.START + (1 + profiles) * both_splits
     if kind in ("prepare", "route"):
         return work.START + work.PER_SAMPLE * cost.workload.samples
     return {"cluster": work.CLUSTER, "report": work.REPORT, "export": work.START}.get(kind, work.LIGHT_START)

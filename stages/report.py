@@ -19,8 +19,10 @@ from pipeline.report.write import write_report
 from pipeline.schemas import (
     ALLOCATION_COSTS,
     ASSIGNMENTS,
+    BENEFITS,
     CLUSTER_MAP,
     CLUSTER_VARIANTS,
+    HELD_OUT,
     PROFILES,
     RESULTS,
     ROUTES,
@@ -61,6 +63,7 @@ def _plan(settings: Settings) -> Plan:
         splits=settings.evaluate.splits,
         schemes=settings.schemes,
         routers=settings.route.routers,
+        gates={name: settings.profiles[profile].scheme for name, profile in settings.route.gates.items()},
         baseline=settings.report.baseline,
         bootstrap=settings.report.bootstrap,
         confidence=settings.report.confidence,
@@ -102,6 +105,7 @@ def _shown(settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 def _evidence(plan: Plan) -> Evidence:
+    routers = (*plan.routers, *plan.gates)
     profiles = dict.fromkeys(method.profile for method in plan.sparse)
     return Evidence(
         samples=SAMPLES.read(DATA / "samples.parquet", columns=_SAMPLE_COLUMNS),
@@ -110,7 +114,9 @@ def _evidence(plan: Plan) -> Evidence:
         variants=CLUSTER_VARIANTS.read(DATA / "cluster_variants.parquet"),
         cluster_map=CLUSTER_MAP.read(DATA / "cluster_map.parquet"),
         quality=_quality(),
-        routes={name: ROUTES.read(DATA / "routes" / f"{name}.parquet") for name in plan.routers},
+        routes={name: ROUTES.read(DATA / "routes" / f"{name}.parquet") for name in routers},
+        held_out={name: HELD_OUT.read(DATA / "routes" / f"{name}.held_out.parquet") for name in routers},
+        benefits={name: BENEFITS.read(DATA / "routes" / f"{name}.benefits.parquet") for name in plan.gates},
         costs={name: ALLOCATION_COSTS.read(DATA / "allocation_costs" / f"{name}.parquet") for name in profiles},
         profiles={name: PROFILES.read(DATA / "profiles" / f"{name}.parquet") for name in profiles},
         results={m.name: RESULTS.read(DATA / "results" / f"{m.name}.parquet") for m in plan.methods},

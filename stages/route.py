@@ -1,4 +1,7 @@
-"""route: fit one router on the train samples' groups of the activation scheme, and route every sample with it."""
+"""route: fit one router on the train samples' groups of the activation scheme, and route every sample with it.
+
+It is fitted again without every task, and without every wording, and asked about those.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,13 @@ from torch import nn
 
 from pipeline.config import Settings
 from pipeline.errors import UserError, unknown
+from pipeline.held_out import ask_labels, held_out
 from pipeline.models.load import LoadedModel
 from pipeline.models.projections import projections
 from pipeline.models.rotation import rotated_widths
 from pipeline.router_fit import fit_router
 from pipeline.routing import ROUTERS, embedding_features, embedding_flops, save_router, scores_flops
-from pipeline.schemas import ASSIGNMENTS, ROUTES, SAMPLES, SIGNATURES
+from pipeline.schemas import ASSIGNMENTS, HELD_OUT, ROUTES, SAMPLES, SIGNATURES
 from pipeline.signature_vectors import signature_vectors
 from stages.model import load_model
 from stages.run import run_named
@@ -26,13 +30,16 @@ SIGNATURES_PATH = "data/signatures.parquet"
 ASSIGNMENTS_PATH = "data/assignments/activation.parquet"
 ROUTES_PATH = "data/routes/{name}.parquet"
 ROUTER_PATH = "data/routes/{name}.safetensors"
+HELD_OUT_PATH = "data/routes/{name}.held_out.parquet"
+
+_COLUMNS = ("sample_id", "split", "task", "surface", "prompt_ids", "n_tokens")
 
 
 def main(settings: Settings, name: str) -> None:
-    """Write the weights of router `name` and its `routes`."""
+    """Write the weights of router `name`, its `routes` and `held_out`."""
     if name not in ROUTERS:
         raise unknown("router", name, ROUTERS, "`route.routers` in params.yaml")
-    samples: Any = SAMPLES.read(SAMPLES_PATH, columns=("sample_id", "split", "prompt_ids", "n_tokens"))
+    samples: Any = SAMPLES.read(SAMPLES_PATH, columns=_COLUMNS)
     groups = _groups(samples)
     loaded = load_model(settings.model)
     number = int(groups.max()) + 1
@@ -53,6 +60,8 @@ def main(settings: Settings, name: str) -> None:
     probabilities = router.probabilities(inputs)
     rows = pd.DataFrame({"router": name, "sample_id": samples["sample_id"], "group": probabilities.argmax(axis=1)})
     ROUTES.write(rows.assign(probabilities=list(probabilities), flops=flops), ROUTES_PATH.format(name=name))
+    ask = ask_labels(inputs, groups, weight_decay=settings.route.weight_decay)
+    HELD_OUT.write(held_out(samples, ask), HELD_OUT_PATH.format(name=name))
     save_router(router, ROUTER_PATH.format(name=name), facts)
 
 

@@ -31,6 +31,10 @@ def put(section: str, key: str, value: object) -> Callable[[dict[str, Any]], obj
     return lambda values: values[section].__setitem__(key, value)
 
 
+def gates(named: object, **route: object) -> Callable[[dict[str, Any]], object]:
+    return lambda values: values["route"].update(gates=named, **route)
+
+
 def test_the_committed_file_is_valid_and_every_value_arrives():
     written = YAML(typ="safe").load(COMMITTED)
     read = asdict(load(COMMITTED))
@@ -60,6 +64,16 @@ def test_calibration_text_alone_needs_no_scheme_of_tasks(tmp_path: Path):
     assert load(COMMITTED).benchmark.calibration is None
 
 
+def test_a_gate_gives_groups_to_methods_of_its_own_profile_set_whatever_the_scheme(tmp_path: Path):
+    def change(values: dict[str, Any]) -> None:
+        gates({"gate": "task"})(values)
+        del values["methods"]["kl_clustered_gate"]
+        values["methods"]["task"]["groups_from"] = "routes/gate"
+
+    settings = load(with_change(tmp_path, change))
+    assert settings.route.gates == {"gate": "task"} and settings.methods["task"].groups == "gate"
+
+
 def test_settings_cannot_be_changed():
     with pytest.raises(AttributeError):
         load(COMMITTED).cluster.count = 3  # type: ignore[misc]
@@ -79,6 +93,7 @@ def test_the_names_listed_for_schemes_algorithms_and_routers_are_the_implemented
     assert config.SCHEMES == schemes.SCHEMES
     assert set(config.ALGORITHMS) == set(clustering._ALGORITHMS)
     assert set(config.ROUTERS) == set(routing.ROUTERS)
+    assert config.GATE == routing.GATE
 
 
 def test_transforms_begin_with_none_which_is_the_default() -> None:
@@ -188,6 +203,20 @@ WRONG = [
     (
         put("benchmark", "calibration", ["addition", "alpaca"]),
         r"scheme `task` needs every task.*Found: no subtraction, comparison, sorting \(13 of 14 tasks\)",
+    ),
+    (gates({"gate": "clusterd"}), r"profile set must be one of .*`route\.gates\.gate`.* did you mean 'clustered'"),
+    (gates({"gate": "kl"}), r"A gate must have groups to choose from\. Found: kl, which has the scheme global"),
+    (gates({"scores": "task"}), r"must not have the name of another router \(embedding, scores\)\. Found: scores"),
+    (gates({"my gate": "task"}), r"Names in `route\.gates` must be letters, digits, - and _\. Found: 'my gate'"),
+    (gates({"gate": 3}), r"`route\.gates\.gate` must be text\. Found: 3"),
+    (gates(["task"]), r"`route\.gates` must be a section of `key: value` settings"),
+    (
+        gates({"gate": "task"}, gate_targets=[0.65, 0.66]),
+        r"`route\.gate_targets` must be among `evaluate\.targets`\. Found: 0\.66",
+    ),
+    (
+        gates({"gate": "task"}),  # while a method of another profile set takes its groups from it
+        r"one of assignments/activation, .* Found: 'routes/gate'.*`methods\.kl_clustered_gate\.groups_from",
     ),
     (put("report", "baseline", "greed"), r"`report\.baseline`.* did you mean 'greedy'"),
 ]

@@ -240,7 +240,7 @@ def make_small(values: dict[str, Any]) -> None:
         "pooled": _profile("global"),
         "clustered": _profile("activation"),
     }
-    values["route"] |= {"routers": ["embedding"], "blocks": 1}
+    values["route"] |= {"routers": ["embedding"], "gates": {}, "blocks": 1}
     values["evaluate"] = {"targets": [0.5], "splits": ["train", "test"]}
     values["methods"] = {
         "pooled": {"profile": "pooled", "groups_from": "assignments/global", "mask": "threshold"},

@@ -17,6 +17,8 @@ _CRITERIA = {
 _ROUTERS = {
     "embedding": "the mean of the prompt's token embeddings",
     "scores": "the first blocks' activations, from a dense pass over the prompt that ends there",
+    "gate": "the mean of the prompt's token embeddings, which leaves a prompt to the pooled profile (the last group) "
+    "unless it expects another to do better",
 }
 
 _SHOWN = 0.5

@@ -95,4 +95,4 @@ def _scores(loaded: LoadedModel, facts: Facts, dense_prefix: int | float) -> Rea
     return FirstBlocks(loaded, blocks=blocks, dim=dim, seed=seed, dense_prefix=dense_prefix)
 
 
-KINDS: dict[str, Kind] = {"embedding": Kind(_embedding), "scores": Kind(_scores)}
+KINDS: dict[str, Kind] = {"embedding": Kind(_embedding), "scores": Kind(_scores), "gate": Kind(_embedding)}

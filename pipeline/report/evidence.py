@@ -33,7 +33,9 @@ class Evidence:
         variants: CLUSTER_VARIANTS.
         cluster_map: CLUSTER_MAP.
         quality: data/cluster_quality.json.
-        routes: router -> ROUTES.
+        routes: router or gate -> ROUTES.
+        held_out: router or gate -> HELD_OUT.
+        benefits: gate -> BENEFITS.
         costs: profile set -> ALLOCATION_COSTS.
         profiles: profile set -> PROFILES.
         results: method -> RESULTS.
@@ -46,6 +48,8 @@ class Evidence:
     cluster_map: pd.DataFrame
     quality: Mapping[str, Any]
     routes: Mapping[str, pd.DataFrame]
+    held_out: Mapping[str, pd.DataFrame]
+    benefits: Mapping[str, pd.DataFrame]
     costs: Mapping[str, pd.DataFrame]
     profiles: Mapping[str, pd.DataFrame]
     results: Mapping[str, pd.DataFrame]
@@ -153,7 +157,7 @@ def variants_of(evidence: Evidence, order: pd.Index) -> dict[tuple[str, int], In
 
 
 def routes_of(evidence: Evidence, router: str, order: pd.Index) -> Int[np.ndarray, " samples"]:
-    """The group that `router` gives each sample of `order`."""
+    """The group that a router or gate gives each sample of `order`."""
     return _aligned(evidence.routes[router], order, f"data/routes/{router}.parquet")
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from pipeline.report.accuracy import Comparison, Point, compare, levels, operating_points
 from pipeline.report.agreement import Composition, LabelAgreement, agreements, compositions
 from pipeline.report.evidence import Evidence, Outcome, outcomes, split_samples
+from pipeline.report.gates import GateRow, gate_rows
 from pipeline.report.pairs import Pairs, baseline_pairs, check_replicates, control_pairs, gain_pairs
 from pipeline.report.perplexity import TextTask, text_tasks
 from pipeline.report.plan import Method, Plan
@@ -56,11 +57,12 @@ class SplitFindings:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that was found; `splits` always holds `test`, and `variants` are of it, `costs` are the tables."""
+    """All that was found; `splits` always holds `test`, of which `variants` and `gates` are; `costs` are tables."""
 
     splits: Mapping[str, SplitFindings]
     quality: Mapping[str, Any]
     variants: list[Variant]
+    gates: list[GateRow]
     specialisations: list[Specialisation]
     pooled: list[PooledAllocation]
     costs: Mapping[str, pd.DataFrame]
@@ -88,6 +90,7 @@ def find(plan: Plan, evidence: Evidence) -> Findings:
         splits=splits,
         quality=evidence.quality,
         variants=variants(plan, evidence, "test"),
+        gates=gate_rows(plan, evidence),
         specialisations=specialisations(plan, evidence),
         pooled=pooled_allocations(plan, evidence),
         costs=evidence.costs,

@@ -43,7 +43,7 @@ def describe(plan: Plan, method: Method) -> str:
     scheme = SCHEMES.get(method.scheme, f"one profile per group of {method.scheme}")
     allocation = ALLOCATIONS.get(method.allocation, f"allocation by {method.allocation}")
     mask = MASKS.get(method.mask, f"masks by {method.mask}")
-    return f"Scores features by {criterion} and {mask}; {scheme}; {allocation}{_source(method)}."
+    return f"Scores features by {criterion} and {mask}; {scheme}; {allocation}{_source(plan, method)}."
 
 
 def limits(points: Sequence[Point], plan: Plan) -> str:
@@ -77,10 +77,12 @@ def role(plan: Plan, method: Method) -> str:
     return "true groups" if method.scheme == ACTIVATION else "given groups"
 
 
-def _source(method: Method) -> str:
+def _source(plan: Plan, method: Method) -> str:
     if method.is_pooled:
         return ""
     if method.groups != ASSIGNED:
+        if method.groups in plan.gates:
+            return f"; a gate ({method.groups}) picks the group that it expects to do best, or the pooled profile"
         return f"; the {method.groups} router picks the group from the prompt"
     if method.scheme == ACTIVATION:
         return "; a sample's group is its true one, from a dense run over its prompt (an upper bound, not deployable)"

@@ -15,8 +15,10 @@ from pipeline.report.accuracy import Comparison, Point
 from pipeline.report.agreement import LabelAgreement
 from pipeline.report.evidence import total
 from pipeline.report.findings import Findings
+from pipeline.report.gates import GateRow
 from pipeline.report.perplexity import TextPoint
 from pipeline.report.plan import Plan
+from pipeline.report.routers import RouterRow
 from pipeline.report.variants import without_length
 from pipeline.statistics import Interval
 
@@ -32,8 +34,9 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
     levels) with `.tasks_low|tasks_high` (tasks redrawn, too) and `.p` (corrected), `gain.<method>...` the same against
     the pooled method of its own rung with `.levels_above|levels_below` (compute levels whose interval excludes zero),
     `allocation.<profile set>.tokens|evaluations`, `nmi.<label>`, `ari.<label>`,
-    `purity.<label>`, `nmi_p.<label>` (corrected), `nmi_without_length.<label>`, `router.<router>.accuracy`,
-    `regret.<method>.mean|low|high` (points),
+    `purity.<label>`, `nmi_p.<label>` (corrected), `nmi_without_length.<label>`, `router.<router>.accuracy`
+    with `.new_task|new_surface` (fitted without it), `gate.<gate>.abstained|brings|new_task|new_surface` (all but the
+    first are log ratios), `regret.<method>.mean|low|high` (points),
     `clusters.<measure>`; on text `perplexity.<task>.<method>.<target %>` and, against the baseline at the same target,
     `log_perplexity_difference.<task>.<method>.<target %>.mean|low|high` (nats per token).
     """
@@ -53,7 +56,12 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
         found |= _agreement_of(row)
     for row in apart.rows if (apart := without_length(findings.variants)) else ():
         found[f"nmi_without_length.{row.label.name}"] = row.found.nmi.value
-    found |= {f"router.{row.router}.accuracy": row.accuracy.value for row in test.routers}
+    for row in test.routers:
+        found[f"router.{row.router}.accuracy"] = row.accuracy.value
+        found |= _unmet(f"router.{row.router}.accuracy", row)
+    for row in findings.gates:
+        found |= {f"gate.{row.gate}.abstained": row.abstained.value, f"gate.{row.gate}.brings": row.brings.value}
+        found |= _unmet(f"gate.{row.gate}", row)
     for row in test.regrets:
         found |= _in_points(f"regret.{row.method.name}", row.mean)
     for text in test.texts:
@@ -96,6 +104,11 @@ def _agreement_of(row: LabelAgreement) -> dict[str, float]:
         f"purity.{label}": found.purity.value,
         f"nmi_p.{label}": row.p_corrected,
     }
+
+
+def _unmet(name: str, row: RouterRow | GateRow) -> dict[str, float]:
+    both = {"new_task": row.new_task, "new_surface": row.new_surface}
+    return {f"{name}.{label}": value.value for label, value in both.items() if value is not None}
 
 
 def _in_points(name: str, interval: Interval) -> dict[str, float]:

@@ -44,7 +44,8 @@ class Method:
 
     @property
     def is_routed(self) -> bool:
-        return not self.is_dense and self.groups != ASSIGNED
+        """Whether a router picks among groups that may mean something; a gate over random groups is a control."""
+        return not self.is_dense and self.groups != ASSIGNED and not self.is_control
 
     @property
     def is_pooled(self) -> bool:
@@ -69,7 +70,8 @@ class Plan:
         methods: every method, in the order of params.yaml; exactly one is dense.
         targets: target sparsities, ascending.
         splits: splits that were evaluated; `test` must be among them.
-        schemes, routers: names, in order.
+        schemes, routers: names, in order; the routers here name learned groups.
+        gates: name of every gate, which chooses what pays -> scheme of its profile set.
         baseline: the pooled method that others are compared with.
         bootstrap: replicates behind every interval, permutations behind every permutation p-value.
         confidence: coverage of every interval, such as 0.95; effects are claimed at 1 less this.
@@ -87,6 +89,7 @@ class Plan:
     confidence: float = 0.95
     seed: int = 0
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    gates: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         baseline = self.method(self.baseline)

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.report.findings import Findings
+from pipeline.report.gate_words import DECIMALS
+from pipeline.report.gates import GateRow
 from pipeline.report.plan import Plan
 from pipeline.report.routers import RegretRow, RouterRow
 from pipeline.report.rows import NONE, Row, gap_or_dash, heat_cell, heat_table, percent_cell, share
-from pipeline.report.wording import quantity, target_name
+from pipeline.report.wording import number, quantity, target_name
+from pipeline.statistics import Interval
 
 
 def regret_table(plan: Plan, rows: Sequence[RegretRow]) -> Row:
@@ -40,11 +43,27 @@ def router_table(findings: Findings) -> list[Row]:
                 "accuracy": percent_cell(row.accuracy),
                 "train": share(train[row.router].accuracy.value) if row.router in train else NONE,
                 "largest": share(row.largest),
+                "new_task": percent_cell(row.new_task) if row.new_task else None,
+                "new_surface": percent_cell(row.new_surface) if row.new_surface else None,
                 "flops": quantity(cost.flops) if cost is not None and cost.flops is not None else NONE,
                 "share": f"{100 * cost.share:.3g}" if cost is not None and cost.share is not None else NONE,
             }
         )
     return found
+
+
+def gate_table(rows: Sequence[GateRow]) -> list[Row]:
+    """What gates choose, bring and cost."""
+    return [
+        {
+            "gate": row.gate,
+            "abstained": percent_cell(row.abstained),
+            "cells": [_benefit_cell(one) for one in (row.brings, row.own, row.constant, row.new_task, row.new_surface)],
+            "flops": quantity(row.flops),
+            "share": f"{100 * row.share:.3g}",
+        }
+        for row in rows
+    ]
 
 
 def confusion_table(row: RouterRow) -> Row:
@@ -61,3 +80,12 @@ def confusion_table(row: RouterRow) -> Row:
     ]
     caption = f"{row.router}: true group in rows, named group in columns, samples"
     return heat_table(caption, "", [str(i) for i in range(len(rows))], rows)
+
+
+def _benefit_cell(interval: Interval | None) -> Row | None:
+    """Log ratios; bold colour where the interval excludes zero."""
+    if interval is None:
+        return None
+    tone = "up" if interval.low > 0 else "down" if interval.high < 0 else ""
+    value, low, high = (number(one, DECIMALS) for one in (interval.value, interval.low, interval.high))
+    return {"value": value, "low": low, "high": high, "tone": tone}

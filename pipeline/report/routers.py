@@ -9,25 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Int
 
 from pipeline.report.evidence import Evidence, Outcome, groups_of, routes_of, split_samples
 from pipeline.report.plan import ACTIVATION, Method, Plan
-from pipeline.report.resampling import Resampler
+from pipeline.report.resampling import Resampler, resampler, task_resampler
 from pipeline.statistics import Interval, contingency
 
 
 @dataclass(frozen=True)
 class RouterRow:
-    """A router on one split. `largest` is the share of the largest group: what always naming it would score.
-    `confusion[t, r]` counts samples of true group t sent to group r."""
+    """A router that names groups, on one split.
+
+    `largest` is the share of the largest group: what always naming it would score. `confusion[t, r]` counts samples of
+    true group t sent to group r. `new_task` and `new_surface` are the accuracies of routers that were fitted without
+    the sample's task or wording (tasks are redrawn for the first): of test samples, and None where there is no label.
+    """
 
     router: str
     accuracy: Interval
     largest: float
     confusion: Int[np.ndarray, "groups groups"]
+    new_task: Interval | None
+    new_surface: Interval | None
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,8 @@ def router_rows(plan: Plan, evidence: Evidence, split: str, draws: Resampler) ->
         routed = routes_of(evidence, name, order)
         hits = draws.intervals((truth == routed)[None].astype(np.float64))[0]
         largest = float(np.bincount(truth).max() / len(truth))
-        found.append(RouterRow(name, hits, largest, _confusion(truth, routed)))
+        unmet = [_unmet(plan, evidence, name, label, order) for label in ("task", "surface")]
+        found.append(RouterRow(name, hits, largest, _confusion(truth, routed), *unmet))
     return found
 
 
@@ -81,6 +90,18 @@ def _regret(plan: Plan, method: Method, oracle: Method, routed: Outcome, true: O
         spent = (routed.flops - true.flops)[same]
         flops, share = float(spent.mean()), float((spent / routed.dense_flops[same]).mean())
     return RegretRow(method, oracle, at_targets, mean, flops, share)
+
+
+def _unmet(plan: Plan, evidence: Evidence, router: str, label: str, order: pd.Index) -> Interval | None:
+    rows: Any = evidence.held_out[router]
+    mine = rows[(rows["label"] == label) & rows["sample_id"].isin(order)]
+    if mine.empty:
+        return None
+    asked = pd.Index(mine["sample_id"])
+    hits = groups_of(evidence, ACTIVATION, asked) == mine["group"].to_numpy()
+    tasks: Any = evidence.samples.set_index("sample_id")["task"].loc[asked]
+    draws = task_resampler(plan, tasks.to_numpy(dtype=np.str_)) if label == "task" else None
+    return (draws or resampler(plan, len(hits))).intervals(hits[None].astype(np.float64))[0]
 
 
 def _confusion(truth: np.ndarray, routed: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pipeline.report.accuracy import Point
 from pipeline.report.findings import Findings
+from pipeline.report.gate_words import gate_sentences
 from pipeline.report.group_words import STABLE, group_sentences, strength
 from pipeline.report.labels import candidates
 from pipeline.report.plan import Plan
@@ -100,7 +101,7 @@ def _routing(plan: Plan, findings: Findings) -> Verdict:
         text = (
             "No routed method has a counterpart with true groups among the methods, so its regret cannot be computed."
         )
-        return Verdict("RQ3", question, "Not asked", "open", (text,))
+        return Verdict("RQ3", question, "Not asked", "open", (text, *gate_sentences(findings)))
     good = [row for row in regrets if row.mean.high < NEGLIGIBLE]
     chosen = min(good, key=lambda row: row.share if row.share is not None else 1.0) if good else None
     matters = _groups_matter(plan, findings, regrets)
@@ -108,7 +109,7 @@ def _routing(plan: Plan, findings: Findings) -> Verdict:
     if not matters:
         tag, tone = "Little to lose by misrouting", "mixed"
     sentences = []
-    if any(row.method not in {one.method for one in regrets} for row in findings.test.regrets):
+    if any(row.oracle != regrets[0].oracle for row in findings.test.regrets):
         sentences.append(f"Regret is that of the profiles of `{regrets[0].oracle.name}`, on which RQ2 is decided.")
     for row in regrets:
         router = routers[row.method.groups]
@@ -123,7 +124,7 @@ def _routing(plan: Plan, findings: Findings) -> Verdict:
         else "True groups are not shown to beat the pooled profile here, so a low regret says little: there is not "
         "much to lose."
     )
-    return Verdict("RQ3", question, tag, tone, tuple(sentences))
+    return Verdict("RQ3", question, tag, tone, (*sentences, *gate_sentences(findings)))
 
 
 def _groups_matter(plan: Plan, findings: Findings, regrets: Sequence[RegretRow]) -> bool:

@@ -8,6 +8,7 @@ import torch
 
 from pipeline import config
 from pipeline.errors import UserError
+from pipeline.gate_fit import fit_gate
 from pipeline.handover import routers
 from pipeline.handover.routers import KINDS, Kind, PromptRouter
 from pipeline.models.load import LoadedModel
@@ -18,7 +19,7 @@ PROMPTS = [np.random.default_rng(number).integers(3, 64, 4 + number) for number 
 
 
 def test_every_router_that_can_be_fitted_can_run():
-    assert set(KINDS) == set(config.ROUTERS)
+    assert set(KINDS) == {*config.ROUTERS, config.GATE}
 
 
 def test_the_embedding_router_names_the_most_probable_group(tiny_loaded: LoadedModel):
@@ -29,19 +30,30 @@ def test_the_embedding_router_names_the_most_probable_group(tiny_loaded: LoadedM
     assert set(found.tolist()) == {0, 1}
 
 
+def test_a_gate_names_the_best_group_or_the_pooled_profile_behind_it(tiny_loaded: LoadedModel):
+    """As the stage that fitted it says: by the largest of the groups' outputs and the margin, its last bias."""
+    features = embedding_features(tiny_loaded.model.get_input_embeddings().weight, PROMPTS)
+    benefits = np.stack([features[:, 0], features[:, 1]], axis=1) * 10
+    gate = fit_gate(features, benefits, seed=0)
+    found = PromptRouter(gate.router, {"router": "gate"}, tiny_loaded, 1)(PROMPTS)
+    assert found.tolist() == gate.router.probabilities(features).argmax(axis=1).tolist()
+    never = fit_gate(features, -np.abs(benefits) - 1, seed=0)
+    assert set(PromptRouter(never.router, {"router": "gate"}, tiny_loaded, 1)(PROMPTS).tolist()) == {2}
+
+
 def test_a_kind_may_decide_otherwise(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch):
     """A router that abstains to group 2 unless an output is above a limit that was saved with it."""
 
     def decide(outputs, facts):
         return torch.where(outputs.amax(dim=1) > float(facts["limit"]), outputs.argmax(dim=1), 2)
 
-    monkeypatch.setitem(routers.KINDS, "gate", Kind(KINDS["embedding"].reader, decide))
+    monkeypatch.setitem(routers.KINDS, "cautious", Kind(KINDS["embedding"].reader, decide))
     router = profile_set(tiny_loaded).router
     for limit, wanted in (("inf", {2}), ("-inf", {0, 1})):
-        found = PromptRouter(router, {"router": "gate", "limit": limit}, tiny_loaded, 1)(PROMPTS)
+        found = PromptRouter(router, {"router": "cautious", "limit": limit}, tiny_loaded, 1)(PROMPTS)
         assert set(found.tolist()) == wanted
 
 
 def test_an_unknown_kind_is_refused(tiny_loaded: LoadedModel):
-    with pytest.raises(UserError, match=r"kind of router must be one of embedding, scores\. Found: 'embeding'"):
+    with pytest.raises(UserError, match=r"kind of router must be one of embedding, gate, scores\. Found: 'embeding'"):
         PromptRouter(profile_set(tiny_loaded).router, {"router": "embeding"}, tiny_loaded, 1)

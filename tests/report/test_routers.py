@@ -60,3 +60,19 @@ def test_a_group_that_no_sample_belongs_to_keeps_its_place_in_the_confusion_tabl
     assert row.confusion.shape == (6, 6)
     assert row.confusion[:, 5].sum() == row.confusion.sum()
     assert row.accuracy.value == 0
+
+
+def test_a_router_that_has_not_met_a_task_or_a_wording_is_judged_by_what_it_said(plan, evidence, draws):
+    truth = evidence.assignments["activation"].set_index("sample_id")["group"]
+    for row in router_rows(plan, evidence, "test", draws):
+        rows = evidence.held_out[row.router]
+        for label, found in (("task", row.new_task), ("surface", row.new_surface)):
+            mine = rows[rows["label"] == label]
+            hits = truth.loc[mine["sample_id"]].to_numpy() == mine["group"].to_numpy()
+            assert found.value == pytest.approx(hits.mean(), abs=1e-9)
+            assert found.low < found.value < found.high
+        assert row.new_surface.value == pytest.approx(row.accuracy.value, abs=1e-9) != row.new_task.value
+    none = {name: rows.iloc[:0] for name, rows in evidence.held_out.items()}
+    assert router_rows(plan, replace(evidence, held_out=none), "test", draws)[0].new_task is None
+    train = resampler(plan, len(split_samples(evidence, "train")))
+    assert router_rows(plan, evidence, "train", train)[0].new_task is None  # only test samples are asked about

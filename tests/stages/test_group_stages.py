@@ -21,6 +21,7 @@ from pipeline.schemas import (
     ASSIGNMENTS,
     CLUSTER_VARIANTS,
     GROUP_HISTOGRAMS,
+    HELD_OUT,
     PROFILES,
     ROUTES,
     SAMPLES,
@@ -281,6 +282,9 @@ def test_routers_know_the_train_samples_and_cost_something(settings, done) -> No
         assert (routes.loc[train, "group"] == truth.loc[train, "group"]).mean() > 0.9
         assert (routes["flops"] > 0).all() and all(len(row) == COUNT for row in routes["probabilities"])
         assert load_router(route.ROUTER_PATH.format(name=name))[1]["router"] == name
+        held_out = HELD_OUT.read(route.HELD_OUT_PATH.format(name=name))
+        assert held_out.groupby("label").size().to_dict() == {"surface": 10, "task": 10}
+        assert held_out["group"].between(0, COUNT - 1).all()
 
 
 def test_a_second_run_elsewhere_writes_the_same_bytes(settings, done, tmp_path, monkeypatch) -> None:

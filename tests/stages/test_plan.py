@@ -63,6 +63,22 @@ def test_more_groups_and_more_targets_take_longer(settings: config.Settings):
     assert plan.seconds(fewer, cost, "evaluate@teal") < plan.seconds(settings, cost, "evaluate@teal")
 
 
+def test_a_gate_takes_a_pass_for_every_profile_of_every_target_and_a_dense_one(settings: config.Settings):
+    sizes = plan.sizes_of({
+        "model_type": "llama", "hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8,
+        "num_hidden_layers": 8, "vocab_size": 1000,
+    })  # fmt: skip
+    cost = plan._cost(settings, sizes, plan._workload(settings, is_known=False))
+    route = replace(settings.route, gates={"gate": "clustered"}, gate_targets=(0.65,))
+    one, two = (
+        plan.seconds(replace(settings, route=replace(route, gate_targets=targets)), cost, "gate@gate") - plan.work.START
+        for targets in ((0.65,), (0.65, 0.75))
+    )
+    profiles = settings.cluster.count + 1
+    assert two / one == pytest.approx((1 + 2 * profiles) / (1 + profiles))
+    assert one == pytest.approx((1 + profiles) * 2 * 2 * cost.loss(672))  # train samples, and as many of test
+
+
 def test_a_hub_checkpoint_whose_config_is_not_here_is_said(settings: config.Settings, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(plan, "pending", lambda _root, also: (["manifest"], 32))
     hub = replace(settings.model, path="organisation/not-cached", revision="62bd457")

@@ -17,8 +17,10 @@ from pipeline.report.methods import describe
 from pipeline.schemas import (
     ALLOCATION_COSTS,
     ASSIGNMENTS,
+    BENEFITS,
     CLUSTER_MAP,
     CLUSTER_VARIANTS,
+    HELD_OUT,
     PROFILES,
     RESULTS,
     ROUTES,
@@ -61,6 +63,9 @@ def write(evidence, data):
     ):
         for name, frame in frames.items():
             table.write(frame, data / folder / f"{name}.parquet")
+    for table, kind, frames in ((HELD_OUT, "held_out", evidence.held_out), (BENEFITS, "benefits", evidence.benefits)):
+        for name, frame in frames.items():
+            table.write(frame, data / "routes" / f"{name}.{kind}.parquet")
 
 
 def test_the_stage_writes_page_metrics_and_plots(settings, data):
@@ -91,7 +96,7 @@ def test_the_report_has_words_for_every_criterion_mask_and_scheme():
 
 def test_too_few_replicates_for_the_methods_are_refused_before_anything_is_written(settings, data):
     few = replace(settings, report=replace(settings.report, bootstrap=100))
-    with pytest.raises(UserError, match=r"corrected for 6 comparisons\. Found: 100"):
+    with pytest.raises(UserError, match=r"corrected for 7 comparisons\. Found: 100"):
         report.main(few)
     assert not (data / "report").exists()
 

@@ -1,0 +1,117 @@
+"""gate: fit one gate on what a profile set's profiles bring to the train samples, and route every sample with it.
+
+The same is measured on as many test samples, for the report; no gate is fitted on those.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy import ndarray
+from torch import nn
+from tqdm import tqdm
+
+from pipeline.allocation.calibration import Text, seeded_order
+from pipeline.benefits import benefits, text_divergences
+from pipeline.config import Settings
+from pipeline.errors import UserError, unknown
+from pipeline.gate_fit import fit_gate
+from pipeline.held_out import ask_gate, held_out
+from pipeline.models.load import LoadedModel
+from pipeline.profile import profile_array
+from pipeline.routing import GATE, embedding_features, embedding_flops, save_router
+from pipeline.schemas import ASSIGNMENTS, BENEFITS, HELD_OUT, PROFILES, ROUTES, SAMPLES
+from stages.model import load_model
+from stages.run import run_named
+
+SAMPLES_PATH = "data/samples.parquet"
+ASSIGNMENTS_PATH = "data/assignments/{scheme}.parquet"
+PROFILES_PATH = "data/profiles/{name}.parquet"
+ROUTES_PATH = "data/routes/{name}.parquet"
+ROUTER_PATH = "data/routes/{name}.safetensors"
+HELD_OUT_PATH = "data/routes/{name}.held_out.parquet"
+BENEFITS_PATH = "data/routes/{name}.benefits.parquet"
+
+_COLUMNS = ("sample_id", "split", "task", "surface", "prompt_ids", "answer_ids", "n_tokens")
+
+
+def main(settings: Settings, name: str) -> None:
+    """Write the weights of gate `name`, its `routes`, `held_out` and `benefits`.
+
+    Raises:
+        UserError: unknown gate; the profile set has no pooled profile behind those of its groups.
+    """
+    if name not in settings.route.gates:
+        raise unknown("gate", name, settings.route.gates, "`route.gates` in params.yaml")
+    profile = settings.route.gates[name]
+    thresholds = _thresholds(settings, profile)
+    samples: Any = SAMPLES.read(SAMPLES_PATH, columns=_COLUMNS)
+    loaded = load_model(settings.model)
+    measured = _measured(settings, samples)
+    brought = np.full((len(samples), thresholds.shape[1] - 1), np.nan)
+    brought[measured] = _benefits(settings, loaded, thresholds, profile, samples.iloc[measured])
+    table = cast(nn.Embedding, loaded.model.get_input_embeddings()).weight
+    inputs = embedding_features(table, samples["prompt_ids"].tolist())
+    train = (samples["split"] == "train").to_numpy()
+    gate = fit_gate(inputs[train], brought[train], settings.seed)
+    found = gate.router.probabilities(inputs)
+    flops = embedding_flops(samples["n_tokens"].to_numpy(), inputs.shape[1], found.shape[1])
+    rows = pd.DataFrame({"router": name, "sample_id": samples["sample_id"], "group": found.argmax(axis=1)})
+    ROUTES.write(rows.assign(probabilities=list(found), flops=flops), ROUTES_PATH.format(name=name))
+    HELD_OUT.write(held_out(samples, ask_gate(inputs, brought, seed=settings.seed)), HELD_OUT_PATH.format(name=name))
+    known = samples.iloc[measured][["sample_id", "split"]].assign(benefits=list(brought[measured]))
+    BENEFITS.write(known, BENEFITS_PATH.format(name=name))
+    facts = {"router": GATE, "profile": profile, "penalty": f"{gate.penalty:g}", "margin": f"{gate.margin:g}"}
+    save_router(gate.router, ROUTER_PATH.format(name=name), facts)
+
+
+def _thresholds(settings: Settings, profile: str) -> ndarray:
+    """`[targets, groups and pooled, blocks, masks]`."""
+    path = PROFILES_PATH.format(name=profile)
+    table: Any = PROFILES.read(path)
+    found = np.stack([profile_array(table, target, "threshold") for target in settings.route.gate_targets])
+    scheme = settings.profiles[profile].scheme
+    assignments: Any = ASSIGNMENTS.read(ASSIGNMENTS_PATH.format(scheme=scheme), columns=("group",))
+    groups = int(assignments["group"].max()) + 1
+    if found.shape[1] != groups + 1:
+        raise UserError(
+            "A gate needs a profile set whose last group is the pooled profile, which it abstains to",
+            found=f"{found.shape[1]} profiles for the {groups} groups of `{scheme}`",
+            where=path,
+            remedy="name a profile set in `route.gates` whose allocation starts from the pooled one",
+        )
+    return found
+
+
+def _measured(settings: Settings, samples: Any) -> ndarray:
+    """Positions of all train samples and of as many test samples, drawn by the seed, in the table's order."""
+    train, test = (samples[samples["split"] == split] for split in ("train", "test"))
+    drawn = {text.sample_id for text in seeded_order(_texts(test), settings.seed)[: len(train)]}
+    return np.flatnonzero((samples["split"] == "train") | samples["sample_id"].isin(drawn))
+
+
+def _benefits(settings: Settings, loaded: LoadedModel, thresholds: ndarray, profile: str, samples: Any) -> ndarray:
+    texts = _texts(samples)
+    flat = torch.from_numpy(thresholds.reshape(-1, *thresholds.shape[2:]))
+    with tqdm(total=len(texts), desc=f"benefits of {profile}", unit="sample") as progress:
+        divergence = text_divergences(
+            loaded,
+            texts,
+            flat,
+            criterion=settings.profiles[profile].criterion,
+            dense_prefix=settings.tokens.dense_prefix,
+            budget=settings.tokens.batch,
+            advance=progress.update,
+        )
+    return benefits(divergence.reshape(*thresholds.shape[:2], -1))
+
+
+def _texts(samples: Any) -> list[Text]:
+    return [Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in samples.itertuples()]
+
+
+if __name__ == "__main__":
+    run_named(main)
