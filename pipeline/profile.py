@@ -49,7 +49,7 @@ def profiles(
             remedy="run `dvc repro`, which rebuilds whichever table is out of date",
         )
     threshold = _thresholds(known, row, allocated["sparsity"].to_numpy(), bins)
-    return allocated.drop(columns=["predicted_error", "strength"]).assign(threshold=threshold)
+    return allocated[["profile", "target", *_PLACE, "sparsity"]].assign(threshold=threshold)
 
 
 def profile_array(

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.allocation.kl import LEVELS
-from pipeline.config import NO_TRANSFORM, Settings
+from pipeline.allocation.specialise import STRENGTHS
+from pipeline.config import NO_TRANSFORM, ProfileSettings, Settings
 from pipeline.models.source import cached_folder, config_folder
 from pipeline.plan import work
 from pipeline.plan.page import amount, page, rows
@@ -56,17 +57,8 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
         return work.START + cost.evaluation(evaluate.splits, is_masked=False)
     if kind == "evaluate":
         return work.START + len(evaluate.targets) * cost.evaluation(evaluate.splits, is_masked=True)
-    if kind == "allocate" and settings.profiles[name].allocation == "greedy":
-        groups = _groups(settings, settings.profiles[name].scheme, cost.workload)
-        step, tokens = settings.allocate.greedy_step, settings.allocate.greedy_tokens
-        return work.START + cost.greedy(groups, stop=max(evaluate.targets), step=step, tokens=tokens)
-    if kind == "allocate" and settings.profiles[name].allocation == "kl":
-        groups = _groups(settings, settings.profiles[name].scheme, cost.workload)
-        masks = len(cost.sizes.block) * cost.sizes.blocks
-        allocate, targets = settings.allocate, len(evaluate.targets)
-        losses = (masks * (len(LEVELS) - 1) + 2 * targets) * cost.loss(allocate.kl_samples)
-        steps = targets * allocate.kl_steps * cost.slopes(allocate.kl_batch)
-        return work.START + groups * (losses + steps)
+    if kind == "allocate" and settings.profiles[name].allocation != "uniform":
+        return work.START + _allocation(settings, cost, settings.profiles[name])
     if kind == "gate":
         scheme = settings.profiles[settings.route.gates[name]].scheme
         profiles = len(settings.route.gate_targets) * (_groups(settings, scheme, cost.workload) + 1)
@@ -76,6 +68,21 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
     if kind in ("prepare", "route"):
         return work.START + work.PER_SAMPLE * cost.workload.samples
     return {"cluster": work.CLUSTER, "report": work.REPORT, "export": work.START}.get(kind, work.LIGHT_START)
+
+
+def _allocation(settings: Settings, cost: Cost, profile: ProfileSettings) -> float:
+    """The estimate for the search of one profile set, the model at hand."""
+    allocate, targets = settings.allocate, settings.evaluate.targets
+    groups = _groups(settings, profile.scheme, cost.workload)
+    if profile.allocation == "greedy":
+        return cost.greedy(groups, stop=max(targets), step=allocate.greedy_step, tokens=allocate.greedy_tokens)
+    if profile.parent is not None:
+        steps = groups * allocate.kl_group_steps * cost.slopes(allocate.kl_group_batch)
+        losses = 2 * len(STRENGTHS) * cost.loss(cost.workload.samples)  # of all groups together, whole passes
+        return len(targets) * (steps + losses)
+    masks = len(cost.sizes.block) * cost.sizes.blocks
+    losses = (masks * (len(LEVELS) - 1) + 2 * len(targets)) * cost.loss(allocate.kl_samples)
+    return groups * (losses + len(targets) * allocate.kl_steps * cost.slopes(allocate.kl_batch))
 
 
 def _groups(settings: Settings, scheme: str, load: Workload) -> int:

@@ -60,6 +60,8 @@ def test_every_module_in_stages_is_run_by_a_stage():
         "stages.__init__",
         "stages.benchmark",
         "stages.model",
+        "stages.allocate_kl",
+        "stages.allocation_inputs",
         "stages.run",
         "stages.check",
         "stages.plan",

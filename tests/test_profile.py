@@ -65,3 +65,15 @@ def test_an_allocation_without_a_histogram_is_refused(histograms) -> None:
     rows.loc[3, "block"] = 9
     with pytest.raises(UserError, match=r"none for criterion teal, group \d, block 9, (q|k|down)"):
         profiles(rows, histograms, criterion="teal", bins=BINS)
+
+
+def test_pooled_histograms_serve_every_group(histograms) -> None:
+    pooled = aggregate(
+        [histogram_part(histogram_rows(6))], [f"s{n}" for n in range(6)], np.zeros(6, int), scheme="global", bins=BINS
+    ).to_pandas()
+    found = profiles(uniform(histograms, TARGETS, "mine"), pooled, criterion="wina", bins=BINS, is_pooled=True)
+    one = profiles(uniform(pooled, TARGETS, "mine"), pooled, criterion="wina", bins=BINS)
+    for target in TARGETS:
+        array = profile_array(found, target, "threshold")
+        assert len(array) == 3
+        np.testing.assert_array_equal(array, np.repeat(profile_array(one, target, "threshold"), 3, axis=0))

@@ -5,7 +5,7 @@ With f_p(s) the loss when projection p alone has sparsity s, and c_p its number 
     min  sum_p f_p(s_p)     subject to     sum_p c_p s_p = target * sum_p c_p,     0 <= s_p <= 1
 
 The losses of single projections do not add up when many are sparse together, so this is a start for a search on the
-true loss (`pipeline/allocation/exchange.py`), not an end; EvoPress (Sieberling et al., 2024) finds the same of additive
+true loss (`pipeline/allocation/descent.py`), not an end; EvoPress (Sieberling et al., 2024) finds the same of additive
 models.
 
 Curves are made monotone and replaced by their lower convex hulls. For those the problem is solved exactly by taking

@@ -30,7 +30,7 @@ from stages import aggregate, allocate, capture, cluster, manifest, profile, rou
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SCHEMES = ("global", "activation", "task", "computation", "surface", "length", "random", "random1", "random2")
-PROFILE_SETS = ("wina", "greedy", "kl", "clustered", "cats")
+PROFILE_SETS = ("wina", "greedy", "kl", "clustered", "cats", "kl_surface", "kl_clustered")
 TARGETS = (0.25, 0.4, 0.5, 0.65)
 COUNT = 3
 
@@ -44,11 +44,23 @@ def settings(tiny_llama):
         model=replace(full.model, path=str(tiny_llama), device="cpu"),
         tokens=replace(full.tokens, batch=100),
         cluster=replace(full.cluster, count=COUNT),
-        allocate=replace(full.allocate, greedy_step=0.5, greedy_tokens=40, kl_samples=6, kl_steps=4, kl_batch=5),
+        allocate=replace(
+            full.allocate,
+            greedy_step=0.5,
+            greedy_tokens=40,
+            kl_samples=6,
+            kl_steps=4,
+            kl_batch=5,
+            kl_group_steps=3,
+            kl_group_batch=4,
+        ),
         evaluate=replace(full.evaluate, targets=TARGETS),
         capture=replace(full.capture, criteria=("teal", "wina", "cats")),
         profiles=full.profiles
-        | {"cats": config.ProfileSettings("activation", "cats", "uniform", "group_histograms/activation")},
+        | {
+            "cats": config.ProfileSettings("activation", "cats", "uniform", "group_histograms/activation"),
+            "kl_surface": config.ProfileSettings("surface", "wina", "kl", "allocations/kl"),
+        },
     )
 
 
@@ -209,7 +221,7 @@ def test_kl_spends_one_budget_over_the_whole_model_and_resumes_behind_what_it_ha
     allocate.main(other, "kl")
     resumed = path.read_bytes()
     costs = ALLOCATION_COSTS.read(allocate.ALLOCATION_COSTS_PATH.format(name="kl"))
-    assert costs["evaluations"].tolist() == [14 * 9 + len(TARGETS)]  # as if it had not been interrupted
+    assert costs["evaluations"].tolist() == [14 * 9 + 2 * len(TARGETS)]  # as if it had not been interrupted
     kept = (100 - 1) // 9  # curves of nine losses that were finished before the hundredth
     assert len(asked) == 100 + (14 - kept) * 9 + 2 * len(TARGETS)
     monkeypatch.setattr(Divergence, "loss", original)
@@ -223,12 +235,27 @@ def test_every_group_states_what_its_allocation_took(settings, done) -> None:
         for name in PROFILE_SETS
     }
     assert all(sorted(rows.index) == list(range(len(rows))) for rows in costs.values())
-    assert [len(costs[name]) for name in PROFILE_SETS] == [1, 1, 1, COUNT, COUNT]
+    assert [len(costs[name]) for name in PROFILE_SETS] == [1, 1, 1, COUNT, COUNT, 2 + 1, COUNT + 1]
     for name in ("wina", "cats"):  # uniform
         assert not costs[name][["tokens", "evaluations", "seconds"]].to_numpy().any()
     for name in ("greedy", "kl", "clustered"):
         assert (costs[name][["tokens", "evaluations", "seconds"]] > 0).all(axis=None)
     assert costs["kl"].loc[0, "evaluations"] > 14 * 9  # the curves of two blocks of seven projections, nine levels each
+
+
+def test_groups_that_start_from_a_pooled_allocation_have_it_as_their_last_group(settings, done) -> None:
+    pooled = PROFILES.read(profile.PROFILES_PATH.format(name="kl"))
+    for name, groups in (("kl_surface", 2), ("kl_clustered", COUNT)):
+        found = ALLOCATIONS.read(allocate.ALLOCATIONS_PATH.format(name=name))
+        thresholds = PROFILES.read(profile.PROFILES_PATH.format(name=name))
+        strengths = found.groupby("group")["strength"].unique()
+        assert len(strengths) == groups + 1 and all(len(one) == 1 for one in strengths) and strengths[groups][0] == 0
+        for target in TARGETS:
+            expected = profile_array(pooled, target, "threshold")[0]
+            array = profile_array(thresholds, target, "threshold")
+            np.testing.assert_array_equal(array[groups], expected)
+            for group in np.flatnonzero([one[0] == 0 for one in strengths]):
+                np.testing.assert_array_equal(array[group], expected)
 
 
 def test_cats_has_a_profile_of_one_mask_a_block_at_the_targets_it_can_reach(settings, done, caplog) -> None:
