@@ -69,7 +69,7 @@ def from_pooled(settings: Settings, name: str, profile: ProfileSettings, histogr
     """Groups that start from a pooled allocation; one more group, the last, is the pooled allocation itself."""
     from pipeline.allocation.divergence import Divergence
     from pipeline.allocation.slopes import Slopes
-    from pipeline.allocation.specialise import specialise, work
+    from pipeline.allocation.specialise import FOLDS, specialise, work
 
     allocate = settings.allocate
     groups = sorted(set(histograms["group"].tolist()))
@@ -86,18 +86,20 @@ def from_pooled(settings: Settings, name: str, profile: ProfileSettings, histogr
             texts = group_texts(settings, profile, group)
             options = _loss_options(settings, profile, meter)
             store = MeteredStore(JsonParts(scratch, f"{group:05d}-"), meter)
-            objective = Divergence(loaded, texts, counts, **options)
+            folds = [Divergence(loaded, texts[first::FOLDS], counts, **options) for first in range(FOLDS)]
             slopes = Slopes(loaded, texts, counts, **options)
             total = work(len(settings.evaluate.targets), allocate.kl_group_steps)
             title = f"kl from `{profile.parent}`, group {group + 1} of {len(groups)}"
-            with objective, slopes, tqdm(total=total, desc=title, unit="pass") as progress:
+            with ExitStack() as running, slopes, tqdm(total=total, desc=title, unit="pass") as progress:
+                for fold in folds:
+                    running.enter_context(fold)
                 found = specialise(
-                    _by_target(pooled_rows, objective.places),
-                    objective.costs,
-                    len(texts),
-                    objective.losses,
+                    _by_target(pooled_rows, folds[0].places),
+                    folds[0].costs,
+                    [fold.losses for fold in folds],
                     partial(slopes.on_minibatches, size=allocate.kl_group_batch, seed=settings.seed),
                     store,
+                    texts=len(texts),
                     steps=allocate.kl_group_steps,
                     rate=allocate.kl_group_rate,
                     advance=progress.update,
@@ -105,7 +107,7 @@ def from_pooled(settings: Settings, name: str, profile: ProfileSettings, histogr
             costs[group] = store.cost
             log.info("group %d of %d: strength %g", group + 1, len(groups), found[0].strength)
             for one in found:
-                places = pd.DataFrame(objective.places, columns=["block", "projection"])
+                places = pd.DataFrame(folds[0].places, columns=["block", "projection"])
                 allocated = places.assign(sparsity=one.sparsity, predicted_error=one.loss, strength=one.strength)
                 rows.append(allocated.assign(group=group, target=one.target))
     return pd.concat(rows, ignore_index=True), costs

@@ -34,6 +34,9 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 FOLDS = 4
 
+Fold = Callable[[Float[ndarray, " projections"]], Float[ndarray, " texts"]]
+"""Allocation -> the loss of every text of a fold, in nats."""
+
 _TINY = 1e-9
 """Nats: added to losses before their logarithm, for allocations that change nothing."""
 
@@ -58,11 +61,11 @@ class Specialised:
 def specialise(
     pooled: Mapping[float, Float[ndarray, " projections"]],
     costs: Sequence[int],
-    texts: int,
-    losses: Callable[[Float[ndarray, " projections"]], Float[ndarray, " texts"]],
+    folds: Sequence[Fold],
     slopes_on: Callable[[Sequence[int]], descent.Slopes],
     store: Store,
     *,
+    texts: int,
     steps: int,
     rate: float,
     advance: Callable[[int], object] = lambda _done: None,
@@ -72,9 +75,10 @@ def specialise(
     Args:
         pooled: target -> the allocation to begin with.
         costs: weights of every projection.
-        texts: how many train texts the group has; their order must not depend on what they say.
-        losses: the loss of every text under an allocation, in nats.
+        folds: of the group's train texts, in an order that does not depend on what they say, every `FOLDS`th from the
+            first, from the second, ...: allocation -> the loss of each text in the fold, in nats.
         slopes_on: numbers of texts -> slopes of their loss, as `descent.descend` asks for them.
+        texts: how many texts the group has.
         store: empty, or what an earlier run with the same arguments has left.
         steps: of every descent.
         rate: see `descent.descend`.
@@ -84,48 +88,29 @@ def specialise(
     or not.
     """
     share = np.array(costs, dtype=np.float64) / sum(costs)
-    if texts < 2 * FOLDS:
-        advance(work(len(pooled), steps))
-        return [Specialised(t, pooled[t], 0.0, float(losses(pooled[t]).mean())) for t in sorted(pooled)]
-    fold_of = np.arange(texts) % FOLDS
-    between: dict[float, list[Float[ndarray, " projections"]]] = {}
-    measured: dict[float, Float[ndarray, "strengths texts"]] = {}
     votes = np.zeros(len(STRENGTHS))
-    for position, target in enumerate(sorted(pooled)):
-        is_held_out = fold_of == position % FOLDS
-        kept = store.get(f"own-{target:g}")
-        if kept is None:
-            slopes = slopes_on(np.flatnonzero(~is_held_out).tolist())
-            found = descended(
-                pooled[target],
-                share,
-                target,
-                slopes,
-                store,
-                f"step-{target:g}",
-                steps=steps,
-                rate=rate,
-                advance=advance,
-            )
-            kept = {"sparsity": found.tolist()}
-            store.put(f"own-{target:g}", kept)
-        else:
-            advance(steps)
-        between[target] = [_between(pooled[target], np.array(kept["sparsity"]), s, share, target) for s in STRENGTHS]
-        measured[target] = _measured(between[target], losses, store, f"losses-{target:g}")
+    between: dict[float, list[Float[ndarray, " projections"]]] = {}
+    for position, target in enumerate(sorted(pooled) if texts >= 2 * FOLDS else ()):
+        fold = position % FOLDS
+        slopes = slopes_on([number for number in range(texts) if number % FOLDS != fold])
+        own = _own(pooled[target], share, target, slopes, store, steps=steps, rate=rate, advance=advance)
+        between[target] = [_between(pooled[target], own, strength, share, target) for strength in STRENGTHS]
+        losses = _losses(between[target], folds[fold : fold + 1], store, f"held-out-{target:g}")
         advance(len(STRENGTHS))
-        held_out = np.log(measured[target][:, is_held_out].sum(axis=1) + _TINY)
-        votes += held_out - held_out[0]
+        votes += np.log(losses + _TINY) - np.log(losses[0] + _TINY)
     chosen = int(np.argmin(votes))
-    return [
-        Specialised(target, allocations[chosen], STRENGTHS[chosen], float(measured[target][chosen].mean()))
-        for target, allocations in between.items()
-    ]
+    found: list[Specialised] = []
+    for target in sorted(pooled):
+        sparsity = between[target][chosen] if between else pooled[target]
+        loss = float(_losses([sparsity], folds, store, f"loss-{target:g}")[0]) / texts
+        found.append(Specialised(target, sparsity, STRENGTHS[chosen], loss))
+        advance(1 if between else 1 + steps + len(STRENGTHS))
+    return found
 
 
 def work(targets: int, steps: int) -> int:
     """Steps and losses of one group, as `advance` counts them."""
-    return targets * (steps + len(STRENGTHS))
+    return targets * (steps + len(STRENGTHS) + 1)
 
 
 def _between(
@@ -141,14 +126,34 @@ def _between(
     return descent.allocation(mixed, share, target)
 
 
-def _measured(
-    allocations: Sequence[Float[ndarray, " projections"]],
-    losses: Callable[[Float[ndarray, " projections"]], Float[ndarray, " texts"]],
+def _own(
+    pooled: Float[ndarray, " projections"],
+    share: Float[ndarray, " projections"],
+    target: float,
+    slopes: descent.Slopes,
     store: Store,
-    name: str,
-) -> Float[ndarray, "strengths texts"]:
+    *,
+    steps: int,
+    rate: float,
+    advance: Callable[[int], object],
+) -> Float[ndarray, " projections"]:
+    """Where the group's own descent ends."""
+    kept = store.get(f"own-{target:g}")
+    if kept is not None:
+        advance(steps)
+        return np.array(kept)
+    name = f"step-{target:g}"
+    found = descended(pooled, share, target, slopes, store, name, steps=steps, rate=rate, advance=advance)
+    store.put(f"own-{target:g}", found.tolist())
+    return found
+
+
+def _losses(
+    allocations: Sequence[Float[ndarray, " projections"]], folds: Sequence[Fold], store: Store, name: str
+) -> Float[ndarray, " allocations"]:
+    """The loss of every allocation, summed over the texts of these folds."""
     kept = store.get(name)
     if kept is None:
-        kept = [losses(one).tolist() for one in allocations]
+        kept = [sum(float(fold(one).sum()) for fold in folds) for one in allocations]
         store.put(name, kept)
     return np.array(kept)
