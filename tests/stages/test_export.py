@@ -19,16 +19,10 @@ from pipeline.schemas import PROFILES, RESULTS, ROUTES, SAMPLES
 from stages import export, route
 from stages.model import MANIFEST_PATH
 from tests.stages.test_group_stages import COUNT, run_all
+from tests.stages.test_group_stages import settings as settings  # a fixture
 
 PROFILE_SETS = ("wina", "clustered")
 METHODS = ("wina", "clustered_embedding", "clustered_scores")
-
-
-@pytest.fixture(scope="module")
-def settings(group_settings):
-    """With a method whose router reads the first blocks; the default run does not evaluate one."""
-    scores = config.MethodSettings("clustered", "routes/scores", "threshold")
-    return replace(group_settings, methods=group_settings.methods | {"clustered_scores": scores})
 
 
 @pytest.fixture(scope="module")

@@ -61,6 +61,8 @@ def settings(tiny_llama):
             "cats": config.ProfileSettings("activation", "cats", "uniform", "group_histograms/activation"),
             "kl_surface": config.ProfileSettings("surface", "wina", "kl", "allocations/kl"),
         },
+        # The default run evaluates no method with this router; stage export knows it.
+        methods=full.methods | {"clustered_scores": config.MethodSettings("clustered", "routes/scores", "threshold")},
     )
 
 
