@@ -7,6 +7,8 @@ without a traceback and exit with code 2 (`stages.run`); any other exception is 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
 
 class UserError(Exception):
@@ -22,6 +24,10 @@ class UserError(Exception):
     def __init__(self, must: str, *, found: object, where: str, remedy: str) -> None:
         self.must, self.found, self.where, self.remedy = must, found, where, remedy
         super().__init__(f"{must.rstrip('.')}. Found: {found}. Where: {where}. What to do: {remedy.rstrip('.')}.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Processes hand their errors to the one that waits for them."""
+        return partial(UserError, found=str(self.found), where=self.where, remedy=self.remedy), (self.must,)
 
 
 def unknown(kind: str, name: object, known: Iterable[str], where: str) -> UserError:

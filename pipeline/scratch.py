@@ -21,6 +21,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -31,32 +32,11 @@ from pipeline.errors import UserError
 _OURS = ("pipeline", "stages")
 
 
-class Scratch:
-    """The parts of one piece of work, locked for this process until `close()` or the end of the `with` block.
+@dataclass(frozen=True)
+class Parts:
+    """The finished parts in one folder. Can be pickled: processes that share a stage's work write to the same ones."""
 
-    Args:
-        stage: name of the folder when the stage runs outside DVC; inside DVC it is `$DVC_STAGE`.
-        fingerprint: everything the parts depend on besides code; must be JSON-serialisable.
-
-    Raises:
-        UserError: another process is at work on the same parts, or the folder cannot be written.
-    """
-
-    def __init__(self, stage: str, fingerprint: Mapping[str, Any]) -> None:
-        root = Path(os.environ.get("DVC_ROOT") or Path.cwd())
-        self.folder = root / ".scratch" / (os.environ.get("DVC_STAGE") or stage) / _digest(fingerprint)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            # The lock stands beside the folder, not in it: `clear` deletes the folder while it is held.
-            self._lock = self.folder.with_suffix(".lock").open("w")
-        except OSError as error:
-            raise UserError(
-                "The scratch folder must be writable",
-                found=f"{type(error).__name__}: {error.strerror or error}",
-                where=str(self.folder),
-                remedy="free disk space or correct the permissions, then run `dvc repro` again",
-            ) from error
-        self._take_lock()
+    folder: Path
 
     def path(self, name: str) -> Path:
         """Where the part `name` is or will be."""
@@ -67,7 +47,7 @@ class Scratch:
         return self.path(name).exists()
 
     def writing(self, name: str) -> AbstractContextManager[Path]:
-        """`with scratch.writing("0001.parquet") as path:` write to `path`; the part exists once the block ends well."""
+        """`with parts.writing("0001.parquet") as path:` write to `path`; the part exists once the block ends well."""
         return replacing(self.path(name))
 
     def publish(self, out: str | os.PathLike[str]) -> None:
@@ -76,15 +56,48 @@ class Scratch:
             shutil.copytree(self.folder, temporary, ignore=shutil.ignore_patterns(".*.tmp"))
 
     def clear(self) -> None:
-        """Delete the parts. The lock stays held."""
+        """Delete the parts."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Scratch:
+    """The parts of one piece of work, locked for this process and those that it starts until `close()` or the end of
+    the `with` block, which gives the parts.
+
+    Args:
+        stage: name of the folder when the stage runs outside DVC; inside DVC it is `$DVC_STAGE`.
+        fingerprint: everything the parts depend on besides code; must be JSON-serialisable.
+
+    Attributes:
+        parts: what is finished.
+
+    Raises:
+        UserError: another process is at work on the same parts, or the folder cannot be written.
+    """
+
+    def __init__(self, stage: str, fingerprint: Mapping[str, Any]) -> None:
+        root = Path(os.environ.get("DVC_ROOT") or Path.cwd())
+        folder = root / ".scratch" / (os.environ.get("DVC_STAGE") or stage) / _digest(fingerprint)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # The lock stands beside the folder, not in it: `clear` deletes the folder while it is held.
+            self._lock = folder.with_suffix(".lock").open("w")
+        except OSError as error:
+            raise UserError(
+                "The scratch folder must be writable",
+                found=f"{type(error).__name__}: {error.strerror or error}",
+                where=str(folder),
+                remedy="free disk space or correct the permissions, then run `dvc repro` again",
+            ) from error
+        self.parts = Parts(folder)
+        self._take_lock()
 
     def close(self) -> None:
         """Release the lock."""
         self._lock.close()
 
-    def __enter__(self) -> Scratch:
-        return self
+    def __enter__(self) -> Parts:
+        return self.parts
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -99,8 +112,8 @@ class Scratch:
             raise UserError(
                 "Only one process may work on a stage at a time",
                 found="another process holds the lock, perhaps one left over from a killed `dvc repro`",
-                where=str(self.folder),
-                remedy=f"wait for it or end it (`fuser {self.folder.with_suffix('.lock')}` names it), then run again",
+                where=str(self.parts.folder),
+                remedy=f"wait for it or end it (`fuser {self._lock.name}` names it), then run again",
             ) from error
 
 
@@ -108,21 +121,21 @@ class JsonParts:
     """Values of one piece of work by name, each a JSON file among the parts of a scratch folder.
 
     Args:
-        scratch: the folder.
+        parts: of the folder.
         prefix: begins the names of the files.
     """
 
-    def __init__(self, scratch: Scratch, prefix: str) -> None:
-        self._scratch, self._prefix = scratch, prefix
+    def __init__(self, parts: Parts, prefix: str) -> None:
+        self._parts, self._prefix = parts, prefix
 
     def get(self, name: str) -> Any:
         """The value, or None if it was never kept."""
         part = f"{self._prefix}{name}.json"
-        return json.loads(self._scratch.path(part).read_text(encoding="utf-8")) if self._scratch.has(part) else None
+        return json.loads(self._parts.path(part).read_text(encoding="utf-8")) if self._parts.has(part) else None
 
     def put(self, name: str, value: Any) -> None:
         """Keep a value, in place of an earlier one."""
-        with self._scratch.writing(f"{self._prefix}{name}.json") as file:
+        with self._parts.writing(f"{self._prefix}{name}.json") as file:
             file.write_text(json.dumps(value), encoding="utf-8")
 
 

@@ -1,56 +1,65 @@
-"""The `kl` allocations of stage allocate: of a group by itself, and of groups that start from a pooled allocation."""
+"""The `kl` allocations of stage allocate: of a group by itself, and of groups that start from a pooled allocation.
+
+Curves and targets are independent of each other. Where there is room for several processes (`pipeline/processes.py`)
+these make them first, each with a model of its own; the search that follows finds all of it kept, as it would after an
+interruption.
+"""
 
 from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
-from functools import partial
+from functools import lru_cache, partial
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from pipeline.allocation.cost import Cost, Meter, MeteredStore
 from pipeline.config import ProfileSettings, Settings
 from pipeline.histogram import Bins
+from pipeline.processes import Advance, finish
 from pipeline.schemas import ALLOCATIONS, GROUP_HISTOGRAMS
-from pipeline.scratch import JsonParts, Scratch
+from pipeline.scratch import JsonParts, Parts, Scratch
 from stages.allocation_inputs import ALLOCATIONS_PATH, GROUP_HISTOGRAMS_PATH, Costs, counts_of, fingerprint, group_texts
-from stages.model import load_model
+from stages.model import load_model, model_processes
+from stages.run import start_logging
+
+if TYPE_CHECKING:
+    from pipeline.allocation import descent
+    from pipeline.allocation.divergence import Divergence
+    from pipeline.allocation.loss_inputs import LossInputs
+    from pipeline.allocation.specialise import Group
 
 log = logging.getLogger("stages.allocate")
 
 
 def alone(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> tuple[pd.DataFrame, Costs]:
     """Every group by itself: rows of `allocations` without the profile's name, and what each group took."""
-    from pipeline.allocation.divergence import Divergence
     from pipeline.allocation.kl import kl, work
-    from pipeline.allocation.slopes import Slopes
 
     allocate, targets = settings.allocate, settings.evaluate.targets
-    known = histograms[histograms["criterion"] == profile.criterion]
-    groups = sorted(set(known["group"].tolist()))
+    groups = sorted(set(histograms["group"].tolist()))
+    projections = len(histograms[["block", "projection"]].drop_duplicates())
+    total = len(groups) * work(projections, len(targets), allocate.kl_steps)
     rows: list[pd.DataFrame] = []
     costs: Costs = {}
-    with Scratch(f"allocate@{name}", fingerprint(settings, profile)) as scratch, ExitStack() as hooks:
-        loaded = load_model(settings.model)
-        layers = attrgetter(loaded.family.layers)(loaded.model)
-        meter = hooks.enter_context(Meter().watching(layers))
-        for group in groups:
-            counts = counts_of(known[known["group"] == group], Bins(settings.capture.mantissa_bits))
-            texts = group_texts(settings, profile, group)
-            options = _loss_options(settings, profile, meter)
-            store = MeteredStore(JsonParts(scratch, f"{group:05d}-"), meter)
-            objective = Divergence(loaded, texts[: allocate.kl_samples], counts, **options)
-            slopes = Slopes(loaded, texts, counts, **options)
-            total = work(len(counts), len(targets), allocate.kl_steps)
-            title = f"kl, group {group + 1} of {len(groups)}"
-            with objective, slopes, tqdm(total=total, desc=title, unit="pass") as progress:
+    with Scratch(f"allocate@{name}", fingerprint(settings, profile)) as parts:
+        make = partial(Bench, parts, settings, name)
+        with tqdm(total=total, desc=f"kl, {len(groups)} groups", unit="pass") as progress:
+            if (processes := model_processes(settings.model)) > 1:
+                all_curves = [(group, number) for group in groups for number in range(projections)]
+                all_targets = [(group, target) for group in groups for target in targets]
+                finish(_curve, all_curves, make=make, processes=processes, advance=progress.update)
+                finish(_target, all_targets, make=make, processes=processes, advance=progress.update)
+                progress.update(-progress.n)  # what follows finds all of it, and counts it again
+            bench = make()
+            for group in groups:
+                (objective, slopes), store = bench.alone(group), bench.store(group)
                 found = kl(
                     objective,
-                    slopes.on_minibatches(range(len(texts)), allocate.kl_batch, settings.seed),
+                    slopes,
                     targets,
                     store,
                     steps=allocate.kl_steps,
@@ -58,72 +67,142 @@ def alone(settings: Settings, name: str, profile: ProfileSettings, histograms: A
                     advance=progress.update,
                 )
                 for one in found:
-                    places = pd.DataFrame(objective.places, columns=["block", "projection"])
-                    allocated = places.assign(sparsity=one.sparsity, predicted_error=one.loss)
+                    allocated = _table(objective.places).assign(sparsity=one.sparsity, predicted_error=one.loss)
                     rows.append(allocated.assign(group=group, target=one.target))
-            costs[group] = store.cost
+                costs[group] = store.cost
     return pd.concat(rows, ignore_index=True), costs
 
 
 def from_pooled(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> tuple[pd.DataFrame, Costs]:
     """Groups that start from a pooled allocation; one more group, the last, is the pooled allocation itself."""
-    from pipeline.allocation.divergence import Divergence
-    from pipeline.allocation.slopes import Slopes
-    from pipeline.allocation.specialise import FOLDS, specialise, work
+    from pipeline.allocation.specialise import specialise, work
 
-    allocate = settings.allocate
+    targets = settings.evaluate.targets
     groups = sorted(set(histograms["group"].tolist()))
-    pooled_rows = ALLOCATIONS.read(ALLOCATIONS_PATH.format(name=profile.parent))
-    pooled: Any = GROUP_HISTOGRAMS.read(GROUP_HISTOGRAMS_PATH.format(scheme="global"))
-    counts = counts_of(pooled[pooled["criterion"] == profile.criterion], Bins(settings.capture.mantissa_bits))
-    rows = [pooled_rows.drop(columns="profile").assign(group=len(groups), strength=0.0)]
+    total = len(groups) * work(len(targets), settings.allocate.kl_group_steps)
+    rows = [_pooled_rows(profile).drop(columns="profile").assign(group=len(groups), strength=0.0)]
     costs: Costs = {len(groups): Cost()}
-    with Scratch(f"allocate@{name}", fingerprint(settings, profile)) as scratch, ExitStack() as hooks:
-        loaded = load_model(settings.model)
-        layers = attrgetter(loaded.family.layers)(loaded.model)
-        meter = hooks.enter_context(Meter().watching(layers))
-        for group in groups:
-            texts = group_texts(settings, profile, group)
-            options = _loss_options(settings, profile, meter)
-            store = MeteredStore(JsonParts(scratch, f"{group:05d}-"), meter)
-            folds = [Divergence(loaded, texts[first::FOLDS], counts, **options) for first in range(FOLDS)]
-            slopes = Slopes(loaded, texts, counts, **options)
-            total = work(len(settings.evaluate.targets), allocate.kl_group_steps)
-            title = f"kl from `{profile.parent}`, group {group + 1} of {len(groups)}"
-            with ExitStack() as running, slopes, tqdm(total=total, desc=title, unit="pass") as progress:
-                for fold in folds:
-                    running.enter_context(fold)
-                found = specialise(
-                    _by_target(pooled_rows, folds[0].places),
-                    folds[0].costs,
-                    [fold.losses for fold in folds],
-                    partial(slopes.on_minibatches, size=allocate.kl_group_batch, seed=settings.seed),
-                    store,
-                    texts=len(texts),
-                    steps=allocate.kl_group_steps,
-                    rate=allocate.kl_group_rate,
-                    advance=progress.update,
-                )
-            costs[group] = store.cost
-            log.info("group %d of %d: strength %g", group + 1, len(groups), found[0].strength)
-            for one in found:
-                places = pd.DataFrame(folds[0].places, columns=["block", "projection"])
-                allocated = places.assign(sparsity=one.sparsity, predicted_error=one.loss, strength=one.strength)
-                rows.append(allocated.assign(group=group, target=one.target))
+    with Scratch(f"allocate@{name}", fingerprint(settings, profile)) as parts:
+        make = partial(Bench, parts, settings, name)
+        with tqdm(total=total, desc=f"kl from `{profile.parent}`, {len(groups)} groups", unit="pass") as progress:
+            if (processes := model_processes(settings.model)) > 1:
+                all_targets = [(group, target) for group in groups for target in targets]
+                finish(_try, all_targets, make=make, processes=processes, advance=progress.update)
+                progress.update(-progress.n)
+            bench = make()
+            for number in groups:
+                (group, places), store = bench.member(number), bench.store(number)
+                found = specialise(group, store, progress.update)
+                costs[number] = store.cost
+                log.info("group %d of %d: strength %g", number + 1, len(groups), found[0].strength)
+                for one in found:
+                    allocated = places.assign(sparsity=one.sparsity, predicted_error=one.loss, strength=one.strength)
+                    rows.append(allocated.assign(group=number, target=one.target))
     return pd.concat(rows, ignore_index=True), costs
 
 
-def _loss_options(settings: Settings, profile: ProfileSettings, meter: Meter) -> dict[str, Any]:
-    return {
-        "bins": Bins(settings.capture.mantissa_bits),
-        "criterion": profile.criterion,
-        "dense_prefix": settings.tokens.dense_prefix,
-        "budget": settings.tokens.batch,
-        "meter": meter,
-    }
+class Bench:
+    """What one process allocates a profile set with: a model, what counts its work, and the losses of a group.
+
+    Args:
+        parts: where everything that was measured is kept.
+        settings: all of them.
+        name: of the profile set.
+    """
+
+    def __init__(self, parts: Parts, settings: Settings, name: str) -> None:
+        start_logging()
+        self.settings, self.profile = settings, settings.profiles[name]
+        self._parts = parts
+        self._loaded = load_model(settings.model)
+        layers = attrgetter(self._loaded.family.layers)(self._loaded.model)
+        self._hooks = ExitStack()  # for as long as the process has the model
+        self._meter = self._hooks.enter_context(Meter().watching(layers))
+        self.alone = lru_cache(maxsize=1)(self._alone)
+        self.member = lru_cache(maxsize=1)(self._member)
+
+    def store(self, group: int) -> MeteredStore:
+        """What is known of a group; what is added is charged with the work from now on."""
+        return MeteredStore(JsonParts(self._parts, f"{group:05d}-"), self._meter)
+
+    def _alone(self, group: int) -> tuple[Divergence, descent.Slopes]:
+        """The loss of a group that is allocated by itself, and its slopes on mini-batches."""
+        from pipeline.allocation.divergence import Divergence
+        from pipeline.allocation.slopes import Slopes
+
+        allocate, inputs = self.settings.allocate, self._inputs(group, self.profile.scheme, group)
+        objective, slopes = Divergence(inputs.on(inputs.texts[: allocate.kl_samples])), Slopes(inputs)
+        return objective, slopes.on_minibatches(range(slopes.texts), allocate.kl_batch, self.settings.seed)
+
+    def _member(self, group: int) -> tuple[Group, pd.DataFrame]:
+        """A group that starts from the pooled allocation, with pooled thresholds; block and name of its projections."""
+        from pipeline.allocation.divergence import Divergence
+        from pipeline.allocation.slopes import Slopes
+        from pipeline.allocation.specialise import FOLDS, Group
+
+        allocate, inputs = self.settings.allocate, self._inputs(group, "global", 0)
+        folds = [Divergence(inputs.on(inputs.texts[first::FOLDS])) for first in range(FOLDS)]
+        slopes, places = Slopes(inputs), folds[0].places
+        pooled: Any = _pooled_rows(self.profile).set_index(["target", "block", "projection"])["sparsity"]
+        found = Group(
+            {target: pooled[target].loc[places].to_numpy() for target in self.settings.evaluate.targets},
+            folds[0].costs,
+            [fold.losses for fold in folds],
+            partial(slopes.on_minibatches, size=allocate.kl_group_batch, seed=self.settings.seed),
+            texts=slopes.texts,
+            steps=allocate.kl_group_steps,
+            rate=allocate.kl_group_rate,
+        )
+        return found, _table(places)
+
+    def _inputs(self, group: int, scheme: str, thresholds_of: int) -> LossInputs:
+        """Texts of `group` of the profile set, masked with the thresholds of a group of `scheme`."""
+        from pipeline.allocation.loss_inputs import LossInputs
+
+        settings, criterion, bins = self.settings, self.profile.criterion, Bins(self.settings.capture.mantissa_bits)
+        histograms: Any = GROUP_HISTOGRAMS.read(GROUP_HISTOGRAMS_PATH.format(scheme=scheme))
+        known = histograms[(histograms["criterion"] == criterion) & (histograms["group"] == thresholds_of)]
+        return LossInputs(
+            self._loaded,
+            group_texts(settings, self.profile, group),
+            counts_of(known, bins),
+            bins,
+            criterion,
+            settings.tokens.dense_prefix,
+            settings.tokens.batch,
+            self._meter,
+        )
 
 
-def _by_target(pooled: pd.DataFrame, places: list[tuple[int, str]]) -> dict[float, np.ndarray]:
-    """target -> sparsity of every projection, in the order of `places`."""
-    found: Any = pooled.set_index(["target", "block", "projection"])["sparsity"]
-    return {target: found[target].loc[places].to_numpy() for target in sorted(set(pooled["target"]))}
+def _curve(bench: Bench, piece: tuple[int, int], advance: Advance) -> None:
+    from pipeline.allocation.kl import curve
+
+    group, projection = piece
+    (objective, _), store = bench.alone(group), bench.store(group)
+    curve(objective, projection, store, advance)
+
+
+def _target(bench: Bench, piece: tuple[int, float], advance: Advance) -> None:
+    from pipeline.allocation.kl import at_target, curve
+
+    group, target = piece
+    (objective, slopes), store, allocate = bench.alone(group), bench.store(group), bench.settings.allocate
+    curves = [curve(objective, number, store) for number in range(len(objective.costs))]
+    steps, rate = allocate.kl_steps, allocate.kl_rate
+    at_target(objective, curves, slopes, target, store, steps=steps, rate=rate, advance=advance)
+
+
+def _try(bench: Bench, piece: tuple[int, float], advance: Advance) -> None:
+    from pipeline.allocation.specialise import try_at
+
+    number, target = piece
+    (group, _), store = bench.member(number), bench.store(number)
+    try_at(group, target, store, advance)
+
+
+def _table(places: list[tuple[int, str]]) -> pd.DataFrame:
+    return pd.DataFrame(places, columns=["block", "projection"])
+
+
+def _pooled_rows(profile: ProfileSettings) -> pd.DataFrame:
+    return ALLOCATIONS.read(ALLOCATIONS_PATH.format(name=profile.parent))

@@ -20,7 +20,7 @@ from pipeline.batching import batches
 from pipeline.capture import Item, Part, capture
 from pipeline.config import Settings
 from pipeline.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
-from pipeline.scratch import Scratch, file_digest
+from pipeline.scratch import Parts, Scratch, file_digest
 from stages.model import load_model, model_identity
 from stages.run import run
 
@@ -72,7 +72,7 @@ def _items(samples: pd.DataFrame) -> list[Item]:
 
 
 def _write_parts(
-    settings: Settings, parts: Sequence[Sequence[Sequence[Item]]], histograms: Scratch, signatures: Scratch
+    settings: Settings, parts: Sequence[Sequence[Sequence[Item]]], histograms: Parts, signatures: Parts
 ) -> None:
     names = [f"{number:05d}.parquet" for number in range(len(parts))]
     missing = [number for number, name in enumerate(names) if not (histograms.has(name) and signatures.has(name))]

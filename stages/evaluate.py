@@ -1,16 +1,17 @@
 """evaluate: run every sample through lm-eval with the profile of its group, at every target -> results.
 
-Each target is a part of its own, keyed by exactly what it depends on (its own profile, not the others'), and parts are
-kept after success: adding a target computes only that one, and a crash costs one target at most.
+Each target and split is a part of its own, in a folder named by exactly what it depends on (its own profile, not the
+others'), and parts are kept after success: adding a target computes only that one, and a crash costs the runs that were
+on the way. They share the machine's cores, as far as there is memory for their models (`pipeline/processes.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,22 +19,46 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from pipeline.config import DENSE, GATE_CRITERIA, Settings
+from pipeline.benchmark.views import TaskView
+from pipeline.config import DENSE, GATE_CRITERIA, Settings, TokenSettings
 from pipeline.errors import UserError, unknown
 from pipeline.evaluate.method import Profiles, evaluate
+from pipeline.models.load import LoadedModel
+from pipeline.processes import Advance, finish
 from pipeline.profile import profile_array
 from pipeline.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
-from pipeline.scratch import Scratch, file_digest
+from pipeline.scratch import Parts, Scratch, file_digest
 from pipeline.sparse.masks import mask_kind
 from stages.benchmark import load_benchmark
-from stages.model import load_model, model_identity
-from stages.run import run_named
+from stages.model import load_model, model_identity, model_processes
+from stages.run import run_named, start_logging
 
 SAMPLES_PATH = "data/samples.parquet"
-PART = "results.parquet"
 DENSE_TARGET = 0.0
 
 log = logging.getLogger("stages.evaluate")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One target on one split, as processes hand it to each other.
+
+    Attributes:
+        tokens: how prompts are masked and batched.
+        method: its name.
+        samples: those of the split.
+        target: of the profiles.
+        profiles: None runs the model dense.
+        parts: where the result goes, as `part`.
+    """
+
+    tokens: TokenSettings
+    method: str
+    samples: pd.DataFrame
+    target: float
+    profiles: Profiles | None
+    parts: Parts
+    part: str
 
 
 def main(settings: Settings, name: str) -> None:
@@ -41,49 +66,52 @@ def main(settings: Settings, name: str) -> None:
     if name not in settings.methods:
         raise unknown("method", name, settings.methods, "`methods` in params.yaml")
     samples = _samples(settings, name)
-    profiles = _profiles(settings, name)
     with ExitStack() as stack:
         # All scratch folders are opened before the task files load code of their own: their digests cover loaded code.
-        parts = {
-            target: stack.enter_context(
-                Scratch(f"evaluate@{name}", _fingerprint(settings, samples, target, profiles[target]))
-            )
-            for target in profiles
-        }
-        missing = {target: profiles[target] for target, part in parts.items() if not part.has(PART)}
-        if len(missing) < len(parts):
-            log.info("%d of %d targets are finished already", len(parts) - len(missing), len(parts))
-        if missing:
-            _evaluate(settings, name, samples, missing, parts)
-        rows = [RESULTS.read(part.path(PART)) for part in parts.values()]
+        runs = [
+            Run(settings.tokens, name, one, target, profiles, parts, f"{split}.parquet")
+            for target, profiles in _profiles(settings, name).items()
+            for parts in [stack.enter_context(_scratch(settings, name, samples, target, profiles))]
+            for split, one in samples.groupby("split", sort=False)
+        ]
+        missing = [run for run in runs if not run.parts.has(run.part)]
+        if len(missing) < len(runs):
+            log.info("%d of %d runs are finished already", len(runs) - len(missing), len(runs))
+        requests = sum(_requests(run.samples) for run in missing)
+        with tqdm(total=requests, desc=f"evaluate {name}", unit="request") as progress:
+            largest_first = sorted(missing, key=lambda run: -len(run.samples))
+            processes = model_processes(settings.model)
+            make = partial(_open, settings)
+            finish(_evaluate, largest_first, make=make, processes=processes, advance=progress.update)
+        rows = [RESULTS.read(run.parts.path(run.part)) for run in runs]
     RESULTS.write(pd.concat(rows, ignore_index=True), f"data/results/{name}.parquet")
 
 
-def _evaluate(
-    settings: Settings,
-    name: str,
-    samples: pd.DataFrame,
-    profiles: Mapping[float, Profiles | None],
-    parts: Mapping[float, Scratch],
-) -> None:
-    """Finish the parts of these targets."""
-    loaded = load_model(settings.model)
-    tasks = load_benchmark(settings.benchmark)
-    requests = sum(max(len(choices), 1) for choices in samples["choices"])
-    with tqdm(total=requests * len(profiles), desc=f"evaluate {name}", unit="request") as progress:
-        for target, profile in profiles.items():
-            rows = evaluate(
-                loaded,
-                [view for views in tasks.values() for view in views.values()],
-                samples,
-                profile,
-                dense_prefix=settings.tokens.dense_prefix,
-                batch_tokens=settings.tokens.batch,
-                router_flops=samples["router_flops"].to_numpy(),
-                advance=progress.update,
-            )
-            with parts[target].writing(PART) as path:
-                RESULTS.write(rows.assign(method=name, target=target), path)
+def _open(settings: Settings) -> tuple[LoadedModel, list[TaskView]]:
+    """What a process evaluates with."""
+    start_logging()
+    views = [view for views in load_benchmark(settings.benchmark).values() for view in views.values()]
+    return load_model(settings.model), views
+
+
+def _evaluate(opened: tuple[LoadedModel, list[TaskView]], run: Run, advance: Advance) -> None:
+    """Finish one part."""
+    rows = evaluate(
+        *opened,
+        run.samples,
+        run.profiles,
+        dense_prefix=run.tokens.dense_prefix,
+        batch_tokens=run.tokens.batch,
+        router_flops=run.samples["router_flops"].to_numpy(),
+        advance=advance,
+    )
+    with run.parts.writing(run.part) as path:
+        RESULTS.write(rows.assign(method=run.method, target=run.target), path)
+
+
+def _requests(samples: pd.DataFrame) -> int:
+    """What the model is asked: every choice, or one continuation."""
+    return sum(max(len(choices), 1) for choices in samples["choices"])
 
 
 def _samples(settings: Settings, name: str) -> pd.DataFrame:
@@ -131,8 +159,8 @@ def _profiles(settings: Settings, name: str) -> dict[float, Profiles | None]:
     }
 
 
-def _fingerprint(settings: Settings, samples: pd.DataFrame, target: float, profiles: Profiles | None) -> dict[str, Any]:
-    return {
+def _scratch(settings: Settings, name: str, samples: pd.DataFrame, target: float, profiles: Profiles | None) -> Scratch:
+    fingerprint = {
         "samples": file_digest(SAMPLES_PATH),
         "groups": hashlib.sha256(samples[["group", "router_flops"]].to_numpy().tobytes()).hexdigest(),
         "splits": settings.evaluate.splits,
@@ -144,6 +172,7 @@ def _fingerprint(settings: Settings, samples: pd.DataFrame, target: float, profi
         "mask": None if profiles is None else profiles.mask,
         "values": None if profiles is None else hashlib.sha256(profiles.values.numpy().tobytes()).hexdigest(),
     }
+    return Scratch(f"evaluate@{name}", fingerprint)
 
 
 if __name__ == "__main__":

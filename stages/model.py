@@ -18,6 +18,7 @@ from pipeline.config import NO_TRANSFORM, ModelSettings
 from pipeline.errors import UserError
 from pipeline.models import manifest
 from pipeline.models.checksums import Checksums
+from pipeline.processes import processes
 from pipeline.scratch import file_digest
 from stages.run import limit_threads
 
@@ -66,6 +67,19 @@ def load_checkpoint(model: ModelSettings) -> LoadedModel:
             remedy=manifest.REMEDY,
         )
     return load(folder, revision=None, dtype=model.dtype, device=model.device, remote_code=model.remote_code)
+
+
+def model_processes(model: ModelSettings) -> int:
+    """How many processes, each with a model of its own, may share a stage's work (`pipeline.processes.processes`).
+
+    Raises:
+        UserError: the manifest is missing; the environment variable says something else than a number.
+    """
+    import torch
+
+    on_cpu = model.device == "cpu" or (model.device == "auto" and not torch.cuda.is_available())
+    stored = sum(file.size for file in manifest.read(MANIFEST_PATH).files.values())
+    return processes(2 * stored, on_cpu=on_cpu)  # float32 of a checkpoint in bfloat16 is twice as large
 
 
 def model_identity(model: ModelSettings) -> dict[str, Any]:

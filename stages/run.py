@@ -46,7 +46,7 @@ def run_named(main: Callable[[Settings, str], None]) -> None:
 
 def run_command(title: str, work: Callable[[], None]) -> None:
     """Run any command in the way of a stage: logging, threads, and a `UserError` as one paragraph and exit code 2."""
-    _start_logging()
+    start_logging()
     limit_threads()
     began = time.perf_counter()
     try:
@@ -77,7 +77,7 @@ def _stage_name() -> str:
     return spec.name.rpartition(".")[2] if spec else "stage"
 
 
-def _start_logging() -> None:
+def start_logging() -> None:
     """Our own modules report progress; libraries speak up only to warn."""
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, stream=sys.stderr)
     for name in ("pipeline", "stages", "__main__"):

@@ -15,6 +15,9 @@ import pytest
 if not Path("/dev/nvidia0").exists():
     os.environ["TRITON_INTERPRET"] = "1"
 
+# Stages of tests have little to do: starting processes for it would take longer. Those that test it ask for more.
+os.environ["WINA_AMP_PROCESSES"] = "1"
+
 if TYPE_CHECKING:
     from pipeline.models.load import LoadedModel
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.scratch import JsonParts, Scratch, file_digest
+from pipeline.scratch import JsonParts, Parts, Scratch, file_digest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,7 +22,7 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("DVC_STAGE", raising=False)
 
 
-def finish(scratch: Scratch, name: str, text: str = "done") -> None:
+def finish(scratch: Parts, name: str, text: str = "done") -> None:
     with scratch.writing(name) as path:
         path.write_text(text)
 

@@ -6,7 +6,8 @@ can stand beside those that run all of it:
     tokens = sum over runs of  tokens in the run * (weights multiplied / weights of all projections)
 
 Padding counts, because it runs. A forward pass that autograd records counts twice: its backward pass costs another.
-Attention, norms and the output head are in nobody's count.
+Attention, norms and the output head are in nobody's count, nor are passes of the dense model over the calibration
+texts: each process that shares the work makes its own, and none is more than a pass over every text.
 
 Work that a crash threw away is not counted, and what was kept is counted with what it cost when it was made
 (`MeteredStore`): the total is that of one uninterrupted run. Tokens and evaluations are reproducible; seconds are not.
@@ -62,6 +63,7 @@ class Meter:
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock, self._start = clock, clock()
         self._tokens, self._evaluations = 0.0, 0
+        self._counting = True
 
     @property
     def cost(self) -> Cost:
@@ -70,7 +72,16 @@ class Meter:
 
     def ran(self, tokens: float, share: float = 1.0) -> None:
         """`tokens` went through a part of the model that holds `share` of the projections' weights."""
-        self._tokens += tokens * share
+        self._tokens += tokens * share * self._counting
+
+    @contextmanager
+    def uncounted(self) -> Generator[None]:
+        """Tokens that run inside do not count."""
+        before, self._counting = self._counting, False
+        try:
+            yield
+        finally:
+            self._counting = before
 
     def evaluated(self, objectives: int) -> None:
         """So many objectives (block errors, losses) were computed."""

@@ -9,8 +9,8 @@ magnitude, and mini-batches make them noisy. The rate falls to zero over the sec
 the last `AVERAGED` share of the steps, which takes most of what noise is left out of it.
 
 Considered and dropped: exchange moves, accepted on the loss of all texts. A sweep costs two losses a projection (448
-for 32 blocks), where a gradient costs three forward passes whatever the number of projections, and it learned the texts
-it was accepted on (docs/log.md).
+for 32 blocks), where a gradient costs about four forward passes whatever the number of projections, and it learned the
+texts it was accepted on (docs/log.md).
 """
 
 from __future__ import annotations

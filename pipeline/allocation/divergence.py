@@ -5,34 +5,30 @@
 Calibration texts are train samples. Masks are those that will run: thresholds from the group's own score histograms,
 compared exactly as `pipeline.sparse.reference` compares them.
 
-Curves and searches ask for many allocations that differ from the current one in one or two projections. The current
-one's
-input of every block is therefore kept (`rebase`), and a candidate runs only from the first block in which it differs:
-half of the blocks on average. Memory: blocks x tokens x hidden of the calibration texts.
+Curves ask for many allocations that mask a single projection. The dense input of every block is therefore kept, and an
+allocation runs only from the first block that it masks: half of the blocks on average. Memory: blocks x tokens x hidden
+of the calibration texts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from operator import attrgetter
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor, nn
 
 from pipeline.allocation.answers import AnswerBatch, answer_batch, divergences
 from pipeline.allocation.calibration import Text
-from pipeline.allocation.cost import Meter
 from pipeline.allocation.limits import Limits
+from pipeline.allocation.loss_inputs import LossInputs
 from pipeline.batching import batches
-from pipeline.histogram import Bins
-from pipeline.models.load import LoadedModel
 from pipeline.models.projections import projections
 from pipeline.sparse.reference import mask
 
@@ -46,7 +42,7 @@ class _Batch:
         answer: their tokens and places.
         arguments: of every block: keyword arguments of its forward call.
         dense: final hidden states of the dense model at the places.
-        inputs: what every block reads under the allocation last given to `rebase`.
+        inputs: what every block of the dense model reads.
     """
 
     numbers: list[int]
@@ -57,43 +53,27 @@ class _Batch:
 
 
 class Divergence:
-    """The loss of an allocation. A context manager: hooks are on the model inside it, and none afterwards.
+    """The loss of an allocation. Hooks are on the model while it is computed, and none afterwards.
 
     Args:
-        loaded: the dense model.
-        texts: calibration texts.
-        counts: score histogram of every (block, projection) for this criterion.
-        bins: the bins they were counted in.
-        criterion: how features are scored.
-        dense_prefix: see `eligibility.eligible`.
-        budget: most tokens in a batch, padding included.
-        meter: told of every loss.
+        inputs: the model, the texts, and whose thresholds mask them.
     """
 
-    def __init__(
-        self,
-        loaded: LoadedModel,
-        texts: Sequence[Text],
-        counts: Mapping[tuple[int, str], Int[ndarray, " count"]],
-        *,
-        bins: Bins,
-        criterion: str,
-        dense_prefix: int | float,
-        budget: int,
-        meter: Meter | None = None,
-    ) -> None:
+    def __init__(self, inputs: LossInputs) -> None:
+        loaded, texts = inputs.loaded, inputs.texts
         self._loaded = loaded
         self._layers = list(attrgetter(loaded.family.layers)(loaded.model))
         self._projections = projections(loaded.model)
-        self._limits = Limits(self._projections, counts, bins=bins, criterion=criterion)
-        self._hooks = ExitStack()
+        self._limits = Limits(self._projections, inputs.counts, bins=inputs.bins, criterion=inputs.criterion)
         self._running: tuple[Float[ndarray, " projections"], Tensor] | None = None
-        self._base = np.zeros(len(self._projections))
         self._texts = len(texts)
-        self._meter = meter or Meter()
+        self._meter = inputs.meter
         lengths, ids = [text.length - 1 for text in texts], [text.sample_id for text in texts]
-        planned = batches(lengths, ids, budget)
-        self._batches = [self._dense(one, [texts[number] for number in one], dense_prefix) for one in planned]
+        planned = batches(lengths, ids, inputs.budget)
+        with self._meter.uncounted():
+            self._batches = [
+                self._dense(one, [texts[number] for number in one], inputs.dense_prefix) for one in planned
+            ]
         self._places = sum(len(batch.answer.owners) for batch in self._batches)
 
     @property
@@ -106,41 +86,24 @@ class Divergence:
         """Block and name of every projection."""
         return [(projection.block, projection.name) for projection in self._projections]
 
-    def __enter__(self) -> Self:
-        for number, projection in enumerate(self._projections):
-            handle = projection.module.register_forward_pre_hook(self._mask_hook(number))
-            self._hooks.callback(handle.remove)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._hooks.close()
-
     def loss(self, sparsity: Float[ndarray, " projections"]) -> float:
-        """KL of an allocation, in nats per place. Allocations near the last `rebase` are cheap."""
+        """KL of an allocation, in nats per place."""
         return float(self.losses(sparsity).sum()) / self._places
 
     def losses(self, sparsity: Float[ndarray, " projections"]) -> Float[ndarray, " texts"]:
         """KL of every text, in nats, summed over its places."""
         self._meter.evaluated(1)
         found = torch.zeros(self._texts, dtype=torch.float64, device=self._loaded.device)
-        first = self._first_difference(sparsity)
-        with torch.inference_mode():
+        first = self._first_masked(sparsity)
+        with torch.inference_mode(), ExitStack() as hooks:
+            for number, projection in enumerate(self._projections):
+                hooks.callback(projection.module.register_forward_pre_hook(self._mask_hook(number)).remove)
             for batch in self._batches:
                 hidden = self._run(batch, sparsity, first)
                 one = divergences(self._head, batch.dense, hidden[batch.answer.places])
                 numbers = torch.tensor(batch.numbers, device=found.device)
                 found.index_add_(0, numbers[batch.answer.owners], one.double())
         return found.cpu().numpy()
-
-    def rebase(self, sparsity: Float[ndarray, " projections"]) -> None:
-        """Keep what every block reads under this allocation, so that allocations like it can start in the middle."""
-        first = self._first_difference(sparsity)
-        with torch.inference_mode():
-            for batch in self._batches:
-                self._run(batch, sparsity, first, keep=True)
-        self._base = sparsity.copy()
 
     @property
     def _head(self) -> Callable[[Tensor], Tensor]:
@@ -163,23 +126,21 @@ class Divergence:
         return _Batch(numbers, answer, arguments, hidden[answer.places], inputs)
 
     def _run(
-        self, batch: _Batch, sparsity: Float[ndarray, " projections"], first: int, *, keep: bool = False
+        self, batch: _Batch, sparsity: Float[ndarray, " projections"], first: int
     ) -> Float[Tensor, "batch width hidden"]:
-        """Final hidden states, from block `first` on; `keep` stores what the blocks read."""
-        hidden = batch.inputs[min(first, len(self._layers) - 1)]
+        """Final hidden states, from block `first` on."""
+        hidden = batch.inputs[first]
         self._running = (sparsity, batch.answer.eligible)
-        for block in range(min(first, len(self._layers) - 1), len(self._layers)):
-            if keep:
-                batch.inputs[block] = hidden
-            output = self._layers[block](hidden, **batch.arguments[block])
+        for layer, arguments in zip(self._layers[first:], batch.arguments[first:], strict=True):
+            output = layer(hidden, **arguments)
             hidden = cast(Tensor, output[0] if isinstance(output, tuple) else output)
         self._running = None
         return attrgetter(self._loaded.family.final_norm)(self._loaded.model)(hidden)
 
-    def _first_difference(self, sparsity: Float[ndarray, " projections"]) -> int:
-        """The first block whose masks differ from those of the base."""
-        changed = np.flatnonzero(sparsity != self._base)
-        return self._projections[changed[0]].block if len(changed) else len(self._layers)
+    def _first_masked(self, sparsity: Float[ndarray, " projections"]) -> int:
+        """The first block that is masked; the last one if none is."""
+        masked = np.flatnonzero(sparsity)
+        return self._projections[masked[0]].block if len(masked) else len(self._layers) - 1
 
     def _mask_hook(self, number: int) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...] | None]:
         def pre_hook(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:

@@ -44,10 +44,6 @@ class Objective(Protocol):
         """The loss of an allocation."""
         ...
 
-    def rebase(self, sparsity: Float[ndarray, " projections"]) -> None:
-        """Told which allocation the next ones are like."""
-        ...
-
 
 class Store(Protocol):
     """Keeps JSON values by name, over interruptions."""
@@ -100,22 +96,51 @@ def kl(
     Guarantee: every allocation meets its budget within 1e-9, and its loss is at most that of the knapsack's allocation;
     the same arguments give the same allocations, interrupted or not.
     """
-    measured = curves(objective, store, advance)
-    share = np.array(objective.costs, dtype=np.float64) / sum(objective.costs)
+    measured = [curve(objective, number, store, advance) for number in range(len(objective.costs))]
     for target in sorted(targets):
-        first = allocate(np.array(LEVELS), measured, objective.costs, target)
-        name = f"target-{target:g}"
-        kept = store.get(f"{name}-found")
-        if kept is None:
-            last = descended(first, share, target, slopes, store, name, steps=steps, rate=rate, advance=advance)
-            losses = [objective.loss(one) for one in (first, last)]
-            lowest = int(losses[1] < losses[0])
-            kept = {"sparsity": (first, last)[lowest].tolist(), "loss": losses[lowest]}
-            advance(2)
-            store.put(f"{name}-found", kept)
-        else:
-            advance(steps + 2)
-        yield Found(target, np.array(kept["sparsity"]), kept["loss"])
+        yield at_target(objective, measured, slopes, target, store, steps=steps, rate=rate, advance=advance)
+
+
+def curve(
+    objective: Objective, projection: int, store: Store, advance: Callable[[int], object] = lambda _done: None
+) -> list[float]:
+    """The loss with one projection masked, at every level. Curves do not depend on each other."""
+    name = f"curve-{projection:04d}"
+    row = store.get(name)
+    if row is None:
+        alone = np.eye(len(objective.costs))[projection]
+        row = [0.0, *(objective.loss(level * alone) for level in LEVELS[1:])]
+        store.put(name, row)
+    advance(len(row) - 1)
+    return row
+
+
+def at_target(
+    objective: Objective,
+    curves: Sequence[Sequence[float]],
+    slopes: descent.Slopes,
+    target: float,
+    store: Store,
+    *,
+    steps: int,
+    rate: float,
+    advance: Callable[[int], object] = lambda _done: None,
+) -> Found:
+    """The allocation of one target, from the curves of all projections. Targets do not depend on each other.
+
+    For arguments and guarantee see `kl`.
+    """
+    name = f"target-{target:g}"
+    share = np.array(objective.costs, dtype=np.float64) / sum(objective.costs)
+    first = allocate(np.array(LEVELS), np.array(curves), objective.costs, target)
+    last = descended(first, share, target, slopes, store, name, steps=steps, rate=rate, advance=advance)
+    losses = store.get(f"{name}-losses")
+    if losses is None:
+        losses = [objective.loss(one) for one in (first, last)]
+        store.put(f"{name}-losses", losses)
+    advance(2)
+    lowest = int(losses[1] < losses[0])
+    return Found(target, (first, last)[lowest], losses[lowest])
 
 
 def descended(
@@ -130,7 +155,7 @@ def descended(
     rate: float,
     advance: Callable[[int], object],
 ) -> Float[ndarray, " projections"]:
-    """Where `steps` steps from `first` end; states are kept under `name`."""
+    """Where `steps` steps from `first` end; states are kept under `name`, the last one for good."""
     if steps == 0:
         return first
     kept = store.get(name)
@@ -139,7 +164,7 @@ def descended(
     for following in descent.descend(state, share, target, slopes, steps=steps, rate=rate):
         state = following
         advance(1)
-        if state.step % KEPT_EVERY == 0:
+        if state.step % KEPT_EVERY == 0 or state.step == steps:
             store.put(name, state.to_json())
     return descent.result(state, share, target)
 
@@ -147,25 +172,3 @@ def descended(
 def work(projections: int, targets: int, steps: int) -> int:
     """Losses and steps of `kl`, as `advance` counts them."""
     return projections * (len(LEVELS) - 1) + targets * (steps + 2)
-
-
-def curves(
-    objective: Objective, store: Store, advance: Callable[[int], object]
-) -> Float[ndarray, "projections levels"]:
-    """The loss with one projection masked, for every projection and every level; kept projection by projection."""
-    dense = np.zeros(len(objective.costs))
-    objective.rebase(dense)
-    rows: list[list[float]] = []
-    for projection in range(len(dense)):
-        name = f"curve-{projection:04d}"
-        row = store.get(name)
-        if row is None:
-            row = [0.0]
-            for level in LEVELS[1:]:
-                alone = dense.copy()
-                alone[projection] = level
-                row.append(objective.loss(alone))
-            store.put(name, row)
-        advance(len(row) - 1)
-        rows.append(row)
-    return np.array(rows)

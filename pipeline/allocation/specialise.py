@@ -34,6 +34,9 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 FOLDS = 4
 
+SMALLEST = 2 * FOLDS
+"""Texts: a smaller group cannot hold any out."""
+
 Fold = Callable[[Float[ndarray, " projections"]], Float[ndarray, " texts"]]
 """Allocation -> the loss of every text of a fold, in nats."""
 
@@ -58,54 +61,97 @@ class Specialised:
     loss: float
 
 
-def specialise(
-    pooled: Mapping[float, Float[ndarray, " projections"]],
-    costs: Sequence[int],
-    folds: Sequence[Fold],
-    slopes_on: Callable[[Sequence[int]], descent.Slopes],
-    store: Store,
-    *,
-    texts: int,
-    steps: int,
-    rate: float,
-    advance: Callable[[int], object] = lambda _done: None,
-) -> list[Specialised]:
-    """Allocate one group at every target, in ascending order.
+@dataclass(frozen=True)
+class Tried:
+    """What one target says about the strengths.
 
-    Args:
+    Attributes:
+        between: an allocation for every strength.
+        votes: logarithm of each one's loss on held-out texts over that of the pooled allocation.
+    """
+
+    between: list[Float[ndarray, " projections"]]
+    votes: Float[ndarray, " strengths"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group to allocate.
+
+    Attributes:
         pooled: target -> the allocation to begin with.
         costs: weights of every projection.
         folds: of the group's train texts, in an order that does not depend on what they say, every `FOLDS`th from the
             first, from the second, ...: allocation -> the loss of each text in the fold, in nats.
         slopes_on: numbers of texts -> slopes of their loss, as `descent.descend` asks for them.
         texts: how many texts the group has.
-        store: empty, or what an earlier run with the same arguments has left.
         steps: of every descent.
         rate: see `descent.descend`.
+    """
+
+    pooled: Mapping[float, Float[ndarray, " projections"]]
+    costs: Sequence[int]
+    folds: Sequence[Fold]
+    slopes_on: Callable[[Sequence[int]], descent.Slopes]
+    texts: int
+    steps: int
+    rate: float
+
+    @property
+    def targets(self) -> list[float]:
+        """In ascending order."""
+        return sorted(self.pooled)
+
+    @property
+    def share(self) -> Float[ndarray, " projections"]:
+        """Every projection's part of all weights."""
+        return np.array(self.costs, dtype=np.float64) / sum(self.costs)
+
+
+def specialise(group: Group, store: Store, advance: Callable[[int], object] = lambda _done: None) -> list[Specialised]:
+    """Allocate one group at every target, in ascending order.
+
+    Args:
+        group: texts, losses, and where to begin.
+        store: empty, or what an earlier run with the same arguments has left.
         advance: called with the number of steps taken and losses computed since the last call.
 
     Guarantee: every allocation meets its budget within 1e-9; the same arguments give the same allocations, interrupted
     or not.
     """
-    share = np.array(costs, dtype=np.float64) / sum(costs)
-    votes = np.zeros(len(STRENGTHS))
-    between: dict[float, list[Float[ndarray, " projections"]]] = {}
-    for position, target in enumerate(sorted(pooled) if texts >= 2 * FOLDS else ()):
-        fold = position % FOLDS
-        slopes = slopes_on([number for number in range(texts) if number % FOLDS != fold])
-        own = _own(pooled[target], share, target, slopes, store, steps=steps, rate=rate, advance=advance)
-        between[target] = [_between(pooled[target], own, strength, share, target) for strength in STRENGTHS]
-        losses = _losses(between[target], folds[fold : fold + 1], store, f"held-out-{target:g}")
-        advance(len(STRENGTHS))
-        votes += np.log(losses + _TINY) - np.log(losses[0] + _TINY)
-    chosen = int(np.argmin(votes))
+    tried = {target: try_at(group, target, store, advance) for target in group.targets}
+    chosen = int(np.argmin(sum(one.votes for one in tried.values())))
     found: list[Specialised] = []
-    for target in sorted(pooled):
-        sparsity = between[target][chosen] if between else pooled[target]
-        loss = float(_losses([sparsity], folds, store, f"loss-{target:g}")[0]) / texts
-        found.append(Specialised(target, sparsity, STRENGTHS[chosen], loss))
-        advance(1 if between else 1 + steps + len(STRENGTHS))
+    for target, one in tried.items():
+        loss = float(_losses(one.between[chosen : chosen + 1], group.folds, store, f"loss-{target:g}")[0]) / group.texts
+        found.append(Specialised(target, one.between[chosen], STRENGTHS[chosen], loss))
+        advance(1)
     return found
+
+
+def try_at(group: Group, target: float, store: Store, advance: Callable[[int], object] = lambda _done: None) -> Tried:
+    """Every strength at one target, and what held-out texts say to it. Targets do not depend on each other."""
+    pooled = group.pooled[target]
+    if group.texts < SMALLEST:
+        advance(group.steps + len(STRENGTHS))
+        return Tried([pooled] * len(STRENGTHS), np.zeros(len(STRENGTHS)))
+    fold = group.targets.index(target) % FOLDS
+    slopes = group.slopes_on([number for number in range(group.texts) if number % FOLDS != fold])
+    own = descended(
+        pooled,
+        group.share,
+        target,
+        slopes,
+        store,
+        f"own-{target:g}",
+        steps=group.steps,
+        rate=group.rate,
+        advance=advance,
+    )
+    between = [_between(pooled, own, strength, group.share, target) for strength in STRENGTHS]
+    losses = _losses(between, group.folds[fold : fold + 1], store, f"held-out-{target:g}")
+    advance(len(STRENGTHS))
+    return Tried(between, np.log(losses + _TINY) - np.log(losses[0] + _TINY))
 
 
 def work(targets: int, steps: int) -> int:
@@ -124,28 +170,6 @@ def _between(
         return pooled  # itself, not what rounding makes of it: its masks are the pooled profile's
     mixed = (1 - strength) * descent.logits(pooled) + strength * descent.logits(own)
     return descent.allocation(mixed, share, target)
-
-
-def _own(
-    pooled: Float[ndarray, " projections"],
-    share: Float[ndarray, " projections"],
-    target: float,
-    slopes: descent.Slopes,
-    store: Store,
-    *,
-    steps: int,
-    rate: float,
-    advance: Callable[[int], object],
-) -> Float[ndarray, " projections"]:
-    """Where the group's own descent ends."""
-    kept = store.get(f"own-{target:g}")
-    if kept is not None:
-        advance(steps)
-        return np.array(kept)
-    name = f"step-{target:g}"
-    found = descended(pooled, share, target, slopes, store, name, steps=steps, rate=rate, advance=advance)
-    store.put(f"own-{target:g}", found.tolist())
-    return found
 
 
 def _losses(

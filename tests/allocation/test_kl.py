@@ -40,9 +40,6 @@ class Interacting:
         mixed = (self.mixed + self.mixed.T) @ sparsity**2
         return 2 * sparsity * (self.slope + mixed)
 
-    def rebase(self, sparsity: np.ndarray) -> None:
-        pass
-
 
 class Memory(dict):
     """A store that keeps JSON, as files do."""

@@ -8,6 +8,7 @@ import torch
 
 from pipeline.allocation.banded_mask import Band
 from pipeline.allocation.divergence import Divergence
+from pipeline.allocation.loss_inputs import LossInputs
 from pipeline.allocation.slopes import HALF_WIDTH, Slopes
 from pipeline.models.projections import projections
 from pipeline.thresholds import thresholds
@@ -20,10 +21,9 @@ ROUNDING = 2e-3
 """Of the largest slope: float32 gradients of random models; batched and padded here, one text at a time there."""
 
 
-def _setup(kind: str):
+def _setup(kind: str) -> LossInputs:
     loaded = random_model(kind)
-    options = {"bins": BINS, "criterion": CRITERION, "dense_prefix": PREFIX, "budget": 64}
-    return loaded, score_counts(loaded, CRITERION), options
+    return LossInputs(loaded, texts(), score_counts(loaded, CRITERION), BINS, CRITERION, PREFIX, budget=64)
 
 
 def _band(counts, sparsity) -> Band:
@@ -35,13 +35,13 @@ def _band(counts, sparsity) -> Band:
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_slopes_and_loss_equal_the_slow_transcription(kind: str):
-    loaded, counts, options = _setup(kind)
+    inputs = _setup(kind)
+    loaded, counts, fast = inputs.loaded, inputs.counts, Slopes(inputs)
     found = projections(loaded.model)
     sparsity = np.random.default_rng(0).uniform(0.2, 0.7, len(found))
     picked = [0, 3, 4, 7, 8, 11]
-    with Slopes(loaded, texts(), counts, **options) as fast:
-        loss, by_sparsity = fast.at(sparsity, picked)
-        again = fast.at(sparsity, picked)
+    loss, by_sparsity = fast.at(sparsity, picked)
+    again = fast.at(sparsity, picked)
     bands = [_band(counts[p.block, p.name], s) for p, s in zip(found, sparsity, strict=True)]
     slow_loss, expected = slopes(loaded, [texts()[number] for number in picked], bands, CRITERION, PREFIX)
     assert loss == pytest.approx(slow_loss, rel=ROUNDING)
@@ -50,36 +50,39 @@ def test_slopes_and_loss_equal_the_slow_transcription(kind: str):
 
 
 def test_the_loss_is_that_of_divergence_and_the_model_is_left_as_it_was():
-    loaded, counts, options = _setup("llama")
+    inputs = _setup("llama")
+    loaded, objective, fast = inputs.loaded, Divergence(inputs), Slopes(inputs)
     parameter = next(iter(loaded.model.parameters())).requires_grad_()
     sparsity = np.full(len(projections(loaded.model)), 0.5)
-    with (
-        Divergence(loaded, texts(), counts, **options) as objective,
-        Slopes(loaded, texts(), counts, **options) as fast,
-    ):
-        loss, _ = fast.at(sparsity, range(len(texts())))
-        assert loss == pytest.approx(objective.loss(sparsity), rel=1e-5)  # float32 sums in other batches
-        assert not parameter.requires_grad
+    loss, _ = fast.at(sparsity, range(len(texts())))
+    assert loss == pytest.approx(objective.loss(sparsity), rel=1e-5)  # float32 sums in other batches
     assert parameter.requires_grad and parameter.grad is None
     assert not any(p.module._forward_pre_hooks for p in projections(loaded.model))
 
 
 def test_masking_more_of_everything_is_uphill():
-    loaded, counts, options = _setup("llama")
-    sparsity = np.full(len(projections(loaded.model)), 0.3)
-    with Slopes(loaded, texts(), counts, **options) as fast:
-        slope = fast.at(sparsity, range(len(texts())))[1]
-        higher = fast.at(sparsity + 0.1, range(len(texts())))[0]
-        assert slope.sum() > 0 and higher > fast.at(sparsity, range(len(texts())))[0]
+    inputs = _setup("llama")
+    fast, sparsity = Slopes(inputs), np.full(len(projections(inputs.loaded.model)), 0.3)
+    slope = fast.at(sparsity, range(len(texts())))[1]
+    higher = fast.at(sparsity + 0.1, range(len(texts())))[0]
+    assert slope.sum() > 0 and higher > fast.at(sparsity, range(len(texts())))[0]
 
 
 def test_minibatches_give_the_slopes_of_their_texts():
-    loaded, counts, options = _setup("llama")
-    sparsity = np.full(len(projections(loaded.model)), 0.4)
-    with Slopes(loaded, texts(), counts, **options) as fast:
-        asked = fast.on_minibatches(range(12), 5, seed=2)
-        first, second = asked(sparsity, 0), asked(sparsity, 1)
-        assert not np.array_equal(first, second) and np.array_equal(first, asked(sparsity, 0))
-        whole = fast.on_minibatches([0, 5, 7], 100, seed=2)(sparsity, 3)
-        np.testing.assert_array_equal(whole, fast.at(sparsity, [0, 5, 7])[1])
+    inputs = _setup("llama")
+    fast, sparsity = Slopes(inputs), np.full(len(projections(inputs.loaded.model)), 0.4)
+    asked = fast.on_minibatches(range(12), 5, seed=2)
+    first, second = asked(sparsity, 0), asked(sparsity, 1)
+    assert not np.array_equal(first, second) and np.array_equal(first, asked(sparsity, 0))
+    whole = fast.on_minibatches([0, 5, 7], 100, seed=2)(sparsity, 3)
+    np.testing.assert_array_equal(whole, fast.at(sparsity, [0, 5, 7])[1])
     assert torch.is_grad_enabled()
+
+
+def test_slopes_do_not_depend_on_what_was_asked_before():
+    inputs = _setup("llama")
+    sparsity = np.full(len(projections(inputs.loaded.model)), 0.4)
+    fresh, used = Slopes(inputs), Slopes(inputs)
+    used.at(sparsity, [1, 4, 9])
+    used.at(sparsity, [0, 2])
+    np.testing.assert_array_equal(used.at(sparsity, [2, 4, 6])[1], fresh.at(sparsity, [2, 4, 6])[1])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.allocation import descent
-from pipeline.allocation.specialise import FOLDS, STRENGTHS, specialise, work
+from pipeline.allocation.specialise import FOLDS, STRENGTHS, Group, specialise, work
 
 COSTS = [300, 100, 100, 300, 500]
 SHARE = np.array(COSTS) / sum(COSTS)
@@ -61,8 +61,8 @@ class Memory(dict):
 
 def _run(texts: Texts, store=None, number=TEXTS, **options):
     folds = [partial(texts.losses, fold) for fold in range(FOLDS)]
-    kept = Memory() if store is None else store
-    return specialise(POOLED, COSTS, folds, texts.slopes_on, kept, texts=number, steps=STEPS, rate=0.1, **options)
+    group = Group(POOLED, COSTS, folds, texts.slopes_on, texts=number, steps=STEPS, rate=0.1)
+    return specialise(group, Memory() if store is None else store, **options)
 
 
 def test_a_group_unlike_the_pooled_one_goes_its_own_way_and_gains_by_it():
@@ -91,7 +91,8 @@ def test_on_held_out_texts_no_group_is_worse_than_pooled(noise: float):
     chosen = STRENGTHS.index(found[0].strength)
     votes = np.zeros(len(STRENGTHS))
     for position, target in enumerate(sorted(POOLED)):  # the slow sum of the docstring
-        own = np.array(store.get(f"own-{target:g}"))
+        state = descent.State.from_json(store.get(f"own-{target:g}"))
+        own = descent.result(state, SHARE, target)
         for number, strength in enumerate(STRENGTHS):
             logit = (1 - strength) * np.log(target / (1 - target)) + strength * np.log(own / (1 - own))
             between = descent.allocation(logit, SHARE, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import pytest
 
 from pipeline import config
 from pipeline.errors import UserError
+from pipeline.processes import PROCESSES
 from pipeline.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
 from stages import evaluate, manifest, prepare
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 NAMES = ("q", "k", "v", "o", "gate", "up", "down")
 TARGETS = (0.25, 0.5)
+SPLITS = ("train", "test")
 
 
 @pytest.fixture
@@ -114,16 +117,16 @@ def test_adding_a_target_computes_only_the_new_one(settings: config.Settings, mo
     runs = _count_runs(monkeypatch)
     evaluate.main(settings, "clustered_oracle")
     before = RESULTS.read("data/results/clustered_oracle.parquet")
-    assert len(runs) == 2
+    assert len(runs) == 2 * len(SPLITS)
     more = replace(settings, evaluate=replace(settings.evaluate, targets=(*TARGETS, 0.65)))
     evaluate.main(more, "clustered_oracle")
     after = RESULTS.read("data/results/clustered_oracle.parquet")
-    assert len(runs) == 3
+    assert len(runs) == 3 * len(SPLITS)
     kept = after[after["target"].isin(TARGETS)].reset_index(drop=True)
     pd.testing.assert_frame_equal(kept, before, check_exact=True)
 
 
-def test_a_crash_costs_one_target_and_other_thresholds_are_never_picked_up(
+def test_a_crash_costs_one_run_and_other_thresholds_are_never_picked_up(
     settings: config.Settings, monkeypatch: pytest.MonkeyPatch
 ):
     _make_inputs(settings)
@@ -135,12 +138,23 @@ def test_a_crash_costs_one_target_and_other_thresholds_are_never_picked_up(
             evaluate.main(settings, "clustered_oracle")
     runs = _count_runs(monkeypatch)
     evaluate.main(settings, "clustered_oracle")
-    assert len(runs) == 1
+    assert len(runs) == 2 * len(SPLITS) - 1
     table = PROFILES.read("data/profiles/clustered.parquet")
     at_half = table["target"] == 0.5
     PROFILES.write(table.assign(threshold=table["threshold"] * (1 + at_half)), "data/profiles/clustered.parquet")
     evaluate.main(settings, "clustered_oracle")
-    assert len(runs) == 2
+    assert len(runs) == 3 * len(SPLITS) - 1
+
+
+def test_two_processes_find_what_one_finds(settings: config.Settings, monkeypatch: pytest.MonkeyPatch):
+    _make_inputs(settings)
+    evaluate.main(settings, "clustered_oracle")
+    one = RESULTS.read("data/results/clustered_oracle.parquet")
+    shutil.rmtree(".scratch")
+    monkeypatch.setenv(PROCESSES, "2")
+    evaluate.main(settings, "clustered_oracle")
+    two = RESULTS.read("data/results/clustered_oracle.parquet")
+    pd.testing.assert_frame_equal(two, one, check_exact=True)
 
 
 def test_topk_reads_the_sparsities_of_the_same_profiles_and_never_picks_up_the_results_of_thresholds(
@@ -151,7 +165,7 @@ def test_topk_reads_the_sparsities_of_the_same_profiles_and_never_picks_up_the_r
     evaluate.main(settings, "clustered_oracle")
     ranked = replace(settings.methods["clustered_oracle"], mask="topk")
     evaluate.main(replace(settings, methods=settings.methods | {"clustered_oracle": ranked}), "clustered_oracle")
-    assert len(runs) == 2 * len(TARGETS)
+    assert len(runs) == 2 * len(TARGETS) * len(SPLITS)
     results = RESULTS.read("data/results/clustered_oracle.parquet")
     # Both targets leave whole features of 32 and 48 inputs, so nothing is rounded.
     np.testing.assert_allclose(results["realised_sparsity"], results["target"], rtol=0, atol=1e-12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from pipeline import config
 from pipeline.errors import UserError
 from pipeline.models.projections import projections
+from pipeline.processes import PROCESSES
 from pipeline.profile import profile_array
 from pipeline.routing import load_router
 from pipeline.schemas import (
@@ -229,6 +231,21 @@ def test_kl_spends_one_budget_over_the_whole_model_and_resumes_behind_what_it_ha
     monkeypatch.setattr(Divergence, "loss", original)
     allocate.main(settings, "kl")
     assert path.read_bytes() == written != resumed
+
+
+@pytest.mark.parametrize("name", ["kl", "kl_surface"])
+def test_two_processes_allocate_what_one_does(settings, done, monkeypatch, name: str) -> None:
+    path, costs_path = (
+        Path(one.format(name=name)) for one in (allocate.ALLOCATIONS_PATH, allocate.ALLOCATION_COSTS_PATH)
+    )
+    before, costs = ALLOCATIONS.read(path), ALLOCATION_COSTS.read(costs_path)
+    shutil.rmtree(Path(".scratch") / f"allocate@{name}")
+    monkeypatch.setenv(PROCESSES, "2")
+    allocate.main(settings, name)
+    pd.testing.assert_frame_equal(ALLOCATIONS.read(path), before, check_exact=True)
+    pd.testing.assert_frame_equal(
+        ALLOCATION_COSTS.read(costs_path).drop(columns="seconds"), costs.drop(columns="seconds"), rtol=1e-9
+    )
 
 
 def test_every_group_states_what_its_allocation_took(settings, done) -> None:

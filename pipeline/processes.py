@@ -1,0 +1,145 @@
+"""Independent pieces of work in several processes; what they make does not depend on how many there are.
+
+A model this small runs fastest on one thread (sums split over threads also round differently), so a second core helps
+only as a second process with a model of its own. Pieces leave their results among the parts of a scratch folder
+(`pipeline/scratch.py`); the stage then goes on as if an earlier, interrupted run had made them. So there is one account
+of what a stage computes, and a crash loses only the pieces that were running.
+
+    def work(model, group, advance): ...           # a function of a module: it must be possible to pickle it
+    finish(work, groups, make=partial(load_model, settings), processes=2, advance=progress.update)
+
+joblib would do the same, but says nothing about a piece until it is finished.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
+from multiprocessing import get_context, parent_process
+from multiprocessing.queues import SimpleQueue
+from typing import Any, TypeVar, cast
+
+from pipeline.errors import UserError
+
+Advance = Callable[[int], object]
+"""Told how much was done since the last call."""
+
+PROCESSES = "WINA_AMP_PROCESSES"
+"""Environment variable: how many processes a stage may use."""
+
+_SHARE_OF_MEMORY = 0.5
+"""All models together take at most this share of the memory that is available, where the number is not given."""
+
+_LOOK = 0.2
+"""Seconds between two looks at what the processes have to say."""
+
+State = TypeVar("State")
+Piece = TypeVar("Piece")
+
+_worker: tuple[Callable[[], Any], Advance] | None = None
+"""In a process that was started: what it makes, and makes once, and how it tells what it has done."""
+
+
+def processes(model_bytes: int, *, on_cpu: bool) -> int:
+    """How many processes, each with a model, this machine has room for: one where the model runs on a GPU; else one for
+    every `OMP_NUM_THREADS` cores, as long as the models fit into half of the available memory; or what `PROCESSES`
+    says.
+
+    Args:
+        model_bytes: size of the model's weights.
+        on_cpu: whether it runs on the CPU.
+
+    Raises:
+        UserError: `PROCESSES` is no whole number of at least 1.
+    """
+    given = os.environ.get(PROCESSES, "")
+    if given:
+        if not given.isdecimal() or int(given) < 1:
+            raise UserError(
+                f"{PROCESSES} must be a whole number of at least 1, or empty",
+                found=repr(given),
+                where="the environment",
+                remedy=f"correct or unset it (`unset {PROCESSES}`)",
+            )
+        return int(given)
+    if not on_cpu:
+        return 1
+    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("OMP_NUM_THREADS") or 1)
+    room = _SHARE_OF_MEMORY * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(cores, int(room // max(model_bytes, 1))))
+
+
+def finish(
+    work: Callable[[State, Piece, Advance], None],
+    pieces: Sequence[Piece],
+    *,
+    make: Callable[[], State],
+    processes: int,
+    advance: Advance = lambda _done: None,
+) -> None:
+    """Call `work(made, piece, advance)` for every piece, in this process if one is enough.
+
+    Args:
+        work: keeps what it makes itself; what it calls `advance` with is passed on. Can be pickled.
+        pieces: begun in this order. Can be pickled.
+        make: called once in every process, before its first piece: for what is too large to hand over, or too slow to
+            make again. Can be pickled.
+        processes: at most so many at a time.
+        advance: called in this process, with what the pieces report.
+
+    Raises:
+        UserError: a process died, as it does where memory runs out.
+        Exception: the first that a piece raised; pieces that have not begun are dropped.
+
+    Guarantee: the processes end with this one, however it ends.
+    """
+    count = min(processes, len(pieces))
+    if count <= 1:
+        made = make() if pieces else None
+        for piece in pieces:
+            work(cast(State, made), piece, advance)
+        return
+    context = get_context("spawn")  # a fork of a process that runs threads may hang
+    told: SimpleQueue[int] = context.SimpleQueue()
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(make, told)) as pool:
+        running: set[Future[None]] = {pool.submit(_one, work, piece) for piece in pieces}
+        try:
+            while running:
+                done, running = wait(running, timeout=_LOOK)
+                while not told.empty():
+                    advance(told.get())
+                for one in done:
+                    one.result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                "The processes that share the work must live until it is done",
+                found="one of them ended, most likely because memory ran out; if it said why, that stands above",
+                where=f"{count} processes, each with a model of its own",
+                remedy=f"set {PROCESSES}=1; finished parts are kept",
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _begin(make: Callable[[], Any], told: SimpleQueue[int]) -> None:
+    global _worker
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _worker = cache(make), told.put
+
+
+def _one(work: Callable[[Any, Any, Advance], None], piece: Any) -> None:
+    assert _worker is not None
+    make, advance = _worker
+    work(make(), piece, advance)
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot tell its children to stop."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
