@@ -187,6 +187,7 @@ class EvaluateSettings:
 
     targets: tuple[float, ...] = setting("model-wide target sparsities", above=0, below=1)
     splits: tuple[str, ...] = setting("splits to evaluate; train leaks and is reported as leaking", choices=SPLITS)
+    train_samples: int = setting("train samples per task that are evaluated, if there are as many", low=1)
 
 
 @dataclass(frozen=True)

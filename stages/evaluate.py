@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy import ndarray
 from tqdm import tqdm
 
 from pipeline.benchmark.views import TaskView
@@ -115,9 +116,10 @@ def _requests(samples: pd.DataFrame) -> int:
 
 
 def _samples(settings: Settings, name: str) -> pd.DataFrame:
-    """The samples of the evaluated splits, each with its `group` and the cost of finding it, `router_flops`."""
+    """The samples to evaluate, each with its `group` and the cost of finding it, `router_flops`."""
     samples = SAMPLES.read(SAMPLES_PATH)
-    samples = samples[samples["split"].isin(settings.evaluate.splits)].reset_index(drop=True)
+    wanted = samples["split"].isin(settings.evaluate.splits) & ~_beyond(samples, settings.evaluate.train_samples)
+    samples = samples[wanted].reset_index(drop=True)
     source = settings.methods[name].groups_from
     if source is None:
         return samples.assign(group=0, router_flops=0.0)
@@ -136,6 +138,14 @@ def _samples(settings: Settings, name: str) -> pd.DataFrame:
             remedy="run `dvc repro`, which rebuilds the table",
         )
     return joined.astype({"group": np.int64})
+
+
+def _beyond(samples: pd.DataFrame, count: int) -> ndarray:
+    """Train samples that are not among the first `count` of their task by hash: which are evaluated does not depend on
+    how many there are."""
+    order = np.argsort([hashlib.sha256(sample.encode()).digest() for sample in samples["sample_id"]], kind="stable")
+    rank = samples.iloc[order].groupby(["split", "task"], sort=False).cumcount().sort_index()
+    return ((samples["split"] == "train") & (rank >= count)).to_numpy()
 
 
 def _profiles(settings: Settings, name: str) -> dict[float, Profiles | None]:

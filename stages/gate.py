@@ -1,10 +1,14 @@
 """gate: fit one gate on what a profile set's profiles bring to the train samples, and route every sample with it.
 
-The same is measured on as many test samples, for the report; no gate is fitted on those.
+The same is measured on as many test samples, for the report; no gate is fitted on those. Chunks of samples share the
+machine's cores (`pipeline/processes.py`), and finished ones are kept over interruptions.
 """
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -21,11 +25,13 @@ from pipeline.errors import UserError, unknown
 from pipeline.gate_fit import fit_gate
 from pipeline.held_out import ask_gate, held_out
 from pipeline.models.load import LoadedModel
+from pipeline.processes import Advance, finish
 from pipeline.profile import profile_array
 from pipeline.routing import GATE, embedding_features, embedding_flops, save_router
 from pipeline.schemas import ASSIGNMENTS, BENEFITS, HELD_OUT, PROFILES, ROUTES, SAMPLES
-from stages.model import load_model
-from stages.run import run_named
+from pipeline.scratch import Parts, Scratch, file_digest
+from stages.model import load_model, model_identity, model_processes
+from stages.run import run_named, start_logging
 
 SAMPLES_PATH = "data/samples.parquet"
 ASSIGNMENTS_PATH = "data/assignments/{scheme}.parquet"
@@ -34,6 +40,9 @@ ROUTES_PATH = "data/routes/{name}.parquet"
 ROUTER_PATH = "data/routes/{name}.safetensors"
 HELD_OUT_PATH = "data/routes/{name}.held_out.parquet"
 BENEFITS_PATH = "data/routes/{name}.benefits.parquet"
+
+CHUNK = 256
+"""Texts that are measured together."""
 
 _COLUMNS = ("sample_id", "split", "task", "surface", "prompt_ids", "answer_ids", "n_tokens")
 
@@ -49,10 +58,10 @@ def main(settings: Settings, name: str) -> None:
     profile = settings.route.gates[name]
     thresholds = _thresholds(settings, profile)
     samples: Any = SAMPLES.read(SAMPLES_PATH, columns=_COLUMNS)
-    loaded = load_model(settings.model)
     measured = _measured(settings, samples)
     brought = np.full((len(samples), thresholds.shape[1] - 1), np.nan)
-    brought[measured] = _benefits(settings, loaded, thresholds, profile, samples.iloc[measured])
+    brought[measured] = _benefits(settings, name, thresholds, samples.iloc[measured])
+    loaded = load_model(settings.model)
     table = cast(nn.Embedding, loaded.model.get_input_embeddings()).weight
     inputs = embedding_features(table, samples["prompt_ids"].tolist())
     train = (samples["split"] == "train").to_numpy()
@@ -93,20 +102,71 @@ def _measured(settings: Settings, samples: Any) -> ndarray:
     return np.flatnonzero((samples["split"] == "train") | samples["sample_id"].isin(drawn))
 
 
-def _benefits(settings: Settings, loaded: LoadedModel, thresholds: ndarray, profile: str, samples: Any) -> ndarray:
-    texts = _texts(samples)
-    flat = torch.from_numpy(thresholds.reshape(-1, *thresholds.shape[2:]))
-    with tqdm(total=len(texts), desc=f"benefits of {profile}", unit="sample") as progress:
-        divergence = text_divergences(
-            loaded,
-            texts,
-            flat,
-            criterion=settings.profiles[profile].criterion,
-            dense_prefix=settings.tokens.dense_prefix,
-            budget=settings.tokens.batch,
-            advance=progress.update,
-        )
+@dataclass(frozen=True)
+class Work:
+    """What processes need to measure divergences; can be pickled.
+
+    Attributes:
+        settings: all of them.
+        criterion: of the profiles.
+        thresholds: `[targets * profiles, blocks, masks]`.
+        parts: where divergences go, `[targets * profiles, texts]` for every chunk of texts.
+    """
+
+    settings: Settings
+    criterion: str
+    thresholds: ndarray
+    parts: Parts
+
+
+def _benefits(settings: Settings, name: str, thresholds: ndarray, samples: Any) -> ndarray:
+    """Of every group for every sample. Chunks of samples are independent of each other and kept one by one."""
+    texts, profile = _texts(samples), settings.route.gates[name]
+    flat = thresholds.reshape(-1, *thresholds.shape[2:])
+    chunks = [(f"{first:06d}.npy", texts[first : first + CHUNK]) for first in range(0, len(texts), CHUNK)]
+    fingerprint = {
+        "samples": file_digest(SAMPLES_PATH),
+        "measured": [text.sample_id for text in texts],
+        "thresholds": hashlib.sha256(flat.tobytes()).hexdigest(),
+        "criterion": settings.profiles[profile].criterion,
+        "model": model_identity(settings.model),
+        "tokens": asdict(settings.tokens),
+    }
+    with Scratch(f"gate@{name}", fingerprint) as parts:
+        missing = [chunk for chunk in chunks if not parts.has(chunk[0])]
+        with tqdm(
+            total=sum(len(chunk) for _, chunk in missing), desc=f"benefits of {profile}", unit="text"
+        ) as progress:
+            finish(
+                _diverge,
+                missing,
+                make=partial(_open, Work(settings, settings.profiles[profile].criterion, flat, parts)),
+                processes=model_processes(settings.model),
+                advance=progress.update,
+            )
+        divergence = np.concatenate([np.load(parts.path(part)) for part, _ in chunks], axis=1)
     return benefits(divergence.reshape(*thresholds.shape[:2], -1))
+
+
+def _open(work: Work) -> tuple[LoadedModel, Work]:
+    start_logging()
+    return load_model(work.settings.model), work
+
+
+def _diverge(opened: tuple[LoadedModel, Work], chunk: tuple[str, list[Text]], advance: Advance) -> None:
+    """Finish the part of one chunk."""
+    (loaded, work), (part, texts) = opened, chunk
+    found = text_divergences(
+        loaded,
+        texts,
+        torch.from_numpy(work.thresholds),
+        criterion=work.criterion,
+        dense_prefix=work.settings.tokens.dense_prefix,
+        budget=work.settings.tokens.batch,
+        advance=advance,
+    )
+    with work.parts.writing(part) as path, path.open("wb") as file:
+        np.save(file, found)
 
 
 def _texts(samples: Any) -> list[Text]:

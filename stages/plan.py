@@ -23,6 +23,7 @@ from pipeline.plan.sizes import BYTES, Sizes, sizes_of
 from pipeline.plan.space import PROCESS, Space, space
 from pipeline.plan.work import Cost
 from pipeline.plan.workload import ASSUMED_TOKENS, Workload, assumed, from_samples
+from pipeline.processes import processes
 from pipeline.schemas import SAMPLES
 from stages.check import changes
 from stages.run import limit_threads, run
@@ -54,9 +55,10 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
     if kind == "transform" and settings.model.transform != NO_TRANSFORM:
         return work.START + cost.transform()
     if kind == "dense":
-        return work.START + cost.evaluation(evaluate.splits, is_masked=False)
+        return work.START + cost.evaluation(evaluate.splits, evaluate.train_samples, is_masked=False) / cost.processes
     if kind == "evaluate":
-        return work.START + len(evaluate.targets) * cost.evaluation(evaluate.splits, is_masked=True)
+        once = cost.evaluation(evaluate.splits, evaluate.train_samples, is_masked=True)
+        return work.START + len(evaluate.targets) * once / cost.processes
     if kind == "allocate" and settings.profiles[name].allocation != "uniform":
         return work.START + _allocation(settings, cost, settings.profiles[name])
     if kind == "gate":
@@ -64,7 +66,7 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
         profiles = len(settings.route.gate_targets) * (_groups(settings, scheme, cost.workload) + 1)
         train = int(cost.workload.is_train.sum())
         both_splits = 2 * 2 * cost.loss(train)  # a loss is half a pass over the train samples
-        return work.START + (1 + profiles) * both_splits
+        return work.START + (1 + profiles) * both_splits / cost.processes
     if kind in ("prepare", "route"):
         return work.START + work.PER_SAMPLE * cost.workload.samples
     return {"cluster": work.CLUSTER, "report": work.REPORT, "export": work.START}.get(kind, work.LIGHT_START)
@@ -79,10 +81,10 @@ def _allocation(settings: Settings, cost: Cost, profile: ProfileSettings) -> flo
     if profile.parent is not None:
         steps = groups * allocate.kl_group_steps * cost.slopes(allocate.kl_group_batch)
         losses = 2 * len(STRENGTHS) * cost.loss(cost.workload.samples)  # of all groups together, whole passes
-        return len(targets) * (steps + losses)
+        return len(targets) * (steps + losses) / cost.processes
     masks = len(cost.sizes.block) * cost.sizes.blocks
     losses = (masks * (len(LEVELS) - 1) + 2 * len(targets)) * cost.loss(allocate.kl_samples)
-    return groups * (losses + len(targets) * allocate.kl_steps * cost.slopes(allocate.kl_batch))
+    return groups * (losses + len(targets) * allocate.kl_steps * cost.slopes(allocate.kl_batch)) / cost.processes
 
 
 def _groups(settings: Settings, scheme: str, load: Workload) -> int:
@@ -104,8 +106,10 @@ def _cost(settings: Settings, sizes: Sizes, load: Workload) -> Cost:
 
     limit_threads()
     inner = max(one.inputs for one in sizes.block)
-    rates = measure(sizes.hidden, inner, DTYPES[settings.model.dtype], choose_device(settings.model.device))
-    return Cost(sizes, load, rates, settings.tokens.batch, BYTES[settings.model.dtype])
+    device, size = choose_device(settings.model.device), BYTES[settings.model.dtype]
+    rates = measure(sizes.hidden, inner, DTYPES[settings.model.dtype], device)
+    shared = processes(sizes.parameters * size, on_cpu=device.type == "cpu")
+    return Cost(sizes, load, rates, settings.tokens.batch, size, shared)
 
 
 def _space(settings: Settings, sizes: Sizes, load: Workload) -> Space:

@@ -3,7 +3,8 @@ least.
 
 1. The loss (`pipeline/allocation/divergence.py`) is measured with one projection masked at a time, at every level.
 2. Those curves give an allocation for every target (`pipeline/allocation/knapsack.py`).
-3. Each goes down the gradient of the loss (`pipeline/allocation/descent.py`), on mini-batches of all train texts.
+3. Each that loses more than `NEGLIGIBLE` goes down the gradient of the loss (`pipeline/allocation/descent.py`), on
+   mini-batches of all train texts.
 
 Block-wise greedy gives every block the same target and measures the error of the block's output. What that leaves
 unused is large: on the reference model `down` of the last blocks can lose 95% of its inputs at no cost, and anything
@@ -27,6 +28,9 @@ from pipeline.allocation.knapsack import allocate
 
 LEVELS = (0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 """Sparsities at which the loss of a single projection is measured; between them curves are straight."""
+
+NEGLIGIBLE = 0.01
+"""Nats per place: an allocation that loses less is not improved, because no prediction would notice."""
 
 KEPT_EVERY = 10
 """Steps of a descent between two states that are stored."""
@@ -133,14 +137,23 @@ def at_target(
     name = f"target-{target:g}"
     share = np.array(objective.costs, dtype=np.float64) / sum(objective.costs)
     first = allocate(np.array(LEVELS), np.array(curves), objective.costs, target)
+    loss = _loss(objective, first, store, f"{name}-first")
+    advance(1)
+    if loss <= NEGLIGIBLE:
+        advance(steps + 1)
+        return Found(target, first, loss)
     last = descended(first, share, target, slopes, store, name, steps=steps, rate=rate, advance=advance)
-    losses = store.get(f"{name}-losses")
-    if losses is None:
-        losses = [objective.loss(one) for one in (first, last)]
-        store.put(f"{name}-losses", losses)
-    advance(2)
-    lowest = int(losses[1] < losses[0])
-    return Found(target, (first, last)[lowest], losses[lowest])
+    found = Found(target, last, _loss(objective, last, store, f"{name}-last"))
+    advance(1)
+    return found if found.loss < loss else Found(target, first, loss)
+
+
+def _loss(objective: Objective, sparsity: Float[ndarray, " projections"], store: Store, name: str) -> float:
+    kept = store.get(name)
+    if kept is None:
+        kept = objective.loss(sparsity)
+        store.put(name, kept)
+    return kept
 
 
 def descended(

@@ -13,6 +13,8 @@ The descent of each target leaves out another quarter of the group's texts, so t
 serves all targets: votes of one target are noisy (a quarter of a small group), and a group is as special at 70% as it
 is at 75%.
 
+Targets at which the pooled allocation loses next to nothing on the group's texts keep it, and have no vote.
+
 Guarantee: on held-out texts no group is worse than pooled by this measure, since strength 0 is among the choices; a
 group too small to hold texts out gets the pooled allocation. The pooled allocation has seen the held-out texts and the
 group's own has not, so the comparison leans towards pooled.
@@ -36,6 +38,9 @@ FOLDS = 4
 
 SMALLEST = 2 * FOLDS
 """Texts: a smaller group cannot hold any out."""
+
+NEGLIGIBLE = 0.1
+"""Nats per text: a smaller loss is not worth a descent. The same as in `pipeline/benefits.py`."""
 
 Fold = Callable[[Float[ndarray, " projections"]], Float[ndarray, " texts"]]
 """Allocation -> the loss of every text of a fold, in nats."""
@@ -131,11 +136,12 @@ def specialise(group: Group, store: Store, advance: Callable[[int], object] = la
 
 def try_at(group: Group, target: float, store: Store, advance: Callable[[int], object] = lambda _done: None) -> Tried:
     """Every strength at one target, and what held-out texts say to it. Targets do not depend on each other."""
-    pooled = group.pooled[target]
-    if group.texts < SMALLEST:
-        advance(group.steps + len(STRENGTHS))
+    pooled, fold = group.pooled[target], group.targets.index(target) % FOLDS
+    loss = float(_losses([pooled], group.folds, store, f"pooled-{target:g}")[0]) / group.texts
+    if group.texts < SMALLEST or loss <= NEGLIGIBLE:
+        advance(1 + group.steps + len(STRENGTHS))
         return Tried([pooled] * len(STRENGTHS), np.zeros(len(STRENGTHS)))
-    fold = group.targets.index(target) % FOLDS
+    advance(1)
     slopes = group.slopes_on([number for number in range(group.texts) if number % FOLDS != fold])
     own = descended(
         pooled,
@@ -156,7 +162,7 @@ def try_at(group: Group, target: float, store: Store, advance: Callable[[int], o
 
 def work(targets: int, steps: int) -> int:
     """Steps and losses of one group, as `advance` counts them."""
-    return targets * (steps + len(STRENGTHS) + 1)
+    return targets * (steps + len(STRENGTHS) + 2)
 
 
 def _between(

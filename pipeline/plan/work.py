@@ -63,6 +63,7 @@ class Cost:
         rates: the machine.
         batch: tokens per forward pass.
         bytes_per_number: of weights and activations.
+        processes: that share the work of evaluations and of `kl` (`pipeline/processes.py`).
     """
 
     sizes: Sizes
@@ -70,6 +71,7 @@ class Cost:
     rates: Rates
     batch: int
     bytes_per_number: int
+    processes: int = 1
 
     def capture(self) -> float:
         """Seconds of capture: prompts of all samples, answers of the train samples, no `lm_head`."""
@@ -77,10 +79,11 @@ class Cost:
         tokens = load.prompts + np.where(load.is_train, load.answers, 0)
         return CAPTURE * self._pass(tokens, np.zeros_like(tokens), is_masked=False)
 
-    def evaluation(self, splits: Sequence[str], *, is_masked: bool) -> float:
-        """Seconds of one evaluation at one target."""
+    def evaluation(self, splits: Sequence[str], train_samples: int, *, is_masked: bool) -> float:
+        """Seconds of one evaluation at one target, by one process; `train_samples` are those of a task."""
         load = self.workload
-        chosen = np.where(load.is_train, "train" in splits, "test" in splits)
+        among_first = np.cumsum(load.is_train) <= train_samples * load.tasks
+        chosen = np.where(load.is_train, among_first & ("train" in splits), "test" in splits)
         scored = np.where(load.is_generated, 0, load.answers)
         tokens = (load.prompts + scored) * chosen
         seconds = self._pass(tokens, (1 + scored) * chosen, is_masked=is_masked)

@@ -83,14 +83,23 @@ def split_samples(evidence: Evidence, split: str) -> pd.DataFrame:
     return _of_split(evidence.samples, split).sort_values("sample_id").set_index("sample_id")
 
 
+def evaluated_samples(plan: Plan, evidence: Evidence, split: str) -> pd.DataFrame:
+    """Those of `split_samples` that the dense model was evaluated on: all of test, and some of train."""
+    rows = split_samples(evidence, split)
+    if split == "test":
+        return rows
+    known: Any = evidence.results[plan.dense.name]["sample_id"]
+    return rows.loc[rows.index.isin(known)]
+
+
 def outcomes(plan: Plan, evidence: Evidence, split: str) -> dict[str, Outcome]:
-    """Method -> its outcome on `split`.
+    """Method -> its outcome on `evaluated_samples`.
 
     Raises:
-        UserError: when a method's rows do not cover exactly the split's samples at every target of the plan. A method
+        UserError: when a method's rows do not cover exactly those samples at every target of the plan. A method
             whose masks reach only a part of the weights must cover the targets that its profile set has.
     """
-    order = pd.Index(split_samples(evidence, split).index)
+    order = pd.Index(evaluated_samples(plan, evidence, split).index)
     return {method.name: _outcome(plan, method, evidence, split, order) for method in plan.methods}
 
 

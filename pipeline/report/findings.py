@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.report.accuracy import Comparison, Point, compare, levels, operating_points
 from pipeline.report.agreement import Composition, LabelAgreement, agreements, compositions
-from pipeline.report.evidence import Evidence, Outcome, outcomes, split_samples
+from pipeline.report.evidence import Evidence, Outcome, evaluated_samples, outcomes, split_samples
 from pipeline.report.gates import GateRow, gate_rows
 from pipeline.report.pairs import Pairs, baseline_pairs, check_replicates, control_pairs, gain_pairs
 from pipeline.report.perplexity import TextTask, text_tasks
@@ -98,7 +98,7 @@ def find(plan: Plan, evidence: Evidence) -> Findings:
 
 
 def _find_split(plan: Plan, evidence: Evidence, split: str) -> SplitFindings:
-    rows: pd.DataFrame = split_samples(evidence, split)
+    rows: pd.DataFrame = evaluated_samples(plan, evidence, split)
     results = outcomes(plan, evidence, split)
     is_scored = (rows["kind"] != "text").to_numpy()
     return SplitFindings(
@@ -106,7 +106,7 @@ def _find_split(plan: Plan, evidence: Evidence, split: str) -> SplitFindings:
         samples=len(rows),
         agreements=agreements(plan, evidence, split),
         compositions=compositions(plan, evidence, split),
-        routers=router_rows(plan, evidence, split, resampler(plan, len(rows))),
+        routers=router_rows(plan, evidence, split, resampler(plan, len(split_samples(evidence, split)))),
         texts=text_tasks(plan, rows, results),
         **_accuracies(plan, rows.loc[is_scored], {name: outcome.only(is_scored) for name, outcome in results.items()}),
     )

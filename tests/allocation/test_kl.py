@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.allocation.kl import LEVELS, kl, work
+from pipeline.allocation.kl import LEVELS, NEGLIGIBLE, curve, kl, work
 from pipeline.allocation.knapsack import allocate
 
 COSTS = [36864, 12288, 12288, 36864, 98304, 98304, 98304]
@@ -71,6 +71,22 @@ def test_a_descent_that_ends_above_its_start_is_not_taken():
     for one, start in zip(uphill, _run(Interacting(), Memory(), steps=0), strict=True):
         np.testing.assert_array_equal(one.sparsity, start.sparsity)
         assert one.loss == start.loss
+
+
+def test_a_start_that_loses_next_to_nothing_is_kept_as_it_is():
+    objective, asked = Interacting(), []
+    start = allocate(np.array(LEVELS), np.array([curve(objective, p, Memory()) for p in range(len(COSTS))]), COSTS, 0.5)
+    for factor, descends in ((0.9, False), (1.1, True)):
+        scale = factor * NEGLIGIBLE / Interacting().loss(start)
+        scaled = Interacting()
+        scaled.loss = lambda sparsity, scale=scale: scale * Interacting().loss(sparsity)
+        asked.clear()
+        (found,) = kl(
+            scaled, lambda s, k: asked.append(k) or objective.slopes(s, k), [0.5], Memory(), steps=9, rate=0.1
+        )
+        assert bool(asked) == descends
+        if not descends:
+            np.testing.assert_allclose(found.sparsity, start, atol=ROUNDING)
 
 
 def test_progress_adds_up_to_the_announced_work_interrupted_or_not():

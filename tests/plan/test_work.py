@@ -33,6 +33,8 @@ LOAD = Workload(
 )
 RATES = Rates(flops=1e6, bandwidth=1e5, dispatch=1e-4, device="CPU")
 COST = Cost(SIZES, LOAD, RATES, batch=10, bytes_per_number=2)
+EVERY = 9
+"""Train samples of a task: more than there are."""
 
 
 def _pass(tokens: list[int], predicted: list[int], is_masked: bool) -> float:
@@ -59,9 +61,10 @@ def test_an_evaluation_is_a_pass_and_then_one_reading_of_the_weights_per_decoded
     weights = (3 * sum(one.inputs * one.outputs for one in BLOCK) + 2 * 8 * 50) * 2 / 1e5
     decoding = batches * 4 * (weights + SIZES.blocks * kernels * 1e-4)
     expected = _pass([7, 10, 9], [3, 4, 1], is_masked) + decoding + 3 * work.PER_SAMPLE
-    assert COST.evaluation(["train", "test"], is_masked=is_masked) == pytest.approx(expected)
+    assert COST.evaluation(["train", "test"], EVERY, is_masked=is_masked) == pytest.approx(expected)
     only_train = _pass([7], [3], is_masked) + work.PER_SAMPLE
-    assert COST.evaluation(["train"], is_masked=is_masked) == pytest.approx(only_train)
+    assert COST.evaluation(["train"], EVERY, is_masked=is_masked) == pytest.approx(only_train)
+    assert COST.evaluation(["train"], 0, is_masked=is_masked) == 0
 
 
 def test_greedy_counts_the_products_that_the_search_asks_for():

@@ -37,7 +37,7 @@ def test_the_page_has_every_kind_of_stage_its_needs_and_its_assumptions(
     text = " ".join(capsys.readouterr().out.split())
     assert "At most 12 of 32 stages would run. An ESTIMATE" in text
     assert "allocate 2" in text and "together 12" in text
-    assert "2,240 samples of 256 tokens" in text and "`prepare` has not run" in text
+    assert "2,688 samples of 256 tokens" in text and "`prepare` has not run" in text
     assert "58 GFLOP/s" in text and "the checkpoint is on this disk" in text
 
 
@@ -76,7 +76,7 @@ def test_a_gate_takes_a_pass_for_every_profile_of_every_target_and_a_dense_one(s
     )
     profiles = settings.cluster.count + 1
     assert two / one == pytest.approx((1 + 2 * profiles) / (1 + profiles))
-    assert one == pytest.approx((1 + profiles) * 2 * 2 * cost.loss(672))  # train samples, and as many of test
+    assert one == pytest.approx((1 + profiles) * 2 * 2 * cost.loss(1120))  # train samples, and as many of test
 
 
 def test_a_hub_checkpoint_whose_config_is_not_here_is_said(settings: config.Settings, monkeypatch: pytest.MonkeyPatch):
