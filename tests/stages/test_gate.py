@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pipeline import config
 from pipeline.allocation.calibration import Text
 from pipeline.benefits import benefits, text_divergences
 from pipeline.errors import UserError
+from pipeline.processes import PROCESSES
 from pipeline.profile import profile_array
 from pipeline.profile_set import ProfileSet
 from pipeline.routing import load_router
@@ -99,6 +101,18 @@ def test_no_more_test_samples_are_measured_than_train_samples_and_always_the_sam
     shuffled = samples.sample(frac=1, random_state=0).reset_index(drop=True)
     again = shuffled["sample_id"][gate._measured(gated, shuffled)]
     assert set(again) == set(samples["sample_id"][found])
+
+
+def test_two_processes_measure_what_one_does(here, gated, monkeypatch) -> None:
+    path = gate.BENEFITS_PATH.format(name="gate")
+    monkeypatch.setattr(gate, "CHUNK", 5)
+    found = []
+    for count in ("1", "2"):
+        monkeypatch.setenv(PROCESSES, count)
+        shutil.rmtree(".scratch/gate@gate")
+        gate.main(gated, "gate")
+        found.append(BENEFITS.read(path))
+    pd.testing.assert_frame_equal(*found, check_exact=True)
 
 
 def test_tasks_and_wordings_are_left_out_one_at_a_time(here) -> None:
