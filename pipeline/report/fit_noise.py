@@ -27,6 +27,7 @@ from scipy.special import stdtrit
 from pipeline.report.evidence import Outcome
 from pipeline.report.levels import Levels, Reader, levels, mean_gap, plain_reader
 from pipeline.report.plan import ASSIGNED, Method, Plan
+from pipeline.report.resampling import ROUNDING
 from pipeline.report.rungs import Rung, rungs
 
 FEWEST_DRAWS = 2
@@ -43,7 +44,7 @@ class Scale:
     @property
     def deviation(self) -> float | None:
         """Standard deviation between draws (n - 1 in the denominator); None for fewer than `FEWEST_DRAWS`."""
-        return float(np.std(self.draws, ddof=1)) if len(self.draws) >= FEWEST_DRAWS else None
+        return _spread(self.draws) if len(self.draws) >= FEWEST_DRAWS else None
 
     @property
     def times(self) -> float | None:
@@ -129,8 +130,8 @@ def draw_spreads(plan: Plan, results: Mapping[str, Outcome]) -> list[DrawSpread]
             if any(level is not None for level in at):
                 gaps = [reader.gaps(draw, rung.pooled, at) for draw in draws]
                 spreads = tuple(_deviation(row) for row in zip(*gaps, strict=True))
-                mean = np.std([_gain(reader, draw, rung.pooled, at) for draw in draws], ddof=1)
-                found.append(DrawSpread(rung.pooled, draws, at, spreads, float(mean)))
+                mean = _spread([_gain(reader, draw, rung.pooled, at) for draw in draws])
+                found.append(DrawSpread(rung.pooled, draws, at, spreads, mean))
     return found
 
 
@@ -140,4 +141,9 @@ def _gain(reader: Reader, method: Method, reference: Method, at: Levels) -> floa
 
 def _deviation(gaps: Sequence[np.ndarray | None]) -> float | None:
     known = [float(gap[0]) for gap in gaps if gap is not None]
-    return float(np.std(known, ddof=1)) if known else None
+    return _spread(known) if known else None
+
+
+def _spread(gains: Sequence[float]) -> float:
+    """Standard deviation, n - 1 in the denominator; 0 for equal gains whatever their last bits."""
+    return round(float(np.std(gains, ddof=1)), ROUNDING)
