@@ -1,6 +1,7 @@
 """The data behind `dvc plots`: one tidy table per plot, both splits.
 
-Differences are in percentage points, accuracies and shares are fractions of 1.
+Differences are in percentage points, accuracies and shares are fractions of 1; `compute` of a difference is the share
+of the dense FLOPs that remains at the level of its pair.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.atomic import replacing
-from pipeline.report.accuracy import Comparison
 from pipeline.report.findings import Findings, SplitFindings
 from pipeline.report.metrics import DECIMALS
 from pipeline.report.plan import Plan
@@ -83,18 +83,15 @@ def _differences(plan: Plan, splits: Iterable[SplitFindings]) -> pd.DataFrame:
     rows = [
         {
             "split": split.split, "method": row.method.name, "reference": row.reference.name,
-            "compute": 1 - level, **_ends(gap), "mean_p_corrected": row.p_corrected,
+            "target": target, "compute": 1 - level, **_ends(gap), "mean_p_corrected": row.p_corrected,
         }
         for split in splits
         for row in [*split.gains, *split.differences, *split.controls]
-        for level, gap in _entries(split, row)
+        for target, level, gap in zip(plan.targets, row.levels, row.at_levels, strict=True)
+        if level is not None and gap is not None
     ]  # fmt: skip
-    columns = ["split", "method", "reference", "compute", "difference", "low", "high", "mean_p_corrected"]
+    columns = ["split", "method", "reference", "target", "compute", "difference", "low", "high", "mean_p_corrected"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _entries(split: SplitFindings, row: Comparison) -> list[tuple[float, Interval]]:
-    return [(level, gap) for level, gap in zip(split.levels, row.at_levels, strict=True) if gap is not None]
 
 
 def _agreement(splits: Iterable[SplitFindings]) -> pd.DataFrame:

@@ -15,9 +15,10 @@ from matplotlib.path import Path
 from pipeline.report import style
 from pipeline.report.accuracy import Comparison, Point
 from pipeline.report.labels import ORDERED, Label
+from pipeline.report.levels import are_alike
 from pipeline.report.plan import ASSIGNED, Method, Plan
 from pipeline.report.style import GRID, INK, MUTED, PAPER, SEQUENTIAL, Figure
-from pipeline.report.wording import level_name
+from pipeline.report.wording import level_name, target_name
 from pipeline.statistics import Interval
 
 PANEL = 4.2
@@ -91,31 +92,36 @@ def accuracy_panel(plan: Plan, points: Sequence[Point], title: str, name: str) -
         return style.finish(figure, name, f"{title}: accuracy against remaining FLOPs for {len(plan.sparse)} methods.")
 
 
-def difference_panel(plan: Plan, rows: Sequence[Comparison], levels: Sequence[float], name: str) -> Figure:
-    """Grouped methods minus the pooled method of their own rung at equal realised compute: a column per level and one
-    for the mean, a row per method.
+def difference_panel(plan: Plan, rows: Sequence[Comparison], name: str) -> Figure:
+    """Grouped methods minus the pooled method of their own rung at equal realised compute: a column per target and one
+    for the mean, a row per method. A column's head has the median level of its pairs, in FLOPs that remain; a pair that
+    was read at another one says so beside its mark.
     """
-    heads = [*map(level_name, levels), "mean"]
+    usual = [*(_usual_level([row.levels[i] for row in rows]) for i in range(len(plan.targets))), None]
+    heads = [*map(target_name, plan.targets), "mean"]
     with style.styled():
-        figure = style.canvas(2.2 * PANEL, 0.3 * len(rows) + 0.95)
+        figure = style.canvas(2.2 * PANEL, 0.3 * len(rows) + 1.15)
         columns: Any = figure.subplots(1, len(heads), sharex=True, sharey=True, squeeze=False)[0]
         for i, axes in enumerate(columns):
             axes.axvline(0, color=INK, lw=1)
             for at, row in enumerate(rows):
-                gap, is_mean = (*row.at_levels, row.mean)[i], i == len(levels)
+                gap, level, is_mean = (*row.at_levels, row.mean)[i], (*row.levels, None)[i], axes is columns[-1]
                 if gap is None:
                     continue
                 colour, marker = method_colour(plan, row.method), method_marker(plan, row.method)
                 interval_mark(axes, in_points(gap), at, colour, 7 if is_mean else 5.5, marker, 2.6 if is_mean else 1.5)
-            axes.set_title(heads[i], fontsize=9.5)
+                if level is not None and not are_alike((level,), (usual[i],)):
+                    _level_mark(axes, 100 * gap.high, at, level)
+            axes.set_title(heads[i], fontsize=9.5, pad=15)
+            _level_head(axes, usual[i])
             axes.grid(axis="y", visible=False)
             axes.tick_params(axis="y", length=0, labelcolor=INK)
             axes.spines["left"].set_visible(False)
         columns[0].set_yticks(range(len(rows)), [row.method.name for row in rows])
         columns[0].set_ylim(len(rows) - 0.4, -0.6)
         told = (
-            "accuracy minus that of the rung's pooled method, percentage points; "
-            "columns: FLOPs that remain, in % of the dense model's"
+            "accuracy minus that of the rung's pooled method, percentage points\n"
+            "columns: targets; grey: FLOPs that remain where pairs are read, % of dense, beside a mark if it is another"
         )
         figure.supxlabel(told, fontsize=9, color=MUTED)
         alt = f"Accuracy minus the pooled method's at equal realised compute, with intervals, for {len(rows)} methods."
@@ -159,6 +165,23 @@ def _map_axes(axes: Any, x: np.ndarray, y: np.ndarray, title: str) -> Any:
     if title:
         axes.set_title(title)
     return axes
+
+
+def _usual_level(found: Sequence[float | None]) -> float | None:
+    """The median level of a column; None where there is none."""
+    known = sorted(level for level in found if level is not None)
+    return known[len(known) // 2] if known else None
+
+
+def _level_head(axes: Any, level: float | None) -> None:
+    if level is not None:
+        axes.annotate(f"at {level_name(level)}", (0, 1), xycoords="axes fraction", xytext=(0, 4),
+                      textcoords="offset points", fontsize=8, color=MUTED)  # fmt: skip
+
+
+def _level_mark(axes: Any, x: float, at: float, level: float) -> None:
+    axes.annotate(f"at {level_name(level)}", (x, at), xytext=(3, 0), textcoords="offset points", ha="left", va="center",
+                  fontsize=6.5, color=MUTED).set_in_layout(False)  # fmt: skip
 
 
 def _dots(axes: Any, x: np.ndarray, y: np.ndarray, colour: str, alpha: float, size: float = DOT) -> None:

@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.report.accuracy import Comparison, Point, compare, levels, operating_points
+from pipeline.report.accuracy import Comparison, Point, compare, operating_points
 from pipeline.report.agreement import Composition, LabelAgreement, agreements, compositions
 from pipeline.report.evidence import Evidence, Outcome, evaluated_samples, outcomes, split_samples
+from pipeline.report.fit_noise import DrawSpread, FitNoise, draw_spreads, fit_noise
 from pipeline.report.gates import GateRow, gate_rows
 from pipeline.report.pairs import Pairs, baseline_pairs, check_replicates, control_pairs, gain_pairs
 from pipeline.report.perplexity import TextTask, text_tasks
-from pipeline.report.plan import Method, Plan
+from pipeline.report.plan import Plan
 from pipeline.report.ranking import decisive, ranked
 from pipeline.report.resampling import resampler, task_resampler
 from pipeline.report.routers import RegretRow, RouterRow, regret_rows, router_rows
+from pipeline.report.rungs import Rung
 from pipeline.report.specialisation import PooledAllocation, Specialisation, pooled_allocations, specialisations
 from pipeline.report.task_differences import TaskComparison, task_comparisons
 from pipeline.report.tasks import TaskRow, task_rows
@@ -30,22 +32,25 @@ from pipeline.report.variants import Variant, variants
 
 @dataclass(frozen=True)
 class SplitFindings:
-    """The numbers of one split; `levels` are the savings at which methods were compared.
+    """The numbers of one split.
 
     `gains` are comparisons with the pooled method of the same rung, `differences` all others with the baseline,
-    `controls` those with random groups of the same rung (`pipeline/report/pairs.py`).
+    `controls` those with random groups of the same rung (`pipeline/report/pairs.py`); every comparison carries the
+    levels of its pair. `deciding` is the rung that RQ2 is decided on, None where nothing can decide it.
 
-    Everything about accuracy (`points`, `levels`, comparisons, `regrets`, `tasks`) is of the samples that can be right
-    or wrong, and empty where there are none; `texts` is of the others.
+    Everything about accuracy (`points`, comparisons, `deciding`, fit noise, `regrets`, `tasks`) is of the samples
+    that can be right or wrong, and empty where there are none; `texts` is of the others.
     """
 
     split: str
     samples: int
     points: list[Point]
-    levels: tuple[float, ...]
     differences: list[Comparison]
     gains: list[Comparison]
     controls: list[Comparison]
+    deciding: Rung | None
+    fit_noise: list[FitNoise]
+    draw_spreads: list[DrawSpread]
     agreements: list[LabelAgreement]
     compositions: list[Composition]
     routers: list[RouterRow]
@@ -115,30 +120,32 @@ def _find_split(plan: Plan, evidence: Evidence, split: str) -> SplitFindings:
 def _accuracies(plan: Plan, rows: pd.DataFrame, results: Mapping[str, Outcome]) -> dict[str, Any]:
     """The fields about accuracy, from the samples that have one."""
     if rows.empty:
-        families = ("points", "differences", "gains", "controls", "regrets", "tasks", "task_differences")
-        return {"levels": (), **{name: [] for name in families}}
+        gaps = ("differences", "gains", "controls", "fit_noise", "draw_spreads", "regrets", "task_differences")
+        return {"deciding": None, **{name: [] for name in ("points", "tasks", *gaps)}}
     tasks = rows["task"].to_numpy(dtype=np.str_)
     draws, task_draws = resampler(plan, len(rows)), task_resampler(plan, tasks)
 
     def compared(pairs: Pairs) -> list[Comparison]:
         return compare(plan, results, pairs, draws, task_draws)
 
-    common, differences = levels(plan, results), compared(baseline_pairs(plan))
     gains = [row for pairs in gain_pairs(plan) for row in compared(pairs)]
+    deciding = decisive(plan, results, gains)
     return {
         "points": operating_points(plan, results, draws),
-        "levels": common,
-        "differences": differences,
+        "differences": compared(baseline_pairs(plan)),
         "gains": gains,
         "controls": [row for pairs in control_pairs(plan) for row in compared(pairs)],
+        "deciding": deciding,
+        "fit_noise": fit_noise(plan, results),
+        "draw_spreads": draw_spreads(plan, results),
         "regrets": regret_rows(plan, results, draws),
         "tasks": task_rows(plan, rows, results),
-        "task_differences": task_comparisons(plan, tasks, results, _telling(plan, differences, gains), common),
+        "task_differences": task_comparisons(plan, tasks, results, _telling(plan, results, deciding, gains)),
     }
 
 
-def _telling(plan: Plan, differences: list[Comparison], gains: list[Comparison]) -> list[tuple[Method, Method]]:
+def _telling(plan: Plan, results: Mapping[str, Outcome], rung: Rung | None, gains: list[Comparison]) -> Pairs:
     """The pairs that are compared task by task: routed against pooled where RQ2 is decided, and the two best pooled."""
-    rung, best = decisive(plan, differences, gains), ranked(plan, differences)[:2]
+    best = ranked(plan, results, [method for method in plan.sparse if method.is_pooled])[:2]
     routed = [(row.method, row.reference) for row in gains if rung and row.method in rung.routed]
     return routed + ([(best[0], best[1])] if len(best) == 2 else [])

@@ -1,7 +1,7 @@
 """The ladder table: every rung and whose profile a sample gets (rows) by target (columns), and what groups add.
 
 Accuracies are at equal *targets*; what methods really run differs a little, so the last column compares each grouped
-method with the pooled one of its rung at equal realised compute.
+method with the pooled one of its rung at equal realised compute, the levels of that pair beside it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pipeline.report.findings import SplitFindings
 from pipeline.report.plan import Method, Plan
 from pipeline.report.rows import Row, gap_cell, percent_cell
 from pipeline.report.rungs import group_kind, rung_name, rungs
-from pipeline.report.wording import target_name
+from pipeline.report.wording import level_span, target_name
 
 
 def ladder_table(plan: Plan, split: SplitFindings) -> Row | None:
@@ -26,7 +26,7 @@ def ladder_table(plan: Plan, split: SplitFindings) -> Row | None:
         target: max((found[key].value for key in found if key[1] == target and not key[0].is_dense), default=None)
         for target in plan.targets
     }
-    gains = {row.method: row.mean for row in split.gains}
+    gains = {row.method: {**gap_cell(row.mean, good=1), "at": level_span(row.levels)} for row in split.gains}
 
     def line(method: Method) -> list[dict[str, Any] | None]:
         cells: list[dict[str, Any] | None] = []
@@ -43,7 +43,7 @@ def ladder_table(plan: Plan, split: SplitFindings) -> Row | None:
             "kind": group_kind(method),
             "method": method.name,
             "cells": line(method),
-            "gain": {**gap_cell(gains[method], good=1), "best": False} if method in gains else None,
+            "gain": gains.get(method),
         }
         for rung in rungs(plan)
         for number, method in enumerate(rung.methods)

@@ -15,6 +15,7 @@ from pipeline.report.accuracy import Comparison, Point
 from pipeline.report.agreement import LabelAgreement
 from pipeline.report.evidence import total
 from pipeline.report.findings import Findings
+from pipeline.report.fit_noise import FitNoise
 from pipeline.report.gates import GateRow
 from pipeline.report.perplexity import TextPoint
 from pipeline.report.plan import Plan
@@ -30,9 +31,12 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
 
     `accuracy.<method>.<target %>` (`accuracy.dense` has no target),
     `sparsity.<method>.<target %>.mean|sd|low|high` (realised sparsity over samples, 5th and 95th percentile),
-    `difference.<method>.mean|low|high` (points against the baseline at equal compute, averaged over the compute
-    levels) with `.tasks_low|tasks_high` (tasks redrawn, too) and `.p` (corrected), `gain.<method>...` the same against
-    the pooled method of its own rung with `.levels_above|levels_below` (compute levels whose interval excludes zero),
+    `difference.<method>.mean|low|high` (points against the baseline at equal compute, averaged over the levels of the
+    pair) with `.tasks_low|tasks_high` (tasks redrawn, too), `.p` (corrected) and `.compute_most|compute_least` (share
+    of dense FLOPs that remains at the first and last level: means over other levels are on another scale),
+    `gain.<method>...` the same against the pooled method of its own rung with `.levels_above|levels_below` (levels
+    whose interval excludes zero), `fit_noise.<method>.draws|deviation|times` (random groups of its rung, standard
+    deviation of their gains in points, the method's gain in units of it),
     `allocation.<profile set>.tokens|evaluations`, `nmi.<label>`, `ari.<label>`,
     `purity.<label>`, `nmi_p.<label>` (corrected), `nmi_without_length.<label>`, `router.<router>.accuracy`
     with `.new_task|new_surface` (fitted without it), `gate.<gate>.abstained|brings|new_task|new_surface` (all but the
@@ -52,6 +56,8 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
     for row in test.gains:
         found |= _comparison("gain", row)
         found |= {f"gain.{row.method.name}.levels_above": row.above, f"gain.{row.method.name}.levels_below": row.below}
+    for row in test.fit_noise:
+        found |= _fit_noise(row)
     for row in test.agreements:
         found |= _agreement_of(row)
     for row in apart.rows if (apart := without_length(findings.variants)) else ():
@@ -91,9 +97,19 @@ def _spread(point: Point) -> dict[str, float]:
 def _comparison(kind: str, row: Comparison) -> dict[str, float]:
     name = f"{kind}.{row.method.name}"
     found = {**_in_points(name, row.mean), f"{name}.p": row.p_corrected}
+    known = [1 - level for level in row.levels if level is not None]
+    found |= {f"{name}.compute_most": max(known), f"{name}.compute_least": min(known)}
     if row.over_tasks is not None:
         found |= {f"{name}.tasks_low": 100 * row.over_tasks.low, f"{name}.tasks_high": 100 * row.over_tasks.high}
     return found
+
+
+def _fit_noise(row: FitNoise) -> dict[str, float]:
+    name, scale = f"fit_noise.{row.method.name}", row.scale
+    found = {f"{name}.draws": float(len(row.draws))}
+    if scale.deviation is not None:
+        found[f"{name}.deviation"] = 100 * scale.deviation
+    return found if scale.times is None else {**found, f"{name}.times": scale.times}
 
 
 def _agreement_of(row: LabelAgreement) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.report import figures, profile_figures, profile_rows, profile_words, rows
+from pipeline.report import difference_rows, figures, profile_figures, profile_rows, profile_words, rows
 from pipeline.report.findings import Findings
 from pipeline.report.ladder import ladder_table
 from pipeline.report.plan import Plan
@@ -30,13 +30,11 @@ def profile_context(plan: Plan, findings: Findings, keep: Keep) -> dict[str, Any
     span = max([LEAST_SPAN, *(float(np.abs(one.shifts).max()) for one in learned)])
     return {
         "ladder": ladder_table(plan, test),
-        "difference_figure": keep(figures.difference_panel(plan, test.gains, test.levels, "differences"))
-        if test.gains
-        else None,
+        "difference_figure": keep(figures.difference_panel(plan, test.gains, "differences")) if test.gains else None,
         "accuracy_figure": keep(figures.accuracy_panel(plan, test.points, "Test split", "accuracy_test"))
         if test.points
         else None,
-        "differences": rows.difference_table(plan, test),
+        "differences": difference_rows.difference_table(plan, test),
         "results": rows.result_rows(test),
         "pooled": _pooled(findings, keep),
         "specialisations": [_specialisation(one, span, keep) for one in learned],
@@ -110,6 +108,6 @@ def _train(plan: Plan, findings: Findings, keep: Keep) -> dict[str, Any] | None:
     return {
         "figure": keep(figure),
         "ladder": ladder_table(plan, train),
-        "differences": rows.difference_table(plan, train),
+        "differences": difference_rows.difference_table(plan, train),
         "results": rows.result_rows(train),
     }

@@ -1,4 +1,4 @@
-"""RQ2's smaller tables: how far groups are from pooled allocations, differences task by task, what allocations cost."""
+"""RQ2's smaller tables: how far groups are from pooled allocations, differences task by task, costs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.report.plan import Plan
 from pipeline.report.rows import NONE, Row, gap_cell
 from pipeline.report.specialisation import Specialisation
 from pipeline.report.task_differences import TaskComparison
-from pipeline.report.wording import listed, p_value, percent, quantity, target_name
+from pipeline.report.wording import level_span, listed, p_value, percent, quantity, target_name
 
 SHOWN = 2
 """Projections and blocks that a sentence names."""
@@ -58,7 +58,7 @@ def task_difference_table(plan: Plan, found: Sequence[TaskComparison]) -> Row | 
     rows = {one.method.name + one.reference.name: {row.task: row for row in one.rows} for one in found}
     tasks = sorted(row.task for row in found[0].rows)
     return {
-        "columns": [f"{one.method.name} minus {one.reference.name}" for one in found],
+        "columns": [f"{one.method.name} minus {one.reference.name}, at {level_span(one.levels)}" for one in found],
         "rows": [
             {
                 "task": task,

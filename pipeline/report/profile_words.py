@@ -10,10 +10,14 @@ from collections.abc import Sequence
 
 from pipeline.report.accuracy import Comparison
 from pipeline.report.findings import Findings
+from pipeline.report.fit_noise import FitNoise
+from pipeline.report.levels import are_alike
+from pipeline.report.noise_words import noise_sentences
 from pipeline.report.plan import Method, Plan
 from pipeline.report.rungs import Rung, rung_name
+from pipeline.report.target_words import target_sentences
 from pipeline.report.task_differences import TaskComparison, TaskGap
-from pipeline.report.wording import listed, p_equals, points, points_interval
+from pipeline.report.wording import level_span, listed, p_equals, points, points_interval
 from pipeline.significance import fewest_replicates
 
 
@@ -23,13 +27,14 @@ def profile_sentences(plan: Plan, findings: Findings, rung: Rung, *, has_gain: b
     routed = [row for row in rows if row.method.is_routed]
     return (
         *_decided_on(plan, findings, rung),
-        _against_pooled(findings, routed),
-        *_at_levels(routed),
+        *_against_pooled(routed),
+        *target_sentences(routed, [row for row in rows if row.method.is_control]),
         *_corrected(plan, rows),
         *_over_tasks(routed),
         *([] if has_gain else [_ruled_out(max(row.mean.high for row in routed))]),
         *_controls(rows),
         *_against_random(plan, findings, rung),
+        *noise_sentences(plan, [row for row in noise_on(findings, rung) if row.method.is_routed]),
         *_elsewhere(plan, findings, rung),
         *_pooled(plan, findings),
     )
@@ -40,6 +45,11 @@ def gains_on(findings: Findings, rung: Rung) -> list[Comparison]:
     return [row for row in findings.test.gains if row.method in rung.methods]
 
 
+def noise_on(findings: Findings, rung: Rung) -> list[FitNoise]:
+    """What the fits of a rung differ by, beside the gains of its grouped methods, on the test split."""
+    return [row for row in findings.test.fit_noise if row.method in rung.methods]
+
+
 def beats_controls(plan: Plan, findings: Findings, method: Method) -> bool:
     """Whether the method is claimed to be above every random control it was compared with; False without a control."""
     rows = [row for row in findings.test.controls if row.method == method]
@@ -48,7 +58,7 @@ def beats_controls(plan: Plan, findings: Findings, method: Method) -> bool:
 
 def task_sentence(plan: Plan, found: TaskComparison) -> str:
     """The worst and the best task of a comparison, and those on which a difference is shown."""
-    pair = f"`{found.method.name}` minus `{found.reference.name}`"
+    pair = f"`{found.method.name}` minus `{found.reference.name}` (at {level_span(found.levels)} of the dense FLOPs)"
     worst, best = found.rows[0], found.rows[-1]
     ends = f"worst on {_task(worst)}, best on {_task(best)}"
     tasks = len(found.rows)
@@ -80,26 +90,23 @@ def _decided_on(plan: Plan, findings: Findings, rung: Rung) -> list[str]:
     ]
 
 
-def _against_pooled(findings: Findings, routed: Sequence[Comparison]) -> str:
-    measured = listed([f"`{row.method.name}` {points_interval(row.mean)}" for row in routed])
-    count = len(findings.test.levels)
-    over = f"averaged over {count} compute levels" if count > 1 else "at one compute level"
+def _against_pooled(routed: Sequence[Comparison]) -> list[str]:
+    """What routed methods gain on average, and at how much compute."""
     start = f"Routed profiles against `{routed[0].reference.name}` at equal realised compute"
-    short = [f"`{row.method.name}`" for row in routed if None in row.at_levels]
-    tail = f" {listed(short)} reaches only some of these levels and is averaged over them." if short else ""
-    return f"{start}, {over}, in points of test accuracy: {measured}.{tail}"
-
-
-def _at_levels(routed: Sequence[Comparison]) -> list[str]:
-    """At how many levels the interval excludes zero, and on which side."""
-    if max(len(row.at_levels) for row in routed) < 2:
-        return []
-    counts = [
-        f"`{row.method.name}` above zero at {row.above or 'none'} and below at {row.below or 'none'} of "
-        f"{sum(gap is not None for gap in row.at_levels)}"
-        for row in routed
+    named = [f"`{row.method.name}` {points_interval(row.mean)}" for row in routed]
+    if all(are_alike(row.levels, routed[0].levels) for row in routed):
+        return [f"{start}, {_read_at(routed[0])}, in points of test accuracy: {listed(named)}."]
+    own = [f"{text}, {_read_at(row)}" for text, row in zip(named, routed, strict=True)]
+    return [
+        f"{start}, in points of test accuracy: {'; '.join(own)}.",
+        "Each pair is read as far as both of it reach; means over other levels are not on one scale.",
     ]
-    return [f"Level by level (one per target), uncorrected intervals are: {'; '.join(counts)}."]
+
+
+def _read_at(row: Comparison) -> str:
+    count = sum(level is not None for level in row.levels)
+    over = f"averaged over {count} levels, one a target," if count > 1 else "at one level,"
+    return f"{over} where {level_span(row.levels)} of the dense FLOPs remain"
 
 
 def _corrected(plan: Plan, rows: Sequence[Comparison]) -> list[str]:

@@ -1,36 +1,48 @@
 """Which rung decides RQ2: the one whose pooled method is best, of those that have routed groups.
 
-Groups that help a weak profile may only repair what a better pooled profile repairs without them. Pooled methods are
-ranked by their difference from the baseline at equal compute; a method that reaches only some compute levels stands
-behind those that reach more, because its mean is over easier levels. The ranking looks at pooled methods alone, so it
-does not favour rungs whose groups gained by chance.
+Groups that help a weak profile may only repair what a better pooled profile repairs without them. The ranking looks at
+pooled methods alone, so it does not favour rungs whose groups gained by chance.
+
+An order needs one scale, so here levels are common to the methods that are put in order, and not those of pairs: two
+differences from the baseline, each read at the levels of its own pair, are of different compute, and a method whose
+pair reaches further would look better or worse for that alone. The fault of common levels, that one method moves all of
+them, is kept out by asking only those that can be chosen: no router runs in a pooled method, and a pooled method
+without routed groups has no say in which rung decides.
+
+At a target that only some methods have, those are compared. A method that has fewer levels stands behind those that
+have more, because its mean is over easier ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from pipeline.report.accuracy import Comparison
+from pipeline.report.evidence import Outcome
+from pipeline.report.levels import levels, plain_reader
 from pipeline.report.plan import Method, Plan
 from pipeline.report.rungs import Rung, rungs
 
 
-def ranked(plan: Plan, differences: Sequence[Comparison]) -> list[Method]:
-    """The pooled methods, best first.
-
-    Args:
-        plan: the plan.
-        differences: comparisons with the baseline; pooled methods that are not among them are left out.
-    """
-    rows = [row for row in differences if row.method.is_pooled]
-    levels = max((len(row.at_levels) for row in differences), default=0)
-    standing = {row.method: (sum(gap is not None for gap in row.at_levels), row.mean.value) for row in rows}
-    standing[plan.method(plan.baseline)] = (levels, 0.0)
-    return sorted(standing, key=lambda method: standing[method], reverse=True)
+def ranked(plan: Plan, results: Mapping[str, Outcome], methods: Sequence[Method]) -> list[Method]:
+    """`methods`, best first: by the number of their levels, then by mean accuracy at levels common to `methods`."""
+    own = {method: levels(plan, results, (method,)) for method in methods}
+    reader = plain_reader(plan, results)
+    scores: dict[Method, list[float]] = {method: [] for method in methods}
+    for at in zip(*own.values(), strict=True):
+        able = {method: level for method, level in zip(own, at, strict=True) if level is not None}
+        for method in able:
+            scores[method].append(float(reader.read(method, min(able.values()))[0]))
+    return sorted(methods, key=lambda one: (len(scores[one]), np.mean(scores[one] or 0)), reverse=True)
 
 
-def decisive(plan: Plan, differences: Sequence[Comparison], gains: Sequence[Comparison]) -> Rung | None:
+def decisive(plan: Plan, results: Mapping[str, Outcome], gains: Sequence[Comparison]) -> Rung | None:
     """The rung that RQ2 is decided on; None where no routed method was compared with its own pooled method."""
     compared = {row.reference for row in gains if row.method.is_routed}
-    best = next((method for method in ranked(plan, differences) if method in compared), None)
-    return None if best is None else next(rung for rung in rungs(plan) if rung.pooled == best)
+    candidates = [method for method in plan.sparse if method in compared]
+    if not candidates:
+        return None
+    best = ranked(plan, results, candidates)[0]
+    return next(rung for rung in rungs(plan) if rung.pooled == best)

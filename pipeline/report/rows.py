@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.report.accuracy import Comparison, Point
+from pipeline.report.accuracy import Point
 from pipeline.report.findings import SplitFindings
 from pipeline.report.methods import describe, role
 from pipeline.report.plan import Plan
 from pipeline.report.rules import TOLERANCE
 from pipeline.report.tasks import TaskRow
-from pipeline.report.wording import level_name, p_value, points, target_name
+from pipeline.report.wording import points, target_name
 from pipeline.statistics import Interval
 
 FADED_AT = 0.5
@@ -43,25 +43,6 @@ def result_rows(split: SplitFindings) -> list[Row]:
             }
         )
     return found
-
-
-def difference_table(plan: Plan, split: SplitFindings) -> Row:
-    """Differences from the pooled method of the rung, from random groups and from the baseline: the mean over levels
-    with its interval, the interval that redraws tasks and the corrected p-value, then every level. `heading` begins a
-    kind of comparison.
-    """
-    columns = ["mean", "tasks redrawn", "p, corrected", *map(level_name, split.levels)]
-    families = {
-        "Groups against the pooled method of their own rung": split.gains,
-        "Groups against random groups of the same sizes": split.controls,
-        f"Other methods against {plan.baseline}": split.differences,
-    }
-    rows = [
-        {**_difference_row(row, plan.alpha), "heading": heading if i == 0 else ""}
-        for heading, family in families.items()
-        for i, row in enumerate(family)
-    ]
-    return {"columns": columns, "rows": rows}
 
 
 def tradeoff_rows(plan: Plan, split: SplitFindings) -> list[Row]:
@@ -145,20 +126,13 @@ def percent_cell(interval: Interval) -> Row:
 
 
 def gap_or_dash(interval: Interval | None, good: int) -> Row | None:
-    """`gap_cell`, or None for a level that was not reached."""
+    """`gap_cell`, or None where there is no difference."""
     return None if interval is None else gap_cell(interval, good)
 
 
 def share(value: float, decimals: int = 1) -> str:
     """A share of 1 as a number of percent."""
     return f"{100 * value:.{decimals}f}"
-
-
-def _difference_row(row: Comparison, alpha: float) -> Row:
-    over_tasks = _ends(row.over_tasks) if row.over_tasks is not None else {"text": NONE, "bold": False}
-    p_corrected = {"text": p_value(row.p_corrected), "bold": row.is_claimed(alpha)}
-    cells = [gap_cell(row.mean, good=1), over_tasks, p_corrected, *(gap_or_dash(gap, good=1) for gap in row.at_levels)]
-    return {"method": row.method.name, "reference": row.reference.name, "cells": cells}
 
 
 def _tradeoff_cell(point: Point) -> Row:
@@ -182,12 +156,6 @@ def _task_cell(accuracy: float | None, dense: float) -> Row:
     if accuracy is None:
         return heat_cell(NONE, 0.0)
     return heat_cell(share(accuracy, 0), (dense - accuracy) / FADED_AT)
-
-
-def _ends(interval: Interval) -> Row:
-    """Only the ends of a difference's interval."""
-    low, high = (points(end).removeprefix("+") for end in (interval.low, interval.high))
-    return {"text": f"[{low}, {high}]", "bold": interval.low > 0 or interval.high < 0}
 
 
 def _half(interval: Interval) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline.report.group_words import MOSTLY, PARTLY, STABLE
 from pipeline.report.plan import Plan
 from pipeline.report.resampling import FEWEST_TASKS
+from pipeline.report.target_words import FEWEST_TARGETS
 from pipeline.report.wording import target_name
 
 NEGLIGIBLE = 0.01
@@ -20,8 +21,10 @@ def rules(plan: Plan) -> list[str]:
         f"Every interval is a {level} percentile bootstrap over samples ({plan.bootstrap:,} replicates, seed "
         f"{plan.seed}); the same draws are used for all methods, so differences are paired. Intervals are per "
         f"comparison: of many comparisons without any effect, about {alpha} exclude zero by chance.",
-        "A difference is claimed only for the mean over compute levels, and only when its p-value, from the replicates "
-        f"of its interval and corrected by Holm's method for all pairs of the same kind, is below {alpha}. "
+        "Two methods are compared at equal realised FLOPs, at one level per target: the smaller of the two savings "
+        "there. Levels belong to the pair, so no third method moves them; every difference is shown with its level.",
+        "A difference is claimed only for the mean over the levels of a pair, and only when its p-value, from the "
+        f"replicates of its interval and corrected by Holm's method for all pairs of the same kind, is below {alpha}. "
         "When it is not, the report says what the interval rules out. Single levels are shown, not claimed.",
         "The second interval of a mean redraws tasks and then samples within them: it answers for other tasks like "
         f"these. There is none below {FEWEST_TASKS} tasks.",
@@ -30,12 +33,18 @@ def rules(plan: Plan) -> list[str]:
         f"{PARTLY}.",
         "Groups are reproducible when clusterings of two halves of the training samples agree with ARI of at least "
         f"{STABLE}.",
-        "RQ2 is decided by the routed methods on the test split, each averaged over the compute levels: one must be "
-        "above the pooled method of its own rung (the same criterion, allocation and mask) and above every draw of "
+        "RQ2 is decided by the routed methods on the test split, each averaged over the levels of its pair: one must "
+        "be above the pooled method of its own rung (the same criterion, allocation and mask) and above every draw of "
         "random groups of the same sizes on it, because several profiles may gain whatever the groups mean. Of several "
         "rungs with routed groups, the one whose pooled method is most accurate decides: gains on a weaker one may be "
-        "what a better pooled profile gives without groups. Methods with true groups, random groups and given labels "
+        "what a better pooled profile gives without groups; for that choice, and only for it, the pooled profiles with "
+        "routed groups are read at levels common to them. Methods with true groups, random groups and given labels "
         "are controls, not answers.",
+        f"The criterion for several targets (an uncorrected interval above zero at {FEWEST_TARGETS} or more, below at "
+        "none, and no draw of random groups that does the same) is told beside the verdict and does not decide it.",
+        "A yes is qualified where fit noise is not ruled out: where no routed method gains more than one more draw of "
+        f"random groups is expected to gain at most ({level}, from the mean and standard deviation of the draws). With "
+        "fewer than two draws it is not known.",
         "What corrections count: every grouped method against the pooled one of its rung, rung by rung; every pair "
         "with random groups, rung by rung; every other method against the baseline; every task of one comparison.",
         f"A router is good enough when the interval of its regret stays below {100 * NEGLIGIBLE:g} point.",

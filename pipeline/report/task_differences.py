@@ -1,8 +1,8 @@
 """Where a difference comes from: two methods compared task by task at equal realised compute.
 
 Both methods run at the settings (between two targets) at which each saves a level's share of the dense FLOPs ON ALL
-TASKS TOGETHER, as in `pipeline/report/accuracy.py`, and every sample's score is read there; the levels are averaged. A
-task that saves less than others at the same setting is therefore not moved to another setting.
+TASKS TOGETHER, as in `pipeline/report/accuracy.py`, and every sample's score is read there; the pair's levels are
+averaged. A task that saves less than others at the same setting is therefore not moved to another setting.
 
 Guarantee: the tasks' differences, weighted by their samples, add up to the difference of the whole split.
 
@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from pipeline.report.accuracy import ROUNDING, saving_curve
 from pipeline.report.evidence import Outcome
+from pipeline.report.levels import Levels, levels, saving_curve
 from pipeline.report.plan import Method, Plan
 from pipeline.report.resampling import resampler
 from pipeline.significance import holm
@@ -41,10 +41,11 @@ class TaskGap:
 
 @dataclass(frozen=True)
 class TaskComparison:
-    """`method` minus `reference` on every task, ascending: the worst task for `method` first."""
+    """`method` minus `reference` on every task at the pair's `levels`, ascending: the worst task for `method` first."""
 
     method: Method
     reference: Method
+    levels: Levels
     rows: tuple[TaskGap, ...]
 
     def claimed(self, alpha: float, sign: int) -> list[TaskGap]:
@@ -57,27 +58,27 @@ def task_comparisons(
     tasks: np.ndarray,
     results: Mapping[str, Outcome],
     pairs: Sequence[tuple[Method, Method]],
-    levels: Sequence[float],
 ) -> list[TaskComparison]:
-    """The comparison of every pair; none where there are fewer than `FEWEST` tasks or the pair has no common level.
+    """The comparison of every pair; none where there are fewer than `FEWEST` tasks or the pair has no level.
 
     Args:
         plan: the plan.
         tasks: the task of every sample.
         results: method -> its outcome on these samples.
         pairs: (method, reference).
-        levels: savings at which methods are read.
     """
     names = np.unique(tasks)
     dense = results[plan.dense.name]
     found: list[TaskComparison] = []
     for method, reference in pairs if len(names) >= FEWEST else ():
-        gaps = _sample_gaps(dense, results[method.name], results[reference.name], levels)
-        if gaps is not None:
+        at = levels(plan, results, (method, reference))
+        known = [level for level in at if level is not None]
+        if known:
+            gaps = _sample_gaps(dense, results[method.name], results[reference.name], known)
             rows = [_task(plan, str(name), gaps[tasks == name]) for name in names]
             corrected = holm([row.p_corrected for row in rows])
             rows = [replace(row, p_corrected=p) for row, p in zip(rows, corrected, strict=True)]
-            found.append(TaskComparison(method, reference, tuple(sorted(rows, key=lambda row: row.gap.value))))
+            found.append(TaskComparison(method, reference, at, tuple(sorted(rows, key=lambda row: row.gap.value))))
     return found
 
 
@@ -87,17 +88,10 @@ def _task(plan: Plan, name: str, gaps: Float[np.ndarray, " samples"]) -> TaskGap
     return TaskGap(name, len(gaps), draws.interval(replicates), draws.p_value(replicates))  # corrected by the caller
 
 
-def _sample_gaps(
-    dense: Outcome, first: Outcome, second: Outcome, levels: Sequence[float]
-) -> Float[np.ndarray, " samples"] | None:
-    """Every sample's difference, averaged over the levels that both reach."""
-    curves = [saving_curve(dense, outcome) for outcome in (first, second)]
-    known = [curve for curve in curves if curve is not None]
-    reach = min((float(curve.sparsity.mean(axis=1)[-1]) for curve in known), default=0.0)
-    common = [level for level in levels if level <= reach + ROUNDING]
-    if len(known) < len(curves) or not common:
-        return None
-    return np.mean([_read(known[0], level) - _read(known[1], level) for level in common], axis=0)
+def _sample_gaps(dense: Outcome, first: Outcome, second: Outcome, at: Sequence[float]) -> Float[np.ndarray, " samples"]:
+    """Every sample's difference, averaged over the levels."""
+    one, other = saving_curve(dense, first), saving_curve(dense, second)
+    return np.mean([_read(one, level) - _read(other, level) for level in at], axis=0)
 
 
 def _read(curve: Curve, level: float) -> Float[np.ndarray, " samples"]:

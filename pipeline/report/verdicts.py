@@ -15,9 +15,9 @@ from pipeline.report.findings import Findings
 from pipeline.report.gate_words import gate_sentences
 from pipeline.report.group_words import STABLE, group_sentences, strength
 from pipeline.report.labels import candidates
+from pipeline.report.noise_words import qualifier
 from pipeline.report.plan import Plan
-from pipeline.report.profile_words import beats_controls, gains_on, profile_sentences
-from pipeline.report.ranking import decisive
+from pipeline.report.profile_words import beats_controls, gains_on, noise_on, profile_sentences
 from pipeline.report.routers import RegretRow
 from pipeline.report.rules import NEGLIGIBLE, TOLERANCE
 from pipeline.report.wording import (
@@ -70,7 +70,7 @@ def _profiles(plan: Plan, findings: Findings) -> Verdict:
     question = "Do cluster-specific profiles beat the pooled profile at the same realised compute?"
     if not findings.test.points:
         return Verdict("RQ2", question, "Not asked", "open", (NO_ACCURACY,))
-    rung = decisive(plan, findings.test.differences, findings.test.gains)
+    rung = findings.test.deciding
     if rung is None:
         text = "No routed method was compared with the pooled method of its rung; only that can answer this."
         return Verdict("RQ2", question, "Not asked", "open", (text,))
@@ -81,9 +81,11 @@ def _profiles(plan: Plan, findings: Findings) -> Verdict:
         has_control = bool(rung.controls)
         tag = "A gain, but random groups are not beaten" if has_control else "A gain, but no random control was run"
         tone = "mixed"
+    elif better and not worse and len(better) < len(routed):
+        tag, tone = "With one router, not the other" if len(routed) == 2 else "With some routers", "mixed"
     elif better and not worse:
-        tag, tone = ("Yes", "yes") if len(better) == len(routed) else ("With one router, not the other", "mixed")
-        tag = tag if len(better) == len(routed) or len(routed) == 2 else "With some routers"
+        doubt = qualifier(plan, [row for row in noise_on(findings, rung) if row.method.is_routed])
+        tag, tone = (f"Yes, {doubt}", "mixed") if doubt else ("Yes", "yes")
     elif worse and not better:
         tag, tone = ("No: worse", "no") if len(worse) == len(routed) else ("No gain shown", "no")
     else:
@@ -137,7 +139,7 @@ def _deciding_regrets(plan: Plan, findings: Findings) -> list[RegretRow]:
     """The regrets on the rung that decides RQ2, or all of them if it has none."""
     known = {row.router for row in findings.test.routers}
     rows = [row for row in findings.test.regrets if row.method.groups in known]
-    rung = decisive(plan, findings.test.differences, findings.test.gains)
+    rung = findings.test.deciding
     return [row for row in rows if rung and row.method in rung.methods] or rows
 
 

@@ -7,6 +7,8 @@ intervals have one decimal: with a few thousand items the interval is wider than
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipeline.statistics import Interval
 
 MINUS = "\N{MINUS SIGN}"
@@ -74,6 +76,13 @@ def target_name(target: float) -> str:
 def level_name(saving: float) -> str:
     """A compute level: the share of dense FLOPs that remains, 0.43 saved -> "57%"."""
     return percent(1 - saving, 0)
+
+
+def level_span(levels: Sequence[float | None]) -> str:
+    """The levels of a comparison, savings of which None is none: "94 to 24%" remain, or "57%" if there is one."""
+    known = [level for level in levels if level is not None]
+    most, least = level_name(min(known)), level_name(max(known))
+    return least if most == least else f"{most.removesuffix('%')} to {least}"
 
 
 def listed(items: list[str]) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from pipeline.report.evidence import Evidence
 from pipeline.report.plan import Method, Plan
+from pipeline.schemes import RANDOM_SCHEMES
 
 TARGETS = (0.25, 0.4, 0.5, 0.65)
 SURFACES = ("note", "talk", "code", "form")
@@ -73,6 +74,13 @@ def with_kl(**changes: object) -> Plan:
     return make_plan(**{"methods": (*METHODS, *kl), **changes})
 
 
+def with_draws(**changes: object) -> Plan:
+    """The embedded run with three independent draws of random groups."""
+    more = [Method(name, name, name, "wina", "greedy", "assigned", "threshold") for name in RANDOM_SCHEMES[1:]]
+    schemes = ("global", "activation", "task", *RANDOM_SCHEMES)
+    return make_plan(**{"methods": (*METHODS, *more), "schemes": schemes, **changes})
+
+
 def make_evidence(
     train: int = 20, test: int = 30, gain: float = 0.05, purity: float = 0.85, seed: int = 0, plan: Plan | None = None
 ) -> Evidence:
@@ -87,8 +95,11 @@ def make_evidence(
     for split in ("train", "test"):
         rows = np.flatnonzero(samples["split"] == split)
         random[rows] = rng.permutation(random[rows])
+    draws = {}
+    for number, name in enumerate(RANDOM_SCHEMES[1:]):  # their own generator: other numbers do not depend on draws
+        draws[name] = np.random.default_rng([seed, number]).permutation(random)
     tasks = samples["task"].astype("category").cat.codes.to_numpy()
-    groups = {"global": np.zeros(len(samples), int), "activation": clusters, "task": tasks, "random": random}
+    groups = {"global": np.zeros(len(samples), int), "activation": clusters, "task": tasks, "random": random, **draws}
     routes = {
         name: np.where(rng.random(len(samples)) < ERROR_RATES.get(name, 0.1), (clusters + 1) % GROUPS, clusters)
         for name in plan.routers

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.report.accuracy import compare, levels, operating_points
+from pipeline.report.accuracy import compare, operating_points
 from pipeline.report.evidence import outcomes, split_samples
+from pipeline.report.levels import levels
 from pipeline.report.pairs import baseline_pairs, gain_pairs
 from pipeline.report.resampling import FEWEST_TASKS, resampler, task_resampler
 from pipeline.significance import holm
@@ -40,7 +41,8 @@ def test_differences_equal_a_slow_transcription(plan, results, draws):
     first, second = plan.method("clustered_oracle"), plan.method("greedy")
     (row,) = compare(plan, results, [(first, second)], draws)
     dense = results["dense"]
-    for level, found in zip(levels(plan, results), row.at_levels, strict=True):
+    assert row.levels == levels(plan, results, (first, second)) and len(row.levels) == len(plan.targets)
+    for level, found in zip(row.levels, row.at_levels, strict=True):
         gaps = [
             read_slowly(dense, results[first.name], level, w) - read_slowly(dense, results[second.name], level, w)
             for w in draws.weights
@@ -56,12 +58,12 @@ def test_the_interval_that_redraws_tasks_equals_a_slow_transcription_and_is_abou
     again = task_resampler(plan, split_samples(evidence, "test")["task"].to_numpy())
     assert again is not None
     (row,) = compare(plan, results, [(first, second)], draws, again)
-    dense, common = results["dense"], levels(plan, results)
+    dense = results["dense"]
     gaps = [
         np.mean(
             [
                 read_slowly(dense, results[first.name], at, w) - read_slowly(dense, results[second.name], at, w)
-                for at in common
+                for at in row.levels
             ]
         )
         for w in again.weights[:200]
@@ -93,23 +95,30 @@ def test_too_few_tasks_have_no_second_interval(plan):
     assert found is not None and found.weights.shape == (plan.bootstrap + 1, 20)
 
 
-def test_no_method_is_read_past_what_it_reached(plan, results):
-    common = levels(plan, results)
-    assert len(common) == len(plan.targets)
-    for method in plan.sparse:
-        reached = (1 - results[method.name].compute).mean(axis=1)
-        assert common[-1] <= reached[-1] + ROUNDING
-
-
 def test_a_method_does_not_differ_from_itself(plan, results, draws):
     method = plan.method("wina")
     (row,) = compare(plan, results, [(method, method)], draws)
     assert {(gap.value, gap.low, gap.high) for gap in (*row.at_levels, row.mean)} == {(0.0, 0.0, 0.0)}
 
 
-def test_a_method_that_saves_nothing_is_left_out_and_the_rest_is_compared_at_no_level(plan, results, draws):
+def test_a_method_that_saves_nothing_is_left_out_and_the_rest_is_compared_as_before(plan, results, draws):
     idle = {**results, "teal": replace(results["teal"], compute=np.ones_like(results["teal"].compute))}
-    assert compare(plan, idle, [*baseline_pairs(plan), *gain_pairs(plan)[0]], draws) == []
+    pairs = baseline_pairs(plan)
+    found = {row.method.name: row for row in compare(plan, idle, pairs, draws)}
+    assert "teal" not in found
+    before = {row.method.name: row for row in compare(plan, results, pairs, draws)}
+    assert found["wina"].at_levels == before["wina"].at_levels and found["wina"].mean == before["wina"].mean
+
+
+def test_a_costly_method_changes_its_own_comparisons_and_no_other(plan, results, draws):
+    dear = results["clustered_scores"]
+    costly = {**results, "clustered_scores": replace(dear, compute=dear.compute + 0.12)}
+    pairs = gain_pairs(plan)[0]
+    for before, after in zip(compare(plan, results, pairs, draws), compare(plan, costly, pairs, draws), strict=True):
+        if before.method.name == "clustered_scores":
+            assert max(after.levels) == pytest.approx(max(before.levels) - 0.12, abs=0.01)  # targets met to 0.01
+        else:
+            assert (before.levels, before.at_levels, before.p) == (after.levels, after.at_levels, after.p)
 
 
 def test_a_built_in_gain_is_found_and_random_groups_gain_nothing(plan, results, draws):
@@ -123,7 +132,7 @@ def test_a_built_in_gain_is_found_and_random_groups_gain_nothing(plan, results, 
     assert rows["clustered_oracle"].above > 0 == rows["clustered_oracle"].below
 
 
-def test_a_method_with_fewer_targets_is_compared_at_the_levels_it_reaches_and_nowhere_else(plan, evidence, draws):
+def test_a_method_with_fewer_targets_is_compared_at_those_and_nowhere_else(plan, evidence, draws):
     short = replace(plan.method("teal"), is_limited=True)
     limited = replace(plan, methods=tuple(short if method.name == "teal" else method for method in plan.methods))
     results, profiles = evidence.results["teal"], evidence.profiles["teal"]
@@ -134,12 +143,9 @@ def test_a_method_with_fewer_targets_is_compared_at_the_levels_it_reaches_and_no
     )
     found = outcomes(limited, cut, "test")
     assert found["teal"].targets.tolist() == [0.25, 0.4]
-    common = levels(limited, found)
-    assert len(common) == len(plan.targets)
     (row,) = compare(limited, found, [(short, plan.method("greedy"))], draws)
-    reached = (1 - found["teal"].compute).mean(axis=1).max()
-    assert [gap is not None for gap in row.at_levels] == [level <= reached + ROUNDING for level in common]
-    assert row.at_levels[0] is not None and row.at_levels[-1] is None
+    assert [gap is not None for gap in row.at_levels] == [True, True, False, False]
+    assert [level is not None for level in row.levels] == [True, True, False, False]
     values = [gap.value for gap in row.at_levels if gap is not None]
     assert row.mean.value == pytest.approx(np.mean(values), abs=ROUNDING)
     with pytest.raises(UserError, match="results missing"):  # results that its profile set promises must be there

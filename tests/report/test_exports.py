@@ -28,7 +28,8 @@ def test_metrics_are_flat_finite_numbers_with_stable_names(plan, findings):
         "sparsity.wina.50.mean", "sparsity.wina.50.sd", "sparsity.wina.50.low", "sparsity.wina.50.high",
         "difference.clustered_scores.p", "difference.clustered_scores.tasks_low", "purity.surface", "nmi_p.surface",
         "gain.clustered_scores.mean", "gain.clustered_scores.p", "gain.clustered_scores.levels_above",
-        "gain.clustered_scores.levels_below", "allocation.greedy.tokens", "allocation.wina.evaluations",
+        "gain.clustered_scores.levels_below", "gain.clustered_scores.compute_most", "difference.wina.compute_least",
+        "fit_noise.clustered_scores.draws", "allocation.greedy.tokens", "allocation.wina.evaluations",
         "nmi_without_length.surface", "router.scores.accuracy", "regret.clustered_scores.mean", "clusters.stability",
     }  # fmt: skip
     assert wanted <= set(found)
@@ -54,6 +55,10 @@ def test_plot_tables_cover_both_splits_and_every_method(plan, findings):
     assert set(tables["task_differences"]["split"]) == {"train", "test"}
     gaps = tables["differences"]
     assert (gaps["low"] <= gaps["high"]).all()
+    one = gaps[(gaps["split"] == "test") & (gaps["method"] == "wina")]
+    (row,) = [row for row in findings.test.differences if row.method.name == "wina"]
+    assert one["target"].tolist() == list(plan.targets)
+    assert one["compute"].tolist() == pytest.approx([1 - level for level in row.levels])
 
 
 @pytest.mark.usefixtures("unrendered")

@@ -87,7 +87,7 @@ def test_text_samples_are_not_part_of_accuracies(plan: Plan, evidence: Evidence)
         results={name: rows[rows["sample_id"].isin(kept)] for name, rows in evidence.results.items()},
     )
     found, expected = find(plan, mixed).test, find(plan, without).test
-    assert found.points == expected.points and found.levels == expected.levels
+    assert found.points == expected.points and found.gains == expected.gains
     assert found.differences == expected.differences and found.tasks == expected.tasks
     assert found.regrets == expected.regrets
     assert found.samples > expected.samples and not expected.texts

@@ -8,8 +8,8 @@ from pipeline.config import CRITERIA, MASKS
 from pipeline.report.findings import find
 from pipeline.report.ladder import ladder_table
 from pipeline.report.plan import Method
-from pipeline.report.ranking import decisive, ranked
 from pipeline.report.rungs import CRITERION_NAMES, MASK_NAMES, group_kind, pooled_of, rung_name, rungs
+from pipeline.report.wording import level_span
 from tests.report.synthetic import make_evidence, with_kl
 
 
@@ -55,29 +55,6 @@ def test_masks_are_named_only_where_they_differ(plan):
     assert pooled_of(wide, exact) is None is pooled_of(wide, wide.dense)
 
 
-def test_pooled_methods_are_ranked_at_equal_compute_and_the_best_with_routed_groups_decides():
-    plan = with_kl()
-    test = find(plan, make_evidence(2, 24, plan=plan)).test
-    assert [method.name for method in ranked(plan, test.differences)] == ["kl", "greedy", "wina", "teal"]
-    rung = decisive(plan, test.differences, test.gains)
-    assert rung is not None and rung.pooled == plan.method("kl")
-    without = [row for row in test.gains if row.method.name != "kl_embedding"]
-    rung = decisive(plan, test.differences, without)
-    assert rung is not None and rung.pooled == plan.method("greedy")
-    assert decisive(plan, test.differences, []) is None
-
-
-def test_a_method_that_reaches_fewer_levels_stands_behind_those_that_reach_more():
-    plan = with_kl()
-    test = find(plan, make_evidence(2, 24, plan=plan)).test
-    short = [
-        replace(row, at_levels=(*row.at_levels[:-1], None)) if row.method.name == "kl" else row
-        for row in test.differences
-    ]
-    assert [method.name for method in ranked(plan, short)][:1] == ["greedy"]
-    assert ranked(plan, short)[-1].name == "kl"
-
-
 def test_the_ladder_shows_every_sparse_method_once_and_marks_the_best_of_a_column():
     plan = with_kl()
     test = find(plan, make_evidence(2, 12, plan=plan)).test
@@ -91,4 +68,5 @@ def test_the_ladder_shows_every_sparse_method_once_and_marks_the_best_of_a_colum
         assert marked and all(found[name] == max(found.values()) for name in marked)
     pooled = [row for row in table["rows"] if row["kind"] == "pooled"]
     assert all(row["gain"] is None for row in pooled)
-    assert all(row["gain"] is not None for row in table["rows"] if row not in pooled)
+    spans = {row.method.name: level_span(row.levels) for row in test.gains}
+    assert {row["method"]: row["gain"]["at"] for row in table["rows"] if row not in pooled} == spans

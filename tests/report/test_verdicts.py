@@ -10,7 +10,7 @@ import pytest
 from pipeline.report.findings import find
 from pipeline.report.rules import rules
 from pipeline.report.verdicts import verdicts
-from tests.report.synthetic import make_evidence, make_plan, with_kl
+from tests.report.synthetic import make_evidence, make_plan, with_draws, with_kl
 
 
 def judged(plan, evidence):
@@ -28,10 +28,23 @@ def lost(plan):
 
 
 def test_a_gain_is_claimed_where_one_was_built_in(gained):
-    assert (gained["RQ2"].tag, gained["RQ2"].tone) == ("Yes", "yes")
+    assert (gained["RQ2"].tag, gained["RQ2"].tone) == ("Yes, fit noise not known", "mixed")  # one draw of random groups
     assert "information that random groups do not" in " ".join(gained["RQ2"].sentences)
     assert gained["RQ1"].tag == "Yes: by surface (wording)"
     assert gained["RQ3"].tag.startswith("Yes: ")
+
+
+def test_a_yes_is_qualified_unless_it_is_beyond_what_fits_differ_by():
+    plan = with_draws(splits=("test",))
+    findings = find(plan, make_evidence(train=4, test=36, gain=0.3, plan=plan))
+    found = rq2(plan, findings)
+    assert (found.tag, found.tone) == ("Yes", "yes")
+    assert re.search(r"the gain of `clustered_scores` is \d+\.\d times their standard", " ".join(found.sentences))
+    rows = [replace(row, scale=replace(row.scale, draws=(0.0, 0.05, 0.1))) for row in findings.test.fit_noise]
+    test = replace(findings.test, fit_noise=rows)
+    found = rq2(plan, replace(findings, splits={"test": test}))
+    assert (found.tag, found.tone) == ("Yes, fit noise not ruled out", "mixed")
+    assert "not ruled out for `clustered_embedding` and `clustered_scores`" in " ".join(found.sentences)
 
 
 def test_a_loss_is_called_a_loss_and_groups_without_meaning_follow_nothing(lost):
@@ -71,9 +84,10 @@ def test_a_gain_that_the_correction_takes_back_is_not_claimed_and_named(plan, ev
 def test_a_gain_that_random_groups_may_share_is_not_called_one_of_the_groups(plan, evidence, rows, tag):
     findings = find(plan, evidence)
     controls = [replace(row, p_corrected=0.5) for row in findings.test.controls] if rows == "level" else []
+    rung = findings.test.deciding
     if rows == "none":
-        plan = replace(plan, methods=tuple(method for method in plan.methods if not method.is_control))
-    test = replace(findings.test, controls=controls)
+        rung = replace(rung, methods=tuple(method for method in rung.methods if not method.is_control))
+    test = replace(findings.test, controls=controls, deciding=rung)
     found = {v.key: v for v in verdicts(plan, replace(findings, splits={**findings.splits, "test": test}))}["RQ2"]
     assert (found.tag, found.tone) == (tag, "mixed")
     assert ("not shown to come from what the groups mean" in " ".join(found.sentences)) == (rows == "level")
@@ -141,7 +155,7 @@ def test_a_gain_on_the_deciding_rung_needs_the_random_groups_of_that_rung_to_be_
         for row in findings.test.gains
     ]
     assert all(row.is_claimed(plan.alpha) for row in findings.test.controls if row.method.name == "clustered_embedding")
-    for p, tag in ((0.5, "A gain, but random groups are not beaten"), (0.01, "Yes")):
+    for p, tag in ((0.5, "A gain, but random groups are not beaten"), (0.01, "Yes, fit noise not known")):
         controls = [
             replace(row, mean=replace(row.mean, value=0.02), p_corrected=p)
             if row.method.name == "kl_embedding"
@@ -150,6 +164,22 @@ def test_a_gain_on_the_deciding_rung_needs_the_random_groups_of_that_rung_to_be_
         ]
         test = replace(findings.test, gains=gains, controls=controls)
         assert rq2(plan, replace(findings, splits={**findings.splits, "test": test})).tag == tag
+
+
+def test_levels_are_said_once_where_routers_are_read_alike_and_one_by_one_where_they_are_not(plan, evidence):
+    findings = find(plan, evidence)
+    said = rq2(plan, findings).sentences
+    assert any(
+        "averaged over 4 levels, one a target, where 79 to 44% of the dense FLOPs remain, in" in one for one in said
+    )
+    gains = [
+        replace(row, levels=tuple(level - 0.12 for level in row.levels)) if row.method.groups == "scores" else row
+        for row in findings.test.gains
+    ]
+    test = replace(findings.test, gains=gains)
+    said = " ".join(rq2(plan, replace(findings, splits={**findings.splits, "test": test})).sentences)
+    assert re.search(r"`clustered_embedding` [^;]*where 79 to 44%.*; `clustered_scores` .*where 91 to 56%", said)
+    assert "means over other levels are not on one scale" in said
 
 
 def test_levels_whose_interval_excludes_zero_are_counted_on_each_side(plan, evidence):

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.report.wording import (
     level_name,
+    level_span,
     listed,
     number,
     p_equals,
@@ -49,6 +50,7 @@ def test_numbers_targets_levels_and_quantities_read_naturally():
     assert target_name(0.65) == "65%"
     assert target_name(0.125) == "12.5%"
     assert level_name(0.434) == "57%"
+    assert level_span((0.061, 0.4, None)) == "94 to 60%" and level_span((None, 0.434)) == "57%"
     assert quantity(48_000).startswith("48")
     assert quantity(12) == "12"
     assert listed(["a"]) == "a"
