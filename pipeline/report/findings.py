@@ -16,6 +16,7 @@ from pipeline.report.accuracy import Comparison, Point, compare, levels, operati
 from pipeline.report.agreement import Composition, LabelAgreement, agreements, compositions
 from pipeline.report.evidence import Evidence, Outcome, outcomes, split_samples
 from pipeline.report.gates import GateRow, gate_rows
+from pipeline.report.latency import Latency, latency
 from pipeline.report.pairs import Pairs, baseline_pairs, check_replicates, control_pairs, gain_pairs
 from pipeline.report.perplexity import TextTask, text_tasks
 from pipeline.report.plan import Method, Plan
@@ -66,6 +67,7 @@ class Findings:
     specialisations: list[Specialisation]
     pooled: list[PooledAllocation]
     costs: Mapping[str, pd.DataFrame]
+    latency: Latency
 
     @property
     def test(self) -> SplitFindings:
@@ -94,6 +96,7 @@ def find(plan: Plan, evidence: Evidence) -> Findings:
         specialisations=specialisations(plan, evidence),
         pooled=pooled_allocations(plan, evidence),
         costs=evidence.costs,
+        latency=latency(plan, evidence, splits["test"].points),
     )
 
 

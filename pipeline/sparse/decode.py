@@ -13,9 +13,9 @@ or one token long. Decoding that goes back (assisted generation) or runs without
 
 Backends that gather need the weights input-major. They are copied, so that dense passes keep their weights and their
 bits: the projections take their memory twice while the context lasts. A static cache serves like a growing one, but
-every pass then waits for the device once, to read how full it is; not while a CUDA graph is recorded, where nothing may
-wait: who records a step answers for its place (`pipeline/latency/steps.py` does). Not here: launches shared by maps that
-read the same input.
+every pass then waits for the device once, to read how full it is. Not while a CUDA graph is recorded, where nothing
+may wait: who records a step answers for its place (`pipeline/latency/steps.py` does). Not here: launches shared by maps
+that read the same input.
 """
 
 from __future__ import annotations
