@@ -90,13 +90,13 @@ class Steps:
     def close(self) -> None:
         """No step follows until the next `begin`."""
 
-    def __call__(self) -> None:
-        """One step. As many as there are tokens behind the context."""
+    def __call__(self) -> object:
+        """One step, as many as there are tokens behind the context: the likeliest next tokens, from a graph nothing."""
         if self._work is None:
             raise RuntimeError("`get_ready` must be called before the first step")
         self._token.copy_(self._ids[:, self._at : self._at + 1])
         self._at += 1
-        self._work()
+        return self._work()
 
 
 class SparseSteps(Steps):
