@@ -26,18 +26,22 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.atomic import replacing
-from pipeline.config import NO_TRANSFORM, Settings, why_not_decoded
-from pipeline.models.source import config_folder
-from pipeline.plan.sizes import BYTES, Sizes, sizes_of
+from pipeline.config import NO_TRANSFORM, Settings
 from pipeline.schemas import SAMPLES, TIMINGS
 from pipeline.scratch import Scratch, file_digest
-from stages.latency_inputs import SAMPLES_PATH, Key, check_contexts, profiled_methods, what_is_decoded
+from stages.latency_inputs import (
+    SAMPLES_PATH,
+    Asked,
+    Key,
+    check_contexts,
+    profiled_methods,
+    what_is_decoded,
+    what_is_timed,
+)
 from stages.model import load_checkpoint, load_model, model_identity
 from stages.run import run
 
 if TYPE_CHECKING:
-    import torch
-
     from pipeline.latency.timing import Dense, Profiled, Work
 
 FOLDER = "data/latency"
@@ -53,22 +57,19 @@ def main(settings: Settings) -> None:
     Raises:
         UserError: a context is longer than the model's; there are no test samples; a table is out of date.
     """
-    chosen, skipped = _methods(settings)
-    sizes = _sizes(settings)
-    cache = _cache(settings)
-    reason = why_nothing_is_timed(settings, sizes, cache) if chosen else "no method can decode on a backend"
-    if reason is not None:
-        log.info("nothing is timed: %s", reason)
-        _write(TIMINGS.arrow_schema.empty_table(), {"reason": reason, "skipped": skipped})
+    asked = what_is_timed(settings)
+    if asked.reason is not None:
+        log.info("nothing is timed: %s", asked.reason)
+        _write(TIMINGS.arrow_schema.empty_table(), {"reason": asked.reason, "skipped": asked.skipped})
         return
     check_contexts(settings)
     import_module("pipeline.latency.timing")  # before scratch folders are opened: their digests cover loaded code
-    device = _device(settings)
     samples: Any = SAMPLES.read(SAMPLES_PATH, columns=("sample_id", "split", "prompt_ids"))
     samples = samples[samples["split"] == "test"].reset_index(drop=True)
-    work = what_is_decoded(settings, samples, cache or 0)
-    methods = profiled_methods(settings, samples, chosen, settings.evaluate.targets)
-    facts = _facts(settings, sizes, cache, device)
+    work = what_is_decoded(settings, samples, asked.cache or 0)
+    chosen = {name: settings.methods[name] for name in asked.methods}
+    methods = profiled_methods(samples, chosen, settings.profiles, settings.evaluate.targets)
+    facts = _facts(settings, asked)
     with ExitStack() as stack:
         parts = {
             key: stack.enter_context(Scratch("latency", _fingerprint(settings, samples, key, one, facts)))
@@ -76,43 +77,9 @@ def main(settings: Settings) -> None:
         }
         dense = _time(settings, work, {key: one for key, one in methods.items() if not parts[key].has(PART)}, parts)
         rows = pd.concat([TIMINGS.read(part.path(PART)) for part in parts.values()], ignore_index=True)
-        _write(rows, {"reason": None, "skipped": skipped, **facts, "dense": dense})
+        _write(rows, {"reason": None, "skipped": asked.skipped, **facts, "dense": dense})
         for part in parts.values():
             part.clear()
-
-
-def why_nothing_is_timed(settings: Settings, sizes: Sizes, cache: int | None) -> str | None:
-    """The reason, as the end of a sentence; None if methods that can decode are timed.
-
-    Args:
-        sizes: of the model.
-        cache: bytes of the last-level cache; None: unknown.
-    """
-    from pipeline.latency.refusal import why_not_timed
-    from pipeline.models.load import DTYPES
-
-    model = settings.model
-    if model.device == "spread":
-        return "the model is spread over several GPUs, and sparse decoding runs on one device"
-    weights = sizes.blocks * sizes.block_weights * BYTES[model.dtype]
-    device = _device(settings)
-    return why_not_timed(device.type, DTYPES[model.dtype], max(settings.latency.batches), weights=weights, cache=cache)
-
-
-def _methods(settings: Settings) -> tuple[list[str], dict[str, str]]:
-    """The methods that are timed, and why others are not."""
-    chosen: list[str] = []
-    skipped: dict[str, str] = {}
-    asked = settings.latency.methods
-    for name, method in settings.methods.items():
-        if method.profile is None or (asked is not None and name not in asked):
-            continue
-        reason = why_not_decoded(method, settings.profiles[method.profile])
-        if reason is None:
-            chosen.append(name)
-        else:
-            skipped[name] = reason
-    return chosen, skipped
 
 
 def _time(
@@ -153,24 +120,6 @@ def _baselines(dense: Dense) -> list[dict[str, Any]]:
     ]
 
 
-def _sizes(settings: Settings) -> Sizes:
-    folder = config_folder(settings.model.path, settings.model.revision)
-    return sizes_of(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-
-
-def _cache(settings: Settings) -> int | None:
-    from pipeline.latency.machine import last_level_cache
-
-    given = settings.latency.cache_mb
-    return last_level_cache(_device(settings)) if given is None else int(given * 1e6)
-
-
-def _device(settings: Settings) -> torch.device:
-    from pipeline.models.placement import choose_device
-
-    return choose_device(settings.model.device)
-
-
 def _set_threads(threads: int) -> None:
     """Both sides' on a CPU; loading set the pipeline's own number."""
     import torch
@@ -178,14 +127,14 @@ def _set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _facts(settings: Settings, sizes: Sizes, cache: int | None, device: torch.device) -> dict[str, Any]:
+def _facts(settings: Settings, asked: Asked) -> dict[str, Any]:
     from pipeline.latency.machine import machine
 
     return {
-        "machine": machine(device, settings.latency.threads),
+        "machine": machine(asked.device, settings.latency.threads),
         "dtype": settings.model.dtype,
-        "weights_mb": sizes.blocks * sizes.block_weights * BYTES[settings.model.dtype] / 1e6,
-        "cache_mb": (cache or 0) / 1e6,
+        "weights_mb": asked.weights / 1e6,
+        "cache_mb": (asked.cache or 0) / 1e6,
         "steps": settings.latency.steps,
         "answer_tokens": settings.latency.answer_tokens,
     }

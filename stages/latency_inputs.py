@@ -1,27 +1,81 @@
-"""What the stage `latency` times: text of the test samples, and every method with its thresholds, groups and router.
+"""What the stage `latency` times: which methods, whether any, on which text, with which thresholds, groups and routers.
 
-Not a stage.
+Not a stage. What can be decided without the model is decided without it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.config import Settings
+from pipeline.config import MethodSettings, ProfileSettings, Settings, why_not_decoded
 from pipeline.errors import UserError
+from pipeline.models.source import config_folder
+from pipeline.plan.sizes import BYTES, sizes_of
 from pipeline.profile import profile_array
 from pipeline.schemas import ASSIGNMENTS, PROFILES, ROUTES
 
 if TYPE_CHECKING:
+    import torch
+
     from pipeline.latency.timing import Profiled, Work
 
 SAMPLES_PATH = "data/samples.parquet"
 
 Key = tuple[str, float]
 """Method and target."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be timed.
+
+    Attributes:
+        methods: names of the methods that can decode.
+        skipped: name -> why it cannot, of the others that were asked for.
+        reason: why nothing is timed after all, as the end of a sentence; None if something is.
+        weights: bytes of the weights that masks act on.
+        cache: bytes of the last-level cache; None: unknown.
+        device: where.
+    """
+
+    methods: tuple[str, ...]
+    skipped: dict[str, str]
+    reason: str | None
+    weights: int
+    cache: int | None
+    device: torch.device
+
+
+def what_is_timed(settings: Settings) -> Asked:
+    """Decide from the settings, the checkpoint's config.json and the machine.
+
+    Raises:
+        UserError: there is no config.json, or its family has no row; no GPU where one was asked for.
+    """
+    from pipeline.latency.machine import last_level_cache
+    from pipeline.latency.refusal import why_not_timed
+    from pipeline.models.load import DTYPES
+    from pipeline.models.placement import choose_device
+
+    model, latency = settings.model, settings.latency
+    folder = config_folder(model.path, model.revision)
+    sizes = sizes_of(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    weights = sizes.blocks * sizes.block_weights * BYTES[model.dtype]
+    device = choose_device(model.device)
+    cache = last_level_cache(device) if latency.cache_mb is None else int(latency.cache_mb * 1e6)
+    methods, skipped = _methods(settings)
+    if not methods:
+        reason = "no method can decode on a backend that skips weights"
+    elif model.device == "spread":
+        reason = "the model is spread over several GPUs, and sparse decoding runs on one device"
+    else:
+        reason = why_not_timed(device.type, DTYPES[model.dtype], max(latency.batches), weights=weights, cache=cache)
+    return Asked(tuple(methods), skipped, reason, weights, cache, device)
 
 
 def what_is_decoded(settings: Settings, samples: Any, cache: int) -> Work:
@@ -57,15 +111,18 @@ def what_is_decoded(settings: Settings, samples: Any, cache: int) -> Work:
 
 
 def profiled_methods(
-    settings: Settings, samples: Any, chosen: Sequence[str], targets: Sequence[float]
+    samples: Any,
+    chosen: Mapping[str, MethodSettings],
+    profiles: Mapping[str, ProfileSettings],
+    targets: Sequence[float],
 ) -> dict[Key, Profiled]:
     """Every method at every target, with what it needs to run.
 
     Args:
-        settings: all of them.
         samples: those of `what_is_decoded`.
-        chosen: names of methods.
-        targets: which profiles.
+        chosen: the methods.
+        profiles: all profile sets of the settings.
+        targets: which profiles of them.
 
     Raises:
         UserError: a table or a router is out of date.
@@ -76,15 +133,14 @@ def profiled_methods(
     from pipeline.routing import load_router
 
     found: dict[Key, Profiled] = {}
-    for name in chosen:
-        method = settings.methods[name]
+    for name, method in chosen.items():
         profile, source = str(method.profile), str(method.groups_from)
         table: Any = PROFILES.read(f"data/profiles/{profile}.parquet")
         groups = _groups(samples, source)
         router = load_router(f"data/{source}.safetensors") if source.startswith("routes/") else None
         for target in targets:
             thresholds = torch.from_numpy(profile_array(table, target, "threshold"))
-            found[name, target] = Profiled(settings.profiles[profile].criterion, thresholds, groups, router)
+            found[name, target] = Profiled(profiles[profile].criterion, thresholds, groups, router)
     return found
 
 
@@ -107,6 +163,22 @@ def check_contexts(settings: Settings) -> None:
             where="`latency.contexts` in params.yaml",
             remedy="name shorter contexts, or fewer `latency.steps`",
         )
+
+
+def _methods(settings: Settings) -> tuple[list[str], dict[str, str]]:
+    """The methods that are timed, and why others that were asked for are not."""
+    chosen: list[str] = []
+    skipped: dict[str, str] = {}
+    asked = settings.latency.methods
+    for name, method in settings.methods.items():
+        if method.profile is None or (asked is not None and name not in asked):
+            continue
+        reason = why_not_decoded(method, settings.profiles[method.profile])
+        if reason is None:
+            chosen.append(name)
+        else:
+            skipped[name] = reason
+    return chosen, skipped
 
 
 def _groups(samples: Any, source: str) -> np.ndarray:

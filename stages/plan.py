@@ -25,6 +25,7 @@ from pipeline.plan.work import Cost
 from pipeline.plan.workload import ASSUMED_TOKENS, Workload, assumed, from_samples
 from pipeline.schemas import SAMPLES
 from stages.check import changes
+from stages.latency_inputs import what_is_timed
 from stages.run import limit_threads, run
 
 SAMPLES_PATH = Path("data/samples.parquet")
@@ -65,6 +66,8 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
         train = int(cost.workload.is_train.sum())
         both_splits = 2 * 2 * cost.loss(train)  # a loss is half a pass over the train samples
         return work.START + (1 + profiles) * both_splits
+    if kind == "latency":
+        return _timings(settings, cost)
     if kind in ("prepare", "route"):
         return work.START + work.PER_SAMPLE * cost.workload.samples
     return {"cluster": work.CLUSTER, "report": work.REPORT, "export": work.START}.get(kind, work.LIGHT_START)
@@ -83,6 +86,15 @@ def _allocation(settings: Settings, cost: Cost, profile: ProfileSettings) -> flo
     masks = len(cost.sizes.block) * cost.sizes.blocks
     losses = (masks * (len(LEVELS) - 1) + 2 * len(targets)) * cost.loss(allocate.kl_samples)
     return groups * (losses + len(targets) * allocate.kl_steps * cost.slopes(allocate.kl_batch))
+
+
+def _timings(settings: Settings, cost: Cost) -> float:
+    """The estimate for the stage `latency`, which only starts where nothing can be timed."""
+    asked, latency = what_is_timed(settings), settings.latency
+    if asked.reason is not None:
+        return work.START
+    parts = len(asked.methods) * len(settings.evaluate.targets)
+    return work.START + cost.timings(parts, batches=latency.batches, contexts=latency.contexts, steps=latency.steps)
 
 
 def _groups(settings: Settings, scheme: str, load: Workload) -> int:
