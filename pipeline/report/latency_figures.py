@@ -35,9 +35,9 @@ def pareto_panel(plan: Plan, cell: Cell, name: str) -> Figure:
         x, y = cell.dense_ms.value, 100 * dense.accuracy.value
         axes.axvline(x, color=INK, lw=1, ls=(0, (4, 3)), zorder=1)
         axes.plot(x, y, "D", color=INK, ms=6.5, mec=PAPER, mew=0.8, zorder=5)
-        axes.annotate("dense", (x, y), xytext=(-7, 4), textcoords="offset points", ha="right", color=INK, fontsize=8.5)
-        axes.margins(x=0.07, y=0.1)
-        axes.set_xlim(left=0)
+        axes.annotate("dense", (x, 0), xycoords=("data", "axes fraction"), xytext=(-4, 5), textcoords="offset points",
+                      ha="right", color=INK, fontsize=8.5)  # fmt: skip
+        axes.margins(x=0.06, y=0.08)
         axes.set_xlabel("milliseconds a token (left is faster)")
         axes.set_ylabel("accuracy, %")
         axes.set_title(title)
@@ -47,7 +47,7 @@ def pareto_panel(plan: Plan, cell: Cell, name: str) -> Figure:
 
 def _frontier(axes: Any, cell: Cell) -> None:
     x, y = zip(*cell.frontier, strict=True)
-    axes.step(x, [100 * value for value in y], where="post", color=MUTED, lw=7, alpha=0.22, solid_capstyle="round",
+    axes.step(x, [100 * value for value in y], where="post", color=MUTED, lw=9, alpha=0.3, solid_capstyle="round",
               solid_joinstyle="round", zorder=1)  # fmt: skip
 
 

@@ -98,12 +98,12 @@ def _elsewhere(cells: Sequence[Cell], best: Timing) -> list[str]:
     """The same operating point at other batches and contexts."""
     key = (best.method.name, best.target)
     found = [
-        f"{_times(one.speedup)} at batch {cell.batch}, context {cell.context:,}"
+        f"{_times(one.speedup)} times as fast at batch {cell.batch}, context {cell.context:,}"
         for cell in cells
         for one in cell.timings
         if (one.method.name, one.target) == key
     ]
-    return [f"Elsewhere the same point is {listed(found)} times as fast."] if found else []
+    return [f"The same point elsewhere: {listed(found)}."] if found else []
 
 
 def _times(speedup: Interval) -> str:

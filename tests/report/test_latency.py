@@ -71,7 +71,7 @@ def test_a_fast_and_safe_point_is_a_yes_with_its_speed_and_loss(plan, evidence, 
     tag, tone, sentences = latency_answer(fast)
     assert tone == "yes" and re.fullmatch(r"Yes: \d\.\d\d times as fast", tag)
     assert re.search(r"takes .* ms a token where dense \(compiled\) takes 11, \d\.\d\d \[", sentences[0])
-    assert "Elsewhere the same point is" in sentences[1] and "batch 4, context 1,024" in sentences[1]
+    assert "The same point elsewhere: " in sentences[1] and "times as fast at batch 4, context 1,024." in sentences[1]
     [rq4] = [one for one in verdicts(plan, fast) if one.key == "RQ4"]
     assert rq4.tag == tag and rq4.sentences[0] == sentences[0]
 
