@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.report.exports import plot_tables
 from pipeline.report.findings import find
 from pipeline.report.latency import undominated
 from pipeline.report.latency_words import latency_answer
+from pipeline.report.metrics import metrics
 from pipeline.report.page import render
 from pipeline.report.verdicts import verdicts
 from pipeline.schemas import TIMINGS
@@ -129,3 +131,12 @@ def test_the_page_shows_a_figure_and_a_table_for_every_batch_and_context(plan, e
     assert "compiled did not work (no compiler)" in html and "ranks the features of every token" in html
     assert FACTS["machine"]["device"] in html
     assert render(plan, timed(plan, evidence), fast)[0] == html
+
+
+def test_other_tools_get_every_timing_and_the_speed_ups_of_the_first_batch_and_context(plan, evidence, fast):
+    table = plot_tables(plan, fast)["latency"]
+    assert len(table) == 2 * len(plan.sparse) * len(plan.targets)
+    assert (table["ms_per_token"] * table["speedup"]).to_numpy() == pytest.approx(table["dense_ms"].to_numpy())
+    assert metrics(plan, fast)["speedup.wina.50"] == pytest.approx(1 / (1 - 0.8 * 0.5), abs=1e-6)
+    bare = find(plan, evidence)
+    assert "latency" not in plot_tables(plan, bare) and not [name for name in metrics(plan, bare) if "speedup" in name]
