@@ -97,6 +97,17 @@ def _timings(settings: Settings, cost: Cost) -> float:
     return work.START + cost.timings(parts, batches=latency.batches, contexts=latency.contexts, steps=latency.steps)
 
 
+def _timed_note(settings: Settings) -> str:
+    reason = what_is_timed(settings).reason
+    if reason is not None:
+        return f"`latency` times nothing: {reason}."
+    times = 3 if settings.model.transform == NO_TRANSFORM else 4
+    return (
+        f"`latency` holds up to {times} copies of the weights (input-major ones for the sparse side and the unmasked "
+        "baseline) and wants the machine for itself: other work makes its figures worthless."
+    )
+
+
 def _groups(settings: Settings, scheme: str, load: Workload) -> int:
     return {"global": 1, "task": load.tasks}.get(scheme, settings.cluster.count)
 
@@ -167,6 +178,7 @@ def _notes(settings: Settings, cost: Cost) -> Sequence[str]:
         f"GB/s of weights, {rates.dispatch * 1e6:.0f} us a small operation, undisturbed; other work slows a run.",
         f"Capture costs {work.CAPTURE} times the plain pass; masks save no time and read activations "
         f"{work.MASKING_TRAVERSALS} more times; a stage with a model takes {work.START:.0f} s to start.",
+        _timed_note(settings),
         "The times are those of work that is really done: stages whose inputs come out as before are skipped, finished "
         "targets, groups and parts are not computed again.",
     )

@@ -38,6 +38,7 @@ def test_the_page_has_every_kind_of_stage_its_needs_and_its_assumptions(
     assert "At most 13 of 33 stages would run. An ESTIMATE" in text
     assert "allocate 2" in text and "together 13" in text
     assert "2,240 samples of 256 tokens" in text and "`prepare` has not run" in text
+    assert "`latency` times nothing: the weights that masks act on, 0.0614 MB" in text
     assert "58 GFLOP/s" in text and "the checkpoint is on this disk" in text
 
 
@@ -95,6 +96,8 @@ def test_timings_cost_a_start_where_nothing_is_timed_and_grow_with_methods_where
     one, two = (seconds(cache_mb=0.001, methods=methods) for methods in (("wina",), ("wina", "greedy")))
     compiling = plan.work.START + 4 * plan.work.COMPILING
     assert two - compiling == pytest.approx(2 * (one - compiling)) and one > compiling
+    timed = replace(settings, latency=replace(settings.latency, cache_mb=0.001))
+    assert "holds up to 3 copies of the weights" in plan._timed_note(timed)
 
 
 def test_a_hub_checkpoint_whose_config_is_not_here_is_said(settings: config.Settings, monkeypatch: pytest.MonkeyPatch):
