@@ -21,22 +21,8 @@ def latency_answer(findings: Findings) -> Answer:
     if found.reason is not None:
         sentence = f"{not_timed(found)} Counted FLOPs follow; they are no claim about speed."
         return "Counted, not timed", "open", [sentence]
-    first, *others = found.cells
-    deployable = [one for one in first.timings if one.is_deployable]
-    if not deployable:
-        return "Not asked", "open", ["Of what was timed nothing can be deployed, so it answers nothing."]
-    faster = [one for one in deployable if is_faster(one)]
-    safe = [one for one in faster if is_safe(one)]
-    if safe:
-        best = max(safe, key=lambda one: one.speedup.value)
-        sentences = [_operating(first, best), *_elsewhere(others, best)]
-        return f"Yes: {best.speedup.value:.2f} times as fast", "yes", sentences
-    best = max(deployable, key=lambda one: one.speedup.value)
-    told = [_operating(first, best), *_elsewhere(others, best)]
-    if faster:
-        bound = f"No point that is faster is shown to lose under {100 * TOLERANCE:g} points of test accuracy."
-        return "Faster, but at a loss", "mixed", [bound, *told]
-    return "No: not faster than dense", "no", ["No operating point is faster than the dense model.", *told]
+    tag, tone, sentences = _judged(found.cells)
+    return tag, tone, [*sentences, *_busy(found)]
 
 
 def is_faster(one: Timing) -> bool:
@@ -72,6 +58,25 @@ def machine_sentences(found: Latency) -> list[str]:
     ]
 
 
+def _judged(cells: Sequence[Cell]) -> Answer:
+    first, *others = cells
+    deployable = [one for one in first.timings if one.is_deployable]
+    if not deployable:
+        return "Not asked", "open", ["Of what was timed nothing can be deployed, so it answers nothing."]
+    faster = [one for one in deployable if is_faster(one)]
+    safe = [one for one in faster if is_safe(one)]
+    if safe:
+        best = max(safe, key=lambda one: one.speedup.value)
+        sentences = [_operating(first, best), *_elsewhere(others, best)]
+        return f"Yes: {best.speedup.value:.2f} times as fast", "yes", sentences
+    best = max(deployable, key=lambda one: one.speedup.value)
+    told = [_operating(first, best), *_elsewhere(others, best)]
+    if faster:
+        bound = f"No point that is faster is shown to lose under {100 * TOLERANCE:g} points of test accuracy."
+        return "Faster, but at a loss", "mixed", [bound, *told]
+    return "No: not faster than dense", "no", ["No operating point is faster than the dense model.", *told]
+
+
 def _baselines(rows: Sequence[dict[str, Any]]) -> list[str]:
     """What the dense model was tried in; nothing where all timings are older than the run."""
     told: list[str] = []
@@ -104,6 +109,15 @@ def _elsewhere(cells: Sequence[Cell], best: Timing) -> list[str]:
         if (one.method.name, one.target) == key
     ]
     return [f"The same point elsewhere: {listed(found)}."] if found else []
+
+
+def _busy(found: Latency) -> list[str]:
+    """A warning if more programs than cores wanted to run while anything was timed."""
+    cores = found.facts.get("machine", {}).get("cores") or 0
+    most = max(one.load for cell in found.cells for one in cell.timings)
+    if most <= cores:
+        return []
+    return [f"The machine was busy (load up to {most:.1f} on {cores} cores): time again before relying on this."]
 
 
 def _times(speedup: Interval) -> str:

@@ -78,6 +78,13 @@ def test_a_fast_and_safe_point_is_a_yes_with_its_speed_and_loss(plan, evidence, 
     assert rq4.tag == tag and rq4.sentences[0] == sentences[0]
 
 
+def test_a_busy_machine_is_said_in_the_verdict_and_a_quiet_one_is_not(plan, evidence, fast):
+    rows = timed(plan, evidence).timings.assign(load=7.25)
+    busy = find(plan, replace(timed(plan, evidence), timings=rows))
+    assert latency_answer(busy)[2][-1].startswith("The machine was busy (load up to 7.2 on 2 cores)")
+    assert not any("busy" in sentence for sentence in latency_answer(fast)[2])
+
+
 def test_speed_without_a_safe_point_is_no_yes(plan, evidence):
     sparsest = ("wina", 0.65)
     found = find(plan, timed(plan, evidence, lambda method, at: 2.0 if (method.name, at) == sparsest else 0.9))
