@@ -15,7 +15,7 @@ from pipeline.latency import machine, steps, timing
 from pipeline.models import placement
 from pipeline.schemas import TIMINGS
 from pipeline.sparse import backends
-from stages import latency
+from stages import latency, transform
 from stages.latency_inputs import what_is_timed
 from tests.stages.test_group_stages import run_all
 from tests.stages.test_group_stages import settings as settings  # a fixture
@@ -114,6 +114,24 @@ def test_a_crash_costs_one_part(few, monkeypatch):
     monkeypatch.setattr(timing, "time_method", lambda *arguments: again.append(arguments) or own(*arguments))
     latency.main(few)
     assert len(again) == len(NAMES) * len(TARGETS) - 3 and len(_rows()) == len(NAMES) * len(TARGETS) * 2
+
+
+def test_a_rotated_model_is_compared_with_the_checkpoint_as_it_is(few):
+    rotated = replace(
+        few,
+        model=replace(few.model, transform="orthogonal"),
+        latency=replace(few.latency, methods=("wina",), batches=(1,)),
+        evaluate=replace(few.evaluate, targets=(0.25,)),
+    )
+    rows = {}
+    for one in (rotated, replace(rotated, model=few.model)):
+        transform.main(one)
+        latency.main(one)
+        [rows[one.model.transform]] = list(_rows().itertuples())
+    assert rows["orthogonal"].dense_bytes == rows["none"].dense_bytes
+    weights = what_is_timed(few).weights
+    kept = {name: row.bytes_moved + row.skipped * weights for name, row in rows.items()}
+    assert kept["orthogonal"] - kept["none"] == pytest.approx(4 * 2 * 2 * 32 * 32)  # two bases in each of two blocks
 
 
 def test_methods_that_cannot_decode_are_skipped_with_their_reason(few):
