@@ -86,9 +86,11 @@ def _type_name(hint: Any) -> str:
         str | None: "text or null",
         int | None: "whole number or null",
         int | float: "number",
+        float | None: "number or null",
         tuple[str, ...]: "list of text",
         tuple[str, ...] | None: "list of text or null",
         tuple[float, ...]: "list of numbers",
+        tuple[int, ...]: "list of whole numbers",
         Mapping[str, str]: "names with text",
     }
     return names[hint]

@@ -22,6 +22,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import UserError, unknown
+from pipeline.latency.settings import LatencySettings
 from pipeline.schemas import SPLITS
 from pipeline.settings import Rule, as_mapping, build, check, setting
 
@@ -252,6 +253,7 @@ class Settings:
     evaluate: EvaluateSettings
     methods: dict[str, MethodSettings]
     export: ExportSettings
+    latency: LatencySettings
     report: ReportSettings
 
 
@@ -269,12 +271,13 @@ SECTIONS: dict[str, type[Any]] = {
     "route": RouteSettings,
     "evaluate": EvaluateSettings,
     "export": ExportSettings,
+    "latency": LatencySettings,
     "report": ReportSettings,
 }
 NAMED_SECTIONS: dict[str, type[Any]] = {"profiles": ProfileSettings, "methods": MethodSettings}
 ORDER = (
     "seed", "model", "benchmark", "tokens", "capture", "cluster", "schemes", "allocate", "profiles", "route",
-    "evaluate", "methods", "export", "report",
+    "evaluate", "methods", "export", "latency", "report",
 )  # fmt: skip
 
 
@@ -303,12 +306,18 @@ def load(path: str | Path = PARAMS) -> Settings:
 
 def why_not_exported(method: MethodSettings, profile: ProfileSettings) -> str | None:
     """Why a method cannot run on new prompts by `generate()`, in words; None if it can."""
+    reason = why_not_decoded(method, profile)
+    if reason is None and method.groups == "assigned" and profile.scheme != "global":
+        return f"its groups are read from `{method.groups_from}`, and a new prompt stands in no such table"
+    return reason
+
+
+def why_not_decoded(method: MethodSettings, profile: ProfileSettings) -> str | None:
+    """Why a method cannot decode on a backend that skips weights, in words; None if it can."""
     if profile.criterion in GATE_CRITERIA:
         return f"criterion {profile.criterion} masks the activated gate, which no backend of sparse decoding reads"
     if method.mask != "threshold":
         return f"`mask: {method.mask}` ranks the features of every token, which takes longer than it saves"
-    if method.groups == "assigned" and profile.scheme != "global":
-        return f"its groups are read from `{method.groups_from}`, and a new prompt stands in no such table"
     return None
 
 
@@ -360,6 +369,8 @@ def _check_together(settings: Settings, file: str) -> None:
         _check_method(name, method, settings, file)
     for name in settings.export.methods:
         _check_export(name, settings, file)
+    for name in settings.latency.methods or ():
+        _must_know("method", name, settings.methods, "latency.methods", file)
     _must_know("method", settings.report.baseline, settings.methods, "report.baseline", file)
     _check_calibration(settings, file)
 

@@ -293,6 +293,52 @@ RESULTS = Table(
     ),
 )
 
+TIMINGS = Table(
+    "timings",
+    "Measured decode steps of every method that can decode, each in turns with the dense baseline (pipeline/latency). "
+    "No rows where sparse decoding cannot win; facts.json beside the table then has the reason, otherwise the machine. "
+    "Times are of one run on one machine: no two runs agree in them.",
+    key=("method", "target", "batch", "context"),
+    columns=(
+        Column("method", "string", "name of the method in params.yaml"),
+        _TARGET,
+        Column("batch", "int16", "sequences decoded at a time", low=1),
+        Column("context", "int32", "tokens in front of the first decoded one", low=1),
+        Column("backend", "string", "what runs the projections of a sparse step (pipeline/sparse/backends.py)"),
+        Column("way", "string", "how sparse steps are run", values=("eager", "graph")),
+        Column("step_ms", "float64", "milliseconds of a sparse step (a token for every sequence): median", low=0),
+        Column("step_ms_low", "float64", "lower quartile", low=0),
+        Column("step_ms_high", "float64", "upper quartile", low=0),
+        Column("router_ms", "float64", "to route the batch's prompts, once; 0 where groups are given", low=0),
+        Column("ms_per_token", "float64", "`step_ms`, and `router_ms` over `latency.answer_tokens`", low=0),
+        Column("tokens_per_second", "float64", "of the whole batch, by `ms_per_token`", low=0),
+        Column(
+            "dense_way",
+            "string",
+            "how the dense model runs fastest at this batch and context; unmasked: on the backend, nothing masked",
+            values=("eager", "compiled", "graph", "unmasked"),
+        ),
+        Column("dense_ms", "float64", "of its step in the same rounds: median", low=0),
+        Column("dense_ms_low", "float64", "lower quartile", low=0),
+        Column("dense_ms_high", "float64", "upper quartile", low=0),
+        Column("speedup", "float64", "dense over sparse with its share of routing, round by round: median", low=0),
+        Column("speedup_low", "float64", "lower quartile", low=0),
+        Column("speedup_high", "float64", "upper quartile", low=0),
+        Column("skipped", "float64", "share of the projections' weights that no sequence needed", low=0, high=1),
+        Column(
+            "bytes_moved",
+            "float64",
+            "bytes a sparse step reads: kept and other weights, rotations, keys and values",
+            low=0,
+        ),
+        Column("dense_bytes", "float64", "the same of a dense step, without rotations", low=0),
+        Column("kernel_gb_per_second", "float64", "kept weights over the time of the projections alone", low=0),
+        Column("copy_gb_per_second", "float64", "of a copy of memory in turns with them, read and written", low=0),
+        Column("load", "float64", "programs that wanted a core in the minute before", low=0),
+        Column("device", "string", "name of the processor or GPU"),
+    ),
+)
+
 TABLES = (
     SAMPLES,
     SAMPLE_COUNTS,
@@ -309,4 +355,5 @@ TABLES = (
     HELD_OUT,
     BENEFITS,
     RESULTS,
+    TIMINGS,
 )

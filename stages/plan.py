@@ -26,6 +26,7 @@ from pipeline.plan.workload import ASSUMED_TOKENS, Workload, assumed, from_sampl
 from pipeline.processes import processes
 from pipeline.schemas import SAMPLES
 from stages.check import changes
+from stages.latency_inputs import what_is_timed
 from stages.run import limit_threads, run
 
 SAMPLES_PATH = Path("data/samples.parquet")
@@ -67,6 +68,8 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
         train = int(cost.workload.is_train.sum())
         both_splits = 2 * 2 * cost.loss(train)  # a loss is half a pass over the train samples
         return work.START + (1 + profiles) * both_splits / cost.processes
+    if kind == "latency":
+        return _timings(settings, cost)
     if kind in ("prepare", "route"):
         return work.START + work.PER_SAMPLE * cost.workload.samples
     return {"cluster": work.CLUSTER, "report": work.REPORT, "export": work.START}.get(kind, work.LIGHT_START)
@@ -85,6 +88,26 @@ def _allocation(settings: Settings, cost: Cost, profile: ProfileSettings) -> flo
     masks = len(cost.sizes.block) * cost.sizes.blocks
     losses = (masks * (len(LEVELS) - 1) + 2 * len(targets)) * cost.loss(allocate.kl_samples)
     return groups * (losses + len(targets) * allocate.kl_steps * cost.slopes(allocate.kl_batch)) / cost.processes
+
+
+def _timings(settings: Settings, cost: Cost) -> float:
+    """The estimate for the stage `latency`, which only starts where nothing can be timed."""
+    asked, latency = what_is_timed(settings), settings.latency
+    if asked.reason is not None:
+        return work.START
+    parts = len(asked.methods) * len(settings.evaluate.targets)
+    return work.START + cost.timings(parts, batches=latency.batches, contexts=latency.contexts, steps=latency.steps)
+
+
+def _timed_note(settings: Settings) -> str:
+    reason = what_is_timed(settings).reason
+    if reason is not None:
+        return f"`latency` times nothing: {reason}."
+    times = 3 if settings.model.transform == NO_TRANSFORM else 4
+    return (
+        f"`latency` holds up to {times} copies of the weights (input-major ones for the sparse side and the unmasked "
+        "baseline) and wants the machine for itself: other work makes its figures worthless."
+    )
 
 
 def _groups(settings: Settings, scheme: str, load: Workload) -> int:
@@ -159,6 +182,7 @@ def _notes(settings: Settings, cost: Cost) -> Sequence[str]:
         f"GB/s of weights, {rates.dispatch * 1e6:.0f} us a small operation, undisturbed; other work slows a run.",
         f"Capture costs {work.CAPTURE} times the plain pass; masks save no time and read activations "
         f"{work.MASKING_TRAVERSALS} more times; a stage with a model takes {work.START:.0f} s to start.",
+        _timed_note(settings),
         "The times are those of work that is really done: stages whose inputs come out as before are skipped, finished "
         "targets, groups and parts are not computed again.",
     )

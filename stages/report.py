@@ -28,11 +28,13 @@ from pipeline.schemas import (
     ROUTES,
     SAMPLE_COUNTS,
     SAMPLES,
+    TIMINGS,
 )
 from stages.run import run
 
 DATA = Path("data")
 QUALITY_PATH = DATA / "cluster_quality.json"
+LATENCY = DATA / "latency"
 
 _SAMPLE_COLUMNS = (
     "sample_id",
@@ -98,6 +100,7 @@ def _shown(settings: Settings) -> dict[str, dict[str, Any]]:
         "allocate": settings.allocate,
         "route": settings.route,
         "evaluate": settings.evaluate,
+        "latency": settings.latency,
         "report": settings.report,
     }
     named = {name: asdict(profile) for name, profile in settings.profiles.items()}
@@ -113,24 +116,25 @@ def _evidence(plan: Plan) -> Evidence:
         assignments={name: ASSIGNMENTS.read(DATA / "assignments" / f"{name}.parquet") for name in plan.schemes},
         variants=CLUSTER_VARIANTS.read(DATA / "cluster_variants.parquet"),
         cluster_map=CLUSTER_MAP.read(DATA / "cluster_map.parquet"),
-        quality=_quality(),
+        quality=_json(QUALITY_PATH, "The quality of the clusters"),
         routes={name: ROUTES.read(DATA / "routes" / f"{name}.parquet") for name in routers},
         held_out={name: HELD_OUT.read(DATA / "routes" / f"{name}.held_out.parquet") for name in routers},
         benefits={name: BENEFITS.read(DATA / "routes" / f"{name}.benefits.parquet") for name in plan.gates},
         costs={name: ALLOCATION_COSTS.read(DATA / "allocation_costs" / f"{name}.parquet") for name in profiles},
         profiles={name: PROFILES.read(DATA / "profiles" / f"{name}.parquet") for name in profiles},
         results={m.name: RESULTS.read(DATA / "results" / f"{m.name}.parquet") for m in plan.methods},
+        timings=TIMINGS.read(LATENCY / "timings.parquet"),
+        latency_facts=_json(LATENCY / "facts.json", "What is known about the timings"),
     )
 
 
-def _quality() -> dict[str, Any]:
+def _json(path: Path, what: str) -> dict[str, Any]:
     try:
-        return json.loads(QUALITY_PATH.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         found = str(error).splitlines()[0]
         remedy = "run `dvc repro` to make it anew, or `dvc checkout` to restore the cached copy"
-        must = "The quality of the clusters must be a readable JSON file"
-        raise UserError(must, found=found, where=str(QUALITY_PATH), remedy=remedy) from error
+        raise UserError(f"{what} must be a readable JSON file", found=found, where=str(path), remedy=remedy) from error
 
 
 if __name__ == "__main__":

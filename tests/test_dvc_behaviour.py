@@ -31,7 +31,7 @@ WITHOUT_CLUSTERS |= {"profile@pooled", "dense"}
 WITHOUT_CLUSTERS |= {"evaluate@pooled"}
 WITH_CLUSTERS = {"cluster", "aggregate@activation", "allocate@clustered", "profile@clustered", "route@embedding"}
 # It reads the folders of all profile sets and assignments.
-WITH_CLUSTERS |= {"evaluate@routed", "export@pooled"}
+WITH_CLUSTERS |= {"evaluate@routed", "export@pooled", "latency"}
 EVERYTHING = WITHOUT_CLUSTERS | WITH_CLUSTERS | {"report"}
 
 
@@ -137,8 +137,8 @@ def test_a_new_method_is_all_that_is_evaluated(project: Project):
             oracle={"profile": "clustered", "groups_from": "assignments/activation", "mask": "threshold"}
         )
     )
-    # DVC cannot look up one method by another's name, so the settings of all are params of the export.
-    assert project.repro() == {"evaluate@oracle", "export@pooled", "report"}
+    # DVC cannot look up one method by another's name, so the settings of all are params of export and latency.
+    assert project.repro() == {"evaluate@oracle", "export@pooled", "latency", "report"}
 
 
 def test_a_new_target_reuses_what_was_evaluated_at_the_old_ones(project: Project):
@@ -154,6 +154,7 @@ def test_a_new_target_reuses_what_was_evaluated_at_the_old_ones(project: Project
         "evaluate@pooled",
         "evaluate@routed",
         "export@pooled",
+        "latency",
         "report",
     }
     after = {path: path.stat().st_mtime_ns for path in parts.glob("evaluate@*/**/*.parquet")}

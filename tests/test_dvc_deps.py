@@ -62,6 +62,7 @@ def test_every_module_in_stages_is_run_by_a_stage():
         "stages.model",
         "stages.allocate_kl",
         "stages.allocation_inputs",
+        "stages.latency_inputs",
         "stages.run",
         "stages.check",
         "stages.plan",

@@ -49,6 +49,13 @@ TRAVERSALS, MASKING_TRAVERSALS = 4, 3
 MEASURED_SHARE = 4
 """Greedy measures errors on a quarter of the tokens (`allocation/calibration.py`), and attention reads all of them."""
 
+COMPILING = 40.0
+"""Seconds to compile one dense step (measured on a CPU: 37 for the first, less for others)."""
+
+BEGUN, STEPS_PER_TIMED = 5, 4
+"""In one part of `latency`: how often a context is run, and steps that are run for one that is timed (the dense ones in
+between, those in which kernels are timed, and copies of memory)."""
+
 EIGEN = 22
 """Operations of an eigendecomposition with vectors, in units of d^3."""
 
@@ -111,6 +118,21 @@ class Cost:
     def slopes(self, samples: int) -> float:
         """Seconds of one step of `kl`: a masked pass over so many train samples, and its derivatives."""
         return 2 * self.loss(samples) * SLOPES
+
+    def timings(self, parts: int, *, batches: Sequence[int], contexts: Sequence[int], steps: int) -> float:
+        """Seconds of the stage `latency`: every method at every target is a part, all batches and contexts in each.
+
+        A step reads all weights once, on both sides (masked or not, this is the most); contexts run on both sides each
+        time they are begun. Compiling the dense model comes on top, once for every batch and context.
+        """
+        sizes, rates = self.sizes, self.rates
+        weights = sizes.parameters * self.bytes_per_number
+        step = weights / rates.bandwidth + self._dispatch(is_masked=True)
+        cells = len(batches) * len(contexts)
+        tokens = sum(batches) * sum(contexts)
+        contexts_run = 2.0 * tokens * sizes.blocks * sizes.block_weights / rates.flops
+        copied = 2 * weights / rates.bandwidth  # weights input-major, once a part
+        return cells * COMPILING + parts * (BEGUN * contexts_run + cells * STEPS_PER_TIMED * steps * step + copied)
 
     def _pass(self, tokens: np.ndarray, predicted: np.ndarray, *, is_masked: bool) -> float:
         nothing = np.zeros_like(tokens)

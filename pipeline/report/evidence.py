@@ -39,6 +39,8 @@ class Evidence:
         costs: profile set -> ALLOCATION_COSTS.
         profiles: profile set -> PROFILES.
         results: method -> RESULTS.
+        timings: TIMINGS.
+        latency_facts: data/latency/facts.json.
     """
 
     samples: pd.DataFrame
@@ -53,6 +55,8 @@ class Evidence:
     costs: Mapping[str, pd.DataFrame]
     profiles: Mapping[str, pd.DataFrame]
     results: Mapping[str, pd.DataFrame]
+    timings: pd.DataFrame
+    latency_facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from pipeline.atomic import replacing
 from pipeline.report.findings import Findings, SplitFindings
+from pipeline.report.latency_exports import latency_table
 from pipeline.report.metrics import DECIMALS
 from pipeline.report.plan import Plan
 from pipeline.statistics import Interval
@@ -32,6 +33,8 @@ def plot_tables(plan: Plan, findings: Findings) -> dict[str, pd.DataFrame]:
     }
     if any(split.texts for split in splits):
         tables["perplexity"] = _perplexity(splits)
+    if findings.latency.cells:
+        tables["latency"] = latency_table(findings.latency)
     for row in findings.test.routers:
         cells = [
             (t, r) for t, counts in enumerate(row.confusion) for r, count in enumerate(counts) for _ in range(count)

@@ -17,6 +17,7 @@ from pipeline.report.agreement import Composition, LabelAgreement, agreements, c
 from pipeline.report.evidence import Evidence, Outcome, evaluated_samples, outcomes, split_samples
 from pipeline.report.fit_noise import DrawSpread, FitNoise, draw_spreads, fit_noise
 from pipeline.report.gates import GateRow, gate_rows
+from pipeline.report.latency import Latency, latency
 from pipeline.report.pairs import Pairs, baseline_pairs, check_replicates, control_pairs, gain_pairs
 from pipeline.report.perplexity import TextTask, text_tasks
 from pipeline.report.plan import Plan
@@ -71,6 +72,7 @@ class Findings:
     specialisations: list[Specialisation]
     pooled: list[PooledAllocation]
     costs: Mapping[str, pd.DataFrame]
+    latency: Latency
 
     @property
     def test(self) -> SplitFindings:
@@ -99,6 +101,7 @@ def find(plan: Plan, evidence: Evidence) -> Findings:
         specialisations=specialisations(plan, evidence),
         pooled=pooled_allocations(plan, evidence),
         costs=evidence.costs,
+        latency=latency(plan, evidence, splits["test"].points),
     )
 
 

@@ -17,6 +17,7 @@ from pipeline.report.evidence import total
 from pipeline.report.findings import Findings
 from pipeline.report.fit_noise import FitNoise
 from pipeline.report.gates import GateRow
+from pipeline.report.latency_exports import latency_metrics
 from pipeline.report.perplexity import TextPoint
 from pipeline.report.plan import Plan
 from pipeline.report.routers import RouterRow
@@ -37,7 +38,8 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
     `gain.<method>...` the same against the pooled method of its own rung with `.levels_above|levels_below` (levels
     whose interval excludes zero), `fit_noise.<method>.draws|deviation|times` (random groups of its rung, standard
     deviation of their gains in points, the method's gain in units of it),
-    `allocation.<profile set>.tokens|evaluations`, `nmi.<label>`, `ari.<label>`,
+    `allocation.<profile set>.tokens|evaluations`, `speedup.<method>.<target %>` where decoding was timed,
+    `nmi.<label>`, `ari.<label>`,
     `purity.<label>`, `nmi_p.<label>` (corrected), `nmi_without_length.<label>`, `router.<router>.accuracy`
     with `.new_task|new_surface` (fitted without it), `gate.<gate>.abstained|brings|new_task|new_surface` (all but the
     first are log ratios), `regret.<method>.mean|low|high` (points),
@@ -78,6 +80,7 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
     for name, rows in findings.costs.items():
         found[f"allocation.{name}.tokens"] = total(rows, "tokens")
         found[f"allocation.{name}.evaluations"] = total(rows, "evaluations")
+    found |= latency_metrics(findings.latency)
     measures = {name: findings.quality.get(name) for name in ("groups", "silhouette", "stability")}
     found |= {f"clusters.{name}": value for name, value in measures.items() if value is not None}
     return {name: round(value, DECIMALS) for name, value in found.items()}

@@ -21,6 +21,7 @@ from pipeline.report.agreement import entanglement
 from pipeline.report.evidence import Evidence, groups_of
 from pipeline.report.findings import Findings
 from pipeline.report.labels import Label, candidates, labels
+from pipeline.report.latency_rows import latency_context
 from pipeline.report.methods import limits
 from pipeline.report.plan import ACTIVATION, Plan
 from pipeline.report.profile_page import profile_context
@@ -84,6 +85,7 @@ class _Drawing:
             "confusions": [router_rows.confusion_table(row) for row in test.routers],
             "targets": [target_name(target) for target in plan.targets],
             "budget": rows.budget_rows(plan, test),
+            "latency": latency_context(plan, findings, self._keep),
             "tradeoff": rows.tradeoff_rows(plan, test),
             "limits": limits(test.points, plan),
             "tolerance": f"{100 * TOLERANCE:g}",

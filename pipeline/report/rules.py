@@ -52,4 +52,7 @@ def rules(plan: Plan) -> list[str]:
         "control.",
         "An operating point is safe when the interval of its accuracy loss against dense stays below "
         f"{100 * TOLERANCE:g} points.",
+        "RQ4 is decided at the smallest batch and shortest context that were timed, by pooled and routed methods. A "
+        "point is faster when the lower quartile of its speed-up over the strongest dense baseline is above 1; the "
+        "answer is yes when one is faster and safe, and open where nothing was timed.",
     ]

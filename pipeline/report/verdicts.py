@@ -15,6 +15,7 @@ from pipeline.report.findings import Findings
 from pipeline.report.gate_words import gate_sentences
 from pipeline.report.group_words import STABLE, group_sentences, strength
 from pipeline.report.labels import candidates
+from pipeline.report.latency_words import latency_answer
 from pipeline.report.noise_words import qualifier
 from pipeline.report.plan import Plan
 from pipeline.report.profile_words import beats_controls, gains_on, noise_on, profile_sentences
@@ -170,8 +171,8 @@ def _tradeoff(plan: Plan, findings: Findings) -> Verdict:
     steepest = max(deployable, key=lambda point: (point.target, point.accuracy.value), default=None)
     if steepest is not None:
         sentences.append(f"Most accurate at the sparsest target: {_operating(steepest)}.")
-    sentences.append("These are counted FLOPs. Latency is not measured yet, so nothing here is a claim about speed.")
-    return Verdict("RQ4", question, "Counted, not timed yet", "open", tuple(sentences))
+    tag, tone, told = latency_answer(findings)
+    return Verdict("RQ4", question, tag, tone, (*told, *sentences))
 
 
 def _operating(point: Point) -> str:

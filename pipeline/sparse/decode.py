@@ -13,7 +13,8 @@ or one token long. Decoding that goes back (assisted generation) or runs without
 
 Backends that gather need the weights input-major. They are copied, so that dense passes keep their weights and their
 bits: the projections take their memory twice while the context lasts. A static cache serves like a growing one, but
-every pass then waits for the device once, to read how full it is. Not here: CUDA graphs, and launches shared by maps
+every pass then waits for the device once, to read how full it is. Not while a CUDA graph is recorded, where nothing
+may wait: who records a step answers for its place (`pipeline/latency/steps.py` does). Not here: launches shared by maps
 that read the same input.
 """
 
@@ -157,7 +158,7 @@ class Decoding:
         if len(tokens) != len(batch.groups):
             raise RuntimeError(f"{len(batch.groups)} sequences were declared, the input has {len(tokens)}")
         cache = kwargs.get("past_key_values")
-        cached = 0 if cache is None else int(cache.get_seq_length())
+        cached = batch.seen if _is_recording() else 0 if cache is None else int(cache.get_seq_length())
         if cached != batch.seen:
             raise RuntimeError(
                 f"the key/value cache must hold the {batch.seen} tokens seen so far, it holds {cached}: decode with a "
@@ -232,6 +233,11 @@ class _Batch:
         behind = self.prompt.new_ones(len(self.prompt), max(self.seen - max(start, end), 0))
         is_masked = self.is_prompt_masked or self.seen > end
         self.eligible = torch.cat([self.prompt[:, start : self.seen], behind], dim=1) if is_masked else None
+
+
+def _is_recording() -> bool:
+    """Whether a CUDA graph is being recorded."""
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
 
 
 def _refuse_other_criteria(criterion: str) -> None:

@@ -107,3 +107,17 @@ def test_a_loss_of_kl_is_half_a_masked_pass_over_its_train_samples(samples: int,
 
 def test_a_step_of_kl_is_a_multiple_of_a_masked_pass():
     assert COST.slopes(1) == pytest.approx(work.SLOPES * _pass([7], [2], True))
+
+
+def test_timing_reads_the_weights_for_every_step_of_every_part_and_compiles_every_cell_once():
+    weights = (3 * sum(one.inputs * one.outputs for one in BLOCK) + 2 * 8 * 50) * 2
+    kernels = work.SMALL_OPERATIONS + work.MASKING_OPERATIONS + len(BLOCK)
+    step = weights / 1e5 + SIZES.blocks * kernels * 1e-4
+    contexts = sum(
+        2 * batch * context * SIZES.blocks * sum(one.inputs * one.outputs for one in BLOCK) / 1e6
+        for batch in (1, 4)
+        for context in (16, 64, 256)
+    )
+    part = work.BEGUN * contexts + 6 * work.STEPS_PER_TIMED * 32 * step + 2 * weights / 1e5
+    found = COST.timings(10, batches=(1, 4), contexts=(16, 64, 256), steps=32)
+    assert found == pytest.approx(6 * work.COMPILING + 10 * part)

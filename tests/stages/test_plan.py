@@ -16,7 +16,7 @@ from stages import plan
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = [
     "manifest", "prepare", "capture", "cluster", "aggregate@task", "allocate@greedy", "allocate@teal", "profile@teal",
-    "route@scores", "dense", "evaluate@teal", "report",
+    "route@scores", "dense", "evaluate@teal", "latency", "report",
 ]  # fmt: skip
 
 
@@ -32,12 +32,13 @@ def settings(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_page_has_every_kind_of_stage_its_needs_and_its_assumptions(
     settings: config.Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(plan, "pending", lambda _root, also: (STAGES, 32))
+    monkeypatch.setattr(plan, "pending", lambda _root, also: (STAGES, 33))
     plan.main(settings)
     text = " ".join(capsys.readouterr().out.split())
-    assert "At most 12 of 32 stages would run. An ESTIMATE" in text
-    assert "allocate 2" in text and "together 12" in text
+    assert "At most 13 of 33 stages would run. An ESTIMATE" in text
+    assert "allocate 2" in text and "together 13" in text
     assert "2,688 samples of 256 tokens" in text and "`prepare` has not run" in text
+    assert "`latency` times nothing: the weights that masks act on, 0.0614 MB" in text
     assert "58 GFLOP/s" in text and "the checkpoint is on this disk" in text
 
 
@@ -77,6 +78,26 @@ def test_a_gate_takes_a_pass_for_every_profile_of_every_target_and_a_dense_one(s
     profiles = settings.cluster.count + 1
     assert two / one == pytest.approx((1 + 2 * profiles) / (1 + profiles))
     assert one == pytest.approx((1 + profiles) * 2 * 2 * cost.loss(1120))  # train samples, and as many of test
+
+
+def test_timings_cost_a_start_where_nothing_is_timed_and_grow_with_methods_where_something_is(
+    settings: config.Settings,
+):
+    sizes = plan.sizes_of({
+        "model_type": "llama", "hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8,
+        "num_hidden_layers": 8, "vocab_size": 1000,
+    })  # fmt: skip
+    cost = plan._cost(settings, sizes, plan._workload(settings, is_known=False))
+
+    def seconds(**changes: object) -> float:
+        return plan.seconds(replace(settings, latency=replace(settings.latency, **changes)), cost, "latency")
+
+    assert seconds(cache_mb=100.0) == plan.work.START
+    one, two = (seconds(cache_mb=0.001, methods=methods) for methods in (("wina",), ("wina", "greedy")))
+    compiling = plan.work.START + 4 * plan.work.COMPILING
+    assert two - compiling == pytest.approx(2 * (one - compiling)) and one > compiling
+    timed = replace(settings, latency=replace(settings.latency, cache_mb=0.001))
+    assert "holds up to 3 copies of the weights" in plan._timed_note(timed)
 
 
 def test_a_hub_checkpoint_whose_config_is_not_here_is_said(settings: config.Settings, monkeypatch: pytest.MonkeyPatch):

@@ -26,6 +26,7 @@ from pipeline.schemas import (
     ROUTES,
     SAMPLE_COUNTS,
     SAMPLES,
+    TIMINGS,
 )
 from stages import report
 from tests.report.synthetic import make_evidence
@@ -54,6 +55,8 @@ def write(evidence, data):
     CLUSTER_VARIANTS.write(evidence.variants, data / "cluster_variants.parquet")
     CLUSTER_MAP.write(evidence.cluster_map, data / "cluster_map.parquet")
     (data / "cluster_quality.json").write_text(json.dumps(evidence.quality))
+    TIMINGS.write(evidence.timings, data / "latency" / "timings.parquet")
+    (data / "latency" / "facts.json").write_text(json.dumps(evidence.latency_facts))
     for table, folder, frames in (
         (ALLOCATION_COSTS, "allocation_costs", evidence.costs),
         (ASSIGNMENTS, "assignments", evidence.assignments),

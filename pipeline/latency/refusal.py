@@ -1,0 +1,75 @@
+"""Whether sparse decoding can win at all: where it cannot, nothing is timed, and the reason is what is reported.
+
+Two things rule it out. No backend that skips the weights of masked inputs runs the model's dtype on its device. Or the
+weights come out of a cache: a step reads every weight once, so a dense step over weights that fit is fed by the cache
+and not by memory, and a time says nothing about a model that does not fit. The two sides take turns on two copies of
+the weights (input-major for the sparse one), which drive each other out of a cache that would have held one. So the
+weights that masks act on must be at least `TIMES_THE_CACHE` times the last-level cache.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from pipeline.sparse.backends import BACKENDS, Call
+
+TIMES_THE_CACHE = 2
+
+NO_SAVING = ("reference",)
+"""Backends that read every weight."""
+
+
+def able(device: str, dtype: torch.dtype, batch: int) -> list[str]:
+    """The backends that skip weights and run such a step, best first.
+
+    Args:
+        device: `cpu` or `cuda`.
+        dtype: of the model.
+        batch: sequences that are decoded at a time.
+    """
+    return [name for name, reason in _refusals(device, dtype, batch).items() if reason is None]
+
+
+def why_not_timed(device: str, dtype: torch.dtype, batch: int, *, weights: int, cache: int | None) -> str | None:
+    """Why nothing is timed, as the end of a sentence; None if sparse decoding can win.
+
+    Args:
+        device: `cpu` or `cuda`.
+        dtype: of the model.
+        batch: the most sequences that are decoded at a time.
+        weights: bytes of the weights that masks act on.
+        cache: bytes of the last-level cache; None: unknown.
+    """
+    if not able(device, dtype, batch):
+        needs = "; ".join(f"{name} needs {reason}" for name, reason in _refusals(device, dtype, batch).items())
+        return (
+            f"no backend that skips weights runs {str(dtype).removeprefix('torch.')} on {_NAMES.get(device, device)} "
+            f"({needs})"
+        )
+    if cache is None:
+        return "the machine does not say how large its last-level cache is; set `latency.cache_mb`"
+    if weights < TIMES_THE_CACHE * cache:
+        return (
+            f"the weights that masks act on, {_megabytes(weights)}, are less than {TIMES_THE_CACHE} times the "
+            f"last-level cache, {_megabytes(cache)}: a dense step would read them from the cache, where skipping some "
+            "saves little, and its time would say nothing about a larger model"
+        )
+    return None
+
+
+def _refusals(device: str, dtype: torch.dtype, batch: int) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for name, row in BACKENDS.items():
+        if name in NO_SAVING:
+            continue
+        reason = row.refusal(Call(device, dtype, batch))
+        # Triton's interpreter runs kernels on the CPU, for tests of their results.
+        found[name] = "a CUDA device" if reason is None and name == "triton" and device != "cuda" else reason
+    return found
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.3g} MB"
+
+
+_NAMES = {"cpu": "the CPU", "cuda": "the GPU"}

@@ -1,0 +1,132 @@
+"""What a decode step reads, and how fast its kernels read it beside a copy of memory.
+
+A step is bound by the bytes it reads: the kept columns of every projection (of a batch: those that any sequence keeps),
+all other weights but the embeddings, of which one row is read, and the cache's keys and values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float, Float32, Int
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from pipeline.latency.steps import recorded
+from pipeline.latency.turns import spread, take_turns
+from pipeline.models.places import Place
+
+LEAST_COPIED = 64_000_000
+"""Bytes of a copy's source, at least; twice the last-level cache where that is more."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the projections were given in decode steps, and what they kept of it.
+
+    Attributes:
+        inputs: of the last step, for every map `[batch, 1, in]`.
+        kept: bytes of projections' weights that a step reads, on average over the steps.
+        offered: bytes of all of them.
+    """
+
+    inputs: list[Float[Tensor, "batch 1 in"]]
+    kept: float
+    offered: int
+
+
+def watch(
+    masks: Sequence[Place],
+    cutoffs: Sequence[Float32[Tensor, "groups in"]],
+    groups: Int[Tensor, " batch"],
+    step: Callable[[], object],
+    steps: int,
+) -> Reading:
+    """Run steps and see what they keep.
+
+    Args:
+        masks: where masks act, the inputs of projections.
+        cutoffs: of every mask, the largest magnitude that is masked.
+        groups: of every sequence.
+        step: runs one decode step, whose projections are called by Python.
+        steps: how many.
+    """
+    inputs: list[Tensor] = [torch.empty(0) for _ in masks]
+    kept = [0.0 for _ in masks]
+
+    def seeing(number: int) -> Callable[[Tensor], None]:
+        def see(x: Tensor) -> None:
+            inputs[number] = x
+            is_kept = ~(x[:, 0].float().abs() <= cutoffs[number][groups])
+            kept[number] += float(is_kept.any(dim=0).sum())
+
+        return see
+
+    with ExitStack() as stack:
+        for number, place in enumerate(masks):
+            stack.callback(place.tap.register(seeing(number)).remove)
+        for _ in range(steps):
+            step()
+    columns = [place.projection.module.weight[:, 0].nbytes for place in masks]
+    return Reading(
+        inputs=inputs,
+        kept=sum(number / steps * size for number, size in zip(kept, columns, strict=True)),
+        offered=sum(place.projection.module.weight.nbytes for place in masks),
+    )
+
+
+def other_bytes(model: PreTrainedModel, masks: Sequence[Place]) -> int:
+    """Bytes of what a step reads besides the projections' weights and the cache: norms, `lm_head`, rotations.
+
+    Args:
+        model: the model.
+        masks: its projections.
+    """
+    known = {id(place.projection.module.weight) for place in masks}
+    embeddings, head = (cast(Any, one).weight for one in (model.get_input_embeddings(), model.get_output_embeddings()))
+    if embeddings is not head:
+        known.add(id(embeddings))
+    return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()) if id(tensor) not in known)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Bytes a second."""
+
+    kernels: float
+    copy: float
+
+
+def rates(
+    masks: Sequence[Place], reading: Reading, cache: int, rounds: int, device: torch.device, now: Callable[[], float]
+) -> Rates:
+    """How fast the maps of the last step read what they keep, all of them one after the other, and how fast memory is
+    copied (bytes read and written), in turns.
+
+    Args:
+        masks: the projections, which run as in a decode step.
+        reading: what they are given.
+        cache: bytes of the last-level cache.
+        rounds: of each.
+        device: where.
+        now: see `turns.clock`.
+    """
+    source = torch.ones(max(LEAST_COPIED, 2 * cache) // 4, dtype=torch.float32, device=device)
+    target = torch.empty_like(source)
+
+    def kernels() -> None:
+        for place, x in zip(masks, reading.inputs, strict=True):
+            place.projection.module(x)
+
+    def copy() -> None:
+        target.copy_(source)
+
+    works: dict[str, Callable[[], object]] = {"kernels": kernels, "copy": copy}
+    if device.type == "cuda":  # one launch after the other would measure launches
+        works = {name: recorded(work) for name, work in works.items()}
+    seconds = take_turns(works, rounds, now)
+    return Rates(reading.kept / spread(seconds["kernels"]).median, 2 * source.nbytes / spread(seconds["copy"]).median)

@@ -1,0 +1,197 @@
+"""What the stage `latency` times: which methods, whether any, on which text, with which thresholds, groups and routers.
+
+Not a stage. What can be decided without the model is decided without it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.config import MethodSettings, ProfileSettings, Settings, why_not_decoded
+from pipeline.errors import UserError
+from pipeline.models.source import config_folder
+from pipeline.plan.sizes import BYTES, sizes_of
+from pipeline.profile import profile_array
+from pipeline.schemas import ASSIGNMENTS, PROFILES, ROUTES
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.latency.timing import Profiled, Work
+
+SAMPLES_PATH = "data/samples.parquet"
+
+Key = tuple[str, float]
+"""Method and target."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be timed.
+
+    Attributes:
+        methods: names of the methods that can decode.
+        skipped: name -> why it cannot, of the others that were asked for.
+        reason: why nothing is timed after all, as the end of a sentence; None if something is.
+        weights: bytes of the weights that masks act on.
+        cache: bytes of the last-level cache; None: unknown.
+        device: where.
+    """
+
+    methods: tuple[str, ...]
+    skipped: dict[str, str]
+    reason: str | None
+    weights: int
+    cache: int | None
+    device: torch.device
+
+
+def what_is_timed(settings: Settings) -> Asked:
+    """Decide from the settings, the checkpoint's config.json and the machine.
+
+    Raises:
+        UserError: there is no config.json, or its family has no row; no GPU where one was asked for.
+    """
+    from pipeline.latency.machine import last_level_cache
+    from pipeline.latency.refusal import why_not_timed
+    from pipeline.models.load import DTYPES
+    from pipeline.models.placement import choose_device
+
+    model, latency = settings.model, settings.latency
+    folder = config_folder(model.path, model.revision)
+    sizes = sizes_of(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    weights = sizes.blocks * sizes.block_weights * BYTES[model.dtype]
+    device = choose_device(model.device)
+    cache = last_level_cache(device) if latency.cache_mb is None else int(latency.cache_mb * 1e6)
+    methods, skipped = _methods(settings)
+    if not methods:
+        reason = "no method can decode on a backend that skips weights"
+    elif model.device == "spread":
+        reason = "the model is spread over several GPUs, and sparse decoding runs on one device"
+    else:
+        reason = why_not_timed(device.type, DTYPES[model.dtype], max(latency.batches), weights=weights, cache=cache)
+    return Asked(tuple(methods), skipped, reason, weights, cache, device)
+
+
+def what_is_decoded(settings: Settings, samples: Any, cache: int) -> Work:
+    """The text of the test samples, in the contexts and batches of the settings.
+
+    Args:
+        settings: all of them.
+        samples: rows of `samples`, of the test split.
+        cache: bytes of the last-level cache.
+
+    Raises:
+        UserError: there are no samples.
+    """
+    from pipeline.latency.timing import Work
+
+    if samples.empty:
+        raise UserError(
+            "The text that is decoded comes from test samples",
+            found="none",
+            where=SAMPLES_PATH,
+            remedy="run `dvc repro`, which rebuilds the table",
+        )
+    latency = settings.latency
+    return Work(
+        prompts=samples["prompt_ids"].tolist(),
+        contexts=latency.contexts,
+        batches=latency.batches,
+        steps=latency.steps,
+        answer_tokens=latency.answer_tokens,
+        cache=cache,
+        dense_prefix=settings.tokens.dense_prefix,
+    )
+
+
+def profiled_methods(
+    samples: Any,
+    chosen: Mapping[str, MethodSettings],
+    profiles: Mapping[str, ProfileSettings],
+    targets: Sequence[float],
+) -> dict[Key, Profiled]:
+    """Every method at every target, with what it needs to run.
+
+    Args:
+        samples: those of `what_is_decoded`.
+        chosen: the methods.
+        profiles: all profile sets of the settings.
+        targets: which profiles of them.
+
+    Raises:
+        UserError: a table or a router is out of date.
+    """
+    import torch
+
+    from pipeline.latency.timing import Profiled
+    from pipeline.routing import load_router
+
+    found: dict[Key, Profiled] = {}
+    for name, method in chosen.items():
+        profile, source = str(method.profile), str(method.groups_from)
+        table: Any = PROFILES.read(f"data/profiles/{profile}.parquet")
+        groups = _groups(samples, source)
+        router = load_router(f"data/{source}.safetensors") if source.startswith("routes/") else None
+        for target in targets:
+            thresholds = torch.from_numpy(profile_array(table, target, "threshold"))
+            found[name, target] = Profiled(profiles[profile].criterion, thresholds, groups, router)
+    return found
+
+
+def check_contexts(settings: Settings) -> None:
+    """Refuse contexts that the model cannot hold.
+
+    Raises:
+        UserError: the longest one and the steps behind it are more tokens than the model takes.
+    """
+    from pipeline.latency.turns import WARM
+    from pipeline.models.context import load_context
+
+    latency, model = settings.latency, settings.model
+    longest = max(latency.contexts) + WARM + latency.steps
+    limit = load_context(model.path, revision=model.revision, remote_code=model.remote_code)
+    if longest > limit:
+        raise UserError(
+            f"A context with {WARM + latency.steps} decoded tokens behind it must fit the model's {limit} tokens",
+            found=f"{max(latency.contexts)} + {WARM + latency.steps}",
+            where="`latency.contexts` in params.yaml",
+            remedy="name shorter contexts, or fewer `latency.steps`",
+        )
+
+
+def _methods(settings: Settings) -> tuple[list[str], dict[str, str]]:
+    """The methods that are timed, and why others that were asked for are not."""
+    chosen: list[str] = []
+    skipped: dict[str, str] = {}
+    asked = settings.latency.methods
+    for name, method in settings.methods.items():
+        if method.profile is None or (asked is not None and name not in asked):
+            continue
+        reason = why_not_decoded(method, settings.profiles[method.profile])
+        if reason is None:
+            chosen.append(name)
+        else:
+            skipped[name] = reason
+    return chosen, skipped
+
+
+def _groups(samples: Any, source: str) -> np.ndarray:
+    path = f"data/{source}.parquet"
+    table = ROUTES if source.startswith("routes/") else ASSIGNMENTS
+    rows: Any = table.read(path, columns=("sample_id", "group"))
+    groups = rows.set_index("sample_id")["group"].reindex(samples["sample_id"])
+    lost = int(groups.isna().sum())
+    if lost:
+        raise UserError(
+            "Every sample must have a group",
+            found=f"none for {lost} samples",
+            where=path,
+            remedy="run `dvc repro`, which rebuilds the table",
+        )
+    return groups.to_numpy(dtype=np.int64)
