@@ -28,7 +28,7 @@ import pyarrow as pa
 from pipeline.atomic import replacing
 from pipeline.config import NO_TRANSFORM, Settings
 from pipeline.schemas import SAMPLES, TIMINGS
-from pipeline.scratch import Scratch, file_digest
+from pipeline.scratch import Parts, Scratch, file_digest
 from stages.latency_inputs import (
     SAMPLES_PATH,
     Asked,
@@ -83,7 +83,7 @@ def main(settings: Settings) -> None:
 
 
 def _time(
-    settings: Settings, work: Work, missing: Mapping[Key, Profiled], parts: Mapping[Key, Scratch]
+    settings: Settings, work: Work, missing: Mapping[Key, Profiled], parts: Mapping[Key, Parts]
 ) -> list[dict[str, Any]]:
     """Finish the parts that are missing; the dense baselines that were found for them."""
     from pipeline.latency.timing import Dense, time_method
