@@ -1,0 +1,164 @@
+"""Which groups are worth having: how steady a grouping is, and what allocations of its own bring on held-out texts.
+
+    python -m benchmarks.groups --clusters 4 8 12                                  # seconds
+    python -m benchmarks.groups --clusters 4 8 --labels task --benefit 0.75        # minutes a grouping
+
+Reads what `dvc repro` left in `data/`. A grouping is a clustering of the signatures, the values of a label, or random
+groups of the sizes of a clustering. Columns: silhouette; stability (mean ARI of fits to halves of the train samples);
+NMI with the label `computation` on the train samples. With `--benefit TARGET`, every group's allocation goes down the
+gradient from the pooled `kl` allocation of that target, as in `pipeline/allocation/specialise.py`, on three quarters of
+the group's train texts, and is not shrunk. `held out` is its KL on the last quarter over that of the pooled allocation,
+summed over all groups, with a paired bootstrap interval over texts; below 1 the groups are better. The pooled allocation
+has seen the held-out texts, so this leans towards it. No test sample is looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from pipeline import config
+from pipeline.allocation import descent
+from pipeline.allocation.calibration import Text, seeded_order
+from pipeline.allocation.divergence import Divergence
+from pipeline.allocation.loss_inputs import LossInputs
+from pipeline.allocation.slopes import Slopes
+from pipeline.allocation.specialise import FOLDS
+from pipeline.cluster_variants import regress_out
+from pipeline.clustering import Options, cluster, features
+from pipeline.config import Settings
+from pipeline.histogram import Bins
+from pipeline.schemas import ALLOCATIONS, GROUP_HISTOGRAMS, SAMPLES, SIGNATURES
+from pipeline.schemes import label_groups, shuffled_groups
+from pipeline.signature_vectors import signature_vectors
+from pipeline.statistics import normalized_mutual_information
+from stages.allocation_inputs import counts_of
+from stages.model import load_model
+
+POOLED = "kl"
+CRITERION = "wina"
+REPLICATES = 2000
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """A group of every sample; NaN where a figure makes no sense."""
+
+    name: str
+    groups: Int[ndarray, " samples"]
+    silhouette: float = float("nan")
+    stability: float = float("nan")
+
+
+def main() -> None:
+    """Print a row for every grouping."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clusters", type=int, nargs="*", default=[], help="numbers of clusters")
+    parser.add_argument("--algorithms", nargs="+", default=["kmeans"], help="kmeans, gmm, hdbscan")
+    parser.add_argument("--signatures", nargs="+", default=["all"], help="all, no-length, unit, first, last")
+    parser.add_argument("--labels", nargs="*", default=[], help="task, computation, surface")
+    parser.add_argument("--random", type=int, default=0, help="draws of random groups of each clustering's sizes")
+    parser.add_argument("--benefit", type=float, help="target at which allocations are made and held out")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    settings = config.load()
+    samples: Any = SAMPLES.read("data/samples.parquet")
+    train = (samples["split"] == "train").to_numpy()
+    benefit = None if options.benefit is None else Benefit(settings, samples[train], options.benefit)
+    print(f"{'grouping':28}{'groups':>8}{'silhouette':>12}{'stability':>11}{'NMI':>7}  held out")
+    for one in groupings(settings, samples, options):
+        own = one.groups[train]
+        nmi = normalized_mutual_information(own, samples["computation"][train].to_numpy())
+        line = f"{one.name:28}{len(set(own.tolist())):8}{one.silhouette:12.3f}{one.stability:11.3f}{nmi:7.3f}  "
+        print(line + ("" if benefit is None else benefit.of(own)), flush=True)
+
+
+def groupings(settings: Settings, samples: Any, options: argparse.Namespace) -> Iterator[Grouping]:
+    """What was asked for, in the order of the help."""
+    train = (samples["split"] == "train").to_numpy()
+    table: Any = SIGNATURES.read("data/signatures.parquet")
+    vectors = signature_vectors(table, samples["sample_id"].tolist())
+    for kind in options.signatures:
+        points = features(signatures(kind, vectors, samples, train), train, settings.cluster.components)
+        for algorithm in options.algorithms:
+            for count in options.clusters:
+                chosen = Options(algorithm, count, settings.cluster.min_cluster_size, settings.seed)
+                found = cluster(points, train, chosen)
+                figures = {key: float(found.quality[key] or np.nan) for key in ("silhouette", "stability")}  # type: ignore[arg-type]
+                yield Grouping(f"{algorithm} {count}, {kind}", found.groups, **figures)
+                for draw in range(options.random):
+                    groups = shuffled_groups(found.groups, train, settings.seed, draw)
+                    yield Grouping(f"random {count}, draw {draw}", groups)
+    for label in options.labels:
+        yield Grouping(label, label_groups(samples[label].tolist(), train))
+
+
+def signatures(
+    kind: str, vectors: Float[ndarray, "samples sites dim"], samples: Any, train: ndarray
+) -> Float[ndarray, "samples sites dim"]:
+    """As they are, without prompt length, at unit length per site, or of the first or last block only."""
+    if kind == "no-length":
+        return regress_out(vectors, np.log(samples["n_tokens"].to_numpy(np.float64)), train)
+    if kind == "unit":
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=2, keepdims=True), 1e-12)
+    if kind in ("first", "last"):
+        sites = vectors.shape[1] // len(set(pd.read_parquet("data/signatures.parquet", columns=["block"])["block"]))
+        return vectors[:, :sites] if kind == "first" else vectors[:, -sites:]
+    return vectors
+
+
+class Benefit:
+    """What allocations of their own bring to groups on held-out texts."""
+
+    def __init__(self, settings: Settings, train: Any, target: float) -> None:
+        self._allocate, self._seed, self._target = settings.allocate, settings.seed, target
+        self._texts = [
+            Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in train.itertuples()
+        ]
+        bins = Bins(settings.capture.mantissa_bits)
+        table: Any = GROUP_HISTOGRAMS.read("data/group_histograms/global.parquet")
+        counts = counts_of(table[table["criterion"] == CRITERION], bins)
+        tokens = settings.tokens
+        loaded = load_model(settings.model)
+        self._inputs = LossInputs(loaded, [], counts, bins, CRITERION, tokens.dense_prefix, tokens.batch)
+        rows: Any = ALLOCATIONS.read(f"data/allocations/{POOLED}.parquet")
+        self._pooled: Any = rows[rows["target"] == target].set_index(["block", "projection"])["sparsity"]
+
+    def of(self, groups: Int[ndarray, " texts"]) -> str:
+        """Held-out KL over that of the pooled allocation, with its interval."""
+        pooled, own = [], []
+        for group in sorted(set(groups.tolist())):
+            texts = seeded_order([self._texts[number] for number in np.flatnonzero(groups == group)], self._seed)
+            first, second = self._losses(texts)
+            pooled.append(first)
+            own.append(second)
+        both = np.stack([np.concatenate(own), np.concatenate(pooled)])
+        draws = np.random.default_rng(self._seed).integers(both.shape[1], size=(REPLICATES, both.shape[1]))
+        sums = both[:, draws].sum(axis=2)
+        low, high = np.quantile(sums[0] / sums[1], [0.025, 0.975])
+        return f"{both[0].sum() / both[1].sum():.3f} [{low:.3f}, {high:.3f}]"
+
+    def _losses(self, texts: list[Text]) -> tuple[ndarray, ndarray]:
+        """KL of every held-out text of a group, under the pooled allocation and under its own."""
+        held_out = Divergence(self._inputs.on(texts[::FOLDS]))
+        kept = replace(self._inputs, texts=[text for number, text in enumerate(texts) if number % FOLDS])
+        slopes = Slopes(kept).on_minibatches(range(len(kept.texts)), self._allocate.kl_group_batch, self._seed)
+        share = np.array(held_out.costs, dtype=np.float64) / sum(held_out.costs)
+        first = self._pooled.loc[held_out.places].to_numpy()
+        state, steps, rate = descent.start(first), self._allocate.kl_group_steps, self._allocate.kl_group_rate
+        for following in descent.descend(state, share, self._target, slopes, steps=steps, rate=rate):
+            state = following
+        own = descent.result(state, share, self._target)
+        return held_out.losses(first), held_out.losses(own)
+
+
+if __name__ == "__main__":
+    main()
