@@ -4,8 +4,8 @@ What a step of projection p would add to the squared error, `E(levels + p)^2 - E
 to round and mostly grows, as masks do more harm to a block that is sparser. What it added when it was last tried
 therefore says which steps are worth trying now:
 
-    1. the step with the lowest known addition is tried, and all that are within `SLACK` of it;
-    2. as long as an older addition is within `SLACK` of the lowest one found in this round, it is tried, too;
+    1. the step with the lowest known addition is tried;
+    2. all whose older additions are within `SLACK` of the lowest one found in this round are tried, too;
     3. an addition that is more than `AGE` rounds old does not count as known.
 
 The step taken is always the lowest of those tried at the present levels, and its error is never an old one. Where
@@ -51,8 +51,10 @@ class Lazy:
     def _worth_trying(self, open_projections: Sequence[int], fresh: dict[int, float]) -> list[int]:
         known = {p: self._known(p) for p in open_projections}
         lowest = min(known[p] for p in fresh or open_projections)
-        limit = lowest + SLACK * abs(lowest) if math.isfinite(lowest) else lowest
-        return [p for p in open_projections if p not in fresh and known[p] <= limit]
+        if not fresh:
+            first = [p for p in open_projections if known[p] == lowest]
+            return first if lowest == -math.inf else first[:1]
+        return [p for p in open_projections if p not in fresh and known[p] <= lowest + SLACK * abs(lowest)]
 
     def _known(self, projection: int) -> float:
         if self._round - self._tried.get(projection, -AGE) >= AGE:
