@@ -4,9 +4,9 @@ What a step of projection p would add to the squared error, `E(levels + p)^2 - E
 to round and mostly grows, as masks do more harm to a block that is sparser. What it added when it was last tried
 therefore says which steps are worth trying now:
 
-    1. the step with the lowest known addition is tried;
-    2. all whose older additions are within `SLACK` of the lowest one found in this round are tried, too;
-    3. an addition that is more than `AGE` rounds old does not count as known.
+    1. steps whose addition is not known, or known from more than `AGE` rounds ago, are tried;
+    2. the others are tried from the lowest known addition upwards, as long as that is not above the lowest one found in
+       this round by more than `SLACK`.
 
 The step taken is always the lowest of those tried at the present levels, and its error is never an old one. Where
 additions only grow, as they would if projections did not interact, it is the step that the exact search takes. They do
@@ -39,22 +39,25 @@ class Lazy:
         """See `Chooser`."""
         self._round += 1
         fresh: dict[int, float] = {}
-        while worth := self._worth_trying(open_projections, fresh):
+        worth = [p for p in open_projections if self._known(p) == -math.inf]
+        while worth := worth or self._next(open_projections, fresh):
             found = checked(self._objective.errors([raised(levels, p) for p in worth]))
             for projection, one in zip(worth, found, strict=True):
                 fresh[projection] = one
                 self._added[projection] = one**2 - error**2
                 self._tried[projection] = self._round
+            worth = []
         best = min(fresh, key=lambda projection: (fresh[projection], projection))
         return best, fresh[best]
 
-    def _worth_trying(self, open_projections: Sequence[int], fresh: dict[int, float]) -> list[int]:
-        known = {p: self._known(p) for p in open_projections}
-        lowest = min(known[p] for p in fresh or open_projections)
-        if not fresh:
-            first = [p for p in open_projections if known[p] == lowest]
-            return first if lowest == -math.inf else first[:1]
-        return [p for p in open_projections if p not in fresh and known[p] <= lowest + SLACK * abs(lowest)]
+    def _next(self, open_projections: Sequence[int], fresh: dict[int, float]) -> list[int]:
+        """The step with the lowest addition of those not tried in this round, if it is low enough."""
+        old = [p for p in open_projections if p not in fresh]
+        if not old:
+            return []
+        candidate = min(old, key=self._known)
+        lowest = min((self._known(p) for p in fresh), default=math.inf)
+        return [candidate] if self._known(candidate) <= lowest + SLACK * abs(lowest) else []
 
     def _known(self, projection: int) -> float:
         if self._round - self._tried.get(projection, -AGE) >= AGE:
