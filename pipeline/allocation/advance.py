@@ -38,8 +38,12 @@ def advance(
     before: Float32[Tensor, " in"],
     after: Float32[Tensor, " in"],
     weight: Float32[Tensor, "in out"],
+    empty: Float32[Tensor, " out"],
 ) -> None:
     """Take the features between two cutoffs out of a product, in place.
+
+    A token that keeps no feature gets `empty`, exactly, as from a product: choices that mask everything in different
+    places tie, and ties must not be decided by what subtractions leave over.
 
     Args:
         y: the product of x, masked at `before`; contiguous.
@@ -47,13 +51,17 @@ def advance(
         before: cutoffs of the mask that y has.
         after: those of the mask that it is to have, none below `before`.
         weight: of the map, input-major and contiguous.
+        empty: the output for an input of zeros: the bias, or zeros.
 
     Raises:
         ValueError: shapes that do not fit, which compiled code would read past.
     """
-    if y.shape != (x.shape[0], weight.shape[1]) or not x.shape[1] == weight.shape[0] == len(before) == len(after):
+    inputs, outputs = weight.shape
+    if not (
+        y.shape == (len(x), outputs) and x.shape[1] == inputs == len(before) == len(after) and len(empty) == outputs
+    ):
         raise ValueError(f"x {tuple(x.shape)}, weight {tuple(weight.shape)}, y {tuple(y.shape)} do not fit")
-    _advance(y.numpy(), x.numpy(), before.numpy(), after.numpy(), weight.numpy())
+    _advance(y.numpy(), x.numpy(), before.numpy(), after.numpy(), weight.numpy(), empty.numpy())
 
 
 @cast(Any, numba.njit)(cache=True, nogil=True)
@@ -76,6 +84,7 @@ def _advance(
     before: NDArray[np.float32],
     after: NDArray[np.float32],
     weight: NDArray[np.float32],
+    empty: NDArray[np.float32],
 ) -> None:
     tokens, features = x.shape
     outputs = weight.shape[1]
@@ -84,9 +93,14 @@ def _advance(
     chosen = np.empty(features + 3, dtype=np.int64)
     values = np.empty(features + 3, dtype=np.float32)
     for token in range(tokens):
+        kept = np.int32(0)
         for feature in range(features):
             size = abs(x[token, feature])
             inside[feature] = (size > before[feature]) & (size <= after[feature])
+            kept += np.int32(not size <= after[feature])  # not `>`: a NaN is kept
+        if kept == 0:
+            y[token] = empty
+            continue
         number = 0
         for word in range(len(words)):
             if words[word] == 0:

@@ -15,7 +15,7 @@ A round of the search asks for one choice of levels per projection, and most of 
    only run again when q, k or v changed, and a step on `down` runs nothing in front of it.
 2. A product whose input stayed the same, but for one step of its own mask, is that of the last round minus the newly
    masked features times their columns (`pipeline/allocation/advance.py`; CPU, float32).
-3. What is left over is computed for all choices of a round at once, map after map.
+3. What is left over is computed for all choices of a round at once, map after map (elsewhere than on the CPU).
 4. Only k and v need tokens whose error is not measured. (The model's own attention runs, and with it all queries.)
 
 Errors are those of evaluating every choice from scratch, up to the rounding of float32 sums. What this saves is in
@@ -92,7 +92,7 @@ class BlockError:
         self._residual = torch.cat([one.hidden[one.measured] for one in inputs])
         self._norm = torch.linalg.vector_norm(self._target, dtype=torch.float64)
         self._recent = Recent(span=len(projections))
-        self._input_major: dict[str, Tensor] = {}
+        self._transposed: dict[str, tuple[Tensor, Tensor]] = {}
         self._running: tuple[tuple[int, ...], BlockInput] | None = None
         self._attention_output: Tensor | None = None
         self._hooks: list[Any] = []
@@ -179,54 +179,58 @@ class BlockError:
     ) -> list[Tensor]:
         """A map's output for every choice, whose input depends on the levels of `names` only.
 
-        Known ones, those that are a few features away from known ones, and the others, all in one product.
+        Known ones, those that are a few features away from known ones, and the others. On the CPU these are computed
+        one by one, which is as fast there: in one product, equal rows in different places may differ in the last bit.
         """
         keys = [(name, *self._levels((*names, name), levels)) for levels in choices]
-        missing: dict[tuple[object, ...], int] = {}
-        for number, key in enumerate(keys):
-            if self._recent.get(key) is None and not self._advanced(name, key, inputs[number]):
-                missing.setdefault(key, number)
+        missing: dict[tuple[object, ...], Tensor] = {}
+        for key, x in zip(keys, inputs, strict=True):
+            if self._recent.get(key) is None:
+                if is_compiled(x):
+                    found = self._advanced(name, key, x.contiguous())
+                    self._recent.put(key, self._masked_linear(name, x[None], [key])[0] if found is None else found)
+                else:
+                    missing.setdefault(key, x)
         if missing:
-            stacked = torch.stack([inputs[number] for number in missing.values()])
-            own = [cast(int, key[-1]) for key in missing]
-            for key, output in zip(missing, self._masked_linear(name, stacked, own), strict=True):
+            outputs = self._masked_linear(name, torch.stack(list(missing.values())), list(missing))
+            for key, output in zip(missing, outputs, strict=True):
                 self._recent.put(key, output)
         return [cast(Tensor, self._recent.get(key)) for key in keys]
 
-    def _advanced(self, name: str, key: tuple[object, ...], x: Tensor) -> bool:
-        """Whether the product could be made of that of a lower level of its own mask. Then it is kept."""
-        if not is_compiled(x):
-            return False
+    def _advanced(self, name: str, key: tuple[object, ...], x: Tensor) -> Tensor | None:
+        """The product made of that of a lower level of its own mask, if there is one that is near enough."""
         level, cutoffs = cast(int, key[-1]), self._cutoffs[name]
         for lower in range(level - 1, -1, -1):
             known = self._recent.get((*key[:-1], lower))
-            if known is None:
-                continue
-            x = x.contiguous()
-            features = newly_masked(x, cutoffs[lower], cutoffs[level])
-            if features > WORTH * x.numel():
-                return False
-            output = known.clone()
-            advance(output, x, cutoffs[lower], cutoffs[level], self._weight(name))
-            self._ran((name,), features / x.shape[1])
-            self._recent.put(key, output)
-            return True
-        return False
+            if known is not None:
+                features = newly_masked(x, cutoffs[lower], cutoffs[level])
+                if features > WORTH * x.numel():
+                    return None
+                output = known.clone()
+                advance(output, x, cutoffs[lower], cutoffs[level], *self._input_major(name))
+                self._ran((name,), features / x.shape[1])
+                return output
+        return None
 
-    def _weight(self, name: str) -> Float[Tensor, "in out"]:
-        if name not in self._input_major:
-            self._input_major[name] = self._projections[name].module.weight.t().contiguous()
-        return self._input_major[name]
+    def _input_major(self, name: str) -> tuple[Float[Tensor, "in out"], Float[Tensor, " out"]]:
+        """Weight and bias as `advance` takes them."""
+        if name not in self._transposed:
+            module = self._projections[name].module
+            bias = cast("Tensor | None", module.bias)
+            bias = torch.zeros(module.out_features) if bias is None else bias
+            self._transposed[name] = (module.weight.t().contiguous(), bias)
+        return self._transposed[name]
 
     def _norm_of(self, name: str | None, x: Tensor) -> Tensor:
         return x if name is None else self._layer.get_submodule(name)(x)
 
     def _masked_linear(
-        self, name: str, x: Float[Tensor, "choices tokens in"], levels: Sequence[int]
+        self, name: str, x: Float[Tensor, "choices tokens in"], keys: Sequence[tuple[object, ...]]
     ) -> Float[Tensor, "choices tokens out"]:
         self._ran((name,), x.shape[0] * x.shape[1])
         module = self._projections[name].module
         everything = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        levels = [cast(int, key[-1]) for key in keys]
         return functional.linear(self._mask(name, x, levels, everything), module.weight, module.bias)
 
     def _mask(self, name: str, x: Tensor, levels: Sequence[int], eligible: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ def test_a_product_is_advanced_by_any_number_of_levels(shape) -> None:
     x, weight, cutoffs = _setting(*shape)
     for lower, upper in ((0, 1), (3, 3), (10, 90), (0, LEVELS - 1)):
         y = _product(x, cutoffs[lower], weight).float()
-        advance(y, x, cutoffs[lower], cutoffs[upper], weight)
+        advance(y, x, cutoffs[lower], cutoffs[upper], weight, torch.zeros(shape[2]))
         _close(y, x, cutoffs[upper], weight)
 
 
@@ -45,7 +45,7 @@ def test_rounding_does_not_pile_up_over_a_whole_search(shape) -> None:
     x, weight, cutoffs = _setting(*shape)
     y = _product(x, cutoffs[0], weight).float()
     for lower in range(LEVELS - 1):
-        advance(y, x, cutoffs[lower], cutoffs[lower + 1], weight)
+        advance(y, x, cutoffs[lower], cutoffs[lower + 1], weight, torch.zeros(shape[2]))
     _close(y, x, cutoffs[-1], weight)
 
 
@@ -54,7 +54,7 @@ def test_a_feature_at_the_lower_cutoff_is_masked_already_and_one_at_the_upper_is
     one, two = torch.full((5,), 1.0), torch.full((5,), 2.0)
     assert newly_masked(x, one, two) == 2
     y = torch.zeros(1, 5)
-    advance(y, x, one, two, torch.eye(5))
+    advance(y, x, one, two, torch.eye(5), torch.zeros(5))
     assert y.tolist() == [[0, 0, -2, 2, 0]]
 
 
@@ -68,4 +68,15 @@ def test_newly_masked_counts_what_one_mask_has_and_the_other_has_not(shape) -> N
 def test_shapes_that_do_not_fit_are_refused() -> None:
     x, weight, cutoffs = _setting(3, 7, 5)
     with pytest.raises(ValueError, match=r"x \(3, 7\), weight \(7, 5\), y \(3, 4\) do not fit"):
-        advance(torch.zeros(3, 4), x, cutoffs[0], cutoffs[1], weight)
+        advance(torch.zeros(3, 4), x, cutoffs[0], cutoffs[1], weight, torch.zeros(4))
+
+
+def test_a_token_that_keeps_nothing_gets_the_bias_to_the_last_bit() -> None:
+    x, weight, cutoffs = _setting(4, 33, 17)
+    bias = torch.linspace(-1, 1, 17)
+    everything = torch.full((33,), 100.0)
+    x[1, 5] = 200.0
+    y = (_product(x, cutoffs[0], weight) + bias).float()
+    advance(y, x, cutoffs[0], everything, weight, bias)
+    assert torch.equal(y[[0, 2, 3]], bias.expand(3, -1))
+    torch.testing.assert_close(y[1], 200.0 * weight[5] + bias)
