@@ -46,6 +46,9 @@ from pipeline.sparse.reference import is_compiled, mask
 _SAME_BLOCK = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """Largest relative difference between the dense block put together here and the model's own: rounding of the dtype."""
 
+_NEAR = 16
+"""Levels below its own that a product may be made from; with the published step more would not be worth it."""
+
 
 class BlockError:
     """The objective of `greedy.search` for one block. A context manager: hooks are on the block's attention inside it.
@@ -92,6 +95,7 @@ class BlockError:
         self._residual = torch.cat([one.hidden[one.measured] for one in inputs])
         self._norm = torch.linalg.vector_norm(self._target, dtype=torch.float64)
         self._recent = Recent(span=len(projections))
+        self._everything = torch.ones(1, len(self._target), dtype=torch.bool, device=self._target.device)
         self._transposed: dict[str, tuple[Tensor, Tensor]] = {}
         self._running: tuple[tuple[int, ...], BlockInput] | None = None
         self._attention_output: Tensor | None = None
@@ -118,16 +122,16 @@ class BlockError:
     def errors(self, choices: Sequence[tuple[int, ...]]) -> list[float]:
         """The error of every choice of levels (in the order of the projections); waits for the device once."""
         with torch.inference_mode():
-            found = torch.stack([self._error(output) for output in self._outputs(choices)])
+            found = torch.stack([self._error(difference) for difference in self._differences(choices)])
         self.evaluations += len(choices)
         self._recent.advance(len(choices))
         return found.tolist()
 
-    def _error(self, output: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(output - self._target, dtype=torch.float64) / self._norm
+    def _error(self, difference: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(difference, dtype=torch.float64) / self._norm
 
-    def _outputs(self, choices: Sequence[tuple[int, ...]]) -> list[Tensor]:
-        """The block's output on the measured tokens, part after part for all choices."""
+    def _differences(self, choices: Sequence[tuple[int, ...]]) -> list[Tensor]:
+        """The block's output on the measured tokens minus the dense one, part after part for all choices."""
         qkv, o, gate_up = (self._names[site] for site in ("qkv", "o", "gate_up"))
         mlp, family = self._layer.get_submodule("mlp"), self._family
         attended = self._each("attended", qkv, choices, lambda n: self._attend(choices[n]))
@@ -144,13 +148,13 @@ class BlockError:
         parts = [self._products(name, qkv + o, choices, normed) for name in gate_up]
         inner = self._each("inner", qkv + o + gate_up, choices, lambda n: self._inner([part[n] for part in parts]))
         down = self._products("down", qkv + o + gate_up, choices, inner)
-        return [
-            residual + self._norm_of(family.mlp_output_norm, one) for residual, one in zip(after, down, strict=True)
-        ]
+        missing = self._each("missing", qkv + o, choices, lambda n: after[n] - self._target)
+        return [rest + self._norm_of(family.mlp_output_norm, one) for rest, one in zip(missing, down, strict=True)]
 
     def _inner(self, parts: Sequence[Tensor]) -> Tensor:
         gate, up = parts if len(parts) == 2 else parts[0].chunk(2, dim=-1)
-        return self._activation(gate) * up
+        activated = self._activation(gate)
+        return activated.mul_(up) if activated.data_ptr() != gate.data_ptr() else activated * up
 
     def _attend(self, levels: tuple[int, ...]) -> Tensor:
         """What o reads, on the measured tokens; queries, keys and values of all eligible tokens are masked."""
@@ -200,7 +204,7 @@ class BlockError:
     def _advanced(self, name: str, key: tuple[object, ...], x: Tensor) -> Tensor | None:
         """The product made of that of a lower level of its own mask, if there is one that is near enough."""
         level, cutoffs = cast(int, key[-1]), self._cutoffs[name]
-        for lower in range(level - 1, -1, -1):
+        for lower in range(level - 1, max(level - 1 - _NEAR, -1), -1):
             known = self._recent.get((*key[:-1], lower))
             if known is not None:
                 features = newly_masked(x, cutoffs[lower], cutoffs[level])
@@ -229,7 +233,7 @@ class BlockError:
     ) -> Float[Tensor, "choices tokens out"]:
         self._ran((name,), x.shape[0] * x.shape[1])
         module = self._projections[name].module
-        everything = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        everything = self._everything.expand(x.shape[0], -1).contiguous()
         levels = [cast(int, key[-1]) for key in keys]
         return functional.linear(self._mask(name, x, levels, everything), module.weight, module.bias)
 
