@@ -8,8 +8,8 @@ groups of the sizes of a clustering. Columns: silhouette; stability (mean ARI of
 NMI with the label `computation` on the train samples. With `--benefit TARGET`, every group's allocation goes down the
 gradient from the pooled `kl` allocation of that target, as in `pipeline/allocation/specialise.py`, on three quarters of
 the group's train texts, and is not shrunk. `held out` is its KL on the last quarter over that of the pooled allocation,
-summed over all groups, with a paired bootstrap interval over texts; below 1 the groups are better. The pooled allocation
-has seen the held-out texts, so this leans towards it. No test sample is looked at.
+summed over all groups, with a paired bootstrap interval over texts; below 1 the groups are better. The pooled
+allocation has seen the held-out texts, so this leans towards it. No test sample is looked at.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ GATE_CRITERIA = ("cats",)
 SCHEMES = ("global", "activation", "task", "computation", "surface", "length", "random", "random1", "random2")
 ALGORITHMS = ("kmeans", "gmm", "hdbscan")
 ALLOCATIONS = ("uniform", "greedy", "kl")
+GREEDY_SEARCHES = ("exact", "lazy")
 MASKS = ("threshold", "topk")
 ROUTERS = ("embedding", "scores")
 GATE = "gate"
@@ -134,6 +135,11 @@ class AllocateSettings:
         high=1,
     )
     greedy_tokens: int = setting("calibration tokens per group that `greedy` measures block errors on", low=1)
+    greedy_search: str = setting(
+        "whether a round of `greedy` tries all steps, as published (exact), or the likely ones (lazy: half the time, "
+        "errors about the same)",
+        choices=GREEDY_SEARCHES,
+    )
     kl_samples: int = setting(
         "train samples on which `kl` measures the curves it starts from, and compares its start with its end", low=1
     )

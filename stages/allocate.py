@@ -120,6 +120,7 @@ def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms:
                     step=settings.allocate.greedy_step,
                     dense_prefix=settings.tokens.dense_prefix,
                     budget=settings.tokens.batch,
+                    is_lazy=settings.allocate.greedy_search == "lazy",
                     meter=meter,
                 )
                 kept = [_to_json(path) for path in paths]

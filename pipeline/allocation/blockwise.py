@@ -18,7 +18,8 @@ from torch import Tensor
 from pipeline.allocation.block import BlockError
 from pipeline.allocation.calibration import Text, block_inputs
 from pipeline.allocation.cost import Meter
-from pipeline.allocation.greedy import Path, ladders, search
+from pipeline.allocation.greedy import Exact, Path, ladders, search
+from pipeline.allocation.lazy import Lazy
 from pipeline.histogram import Bins
 from pipeline.models.load import LoadedModel
 from pipeline.models.projections import Projection, projections
@@ -47,6 +48,7 @@ def block_paths(
     step: float,
     dense_prefix: int | float,
     budget: int,
+    is_lazy: bool = False,
     meter: Meter | None = None,
 ) -> Iterator[BlockPath]:
     """Allocate one group, block after block.
@@ -61,6 +63,7 @@ def block_paths(
         step: see `greedy.ladders`.
         dense_prefix: see `eligibility.eligible`.
         budget: most tokens in a forward pass of the dense model.
+        is_lazy: whether rounds try the likely steps only (`lazy`), instead of all of them as published.
         meter: counts what this costs.
 
     Guarantee: the rounds before a lower `stop` is reached are the same for a higher one.
@@ -79,7 +82,7 @@ def block_paths(
             for projection, ladder in zip(own, steps, strict=True)
         }
         with BlockError(loaded, layer, own, inputs[block], tried) as objective:
-            path = search(steps, costs, stop, objective)
+            path = search(steps, costs, stop, objective, Lazy if is_lazy else Exact)
         meter.ran(objective.tokens, sum(costs) / sum(projection.gated_weights for projection in every))
         meter.evaluated(objective.evaluations)
         inputs[block].clear()

@@ -16,7 +16,7 @@ Plain numbers; what the error is, and how it is computed, is the objective's bus
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -28,12 +28,43 @@ _ROUNDING = 1e-9
 """Sums of steps that should be 1 or the target miss it by float64 rounding only."""
 
 
-class Objective(Protocol):
-    """The error of a block at a choice of levels, one for each projection; level n is the sparsity after n steps."""
+Levels = tuple[int, ...]
+"""Of every projection: level n is the sparsity after n steps."""
 
-    def errors(self, choices: Sequence[tuple[int, ...]]) -> list[float]:
+
+class Objective(Protocol):
+    """The error of a block at a choice of levels."""
+
+    def errors(self, choices: Sequence[Levels]) -> list[float]:
         """The error of every choice. Consecutive calls ask for neighbouring choices, so results are worth keeping."""
         ...
+
+
+class Chooser(Protocol):
+    """How a round finds the projection that takes the step."""
+
+    def choose(self, levels: Levels, error: float, open_projections: Sequence[int]) -> tuple[int, float]:
+        """The projection, and the block's error after its step.
+
+        Args:
+            levels: the block before the round.
+            error: its error.
+            open_projections: those that have a step left, in order; at least one.
+        """
+        ...
+
+
+class Exact:
+    """As published: the step of every projection is tried in every round."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+
+    def choose(self, levels: Levels, error: float, open_projections: Sequence[int]) -> tuple[int, float]:
+        """See `Chooser`."""
+        found = checked(self._objective.errors([raised(levels, p) for p in open_projections]))
+        best = int(np.argmin(found))
+        return open_projections[best], found[best]
 
 
 @dataclass(frozen=True)
@@ -87,7 +118,13 @@ def ladders(costs: Sequence[int], step: float) -> list[Float[ndarray, " levels"]
     return found
 
 
-def search(steps: Sequence[Float[ndarray, " levels"]], costs: Sequence[int], stop: float, objective: Objective) -> Path:
+def search(
+    steps: Sequence[Float[ndarray, " levels"]],
+    costs: Sequence[int],
+    stop: float,
+    objective: Objective,
+    chooser: Callable[[Objective], Chooser] = Exact,
+) -> Path:
     """Run the greedy search until the cost-weighted mean sparsity is at least `stop`.
 
     Args:
@@ -95,34 +132,41 @@ def search(steps: Sequence[Float[ndarray, " levels"]], costs: Sequence[int], sto
         costs: weights of every projection.
         stop: the highest target, in [0, 1].
         objective: the error to keep low.
+        chooser: made of the objective; `lazy.Lazy` tries fewer steps a round.
 
     Raises:
         ValueError: an error that is not a number.
     """
     share = np.asarray(costs, dtype=np.float64) / sum(costs)
+    rule = chooser(objective)
     levels = (0,) * len(steps)
     rounds = [_sparsity(steps, levels)]
-    errors = _checked(objective.errors([levels]))
+    errors = checked(objective.errors([levels]))
     while share @ rounds[-1] < stop - _ROUNDING:
-        choices = [_raised(levels, p) for p in range(len(steps)) if levels[p] + 1 < len(steps[p])]
-        found = _checked(objective.errors(choices))
-        best = int(np.argmin(found))
-        levels = choices[best]
+        open_projections = [p for p in range(len(steps)) if levels[p] + 1 < len(steps[p])]
+        projection, error = rule.choose(levels, errors[-1], open_projections)
+        levels = raised(levels, projection)
         rounds.append(_sparsity(steps, levels))
-        errors.append(found[best])
+        errors.append(error)
     sparsity = np.stack(rounds)
     return Path(sparsity, sparsity @ share, np.array(errors))
 
 
-def _raised(levels: tuple[int, ...], projection: int) -> tuple[int, ...]:
+def raised(levels: Levels, projection: int) -> Levels:
+    """The levels after one step of a projection."""
     return (*levels[:projection], levels[projection] + 1, *levels[projection + 1 :])
 
 
-def _sparsity(steps: Sequence[Float[ndarray, " levels"]], levels: tuple[int, ...]) -> Float[ndarray, " projections"]:
-    return np.array([ladder[level] for ladder, level in zip(steps, levels, strict=True)])
+def checked(errors: list[float]) -> list[float]:
+    """The errors.
 
-
-def _checked(errors: list[float]) -> list[float]:
+    Raises:
+        ValueError: one is not a number.
+    """
     if not all(math.isfinite(error) for error in errors):
         raise ValueError(f"block errors must be finite, got {errors}")
     return errors
+
+
+def _sparsity(steps: Sequence[Float[ndarray, " levels"]], levels: Levels) -> Float[ndarray, " projections"]:
+    return np.array([ladder[level] for ladder, level in zip(steps, levels, strict=True)])

@@ -13,7 +13,7 @@ The descent of each target leaves out another quarter of the group's texts, so t
 serves all targets: votes of one target are noisy (a quarter of a small group), and a group is as special at 70% as it
 is at 75%.
 
-Targets at which the pooled allocation loses next to nothing on the group's texts keep it, and have no vote.
+Targets at which the pooled allocation loses next to nothing on the held-out texts keep it, and have no vote.
 
 Guarantee: on held-out texts no group is worse than pooled by this measure, since strength 0 is among the choices; a
 group too small to hold texts out gets the pooled allocation. The pooled allocation has seen the held-out texts and the
@@ -57,7 +57,7 @@ class Specialised:
         target: cost-weighted mean of `sparsity`.
         sparsity: of every projection.
         strength: 0 is the pooled allocation, 1 the group's own; the same at every target.
-        loss: on all texts of the group, in nats per text.
+        loss: on the texts that its descent held out, in nats per text.
     """
 
     target: float
@@ -72,11 +72,16 @@ class Tried:
 
     Attributes:
         between: an allocation for every strength.
-        votes: logarithm of each one's loss on held-out texts over that of the pooled allocation.
+        losses: of each on held-out texts, in nats per text.
     """
 
     between: list[Float[ndarray, " projections"]]
-    votes: Float[ndarray, " strengths"]
+    losses: Float[ndarray, " strengths"]
+
+    @property
+    def votes(self) -> Float[ndarray, " strengths"]:
+        """Logarithm of each loss over that of the pooled allocation."""
+        return np.log(self.losses + _TINY) - np.log(self.losses[0] + _TINY)
 
 
 @dataclass(frozen=True)
@@ -128,19 +133,18 @@ def specialise(group: Group, store: Store, advance: Callable[[int], object] = la
     chosen = int(np.argmin(sum(one.votes for one in tried.values())))
     found: list[Specialised] = []
     for target, one in tried.items():
-        loss = float(_losses(one.between[chosen : chosen + 1], group.folds, store, f"loss-{target:g}")[0]) / group.texts
-        found.append(Specialised(target, one.between[chosen], STRENGTHS[chosen], loss))
-        advance(1)
+        found.append(Specialised(target, one.between[chosen], STRENGTHS[chosen], float(one.losses[chosen])))
     return found
 
 
 def try_at(group: Group, target: float, store: Store, advance: Callable[[int], object] = lambda _done: None) -> Tried:
     """Every strength at one target, and what held-out texts say to it. Targets do not depend on each other."""
-    pooled, fold = group.pooled[target], group.targets.index(target) % FOLDS
-    loss = float(_losses([pooled], group.folds, store, f"pooled-{target:g}")[0]) / group.texts
-    if group.texts < SMALLEST or loss <= NEGLIGIBLE:
-        advance(1 + group.steps + len(STRENGTHS))
-        return Tried([pooled] * len(STRENGTHS), np.zeros(len(STRENGTHS)))
+    pooled = group.pooled[target]
+    fold = group.targets.index(target) % FOLDS if group.texts >= SMALLEST else 0
+    start = _losses([pooled], group.folds[fold], store, f"pooled-{target:g}")
+    if group.texts < SMALLEST or start[0] <= NEGLIGIBLE:
+        advance(group.steps + len(STRENGTHS))
+        return Tried([pooled] * len(STRENGTHS), start.repeat(len(STRENGTHS)))
     advance(1)
     slopes = group.slopes_on([number for number in range(group.texts) if number % FOLDS != fold])
     own = descended(
@@ -155,14 +159,14 @@ def try_at(group: Group, target: float, store: Store, advance: Callable[[int], o
         advance=advance,
     )
     between = [_between(pooled, own, strength, group.share, target) for strength in STRENGTHS]
-    losses = _losses(between, group.folds[fold : fold + 1], store, f"held-out-{target:g}")
-    advance(len(STRENGTHS))
-    return Tried(between, np.log(losses + _TINY) - np.log(losses[0] + _TINY))
+    losses = _losses(between[1:], group.folds[fold], store, f"held-out-{target:g}")
+    advance(len(losses))
+    return Tried(between, np.concatenate([start, losses]))
 
 
 def work(targets: int, steps: int) -> int:
     """Steps and losses of one group, as `advance` counts them."""
-    return targets * (steps + len(STRENGTHS) + 2)
+    return targets * (steps + len(STRENGTHS))
 
 
 def _between(
@@ -179,11 +183,11 @@ def _between(
 
 
 def _losses(
-    allocations: Sequence[Float[ndarray, " projections"]], folds: Sequence[Fold], store: Store, name: str
+    allocations: Sequence[Float[ndarray, " projections"]], fold: Fold, store: Store, name: str
 ) -> Float[ndarray, " allocations"]:
-    """The loss of every allocation, summed over the texts of these folds."""
+    """The loss of every allocation on a fold, in nats per text."""
     kept = store.get(name)
     if kept is None:
-        kept = [sum(float(fold(one).sum()) for fold in folds) for one in allocations]
+        kept = [float(fold(one).mean()) for one in allocations]
         store.put(name, kept)
     return np.array(kept)

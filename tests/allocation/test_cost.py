@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.allocation.advance import WORTH
 from pipeline.allocation.block import BlockError
 from pipeline.allocation.blockwise import block_paths
 from pipeline.allocation.calibration import SMALL_BATCH, block_inputs
@@ -102,7 +103,7 @@ def test_every_call_of_a_layer_counts_its_share_and_a_recorded_one_its_backward_
 
 @pytest.mark.parametrize("kind", ["llama", "phi3"])
 def test_greedy_counts_what_block_errors_multiplied(kind):
-    """Attention runs its four maps on all tokens, o's for nothing; what comes after it runs on the measured ones."""
+    """q, k and v run on all tokens, what comes after them on the measured ones. What is known is not computed again."""
     loaded = random_model(kind)
     counts = score_counts(loaded, "wina")
     every = projections(loaded.model)
@@ -114,7 +115,7 @@ def test_greedy_counts_what_block_errors_multiplied(kind):
         limits = torch.from_numpy(thresholds(BINS, counts[1, p.name], np.array([0.0, 0.5])))
         tried[p.name] = cutoffs(feature_weights("wina", p.module.weight, p.name), limits)
     costs = {p.name: p.gated_weights for p in own}
-    attention = sum(costs[name] for name in costs if name in ("q", "k", "v", "qkv", "o"))
+    attention = sum(costs[name] for name in costs if name in ("q", "k", "v", "qkv"))
     rest = sum(costs[name] for name in costs if name in ("o", "gate", "up", "gate_up", "down"))
     padded = sum(one.eligible.numel() for one in inputs)
     measured = sum(int(one.measured.sum()) for one in inputs)
@@ -123,9 +124,29 @@ def test_greedy_counts_what_block_errors_multiplied(kind):
         assert objective.evaluations == 1  # the check of the block's structure
         assert objective.tokens == pytest.approx(dense, rel=ROUNDING)
         objective.errors([(0,) * len(own), (*(0,) * (len(own) - 1), 1)])
-        more = 2 * measured * costs["down"] / sum(costs.values())  # all that comes before is shared
+        more = measured * costs["down"] / sum(costs.values())  # all that comes before is shared
         assert objective.evaluations == 3
         assert objective.tokens == pytest.approx(dense + more, rel=ROUNDING)
+
+
+def test_a_product_that_is_advanced_counts_the_features_that_are_taken_out():
+    loaded = random_model("llama")
+    counts = score_counts(loaded, "wina")
+    layers = list(attrgetter(loaded.family.layers)(loaded.model))
+    own = [p for p in projections(loaded.model) if p.block == 1]
+    inputs = block_inputs(loaded, layers, texts(), dense_prefix=1, budget=100)[1]
+    tried = {}
+    for p in own:
+        limits = torch.from_numpy(thresholds(BINS, counts[1, p.name], np.array([0.0, WORTH / 2])))
+        tried[p.name] = cutoffs(feature_weights("wina", p.module.weight, p.name), limits)
+    measured = sum(int(one.measured.sum()) for one in inputs)
+    share = own[-1].gated_weights / sum(p.gated_weights for p in own)
+    with BlockError(loaded, layers[1], own, inputs, tried) as objective:
+        before = objective.tokens
+        objective.errors([(*(0,) * (len(own) - 1), 1)])
+        taken = (objective.tokens - before) / share * own[-1].in_features
+    assert taken == pytest.approx(round(taken), abs=1e-6)  # a number of features; float64 sums and quotients
+    assert 0 < taken < WORTH * measured * own[-1].in_features
 
 
 def test_a_search_counts_its_pass_over_the_text_and_one_error_per_choice():

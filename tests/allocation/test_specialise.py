@@ -72,8 +72,9 @@ def test_a_group_unlike_the_pooled_one_goes_its_own_way_and_gains_by_it():
     for one in found:
         assert one.strength >= 0.75
         assert SHARE @ one.sparsity == pytest.approx(one.target, abs=BUDGET)
-        assert one.loss == pytest.approx(texts.mean(one.sparsity))
-        assert one.loss < 0.9 * texts.mean(POOLED[one.target])
+        held_out = texts.price[sorted(POOLED).index(one.target) % FOLDS :: FOLDS]
+        assert one.loss == pytest.approx((held_out @ (SHARE * one.sparsity**2)).mean())
+        assert one.loss < 0.9 * (held_out @ (SHARE * POOLED[one.target] ** 2)).mean()
 
 
 def test_groups_whose_texts_have_nothing_in_common_stay_closer_to_the_pooled_allocation():
@@ -119,7 +120,7 @@ def test_a_group_too_small_to_hold_texts_out_is_pooled():
     texts = Texts([4, 1, 1, 0.2, 1], noise=0.1, texts=2 * FOLDS - 1)
     done = []
     found = _run(texts, number=2 * FOLDS - 1, advance=done.append)
-    assert all(one.strength == 0 and one.sparsity is POOLED[one.target] for one in found)
+    assert all(one.strength == 0 and one.sparsity is POOLED[one.target] and one.loss > 0 for one in found)
     assert sum(done) == work(len(POOLED), STEPS)
 
 

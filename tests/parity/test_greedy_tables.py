@@ -9,14 +9,31 @@ searches from the dense block are in docs/method.md (they take minutes).
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import attrgetter
 
 import numpy as np
 import pytest
+import torch
 
+from pipeline.allocation.block import BlockError
+from pipeline.allocation.calibration import Text, block_inputs
 from pipeline.allocation.greedy import ladders, search
 from pipeline.models.load import LoadedModel, load
 from pipeline.models.projections import projections
-from tests.reference.released_greedy import MODES, NAMES, PARITY, SAMPLES, STEP, ReleasedError, table
+from pipeline.scoring import feature_weights
+from pipeline.sparse.cutoffs import cutoffs
+from tests.reference.released_greedy import (
+    MODES,
+    NAMES,
+    PARITY,
+    SAMPLES,
+    STEP,
+    PublishedError,
+    ReleasedError,
+    icdf,
+    sequences,
+    table,
+)
 
 pytestmark = pytest.mark.skipif(not PARITY.is_dir(), reason=f"no recordings of the released code at {PARITY}")
 
@@ -99,6 +116,34 @@ def test_their_baseline_is_the_error_of_the_uniform_allocation(mode: str) -> Non
         for row in (0, 129, 343):
             found = objective.error([recorded["Effective Sparsity"][row]] * len(NAMES))
             assert _agree(found, recorded["Baseline Error"][row])
+
+
+@pytest.mark.parametrize("block", [0, 3])
+def test_the_pipelines_errors_are_those_of_whole_forward_passes_along_a_search(block: int) -> None:
+    """The fast objective that `pipeline.allocation` searches with, the same thresholds, from states of their tables."""
+    loaded, mode = _model(), "wina"
+    own = [p for p in projections(loaded.model) if p.block == block]
+    steps = ladders(_costs(block), STEP)
+    layers = list(attrgetter(loaded.family.layers)(loaded.model))
+    texts = [Text(str(number), ids, []) for number, ids in enumerate(sequences()[:SAMPLES])]
+    inputs = block_inputs(loaded, layers, texts, dense_prefix=0.01, budget=1000)[block]
+    tried = {}
+    for p, ladder in zip(own, steps, strict=True):
+        limits = torch.tensor([icdf(mode, block, p.name, float(s)) for s in ladder])
+        tried[p.name] = cutoffs(feature_weights(MODES[mode], p.module.weight, p.name), limits)
+    sparsity = table(mode, block)[list(NAMES)].to_numpy()
+    with (
+        PublishedError(loaded, mode, block, steps) as slow,
+        BlockError(loaded, layers[block], own, inputs, tried) as fast,
+    ):
+        for row in range(300):
+            levels = _levels(sparsity[row], steps)
+            choices = [(*levels[:p], levels[p] + 1, *levels[p + 1 :]) for p in range(len(NAMES))]
+            found = fast.errors(choices)
+            if row % 100 == 99:
+                theirs = slow.errors(choices)
+                np.testing.assert_allclose(found, theirs, rtol=ERROR_ROUNDING)
+                assert theirs[int(np.argmin(found))] <= min(theirs) * (1 + TIE)
 
 
 def test_the_recordings_used_the_first_two_samples_of_the_shuffled_order() -> None:

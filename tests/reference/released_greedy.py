@@ -14,6 +14,7 @@ agree; with another number they do not) and a step of 0.025 for q.
 from __future__ import annotations
 
 import json
+import math
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
@@ -108,17 +109,22 @@ class ReleasedError:
 
     def error(self, sparsities, thresholds=None):
         """Their error at seven sparsities, or at given thresholds instead of theirs."""
-        if thresholds is None:
-            thresholds = [icdf(self._mode, self._block, n, s) for n, s in zip(NAMES, sparsities, strict=True)]
         total = 0.0
-        for one, dense in zip(self._inputs, self._dense, strict=True):
-            length = dense.shape[1]
-            self._thresholds = dict(zip(NAMES, thresholds, strict=True))
-            self._first = dense_prefix(length)
-            difference = (dense - self._run(one))[:, int(length * (1 - 0.25)) :]
-            self._thresholds = {}
+        for dense, masked in self._outputs(sparsities, thresholds):
+            difference = (dense - masked)[:, int(dense.shape[1] * (1 - 0.25)) :]
             total += float(torch.norm(difference, dim=1).mean())
         return total
+
+    def _outputs(self, sparsities, thresholds=None):
+        """The layer's dense and masked output for every sample. Thresholds are looked up for every candidate."""
+        if thresholds is None:
+            thresholds = [icdf(self._mode, self._block, n, s) for n, s in zip(NAMES, sparsities, strict=True)]
+        for one, dense in zip(self._inputs, self._dense, strict=True):
+            self._thresholds = dict(zip(NAMES, thresholds, strict=True))
+            self._first = dense_prefix(dense.shape[1])
+            masked = self._run(one)
+            self._thresholds = {}
+            yield dense, masked
 
     def _run(self, one):
         args, kwargs = one
@@ -135,6 +141,20 @@ class ReleasedError:
             return (args[0] * keep,)
 
         return pre_hook
+
+
+class PublishedError(ReleasedError):
+    """The same procedure with the error of TEAL's Algorithm 1: the relative Frobenius norm, over the last quarter of
+    the eligible tokens of every sample."""
+
+    def error(self, sparsities, thresholds=None):
+        """Their error at seven sparsities, or at given thresholds instead of theirs."""
+        above = below = 0.0
+        for dense, masked in self._outputs(sparsities, thresholds):
+            measured = math.ceil(0.25 * (dense.shape[1] - dense_prefix(dense.shape[1])))
+            above += float((dense - masked)[:, -measured:].double().square().sum())
+            below += float(dense[:, -measured:].double().square().sum())
+        return math.sqrt(above / below)
 
 
 def _layer_input(loaded, layer, ids):

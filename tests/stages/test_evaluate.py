@@ -37,6 +37,8 @@ def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: py
         ),
         tokens=replace(full.tokens, batch=100),
         evaluate=replace(full.evaluate, targets=TARGETS),
+        methods=full.methods
+        | {"clustered_oracle": config.MethodSettings("clustered", "assignments/activation", "threshold")},
     )
 
 

@@ -63,8 +63,12 @@ def settings(tiny_llama):
             "cats": config.ProfileSettings("activation", "cats", "uniform", "group_histograms/activation"),
             "kl_surface": config.ProfileSettings("surface", "wina", "kl", "allocations/kl"),
         },
-        # The default run evaluates no method with this router; stage export knows it.
-        methods=full.methods | {"clustered_scores": config.MethodSettings("clustered", "routes/scores", "threshold")},
+        # The default run evaluates neither; stage export knows them.
+        methods=full.methods
+        | {
+            "clustered_scores": config.MethodSettings("clustered", "routes/scores", "threshold"),
+            "clustered_oracle": config.MethodSettings("clustered", "assignments/activation", "threshold"),
+        },
     )
 
 
