@@ -26,7 +26,7 @@ class Texts:
 
     def __init__(self, sensitivity, noise, texts=TEXTS, limit=10**9, seed=0):
         rng = np.random.default_rng(seed)
-        self.price = np.asarray(sensitivity) * np.exp(noise * rng.normal(size=(texts, len(COSTS))))
+        self.price = 10 * np.asarray(sensitivity) * np.exp(noise * rng.normal(size=(texts, len(COSTS))))
         self.left = limit
 
     def losses(self, fold, sparsity):
