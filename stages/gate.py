@@ -131,6 +131,7 @@ def _benefits(settings: Settings, name: str, thresholds: ndarray, samples: Any) 
         "criterion": settings.profiles[profile].criterion,
         "model": model_identity(settings.model),
         "tokens": asdict(settings.tokens),
+        "chunk": CHUNK,
     }
     with Scratch(f"gate@{name}", fingerprint) as parts:
         missing = [chunk for chunk in chunks if not parts.has(chunk[0])]

@@ -17,7 +17,7 @@ CRITERION = "wina"
 PREFIX = 1
 ROUNDING = 1e-4
 """Relative: float32 logits of random models, batched and padded here, one text at a time in the transcription."""
-FLOOR = 1e-8
+FLOOR = 1e-7
 """Nats: what is left of float32 logarithms where predictions hardly differ."""
 
 
@@ -39,7 +39,7 @@ def _slow(loaded, counts, sparsity) -> float:
 def test_the_loss_equals_the_slow_transcription_wherever_masks_begin(kind: str):
     loaded, counts, objective = _setup(kind)
     rng = np.random.default_rng(0)
-    sparsity = rng.uniform(0, 0.8, len(projections(loaded.model)))
+    sparsity = rng.uniform(0.3, 0.9, len(projections(loaded.model)))
     for first in (0, len(sparsity) // 2, len(sparsity) - 1):
         later = np.where(np.arange(len(sparsity)) < first, 0.0, sparsity)
         assert objective.loss(later) == pytest.approx(_slow(loaded, counts, later), rel=ROUNDING, abs=FLOOR)
