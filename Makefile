@@ -22,7 +22,7 @@ REVISION ?=
 
 APPLY = python -m stages.preset $(PRESET) $(if $(REVISION),--revision $(REVISION))
 
-.PHONY: help install repro preset plan unchanged exp reference test lint format types docs check clean
+.PHONY: help install repro preset plan unchanged exp reference test kernels lint format types docs check clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -67,6 +67,10 @@ reference: $(INSTALLED)  ## train the reference model anew (over an hour on a CP
 test: $(INSTALLED)  ## all tests
 	python -m pytest -q
 
+kernels: $(INSTALLED)  ## test the Triton kernels in Triton's interpreter (installs Triton, 0.7 GB)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements-kernels.txt
+	python -m pytest -q tests/sparse tests/test_profile_set.py
+
 lint: $(INSTALLED)  ## ruff, including the format
 	ruff check .
 	ruff format --check .
@@ -81,7 +85,7 @@ types: $(INSTALLED)  ## pyright, strict
 docs: $(INSTALLED)  ## write the generated pages docs/tables.md and docs/params.md
 	python -m docs.generate
 
-check: repro test lint types unchanged  ## everything that CI runs
+check: repro test lint types unchanged kernels  ## everything that CI runs
 
 clean:  ## remove scratch files and tool caches; the environment and all results stay
 	rm -rf .scratch .pytest_cache .ruff_cache .hypothesis
