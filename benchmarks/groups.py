@@ -20,9 +20,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from pipeline import config
@@ -46,6 +45,7 @@ from stages.model import load_model
 POOLED = "kl"
 CRITERION = "wina"
 REPLICATES = 2000
+SIGNATURES_OF = ("all", "no-length", "unit", "first", "last")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clusters", type=int, nargs="*", default=[], help="numbers of clusters")
     parser.add_argument("--algorithms", nargs="+", default=["kmeans"], help="kmeans, gmm, hdbscan")
-    parser.add_argument("--signatures", nargs="+", default=["all"], help="all, no-length, unit, first, last")
+    parser.add_argument("--signatures", nargs="+", default=["all"], choices=SIGNATURES_OF)
     parser.add_argument("--labels", nargs="*", default=[], help="task, computation, surface")
     parser.add_argument("--random", type=int, default=0, help="draws of random groups of each clustering's sizes")
     parser.add_argument("--benefit", type=float, help="target at which allocations are made and held out")
@@ -85,9 +85,10 @@ def groupings(settings: Settings, samples: Any, options: argparse.Namespace) -> 
     """What was asked for, in the order of the help."""
     train = (samples["split"] == "train").to_numpy()
     table: Any = SIGNATURES.read("data/signatures.parquet")
-    vectors = signature_vectors(table, samples["sample_id"].tolist())
+    vectors, blocks = signature_vectors(table, samples["sample_id"].tolist()), int(table["block"].max()) + 1
     for kind in options.signatures:
-        points = features(signatures(kind, vectors, samples, train), train, settings.cluster.components)
+        chosen_vectors = signatures(kind, vectors, blocks, samples["n_tokens"].to_numpy(np.float64), train)
+        points = features(chosen_vectors, train, settings.cluster.components)
         for algorithm in options.algorithms:
             for count in options.clusters:
                 chosen = Options(algorithm, count, settings.cluster.min_cluster_size, settings.seed)
@@ -102,17 +103,19 @@ def groupings(settings: Settings, samples: Any, options: argparse.Namespace) -> 
 
 
 def signatures(
-    kind: str, vectors: Float[ndarray, "samples sites dim"], samples: Any, train: ndarray
+    kind: str,
+    vectors: Float[ndarray, "samples sites dim"],
+    blocks: int,
+    tokens: Float[ndarray, " samples"],
+    train: Bool[ndarray, " samples"],
 ) -> Float[ndarray, "samples sites dim"]:
     """As they are, without prompt length, at unit length per site, or of the first or last block only."""
+    sites = vectors.shape[1] // blocks
     if kind == "no-length":
-        return regress_out(vectors, np.log(samples["n_tokens"].to_numpy(np.float64)), train)
+        return regress_out(vectors, np.log(tokens), train)
     if kind == "unit":
-        return vectors / np.maximum(np.linalg.norm(vectors, axis=2, keepdims=True), 1e-12)
-    if kind in ("first", "last"):
-        sites = vectors.shape[1] // len(set(pd.read_parquet("data/signatures.parquet", columns=["block"])["block"]))
-        return vectors[:, :sites] if kind == "first" else vectors[:, -sites:]
-    return vectors
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=2, keepdims=True), np.finfo(np.float32).tiny)
+    return {"all": vectors, "first": vectors[:, :sites], "last": vectors[:, -sites:]}[kind]
 
 
 class Benefit:

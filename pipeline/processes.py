@@ -23,6 +23,8 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.queues import SimpleQueue
 from typing import Any, TypeVar, cast
 
+import psutil
+
 from pipeline.errors import UserError
 
 Advance = Callable[[int], object]
@@ -68,8 +70,9 @@ def processes(model_bytes: int, *, on_cpu: bool) -> int:
         return int(given)
     if not on_cpu:
         return 1
-    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("OMP_NUM_THREADS") or 1)
-    room = _SHARE_OF_MEMORY * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS has none
+    cores = own // int(os.environ.get("OMP_NUM_THREADS") or 1)
+    room = _SHARE_OF_MEMORY * psutil.virtual_memory().available
     return max(1, min(cores, int(room // max(model_bytes, 1))))
 
 

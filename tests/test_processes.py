@@ -112,6 +112,9 @@ def test_the_number_of_processes(monkeypatch: pytest.MonkeyPatch):
     assert processes(1, on_cpu=True) == 3
     assert processes(1, on_cpu=False) == 1
     assert processes(10**15, on_cpu=True) == 1  # a model that has no room twice
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert processes(1, on_cpu=True) == 4
     monkeypatch.setenv(PROCESSES, "5")
     assert processes(10**15, on_cpu=False) == 5
 

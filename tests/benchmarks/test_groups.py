@@ -1,0 +1,27 @@
+"""`benchmarks.groups`: what each kind of signature keeps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.groups import SIGNATURES_OF, signatures
+
+BLOCKS, SITES, DIM, SAMPLES = 3, 2, 4, 40
+ROUNDING = 1e-5
+"""Of float32 numbers of order 1."""
+
+
+def test_kinds_of_signatures():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(SAMPLES, BLOCKS * SITES, DIM)).astype(np.float32)
+    tokens, train = rng.integers(5, 90, SAMPLES).astype(np.float64), np.arange(SAMPLES) < 30
+    found = {kind: signatures(kind, vectors, BLOCKS, tokens, train) for kind in SIGNATURES_OF}
+    assert found["all"] is vectors
+    np.testing.assert_array_equal(found["first"], vectors[:, :SITES])
+    np.testing.assert_array_equal(found["last"], vectors[:, -SITES:])
+    np.testing.assert_allclose(np.linalg.norm(found["unit"], axis=2), 1, atol=ROUNDING)
+    np.testing.assert_allclose(found["unit"] * np.linalg.norm(vectors, axis=2)[..., None], vectors, atol=ROUNDING)
+    length = np.log(tokens)[train] - np.log(tokens)[train].mean()
+    covariance = np.tensordot(length, found["no-length"][train], axes=(0, 0))
+    np.testing.assert_allclose(covariance, 0, atol=ROUNDING * SAMPLES)
+    assert not np.allclose(np.tensordot(length, vectors[train], axes=(0, 0)), 0, atol=0.1)
