@@ -70,7 +70,7 @@ def linear(
         raise ValueError(f"x, weight and cutoffs must have as many inputs each, got {widths}")
     inputs, outputs = weight.shape
     x = x.contiguous()
-    parts = triton.cdiv(inputs, PART)
+    parts = cast(int, triton.cdiv(inputs, PART))
     sums = torch.empty(parts, len(x), outputs, dtype=torch.float32, device=x.device)
     y = torch.empty(len(x), outputs, dtype=x.dtype, device=x.device)
     rows = triton.next_power_of_2(len(x))
