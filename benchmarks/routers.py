@@ -25,7 +25,7 @@ from pipeline.evaluate.method import shape_of
 from pipeline.handover.routers import KINDS, PromptRouter
 from pipeline.models.load import LoadedModel, load
 from pipeline.models.projections import projections, sites
-from pipeline.routing import Router, embedding_flops, scores_flops
+from pipeline.routing import Router, embedding_flops, neighbour_flops, scores_flops
 
 DENSE = "dense forward pass"
 BLOCKS, DIM, GROUPS = 1, 32, 5
@@ -94,17 +94,19 @@ def operations(loaded: LoadedModel, prompts: Sequence[Int[ndarray, " tokens"]]) 
     met = np.array([attended(0, int(number)) for number in tokens])
     shape = shape_of(loaded, None)
     hidden = int(loaded.model.config.hidden_size)
+    pairs = float(neighbour_flops(tokens, hidden, GROUPS).mean())
     reading = float(embedding_flops(tokens, hidden, GROUPS).mean())
     first = [one for one in projections(loaded.model) if one.block < BLOCKS]
     scores = scores_flops(tokens, tokens - 1, first, head_dim=shape.head_dim, heads=shape.heads, dim=DIM, groups=GROUPS)
     dense = dense_flops(shape, Work(tokens, met, nothing, nothing, np.zeros((len(tokens), 0), dtype=np.int64)))
-    return {DENSE: float(dense.mean()), "embedding": reading, "scores": float(scores.mean()), "gate": reading}
+    found = {DENSE: float(dense.mean()), "embedding": reading, "neighbours": pairs, "scores": float(scores.mean())}
+    return found | {"gate": pairs}
 
 
 def _width(loaded: LoadedModel, kind: str) -> int:
     """Numbers that a kind of router reads."""
     if kind != "scores":
-        return int(loaded.model.config.hidden_size)
+        return int(loaded.model.config.hidden_size) * (1 if kind == "embedding" else 2)
     return DIM * len(sites([one for one in projections(loaded.model) if one.block < BLOCKS]))
 
 

@@ -95,7 +95,7 @@ def cluster(points: Points, train: Bool[ndarray, " samples"], options: Options) 
     known = points[train]
     rule, noise = _fit(known, options)
     own = rule(known)
-    order = _by_size(own)
+    order = by_size(own)
     rename = np.full(int(order.max()) + 1, -1, dtype=np.int64)
     rename[order] = np.arange(len(order))
     groups = np.empty(len(points), dtype=np.int64)
@@ -175,7 +175,7 @@ _ALGORITHMS: dict[str, Callable[[Points, Options], tuple[Rule, int]]] = {
 }
 
 
-def _by_size(groups: Int[ndarray, " samples"]) -> Int[ndarray, " groups"]:
+def by_size(groups: Int[ndarray, " samples"]) -> Int[ndarray, " groups"]:
     """The groups that occur, largest first; equal sizes in order of their first sample."""
     names, first, sizes = np.unique(groups, return_index=True, return_counts=True)
     return names[np.lexsort((first, -sizes))]

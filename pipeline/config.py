@@ -33,14 +33,20 @@ NO_TRANSFORM = "none"
 CRITERIA = ("teal", "wina", "wina_released", "cats")
 GATE_CRITERIA = ("cats",)
 """Criteria that read the activated gate: their masks reach only a part of the weights, and there is one in a block."""
-SCHEMES = ("global", "activation", "task", "computation", "surface", "length", "random", "random1", "random2")
+GRADIENT_SCHEMES = ("gradient", "gradient_random", "gradient_random1", "gradient_random2")
+"""Schemes that a pooled allocation leads to; the others need none."""
+LEARNED_SCHEMES = ("activation", "gradient")
+SCHEMES = (
+    "global", "activation", "task", "computation", "surface", "length", "random", "random1", "random2",
+    *GRADIENT_SCHEMES,
+)  # fmt: skip
 ALGORITHMS = ("kmeans", "gmm", "hdbscan")
 ALLOCATIONS = ("uniform", "greedy", "kl")
 GREEDY_SEARCHES = ("exact", "lazy")
 MASKS = ("threshold", "topk")
-ROUTERS = ("embedding", "scores")
+ROUTERS = ("embedding", "neighbours", "scores")
 GATE = "gate"
-"""The kind of router that belongs to a profile set; the others name groups of the scheme `activation`."""
+"""The kind of router that belongs to a profile set; the others name groups of a learned scheme."""
 TRANSFORMS = (NO_TRANSFORM, "orthogonal")
 TOO_LONG = ("refuse", "leave_out")
 
@@ -154,6 +160,24 @@ class AllocateSettings:
 
 
 @dataclass(frozen=True)
+class GradientSettings:
+    """The scheme `gradient`: samples that want the same change of a pooled allocation.
+
+    `stages/regroup.py` writes it, and random groups of its sizes.
+    """
+
+    schemes: Mapping[str, str] = setting(
+        "`gradient` -> the pooled `kl` profile set whose allocation is to be changed; `{}` goes without the scheme"
+    )
+    targets: tuple[float, ...] = setting(
+        "targets, among `evaluate.targets`, at which slopes are taken", above=0, below=1
+    )
+    counts: tuple[int, ...] = setting(
+        "numbers of groups to choose from: the fewest within a standard error of the largest held-out gain", low=2
+    )
+
+
+@dataclass(frozen=True)
 class ProfileSettings:
     """A profile set: thresholds for every group of a scheme."""
 
@@ -173,10 +197,29 @@ class ProfileSettings:
 
 
 @dataclass(frozen=True)
+class RouterSettings:
+    """A router that names the learned group of a prompt."""
+
+    reads: str = setting(
+        "`embedding`, the mean of the prompt's token embeddings; `neighbours`, that and the mean product of "
+        "neighbouring ones; or `scores`, the signatures of the first blocks",
+        choices=ROUTERS,
+    )
+    groups_from: str = setting("table with the groups it learns: `assignments/<learned scheme>`")
+
+    @property
+    def scheme(self) -> str:
+        """Whose groups it names."""
+        return self.groups_from.partition("/")[2]
+
+
+@dataclass(frozen=True)
 class RouteSettings:
     """How a new prompt finds its group."""
 
-    routers: tuple[str, ...] = setting("routers to fit that name the learned group of a prompt", choices=ROUTERS)
+    routers: Mapping[str, RouterSettings] = setting(
+        "routers to fit that name the learned group of a prompt, under names of your choice; `{}` for none"
+    )
     gates: Mapping[str, str] = setting(
         "name -> profile set: routers to fit that predict what each group's profile brings, and leave a prompt to the "
         "pooled profile, the last group of that profile set, unless one is expected to bring something; `{}` for none"
@@ -254,6 +297,7 @@ class Settings:
     cluster: ClusterSettings
     schemes: tuple[str, ...]
     allocate: AllocateSettings
+    gradient: GradientSettings
     profiles: dict[str, ProfileSettings]
     route: RouteSettings
     evaluate: EvaluateSettings
@@ -274,6 +318,7 @@ SECTIONS: dict[str, type[Any]] = {
     "capture": CaptureSettings,
     "cluster": ClusterSettings,
     "allocate": AllocateSettings,
+    "gradient": GradientSettings,
     "route": RouteSettings,
     "evaluate": EvaluateSettings,
     "export": ExportSettings,
@@ -282,8 +327,8 @@ SECTIONS: dict[str, type[Any]] = {
 }
 NAMED_SECTIONS: dict[str, type[Any]] = {"profiles": ProfileSettings, "methods": MethodSettings}
 ORDER = (
-    "seed", "model", "benchmark", "tokens", "capture", "cluster", "schemes", "allocate", "profiles", "route",
-    "evaluate", "methods", "export", "latency", "report",
+    "seed", "model", "benchmark", "tokens", "capture", "cluster", "schemes", "allocate", "gradient", "profiles",
+    "route", "evaluate", "methods", "export", "latency", "report",
 )  # fmt: skip
 
 
@@ -362,6 +407,7 @@ def _check_together(settings: Settings, file: str) -> None:
     if "global" not in settings.schemes:
         must = "`schemes` must have `global`: pooled histograms are what every other group is compared with"
         raise _error(must, ", ".join(settings.schemes), f"`schemes` in {file}", "add it")
+    _check_gradient(settings, file)
     for name, profile in settings.profiles.items():
         _must_know("scheme", profile.scheme, settings.schemes, f"profiles.{name}.scheme", file)
         _must_know("criterion", profile.criterion, settings.capture.criteria, f"profiles.{name}.criterion", file)
@@ -370,6 +416,7 @@ def _check_together(settings: Settings, file: str) -> None:
             found = f"criterion {profile.criterion}, which has one"
             raise _error(must, found, f"`profiles.{name}` in {file}", "use `allocation: uniform`")
         _check_start(name, profile, settings, file)
+    _check_routers(settings, file)
     _check_gates(settings, file)
     for name, method in settings.methods.items():
         _check_method(name, method, settings, file)
@@ -381,13 +428,41 @@ def _check_together(settings: Settings, file: str) -> None:
     _check_calibration(settings, file)
 
 
+def _check_gradient(settings: Settings, file: str) -> None:
+    gradient, known = settings.gradient, pooled_kl(settings)
+    for scheme, profile in gradient.schemes.items():
+        _must_know("scheme", scheme, GRADIENT_SCHEMES[:1], "gradient.schemes", file)
+        _must_know("pooled `kl` profile set", profile, known, f"gradient.schemes.{scheme}", file)
+    lost = [scheme for scheme in settings.schemes if scheme in GRADIENT_SCHEMES and not gradient.schemes]
+    if lost:
+        must = "A scheme of groups that want the same change needs an allocation that they want to change"
+        remedy = f"name a pooled `kl` profile set: `schemes: {{{GRADIENT_SCHEMES[0]}: <its name>}}`"
+        raise _error(must, f"{', '.join(lost)} in `schemes`", f"`gradient.schemes` in {file}", remedy)
+    stray = [f"{target:g}" for target in gradient.targets if target not in settings.evaluate.targets]
+    if gradient.schemes and stray:
+        must = "`gradient.targets` must be among `evaluate.targets`"
+        raise _error(must, ", ".join(stray), f"`gradient.targets` in {file}", "choose targets that have allocations")
+
+
+def pooled_kl(settings: Settings) -> list[str]:
+    """The profile sets that are one `kl` allocation for all samples."""
+    return [name for name, one in settings.profiles.items() if (one.scheme, one.allocation) == ("global", "kl")]
+
+
+def _check_routers(settings: Settings, file: str) -> None:
+    _check_names(settings.route.routers, "route.routers", file)
+    tables = [f"assignments/{scheme}" for scheme in settings.schemes if scheme in LEARNED_SCHEMES]
+    for name, router in settings.route.routers.items():
+        _must_know("table of learned groups", router.groups_from, tables, f"route.routers.{name}.groups_from", file)
+
+
 def _check_gates(settings: Settings, file: str) -> None:
     route = settings.route
     _check_names(route.gates, "route.gates", file)
     for name, profile in route.gates.items():
         where = f"`route.gates.{name}` in {file}"
-        if name in ROUTERS:
-            must = f"A gate must not have the name of another router ({', '.join(ROUTERS)})"
+        if name in route.routers:
+            must = f"A gate must not have the name of another router ({', '.join(route.routers)})"
             raise _error(must, name, where, "choose another name")
         _must_know("profile set", profile, settings.profiles, f"route.gates.{name}", file)
         if settings.profiles[profile].scheme == "global":
@@ -404,8 +479,8 @@ def _check_start(name: str, profile: ProfileSettings, settings: Settings, file: 
     if profile.allocation == "kl" and profile.scheme != "global":
         starts += [
             f"allocations/{other}"
-            for other, pooled in settings.profiles.items()
-            if (pooled.scheme, pooled.allocation, pooled.criterion) == ("global", "kl", profile.criterion)
+            for other in pooled_kl(settings)
+            if settings.profiles[other].criterion == profile.criterion
         ]
     _must_know("start", profile.starts_from, starts, f"profiles.{name}.starts_from", file)
 
@@ -417,8 +492,7 @@ def _check_method(name: str, method: MethodSettings, settings: Settings, file: s
     _must_know("profile set", method.profile, settings.profiles, f"{where}.profile", file)
     scheme = settings.profiles[str(method.profile)].scheme
     tables = [f"assignments/{scheme}"]
-    if scheme == "activation":
-        tables += [f"routes/{router}" for router in settings.route.routers]
+    tables += [f"routes/{name}" for name, router in settings.route.routers.items() if router.scheme == scheme]
     tables += [f"routes/{gate}" for gate, profile in settings.route.gates.items() if profile == method.profile]
     _must_know("table of groups", method.groups_from, tables, f"{where}.groups_from", file)
     _must_know("mask", method.mask, MASKS, f"{where}.mask", file)

@@ -1,11 +1,13 @@
 """Routers: from a prompt to the group whose profile it should run with.
 
     embedding    mean over the prompt's tokens of the model's own input embeddings: no block has to run
+    neighbours   that, and the mean over neighbouring tokens of the product of their embeddings, feature by feature: a
+                 mean of tokens knows no order, which is all that tells sorting from reversing
     scores       the signatures of the first blocks (`pipeline/signature.py`), which clustering reads too
-    gate         what `embedding` reads; it belongs to one profile set, whose last group is the pooled profile
+    gate         what `neighbours` reads; it belongs to one profile set, whose last group is the pooled profile
 
 In every case the router proper is one linear layer, with the standardisation of its inputs folded into the weights,
-saved as safetensors. The first two name the learned group of a prompt and are fitted in `pipeline/router_fit.py`; a
+saved as safetensors. All but the gate name the learned group of a prompt and are fitted in `pipeline/router_fit.py`; a
 gate predicts what every group's profile would bring (`pipeline/gate_fit.py`). Running one needs no scikit-learn.
 
 What a router costs is counted like everything else (`pipeline/compute.py`). `scores` pays for a dense pass of the first
@@ -34,7 +36,7 @@ from pipeline.compute import Shape, Work, attended, flops
 from pipeline.errors import UserError
 from pipeline.models.projections import Projection, sites
 
-ROUTERS = ("embedding", "scores")
+ROUTERS = ("embedding", "neighbours", "scores")
 GATE = "gate"
 
 
@@ -98,9 +100,32 @@ def embedding_features(
         return functional.embedding_bag(ids, embeddings.float(), starts, mode="mean").cpu().numpy()
 
 
+def neighbour_features(
+    embeddings: Float[Tensor, "vocabulary hidden"], prompts: Sequence[Int[ndarray, " tokens"]]
+) -> Float32[ndarray, "samples twice_hidden"]:
+    """`embedding_features`, and behind them the mean over pairs of neighbouring tokens of the product of their
+    embeddings, 0 for a prompt of one token. The product does not tell which of two tokens came first; over a whole
+    prompt, which tokens stand side by side says most of what their order does.
+    """
+    found = np.zeros((len(prompts), embeddings.shape[1]), np.float32)
+    with torch.inference_mode():
+        for number, prompt in enumerate(prompts):
+            if len(prompt) > 1:
+                ids = torch.from_numpy(np.asarray(prompt).astype(np.int64)).to(embeddings.device)
+                tokens = embeddings[ids].float()
+                found[number] = (tokens[1:] * tokens[:-1]).mean(dim=0).cpu().numpy()
+    return np.concatenate([embedding_features(embeddings, prompts), found], axis=1)
+
+
 def embedding_flops(tokens: Int[ndarray, " samples"], hidden: int, groups: int) -> Float[ndarray, " samples"]:
-    """Operations of the `embedding` router, and of a gate: `tokens * hidden` for the mean, then the linear layer."""
+    """Operations of the `embedding` router: `tokens * hidden` for the mean, then the linear layer."""
     return tokens * float(hidden) + _linear(hidden, groups)
+
+
+def neighbour_flops(tokens: Int[ndarray, " samples"], hidden: int, groups: int) -> Float[ndarray, " samples"]:
+    """Operations of the `neighbours` router, and of a gate: the mean, a product and a sum for every pair, the linear
+    layer."""
+    return tokens * float(hidden) + (tokens - 1) * 2.0 * hidden + _linear(2 * hidden, groups)
 
 
 def scores_flops(

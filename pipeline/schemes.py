@@ -2,7 +2,8 @@
 
 A scheme is a group number for every sample; everything after it (merging histograms, allocation, thresholds,
 evaluation) is the same code for all of them, so the pooled profile is simply the scheme with one group. Groups are
-numbered from 0 without gaps. The learned scheme, `activation`, is in `pipeline/clustering.py`.
+numbered from 0 without gaps. The learned schemes, `activation` and `gradient`, are in `pipeline/clustering.py` and
+`pipeline/gradient_groups.py`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,32 @@ from pipeline.errors import UserError
 
 LABEL_SCHEMES = ("task", "computation", "surface")
 """Schemes with one group per value of the sample's label of the same name."""
-RANDOM_SCHEMES = ("random", "random1", "random2")
+ACTIVATION, GRADIENT = "activation", "gradient"
+LEARNED_SCHEMES = (ACTIVATION, GRADIENT)
+"""Groups that are found in what the model does: its activations, or what a pooled allocation does to it."""
+ACTIVATION_RANDOM_SCHEMES = ("random", "random1", "random2")
 """The random control and independent draws of it, which show how much the control itself varies."""
-SCHEMES = ("global", "activation", *LABEL_SCHEMES, "length", *RANDOM_SCHEMES)
+GRADIENT_RANDOM_SCHEMES = ("gradient_random", "gradient_random1", "gradient_random2")
+"""The same with the sizes of `gradient`."""
+RANDOM_SCHEMES = (*ACTIVATION_RANDOM_SCHEMES, *GRADIENT_RANDOM_SCHEMES)
+SCHEMES = (
+    "global",
+    ACTIVATION,
+    *LABEL_SCHEMES,
+    "length",
+    *ACTIVATION_RANDOM_SCHEMES,
+    GRADIENT,
+    *GRADIENT_RANDOM_SCHEMES,
+)
 
 NO_GROUP = -1
 """The group of a sample that has none; no such row is written."""
+
+
+def draw_of(scheme: str) -> int:
+    """Which draw a scheme of `RANDOM_SCHEMES` is, from 0."""
+    same = next(one for one in (ACTIVATION_RANDOM_SCHEMES, GRADIENT_RANDOM_SCHEMES) if scheme in one)
+    return same.index(scheme)
 
 
 def one_group(samples: int) -> Int[ndarray, " samples"]:

@@ -1,7 +1,7 @@
 """cluster: signatures -> the group of every sample under every scheme, quality of the clusters, variants, and the map.
 
-All schemes are written whatever `schemes` says: they cost nothing, and later stages take those that are listed. Only of
-those that are listed must every sample have a label.
+All schemes but those of `stages/regroup.py` are written whatever `schemes` says: they cost nothing, and later stages
+take those that are listed. Only of those that are listed must every sample have a label.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pipeline.clustering import Clustering, Options, cluster, features
 from pipeline.config import Settings
 from pipeline.schemas import ASSIGNMENTS, CLUSTER_MAP, CLUSTER_VARIANTS, SAMPLES, SIGNATURES
 from pipeline.schemes import (
+    ACTIVATION_RANDOM_SCHEMES,
     LABEL_SCHEMES,
     NO_GROUP,
-    RANDOM_SCHEMES,
     check_labels,
     label_groups,
     length_groups,
@@ -90,7 +90,10 @@ def _groups(samples: Any, train: ndarray, found: Clustering, seed: int) -> dict[
         "activation": found.groups,
         **{scheme: label_groups(samples[scheme].tolist(), train) for scheme in LABEL_SCHEMES},
         "length": length_groups(tokens, found.groups, train, seed),
-        **{scheme: shuffled_groups(found.groups, train, seed, draw) for draw, scheme in enumerate(RANDOM_SCHEMES)},
+        **{
+            scheme: shuffled_groups(found.groups, train, seed, draw)
+            for draw, scheme in enumerate(ACTIVATION_RANDOM_SCHEMES)
+        },
     }
 
 

@@ -27,7 +27,7 @@ from pipeline.held_out import ask_gate, held_out
 from pipeline.models.load import LoadedModel
 from pipeline.processes import Advance, finish
 from pipeline.profile import profile_array
-from pipeline.routing import GATE, embedding_features, embedding_flops, save_router
+from pipeline.routing import GATE, neighbour_features, neighbour_flops, save_router
 from pipeline.schemas import ASSIGNMENTS, BENEFITS, HELD_OUT, PROFILES, ROUTES, SAMPLES
 from pipeline.scratch import Parts, Scratch, file_digest
 from stages.model import load_model, model_identity, model_processes
@@ -63,11 +63,11 @@ def main(settings: Settings, name: str) -> None:
     brought[measured] = _benefits(settings, name, thresholds, samples.iloc[measured])
     loaded = load_model(settings.model)
     table = cast(nn.Embedding, loaded.model.get_input_embeddings()).weight
-    inputs = embedding_features(table, samples["prompt_ids"].tolist())
+    inputs = neighbour_features(table, samples["prompt_ids"].tolist())
     train = (samples["split"] == "train").to_numpy()
     gate = fit_gate(inputs[train], brought[train], settings.seed)
     found = gate.router.probabilities(inputs)
-    flops = embedding_flops(samples["n_tokens"].to_numpy(), inputs.shape[1], found.shape[1])
+    flops = neighbour_flops(samples["n_tokens"].to_numpy(), table.shape[1], found.shape[1])
     rows = pd.DataFrame({"router": name, "sample_id": samples["sample_id"], "group": found.argmax(axis=1)})
     ROUTES.write(rows.assign(probabilities=list(found), flops=flops), ROUTES_PATH.format(name=name))
     HELD_OUT.write(held_out(samples, ask_gate(inputs, brought, seed=settings.seed)), HELD_OUT_PATH.format(name=name))

@@ -19,7 +19,14 @@ from pipeline.models.load import LoadedModel
 from pipeline.models.projections import projections
 from pipeline.models.rotation import rotated_widths
 from pipeline.router_fit import fit_router
-from pipeline.routing import ROUTERS, embedding_features, embedding_flops, save_router, scores_flops
+from pipeline.routing import (
+    embedding_features,
+    embedding_flops,
+    neighbour_features,
+    neighbour_flops,
+    save_router,
+    scores_flops,
+)
 from pipeline.schemas import ASSIGNMENTS, HELD_OUT, ROUTES, SAMPLES, SIGNATURES
 from pipeline.signature_vectors import signature_vectors
 from stages.model import load_model
@@ -27,34 +34,43 @@ from stages.run import run_named
 
 SAMPLES_PATH = "data/samples.parquet"
 SIGNATURES_PATH = "data/signatures.parquet"
-ASSIGNMENTS_PATH = "data/assignments/activation.parquet"
 ROUTES_PATH = "data/routes/{name}.parquet"
 ROUTER_PATH = "data/routes/{name}.safetensors"
 HELD_OUT_PATH = "data/routes/{name}.held_out.parquet"
+
+_EMBEDDED = {"embedding": (embedding_features, embedding_flops), "neighbours": (neighbour_features, neighbour_flops)}
+"""Routers that read token embeddings: their features, and the operations of reading and routing."""
 
 _COLUMNS = ("sample_id", "split", "task", "surface", "prompt_ids", "n_tokens")
 
 
 def main(settings: Settings, name: str) -> None:
     """Write the weights of router `name`, its `routes` and `held_out`."""
-    if name not in ROUTERS:
-        raise unknown("router", name, ROUTERS, "`route.routers` in params.yaml")
+    if name not in settings.route.routers:
+        raise unknown("router", name, settings.route.routers, "`route.routers` in params.yaml")
+    chosen = settings.route.routers[name]
     samples: Any = SAMPLES.read(SAMPLES_PATH, columns=_COLUMNS)
-    groups = _groups(samples)
+    groups = _groups(samples, f"data/{chosen.groups_from}.parquet")
     loaded = load_model(settings.model)
     number = int(groups.max()) + 1
-    if name == "embedding":
+    if chosen.reads in _EMBEDDED:
+        features, counted = _EMBEDDED[chosen.reads]
         table = cast(nn.Embedding, loaded.model.get_input_embeddings()).weight
-        inputs = embedding_features(table, samples["prompt_ids"].tolist())
-        flops = embedding_flops(samples["n_tokens"].to_numpy(), inputs.shape[1], number)
-        facts = {"router": name}
+        inputs = features(table, samples["prompt_ids"].tolist())
+        flops = counted(samples["n_tokens"].to_numpy(), table.shape[1], number)
+        facts = {"router": chosen.reads}
     else:
         blocks = settings.route.blocks
         signatures: Any = SIGNATURES.read(SIGNATURES_PATH)
         vectors = signature_vectors(signatures, samples["sample_id"].tolist(), blocks)
         inputs = vectors.reshape(len(vectors), -1)
         flops = _scores_flops(loaded, samples, signatures, blocks, vectors.shape[2], number)
-        facts = {"router": name, "blocks": str(blocks), "dim": str(vectors.shape[2]), "seed": str(settings.seed)}
+        facts = {
+            "router": chosen.reads,
+            "blocks": str(blocks),
+            "dim": str(vectors.shape[2]),
+            "seed": str(settings.seed),
+        }
     train = (samples["split"] == "train").to_numpy()
     router = fit_router(inputs[train], groups[train], weight_decay=settings.route.weight_decay)
     probabilities = router.probabilities(inputs)
@@ -65,14 +81,14 @@ def main(settings: Settings, name: str) -> None:
     save_router(router, ROUTER_PATH.format(name=name), facts)
 
 
-def _groups(samples: Any) -> ndarray:
-    assignments: Any = ASSIGNMENTS.read(ASSIGNMENTS_PATH, columns=("sample_id", "group"))
+def _groups(samples: Any, path: str) -> ndarray:
+    assignments: Any = ASSIGNMENTS.read(path, columns=("sample_id", "group"))
     groups = assignments.set_index("sample_id")["group"].reindex(samples["sample_id"])
     if groups.isna().any():
         raise UserError(
             "Every sample must have a group",
             found=f"{int(groups.isna().sum())} samples without, for example {groups.index[groups.isna()][0]}",
-            where=ASSIGNMENTS_PATH,
+            where=path,
             remedy="run `dvc repro`, which rebuilds whichever table is out of date",
         )
     return groups.to_numpy().astype(np.int64)

@@ -35,6 +35,10 @@ def gates(named: object, **route: object) -> Callable[[dict[str, Any]], object]:
     return lambda values: values["route"].update(gates=named, **route)
 
 
+def routers(named: object) -> Callable[[dict[str, Any]], object]:
+    return lambda values: values["route"].update(routers=named)
+
+
 def test_the_committed_file_is_valid_and_every_value_arrives():
     written = YAML(typ="safe").load(COMMITTED)
     read = asdict(load(COMMITTED))
@@ -67,7 +71,7 @@ def test_calibration_text_alone_needs_no_scheme_of_tasks(tmp_path: Path):
 def test_a_gate_gives_groups_to_methods_of_its_own_profile_set_whatever_the_scheme(tmp_path: Path):
     def change(values: dict[str, Any]) -> None:
         gates({"gate": "task"})(values)
-        del values["methods"]["kl_clustered_gate"]
+        del values["methods"]["kl_gradient_gate"]
         values["methods"]["task"]["groups_from"] = "routes/gate"
 
     settings = load(with_change(tmp_path, change))
@@ -207,9 +211,33 @@ WRONG = [
         put("benchmark", "calibration", ["addition", "alpaca"]),
         r"scheme `task` needs every task.*Found: no subtraction, comparison, sorting \(13 of 14 tasks\)",
     ),
+    (routers({}), r"table of groups must be one of .*routes/"),
+    (
+        routers({"one": {"reads": "scores", "groups_from": "assignments/task"}}),
+        r"table of learned groups must be one of assignments/activation, assignments/gradient\. Found: 'assignments/tas",
+    ),
+    (
+        routers({"one": {"reads": "tokens", "groups_from": "assignments/activation"}}),
+        r"`route\.routers\.one\.reads` must be one of embedding, neighbours, scores\. Found: 'tokens'",
+    ),
+    (routers({"one": {"reads": "scores"}}), r"`route\.routers\.one` must have the settings reads, groups_from"),
+    (
+        put("gradient", "schemes", {"gradient": "greedy"}),
+        r"pooled `kl` profile set must be one of kl\. Found: 'greedy'",
+    ),
+    (put("gradient", "schemes", {"other": "kl"}), r"scheme must be one of gradient\. Found: 'other'"),
+    (
+        put("gradient", "schemes", {}),
+        r"needs an allocation that they want to change\. Found: gradient, gradient_random",
+    ),
+    (put("gradient", "targets", [0.7, 0.71]), r"`gradient\.targets` must be among `evaluate\.targets`\. Found: 0\.71"),
+    (put("gradient", "counts", [1, 2]), r"`gradient\.counts\[0\]` must be a whole number at least 2"),
     (gates({"gate": "clusterd"}), r"profile set must be one of .*`route\.gates\.gate`.* did you mean 'clustered'"),
     (gates({"gate": "kl"}), r"A gate must have groups to choose from\. Found: kl, which has the scheme global"),
-    (gates({"scores": "task"}), r"must not have the name of another router \(embedding, scores\)\. Found: scores"),
+    (
+        gates({"scores": "task"}),
+        r"must not have the name of another router \(embedding, gradient, .*\)\. Found: scores",
+    ),
     (gates({"my gate": "task"}), r"Names in `route\.gates` must be letters, digits, - and _\. Found: 'my gate'"),
     (gates({"gate": 3}), r"`route\.gates\.gate` must be text\. Found: 3"),
     (gates(["task"]), r"`route\.gates` must be a section of `key: value` settings"),
@@ -219,7 +247,7 @@ WRONG = [
     ),
     (
         gates({"gate": "task"}),  # while a method of another profile set takes its groups from it
-        r"one of assignments/activation, .* Found: 'routes/gate'.*`methods\.kl_clustered_gate\.groups_from",
+        r"one of assignments/gradient, .* Found: 'routes/gate'.*`methods\.kl_gradient_gate\.groups_from",
     ),
     (put("report", "baseline", "greed"), r"`report\.baseline`.* did you mean 'greedy'"),
 ]

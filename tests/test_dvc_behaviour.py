@@ -241,7 +241,9 @@ def make_small(values: dict[str, Any]) -> None:
         "pooled": _profile("global"),
         "clustered": _profile("activation"),
     }
-    values["route"] |= {"routers": ["embedding"], "gates": {}, "blocks": 1}
+    values["gradient"] = {"schemes": {}, "targets": [0.5], "counts": [2]}
+    routers = {"embedding": {"reads": "embedding", "groups_from": "assignments/activation"}}
+    values["route"] |= {"routers": routers, "gates": {}, "blocks": 1}
     values["evaluate"] = {"targets": [0.5], "splits": ["train", "test"], "train_samples": 4}
     values["methods"] = {
         "pooled": {"profile": "pooled", "groups_from": "assignments/global", "mask": "threshold"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,8 @@ from pipeline.routing import (
     embedding_features,
     embedding_flops,
     load_router,
+    neighbour_features,
+    neighbour_flops,
     save_router,
     scores_flops,
 )
@@ -24,6 +28,25 @@ def test_embedding_features_are_the_mean_embedding_of_each_prompts_own_tokens() 
     slow = np.stack([table.float().numpy()[prompt].mean(axis=0) for prompt in prompts])
     rounding = 1e-6  # float32 means of up to four numbers of order 1
     assert np.allclose(embedding_features(table, prompts), slow, atol=rounding)
+
+
+def test_neighbour_features_are_the_mean_and_the_mean_product_of_neighbours() -> None:
+    table = torch.randn(20, 6, generator=torch.Generator().manual_seed(0)).bfloat16()
+    prompts = [np.array([3], dtype=np.int32), np.array([1, 2, 2, 19], dtype=np.int32), np.array([0, 5], dtype=np.int32)]
+    slow = np.zeros((3, 12))
+    for row, prompt in enumerate(prompts):
+        tokens = table.float().numpy()[prompt]
+        slow[row, :6] = tokens.mean(axis=0)
+        pairs = [first * second for first, second in pairwise(tokens)]
+        slow[row, 6:] = np.mean(pairs, axis=0) if pairs else 0
+    assert np.allclose(neighbour_features(table, prompts), slow, atol=1e-6)
+
+
+def test_neighbours_tell_orders_apart_that_have_the_same_mean() -> None:
+    table = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
+    first, second = np.array([1, 2, 3, 4]), np.array([1, 3, 2, 4])
+    assert np.allclose(*embedding_features(table, [first, second]), atol=1e-6)
+    assert not np.allclose(*neighbour_features(table, [first, second]), atol=1e-2)
 
 
 def test_a_saved_router_comes_back_with_its_facts_and_the_same_bytes(tmp_path) -> None:
@@ -53,6 +76,11 @@ def test_a_missing_or_damaged_router_is_the_users_error(tmp_path) -> None:
 
 def test_the_embedding_router_costs_its_mean_and_its_linear_layer() -> None:
     assert embedding_flops(np.array([10, 3]), hidden=8, groups=4).tolist() == [80 + 64, 24 + 64]
+
+
+def test_the_neighbours_router_costs_a_product_and_a_sum_a_pair_as_well() -> None:
+    found = neighbour_flops(np.array([10, 1]), hidden=8, groups=4).tolist()
+    assert found == [80 + 9 * 16 + 128, 8 + 0 + 128]
 
 
 def test_the_scores_router_costs_a_dense_block_without_its_last_down_projection(tiny_loaded) -> None:

@@ -61,36 +61,36 @@ class Band:
 
 def banded_mask(
     x: Float[Tensor, "batch width in"],
-    lever: Float[Tensor, ""],
+    levers: Float[Tensor, " batch"],
     weights: Float[Tensor, " in"],
     eligible: Bool[Tensor, "batch width"],
     band: Band,
 ) -> Float[Tensor, "batch width in"]:
-    """The masked input; `lever` gets dL / ds, x gets dL / dx.
+    """The masked input; `levers` get dL / ds, the part of every row by itself, x gets dL / dx.
 
     Args:
         x: input of a projection.
-        lever: stands for the sparsity; its value is not read.
+        levers: stand for the sparsity, one for every row; their values are not read.
         weights: factor of every feature's magnitude in its score, float32.
         eligible: tokens that may be masked.
         band: thresholds around the sparsity.
     """
-    return cast(Tensor, _BandedMask.apply(x, lever, weights, eligible, band))
+    return cast(Tensor, _BandedMask.apply(x, levers, weights, eligible, band))
 
 
 class _BandedMask(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, lever: Tensor, weights: Tensor, eligible: Tensor, band: Band) -> Tensor:
+    def forward(ctx: Any, x: Tensor, levers: Tensor, weights: Tensor, eligible: Tensor, band: Band) -> Tensor:
         masked, state = _forward(x, weights, eligible, band)
         ctx.save_for_backward(x, state)
-        ctx.band, ctx.lever = band, lever.device
+        ctx.band, ctx.levers = band, levers.device
         return masked
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         x, state = ctx.saved_tensors
-        by_x, total = _backward(gradients[0], x, state, ctx.band.flips)
-        return by_x, (-total / ctx.band.width).to(ctx.lever), None, None, None
+        by_x, totals = _backward(gradients[0], x, state, ctx.band.flips)
+        return by_x, (-totals / ctx.band.width).to(ctx.levers), None, None, None
 
 
 def _forward(x: Tensor, weights: Tensor, eligible: Tensor, band: Band) -> tuple[Tensor, Tensor]:
@@ -108,15 +108,16 @@ def _forward(x: Tensor, weights: Tensor, eligible: Tensor, band: Band) -> tuple[
 
 
 def _backward(gradient: Tensor, x: Tensor, state: Tensor, flips: float) -> tuple[Tensor, Tensor]:
-    """dL / dx, and the sum of g x over the band."""
+    """dL / dx, and every row's sum of g x over the band."""
     if is_compiled(gradient):
         found = torch.empty(x.shape, dtype=x.dtype)
         arrays = (one.detach().contiguous().numpy() for one in (gradient, x, state))
-        total = _spread_rows(*arrays, np.float32(flips), found.numpy())
-        return found, torch.tensor(total, dtype=torch.float32)
+        totals = torch.empty(len(x), dtype=torch.float32)
+        _spread_rows(*arrays, np.float32(flips), found.numpy(), totals.numpy())
+        return found, totals
     banded = torch.where(state >= _BANDED, gradient, 0)
-    total = (banded.float() * x.float()).sum()
-    return torch.where(state % 2 == _DROPPED, 0, gradient) + flips * banded, total
+    totals = (banded.float() * x.float()).sum(dim=(1, 2))
+    return torch.where(state % 2 == _DROPPED, 0, gradient) + flips * banded, totals
 
 
 @cast(Any, numba.njit)(cache=True, nogil=True)
@@ -154,10 +155,11 @@ def _spread_rows(
     state: NDArray[np.uint8],
     flips: np.float32,
     found: NDArray[np.float32],
-) -> float:
+    totals: NDArray[np.float32],
+) -> None:
     rows, width, features = x.shape
-    total = 0.0
     for row in range(rows):
+        total = 0.0
         for token in range(width):
             part = np.float32(0)
             for feature in range(features):
@@ -167,4 +169,4 @@ def _spread_rows(
                 part += banded * x[row, token, feature]
                 found[row, token, feature] = (np.float32(0) if kind & 1 else slope) + flips * banded
             total += float(part)
-    return total
+        totals[row] = np.float32(total)

@@ -11,7 +11,7 @@ loss than that of the masks that will run; its descents ended higher (docs/log.m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -70,19 +70,22 @@ class Slopes:
         self._meter.evaluated(1)
         total, places = 0.0, 0
         slopes = np.zeros(len(self._projections))
-        with self._prepared():
-            for batch in self._planned(picked):
-                answer, dense = self._answer(batch), self._dense_states(batch)
-                levers = torch.zeros(len(self._projections), requires_grad=True)
-                self._running = _Running(sparsity, answer.eligible, levers)
-                hidden = self._loaded.decoder(input_ids=answer.ids, use_cache=False).last_hidden_state
-                self._running = None
-                loss = divergences(self._head, dense, hidden[answer.places]).sum()
-                loss.backward()
-                total += float(loss.detach())
-                places += len(answer.owners)
-                slopes += levers.grad.double().numpy() if levers.grad is not None else 0.0
+        for batch in self._passes(sparsity, picked):
+            total += batch.loss
+            places += batch.places
+            slopes += batch.slopes.sum(axis=0)
         return total / places, slopes / places
+
+    def by_text(self, sparsity: Float[ndarray, " projections"]) -> Float[ndarray, "texts projections"]:
+        """The derivative of every text's loss, in nats summed over its places, by every sparsity.
+
+        Guarantee: summed over the texts it is the slope of `at` times the number of places.
+        """
+        self._meter.evaluated(1)
+        found = np.zeros((self.texts, len(self._projections)))
+        for batch in self._passes(sparsity, range(self.texts)):
+            found[batch.numbers] = batch.slopes
+        return found
 
     def on_minibatches(self, numbers: Sequence[int], size: int, seed: int) -> descent.Slopes:
         """The slopes as `descent.descend` asks for them, on mini-batches of these texts (`calibration.minibatch`)."""
@@ -92,6 +95,20 @@ class Slopes:
             return self.at(sparsity, picked)[1]
 
         return slopes
+
+    def _passes(self, sparsity: Float[ndarray, " projections"], picked: Sequence[int]) -> Iterator[_Pass]:
+        """A forward and a backward pass for every batch of the picked texts."""
+        with self._prepared():
+            for batch in self._planned(picked):
+                answer, dense = self._answer(batch), self._dense_states(batch)
+                levers = torch.zeros(len(self._projections), len(batch), requires_grad=True)
+                self._running = _Running(sparsity, answer.eligible, levers)
+                hidden = self._loaded.decoder(input_ids=answer.ids, use_cache=False).last_hidden_state
+                self._running = None
+                loss = divergences(self._head, dense, hidden[answer.places]).sum()
+                loss.backward()
+                slopes = torch.zeros_like(levers) if levers.grad is None else levers.grad
+                yield _Pass(batch, float(loss.detach()), len(answer.owners), slopes.T.double().numpy())
 
     @contextmanager
     def _prepared(self) -> Generator[None]:
@@ -159,9 +176,26 @@ class _Running:
     Attributes:
         sparsity: of every projection.
         eligible: tokens that are masked.
-        levers: zeros that stand for the sparsities; their gradients are the slopes.
+        levers: zeros that stand for the sparsities of every row; their gradients are the slopes.
     """
 
     sparsity: Float[ndarray, " projections"]
     eligible: Bool[Tensor, "batch width"]
-    levers: Float[Tensor, " projections"]
+    levers: Float[Tensor, "projections batch"]
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What one batch has shown.
+
+    Attributes:
+        numbers: which texts.
+        loss: of all of them, in nats.
+        places: that were predicted.
+        slopes: derivative of every text's loss by every sparsity.
+    """
+
+    numbers: Sequence[int]
+    loss: float
+    places: int
+    slopes: Float[ndarray, "batch projections"]

@@ -17,8 +17,9 @@ _CRITERIA = {
 _ROUTERS = {
     "embedding": "the mean of the prompt's token embeddings",
     "scores": "the first blocks' activations, from a dense pass over the prompt that ends there",
-    "gate": "the mean of the prompt's token embeddings, which leaves a prompt to the pooled profile (the last group) "
-    "unless it expects another to do better",
+    "neighbours": "the mean of the prompt's token embeddings and of the products of neighbouring ones",
+    "gate": "the mean of the prompt's token embeddings and of the products of neighbouring ones, which leaves a prompt "
+    "to the pooled profile (the last group) unless it expects another to do better",
 }
 
 _SHOWN = 0.5

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pipeline.errors import unknown
 from pipeline.handover.first_blocks import FirstBlocks
 from pipeline.models.load import LoadedModel
-from pipeline.routing import Router, embedding_features
+from pipeline.routing import Router, embedding_features, neighbour_features
 
 Prompts = Sequence[Int[ndarray, " tokens"]]
 Facts = Mapping[str, str]
@@ -90,9 +90,19 @@ def _embedding(loaded: LoadedModel, _facts: Facts, _dense_prefix: int | float) -
     return lambda prompts: embedding_features(table, prompts)
 
 
+def _neighbours(loaded: LoadedModel, _facts: Facts, _dense_prefix: int | float) -> Reader:
+    table = cast(nn.Embedding, loaded.model.get_input_embeddings()).weight
+    return lambda prompts: neighbour_features(table, prompts)
+
+
 def _scores(loaded: LoadedModel, facts: Facts, dense_prefix: int | float) -> Reader:
     blocks, dim, seed = (int(facts[name]) for name in ("blocks", "dim", "seed"))
     return FirstBlocks(loaded, blocks=blocks, dim=dim, seed=seed, dense_prefix=dense_prefix)
 
 
-KINDS: dict[str, Kind] = {"embedding": Kind(_embedding), "scores": Kind(_scores), "gate": Kind(_embedding)}
+KINDS: dict[str, Kind] = {
+    "embedding": Kind(_embedding),
+    "neighbours": Kind(_neighbours),
+    "scores": Kind(_scores),
+    "gate": Kind(_neighbours),
+}

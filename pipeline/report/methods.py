@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.report.accuracy import Point
-from pipeline.report.plan import ACTIVATION, ASSIGNED, Method, Plan
+from pipeline.report.plan import ASSIGNED, Method, Plan
 from pipeline.report.wording import listed, target_name
-from pipeline.schemes import LABEL_SCHEMES, RANDOM_SCHEMES
+from pipeline.schemes import ACTIVATION, GRADIENT, LABEL_SCHEMES, RANDOM_SCHEMES
 
 CRITERIA = {
     "teal": "|x|",
@@ -24,6 +24,7 @@ MASKS = {
 SCHEMES = {
     "global": "one profile calibrated on all training samples",
     ACTIVATION: "one profile per learned activation group",
+    GRADIENT: "one profile per group of samples that want the same change of the pooled allocation",
     **{scheme: f"one profile per {scheme} label" for scheme in LABEL_SCHEMES},
     "length": "one profile per range of prompt length, of the same sizes as the learned groups",
     **{scheme: "one profile per random group, of the same sizes as the learned ones" for scheme in RANDOM_SCHEMES},
@@ -74,7 +75,7 @@ def role(plan: Plan, method: Method) -> str:
         return "control"
     if method.is_routed:
         return "routed"
-    return "true groups" if method.scheme == ACTIVATION else "given groups"
+    return "true groups" if method.is_learned else "given groups"
 
 
 def _source(plan: Plan, method: Method) -> str:
@@ -84,6 +85,6 @@ def _source(plan: Plan, method: Method) -> str:
         if method.groups in plan.gates:
             return f"; a gate ({method.groups}) picks the group that it expects to do best, or the pooled profile"
         return f"; the {method.groups} router picks the group from the prompt"
-    if method.scheme == ACTIVATION:
+    if method.is_learned:
         return "; a sample's group is its true one, from a dense run over its prompt (an upper bound, not deployable)"
     return "; a sample's group is given"

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.schemes import RANDOM_SCHEMES
+from pipeline.schemes import ACTIVATION as ACTIVATION
+from pipeline.schemes import LEARNED_SCHEMES, RANDOM_SCHEMES
 
 POOLED = "global"
-ACTIVATION = "activation"
 RANDOM = RANDOM_SCHEMES[0]
 ASSIGNED = "assigned"
 
@@ -52,6 +52,11 @@ class Method:
         return self.scheme == POOLED
 
     @property
+    def is_learned(self) -> bool:
+        """Whether its groups were found in what the model does."""
+        return self.scheme in LEARNED_SCHEMES
+
+    @property
     def rung(self) -> tuple[str, str, str]:
         """Criterion, allocation and mask: all that methods must share for their groups to be compared."""
         return self.criterion, self.allocation, self.mask
@@ -70,7 +75,8 @@ class Plan:
         methods: every method, in the order of params.yaml; exactly one is dense.
         targets: target sparsities, ascending.
         splits: splits that were evaluated; `test` must be among them.
-        schemes, routers: names, in order; the routers here name learned groups.
+        schemes: names, in order.
+        routers: name, in order -> the learned scheme whose groups it names.
         gates: name of every gate, which chooses what pays -> scheme of its profile set.
         baseline: the pooled method that others are compared with.
         bootstrap: replicates behind every interval, permutations behind every permutation p-value.
@@ -83,7 +89,7 @@ class Plan:
     targets: tuple[float, ...]
     splits: tuple[str, ...]
     schemes: tuple[str, ...]
-    routers: tuple[str, ...]
+    routers: Mapping[str, str]
     baseline: str
     bootstrap: int = 1000
     confidence: float = 0.95

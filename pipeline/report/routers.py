@@ -16,7 +16,7 @@ import pandas as pd
 from jaxtyping import Int
 
 from pipeline.report.evidence import Evidence, Outcome, groups_of, routes_of, split_samples
-from pipeline.report.plan import ACTIVATION, Method, Plan
+from pipeline.report.plan import Method, Plan
 from pipeline.report.resampling import Resampler, resampler, task_resampler
 from pipeline.statistics import Interval, contingency
 
@@ -54,13 +54,11 @@ class RegretRow:
 
 
 def router_rows(plan: Plan, evidence: Evidence, split: str, draws: Resampler) -> list[RouterRow]:
-    """One row per router, in the plan's order; empty when no groups were learned."""
-    if ACTIVATION not in plan.schemes:
-        return []
+    """One row per router, in the plan's order."""
     order = split_samples(evidence, split).index
-    truth = groups_of(evidence, ACTIVATION, order)
     found: list[RouterRow] = []
-    for name in plan.routers:
+    for name, scheme in plan.routers.items():
+        truth = groups_of(evidence, scheme, order)
         routed = routes_of(evidence, name, order)
         hits = draws.intervals((truth == routed)[None].astype(np.float64))[0]
         largest = float(np.bincount(truth).max() / len(truth))
@@ -98,7 +96,7 @@ def _unmet(plan: Plan, evidence: Evidence, router: str, label: str, order: pd.In
     if mine.empty:
         return None
     asked = pd.Index(mine["sample_id"])
-    hits = groups_of(evidence, ACTIVATION, asked) == mine["group"].to_numpy()
+    hits = groups_of(evidence, plan.routers[router], asked) == mine["group"].to_numpy()
     tasks: Any = evidence.samples.set_index("sample_id")["task"].loc[asked]
     draws = task_resampler(plan, tasks.to_numpy(dtype=np.str_)) if label == "task" else None
     return (draws or resampler(plan, len(hits))).intervals(hits[None].astype(np.float64))[0]

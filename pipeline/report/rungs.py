@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.report.plan import ACTIVATION, Method, Plan
-from pipeline.schemes import RANDOM_SCHEMES
+from pipeline.report.plan import Method, Plan
+from pipeline.schemes import ACTIVATION, draw_of
 
 CRITERION_NAMES = {"teal": "TEAL", "wina": "WINA", "wina_released": "WINA as released", "cats": "CATS"}
 MASK_NAMES = {"threshold": "threshold", "topk": "top-k"}
@@ -74,9 +74,11 @@ def group_kind(method: Method) -> str:
     if method.is_routed:
         return f"routed by {method.groups}"
     if method.is_control:
-        draw = RANDOM_SCHEMES.index(method.scheme)
+        draw = draw_of(method.scheme)
         return f"random groups, draw {draw + 1}" if draw else "random groups"
-    return "learned groups, true" if method.scheme == ACTIVATION else f"{method.scheme} groups, given"
+    if method.is_learned:
+        return "learned groups, true" if method.scheme == ACTIVATION else f"{method.scheme} groups, true"
+    return f"{method.scheme} groups, given"
 
 
 def _on(plan: Plan, key: tuple[str, str, str]) -> list[Method]:
@@ -88,7 +90,7 @@ def _place(plan: Plan, method: Method) -> tuple[int, int]:
     if method.is_pooled:
         return 0, int(method.name != plan.baseline)
     if method.is_control:
-        return 1, RANDOM_SCHEMES.index(method.scheme)
+        return 1, draw_of(method.scheme)
     if method.is_routed:
         return 4, 0
-    return (3, 0) if method.scheme == ACTIVATION else (2, 0)
+    return (3, 0) if method.is_learned else (2, 0)

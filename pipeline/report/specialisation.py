@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pipeline.report.evidence import Evidence, targets_of
-from pipeline.report.plan import ACTIVATION, Method, Plan
+from pipeline.report.plan import Method, Plan
 from pipeline.report.rungs import group_kind, rung_name, rungs
 
 ORDER = ("q", "k", "v", "qkv", "o", "gate", "up", "gate_up", "down")
@@ -87,7 +87,7 @@ def specialisations(plan: Plan, evidence: Evidence) -> list[Specialisation]:
         if reference is not None:
             target, order = _middle(plan, method, evidence), _projections(evidence, reference.profile)
             shifts = _grids(evidence, profile, target, order) - _grids(evidence, reference.profile, target, order)
-            is_learned = method.scheme == ACTIVATION
+            is_learned = method.is_learned
             kind = "learned groups" if is_learned else group_kind(method)
             found.append(Specialisation(profile, reference.profile, kind, is_learned, target, order, shifts))
     return sorted(found, key=lambda one: not one.is_learned)

@@ -31,10 +31,10 @@ def _inputs(shape, dtype=torch.float32):
 
 def _gradients(x, weights, eligible, gradient, band=BAND):
     x = x.clone().requires_grad_()
-    lever = torch.zeros((), requires_grad=True)
-    masked = banded_mask(x, lever, weights, eligible, band)
+    levers = torch.zeros(len(x), requires_grad=True)
+    masked = banded_mask(x, levers, weights, eligible, band)
     masked.backward(gradient)
-    return masked.detach(), x.grad, lever.grad
+    return masked.detach(), x.grad, levers.grad
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -48,12 +48,12 @@ def test_the_value_is_that_of_the_reference_mask(shape):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_derivatives_are_those_of_a_ramp_over_the_band(shape):
     x, weights, eligible, gradient = _inputs(shape)
-    _, by_x, by_lever = _gradients(x, weights, eligible, gradient)
+    _, by_x, by_row = _gradients(x, weights, eligible, gradient)
     slow = x.clone().requires_grad_()
-    lever = torch.zeros((), requires_grad=True)
-    ramp_mask(slow, lever, weights, eligible[:, :, None], BAND).backward(gradient)
+    levers = torch.zeros(len(x), requires_grad=True)
+    ramp_mask(slow, levers[:, None, None], weights, eligible[:, :, None], BAND).backward(gradient)
     torch.testing.assert_close(by_x, slow.grad, rtol=ROUNDING, atol=ROUNDING)
-    torch.testing.assert_close(by_lever, lever.grad, rtol=ROUNDING, atol=ROUNDING)
+    torch.testing.assert_close(by_row, levers.grad, rtol=ROUNDING, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -61,23 +61,23 @@ def test_the_compiled_kernels_do_what_the_tensor_operations_do(shape, monkeypatc
     inputs = _inputs(shape)
     compiled = _gradients(*inputs)
     monkeypatch.setattr(module, "is_compiled", lambda _x: False)
-    masked, by_x, by_lever = _gradients(*inputs)
+    masked, by_x, by_row = _gradients(*inputs)
     assert torch.equal(compiled[0], masked) and torch.equal(compiled[1], by_x)
-    torch.testing.assert_close(compiled[2], by_lever, rtol=ROUNDING, atol=ROUNDING)
+    torch.testing.assert_close(compiled[2], by_row, rtol=ROUNDING, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_keeps_its_dtype_and_masks_the_same_features(dtype):
     x, weights, eligible, gradient = _inputs((2, 9, 16), dtype)
-    masked, by_x, by_lever = _gradients(x, weights, eligible, gradient)
-    assert masked.dtype == by_x.dtype == dtype and by_lever.dtype == torch.float32
+    masked, by_x, by_row = _gradients(x, weights, eligible, gradient)
+    assert masked.dtype == by_x.dtype == dtype and by_row.dtype == torch.float32
     assert torch.equal(masked == 0, _gradients(x.float(), weights, eligible, gradient.float())[0] == 0)
 
 
 def test_a_band_around_zero_lets_no_mask_move():
     x, weights, eligible, gradient = _inputs((2, 5, 8))
-    masked, by_x, by_lever = _gradients(x, weights, eligible, gradient, Band(0.0, 0.0, 0.0, 1e-3))
-    assert torch.equal(masked, x) and torch.equal(by_x, gradient) and by_lever == 0
+    masked, by_x, by_row = _gradients(x, weights, eligible, gradient, Band(0.0, 0.0, 0.0, 1e-3))
+    assert torch.equal(masked, x) and torch.equal(by_x, gradient) and (by_row == 0).all()
 
 
 def test_nan_is_kept_so_that_it_shows():

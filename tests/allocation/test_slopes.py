@@ -49,6 +49,23 @@ def test_slopes_and_loss_equal_the_slow_transcription(kind: str):
     assert again[0] == loss and (again[1] == by_sparsity).all()
 
 
+def test_the_slopes_of_single_texts_are_those_of_the_slow_transcription_and_sum_to_those_of_all():
+    inputs = _setup("llama")
+    loaded, counts, fast = inputs.loaded, inputs.counts, Slopes(inputs)
+    found = projections(loaded.model)
+    sparsity = np.random.default_rng(0).uniform(0.2, 0.7, len(found))
+    by_text = fast.by_text(sparsity)
+    assert by_text.shape == (len(texts()), len(found))
+    bands = [_band(counts[p.block, p.name], s) for p, s in zip(found, sparsity, strict=True)]
+    places = [len(text.answer) for text in texts()]
+    for number in (0, 5, 9):
+        _, one = slopes(loaded, [texts()[number]], bands, CRITERION, PREFIX)
+        expected = one * places[number]
+        np.testing.assert_allclose(by_text[number], expected, rtol=0, atol=ROUNDING * np.abs(expected).max())
+    _, mean = fast.at(sparsity, range(len(texts())))
+    np.testing.assert_allclose(by_text.sum(axis=0), mean * sum(places), rtol=1e-9, atol=1e-12)
+
+
 def test_the_loss_is_that_of_divergence_and_the_model_is_left_as_it_was():
     inputs = _setup("llama")
     loaded, objective, fast = inputs.loaded, Divergence(inputs), Slopes(inputs)

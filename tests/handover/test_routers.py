@@ -12,7 +12,7 @@ from pipeline.gate_fit import fit_gate
 from pipeline.handover import routers
 from pipeline.handover.routers import KINDS, Kind, PromptRouter
 from pipeline.models.load import LoadedModel
-from pipeline.routing import embedding_features
+from pipeline.routing import Router, embedding_features, neighbour_features
 from tests.handover.sets import FACTS, profile_set
 
 PROMPTS = [np.random.default_rng(number).integers(3, 64, 4 + number) for number in range(12)]
@@ -30,9 +30,17 @@ def test_the_embedding_router_names_the_most_probable_group(tiny_loaded: LoadedM
     assert set(found.tolist()) == {0, 1}
 
 
+def test_the_neighbours_router_reads_pairs_as_well(tiny_loaded: LoadedModel):
+    features = neighbour_features(tiny_loaded.model.get_input_embeddings().weight, PROMPTS)
+    generator = torch.Generator().manual_seed(0)
+    router = Router(torch.randn(3, features.shape[1], generator=generator), torch.zeros(3))
+    found = PromptRouter(router, {"router": "neighbours"}, tiny_loaded, 1)(PROMPTS)
+    assert found.tolist() == router.probabilities(features).argmax(axis=1).tolist() and len(set(found.tolist())) > 1
+
+
 def test_a_gate_names_the_best_group_or_the_pooled_profile_behind_it(tiny_loaded: LoadedModel):
     """As the stage that fitted it says: by the largest of the groups' outputs and the margin, its last bias."""
-    features = embedding_features(tiny_loaded.model.get_input_embeddings().weight, PROMPTS)
+    features = neighbour_features(tiny_loaded.model.get_input_embeddings().weight, PROMPTS)
     benefits = np.stack([features[:, 0], features[:, 1]], axis=1) * 10
     gate = fit_gate(features, benefits, seed=0)
     found = PromptRouter(gate.router, {"router": "gate"}, tiny_loaded, 1)(PROMPTS)
@@ -55,5 +63,7 @@ def test_a_kind_may_decide_otherwise(tiny_loaded: LoadedModel, monkeypatch: pyte
 
 
 def test_an_unknown_kind_is_refused(tiny_loaded: LoadedModel):
-    with pytest.raises(UserError, match=r"kind of router must be one of embedding, gate, scores\. Found: 'embeding'"):
+    with pytest.raises(
+        UserError, match=r"kind of router must be one of embedding, gate, neighbours, scores\. Found: 'embeding'"
+    ):
         PromptRouter(profile_set(tiny_loaded).router, {"router": "embeding"}, tiny_loaded, 1)

@@ -13,7 +13,7 @@ import pandas as pd
 from pipeline.report.evidence import Evidence
 from pipeline.report.plan import Method, Plan
 from pipeline.schemas import TIMINGS
-from pipeline.schemes import RANDOM_SCHEMES
+from pipeline.schemes import ACTIVATION_RANDOM_SCHEMES, GRADIENT_RANDOM_SCHEMES
 
 TARGETS = (0.25, 0.4, 0.5, 0.65)
 SURFACES = ("note", "talk", "code", "form")
@@ -53,7 +53,7 @@ def make_plan(**changes: object) -> Plan:
         "targets": TARGETS,
         "splits": ("train", "test"),
         "schemes": ("global", "activation", "task", "random"),
-        "routers": ("embedding", "scores"),
+        "routers": {"embedding": "activation", "scores": "activation"},
         "baseline": "greedy",
         "bootstrap": 700,
         "settings": {
@@ -77,8 +77,10 @@ def with_kl(**changes: object) -> Plan:
 
 def with_draws(**changes: object) -> Plan:
     """The embedded run with three independent draws of random groups."""
-    more = [Method(name, name, name, "wina", "greedy", "assigned", "threshold") for name in RANDOM_SCHEMES[1:]]
-    schemes = ("global", "activation", "task", *RANDOM_SCHEMES)
+    more = [
+        Method(name, name, name, "wina", "greedy", "assigned", "threshold") for name in ACTIVATION_RANDOM_SCHEMES[1:]
+    ]
+    schemes = ("global", "activation", "task", *ACTIVATION_RANDOM_SCHEMES)
     return make_plan(**{"methods": (*METHODS, *more), "schemes": schemes, **changes})
 
 
@@ -97,10 +99,13 @@ def make_evidence(
         rows = np.flatnonzero(samples["split"] == split)
         random[rows] = rng.permutation(random[rows])
     draws = {}
-    for number, name in enumerate(RANDOM_SCHEMES[1:]):  # their own generator: other numbers do not depend on draws
+    for number, name in enumerate(
+        (*ACTIVATION_RANDOM_SCHEMES[1:], *GRADIENT_RANDOM_SCHEMES)
+    ):  # their own generator: other numbers do not depend on draws
         draws[name] = np.random.default_rng([seed, number]).permutation(random)
     tasks = samples["task"].astype("category").cat.codes.to_numpy()
-    groups = {"global": np.zeros(len(samples), int), "activation": clusters, "task": tasks, "random": random, **draws}
+    groups = {"global": np.zeros(len(samples), int), "activation": clusters, "gradient": clusters, "task": tasks}
+    groups |= {"random": random, **draws}
     routes = {
         name: np.where(rng.random(len(samples)) < ERROR_RATES.get(name, 0.1), (clusters + 1) % GROUPS, clusters)
         for name in plan.routers

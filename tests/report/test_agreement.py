@@ -76,6 +76,6 @@ def test_length_quarters_are_of_similar_size_and_named_by_their_ends(evidence):
 
 
 def test_without_learned_groups_nothing_is_compared():
-    plan = make_plan(schemes=("global",), routers=(), methods=make_plan().methods[:4])
+    plan = make_plan(schemes=("global",), routers={}, methods=make_plan().methods[:4])
     evidence = make_evidence(2, 2, plan=plan)
     assert agreements(plan, evidence, "test") == compositions(plan, evidence, "test") == []

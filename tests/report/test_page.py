@@ -137,9 +137,9 @@ def test_a_target_out_of_reach_is_a_dash_and_the_page_says_why():
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"methods": METHODS[:4], "schemes": ("global",), "routers": ()}, id="pooled only"),
-        pytest.param({"methods": METHODS[:4], "schemes": ("global", "activation"), "routers": ()}, id="groups unused"),
-        pytest.param({"methods": METHODS[:5], "routers": ("scores",)}, id="true groups only"),
+        pytest.param({"methods": METHODS[:4], "schemes": ("global",), "routers": {}}, id="pooled only"),
+        pytest.param({"methods": METHODS[:4], "schemes": ("global", "activation"), "routers": {}}, id="groups unused"),
+        pytest.param({"methods": METHODS[:5], "routers": {"scores": "activation"}}, id="true groups only"),
         pytest.param({"methods": (*METHODS[:4], *METHODS[5:7])}, id="no true groups"),
         pytest.param({"splits": ("test",)}, id="test only"),
         pytest.param({"confidence": 0.8, "bootstrap": 100}, id="less sure"),

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.report.pairs import baseline_pairs, check_replicates, control_pairs, gain_pairs
-from pipeline.schemes import RANDOM_SCHEMES
+from pipeline.schemes import ACTIVATION_RANDOM_SCHEMES
 from pipeline.significance import bootstrap_p
 from tests.report.synthetic import with_kl
 
@@ -55,10 +55,12 @@ def test_another_kind_of_mask_is_another_rung(plan):
 
 
 def test_every_draw_of_the_random_control_is_one(plan):
-    more = [replace(plan.method("random"), name=name, scheme=name, profile=name) for name in RANDOM_SCHEMES[1:]]
+    more = [
+        replace(plan.method("random"), name=name, scheme=name, profile=name) for name in ACTIVATION_RANDOM_SCHEMES[1:]
+    ]
     wide = replace(plan, methods=(*plan.methods, *more))
     (pairs,) = control_pairs(wide)
-    assert {control.name for _, control in pairs} == set(RANDOM_SCHEMES)
+    assert {control.name for _, control in pairs} == set(ACTIVATION_RANDOM_SCHEMES)
     assert not any(method.is_control for method, _ in pairs)
 
 

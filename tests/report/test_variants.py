@@ -54,7 +54,7 @@ def test_a_change_is_the_nmi_less_that_of_the_learned_groups(evidence, found):
 
 
 def test_without_learned_groups_or_variants_there_is_nothing_to_compare(plan, evidence):
-    pooled = make_plan(schemes=("global",), routers=(), methods=make_plan().methods[:4])
+    pooled = make_plan(schemes=("global",), routers={}, methods=make_plan().methods[:4])
     assert variants(pooled, make_evidence(2, 2, plan=pooled), "test") == []
     assert variants(plan, replace(evidence, variants=evidence.variants.iloc[:0]), "test") == []
     assert without_length([]) is None

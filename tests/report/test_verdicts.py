@@ -229,7 +229,7 @@ def test_a_router_that_costs_accuracy_is_not_good_enough(plan):
 
 
 def test_questions_that_nothing_was_run_for_are_not_answered():
-    plan = make_plan(schemes=("global",), routers=(), methods=make_plan().methods[:4])
+    plan = make_plan(schemes=("global",), routers={}, methods=make_plan().methods[:4])
     found = judged(plan, make_evidence(2, 4, plan=plan))
     assert [found[key].tag for key in ("RQ1", "RQ2", "RQ3")] == ["Not asked"] * 3
 

@@ -63,7 +63,7 @@ def test_every_sample_is_sent_to_a_group_or_to_the_pooled_profile_at_a_cost(here
     outputs = np.stack(routes["probabilities"].to_list())
     assert outputs.shape == (30, COUNT + 1) and (outputs.argmax(axis=1) == routes["group"]).all()
     tokens = SAMPLES.read(gate.SAMPLES_PATH).set_index("sample_id")["n_tokens"].loc[routes["sample_id"]].to_numpy()
-    np.testing.assert_allclose(routes["flops"], tokens * 32 + 2 * 32 * (COUNT + 1))
+    np.testing.assert_allclose(routes["flops"], tokens * 32 + (tokens - 1) * 64 + 2 * 64 * (COUNT + 1))
     facts = load_router(gate.ROUTER_PATH.format(name="gate"))[1]
     assert (facts["router"], facts["profile"]) == ("gate", "with_pooled")
 

@@ -28,11 +28,12 @@ from pipeline.schemas import (
     ROUTES,
     SAMPLES,
 )
-from stages import aggregate, allocate, capture, cluster, manifest, profile, route
+from stages import aggregate, allocate, capture, cluster, manifest, profile, regroup, route
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SCHEMES = ("global", "activation", "task", "computation", "surface", "length", "random", "random1", "random2")
 PROFILE_SETS = ("wina", "greedy", "kl", "clustered", "cats", "kl_surface", "kl_clustered")
+GRADIENT_SCHEMES = ("gradient", "gradient_random", "gradient_random1", "gradient_random2")
 TARGETS = (0.25, 0.4, 0.5, 0.65)
 COUNT = 3
 
@@ -56,12 +57,14 @@ def settings(tiny_llama):
             kl_group_steps=3,
             kl_group_batch=4,
         ),
+        gradient=replace(full.gradient, targets=TARGETS[2:], counts=(2, 3)),
         evaluate=replace(full.evaluate, targets=TARGETS),
         capture=replace(full.capture, criteria=("teal", "wina", "cats")),
         profiles=full.profiles
         | {
             "cats": config.ProfileSettings("activation", "cats", "uniform", "group_histograms/activation"),
             "kl_surface": config.ProfileSettings("surface", "wina", "kl", "allocations/kl"),
+            "kl_clustered": config.ProfileSettings("activation", "wina", "kl", "allocations/kl"),
         },
         # The default run evaluates neither; stage export knows them.
         methods=full.methods
@@ -114,8 +117,13 @@ def run_all(settings, profile_sets=PROFILE_SETS) -> None:
     for name in profile_sets:
         allocate.main(settings, name)
         profile.main(settings, name)
-    for name in settings.route.routers:
-        route.main(settings, name)
+    if "kl" in profile_sets:
+        regroup.main(settings, "gradient")
+        for name in GRADIENT_SCHEMES:
+            aggregate.main(settings, name)
+    for name, router in settings.route.routers.items():
+        if router.scheme == "activation" or "kl" in profile_sets:
+            route.main(settings, name)
 
 
 @pytest.fixture(scope="module")
@@ -297,17 +305,52 @@ def test_cats_without_a_target_in_reach_is_refused(settings, done) -> None:
         allocate.main(high, "cats")
 
 
+def test_gradient_groups_hold_every_sample_and_random_ones_have_their_sizes(settings, done) -> None:
+    tables = {name: ASSIGNMENTS.read(f"data/assignments/{name}.parquet") for name in GRADIENT_SCHEMES}
+    quality = json.loads(Path(regroup.QUALITY_PATH).read_text())
+    assert quality["groups"] in settings.gradient.counts and sum(quality["sizes_train"]) == 20
+    assert [gain["count"] for gain in quality["gains"]] == list(settings.gradient.counts)
+    assert set(quality["schemes"]) == {"activation", "task", "computation", "surface", "gradient_random"}
+    for split in ("train", "test"):
+        sizes = [np.bincount(one["group"][one["split"] == split]).tolist() for one in tables.values()]
+        assert all(one == sizes[0] for one in sizes) and sum(sizes[0]) == (20 if split == "train" else 10)
+        assert sizes[0] == quality[f"sizes_{split}"][: len(sizes[0])]
+
+
+def test_two_processes_find_the_gradient_groups_of_one(settings, done, monkeypatch) -> None:
+    before = [Path(f"data/assignments/{name}.parquet").read_bytes() for name in GRADIENT_SCHEMES]
+    monkeypatch.setattr(regroup, "CHUNK", 7)
+    monkeypatch.setenv(PROCESSES, "1")
+    regroup.main(settings, "gradient")
+    otherwise = [ASSIGNMENTS.read(f"data/assignments/{name}.parquet")["group"].tolist() for name in GRADIENT_SCHEMES]
+    monkeypatch.setattr(regroup, "CHUNK", 128)
+    monkeypatch.setenv(PROCESSES, "2")
+    regroup.main(settings, "gradient")
+    assert before == [Path(f"data/assignments/{name}.parquet").read_bytes() for name in GRADIENT_SCHEMES]
+    groups = [ASSIGNMENTS.read(f"data/assignments/{name}.parquet")["group"].tolist() for name in GRADIENT_SCHEMES]
+    assert groups == otherwise  # chunks were batched otherwise; the groups of so few texts do not hang on rounding
+
+
+def test_more_gradient_groups_than_the_samples_allow_and_an_unknown_scheme_are_refused(settings, done) -> None:
+    many = replace(settings, gradient=replace(settings.gradient, counts=(2, 11)))
+    with pytest.raises(UserError, match=r"`gradient\.counts` must leave 2 train samples.*11 groups for 20 train"):
+        regroup.main(many, "gradient")
+    with pytest.raises(UserError, match=r"scheme must be one of gradient\. Found: 'gradent'"):
+        regroup.main(settings, "gradent")
+
+
 def test_routers_know_the_train_samples_and_cost_something(settings, done) -> None:
-    truth = ASSIGNMENTS.read(route.ASSIGNMENTS_PATH).set_index("sample_id")
-    for name in settings.route.routers:
+    for name, router in settings.route.routers.items():
+        truth = ASSIGNMENTS.read(f"data/{router.groups_from}.parquet").set_index("sample_id")
+        count = truth["group"].max() + 1
         routes = ROUTES.read(route.ROUTES_PATH.format(name=name)).set_index("sample_id")
         train = truth.index[truth["split"] == "train"]
         assert (routes.loc[train, "group"] == truth.loc[train, "group"]).mean() > 0.9
-        assert (routes["flops"] > 0).all() and all(len(row) == COUNT for row in routes["probabilities"])
-        assert load_router(route.ROUTER_PATH.format(name=name))[1]["router"] == name
+        assert (routes["flops"] > 0).all() and all(len(row) == count for row in routes["probabilities"])
+        assert load_router(route.ROUTER_PATH.format(name=name))[1]["router"] == router.reads
         held_out = HELD_OUT.read(route.HELD_OUT_PATH.format(name=name))
         assert held_out.groupby("label").size().to_dict() == {"surface": 10, "task": 10}
-        assert held_out["group"].between(0, COUNT - 1).all()
+        assert held_out["group"].between(0, count - 1).all()
 
 
 def test_a_second_run_elsewhere_writes_the_same_bytes(settings, done, tmp_path, monkeypatch) -> None:
