@@ -38,7 +38,7 @@ from stages.run import run_named, start_logging
 SAMPLES_PATH = "data/samples.parquet"
 SIGNATURES_PATH = "data/signatures.parquet"
 ASSIGNMENTS_PATH = "data/assignments/{scheme}.parquet"
-QUALITY_PATH = "data/gradient_quality.json"
+QUALITY_PATH = "data/assignments/gradient.json"
 
 CHUNK = 128
 """Texts whose slopes are taken together."""

@@ -214,7 +214,7 @@ WRONG = [
     (routers({}), r"table of groups must be one of .*routes/"),
     (
         routers({"one": {"reads": "scores", "groups_from": "assignments/task"}}),
-        r"table of learned groups must be one of assignments/activation, assignments/gradient\. Found: 'assignments/tas",
+        r"table of learned groups must be one of assignments/activation, assignments/gradient\. Found: 'assignm",
     ),
     (
         routers({"one": {"reads": "tokens", "groups_from": "assignments/activation"}}),
