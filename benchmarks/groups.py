@@ -3,13 +3,15 @@
     python -m benchmarks.groups --clusters 4 8 12                                  # seconds
     python -m benchmarks.groups --clusters 4 8 --labels task --benefit 0.75        # minutes a grouping
 
-Reads what `dvc repro` left in `data/`. A grouping is a clustering of the signatures, the values of a label, or random
-groups of the sizes of a clustering. Columns: silhouette; stability (mean ARI of fits to halves of the train samples);
-NMI with the label `computation` on the train samples. With `--benefit TARGET`, every group's allocation goes down the
-gradient from the pooled `kl` allocation of that target, as in `pipeline/allocation/specialise.py`, on three quarters of
-the group's train texts, and is not shrunk. `held out` is its KL on the last quarter over that of the pooled allocation,
-summed over all groups, with a paired bootstrap interval over texts; below 1 the groups are better. The pooled
-allocation has seen the held-out texts, so this leans towards it. No test sample is looked at.
+Reads what `dvc repro` left in `data/`. A grouping is a clustering of the signatures, the values of a label, random
+groups of the sizes of a clustering, or a scheme that the run has assigned (`--schemes gradient`). Columns: silhouette;
+stability (mean ARI of fits to halves of the train samples); NMI with the label `computation` on the train samples.
+
+With `--benefit TARGET`, every group's allocation goes down the gradient from the pooled `kl` allocation of that target,
+as in `pipeline/allocation/specialise.py`, on three quarters of the group's train texts, and is not shrunk. `held out`
+is its KL on the last quarter over that of the pooled allocation, summed over all groups, with a paired bootstrap
+interval over texts; below 1 the groups are better. The pooled allocation has seen the held-out texts, so this leans
+towards it. No test sample is looked at.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from pipeline.cluster_variants import regress_out
 from pipeline.clustering import Options, cluster, features
 from pipeline.config import Settings
 from pipeline.histogram import Bins
-from pipeline.schemas import ALLOCATIONS, GROUP_HISTOGRAMS, SAMPLES, SIGNATURES
+from pipeline.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES, SIGNATURES
 from pipeline.schemes import label_groups, shuffled_groups
 from pipeline.signature_vectors import signature_vectors
 from pipeline.statistics import normalized_mutual_information
@@ -65,6 +67,7 @@ def main() -> None:
     parser.add_argument("--algorithms", nargs="+", default=["kmeans"], help="kmeans, gmm, hdbscan")
     parser.add_argument("--signatures", nargs="+", default=["all"], choices=SIGNATURES_OF)
     parser.add_argument("--labels", nargs="*", default=[], help="task, computation, surface")
+    parser.add_argument("--schemes", nargs="*", default=[], help="of data/assignments: gradient, activation, ...")
     parser.add_argument("--random", type=int, default=0, help="draws of random groups of each clustering's sizes")
     parser.add_argument("--benefit", type=float, help="target at which allocations are made and held out")
     options = parser.parse_args()
@@ -100,6 +103,9 @@ def groupings(settings: Settings, samples: Any, options: argparse.Namespace) -> 
                     yield Grouping(f"random {count}, draw {draw}", groups)
     for label in options.labels:
         yield Grouping(label, label_groups(samples[label].tolist(), train))
+    for scheme in options.schemes:
+        rows: Any = ASSIGNMENTS.read(f"data/assignments/{scheme}.parquet").set_index("sample_id")["group"]
+        yield Grouping(scheme, rows.loc[samples["sample_id"]].to_numpy())
 
 
 def signatures(

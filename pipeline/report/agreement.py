@@ -74,12 +74,12 @@ def agreement_with(plan: Plan, groups: np.ndarray, label: Label) -> Agreement:
     return agreement(groups, label.codes, replicates=plan.bootstrap, confidence=plan.confidence, seed=plan.seed)
 
 
-def compositions(plan: Plan, evidence: Evidence, split: str) -> list[Composition]:
-    """The make-up of every learned group by every label."""
-    if ACTIVATION not in plan.schemes:
+def compositions(plan: Plan, evidence: Evidence, split: str, scheme: str = ACTIVATION) -> list[Composition]:
+    """The make-up of every group of a learned scheme by every label."""
+    if scheme not in plan.schemes:
         return []
     rows = split_samples(evidence, split)
-    groups = groups_of(evidence, ACTIVATION, rows.index)
+    groups = groups_of(evidence, scheme, rows.index)
     return [Composition(label, _cross(groups, label)) for label in labels(rows).values()]
 
 

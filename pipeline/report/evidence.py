@@ -33,6 +33,7 @@ class Evidence:
         variants: CLUSTER_VARIANTS.
         cluster_map: CLUSTER_MAP.
         quality: data/cluster_quality.json.
+        gradient: data/assignments/gradient.json; empty where the scheme is not part of the plan.
         routes: router or gate -> ROUTES.
         held_out: router or gate -> HELD_OUT.
         benefits: gate -> BENEFITS.
@@ -49,6 +50,7 @@ class Evidence:
     variants: pd.DataFrame
     cluster_map: pd.DataFrame
     quality: Mapping[str, Any]
+    gradient: Mapping[str, Any]
     routes: Mapping[str, pd.DataFrame]
     held_out: Mapping[str, pd.DataFrame]
     benefits: Mapping[str, pd.DataFrame]

@@ -17,6 +17,7 @@ from pipeline.report.agreement import Composition, LabelAgreement, agreements, c
 from pipeline.report.evidence import Evidence, Outcome, evaluated_samples, outcomes, split_samples
 from pipeline.report.fit_noise import DrawSpread, FitNoise, draw_spreads, fit_noise
 from pipeline.report.gates import GateRow, gate_rows
+from pipeline.report.gradient import GradientFindings, gradient_findings
 from pipeline.report.latency import Latency, latency
 from pipeline.report.pairs import Pairs, baseline_pairs, check_replicates, control_pairs, gain_pairs
 from pipeline.report.perplexity import TextTask, text_tasks
@@ -68,6 +69,7 @@ class Findings:
     splits: Mapping[str, SplitFindings]
     quality: Mapping[str, Any]
     variants: list[Variant]
+    gradient: GradientFindings | None
     gates: list[GateRow]
     specialisations: list[Specialisation]
     pooled: list[PooledAllocation]
@@ -97,6 +99,7 @@ def find(plan: Plan, evidence: Evidence) -> Findings:
         splits=splits,
         quality=evidence.quality,
         variants=variants(plan, evidence, "test"),
+        gradient=gradient_findings(plan, evidence),
         gates=gate_rows(plan, evidence),
         specialisations=specialisations(plan, evidence),
         pooled=pooled_allocations(plan, evidence),

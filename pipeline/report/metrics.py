@@ -81,6 +81,11 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
         found[f"allocation.{name}.tokens"] = total(rows, "tokens")
         found[f"allocation.{name}.evaluations"] = total(rows, "evaluations")
     found |= latency_metrics(findings.latency)
+    if findings.gradient is not None:
+        quality = findings.gradient.quality
+        found["gradient.groups"] = quality["groups"]
+        found |= {f"gradient.gain.{one['count']}": one["mean"] for one in quality["gains"]}
+        found |= {f"gradient.gain.{name}": one["mean"] for name, one in quality["schemes"].items()}
     measures = {name: findings.quality.get(name) for name in ("groups", "silhouette", "stability")}
     found |= {f"clusters.{name}": value for name, value in measures.items() if value is not None}
     return {name: round(value, DECIMALS) for name, value in found.items()}

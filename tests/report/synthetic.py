@@ -46,6 +46,24 @@ LOSS = {"teal": 0.34, "wina": 0.27, "greedy": 0.2, "clustered": 0.2, "task": 0.1
 LOSS |= {"kl": 0.05, "kl_clustered": 0.05, "kl_random": 0.05}
 
 
+GRADIENT_QUALITY = {
+    "groups": 3,
+    "penalty": 30.0,
+    "sizes_train": [10, 10, 10],
+    "sizes_test": [5, 5, 5],
+    "gains": [
+        {"count": 2, "penalty": 10.0, "mean": 0.1, "error": 0.004},
+        {"count": 3, "penalty": 30.0, "mean": 0.1975, "error": 0.003},
+        {"count": 5, "penalty": 30.0, "mean": 0.2, "error": 0.004},
+    ],
+    "schemes": {
+        "activation": {"mean": 0.15, "error": 0.002},
+        "computation": {"mean": 0.25, "error": 0.002},
+        "gradient_random": {"mean": -0.01, "error": 0.002},
+    },
+}
+
+
 def make_plan(**changes: object) -> Plan:
     """The plan of the embedded run, with `changes`."""
     plan = {
@@ -118,6 +136,7 @@ def make_evidence(
         variants=_variants(samples, clusters),
         cluster_map=_map(samples, clusters, rng),
         quality=make_quality(clusters),
+        gradient=GRADIENT_QUALITY if "gradient" in plan.schemes else {},
         routes={name: _routes(name, routes[name], samples) for name in routes},
         held_out={name: _held_out(routes[name], samples) for name in routes},
         benefits={name: _benefits(clusters, samples) for name in plan.gates},

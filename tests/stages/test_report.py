@@ -66,6 +66,7 @@ def write(evidence, data):
     ):
         for name, frame in frames.items():
             table.write(frame, data / folder / f"{name}.parquet")
+    (data / "assignments" / "gradient.json").write_text(json.dumps(evidence.gradient))
     for table, kind, frames in ((HELD_OUT, "held_out", evidence.held_out), (BENEFITS, "benefits", evidence.benefits)):
         for name, frame in frames.items():
             table.write(frame, data / "routes" / f"{name}.{kind}.parquet")
