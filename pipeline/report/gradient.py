@@ -13,10 +13,7 @@ from typing import Any
 
 from pipeline.report.agreement import Composition, compositions
 from pipeline.report.evidence import Evidence
-from pipeline.report.group_rows import composition_table
-from pipeline.report.labels import candidates
 from pipeline.report.plan import Plan
-from pipeline.report.rows import Row
 from pipeline.report.wording import listed, number
 from pipeline.schemes import ACTIVATION, GRADIENT, GRADIENT_RANDOM_SCHEMES
 
@@ -55,15 +52,6 @@ def gradient_sentences(found: GradientFindings) -> list[str]:
         for name, one in sorted(quality["schemes"].items(), key=lambda item: -item[1]["mean"])
     ]
     return [said, f"Groups that were made without looking at slopes gain: {listed(others)}."]
-
-
-def gradient_context(found: GradientFindings | None) -> dict[str, Any]:
-    """The page's part of it: sentences, and the make-up of the groups by the labels that could explain them."""
-    if found is None:
-        return {"gradient": None}
-    allowed = candidates({one.label.name: one.label for one in found.compositions})
-    tables: list[Row] = [composition_table(one) for one in found.compositions if one.label.name in allowed]
-    return {"gradient": {"sentences": gradient_sentences(found), "tables": tables}}
 
 
 def _gain(one: Mapping[str, Any]) -> str:

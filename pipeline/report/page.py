@@ -20,7 +20,7 @@ from pipeline.report import figures, group_figures, group_rows, router_rows, row
 from pipeline.report.agreement import entanglement
 from pipeline.report.evidence import Evidence, groups_of
 from pipeline.report.findings import Findings
-from pipeline.report.gradient import gradient_context
+from pipeline.report.gradient_rows import gradient_context
 from pipeline.report.labels import Label, candidates, labels
 from pipeline.report.latency_rows import latency_context
 from pipeline.report.methods import limits

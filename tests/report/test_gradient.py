@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.report.findings import find
-from pipeline.report.gradient import gradient_context, gradient_findings, gradient_sentences
+from pipeline.report.gradient import gradient_findings, gradient_sentences
+from pipeline.report.gradient_rows import gradient_context
 from pipeline.report.metrics import metrics
 from pipeline.report.page import render
 from tests.report.synthetic import make_evidence, make_plan
