@@ -11,7 +11,7 @@ import dataclasses
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from pipeline import config
 from pipeline.config import NAMED_SECTIONS, ORDER, SCHEME_LIST, SECTIONS, SEED
@@ -75,9 +75,15 @@ def _section(cls: type[Any], prefix: str) -> Iterator[str]:
         rule: Rule = field.metadata["rule"]
         rows.append((f"`{prefix}.{field.name}`", _type_name(hints[field.name]), rule.limits, rule.description))
     yield _grid(_PARAM_HEAD, rows)
+    for name, hint in hints.items():
+        inner = next(filter(dataclasses.is_dataclass, get_args(hint)), None)
+        if inner is not None:
+            yield from _section(inner, f"{prefix}.{name}")
 
 
 def _type_name(hint: Any) -> str:
+    if any(map(dataclasses.is_dataclass, get_args(hint))):
+        return "section or null"
     names = {
         int: "whole number",
         float: "number",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from pipeline.errors import UserError, unknown
@@ -96,12 +96,15 @@ def build(cls: type[T], values: object, section: str, file: str) -> T:
 def check(value: object, hint: Any, rule: Rule, name: str, file: str) -> Any:
     """`value` converted to the annotated type `hint` (lists to tuples, whole numbers to floats), or a `UserError`.
 
-    A mapping is one of names to values of one type, and may be empty.
+    A mapping is one of names to values of one type, and may be empty. A dataclass is a section of its own (`build`).
     """
     if get_origin(hint) is Mapping:
         named = as_mapping(value, name, file)
         return {key: check(entry, get_args(hint)[1], rule, f"{name}.{key}", file) for key, entry in named.items()}
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    sections = [option for option in options if is_dataclass(option)]
+    if sections and not (value is None and type(None) in options):
+        return build(cast(type[Any], sections[0]), value, name, file)
     lists = [option for option in options if get_origin(option) is tuple]
     if lists and not (value is None and type(None) in options):
         return _check_list(value, get_args(lists[0])[0], rule, name, file)
