@@ -90,39 +90,29 @@ def test_the_decisive_gains_are_those_of_a_slow_comparison_on_the_union_of_both_
 
 
 def _slow(plan, evidence, name, target):
-    """The pair's level at a target, the difference of mean scores there and its interval, sample by sample."""
+    """The pair's level at a target, the difference of mean scores there and its interval, one replicate at a time."""
     order = sorted(sample for sample in evidence.samples["sample_id"] if "/test/" in sample)
-    curves, savings = {}, {}
+    dense = evidence.results["dense"].set_index("sample_id").loc[order, "score"].to_numpy()
+    scores, saved = {}, {}
     for method in (name, "kl"):
-        rows = evidence.results[method].set_index(["target", "sample_id"])
-        dense = evidence.results["dense"].set_index("sample_id")
-        saved = {
-            t: 1 - np.mean([rows.loc[(t, s), "flops"] / rows.loc[(t, s), "dense_flops"] for s in order])
-            for t in TARGETS
-        }
-        scores = {t: np.array([rows.loc[(t, s), "score"] for s in order]) for t in TARGETS}
-        curves[method] = [(0.0, np.array([dense.loc[s, "score"] for s in order]))] + [
-            (saved[t], scores[t]) for t in TARGETS
-        ]
-        savings[method] = saved[target]
-    level = min(savings.values())
+        rows = [evidence.results[method].query("target == @at").set_index("sample_id").loc[order] for at in TARGETS]
+        scores[method] = [dense, *(one["score"].to_numpy() for one in rows)]
+        saved[method] = [0 * dense, *((1 - one["flops"] / one["dense_flops"]).to_numpy() for one in rows)]
+    place = 1 + TARGETS.index(target)
+    level = min(saved[method][place].mean() for method in (name, "kl"))
 
     def read(method, weights):
-        # A replicate's samples have savings of their own, so the two neighbouring points move with it.
-        rows = evidence.results[method].set_index(["target", "sample_id"])
-        compute = {
-            t: np.array([1 - rows.loc[(t, s), "flops"] / rows.loc[(t, s), "dense_flops"] for s in order])
-            for t in TARGETS
-        }
-        xs = [0.0] + [float(weights @ compute[t]) for t in TARGETS]
-        ys = [float(weights @ score) for _, score in curves[method]]
-        return np.interp(level, xs, ys)
+        """On the straight line through the two points of the replicate that the level lies between, or last two."""
+        x, y = ([float(weights @ one) for one in of[method]] for of in (saved, scores))
+        left = 0 if level < x[1] else 1
+        return y[left] + (level - x[left]) / (x[left + 1] - x[left]) * (y[left + 1] - y[left])
 
-    estimate = np.full(len(order), 1 / len(order))
-    drawn = resampling_weights(len(order), plan.bootstrap, plan.seed)
-    gaps = [read(name, w) - read("kl", w) for w in drawn[:: len(drawn) // len(drawn)]]
+    def gap(weights):
+        return read(name, weights) - read("kl", weights)
+
+    gaps = [gap(weights) for weights in resampling_weights(len(order), plan.bootstrap, plan.seed)]
     low, high = np.quantile(gaps, [(1 - plan.confidence) / 2, (1 + plan.confidence) / 2])
-    return level, read(name, estimate) - read("kl", estimate), (low, high)
+    return level, gap(np.full(len(order), 1 / len(order))), (low, high)
 
 
 def test_holm_counts_the_decisive_pairs_alone(findings):
