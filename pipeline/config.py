@@ -232,12 +232,34 @@ class RouteSettings:
 
 
 @dataclass(frozen=True)
+class DecisiveSettings:
+    """The methods that RQ2 is decided with, and the targets at which they are evaluated on all test samples."""
+
+    methods: tuple[str, ...] = setting(
+        "pooled methods, the routed ones that are compared with them, and random groups of the same rung"
+    )
+    targets: tuple[float, ...] = setting("targets, among `evaluate.targets`", above=0, below=1)
+
+
+@dataclass(frozen=True)
 class EvaluateSettings:
-    """What every method is evaluated at."""
+    """What every method is evaluated at, and on how many samples."""
 
     targets: tuple[float, ...] = setting("model-wide target sparsities", above=0, below=1)
     splits: tuple[str, ...] = setting("splits to evaluate; train leaks and is reported as leaking", choices=SPLITS)
     train_samples: int = setting("train samples per task that are evaluated, if there are as many", low=1)
+    test_samples: int | None = setting(
+        "test samples per task on which every method is evaluated, if there are as many; null: all", low=1
+    )
+    decisive: DecisiveSettings | None = setting(
+        "methods that are evaluated on all test samples, at the targets named here, as the dense model then is; needs "
+        "`evaluate.test_samples`; null: none"
+    )
+
+    @property
+    def limits(self) -> dict[str, int | None]:
+        """Samples per task of each split on which every method is evaluated; None: all (`pipeline/portions.py`)."""
+        return {"train": self.train_samples, "test": self.test_samples}
 
 
 @dataclass(frozen=True)
@@ -426,6 +448,7 @@ def _check_together(settings: Settings, file: str) -> None:
         _must_know("method", name, settings.methods, "latency.methods", file)
     _must_know("method", settings.report.baseline, settings.methods, "report.baseline", file)
     _check_calibration(settings, file)
+    _check_decisive(settings, file)
 
 
 def _check_gradient(settings: Settings, file: str) -> None:
@@ -506,6 +529,34 @@ def _check_export(name: str, settings: Settings, file: str) -> None:
         must = "`export.methods` must be methods that can run on new prompts"
         remedy = "list a pooled method or one whose groups come from a router, with `mask: threshold`"
         raise _error(must, f"{name}: {reason}", f"`export.methods` in {file}", remedy)
+
+
+def _check_decisive(settings: Settings, file: str) -> None:
+    evaluate, where = settings.evaluate, f"`evaluate.decisive` in {file}"
+    decisive = evaluate.decisive
+    if decisive is None:
+        return
+    if evaluate.test_samples is None:
+        must = "`evaluate.decisive` needs `evaluate.test_samples`, beyond which only its methods are evaluated"
+        raise _error(must, "null: every method is evaluated on all of them", where, "give a number, or set it to null")
+    if "test" not in evaluate.splits:
+        must = "`evaluate.decisive` needs the test split"
+        raise _error(must, ", ".join(evaluate.splits), f"`evaluate.splits` in {file}", "add `test`, or set it to null")
+    for name in decisive.methods:
+        _must_know("method", name, settings.methods, "evaluate.decisive.methods", file)
+    profiles = {name: settings.profiles[str(settings.methods[name].profile)] for name in decisive.methods}
+    limited = [name for name, profile in profiles.items() if profile.criterion in GATE_CRITERIA]
+    if limited:
+        must = "`evaluate.decisive.methods` must reach every target that they are compared at"
+        found = f"{limited[0]}, whose masks reach only a part of the weights"
+        raise _error(must, found, where, "take it out")
+    if not any(profile.scheme == "global" for profile in profiles.values()):
+        must = "`evaluate.decisive.methods` must have a pooled method, with which the others are compared"
+        raise _error(must, ", ".join(decisive.methods), where, "add a method whose profile set has the scheme global")
+    stray = [f"{target:g}" for target in decisive.targets if target not in evaluate.targets]
+    if stray:
+        must = "`evaluate.decisive.targets` must be among `evaluate.targets`"
+        raise _error(must, ", ".join(stray), where, "choose targets that have profiles, or set it to null")
 
 
 def _check_calibration(settings: Settings, file: str) -> None:

@@ -3,6 +3,10 @@
 Each target and split is a part of its own, in a folder named by exactly what it depends on (its own profile, not the
 others'), and parts are kept after success: adding a target computes only that one, and a crash costs the runs that were
 on the way. They share the machine's cores, as far as there is memory for their models (`pipeline/processes.py`).
+
+Every method runs on the first samples of every task (`pipeline/portions.py`). The decisive methods run on the other
+test samples, too, at the decisive targets, and so does the dense model. Those are a further part beside that of the
+split, so that a method becomes decisive, or stops being so, without computing anything twice.
 """
 
 from __future__ import annotations
@@ -17,7 +21,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from numpy import ndarray
 from tqdm import tqdm
 
 from pipeline.benchmark.views import TaskView
@@ -25,6 +28,7 @@ from pipeline.config import DENSE, GATE_CRITERIA, Settings, TokenSettings
 from pipeline.errors import UserError, unknown
 from pipeline.evaluate.method import Profiles, evaluate
 from pipeline.models.load import LoadedModel
+from pipeline.portions import among_first
 from pipeline.processes import Advance, finish
 from pipeline.profile import profile_array
 from pipeline.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
@@ -36,18 +40,20 @@ from stages.run import run_named, start_logging
 
 SAMPLES_PATH = "data/samples.parquet"
 DENSE_TARGET = 0.0
+MORE = "test-more"
+"""The part with the test samples beyond those that every method is evaluated on."""
 
 log = logging.getLogger("stages.evaluate")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One target on one split, as processes hand it to each other.
+    """One target on the samples of one part, as processes hand it to each other.
 
     Attributes:
         tokens: how prompts are masked and batched.
         method: its name.
-        samples: those of the split.
+        samples: those of the part.
         target: of the profiles.
         profiles: None runs the model dense.
         parts: where the result goes, as `part`.
@@ -70,10 +76,10 @@ def main(settings: Settings, name: str) -> None:
     with ExitStack() as stack:
         # All scratch folders are opened before the task files load code of their own: their digests cover loaded code.
         runs = [
-            Run(settings.tokens, name, one, target, profiles, parts, f"{split}.parquet")
+            Run(settings.tokens, name, one, target, profiles, parts, f"{part}.parquet")
             for target, profiles in _profiles(settings, name).items()
             for parts in [stack.enter_context(_scratch(settings, name, samples, target, profiles))]
-            for split, one in samples.groupby("split", sort=False)
+            for part, one in _portions(settings, name, target, samples).items()
         ]
         missing = [run for run in runs if not run.parts.has(run.part)]
         if len(missing) < len(runs):
@@ -116,10 +122,9 @@ def _requests(samples: pd.DataFrame) -> int:
 
 
 def _samples(settings: Settings, name: str) -> pd.DataFrame:
-    """The samples to evaluate, each with its `group` and the cost of finding it, `router_flops`."""
+    """All samples of the evaluated splits, each with its `group` and the cost of finding it, `router_flops`."""
     samples = SAMPLES.read(SAMPLES_PATH)
-    wanted = samples["split"].isin(settings.evaluate.splits) & ~_beyond(samples, settings.evaluate.train_samples)
-    samples = samples[wanted].reset_index(drop=True)
+    samples = samples[samples["split"].isin(settings.evaluate.splits)].reset_index(drop=True)
     source = settings.methods[name].groups_from
     if source is None:
         return samples.assign(group=0, router_flops=0.0)
@@ -140,12 +145,26 @@ def _samples(settings: Settings, name: str) -> pd.DataFrame:
     return joined.astype({"group": np.int64})
 
 
-def _beyond(samples: pd.DataFrame, count: int) -> ndarray:
-    """Train samples that are not among the first `count` of their task by hash: which are evaluated does not depend on
-    how many there are."""
-    order = np.argsort([hashlib.sha256(sample.encode()).digest() for sample in samples["sample_id"]], kind="stable")
-    rank = samples.iloc[order].groupby(["split", "task"], sort=False).cumcount().sort_index()
-    return ((samples["split"] == "train") & (rank >= count)).to_numpy()
+def _portions(settings: Settings, name: str, target: float, samples: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Part -> its samples: of every split those that all methods have, and the other test samples where decisive."""
+    first = among_first(samples, _limits(settings))
+    found: dict[str, Any] = {str(split): rows for split, rows in samples[first].groupby("split", sort=False)}
+    more = samples[~first & (samples["split"] == "test").to_numpy()]
+    if len(more) and _is_decisive(settings, name, target):
+        found[MORE] = more
+    return found
+
+
+def _limits(settings: Settings) -> dict[str, int | None]:
+    """Samples per task of each split that every method is evaluated on."""
+    return {"train": settings.evaluate.train_samples, "test": settings.evaluate.test_samples}
+
+
+def _is_decisive(settings: Settings, name: str, target: float) -> bool:
+    decisive = settings.evaluate.decisive
+    if decisive is None:
+        return False
+    return name == DENSE or (name in decisive.methods and target in decisive.targets)
 
 
 def _profiles(settings: Settings, name: str) -> dict[float, Profiles | None]:
@@ -174,6 +193,7 @@ def _scratch(settings: Settings, name: str, samples: pd.DataFrame, target: float
         "samples": file_digest(SAMPLES_PATH),
         "groups": hashlib.sha256(samples[["group", "router_flops"]].to_numpy().tobytes()).hexdigest(),
         "splits": settings.evaluate.splits,
+        "first": _limits(settings),
         "tasks": asdict(settings.benchmark) | {"files": file_digest(settings.benchmark.include)},
         "model": model_identity(settings.model),
         "tokens": asdict(settings.tokens),

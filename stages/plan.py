@@ -12,9 +12,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.allocation.kl import LEVELS
 from pipeline.allocation.specialise import STRENGTHS
-from pipeline.config import NO_TRANSFORM, ProfileSettings, Settings
+from pipeline.config import NO_TRANSFORM, EvaluateSettings, ProfileSettings, Settings
 from pipeline.models.source import cached_folder, config_folder
 from pipeline.plan import work
 from pipeline.plan.page import amount, page, rows
@@ -56,10 +58,9 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
     if kind == "transform" and settings.model.transform != NO_TRANSFORM:
         return work.START + cost.transform()
     if kind == "dense":
-        return work.START + cost.evaluation(evaluate.splits, evaluate.train_samples, is_masked=False) / cost.processes
+        return work.START + _evaluation(evaluate, cost, ordinary=1, decisive=int(evaluate.decisive is not None))
     if kind == "evaluate":
-        once = cost.evaluation(evaluate.splits, evaluate.train_samples, is_masked=True)
-        return work.START + len(evaluate.targets) * once / cost.processes
+        return work.START + _evaluation(evaluate, cost, *_runs(evaluate, name), is_masked=True)
     if kind == "allocate" and settings.profiles[name].allocation != "uniform":
         return work.START + _allocation(settings, cost, settings.profiles[name])
     if kind == "gate":
@@ -73,6 +74,32 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
     if kind in ("prepare", "route"):
         return work.START + work.PER_SAMPLE * cost.workload.samples
     return {"cluster": work.CLUSTER, "report": work.REPORT, "export": work.START}.get(kind, work.LIGHT_START)
+
+
+def _runs(evaluate: EvaluateSettings, method: str) -> tuple[int, int]:
+    """At how many targets a sparse method is evaluated, and at how many of them on all test samples."""
+    decisive = evaluate.decisive
+    return len(evaluate.targets), len(decisive.targets) if decisive is not None and method in decisive.methods else 0
+
+
+def _evaluation(
+    evaluate: EvaluateSettings, cost: Cost, ordinary: int, decisive: int, *, is_masked: bool = False
+) -> float:
+    """The estimate for so many runs on the first samples of every task, and so many on the other test samples."""
+    once = cost.evaluation(evaluate.splits, evaluate.limits, is_masked=is_masked)
+    first = cost.evaluation(("test",), evaluate.limits, is_masked=is_masked) if decisive else 0.0
+    whole = cost.evaluation(("test",), {}, is_masked=is_masked) if decisive else 0.0
+    return (ordinary * once + decisive * (whole - first)) / cost.processes
+
+
+def _evaluated(settings: Settings, load: Workload) -> int:
+    """Samples times targets over all methods: rows of the tables of results."""
+    evaluate = settings.evaluate
+    is_wanted = np.where(load.is_train, "train" in evaluate.splits, "test" in evaluate.splits)
+    first = load.among_first(evaluate.limits)
+    sparse = [_runs(evaluate, name) for name, method in settings.methods.items() if method.profile is not None]
+    ordinary, decisive = (sum(column) for column in zip((1, int(evaluate.decisive is not None)), *sparse, strict=True))
+    return ordinary * int((first & is_wanted).sum()) + decisive * int((~first & ~load.is_train).sum())
 
 
 def _allocation(settings: Settings, cost: Cost, profile: ProfileSettings) -> float:
@@ -139,14 +166,13 @@ def _space(settings: Settings, sizes: Sizes, load: Workload) -> Space:
     from pipeline.histogram import Bins
 
     has_greedy = any(profile.allocation == "greedy" for profile in settings.profiles.values())
-    sparse = [method for method in settings.methods.values() if method.profile is not None]
     return space(
         sizes,
         load,
         criteria=len(settings.capture.criteria),
         bins=Bins(settings.capture.mantissa_bits).count,
         signature_dim=settings.capture.signature_dim,
-        runs=1 + len(sparse) * len(settings.evaluate.targets),
+        evaluated=_evaluated(settings, load),
         batch=settings.tokens.batch,
         greedy_tokens=settings.allocate.greedy_tokens if has_greedy else 0,
         bytes_per_number=BYTES[settings.model.dtype],

@@ -48,6 +48,7 @@ _SAMPLE_COLUMNS = (
     "surface",
     "shots",
     "choices",
+    "doc_hash",
     "answer_ids",
     "n_tokens",
 )
@@ -60,6 +61,7 @@ def main(settings: Settings) -> None:
 
 
 def _plan(settings: Settings) -> Plan:
+    decisive = settings.evaluate.decisive
     methods = (_method(name, row, settings.profiles) for name, row in settings.methods.items())
     return Plan(
         methods=tuple(methods),
@@ -67,6 +69,9 @@ def _plan(settings: Settings) -> Plan:
         splits=settings.evaluate.splits,
         schemes=settings.schemes,
         routers={name: router.scheme for name, router in settings.route.routers.items()},
+        limits=settings.evaluate.limits,
+        decisive=decisive.methods if decisive is not None else (),
+        decisive_targets=tuple(sorted(decisive.targets)) if decisive is not None else (),
         gates={name: settings.profiles[profile].scheme for name, profile in settings.route.gates.items()},
         baseline=settings.report.baseline,
         bootstrap=settings.report.bootstrap,

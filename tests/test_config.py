@@ -44,10 +44,13 @@ def test_the_committed_file_is_valid_and_every_value_arrives():
     read = asdict(load(COMMITTED))
     assert read["methods"].pop("dense") == {"profile": None, "groups_from": None, "mask": None}
     for section in config.ORDER:
-        value = list(read[section]) if isinstance(read[section], tuple) else read[section]
-        if isinstance(value, dict):
-            value = {key: list(item) if isinstance(item, tuple) else item for key, item in value.items()}
-        assert value == written[section]
+        assert _with_lists(read[section]) == written[section]
+
+
+def _with_lists(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _with_lists(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def test_dense_comes_first_and_methods_know_where_their_groups_come_from():
@@ -76,6 +79,12 @@ def test_a_gate_gives_groups_to_methods_of_its_own_profile_set_whatever_the_sche
 
     settings = load(with_change(tmp_path, change))
     assert settings.route.gates == {"gate": "task"} and settings.methods["task"].groups == "gate"
+
+
+def test_without_decisive_methods_every_method_may_be_evaluated_on_all_test_samples(tmp_path: Path):
+    change = lambda values: values["evaluate"].update(test_samples=None, decisive=None)  # noqa: E731
+    evaluate = load(with_change(tmp_path, change)).evaluate
+    assert evaluate.decisive is None and evaluate.limits == {"train": 8, "test": None}
 
 
 def test_settings_cannot_be_changed():
@@ -248,6 +257,40 @@ WRONG = [
     (
         gates({"gate": "task"}),  # while a method of another profile set takes its groups from it
         r"one of assignments/gradient, .* Found: 'routes/gate'.*`methods\.kl_gradient_gate\.groups_from",
+    ),
+    (put("evaluate", "test_samples", 0), r"`evaluate\.test_samples` must be a whole number at least 1\. Found: 0"),
+    (put("evaluate", "test_samples", None), r"`evaluate\.decisive` needs `evaluate\.test_samples`.* set it to null"),
+    (put("evaluate", "splits", ["train"]), r"`evaluate\.decisive` needs the test split\. Found: train"),
+    (put("evaluate", "decisive", ["kl"]), r"`evaluate\.decisive` must be a section of `key: value` settings"),
+    (
+        put("evaluate", "decisive", {"methods": ["kl"]}),
+        r"Section `evaluate\.decisive` must have the settings methods, targets\. Found: no targets",
+    ),
+    (
+        put("evaluate", "decisive", {"methods": ["kl"], "targets": [0.65, 1.5]}),
+        r"`evaluate\.decisive\.targets\[1\]` must be a number above 0 and below 1",
+    ),
+    (
+        put("evaluate", "decisive", {"methods": ["kl"], "targets": [0.65, 0.66]}),
+        r"`evaluate\.decisive\.targets` must be among `evaluate\.targets`\. Found: 0\.66",
+    ),
+    (
+        put("evaluate", "decisive", {"methods": ["kl_radnom", "kl"], "targets": [0.65]}),
+        r"method must be one of .*`evaluate\.decisive\.methods`.* did you mean 'kl_random'",
+    ),
+    (put("evaluate", "decisive", {"methods": ["dense"], "targets": [0.65]}), r"method must be one of .*'dense'"),
+    (
+        put("evaluate", "decisive", {"methods": ["kl_random"], "targets": [0.65]}),
+        r"`evaluate\.decisive\.methods` must have a pooled method.* Found: kl_random",
+    ),
+    (
+        lambda values: (
+            values["capture"]["criteria"].append("cats"),
+            values["profiles"].update(cats=values["profiles"]["teal"] | {"criterion": "cats"}),
+            values["methods"].update(cats=METHOD | {"profile": "cats"}),
+            values["evaluate"]["decisive"]["methods"].append("cats"),
+        ),
+        r"`evaluate\.decisive\.methods` must reach every target.*Found: cats, whose masks reach only a part",
     ),
     (put("report", "baseline", "greed"), r"`report\.baseline`.* did you mean 'greedy'"),
 ]

@@ -1,7 +1,8 @@
 """What a method was measured to do, from its result rows: the figures that a profile set carries with it.
 
 Only the test split counts: profiles were built on the other. Means are over samples, intervals those of the report (the
-same draws of the same samples), and `loss` is paired with the dense model's results.
+same draws of the same samples), and `loss` is paired with the dense model's results. Every target has all samples that
+the method was evaluated on there: at the decisive targets more than at the others (`evaluate.decisive`).
 """
 
 from __future__ import annotations
@@ -39,18 +40,22 @@ def measured(
         replicates, confidence, seed: of the bootstrap.
 
     Raises:
-        UserError: test samples of one are missing from the other, or a target has none where others have.
+        UserError: test samples of the method are missing from the dense model's results, or a target has neither all
+            of those nor the same part of them as other targets.
     """
     baseline = _test(dense)
     rows = _test(results)
     if baseline.empty and rows.empty:
         return tuple(None for _ in targets)
+    by_target = {target: rows[rows["target"] == target] for target in targets}
+    fewest = min(by_target.values(), key=len).index
     found: list[Measured | None] = []
-    for target in targets:
-        here = rows[rows["target"] == target]
-        if here.index.tolist() != baseline.index.tolist():
+    for target, here in by_target.items():
+        is_whole, is_part = here.index.equals(baseline.index), here.index.equals(fewest)
+        if not is_whole and not (is_part and len(here) and here.index.isin(baseline.index).all()):
             raise UserError(
-                "A method must have been evaluated on the test samples of the dense model at every target",
+                "A method must have been evaluated at every target on the test samples of the dense model, or on the "
+                "same part of them",
                 found=f"{len(here)} test samples at {target:g}, {len(baseline)} of the dense model",
                 where="table `results`",
                 remedy="run `dvc repro`, which rebuilds whichever table is out of date",
@@ -60,7 +65,7 @@ def measured(
             interval = mean_interval(values, replicates=replicates, confidence=confidence, seed=seed)
             return Estimate(*(round(end, DECIMALS) for end in (interval.value, interval.low, interval.high)))
 
-        score, reference = here["score"].to_numpy(), baseline["score"].to_numpy()
+        score, reference = here["score"].to_numpy(), baseline["score"].loc[here.index].to_numpy()
         is_scored = ~np.isnan(score)
         found.append(
             Measured(

@@ -54,7 +54,7 @@ def space(
     criteria: int,
     bins: int,
     signature_dim: int,
-    runs: int,
+    evaluated: int,
     batch: int,
     greedy_tokens: int,
     bytes_per_number: int,
@@ -65,7 +65,7 @@ def space(
         criteria: number of criteria that capture counts.
         bins: bins of a histogram.
         signature_dim: numbers per block and site of a signature.
-        runs: evaluations of all samples, dense included, one per method and target.
+        evaluated: rows of the tables of results: samples, of every method at every target, dense included.
         batch: tokens per forward pass.
         greedy_tokens: measured tokens of a group; 0 without greedy.
         bytes_per_number: of weights and activations.
@@ -77,7 +77,7 @@ def space(
         weights=float(sizes.parameters * bytes_per_number),
         histograms=float(train * scorings * HISTOGRAM_ROW),
         signatures=float(workload.samples * sites * signature_dim * SIGNATURE_NUMBER),
-        results=float(workload.samples * runs * RESULT_ROW),
+        results=float(evaluated * RESULT_ROW),
         working=max(
             _capture(sizes, workload, scorings, bins, batch, bytes_per_number),
             _evaluation(sizes, batch, bytes_per_number),

@@ -12,7 +12,7 @@ Left out: tokenising and lm-eval's own work beyond `PER_SAMPLE`, loading from a 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,11 +86,11 @@ class Cost:
         tokens = load.prompts + np.where(load.is_train, load.answers, 0)
         return CAPTURE * self._pass(tokens, np.zeros_like(tokens), is_masked=False)
 
-    def evaluation(self, splits: Sequence[str], train_samples: int, *, is_masked: bool) -> float:
-        """Seconds of one evaluation at one target, by one process; `train_samples` are those of a task."""
+    def evaluation(self, splits: Sequence[str], limits: Mapping[str, int | None], *, is_masked: bool) -> float:
+        """Seconds of one evaluation at one target, by one process, of the first samples of each split
+        (`Workload.among_first`)."""
         load = self.workload
-        among_first = np.cumsum(load.is_train) <= train_samples * load.tasks
-        chosen = np.where(load.is_train, among_first & ("train" in splits), "test" in splits)
+        chosen = np.where(load.is_train, "train" in splits, "test" in splits) & load.among_first(limits)
         scored = np.where(load.is_generated, 0, load.answers)
         tokens = (load.prompts + scored) * chosen
         seconds = self._pass(tokens, (1 + scored) * chosen, is_masked=is_masked)

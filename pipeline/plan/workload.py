@@ -41,6 +41,15 @@ class Workload:
         """Number of samples."""
         return len(self.prompts)
 
+    def among_first(self, limits: Mapping[str, int | None]) -> NDArray[np.bool_]:
+        """Whether a sample is among the first of its split: `limits[split]` a task on average; None, or none: all."""
+        found = np.ones(self.samples, np.bool_)
+        for split, limit in limits.items():
+            mine = self.is_train if split == "train" else ~self.is_train
+            if limit is not None:
+                found &= ~mine | (np.cumsum(mine) <= limit * self.tasks)
+        return found
+
 
 def from_samples(samples: Any) -> Workload:
     """The workload of a table of samples (`schemas.SAMPLES`); all choices are taken to be as long as the right one."""

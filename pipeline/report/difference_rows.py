@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.report.accuracy import Comparison
-from pipeline.report.findings import SplitFindings
+from pipeline.report.findings import Accuracies
 from pipeline.report.fit_noise import DrawSpread, FitNoise
 from pipeline.report.plan import Method, Plan
 from pipeline.report.rows import NONE, Row, gap_cell
@@ -21,7 +21,7 @@ COLUMNS = ("mean", "p, corrected; tasks redrawn", "in fit noise")
 EMPTY: Row = {"text": "", "bold": False}
 
 
-def difference_table(plan: Plan, split: SplitFindings) -> Row:
+def difference_table(plan: Plan, split: Accuracies) -> Row:
     """Differences from the pooled method of the rung, from random groups and from the baseline: the mean over levels
     with its interval, the corrected p-value and the interval that redraws tasks, the gain in units of fit noise, then
     target by target. `heading` begins a kind of comparison; the gains of a rung end with a row of what its draws of
@@ -43,7 +43,7 @@ def difference_table(plan: Plan, split: SplitFindings) -> Row:
 
 
 def _gains(
-    plan: Plan, split: SplitFindings, noise: Mapping[Method, FitNoise], spreads: Mapping[Method, DrawSpread]
+    plan: Plan, split: Accuracies, noise: Mapping[Method, FitNoise], spreads: Mapping[Method, DrawSpread]
 ) -> list[Row]:
     found: list[Row] = []
     for reference in dict.fromkeys(row.reference for row in split.gains):

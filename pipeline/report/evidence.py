@@ -19,6 +19,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from pipeline.errors import UserError
+from pipeline.portions import among_first
 from pipeline.report.plan import Method, Plan
 
 
@@ -90,20 +91,18 @@ def split_samples(evidence: Evidence, split: str) -> pd.DataFrame:
 
 
 def evaluated_samples(plan: Plan, evidence: Evidence, split: str) -> pd.DataFrame:
-    """Those of `split_samples` that the dense model was evaluated on: all of test, and some of train."""
+    """Those of `split_samples` that every method of the plan was evaluated on: the first of each task."""
     rows = split_samples(evidence, split)
-    if split == "test":
-        return rows
-    known: Any = evidence.results[plan.dense.name]["sample_id"]
-    return rows.loc[rows.index.isin(known)]
+    return rows.loc[among_first(rows, plan.limits)]
 
 
 def outcomes(plan: Plan, evidence: Evidence, split: str) -> dict[str, Outcome]:
     """Method -> its outcome on `evaluated_samples`.
 
     Raises:
-        UserError: when a method's rows do not cover exactly those samples at every target of the plan. A method
-            whose masks reach only a part of the weights must cover the targets that its profile set has.
+        UserError: when a method's rows do not cover those samples at every target of the plan, or are of others; only
+            dense and decisive methods have results of the test samples beyond those. A method whose masks reach only a
+            part of the weights must cover the targets that its profile set has.
     """
     order = pd.Index(evaluated_samples(plan, evidence, split).index)
     return {method.name: _outcome(plan, method, evidence, split, order) for method in plan.methods}
@@ -126,10 +125,13 @@ def _outcome(plan: Plan, method: Method, evidence: Evidence, split: str, order: 
     rows = _of_split(evidence.results[method.name], split)
     asked = np.unique(rows["target"].to_numpy())[:1] if method.is_dense else targets_of(plan, method, evidence)
     targets = np.asarray(asked)
-    _check_cover(rows, targets, order, f"data/results/{method.name}.parquet, split {split}")
+    has_more = split == "test" and (method.name in plan.decisive or (method.is_dense and bool(plan.decisive)))
+    known = pd.Index(split_samples(evidence, split).index) if has_more else order
+    _check_cover(rows, targets, order, known, f"data/results/{method.name}.parquet, split {split}")
+    wanted: Any = rows.loc[(rows["target"].isin(targets.tolist()) & rows["sample_id"].isin(order.tolist())).to_numpy()]
 
     def grid(column: str) -> np.ndarray:
-        return rows.pivot(index="target", columns="sample_id", values=column).loc[targets, order].to_numpy()
+        return wanted.pivot(index="target", columns="sample_id", values=column).loc[targets, order].to_numpy()
 
     flops, dense_flops = grid("flops"), grid("dense_flops")
     return Outcome(
@@ -148,10 +150,10 @@ def _of_split(rows: pd.DataFrame, split: str) -> pd.DataFrame:
     return rows.loc[(rows["split"] == split).to_numpy()]
 
 
-def _check_cover(rows: pd.DataFrame, targets: np.ndarray, order: pd.Index, where: str) -> None:
+def _check_cover(rows: pd.DataFrame, targets: np.ndarray, order: pd.Index, known: pd.Index, where: str) -> None:
     pairs = pd.MultiIndex.from_arrays([rows["target"], rows["sample_id"]])
     missing = pd.MultiIndex.from_product([targets, order]).difference(pairs)
-    stray = pd.Index(rows["sample_id"].unique()).difference(order)
+    stray = pd.Index(rows["sample_id"].unique()).difference(known)
     if len(missing) or len(stray) or not len(targets):
         examples = ", ".join(f"{sample} at {target:g}" for target, sample in missing[:3])
         found = f"{len(missing)} results missing ({examples or 'none'}), results of {len(stray)} unknown samples"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.atomic import replacing
-from pipeline.report.findings import Findings, SplitFindings
+from pipeline.report.findings import Decisive, Findings, SplitFindings
 from pipeline.report.latency_exports import latency_table
 from pipeline.report.metrics import DECIMALS
 from pipeline.report.plan import Plan
@@ -31,6 +31,8 @@ def plot_tables(plan: Plan, findings: Findings) -> dict[str, pd.DataFrame]:
         "tasks": _tasks(plan, splits),
         "task_differences": _task_differences(splits),
     }
+    if findings.decisive is not None:
+        tables["decisive"] = _decisive(findings.decisive)
     if any(split.texts for split in splits):
         tables["perplexity"] = _perplexity(splits)
     if findings.latency.cells:
@@ -95,6 +97,24 @@ def _differences(plan: Plan, splits: Iterable[SplitFindings]) -> pd.DataFrame:
     ]  # fmt: skip
     columns = ["split", "method", "reference", "target", "compute", "difference", "low", "high", "mean_p_corrected"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _decisive(decisive: Decisive) -> pd.DataFrame:
+    """Every comparison on all test samples; `half_width` of its interval, in points, is the difference it resolves."""
+    found = decisive.found
+    rows = [
+        {
+            "method": row.method.name, "reference": row.reference.name, "samples": found.samples, "target": target,
+            "compute": 1 - level, **_ends(gap), "half_width": 100 * half, "mean_p_corrected": row.p_corrected,
+        }
+        for row in [*found.gains, *found.differences, *found.controls]
+        for target, level, gap, half in zip(
+            decisive.plan.targets, row.levels, row.at_levels, row.half_widths, strict=True
+        )
+        if level is not None and gap is not None and half is not None
+    ]  # fmt: skip
+    columns = ["method", "reference", "samples", "target", "compute", "difference", "low", "high", "half_width"]
+    return pd.DataFrame(rows, columns=[*columns, "mean_p_corrected"])
 
 
 def _agreement(splits: Iterable[SplitFindings]) -> pd.DataFrame:

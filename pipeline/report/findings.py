@@ -33,18 +33,17 @@ from pipeline.report.variants import Variant, variants
 
 
 @dataclass(frozen=True)
-class SplitFindings:
-    """The numbers of one split.
+class Accuracies:
+    """What was found about accuracy, on a number of samples.
 
     `gains` are comparisons with the pooled method of the same rung, `differences` all others with the baseline,
     `controls` those with random groups of the same rung (`pipeline/report/pairs.py`); every comparison carries the
     levels of its pair. `deciding` is the rung that RQ2 is decided on, None where nothing can decide it.
 
-    Everything about accuracy (`points`, comparisons, `deciding`, fit noise, `regrets`, `tasks`) is of the samples
-    that can be right or wrong, and empty where there are none; `texts` is of the others.
+    All of it is of the samples that can be right or wrong, and empty where there are none; `samples` counts the others,
+    too.
     """
 
-    split: str
     samples: int
     points: list[Point]
     differences: list[Comparison]
@@ -53,20 +52,44 @@ class SplitFindings:
     deciding: Rung | None
     fit_noise: list[FitNoise]
     draw_spreads: list[DrawSpread]
-    agreements: list[LabelAgreement]
-    compositions: list[Composition]
-    routers: list[RouterRow]
     regrets: list[RegretRow]
     tasks: list[TaskRow]
     task_differences: list[TaskComparison]
+
+
+@dataclass(frozen=True)
+class SplitFindings(Accuracies):
+    """The numbers of one split: accuracies on the samples that every method was evaluated on, agreements and routers on
+    all samples in the table. `texts` is of those that cannot be right or wrong.
+    """
+
+    split: str
+    agreements: list[LabelAgreement]
+    compositions: list[Composition]
+    routers: list[RouterRow]
     texts: list[TextTask]
 
 
 @dataclass(frozen=True)
+class Decisive:
+    """The decisive comparison: few methods at few targets on all test samples, `plan.methods` and `plan.targets`."""
+
+    plan: Plan
+    found: Accuracies
+
+    def is_about(self, rung: Rung) -> bool:
+        """Whether it compares a routed method of `rung` with the pooled one."""
+        return any(row.method.is_routed and row.reference == rung.pooled for row in self.found.gains)
+
+
+@dataclass(frozen=True)
 class Findings:
-    """All that was found; `splits` always holds `test`, of which `variants` and `gates` are; `costs` are tables."""
+    """All that was found; `splits` always holds `test`, of which `variants` and `gates` are; `decisive` is None where
+    no method was evaluated on more samples than others; `costs` are tables.
+    """
 
     splits: Mapping[str, SplitFindings]
+    decisive: Decisive | None
     quality: Mapping[str, Any]
     variants: list[Variant]
     gradient: GradientFindings | None
@@ -80,6 +103,13 @@ class Findings:
     def test(self) -> SplitFindings:
         """Only these answer the research questions: nothing was fitted on them."""
         return self.splits["test"]
+
+    @property
+    def answering(self) -> Accuracies:
+        """What RQ2 is answered from: the decisive comparison, if it is about the rung that decides, else `test`."""
+        rung = self.test.deciding
+        is_about = self.decisive is not None and rung is not None and self.decisive.is_about(rung)
+        return self.decisive.found if self.decisive is not None and is_about else self.test
 
     @property
     def train(self) -> SplitFindings | None:
@@ -97,6 +127,7 @@ def find(plan: Plan, evidence: Evidence) -> Findings:
     splits = {split: _find_split(plan, evidence, split) for split in plan.splits}
     return Findings(
         splits=splits,
+        decisive=_find_decisive(plan, evidence),
         quality=evidence.quality,
         variants=variants(plan, evidence, "test"),
         gradient=gradient_findings(plan, evidence),
@@ -111,23 +142,32 @@ def find(plan: Plan, evidence: Evidence) -> Findings:
 def _find_split(plan: Plan, evidence: Evidence, split: str) -> SplitFindings:
     rows: pd.DataFrame = evaluated_samples(plan, evidence, split)
     results = outcomes(plan, evidence, split)
-    is_scored = (rows["kind"] != "text").to_numpy()
     return SplitFindings(
         split=split,
-        samples=len(rows),
         agreements=agreements(plan, evidence, split),
         compositions=compositions(plan, evidence, split),
         routers=router_rows(plan, evidence, split, resampler(plan, len(split_samples(evidence, split)))),
         texts=text_tasks(plan, rows, results),
-        **_accuracies(plan, rows.loc[is_scored], {name: outcome.only(is_scored) for name, outcome in results.items()}),
+        **_accuracies(plan, rows, results),
     )
 
 
+def _find_decisive(plan: Plan, evidence: Evidence) -> Decisive | None:
+    part = plan.decisive_part
+    if part is None:
+        return None
+    rows: pd.DataFrame = evaluated_samples(part, evidence, "test")
+    return Decisive(part, Accuracies(**_accuracies(part, rows, outcomes(part, evidence, "test"))))
+
+
 def _accuracies(plan: Plan, rows: pd.DataFrame, results: Mapping[str, Outcome]) -> dict[str, Any]:
-    """The fields about accuracy, from the samples that have one."""
+    """The fields of `Accuracies`, from the samples that have one."""
+    samples, is_scored = len(rows), (rows["kind"] != "text").to_numpy()
+    rows = rows.loc[is_scored]
+    results = {name: outcome.only(is_scored) for name, outcome in results.items()}
     if rows.empty:
         gaps = ("differences", "gains", "controls", "fit_noise", "draw_spreads", "regrets", "task_differences")
-        return {"deciding": None, **{name: [] for name in ("points", "tasks", *gaps)}}
+        return {"samples": samples, "deciding": None, **{name: [] for name in ("points", "tasks", *gaps)}}
     tasks = rows["task"].to_numpy(dtype=np.str_)
     draws, task_draws = resampler(plan, len(rows)), task_resampler(plan, tasks)
 
@@ -137,6 +177,7 @@ def _accuracies(plan: Plan, rows: pd.DataFrame, results: Mapping[str, Outcome]) 
     gains = [row for pairs in gain_pairs(plan) for row in compared(pairs)]
     deciding = decisive(plan, results, gains)
     return {
+        "samples": samples,
         "points": operating_points(plan, results, draws),
         "differences": compared(baseline_pairs(plan)),
         "gains": gains,

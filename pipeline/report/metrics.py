@@ -14,7 +14,7 @@ from pipeline.atomic import replacing
 from pipeline.report.accuracy import Comparison, Point
 from pipeline.report.agreement import LabelAgreement
 from pipeline.report.evidence import total
-from pipeline.report.findings import Findings
+from pipeline.report.findings import Decisive, Findings
 from pipeline.report.fit_noise import FitNoise
 from pipeline.report.gates import GateRow
 from pipeline.report.latency_exports import latency_metrics
@@ -38,6 +38,9 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
     `gain.<method>...` the same against the pooled method of its own rung with `.levels_above|levels_below` (levels
     whose interval excludes zero), `fit_noise.<method>.draws|deviation|times` (random groups of its rung, standard
     deviation of their gains in points, the method's gain in units of it),
+    `decisive.samples` and `decisive.gain.<method>...`, `decisive.control.<method>.<reference>...` as `gain...`, on all
+    test samples at the decisive targets, with `.half_width.<target %>` (of the interval, in points) and
+    `decisive.fit_noise.<method>...`,
     `allocation.<profile set>.tokens|evaluations`, `speedup.<method>.<target %>` where decoding was timed,
     `nmi.<label>`, `ari.<label>`,
     `purity.<label>`, `nmi_p.<label>` (corrected), `nmi_without_length.<label>`, `router.<router>.accuracy`
@@ -54,12 +57,12 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
             found |= _spread(point)
     for row in (*test.differences, *test.gains):
         if row.reference.name == plan.baseline:
-            found |= _comparison("difference", row)
+            found |= _comparison(f"difference.{row.method.name}", row)
     for row in test.gains:
-        found |= _comparison("gain", row)
-        found |= {f"gain.{row.method.name}.levels_above": row.above, f"gain.{row.method.name}.levels_below": row.below}
+        found |= _gain(f"gain.{row.method.name}", row)
     for row in test.fit_noise:
-        found |= _fit_noise(row)
+        found |= _fit_noise(f"fit_noise.{row.method.name}", row)
+    found |= _decisive(findings.decisive)
     for row in test.agreements:
         found |= _agreement_of(row)
     for row in apart.rows if (apart := without_length(findings.variants)) else ():
@@ -102,8 +105,29 @@ def _spread(point: Point) -> dict[str, float]:
     return {f"sparsity.{_place(point)}.{name}": value for name, value in measured.items()}
 
 
-def _comparison(kind: str, row: Comparison) -> dict[str, float]:
-    name = f"{kind}.{row.method.name}"
+def _decisive(decisive: Decisive | None) -> dict[str, float]:
+    if decisive is None or not decisive.found.points:
+        return {}
+    found: dict[str, float] = {"decisive.samples": decisive.found.samples}
+    named = {f"decisive.gain.{row.method.name}": row for row in decisive.found.gains}
+    named |= {f"decisive.control.{row.method.name}.{row.reference.name}": row for row in decisive.found.controls}
+    for name, row in named.items():
+        found |= _gain(name, row)
+        found |= {
+            f"{name}.half_width.{100 * target:g}": 100 * half
+            for target, half in zip(decisive.plan.targets, row.half_widths, strict=True)
+            if half is not None
+        }
+    for row in decisive.found.fit_noise:
+        found |= _fit_noise(f"decisive.fit_noise.{row.method.name}", row)
+    return found
+
+
+def _gain(name: str, row: Comparison) -> dict[str, float]:
+    return {**_comparison(name, row), f"{name}.levels_above": row.above, f"{name}.levels_below": row.below}
+
+
+def _comparison(name: str, row: Comparison) -> dict[str, float]:
     found = {**_in_points(name, row.mean), f"{name}.p": row.p_corrected}
     known = [1 - level for level in row.levels if level is not None]
     found |= {f"{name}.compute_most": max(known), f"{name}.compute_least": min(known)}
@@ -112,8 +136,8 @@ def _comparison(kind: str, row: Comparison) -> dict[str, float]:
     return found
 
 
-def _fit_noise(row: FitNoise) -> dict[str, float]:
-    name, scale = f"fit_noise.{row.method.name}", row.scale
+def _fit_noise(name: str, row: FitNoise) -> dict[str, float]:
+    scale = row.scale
     found = {f"{name}.draws": float(len(row.draws))}
     if scale.deviation is not None:
         found[f"{name}.deviation"] = 100 * scale.deviation

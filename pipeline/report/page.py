@@ -75,7 +75,7 @@ class _Drawing:
             "confidence": target_name(plan.confidence),
             "alpha": f"{plan.alpha:g}",
             "replicates": f"{plan.bootstrap:,}",
-            "samples": f"{sum(split.samples for split in findings.splits.values()):,}",
+            "samples": f"{len(self.evidence.samples):,}",
             "baseline": plan.baseline,
             "legend": figures.legend(plan),
             **self._groups(),

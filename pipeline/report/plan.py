@@ -8,7 +8,7 @@ from where groups come from, so new methods in params.yaml find their place with
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.errors import UserError
@@ -78,6 +78,9 @@ class Plan:
         schemes: names, in order.
         routers: name, in order -> the learned scheme whose groups it names.
         gates: name of every gate, which chooses what pays -> scheme of its profile set.
+        limits: split -> samples of a task that every method was evaluated on; None, or no entry, is all.
+        decisive: methods that were evaluated on all test samples, as dense then was, at `decisive_targets`.
+        decisive_targets: some of `targets`, ascending.
         baseline: the pooled method that others are compared with.
         bootstrap: replicates behind every interval, permutations behind every permutation p-value.
         confidence: coverage of every interval, such as 0.95; effects are claimed at 1 less this.
@@ -96,6 +99,9 @@ class Plan:
     seed: int = 0
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     gates: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, int | None] = field(default_factory=dict)
+    decisive: tuple[str, ...] = ()
+    decisive_targets: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         baseline = self.method(self.baseline)
@@ -131,6 +137,27 @@ class Plan:
     @property
     def routed(self) -> tuple[Method, ...]:
         return tuple(method for method in self.methods if method.is_routed)
+
+    @property
+    def decisive_part(self) -> Plan | None:
+        """The plan of the decisive comparison alone: dense and the decisive methods, at the decisive targets, on all
+        test samples; None without decisive methods. Its baseline is this plan's if that is one of them, otherwise their
+        first pooled method.
+        """
+        chosen = tuple(method for method in self.methods if method.is_dense or method.name in self.decisive)
+        pooled = [method.name for method in chosen if method.is_pooled]
+        if not pooled:
+            return None
+        return replace(
+            self,
+            methods=chosen,
+            targets=self.decisive_targets,
+            splits=("test",),
+            baseline=self.baseline if self.baseline in pooled else pooled[0],
+            limits={},
+            decisive=(),
+            decisive_targets=(),
+        )
 
     def oracle_of(self, method: Method) -> Method | None:
         """The method with the same profile set and mask whose groups are the true assignments."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from pipeline.report import difference_rows, figures, profile_figures, profile_rows, profile_words, rows
+from pipeline.report import decisive_words, difference_rows, figures, profile_figures, profile_rows, profile_words, rows
 from pipeline.report.findings import Findings
 from pipeline.report.ladder import ladder_table
 from pipeline.report.plan import Plan
 from pipeline.report.specialisation import Specialisation
 from pipeline.report.style import Figure
+from pipeline.report.task_differences import TaskComparison
 from pipeline.report.wording import listed, points, target_name
 
 Keep = Callable[[Figure], Figure]
@@ -35,12 +36,13 @@ def profile_context(plan: Plan, findings: Findings, keep: Keep) -> dict[str, Any
         if test.points
         else None,
         "differences": difference_rows.difference_table(plan, test),
+        "decisive": _decisive(findings, keep),
         "results": rows.result_rows(test),
         "pooled": _pooled(findings, keep),
         "specialisations": [_specialisation(one, span, keep) for one in learned],
         "span": points(span, 0).removeprefix("+"),
         "shifts": profile_rows.shift_rows(findings.specialisations),
-        "task_differences": _tasks(plan, findings, keep),
+        "task_differences": _tasks(plan, test.task_differences, keep, "tasks"),
         "costs": profile_rows.cost_rows(plan, findings.costs),
         "train": _train(plan, findings, keep),
     }
@@ -80,8 +82,24 @@ def _specialisation(one: Specialisation, span: float, keep: Keep) -> dict[str, A
     }
 
 
-def _tasks(plan: Plan, findings: Findings, keep: Keep) -> dict[str, Any] | None:
-    found = findings.test.task_differences
+def _decisive(findings: Findings, keep: Keep) -> dict[str, Any] | None:
+    """The decisive comparison; None where there is none."""
+    decisive = findings.decisive
+    if decisive is None or not decisive.found.points:
+        return None
+    plan, found = decisive.plan, decisive.found
+    return {
+        "samples": f"{found.samples:,}",
+        "shared": f"{findings.test.samples:,}",
+        "summary": decisive_words.summary(decisive),
+        "resolution": decisive_words.resolution_sentences(plan, [*found.gains, *found.controls]),
+        "differences": difference_rows.difference_table(plan, found),
+        "results": rows.result_rows(found),
+        "tasks": _tasks(plan, found.task_differences, keep, "decisive_tasks"),
+    }
+
+
+def _tasks(plan: Plan, found: Sequence[TaskComparison], keep: Keep, name: str) -> dict[str, Any] | None:
     if not found:
         return None
     panels = [
@@ -89,7 +107,7 @@ def _tasks(plan: Plan, findings: Findings, keep: Keep) -> dict[str, Any] | None:
             one,
             plan.alpha,
             f"{one.method.name} \N{MINUS SIGN} {one.reference.name}",
-            f"tasks_{one.method.name}_{one.reference.name}",
+            f"{name}_{one.method.name}_{one.reference.name}",
         )
         for one in found
     ]

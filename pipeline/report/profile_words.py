@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.report.accuracy import Comparison
+from pipeline.report.decisive_words import ground_sentences, shared_sentences
 from pipeline.report.findings import Findings
 from pipeline.report.fit_noise import FitNoise
 from pipeline.report.levels import are_alike
@@ -27,6 +28,7 @@ def profile_sentences(plan: Plan, findings: Findings, rung: Rung, *, has_gain: b
     routed = [row for row in rows if row.method.is_routed]
     return (
         *_decided_on(plan, findings, rung),
+        *ground_sentences(findings, rung),
         *_against_pooled(routed),
         *target_sentences(routed, [row for row in rows if row.method.is_control]),
         *_corrected(plan, rows),
@@ -35,24 +37,25 @@ def profile_sentences(plan: Plan, findings: Findings, rung: Rung, *, has_gain: b
         *_controls(rows),
         *_against_random(plan, findings, rung),
         *noise_sentences(plan, [row for row in noise_on(findings, rung) if row.method.is_routed]),
+        *shared_sentences(findings, rung),
         *_elsewhere(plan, findings, rung),
         *_pooled(plan, findings),
     )
 
 
 def gains_on(findings: Findings, rung: Rung) -> list[Comparison]:
-    """What the groups of a rung add to its pooled method, on the test split."""
-    return [row for row in findings.test.gains if row.method in rung.methods]
+    """What the groups of a rung add to its pooled method, where RQ2 is answered."""
+    return [row for row in findings.answering.gains if row.method in rung.methods]
 
 
 def noise_on(findings: Findings, rung: Rung) -> list[FitNoise]:
-    """What the fits of a rung differ by, beside the gains of its grouped methods, on the test split."""
-    return [row for row in findings.test.fit_noise if row.method in rung.methods]
+    """What the fits of a rung differ by, beside the gains of its grouped methods, where RQ2 is answered."""
+    return [row for row in findings.answering.fit_noise if row.method in rung.methods]
 
 
 def beats_controls(plan: Plan, findings: Findings, method: Method) -> bool:
     """Whether the method is claimed to be above every random control it was compared with; False without a control."""
-    rows = [row for row in findings.test.controls if row.method == method]
+    rows = [row for row in findings.answering.controls if row.method == method]
     return bool(rows) and all(row.is_claimed(plan.alpha) and row.mean.value > 0 for row in rows)
 
 
@@ -154,7 +157,7 @@ def _controls(rows: Sequence[Comparison]) -> list[str]:
 
 def _against_random(plan: Plan, findings: Findings, rung: Rung) -> list[str]:
     """Every routed method minus the draws of random groups, and what follows from it."""
-    rows = [row for row in findings.test.controls if row.method in rung.routed]
+    rows = [row for row in findings.answering.controls if row.method in rung.routed]
     gained = {r.method for r in gains_on(findings, rung) if r.is_claimed(plan.alpha) and r.mean.value > 0}
     found: list[str] = []
     for method in dict.fromkeys(row.method for row in rows):

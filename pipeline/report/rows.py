@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.report.accuracy import Point
-from pipeline.report.findings import SplitFindings
+from pipeline.report.findings import Accuracies
 from pipeline.report.methods import describe, role
 from pipeline.report.plan import Plan
 from pipeline.report.rules import TOLERANCE
@@ -24,7 +24,7 @@ NONE = "\N{EM DASH}"
 Row = dict[str, Any]
 
 
-def result_rows(split: SplitFindings) -> list[Row]:
+def result_rows(split: Accuracies) -> list[Row]:
     """Every operating point."""
     found: list[Row] = []
     for point in split.points:
@@ -45,7 +45,7 @@ def result_rows(split: SplitFindings) -> list[Row]:
     return found
 
 
-def tradeoff_rows(plan: Plan, split: SplitFindings) -> list[Row]:
+def tradeoff_rows(plan: Plan, split: Accuracies) -> list[Row]:
     """Remaining FLOPs and lost accuracy of every sparse method at every target; None where it has no result."""
     found: list[Row] = []
     for method in plan.sparse:
@@ -54,7 +54,7 @@ def tradeoff_rows(plan: Plan, split: SplitFindings) -> list[Row]:
     return found
 
 
-def budget_rows(plan: Plan, split: SplitFindings) -> list[Row]:
+def budget_rows(plan: Plan, split: Accuracies) -> list[Row]:
     """How evenly every sparse method spends its budget: realised sparsity over samples; None where it has no result."""
     found: list[Row] = []
     for method in plan.sparse:

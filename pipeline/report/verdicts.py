@@ -75,11 +75,12 @@ def _profiles(plan: Plan, findings: Findings) -> Verdict:
     if rung is None:
         text = "No routed method was compared with the pooled method of its rung; only that can answer this."
         return Verdict("RQ2", question, "Not asked", "open", (text,))
-    routed = [row for row in gains_on(findings, rung) if row.method.is_routed]
+    rows = gains_on(findings, rung)
+    routed = [row for row in rows if row.method.is_routed]
     better = [row for row in routed if row.is_claimed(plan.alpha) and row.mean.value > 0]
     worse = [row for row in routed if row.is_claimed(plan.alpha) and row.mean.value < 0]
     if better and not any(beats_controls(plan, findings, row.method) for row in better):
-        has_control = bool(rung.controls)
+        has_control = any(row.method.is_control for row in rows)
         tag = "A gain, but random groups are not beaten" if has_control else "A gain, but no random control was run"
         tone = "mixed"
     elif better and not worse and len(better) < len(routed):

@@ -56,9 +56,20 @@ def test_nothing_is_said_where_the_test_split_was_not_evaluated():
     assert measured(train, train, (0.25, 0.5), **OPTIONS) == (None, None)
 
 
+def test_targets_with_more_samples_are_measured_on_all_of_them_each_paired_with_its_own():
+    dense = _results((0.0,), wrong=1)
+    results = pd.concat([_results((0.25, 0.5), wrong=3, samples=16), _results((0.75,), wrong=3)])
+    *low, high = measured(results, dense, (0.25, 0.5, 0.75), **OPTIONS)
+    assert [one.samples for one in (*low, high)] == [8, 8, 10]
+    assert [one.loss.value for one in (*low, high)] == [0.25, 0.25, 0.2]
+
+
 def test_results_of_other_samples_or_targets_are_refused():
     dense = _results((0.0,))
+    uneven = pd.concat([_results((target,), samples=samples) for target, samples in ((0.25, 14), (0.5, 16))])
+    with pytest.raises(UserError, match=r"Found: 8 test samples at 0\.5, 10 of the dense model"):
+        measured(uneven, dense, (0.25, 0.5), **OPTIONS)
     with pytest.raises(UserError, match=r"Found: 0 test samples at 0\.4, 10 of the dense model"):
         measured(_results((0.5,)), dense, (0.4,), **OPTIONS)
-    with pytest.raises(UserError, match=r"Found: 8 test samples at 0\.5, 10 of the dense model.*dvc repro"):
-        measured(_results((0.5,), samples=16), dense, (0.5,), **OPTIONS)
+    with pytest.raises(UserError, match=r"Found: 10 test samples at 0\.5, 8 of the dense model.*dvc repro"):
+        measured(_results((0.5,)), _results((0.0,), samples=16), (0.5,), **OPTIONS)

@@ -36,7 +36,7 @@ def _space(**changes: int) -> module.Space:
         "criteria": 2,
         "bins": Bins(4).count,
         "signature_dim": 32,
-        "runs": 33,
+        "evaluated": 33 * 2240,
         "batch": 2048,
         "greedy_tokens": 256,
         "bytes_per_number": 4,

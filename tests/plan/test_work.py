@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,10 +62,13 @@ def test_an_evaluation_is_a_pass_and_then_one_reading_of_the_weights_per_decoded
     weights = (3 * sum(one.inputs * one.outputs for one in BLOCK) + 2 * 8 * 50) * 2 / 1e5
     decoding = batches * 4 * (weights + SIZES.blocks * kernels * 1e-4)
     expected = _pass([7, 10, 9], [3, 4, 1], is_masked) + decoding + 3 * work.PER_SAMPLE
-    assert COST.evaluation(["train", "test"], EVERY, is_masked=is_masked) == pytest.approx(expected)
+    assert COST.evaluation(["train", "test"], {"train": EVERY}, is_masked=is_masked) == pytest.approx(expected)
     only_train = _pass([7], [3], is_masked) + work.PER_SAMPLE
-    assert COST.evaluation(["train"], EVERY, is_masked=is_masked) == pytest.approx(only_train)
-    assert COST.evaluation(["train"], 0, is_masked=is_masked) == 0
+    assert COST.evaluation(["train"], {"train": EVERY, "test": None}, is_masked=is_masked) == pytest.approx(only_train)
+    assert COST.evaluation(["train"], {"train": 0}, is_masked=is_masked) == 0
+    first_test = Cost(SIZES, replace(LOAD, tasks=1), RATES, batch=10, bytes_per_number=2)
+    only_first = _pass([10], [4], is_masked) + work.PER_SAMPLE
+    assert first_test.evaluation(["test"], {"test": 1}, is_masked=is_masked) == pytest.approx(only_first)
 
 
 def test_greedy_counts_the_products_that_the_search_asks_for():

@@ -20,6 +20,8 @@ PARAMS = Path(__file__).parents[2] / "params.yaml"
 NAMES = ("q", "k", "v", "o", "gate", "up", "down")
 TARGETS = (0.25, 0.5)
 SPLITS = ("train", "test")
+BATCHED = 1e-5
+"""Log-likelihoods of the same sample in another batch differ by float32 rounding."""
 
 
 @pytest.fixture
@@ -112,6 +114,66 @@ def test_a_method_has_every_sample_at_every_target_and_a_router_is_paid_for(sett
     pd.testing.assert_series_equal(routed["flops"], oracle["flops"] + 1000.0)
     same = ["target", "sample_id", "group", "score", "loglikelihood", "margin", "realised_sparsity", "dense_flops"]
     pd.testing.assert_frame_equal(routed[same], oracle[same], check_exact=True)
+
+
+def _decisive(settings: config.Settings, *methods: str, targets: tuple[float, ...] = (0.5,)) -> config.Settings:
+    """Two of five test samples a task for every method, all five for `methods` at `targets`."""
+    decisive = config.DecisiveSettings(methods, targets) if methods else None
+    return replace(settings, evaluate=replace(settings.evaluate, test_samples=2, decisive=decisive))
+
+
+def test_only_decisive_methods_and_dense_have_samples_beyond_the_limit_and_only_at_decisive_targets(
+    settings: config.Settings,
+):
+    samples = _make_inputs(settings)
+    test = samples[samples["split"] == "test"]
+    first = set(test.sort_values("doc_hash").groupby("task").head(2)["sample_id"])
+    assert len(first) == 4 and len(test) == 10
+    settings = _decisive(settings, "clustered_oracle")
+    for name in ("dense", "clustered_oracle", "clustered_embedding"):
+        evaluate.main(settings, name)
+        results = RESULTS.read(f"data/results/{name}.parquet")
+        for target, rows in results.groupby("target"):
+            is_decisive = name == "dense" or (name == "clustered_oracle" and target == 0.5)
+            expected = set(test["sample_id"]) if is_decisive else first
+            assert set(rows.loc[rows["split"] == "test", "sample_id"]) == expected
+            assert set(rows.loc[rows["split"] == "train", "sample_id"]) == set(samples["sample_id"]) - set(
+                test["sample_id"]
+            )
+
+
+def test_a_method_that_becomes_decisive_computes_only_the_other_samples_and_finds_what_one_run_finds(
+    settings: config.Settings, monkeypatch: pytest.MonkeyPatch
+):
+    _make_inputs(settings)
+    runs = _count_runs(monkeypatch)
+    evaluate.main(_decisive(settings), "clustered_oracle")
+    assert len(runs) == len(TARGETS) * len(SPLITS)
+    evaluate.main(_decisive(settings, "teal", "clustered_oracle"), "clustered_oracle")
+    assert len(runs) == len(TARGETS) * len(SPLITS) + 1
+    grown = RESULTS.read("data/results/clustered_oracle.parquet")
+    evaluate.main(_decisive(settings, "teal"), "clustered_oracle")  # no longer decisive: nothing is computed
+    assert len(runs) == len(TARGETS) * len(SPLITS) + 1
+    evaluate.main(settings, "clustered_oracle")
+    whole = RESULTS.read("data/results/clustered_oracle.parquet")
+    same = ["target", "sample_id", "group", "score", "loglikelihood", "margin", "realised_sparsity", "flops"]
+    kept = whole.merge(grown[["target", "sample_id"]])
+    assert len(kept) == len(grown) < len(whole)
+    pd.testing.assert_frame_equal(grown[same], kept[same], rtol=BATCHED, atol=BATCHED)
+
+
+def test_an_interrupted_decisive_run_keeps_what_is_finished(settings: config.Settings, monkeypatch: pytest.MonkeyPatch):
+    _make_inputs(settings)
+    decisive = _decisive(settings, "clustered_oracle", targets=TARGETS)
+    real, parts = evaluate.evaluate, len(TARGETS) * (len(SPLITS) + 1)
+    with monkeypatch.context() as patch:
+        calls = iter([real] * 2)
+        patch.setattr(evaluate, "evaluate", lambda *args, **kwargs: next(calls)(*args, **kwargs))
+        with pytest.raises(StopIteration):
+            evaluate.main(decisive, "clustered_oracle")
+    runs = _count_runs(monkeypatch)
+    evaluate.main(decisive, "clustered_oracle")
+    assert len(runs) == parts - 2
 
 
 def test_adding_a_target_computes_only_the_new_one(settings: config.Settings, monkeypatch: pytest.MonkeyPatch):

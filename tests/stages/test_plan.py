@@ -37,7 +37,7 @@ def test_the_page_has_every_kind_of_stage_its_needs_and_its_assumptions(
     text = " ".join(capsys.readouterr().out.split())
     assert "At most 13 of 33 stages would run. An ESTIMATE" in text
     assert "allocate 2" in text and "together 13" in text
-    assert "2,688 samples of 256 tokens" in text and "`prepare` has not run" in text
+    assert "7,700 samples of 256 tokens" in text and "`prepare` has not run" in text
     assert "`latency` times nothing: the weights that masks act on, 0.0614 MB" in text
     assert "58 GFLOP/s" in text and "the checkpoint is on this disk" in text
 
@@ -62,6 +62,27 @@ def test_more_groups_and_more_targets_take_longer(settings: config.Settings):
     assert extra["allocate@task"] == pytest.approx(14 * extra["allocate@greedy"])
     fewer = replace(settings, evaluate=replace(settings.evaluate, targets=(0.5,)))
     assert plan.seconds(fewer, cost, "evaluate@teal") < plan.seconds(settings, cost, "evaluate@teal")
+
+
+def test_decisive_methods_pay_for_the_other_test_samples_at_their_targets_and_nobody_else(settings: config.Settings):
+    sizes = plan.sizes_of({
+        "model_type": "llama", "hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8,
+        "num_hidden_layers": 8, "vocab_size": 1000,
+    })  # fmt: skip
+    load = plan._workload(settings, is_known=False)
+    cost = plan._cost(settings, sizes, load)
+    none = replace(settings, evaluate=replace(settings.evaluate, decisive=None))
+    extra = {
+        name: plan.seconds(settings, cost, f"evaluate@{name}") - plan.seconds(none, cost, f"evaluate@{name}")
+        for name in ("teal", "kl")
+    }
+    first, whole = (cost.evaluation(("test",), {"test": n}, is_masked=True) for n in (112, None))
+    assert extra["teal"] == 0 and extra["kl"] == pytest.approx(4 * (whole - first) / cost.processes)
+    assert plan.seconds(settings, cost, "dense") > plan.seconds(none, cost, "dense")
+    sparse, targets = len(settings.methods) - 1, len(settings.evaluate.targets)
+    ordinary = (1 + sparse * targets) * 14 * (8 + 112)
+    assert plan._evaluated(none, load) == ordinary
+    assert plan._evaluated(settings, load) == ordinary + (1 + 3 * 4) * 14 * (470 - 112)
 
 
 def test_a_gate_takes_a_pass_for_every_profile_of_every_target_and_a_dense_one(settings: config.Settings):
