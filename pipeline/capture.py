@@ -1,7 +1,8 @@
 """One dense pass over the samples: per-sample score histograms and signatures, as rows of their tables.
 
-Histograms count the eligible tokens of prompt and right answer, and only of samples meant for calibration. Signatures
-describe the eligible PROMPT tokens of every sample, because that is all a router may look at.
+Histograms count the eligible tokens of prompt and right answer, and only of samples meant for calibration; those of
+long samples are stored in larger units (`pipeline/count_units.py`). Signatures describe the eligible PROMPT tokens of
+every sample, because that is all a router may look at.
 
 Rows are right-padded. Under causal attention no real token sees the padding behind it, so no attention mask is needed
 and PyTorch's fast causal kernel runs; eligibility comes from lengths. The decoder runs without `lm_head`. Each batch is
@@ -19,6 +20,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from pipeline.count_units import in_units
 from pipeline.eligibility import eligible
 from pipeline.errors import UserError
 from pipeline.histogram import Bins
@@ -81,7 +83,8 @@ def capture(
         seed: seeds the projection of the signatures.
 
     Guarantee: the model is as before once the iterator is exhausted or closed; counts of a sample add up to its
-    eligible tokens times the features of the projection, for every criterion. Signatures do not depend on `criteria`.
+    eligible tokens times the features of the projection, for every criterion; those of fewer than 2^17 scores are
+    exact, others as `count_units` says. Signatures do not depend on `criteria`.
 
     Raises:
         UserError: a sample is longer than the model's context or has no eligible prompt token; unknown criterion; a
@@ -92,17 +95,18 @@ def capture(
         for batch in batches:
             _check(batch, loaded.context)
             ids, histogram_rows, signature_rows = _tensors(batch, dense_prefix)
-            tokens = (signature_rows >= 0).sum(dim=1).numpy()
+            tokens, seen_tokens = ((rows >= 0).sum(dim=1).numpy() for rows in (histogram_rows, signature_rows))
             with observer.batch(histogram_rows, signature_rows), torch.inference_mode():
                 loaded.decoder(input_ids=ids.to(loaded.device), use_cache=False)
             observations = observer.take()
             counted = [item.sample_id for item in batch if item.has_histogram]
+            tokens = tokens[[item.has_histogram for item in batch]]
             seen = [item.sample_id for item in batch]
             yield Part(
-                histograms=pa.concat_tables([_histogram_rows(one, counted, bins) for one in observations]),
+                histograms=pa.concat_tables([_histogram_rows(one, counted, tokens, bins) for one in observations]),
                 signatures=pa.concat_tables(
                     [
-                        _signature_rows(one, seen, tokens, seed, signature_dim)
+                        _signature_rows(one, seen, seen_tokens, seed, signature_dim)
                         for one in observations
                         if one.site.name in SITES
                     ]
@@ -150,11 +154,12 @@ def _refuse_empty(batch: Sequence[Item], has_tokens: Sequence[bool], dense_prefi
             )
 
 
-def _histogram_rows(one: Observation, sample_ids: Sequence[str], bins: Bins) -> pa.Table:
-    scorings = len(one.scorings)
-    rows = bins.trim(one.counts.reshape(-1, bins.count))
+def _histogram_rows(
+    one: Observation, sample_ids: Sequence[str], tokens: Int[np.ndarray, " samples"], bins: Bins
+) -> pa.Table:
+    sample, scoring = (axis.ravel() for axis in np.indices((len(sample_ids), len(one.scorings))))
+    rows = in_units(bins.trim(one.counts.reshape(-1, bins.count)), tokens[sample] * one.site.features)
     offsets = pa.array(rows.offsets, pa.int32())
-    sample, scoring = (axis.ravel() for axis in np.indices((len(sample_ids), scorings)))
     return pa.table(
         {
             "sample_id": pa.array(sample_ids, pa.string()).take(sample),
