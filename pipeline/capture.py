@@ -20,14 +20,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from pipeline.count_units import in_units
+from pipeline.capture_rows import histogram_table, signature_table
 from pipeline.eligibility import eligible
 from pipeline.errors import UserError
 from pipeline.histogram import Bins
-from pipeline.models.families import SITES
 from pipeline.models.load import LoadedModel
-from pipeline.observe import Observation, Observer
-from pipeline.signature import project
+from pipeline.observe import Observer
 
 
 @dataclass(frozen=True)
@@ -95,22 +93,16 @@ def capture(
         for batch in batches:
             _check(batch, loaded.context)
             ids, histogram_rows, signature_rows = _tensors(batch, dense_prefix)
-            tokens, seen_tokens = ((rows >= 0).sum(dim=1).numpy() for rows in (histogram_rows, signature_rows))
             with observer.batch(histogram_rows, signature_rows), torch.inference_mode():
                 loaded.decoder(input_ids=ids.to(loaded.device), use_cache=False)
             observations = observer.take()
-            counted = [item.sample_id for item in batch if item.has_histogram]
-            tokens = tokens[[item.has_histogram for item in batch]]
-            seen = [item.sample_id for item in batch]
+            ids_counted = [item.sample_id for item in batch if item.has_histogram]
+            ids_seen = [item.sample_id for item in batch]
+            tokens_counted = _tokens(histogram_rows)[[item.has_histogram for item in batch]]
+            tokens_seen = _tokens(signature_rows)
             yield Part(
-                histograms=pa.concat_tables([_histogram_rows(one, counted, tokens, bins) for one in observations]),
-                signatures=pa.concat_tables(
-                    [
-                        _signature_rows(one, seen, seen_tokens, seed, signature_dim)
-                        for one in observations
-                        if one.site.name in SITES
-                    ]
-                ),
+                histograms=histogram_table(observations, ids_counted, tokens_counted, bins),
+                signatures=signature_table(observations, ids_seen, tokens_seen, seed=seed, dim=signature_dim),
             )
 
 
@@ -143,6 +135,10 @@ def _tensors(
     return ids, histogram_rows, signature_rows
 
 
+def _tokens(rows: Int[Tensor, "batch width"]) -> Int[np.ndarray, " batch"]:
+    return (rows >= 0).sum(dim=1).numpy()
+
+
 def _refuse_empty(batch: Sequence[Item], has_tokens: Sequence[bool], dense_prefix: int | float) -> None:
     for item, is_observable in zip(batch, has_tokens, strict=True):
         if not is_observable:
@@ -152,37 +148,3 @@ def _refuse_empty(batch: Sequence[Item], has_tokens: Sequence[bool], dense_prefi
                 where=f"sample {item.sample_id}",
                 remedy="lower `tokens.dense_prefix`, or leave the sample's task out of `benchmark.tasks`",
             )
-
-
-def _histogram_rows(
-    one: Observation, sample_ids: Sequence[str], tokens: Int[np.ndarray, " samples"], bins: Bins
-) -> pa.Table:
-    sample, scoring = (axis.ravel() for axis in np.indices((len(sample_ids), len(one.scorings))))
-    rows = in_units(bins.trim(one.counts.reshape(-1, bins.count)), tokens[sample] * one.site.features)
-    offsets = pa.array(rows.offsets, pa.int32())
-    return pa.table(
-        {
-            "sample_id": pa.array(sample_ids, pa.string()).take(sample),
-            "block": pa.array(np.full(len(sample), one.site.block), pa.int16()),
-            "projections": pa.array([" ".join(s.projections) for s in one.scorings], pa.string()).take(scoring),
-            "criterion": pa.array([s.criterion for s in one.scorings], pa.string()).take(scoring),
-            "first_bin": pa.array(rows.first, pa.int16()),
-            "counts": pa.ListArray.from_arrays(offsets, pa.array(rows.counts, pa.int32())),
-        }
-    )
-
-
-def _signature_rows(
-    one: Observation, sample_ids: Sequence[str], tokens: Int[np.ndarray, " samples"], seed: int, dim: int
-) -> pa.Table:
-    vectors = project(one.profiles, seed=seed, block=one.site.block, site=one.site.name, dim=dim)
-    offsets = pa.array(np.arange(len(sample_ids) + 1) * dim, pa.int32())
-    return pa.table(
-        {
-            "sample_id": pa.array(sample_ids, pa.string()),
-            "block": pa.array(np.full(len(sample_ids), one.site.block), pa.int16()),
-            "site": pa.array([one.site.name] * len(sample_ids), pa.string()),
-            "n_tokens": pa.array(tokens, pa.int32()),
-            "vector": pa.ListArray.from_arrays(offsets, pa.array(vectors.reshape(-1), pa.float32())),
-        }
-    )
