@@ -4,7 +4,8 @@ Projections that share a row of `histograms`, because their scores are the same,
 
 Parts are read one at a time and added to one dense array, so memory depends on groups x projections x bins and not on
 the number of samples. A sum of counts is the histogram of all the group's scores together: a sample weighs as much as
-it has tokens.
+it has tokens. Rows of long samples are stored in larger units (`pipeline/count_units.py`); their sum keeps the same
+bound on the share of scores at any edge.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def aggregate(
 
     Returns: rows of the table `group_histograms`.
 
-    Guarantee: counts are exact, and the result does not depend on the order of parts, rows or samples.
+    Guarantee: counts are the sums of the rows' counts, and the result does not depend on the order of parts, rows or
+    samples.
 
     Raises:
         UserError: histograms and assignments do not cover the same samples.

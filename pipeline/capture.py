@@ -1,7 +1,8 @@
 """One dense pass over the samples: per-sample score histograms and signatures, as rows of their tables.
 
-Histograms count the eligible tokens of prompt and right answer, and only of samples meant for calibration. Signatures
-describe the eligible PROMPT tokens of every sample, because that is all a router may look at.
+Histograms count the eligible tokens of prompt and right answer, and only of samples meant for calibration; those of
+long samples are stored in larger units (`pipeline/count_units.py`). Signatures describe the eligible PROMPT tokens of
+every sample, because that is all a router may look at.
 
 Rows are right-padded. Under causal attention no real token sees the padding behind it, so no attention mask is needed
 and PyTorch's fast causal kernel runs; eligibility comes from lengths. The decoder runs without `lm_head`. Each batch is
@@ -19,13 +20,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from pipeline.capture_rows import histogram_table, signature_table
 from pipeline.eligibility import eligible
 from pipeline.errors import UserError
 from pipeline.histogram import Bins
-from pipeline.models.families import SITES
 from pipeline.models.load import LoadedModel
-from pipeline.observe import Observation, Observer
-from pipeline.signature import project
+from pipeline.observe import Observer
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ def capture(
         seed: seeds the projection of the signatures.
 
     Guarantee: the model is as before once the iterator is exhausted or closed; counts of a sample add up to its
-    eligible tokens times the features of the projection, for every criterion. Signatures do not depend on `criteria`.
+    eligible tokens times the features of the projection, for every criterion; those of fewer than 2^17 scores are
+    exact, others as `count_units` says. Signatures do not depend on `criteria`.
 
     Raises:
         UserError: a sample is longer than the model's context or has no eligible prompt token; unknown criterion; a
@@ -92,21 +93,16 @@ def capture(
         for batch in batches:
             _check(batch, loaded.context)
             ids, histogram_rows, signature_rows = _tensors(batch, dense_prefix)
-            tokens = (signature_rows >= 0).sum(dim=1).numpy()
             with observer.batch(histogram_rows, signature_rows), torch.inference_mode():
                 loaded.decoder(input_ids=ids.to(loaded.device), use_cache=False)
             observations = observer.take()
-            counted = [item.sample_id for item in batch if item.has_histogram]
-            seen = [item.sample_id for item in batch]
+            ids_counted = [item.sample_id for item in batch if item.has_histogram]
+            ids_seen = [item.sample_id for item in batch]
+            tokens_counted = _tokens(histogram_rows)[[item.has_histogram for item in batch]]
+            tokens_seen = _tokens(signature_rows)
             yield Part(
-                histograms=pa.concat_tables([_histogram_rows(one, counted, bins) for one in observations]),
-                signatures=pa.concat_tables(
-                    [
-                        _signature_rows(one, seen, tokens, seed, signature_dim)
-                        for one in observations
-                        if one.site.name in SITES
-                    ]
-                ),
+                histograms=histogram_table(observations, ids_counted, tokens_counted, bins),
+                signatures=signature_table(observations, ids_seen, tokens_seen, seed=seed, dim=signature_dim),
             )
 
 
@@ -139,6 +135,10 @@ def _tensors(
     return ids, histogram_rows, signature_rows
 
 
+def _tokens(rows: Int[Tensor, "batch width"]) -> Int[np.ndarray, " batch"]:
+    return (rows >= 0).sum(dim=1).numpy()
+
+
 def _refuse_empty(batch: Sequence[Item], has_tokens: Sequence[bool], dense_prefix: int | float) -> None:
     for item, is_observable in zip(batch, has_tokens, strict=True):
         if not is_observable:
@@ -148,36 +148,3 @@ def _refuse_empty(batch: Sequence[Item], has_tokens: Sequence[bool], dense_prefi
                 where=f"sample {item.sample_id}",
                 remedy="lower `tokens.dense_prefix`, or leave the sample's task out of `benchmark.tasks`",
             )
-
-
-def _histogram_rows(one: Observation, sample_ids: Sequence[str], bins: Bins) -> pa.Table:
-    scorings = len(one.scorings)
-    rows = bins.trim(one.counts.reshape(-1, bins.count))
-    offsets = pa.array(rows.offsets, pa.int32())
-    sample, scoring = (axis.ravel() for axis in np.indices((len(sample_ids), scorings)))
-    return pa.table(
-        {
-            "sample_id": pa.array(sample_ids, pa.string()).take(sample),
-            "block": pa.array(np.full(len(sample), one.site.block), pa.int16()),
-            "projections": pa.array([" ".join(s.projections) for s in one.scorings], pa.string()).take(scoring),
-            "criterion": pa.array([s.criterion for s in one.scorings], pa.string()).take(scoring),
-            "first_bin": pa.array(rows.first, pa.int16()),
-            "counts": pa.ListArray.from_arrays(offsets, pa.array(rows.counts, pa.int32())),
-        }
-    )
-
-
-def _signature_rows(
-    one: Observation, sample_ids: Sequence[str], tokens: Int[np.ndarray, " samples"], seed: int, dim: int
-) -> pa.Table:
-    vectors = project(one.profiles, seed=seed, block=one.site.block, site=one.site.name, dim=dim)
-    offsets = pa.array(np.arange(len(sample_ids) + 1) * dim, pa.int32())
-    return pa.table(
-        {
-            "sample_id": pa.array(sample_ids, pa.string()),
-            "block": pa.array(np.full(len(sample_ids), one.site.block), pa.int16()),
-            "site": pa.array([one.site.name] * len(sample_ids), pa.string()),
-            "n_tokens": pa.array(tokens, pa.int32()),
-            "vector": pa.ListArray.from_arrays(offsets, pa.array(vectors.reshape(-1), pa.float32())),
-        }
-    )

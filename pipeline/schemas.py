@@ -60,7 +60,8 @@ SAMPLE_COUNTS = Table(
 
 HISTOGRAMS = Table(
     "histograms",
-    "Score histograms of the train-split samples, as a folder of Parquet parts.",
+    "Score histograms of the train-split samples, as a folder of Parquet parts. Exact below 2^17 scores; of longer "
+    "samples cumulative counts are multiples of a power of two, at most 2^-16 of the scores (pipeline/count_units.py).",
     key=("sample_id", "block", "projections", "criterion"),
     columns=(
         _SAMPLE_ID,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.histogram import Bins
+from pipeline.histogram import Bins, TrimmedRows
 from pipeline.schemas import HISTOGRAMS
 
 PROJECTIONS = ("q", "k", "down")
@@ -38,3 +38,18 @@ def histogram_rows(samples: int, criteria: tuple[str, ...] = ("teal", "wina")) -
 def histogram_part(rows: pd.DataFrame) -> pa.Table:
     """The rows as a part of the table `histograms`."""
     return pa.Table.from_pandas(rows, schema=HISTOGRAMS.arrow_schema, preserve_index=False)
+
+
+def histogram_table(rows: TrimmedRows) -> pa.Table:
+    """Trimmed histograms as rows of the table `histograms`, each of a sample of its own."""
+    number = len(rows.first)
+    offsets = pa.array(rows.offsets, pa.int32())
+    columns = {
+        "sample_id": [f"s{row:05d}" for row in range(number)],
+        "block": [0] * number,
+        "projections": ["q"] * number,
+        "criterion": ["wina"] * number,
+        "first_bin": rows.first,
+        "counts": pa.ListArray.from_arrays(offsets, pa.array(rows.counts, pa.int32())),
+    }
+    return pa.table(columns, schema=HISTOGRAMS.arrow_schema)

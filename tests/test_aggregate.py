@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from pipeline.aggregate import aggregate, dense_counts
+from pipeline.count_units import in_units
 from pipeline.errors import UserError
 from pipeline.schemas import GROUP_HISTOGRAMS
-from tests.histogram_tables import BINS, histogram_part, histogram_rows, sample_scores
+from tests.histogram_tables import BINS, histogram_part, histogram_rows, histogram_table, sample_scores
 from tests.reference.aggregate import merged
+from tests.reference.capture import in_units as reference_units
 
 SAMPLES = [f"s{number}" for number in range(9)]
 GROUPS = np.array([0, 1, 2, 0, 1, 2, 0, 0, 1])
@@ -58,6 +60,17 @@ def test_one_group_is_the_histogram_of_all_scores_pooled() -> None:
     pooled = BINS.histogram(np.concatenate([sample_scores(number, 1, "k") for number in range(9)]))
     row = found[(found["block"] == 1) & (found["projection"] == "k") & (found["criterion"] == "teal")]
     assert np.array_equal(dense_counts(row, BINS)[0], pooled)
+
+
+def test_histograms_in_units_merge_to_the_sum_of_their_counts() -> None:
+    rng = np.random.default_rng(0)
+    exact = np.stack([BINS.histogram(rng.lognormal(number, 2, 300_000).astype(np.float32)) for number in range(3)])
+    stored = in_units(BINS.trim(exact), exact.sum(axis=1))
+    found = aggregate(
+        [histogram_table(stored)], ["s00000", "s00001", "s00002"], np.array([0, 1, 0]), scheme="task", bins=BINS
+    ).to_pandas()
+    dense = np.array([reference_units(row) for row in exact])
+    assert np.array_equal(dense_counts(found, BINS), [dense[0] + dense[2], dense[1]])
 
 
 def test_samples_without_a_group_and_groups_without_histograms_are_refused() -> None:

@@ -7,11 +7,14 @@ import pyarrow as pa
 import pytest
 import torch
 
+from pipeline import count_units
+from pipeline.aggregate import dense_counts
 from pipeline.capture import Item, capture
 from pipeline.errors import UserError
 from pipeline.histogram import Bins
 from pipeline.models.projections import projections
 from pipeline.schemas import HISTOGRAMS, SIGNATURES
+from tests.reference import capture as reference
 
 PROJECTIONS = ("q", "k", "v", "o", "gate", "up", "down")
 SETTINGS = {"criteria": ("teal", "wina"), "mantissa_bits": 4, "signature_dim": 8, "dense_prefix": 1, "seed": 0}
@@ -69,6 +72,17 @@ def test_counts_add_up_to_eligible_tokens_times_features(tiny_loaded, dense_pref
     for row in signatures.itertuples():
         prompt = len(items[row.sample_id].prompt)
         assert row.n_tokens == prompt - (dense_prefix if dense_prefix >= 1 else int(np.ceil(dense_prefix * prompt)))
+
+
+def test_histograms_of_long_samples_are_those_of_the_transcription_in_larger_units(tiny_loaded, monkeypatch):
+    exact, signatures = _captured(tiny_loaded, [_items()], criteria=("teal", "wina", "cats"))
+    monkeypatch.setattr(count_units, "UNITS_BITS", 5)
+    found, same = _captured(tiny_loaded, [_items()], criteria=("teal", "wina", "cats"))
+    bins = Bins(4)
+    expected = [reference.in_units(row, bits=5) for row in dense_counts(exact, bins)]
+    assert np.array_equal(dense_counts(found, bins), expected)
+    assert not np.array_equal(expected, dense_counts(exact, bins))
+    assert np.array_equal(np.stack(signatures.vector), np.stack(same.vector))
 
 
 def test_a_sample_gets_the_same_rows_alone_as_in_a_padded_batch(tiny_loaded):

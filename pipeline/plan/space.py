@@ -9,8 +9,8 @@ from pipeline.plan.workload import Workload
 
 HISTOGRAM_ROW = 149
 """Compressed bytes of a projection's histogram under one criterion, shared ones counted for each of their projections:
-7.0 MB for the 47,040 of the embedded run (55 tokens a sample, 192 features). Longer samples and wider models fill more
-bins: 322 at Llama-3-8B's shapes and 435 tokens."""
+7.0 MB for the 47,040 of the embedded run (55 tokens a sample, 192 features). Wider models fill more bins: 191 at
+Llama-3-8B's shapes, hardly more for longer samples (`pipeline/count_units.py`)."""
 
 SIGNATURE_NUMBER = 3.26
 """Compressed bytes of one of a signature's numbers, the rest of its row included: 4.7 MB for 44,800 rows of the

@@ -31,6 +31,22 @@ def exact_quantile(scores, q):
     raise AssertionError("no quantile")
 
 
+def in_units(counts, bits=16):
+    """One dense histogram with its cumulative counts rounded down to the unit, bin by bin."""
+    counts = [int(count) for count in counts]
+    total = sum(counts)
+    unit = 1
+    while 2 * unit * 2**bits <= total:
+        unit *= 2
+    rounded, seen, written = [], 0, 0
+    for count in counts:
+        seen += count
+        upto = total if seen == total else seen // unit * unit
+        rounded.append(upto - written)
+        written = upto
+    return rounded
+
+
 def accumulate(x, weights, segment, samples, profile_segment, profiles, mantissa_bits):
     """Histograms and magnitude sums, token by token."""
     count = 64 * 2**mantissa_bits + 3

@@ -76,7 +76,9 @@ def test_decisive_methods_pay_for_the_other_test_samples_at_their_targets_and_no
         name: plan.seconds(settings, cost, f"evaluate@{name}") - plan.seconds(none, cost, f"evaluate@{name}")
         for name in ("teal", "kl")
     }
-    first, whole = (cost.evaluation(("test",), {"test": n}, is_masked=True) for n in (settings.evaluate.test_samples, None))
+    first, whole = (
+        cost.evaluation(("test",), {"test": n}, is_masked=True) for n in (settings.evaluate.test_samples, None)
+    )
     assert extra["teal"] == 0 and extra["kl"] == pytest.approx(4 * (whole - first) / cost.processes)
     assert plan.seconds(settings, cost, "dense") > plan.seconds(none, cost, "dense")
     sparse, targets = len(settings.methods) - 1, len(settings.evaluate.targets)
