@@ -79,12 +79,14 @@ def test_decisive_methods_pay_for_the_other_test_samples_at_their_targets_and_no
     first, whole = (
         cost.evaluation(("test",), {"test": n}, is_masked=True) for n in (settings.evaluate.test_samples, None)
     )
-    assert extra["teal"] == 0 and extra["kl"] == pytest.approx(4 * (whole - first) / cost.processes)
+    decisive, shared = settings.evaluate.decisive, settings.evaluate.test_samples
+    assert extra["teal"] == 0
+    assert extra["kl"] == pytest.approx(len(decisive.targets) * (whole - first) / cost.processes)
     assert plan.seconds(settings, cost, "dense") > plan.seconds(none, cost, "dense")
     sparse, targets = len(settings.methods) - 1, len(settings.evaluate.targets)
-    ordinary = (1 + sparse * targets) * 14 * (8 + 112)
+    ordinary = (1 + sparse * targets) * 14 * (settings.evaluate.train_samples + shared)
     assert plan._evaluated(none, load) == ordinary
-    assert plan._evaluated(settings, load) == ordinary + (1 + 3 * 4) * 14 * (470 - 112)
+    assert plan._evaluated(settings, load) == ordinary + (1 + 3 * len(decisive.targets)) * 14 * (470 - shared)
 
 
 def test_a_gate_takes_a_pass_for_every_profile_of_every_target_and_a_dense_one(settings: config.Settings):
