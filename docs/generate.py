@@ -49,7 +49,7 @@ def _column_row(table: Table, column: Column) -> tuple[str, ...]:
 def _params() -> Iterator[str]:
     yield "# Settings"
     yield (
-        "Every setting of `params.yaml`, generated from `pipeline/config.py` by `make docs`. The values in use are "
+        "Every setting of `params.yaml`, generated from `pipeline/sections.py` by `make docs`. The values in use are "
         "those of `params.yaml`; `dvc exp run -S 'section.key=value'` tries another one. All are checked at the start "
         "of every stage, and a mistake is reported with the setting's name and what it may be."
     )

@@ -2,8 +2,8 @@
 
 A section of params.yaml is a dataclass whose fields are made with `setting(...)`: the description and the bounds stand
 beside the name and the type, so the checker, its error messages and docs/params.md read the same facts. Every error
-names the setting as `section.key`. What a set of settings must satisfy together is checked in `pipeline/config.py`,
-not here.
+names the setting as `section.key`. What a set of settings must satisfy together is checked in
+`pipeline/consistency.py`, not here.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def test_a_gate_gives_groups_to_methods_of_its_own_profile_set_whatever_the_sche
 def test_without_decisive_methods_every_method_may_be_evaluated_on_all_test_samples(tmp_path: Path):
     change = lambda values: values["evaluate"].update(test_samples=None, decisive=None)  # noqa: E731
     evaluate = load(with_change(tmp_path, change)).evaluate
-    assert evaluate.decisive is None and evaluate.limits == {"train": 8, "test": None}
+    assert evaluate.decisive is None and evaluate.limits == {"train": 4, "test": None}
 
 
 def test_settings_cannot_be_changed():
