@@ -14,7 +14,7 @@ or one token long. Decoding that goes back (assisted generation) or runs without
 Backends that gather need the weights input-major. They are copied, so that dense passes keep their weights and their
 bits: the projections take their memory twice while the context lasts. A static cache serves like a growing one, but
 every pass then waits for the device once, to read how full it is. Not while a CUDA graph is recorded, where nothing
-may wait: who records a step answers for its place (`pipeline/latency/steps.py` does).
+may wait: who records a step answers for its place (`pipeline/latency/steps.py` and `pipeline/handover/graph.py` do).
 
 Maps that read the same input (q, k and v; gate and up) are handed to the backend together, which may run them in one
 launch: the map that is called first runs all, and the others are given what is theirs. An MLP of silu and a product is
@@ -185,6 +185,16 @@ class Decoding:
         for site in self._sites:
             site.forget()
 
+    def is_next_a_step(self, tokens: Tensor | None) -> bool:
+        """Whether a pass over these tokens, `[batch, width]`, would be a decode step."""
+        batch = self._batch
+        return batch is not None and tokens is not None and batch.is_step_next(tokens.shape[1])
+
+    def count_step(self) -> None:
+        """Note a decode step that runs without Python, from a CUDA graph."""
+        if self._batch is not None:
+            self._batch.advance(1)
+
     def forward(self, site: _Site, position: int) -> Callable[[Tensor], Tensor]:
         """What replaces the forward of a map."""
         one = site.maps[position]
@@ -278,7 +288,7 @@ class _Batch:
         is_prompt_masked: whether any is.
         seen: tokens of every sequence up to and including this pass.
         is_step: whether this pass is a decode step.
-        eligible: tokens of this pass that are masked where it is none; None: it is dense.
+        eligible: tokens of this pass that are masked where it is no step; None: it is dense, or a step.
     """
 
     groups: Int[Tensor, " batch"]
@@ -289,14 +299,21 @@ class _Batch:
     is_step: bool = False
     eligible: Tensor | None = None
 
+    def is_step_next(self, width: int) -> bool:
+        """Whether a pass over the next `width` tokens is a decode step."""
+        return self.seen >= self.prompt.shape[1] and width == 1
+
     def advance(self, width: int) -> None:
         """Begin a pass over the next `width` tokens of every sequence."""
         start, end = self.seen, self.prompt.shape[1]
+        self.is_step = self.is_step_next(width)
         self.seen += width
-        self.is_step = start >= end and width == 1
-        behind = self.prompt.new_ones(len(self.prompt), max(self.seen - max(start, end), 0))
-        is_masked = self.is_prompt_masked or self.seen > end
-        self.eligible = torch.cat([self.prompt[:, start : self.seen], behind], dim=1) if is_masked else None
+        is_masked = (self.is_prompt_masked or self.seen > end) and not self.is_step
+        if is_masked:
+            behind = self.prompt.new_ones(len(self.prompt), max(self.seen - max(start, end), 0))
+            self.eligible = torch.cat([self.prompt[:, start : self.seen], behind], dim=1)
+        else:
+            self.eligible = None
 
 
 def _is_recording() -> bool:

@@ -6,11 +6,14 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from transformers import DynamicCache
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from transformers import DynamicCache, StaticCache
 
 from pipeline.errors import UserError
 from pipeline.models.load import LoadedModel
 from pipeline.models.projections import projections
+from pipeline.sparse import decode
 from pipeline.sparse.backends import BACKENDS, Backend
 from pipeline.sparse.decode import masked_prompt, sparse_decoding
 from pipeline.sparse.install import install
@@ -312,3 +315,71 @@ def test_a_map_that_is_called_again_with_the_same_tensor_runs_again(runs: list[s
         x.mul_(2)
         second = q(x)
         assert runs == ["maps", "maps"] and not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("is_prompt_masked", [False, True])
+@pytest.mark.parametrize("rows", [[1], [0], [0, 1, 2]])
+@pytest.mark.parametrize("kind", ["llama", "mistral", "phi3", "gemma3_text"])
+def test_a_static_cache_gives_the_tokens_of_a_growing_one(kind, rows: list[int], is_prompt_masked: bool, backend: str):
+    """One sequence, with and without padding on the left, and three of two groups."""
+    loaded, ids, mask, groups = random_model(kind), IDS[rows], PADDED[rows], GROUPS[rows]
+    prompt = masked_prompt(mask, 1) & is_prompt_masked
+    found = []
+    with sparse_decoding(loaded, "wina", _thresholds(loaded), backend=backend) as decoding:
+        for cache in (None, "static"):
+            with decoding.sequences(groups, prompt):
+                options = {"cache_implementation": cache, "disable_compile": True}
+                found.append(_generate(loaded, ids, mask, **options))
+    _assert_close(found[1][0], found[0][0])
+    assert torch.equal(found[1][1], found[0][1])
+
+
+WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "equal", "bincount")
+"""Operators for which the host waits, or whose shapes depend on data."""
+
+
+class _Watched(TorchDispatchMode):
+    """Notes every operator with the shapes it gives, and refuses those that wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, list[tuple[int, ...]]]] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.__name__ if hasattr(func, "__name__") else str(func)
+        assert not any(name.split(".")[0].startswith(one) for one in WAITS), f"{name} waits for the device"
+        is_index = name.startswith(("index.", "index_put"))
+        bools = [one for one in tree_leaves(args) if isinstance(one, torch.Tensor) and one.dtype == torch.bool]
+        assert not (is_index and bools), f"{name} by a mask has a shape that depends on data"
+        found = func(*args, **(kwargs or {}))
+        shapes = [tuple(one.shape) for one in tree_leaves(found) if isinstance(one, torch.Tensor)]
+        self.seen.append((name, shapes))
+        return found
+
+
+@pytest.mark.parametrize(("kind", "backend"), [("llama", "triton"), ("phi3", "triton"), ("qwen2", "reference")])
+def test_a_recorded_step_neither_waits_nor_has_shapes_that_depend_on_data(
+    kind: str, backend: str, monkeypatch: pytest.MonkeyPatch
+):
+    """The whole step of the model, as a CUDA graph would record it: the same operators with the same shapes whatever
+    is masked. In bfloat16, where the reference runs tensor operations. Kernels are one operator each."""
+    _needs(backend)
+    loaded = random_model(kind)
+    loaded.model.to(torch.bfloat16)
+    columns = len(projections(loaded.model)) // 2
+    found = []
+    for threshold in (0.0, 0.3, 1e9):
+        values = torch.full((2, 2, columns), threshold)
+        cache = StaticCache(config=loaded.model.config, max_cache_len=LENGTH + 2)
+        sparse = sparse_decoding(loaded, "wina", values, backend=backend)
+        prompt = torch.zeros_like(IDS, dtype=torch.bool)
+        with torch.inference_mode(), sparse as decoding, decoding.sequences(GROUPS, prompt):
+            loaded.model(input_ids=IDS, past_key_values=cache)
+            with monkeypatch.context() as patch, _Watched() as watched:
+                patch.setattr(decode, "_is_recording", lambda: True)
+                loaded.model(input_ids=IDS[:, :1], past_key_values=cache)
+        found.append(watched.seen)
+    assert found[0] == found[1] == found[2]
+    launches = sum("kept_columns" in name for name, _ in found[0])
+    assert launches == (8 if backend == "triton" else 0), "four a block: q k v, o, gate up, down"
