@@ -29,8 +29,9 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from pipeline.scoring import feature_weights, scores
-from pipeline.sparse.backends import BACKENDS, SparseLinear
+from pipeline.sparse.backends import BACKENDS
 from pipeline.sparse.cutoffs import cutoffs
+from pipeline.sparse.maps import MaskedMap, SparseMaps
 
 SHAPES = {"gate, up": (4096, 14336), "down": (14336, 4096), "q, o": (4096, 4096), "k, v": (4096, 1024)}
 """Inputs and outputs."""
@@ -91,7 +92,7 @@ def _ratios(
     groups = torch.zeros(tokens, dtype=torch.int64)
     source, target = torch.ones(_COPIED), torch.empty(_COPIED)
 
-    def multiply(maps: Sequence[SparseLinear]) -> Callable[[int], object]:
+    def multiply(maps: Sequence[SparseMaps]) -> Callable[[int], object]:
         return lambda turn: maps[turn % _COPIES](batches[turn % len(batches)], groups)
 
     sides: list[Callable[[int], object]] = [
@@ -124,8 +125,8 @@ def _cutoffs(weight: Tensor, density: float, draw: torch.Generator) -> Tensor:
     return cutoffs(factors, threshold[None])
 
 
-def _built(weight: Tensor, density: float, draw: torch.Generator) -> SparseLinear:
-    return BACKENDS["numba"].build(weight, None, _cutoffs(weight, density, draw))
+def _built(weight: Tensor, density: float, draw: torch.Generator) -> SparseMaps:
+    return BACKENDS["numba"].build([MaskedMap(weight, None, _cutoffs(weight, density, draw))])
 
 
 def _kept(weight: Tensor, batches: Sequence[Tensor], density: float, draw: torch.Generator) -> float:

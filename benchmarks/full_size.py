@@ -107,7 +107,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     real_blocks = SHAPES[options.shape]().num_hidden_layers
     blocks = options.blocks or real_blocks
-    loaded = _random_model(options.shape, blocks, options.dtype, options.device)
+    loaded = random_model(options.shape, blocks, options.dtype, options.device)
     items = _items(options.samples, loaded.model.config.vocab_size)
     ids = [one.sample_id for one in items]
     planned = [[items[i] for i in batch] for batch in batches([one.length for one in items], ids, options.batch)]
@@ -152,7 +152,8 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _random_model(shape: str, blocks: int, dtype: str, device: str) -> LoadedModel:
+def random_model(shape: str, blocks: int, dtype: str, device: str) -> LoadedModel:
+    """A model of a shape in `SHAPES` with random weights, made where it runs."""
     config = SHAPES[shape]()
     config.num_hidden_layers = blocks
     torch.manual_seed(SEED)

@@ -40,6 +40,7 @@ from pipeline.errors import UserError
 from pipeline.handover.card import card
 from pipeline.handover.description import PLAIN, Description, dumps, loads
 from pipeline.handover.generating import Prefill, SparseModel, check_prefill
+from pipeline.handover.graph import check_device
 from pipeline.handover.identity import Shapes, check_shapes, check_weights, shapes_of
 from pipeline.handover.routers import PromptRouter, kind_of
 from pipeline.models.families import family_of
@@ -177,6 +178,7 @@ class ProfileSet:
         target: float,
         backend: str = AUTO,
         prefill: Prefill = "sparse",
+        graph: bool = False,
     ) -> Generator[SparseModel]:
         """Let the model's `generate()` run sparse while the context lasts.
 
@@ -186,6 +188,8 @@ class ProfileSet:
             backend: a name in `sparse.backends.BACKENDS`, or `AUTO`; all compute the same.
             prefill: `sparse` masks eligible prompt tokens too, as the measured figures had it; `dense` does not, which
                 costs no time, because masked prompts run no faster. Decoded tokens are always sparse.
+            graph: record the decode steps of every `generate(cache_implementation="static")` as a CUDA graph
+                (`pipeline/handover/graph.py`); CUDA only, no beams, no sliding windows. Never run on a GPU.
 
         Yields: the sparse model; `model.generate` does the same as its `generate`.
 
@@ -193,8 +197,8 @@ class ProfileSet:
             a sequence's tokens do not depend on what it is batched with, up to the rounding of sums.
 
         Raises:
-            UserError: unknown target, backend or prefill; a model that the set was not made for, or that has a profile
-                set on it already.
+            UserError: unknown target, backend or prefill; `graph` without a GPU; a model that the set was not made for,
+                or that has a profile set on it already.
         """
         loaded = model if isinstance(model, LoadedModel) else _as_loaded(model)
         plain = loaded.model
@@ -203,6 +207,8 @@ class ProfileSet:
             remedy = "leave the context of the first one before"
             raise UserError(must, found="a second one", where=f"profile set {self.description.name}", remedy=remedy)
         check_prefill(prefill)
+        if graph:
+            check_device(loaded.device)
         thresholds = self.at(target)
         self.check(plain)
         description = self.description
@@ -212,7 +218,8 @@ class ProfileSet:
                 if self.router is None or description.router is None
                 else PromptRouter(self.router, description.router, loaded, description.dense_prefix)
             )
-            sparse = SparseModel(plain, decoding, router, prefill=prefill, dense_prefix=description.dense_prefix)
+            dense_prefix = description.dense_prefix
+            sparse = SparseModel(plain, decoding, router, prefill=prefill, dense_prefix=dense_prefix, graph=graph)
             with overridden(plain, "generate", sparse.generate):
                 yield sparse
 

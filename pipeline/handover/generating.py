@@ -3,12 +3,14 @@
 `generate()` is the place to do it, because only there is the whole prompt known, with its padding, before the first
 pass; a decoder sees pieces of it. Its arguments (sampling, beams, streamers, a static cache) go to transformers' own
 `generate()`, with one change: nothing is compiled, as transformers would do on a GPU with a static cache, because
-Python decides what a pass is. Passes of the model outside `generate()` are refused meanwhile.
+Python decides what a pass is. Instead, decode steps can be recorded as a CUDA graph (`pipeline/handover/graph.py`).
+Passes of the model outside `generate()` are refused meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from typing import Any, Literal, cast, get_args
 
@@ -18,8 +20,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pipeline.errors import UserError, unknown
+from pipeline.handover.graph import GraphedForward, check_beams
 from pipeline.handover.routers import PromptRouter
 from pipeline.sparse.decode import Decoding, masked_prompt
+from pipeline.sparse.override import overridden
 
 Prefill = Literal["sparse", "dense"]
 
@@ -35,6 +39,7 @@ class SparseModel:
         router: None where there is one group.
         prefill: whether eligible prompt tokens are masked (`sparse`) or prompts run dense.
         dense_prefix: see `eligibility.eligible`.
+        graph: whether decode steps on a static cache are recorded as a CUDA graph.
 
     Attributes:
         groups: the group of every prompt of the last `generate()`; None before the first.
@@ -48,7 +53,9 @@ class SparseModel:
         *,
         prefill: str,
         dense_prefix: int | float,
+        graph: bool = False,
     ) -> None:
+        self._graph = graph
         self._generate = cast(Callable[..., Any], model.generate)
         self._model, self._decoding, self._router = model, decoding, router
         self._prefill, self._dense_prefix = prefill, dense_prefix
@@ -61,16 +68,19 @@ class SparseModel:
         several.
 
         Raises:
-            UserError: prompts that are no token ids, several without a mask, or one without a token; and see
-                `Decoding.sequences`.
+            UserError: prompts that are no token ids, several without a mask, or one without a token; what cannot be
+                recorded, if steps are; and see `Decoding.sequences`.
         """
         ids = inputs if inputs is not None else options.pop("input_ids", None)
         ids, mask = _prompts(ids, options.pop("attention_mask", None), self._model.device)
         self.groups = self.route(ids, mask)
         copies = self._copies(generation_config, options)
+        if self._graph:
+            check_beams(self._largest(("num_beams",), generation_config, options))
         generation_config = _uncompiled(generation_config, options)
         prompt = masked_prompt(mask, self._dense_prefix) & (self._prefill == "sparse")
-        with self._decoding.sequences(*(one.repeat_interleave(copies, dim=0) for one in (self.groups, prompt))):
+        declared = (one.repeat_interleave(copies, dim=0) for one in (self.groups, prompt))
+        with self._decoding.sequences(*declared), self._recorded():
             return self._generate(ids, generation_config, attention_mask=mask, **options)
 
     def route(self, ids: Int[Tensor, "prompts width"], mask: Int[Tensor, "prompts width"]) -> Int[Tensor, " prompts"]:
@@ -90,10 +100,17 @@ class SparseModel:
         with self._decoding.sequences(groups, dense):
             return self._router(prompts).to(groups.device)
 
+    def _recorded(self) -> AbstractContextManager[None]:
+        if not self._graph:
+            return nullcontext()
+        return overridden(self._model, "forward", GraphedForward(self._model.forward, self._decoding))
+
     def _copies(self, generation_config: Any, options: dict[str, Any]) -> int:
         """Sequences that transformers makes of every prompt: beams, or samples if they are more."""
+        return self._largest(("num_beams", "num_return_sequences"), generation_config, options)
+
+    def _largest(self, names: tuple[str, ...], generation_config: Any, options: dict[str, Any]) -> int:
         config = generation_config if generation_config is not None else self._model.generation_config
-        names = ("num_beams", "num_return_sequences")
         return max(int(options.get(name) or getattr(config, name, None) or 1) for name in names)
 
 

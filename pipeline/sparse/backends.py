@@ -5,25 +5,26 @@
 
     y = bias + W x',   x'_i = 0 if |x_i| <= cutoff_i, else x_i
 
-and differ in the rounding of the sums alone. A backend is built once for a map, from its weights and the cutoffs of
-every group, and then called with the tokens and the group of each. Nothing else in the pipeline knows one by name.
+and differ in the rounding of the sums alone. A backend is built once for all maps that read one input, from the weights
+of each and its cutoffs for every group (`pipeline.sparse.maps`), and then called with the tokens and the group of each.
+`triton` runs them in one launch; `numba` and `reference` one after the other, because on a CPU reading the input again
+costs nothing beside reading weights. Nothing else in the pipeline knows a backend by name.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Protocol
 
 import torch
-from jaxtyping import Float, Float32, Int
 from torch import Tensor
 from torch.nn.functional import linear
 
 from pipeline.errors import UserError, unknown
 from pipeline.sparse import gather, reference
+from pipeline.sparse.maps import MaskedMap, Separate, SparseLinear, SparseMaps
 
 AUTO = "auto"
 """In place of a name: the first backend that takes the tensors."""
@@ -46,15 +47,8 @@ class Call:
     tokens: int
 
 
-class SparseLinear(Protocol):
-    """A linear map whose inputs are masked, made for one map and all groups."""
-
-    def __call__(self, x: Float[Tensor, "tokens in"], groups: Int[Tensor, " tokens"]) -> Float[Tensor, "tokens out"]:
-        """The map of the masked inputs, in the dtype of x; `groups` is int64 and its numbers are not checked."""
-        ...
-
-
-Build = Callable[[Float[Tensor, "out in"], Float[Tensor, " out"] | None, Float32[Tensor, "groups in"]], SparseLinear]
+Build = Callable[[Sequence[MaskedMap]], SparseMaps]
+"""From maps of one input, all on one device and in one dtype."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +57,7 @@ class Backend:
 
     Attributes:
         refusal: why it cannot run a call; None if it can.
-        build: the map from its weight, its bias and the cutoffs of every group, all on one device.
+        build: the maps that read one input.
     """
 
     refusal: Callable[[Call], str | None]
@@ -118,39 +112,38 @@ def _refuses_many(call: Call) -> str | None:
     return None if 1 <= call.tokens <= gather.MOST_TOKENS else f"1 to {gather.MOST_TOKENS} tokens per call"
 
 
-def _triton(weight: Tensor, bias: Tensor | None, cutoffs: Tensor) -> SparseLinear:
-    from pipeline.sparse import triton_gather
+def _triton(maps: Sequence[MaskedMap]) -> SparseMaps:
+    from pipeline.sparse.triton_gather import Packed
 
-    by_input = weight.detach().t().contiguous()
+    return Packed(maps)
+
+
+def _numba(one: MaskedMap) -> SparseLinear:
+    by_input = one.weight.detach().t().contiguous()
 
     def run(x: Tensor, groups: Tensor) -> Tensor:
-        return triton_gather.linear(x, by_input, cutoffs, groups, bias)
+        y = gather.linear(x, by_input, one.cutoffs, groups)
+        return y if one.bias is None else y.add_(one.bias)
 
     return run
 
 
-def _numba(weight: Tensor, bias: Tensor | None, cutoffs: Tensor) -> SparseLinear:
-    by_input = weight.detach().t().contiguous()
-
-    def run(x: Tensor, groups: Tensor) -> Tensor:
-        y = gather.linear(x, by_input, cutoffs, groups)
-        return y if bias is None else y.add_(bias)
-
-    return run
-
-
-def _reference(weight: Tensor, bias: Tensor | None, cutoffs: Tensor) -> SparseLinear:
+def _reference(one: MaskedMap) -> SparseLinear:
     def run(x: Tensor, groups: Tensor) -> Tensor:
         everything = torch.ones(len(x), 1, dtype=torch.bool, device=x.device)
         kept = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-        masked = reference.mask(x[:, None], cutoffs, groups, everything, kept)
-        return linear(masked[:, 0], weight, bias)
+        masked = reference.mask(x[:, None], one.cutoffs, groups, everything, kept)
+        return linear(masked[:, 0], one.weight, one.bias)
 
     return run
 
 
+def _one_by_one(build: Callable[[MaskedMap], SparseLinear]) -> Build:
+    return lambda maps: Separate([build(one) for one in maps])
+
+
 BACKENDS: dict[str, Backend] = {
-    "numba": Backend(_refuses_numba, _numba),
+    "numba": Backend(_refuses_numba, _one_by_one(_numba)),
     "triton": Backend(_refuses_triton, _triton),
-    "reference": Backend(lambda _call: None, _reference),
+    "reference": Backend(lambda _call: None, _one_by_one(_reference)),
 }

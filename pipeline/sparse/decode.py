@@ -14,8 +14,11 @@ or one token long. Decoding that goes back (assisted generation) or runs without
 Backends that gather need the weights input-major. They are copied, so that dense passes keep their weights and their
 bits: the projections take their memory twice while the context lasts. A static cache serves like a growing one, but
 every pass then waits for the device once, to read how full it is. Not while a CUDA graph is recorded, where nothing
-may wait: who records a step answers for its place (`pipeline/latency/steps.py` does). Not here: launches shared by maps
-that read the same input.
+may wait: who records a step answers for its place (`pipeline/latency/steps.py` and `pipeline/handover/graph.py` do).
+
+Maps that read the same input (q, k and v; gate and up) are handed to the backend together, which may run them in one
+launch: the map that is called first runs all, and the others are given what is theirs. An MLP of silu and a product is
+run up to the input of `down` at once (`pipeline/sparse/gated.py` says which).
 """
 
 from __future__ import annotations
@@ -34,11 +37,14 @@ from pipeline.errors import UserError
 from pipeline.models.families import INPUT
 from pipeline.models.load import LoadedModel
 from pipeline.models.places import places
+from pipeline.models.projections import sites
 from pipeline.scoring import criterion_row, feature_weights
 from pipeline.sparse import reference
-from pipeline.sparse.backends import AUTO, BACKENDS, Call, SparseLinear, choose
+from pipeline.sparse.backends import AUTO, BACKENDS, Call, choose
 from pipeline.sparse.cutoffs import cutoffs
+from pipeline.sparse.gated import GatedMlp, gated_mlps
 from pipeline.sparse.install import check_values
+from pipeline.sparse.maps import MaskedMap, SparseMaps
 from pipeline.sparse.masks import mask_kind
 from pipeline.sparse.override import overridden
 
@@ -72,17 +78,22 @@ def sparse_decoding(
     every = places(loaded.model, INPUT)
     check_values(thresholds, mask_kind("threshold"), every)
     flat = thresholds.reshape(len(thresholds), -1).to(loaded.device)
-    maps: list[_Map] = []
+    limits: dict[nn.Module, Tensor] = {}
     for index, place in enumerate(every):
         weights = feature_weights(criterion, place.projection.module.weight, place.projection.name)
-        maps.append(_Map(place.projection.module, cutoffs(weights, flat[:, index])))
-    decoding = Decoding(maps, backend)
+        limits[place.projection.module] = cutoffs(weights, flat[:, index])
+    found = sites([place.projection for place in every])
+    shared = [_Site([_Map(one.module, limits[one.module]) for one in site.projections]) for site in found]
+    decoding = Decoding(shared, backend)
     decoding.backend_for(1)
     with ExitStack() as stack:
         handle = loaded.decoder.register_forward_pre_hook(decoding.begin_pass, with_kwargs=True)
         stack.callback(handle.remove)
-        for one in maps:
-            stack.enter_context(overridden(one.module, "forward", decoding.forward(one)))
+        for site, mlp in zip(shared, gated_mlps(loaded, found), strict=True):
+            for position, one in enumerate(site.maps):
+                stack.enter_context(overridden(one.module, "forward", decoding.forward(site, position)))
+            if mlp is not None:
+                stack.enter_context(overridden(mlp.module, "forward", decoding.gated_forward(mlp, site)))
         yield decoding
 
 
@@ -102,12 +113,12 @@ class Decoding:
     """A model that decodes sparse; made by `sparse_decoding`.
 
     Args:
-        maps: the linear maps of the blocks.
+        shared: the linear maps of the blocks, those of one input together.
         backend: a name, or `AUTO`.
     """
 
-    def __init__(self, maps: list[_Map], backend: str) -> None:
-        self._maps = maps
+    def __init__(self, shared: list[_Site], backend: str) -> None:
+        self._sites = shared
         self._backend = backend
         self._batch: _Batch | None = None
 
@@ -124,20 +135,26 @@ class Decoding:
             UserError: the backend that was asked for cannot run as many sequences.
             ValueError: a group that has no profile; prompts of another number of sequences.
         """
-        known = len(self._maps[0].cutoffs)
+        known = len(self._first.cutoffs)
         # Waits for the device once per generation: kernels do not check the numbers they look up.
         if not bool(((groups >= 0) & (groups < known)).all()):
             raise ValueError(f"groups must be in [0, {known}), got {groups.unique().tolist()}")
         if prompt.ndim != 2 or len(prompt) != len(groups):
             raise ValueError(f"prompt must be [{len(groups)}, width], got {list(prompt.shape)}")
         name = self.backend_for(len(groups))
-        for one in self._maps:
-            one.build(name)
+        for site in self._sites:
+            site.build(name)
         self._batch = _Batch(groups.contiguous(), prompt, name, is_prompt_masked=bool(prompt.any()))
         try:
             yield
         finally:
             self._batch = None
+            for site in self._sites:
+                site.forget()
+
+    @property
+    def _first(self) -> _Map:
+        return self._sites[0].maps[0]
 
     def backend_for(self, tokens: int) -> str:
         """The name of the backend that runs decode steps of so many sequences.
@@ -145,7 +162,7 @@ class Decoding:
         Raises:
             UserError: the backend that was asked for is unknown or cannot.
         """
-        weight = self._maps[0].module.weight
+        weight = self._first.module.weight
         return choose(self._backend, Call(weight.device.type, weight.dtype, tokens))
 
     def begin_pass(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -165,9 +182,22 @@ class Decoding:
                 "cache, forward only, and one generation per `Decoding.sequences`"
             )
         batch.advance(tokens.shape[1])
+        for site in self._sites:
+            site.forget()
 
-    def forward(self, one: _Map) -> Callable[[Tensor], Tensor]:
+    def is_next_a_step(self, tokens: Tensor | None) -> bool:
+        """Whether a pass over these tokens, `[batch, width]`, would be a decode step."""
+        batch = self._batch
+        return batch is not None and tokens is not None and batch.is_step_next(tokens.shape[1])
+
+    def count_step(self) -> None:
+        """Note a decode step that runs without Python, from a CUDA graph."""
+        if self._batch is not None:
+            self._batch.advance(1)
+
+    def forward(self, site: _Site, position: int) -> Callable[[Tensor], Tensor]:
         """What replaces the forward of a map."""
+        one = site.maps[position]
         own: Callable[[Tensor], Tensor] = one.module.forward
 
         def run(x: Tensor) -> Tensor:
@@ -175,7 +205,7 @@ class Decoding:
             if batch is None:
                 raise RuntimeError("a map that decodes sparse must be run by its model")
             if batch.is_step:
-                return one.built[batch.backend](x[:, 0], batch.groups)[:, None]
+                return site.step(position, x, batch)
             if batch.eligible is None:
                 return own(x)
             kept = torch.zeros_like(batch.groups)
@@ -183,24 +213,68 @@ class Decoding:
 
         return run
 
+    def gated_forward(self, mlp: GatedMlp, site: _Site) -> Callable[[Tensor], Tensor]:
+        """What replaces the forward of an MLP."""
+        own: Callable[[Tensor], Tensor] = mlp.module.forward
 
-@dataclass
+        def run(x: Tensor) -> Tensor:
+            batch = self._batch
+            if batch is None or not batch.is_step or mlp.is_watched:
+                return own(x)
+            return mlp.down(site.built[batch.backend].gated(x[:, 0], batch.groups)[:, None])
+
+        return run
+
+
+@dataclass(frozen=True)
 class _Map:
-    """A linear map, what it masks, and the backends it was built for.
+    """A linear map, and what it masks.
 
     Attributes:
         module: the map.
         cutoffs: per group and input.
-        built: name of a backend -> the sparse map.
     """
 
     module: nn.Linear
     cutoffs: Float32[Tensor, "groups in"]
-    built: dict[str, SparseLinear] = field(default_factory=dict[str, SparseLinear])
+
+
+@dataclass
+class _Site:
+    """Maps that read one input, and the backends that they were built for.
+
+    Attributes:
+        maps: in canonical order.
+        built: name of a backend -> the sparse maps.
+        given: the input of the step whose products wait for their maps; None: none wait.
+        waiting: position of a map -> its product, until the map asks for it. Every product is handed out once, so that
+            a map that is called again with the same tensor runs again.
+    """
+
+    maps: list[_Map]
+    built: dict[str, SparseMaps] = field(default_factory=dict[str, SparseMaps])
+    given: Tensor | None = None
+    waiting: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
 
     def build(self, name: str) -> None:
         if name not in self.built:
-            self.built[name] = BACKENDS[name].build(self.module.weight, self.module.bias, self.cutoffs)
+            maps = [MaskedMap(one.module.weight, one.module.bias, one.cutoffs) for one in self.maps]
+            self.built[name] = BACKENDS[name].build(maps)
+
+    def step(self, position: int, x: Float[Tensor, "batch 1 in"], batch: _Batch) -> Float[Tensor, "batch 1 out"]:
+        """The product of one map. A map that is given a tensor of its own (a hook may replace it) runs all."""
+        if self.given is not x or position not in self.waiting:
+            self.given = x
+            self.waiting = dict(enumerate(self.built[batch.backend](x[:, 0], batch.groups)))
+        product = self.waiting.pop(position)
+        if not self.waiting:
+            self.given = None
+        return product[:, None]
+
+    def forget(self) -> None:
+        """Let go of products that nobody asked for."""
+        self.given = None
+        self.waiting.clear()
 
 
 @dataclass
@@ -214,7 +288,7 @@ class _Batch:
         is_prompt_masked: whether any is.
         seen: tokens of every sequence up to and including this pass.
         is_step: whether this pass is a decode step.
-        eligible: tokens of this pass that are masked where it is none; None: it is dense.
+        eligible: tokens of this pass that are masked where it is no step; None: it is dense, or a step.
     """
 
     groups: Int[Tensor, " batch"]
@@ -225,14 +299,21 @@ class _Batch:
     is_step: bool = False
     eligible: Tensor | None = None
 
+    def is_step_next(self, width: int) -> bool:
+        """Whether a pass over the next `width` tokens is a decode step."""
+        return self.seen >= self.prompt.shape[1] and width == 1
+
     def advance(self, width: int) -> None:
         """Begin a pass over the next `width` tokens of every sequence."""
         start, end = self.seen, self.prompt.shape[1]
+        self.is_step = self.is_step_next(width)
         self.seen += width
-        self.is_step = start >= end and width == 1
-        behind = self.prompt.new_ones(len(self.prompt), max(self.seen - max(start, end), 0))
-        is_masked = self.is_prompt_masked or self.seen > end
-        self.eligible = torch.cat([self.prompt[:, start : self.seen], behind], dim=1) if is_masked else None
+        is_masked = (self.is_prompt_masked or self.seen > end) and not self.is_step
+        if is_masked:
+            behind = self.prompt.new_ones(len(self.prompt), max(self.seen - max(start, end), 0))
+            self.eligible = torch.cat([self.prompt[:, start : self.seen], behind], dim=1)
+        else:
+            self.eligible = None
 
 
 def _is_recording() -> bool:

@@ -10,6 +10,7 @@ import torch
 
 from pipeline.errors import UserError
 from pipeline.sparse.backends import AUTO, BACKENDS, Call, choose
+from pipeline.sparse.maps import MaskedMap
 from tests.sparse.products import SHAPES, case, product
 
 DTYPES = {
@@ -38,8 +39,9 @@ def _run(name: str, given, bias: bool = True) -> torch.Tensor:
     device = _device(name)
     assert BACKENDS[name].refusal(Call(device, given.x.dtype, len(given.x))) is None
     on = {key: value.to(device) for key, value in vars(given).items()}
-    built = BACKENDS[name].build(on["weight"], on["bias"] if bias else None, on["cutoffs"])
-    return built(on["x"], on["groups"]).cpu()
+    built = BACKENDS[name].build([MaskedMap(on["weight"], on["bias"] if bias else None, on["cutoffs"])])
+    (found,) = built(on["x"], on["groups"])
+    return found.cpu()
 
 
 @pytest.mark.parametrize("density", ["all", "none", "some", "mixed"])
@@ -80,8 +82,117 @@ def test_a_nan_reaches_the_output_of_its_token_and_no_other(name: str):
 @pytest.mark.parametrize("name", ["numba", "triton"])
 def test_inputs_of_another_width_are_refused_before_anything_is_read(name: str):
     given = case(17, 5, 2, torch.float32, "some")
-    with pytest.raises(ValueError, match="must have as many inputs each, got 16, 17, 17"):
+    with pytest.raises(ValueError, match="must have as many inputs each, got 16"):
         _run(name, replace(given, x=given.x[:, :16]))
+
+
+def _shared(inputs: int, outputs: tuple[int, ...], tokens: int, dtype: torch.dtype, density: str, bias: bool = True):
+    """Maps of one input, each with its own weights and cutoffs; the second has no bias if `bias` is False."""
+    first = case(inputs, outputs[0], tokens, dtype, density)
+    others = [case(inputs, size, tokens, dtype, density) for size in outputs[1:]]
+    return [first, *(replace(one, x=first.x, groups=first.groups) for one in others)]
+
+
+def _build(name: str, every: list, biased: tuple[bool, ...]):
+    device = _device(name)
+    maps = [
+        MaskedMap(one.weight.to(device), one.bias.to(device) if has else None, one.cutoffs.to(device))
+        for one, has in zip(every, biased, strict=True)
+    ]
+    return BACKENDS[name].build(maps), every[0].x.to(device), every[0].groups.to(device)
+
+
+@pytest.mark.parametrize("density", ["none", "some", "mixed"])
+@pytest.mark.parametrize(("name", "dtype"), [(name, dtype) for name in BACKENDS for dtype in DTYPES[name]])
+def test_maps_of_one_input_keep_their_own_masks(name: str, dtype: torch.dtype, density: str):
+    """q, k and v of other widths, beyond a block of columns and no multiple of one, the second without bias."""
+    for tokens, inputs, outputs in ((1, 17, (3, 5, 1)), (3, 100, (300, 130, 130)), (8, 530, (64, 257))):
+        every = _shared(inputs, outputs, tokens, dtype, density)
+        biased = (True, False, True)[: len(every)]
+        built, x, groups = _build(name, every, biased)
+        for found, given, has in zip(built(x, groups), every, biased, strict=True):
+            wanted = product(given, bias=has)
+            assert found.shape == wanted.shape and found.dtype == dtype
+            assert ((found.cpu().double() - wanted).abs() <= ROUNDING[dtype] * wanted.abs()).all()
+
+
+def _gated(gate: torch.Tensor, up: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """silu(gate) * up, every step rounded to the dtype."""
+    gate, up = gate.to(dtype).double(), up.to(dtype).double()
+    return (gate / (1 + (-gate).exp())).to(dtype).double() * up
+
+
+@pytest.mark.parametrize("density", ["some", "mixed"])
+@pytest.mark.parametrize(("name", "dtype"), [(name, dtype) for name in BACKENDS for dtype in DTYPES[name]])
+def test_gate_and_up_are_multiplied_whether_they_are_two_maps_or_one(name: str, dtype: torch.dtype, density: str):
+    for tokens, inputs, half in ((1, 17, 3), (3, 40, 300), (8, 257, 64)):
+        two = _shared(inputs, (half, half), tokens, dtype, density)
+        two[1] = replace(two[1], cutoffs=two[1].cutoffs.flip(0), weight=two[1].weight.flip(1))
+        two = [replace(one, weight=one.weight / 16, bias=one.bias / 16) for one in two]  # exact, and silu bends
+        one = case(inputs, 2 * half, tokens, dtype, density)
+        one = replace(one, weight=one.weight / 16, bias=one.bias / 16)
+        for every in (two, [one]):
+            built, x, groups = _build(name, every, (True,) * len(every))
+            found = built.gated(x, groups).cpu()
+            wanted = [product(given) for given in every]
+            gate, up = wanted if len(wanted) == 2 else wanted[0].chunk(2, dim=1)
+            wanted = _gated(gate, up, dtype)
+            # Gate, silu, up and product round in turn; exp(-gate) turns the gate's rounding into |gate| times as much.
+            slack = (4 + gate.abs()) * ROUNDING[dtype] + 1e-6
+            assert found.dtype == dtype and found.shape == wanted.shape
+            assert ((found.double() - wanted).abs() <= slack * wanted.abs()).all()
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_nan_reaches_its_own_token_through_every_shared_map(name: str):
+    every = _shared(17, (5, 5), 3, torch.float32, "none")
+    every[0].x[1, 4] = torch.nan
+    for one in every:
+        one.weight[:, 4] = 1.0
+    built, x, groups = _build(name, every, (False, False))
+    for found in (*built(x, groups), built.gated(x, groups)):
+        assert found[1].isnan().all() and not found[[0, 2]].any()
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_halves_that_are_none_are_refused(name: str):
+    for outputs in ((5, 7), (7,), (4, 4, 4)):
+        every = _shared(9, outputs, 2, torch.float32, "some")
+        built, x, groups = _build(name, every, (True,) * len(every))
+        with pytest.raises(ValueError, match=f"one width, or the halves of one map, got widths {outputs[0]}"):
+            built.gated(x, groups)
+
+
+def test_maps_that_cannot_share_a_launch_are_refused():
+    first = case(9, 4, 1, torch.float32, "some")
+    with pytest.raises(ValueError, match="1 to 3 maps can share a launch, got 4"):
+        _build("triton", [first] * 4, (True,) * 4)
+    with pytest.raises(ValueError, match=r"weights and cutoffs must have as many inputs each, got \[9, 10\]"):
+        _build("triton", [first, case(10, 4, 1, torch.float32, "some")], (True, True))
+
+
+def test_a_profile_is_switched_by_the_groups_alone():
+    """The same built maps, the same launches: what a CUDA graph would record reads its groups from memory."""
+    every = _shared(40, (30, 20), 3, torch.float32, "mixed")
+    built, x, groups = _build("triton", every, (True, True))
+    for numbers in ([0, 0, 0], [1, 0, 1], [1, 1, 1]):
+        groups.copy_(torch.tensor(numbers))
+        for found, given in zip(built(x, groups), every, strict=True):
+            assert torch.equal(found.cpu().double(), product(replace(given, groups=torch.tensor(numbers))))
+
+
+def test_to_a_compiler_the_launches_are_one_operator():
+    """fullgraph: anything that breaks the graph raises; the operator's shapes and strides are checked by opcheck."""
+    every = _shared(40, (30, 30), 3, torch.float32, "some")
+    built, x, groups = _build("triton", every, (True, False))
+
+    def work(x: torch.Tensor, groups: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        first, second = built(x * 2, groups)
+        return first + second, built.gated(x, groups)
+
+    fast = torch.compile(work, fullgraph=True, backend="aot_eager")
+    with torch.inference_mode():
+        assert all(torch.equal(one, two) for one, two in zip(fast(x, groups), work(x, groups), strict=True))
 
 
 def test_the_first_backend_that_takes_the_tensors_is_chosen(monkeypatch: pytest.MonkeyPatch):

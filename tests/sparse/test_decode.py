@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import pytest
 import torch
-from transformers import DynamicCache
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from transformers import DynamicCache, StaticCache
 
 from pipeline.errors import UserError
 from pipeline.models.load import LoadedModel
 from pipeline.models.projections import projections
+from pipeline.sparse import decode
+from pipeline.sparse.backends import BACKENDS, Backend
 from pipeline.sparse.decode import masked_prompt, sparse_decoding
 from pipeline.sparse.install import install
 from tests.allocation.blocks import CONFIGS, random_model
@@ -59,10 +65,27 @@ def _assert_close(found: torch.Tensor, wanted: torch.Tensor) -> None:
     assert (found - wanted).abs().max() < TOLERANCE * wanted.abs().max()
 
 
-@pytest.mark.parametrize("is_prompt_masked", [False, True])
-@pytest.mark.parametrize("backend", ["numba", "reference"])
-@pytest.mark.parametrize("kind", CONFIGS)
+def _cases():
+    """Every family on the CPU's backends; in Triton's interpreter, which is slow, those that differ in its launches,
+    behind dense prompts."""
+    for kind in CONFIGS:
+        yield from ((kind, backend, masked) for backend in ("numba", "reference") for masked in (False, True))
+        if kind in ("llama", "phi3", "gemma3_text"):
+            yield kind, "triton", False
+
+
+def _needs(backend: str) -> None:
+    if backend != "triton":
+        return
+    if find_spec("triton") is None:
+        pytest.skip("triton is not installed: its launches are NOT tested here (`make kernels` installs it)")
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU, and these models are on the CPU")
+
+
+@pytest.mark.parametrize(("kind", "backend", "is_prompt_masked"), list(_cases()))
 def test_generate_gives_the_logits_of_the_reference_masks(kind: str, backend: str, is_prompt_masked: bool):
+    _needs(backend)
     loaded = random_model(kind)
     prompt = masked_prompt(torch.ones_like(IDS), 1) & is_prompt_masked
     sparse = sparse_decoding(loaded, "wina", _thresholds(loaded), backend=backend)
@@ -199,3 +222,164 @@ def test_a_second_generation_and_one_without_cache_are_refused(tiny_loaded: Load
         uncached = pytest.raises(RuntimeError, match=r"must hold the 6 tokens seen so far, it holds 0: decode with a")
         with decoding.sequences(GROUPS, dense), uncached:
             _generate(tiny_loaded, use_cache=False)
+
+
+class _Counted:
+    """Sparse maps that count how often they run."""
+
+    def __init__(self, own, runs: list[str]) -> None:
+        self._own, self._runs = own, runs
+
+    def __call__(self, x, groups):
+        self._runs.append("maps")
+        return self._own(x, groups)
+
+    def gated(self, x, groups):
+        self._runs.append("gated")
+        return self._own.gated(x, groups)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the runs of the reference backend's maps, in order."""
+    found: list[str] = []
+    row = BACKENDS["reference"]
+    counted = Backend(row.refusal, lambda maps: _Counted(row.build(maps), found))
+    monkeypatch.setitem(BACKENDS, "reference", counted)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [
+        ("llama", ["maps", "maps", "gated", "maps"]),  # q k v, o, gate up, down
+        ("phi3", ["maps", "maps", "gated", "maps"]),
+        ("gemma3_text", ["maps", "maps", "maps", "maps"]),  # its activation is another
+    ],
+)
+def test_maps_of_one_input_run_once_a_step(kind: str, wanted: list[str], runs: list[str]):
+    loaded = random_model(kind)
+    sparse = sparse_decoding(loaded, "wina", _thresholds(loaded), backend="reference")
+    with sparse as decoding, decoding.sequences(GROUPS, torch.zeros_like(IDS, dtype=torch.bool)):
+        _generate(loaded)
+    assert runs == wanted * 2 * (STEPS - 1)  # two blocks; the prompt runs by the maps' own forward
+
+
+def test_hooks_see_every_map_and_change_no_number(runs: list[str]):
+    """What is watched is not skipped over: gate and up still share a run, the activation is the model's own."""
+    loaded = random_model("llama")
+    sparse = sparse_decoding(loaded, "wina", _thresholds(loaded), backend="reference")
+    dense = torch.zeros_like(IDS, dtype=torch.bool)
+    every, seen = projections(loaded.model), []
+    with sparse as decoding:
+        with decoding.sequences(GROUPS, dense):
+            logits, _ = _generate(loaded)
+        runs.clear()
+        handles = [one.module.register_forward_pre_hook(lambda module, _args: seen.append(module)) for one in every]
+        with decoding.sequences(GROUPS, dense):
+            watched, _ = _generate(loaded)
+        for handle in handles:
+            handle.remove()
+    assert runs == ["maps"] * 4 * 2 * (STEPS - 1) and len(seen) == len(every) * STEPS
+    assert torch.equal(logits, watched)
+
+
+def test_a_map_whose_input_a_hook_replaces_gets_what_belongs_to_its_own(runs: list[str]):
+    loaded = random_model("llama")
+    k = next(one.module for one in projections(loaded.model) if one.name == "k")
+    dense = torch.zeros_like(IDS, dtype=torch.bool)
+    with sparse_decoding(loaded, "wina", _thresholds(loaded), backend="reference") as decoding:
+        with decoding.sequences(GROUPS, dense):
+            plain, _ = _generate(loaded)
+        runs.clear()
+        handle = k.register_forward_pre_hook(lambda _module, args: (args[0].clone(),))
+        with decoding.sequences(GROUPS, dense):
+            copied, _ = _generate(loaded)
+        handle.remove()
+    assert torch.equal(plain, copied)
+    assert runs[:3] == ["maps"] * 3, "q, k with a tensor of its own, v"
+
+
+def test_a_map_that_is_called_again_with_the_same_tensor_runs_again(runs: list[str]):
+    loaded = random_model("llama")
+    q = projections(loaded.model)[0].module
+    x = torch.randn(1, 1, 32, generator=torch.Generator().manual_seed(0))
+    prompt = torch.zeros(1, LENGTH, dtype=torch.bool)
+    sparse = sparse_decoding(loaded, "wina", _thresholds(loaded), backend="reference")
+    with torch.inference_mode(), sparse as decoding, decoding.sequences(GROUPS[:1], prompt):
+        cache = DynamicCache()
+        for ids in (IDS[:1], IDS[:1, :1]):
+            loaded.model(ids, past_key_values=cache)
+        runs.clear()
+        first = q(x).clone()
+        x.mul_(2)
+        second = q(x)
+        assert runs == ["maps", "maps"] and not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("is_prompt_masked", [False, True])
+@pytest.mark.parametrize("rows", [[1], [0], [0, 1, 2]])
+@pytest.mark.parametrize("kind", ["llama", "mistral", "phi3", "gemma3_text"])
+def test_a_static_cache_gives_the_tokens_of_a_growing_one(kind, rows: list[int], is_prompt_masked: bool, backend: str):
+    """One sequence, with and without padding on the left, and three of two groups."""
+    loaded, ids, mask, groups = random_model(kind), IDS[rows], PADDED[rows], GROUPS[rows]
+    prompt = masked_prompt(mask, 1) & is_prompt_masked
+    found = []
+    with sparse_decoding(loaded, "wina", _thresholds(loaded), backend=backend) as decoding:
+        for cache in (None, "static"):
+            with decoding.sequences(groups, prompt):
+                options = {"cache_implementation": cache, "disable_compile": True}
+                found.append(_generate(loaded, ids, mask, **options))
+    _assert_close(found[1][0], found[0][0])
+    assert torch.equal(found[1][1], found[0][1])
+
+
+WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "equal", "bincount")
+"""Operators for which the host waits, or whose shapes depend on data."""
+
+
+class _Watched(TorchDispatchMode):
+    """Notes every operator with the shapes it gives, and refuses those that wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, list[tuple[int, ...]]]] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.__name__ if hasattr(func, "__name__") else str(func)
+        assert not any(name.split(".")[0].startswith(one) for one in WAITS), f"{name} waits for the device"
+        is_index = name.startswith(("index.", "index_put"))
+        bools = [one for one in tree_leaves(args) if isinstance(one, torch.Tensor) and one.dtype == torch.bool]
+        assert not (is_index and bools), f"{name} by a mask has a shape that depends on data"
+        found = func(*args, **(kwargs or {}))
+        shapes = [tuple(one.shape) for one in tree_leaves(found) if isinstance(one, torch.Tensor)]
+        self.seen.append((name, shapes))
+        return found
+
+
+@pytest.mark.parametrize(("kind", "backend"), [("llama", "triton"), ("phi3", "triton"), ("qwen2", "reference")])
+def test_a_recorded_step_neither_waits_nor_has_shapes_that_depend_on_data(
+    kind: str, backend: str, monkeypatch: pytest.MonkeyPatch
+):
+    """The whole step of the model, as a CUDA graph would record it: the same operators with the same shapes whatever
+    is masked. In bfloat16, where the reference runs tensor operations. Kernels are one operator each."""
+    _needs(backend)
+    loaded = random_model(kind)
+    loaded.model.to(torch.bfloat16)
+    columns = len(projections(loaded.model)) // 2
+    found = []
+    for threshold in (0.0, 0.3, 1e9):
+        values = torch.full((2, 2, columns), threshold)
+        cache = StaticCache(config=loaded.model.config, max_cache_len=LENGTH + 2)
+        sparse = sparse_decoding(loaded, "wina", values, backend=backend)
+        prompt = torch.zeros_like(IDS, dtype=torch.bool)
+        with torch.inference_mode(), sparse as decoding, decoding.sequences(GROUPS, prompt):
+            loaded.model(input_ids=IDS, past_key_values=cache)
+            with monkeypatch.context() as patch, _Watched() as watched:
+                patch.setattr(decode, "_is_recording", lambda: True)
+                loaded.model(input_ids=IDS[:, :1], past_key_values=cache)
+        found.append(watched.seen)
+    assert found[0] == found[1] == found[2]
+    launches = sum("kept_columns" in name for name, _ in found[0])
+    assert launches == (8 if backend == "triton" else 0), "four a block: q k v, o, gate up, down"

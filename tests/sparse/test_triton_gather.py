@@ -21,16 +21,19 @@ from pipeline.sparse import triton_gather as kernels
 
 for capability, dtype, rows in product((80, 90), ("*fp16", "*bf16", "*fp32"), (1, 8)):
     tensors = dict(x=dtype, weight=dtype, cutoffs="*fp32", groups="*i64", sums="*fp32")
-    numbers = dict(tokens="i32", inputs="i32", outputs="i32")
-    blocks = dict(ROWS=rows, IN=kernels.BLOCK_IN, OUT=kernels.BLOCK_OUT, PART=kernels.PART)
-    added = dict(sums="*fp32", bias=dtype, y=dtype, outputs="i32", PARTS=8, OUT=kernels.BLOCK_OUT, HAS_BIAS=True)
-    for kernel, given in ((kernels._multiply, tensors | numbers | blocks), (kernels._add, added)):
+    numbers = dict.fromkeys(("tokens", "inputs", "width", "second", "third"), "i32")
+    block = kernels.BLOCKS[rows]
+    cut = dict(ROWS=rows, MAPS=3, IN=block.inputs, OUT=block.outputs, PART=block.part)
+    added = dict(sums="*fp32", bias=dtype, y=dtype, width="i32", outputs="i32", up="i32")
+    added |= dict(PARTS=8, OUT=block.outputs, HAS_BIAS=True, IS_GATED=rows == 1)
+    for kernel, given in ((kernels._multiply, tensors | numbers | cut), (kernels._add, added)):
         is_type = [isinstance(kind, str) for kind in given.values()]
+        wide = {name for name, kind in given.items() if isinstance(kind, str)} - {"tokens"}
         source = ASTSource(
             fn=kernel,
             signature={name: kind if isinstance(kind, str) else "constexpr" for name, kind in given.items()},
             constexprs={(place,): kind for place, kind in enumerate(given.values()) if not is_type[place]},
-            attrs={(place,): [["tt.divisibility", 16]] for place in range(len(given)) if is_type[place]},
+            attrs={(place,): [["tt.divisibility", 16]] for place, name in enumerate(given) if name in wide},
         )
         compiled = compile(source, target=GPUTarget("cuda", capability, 32), options={"enable_fp_fusion": True})
         assert compiled.asm["cubin"]

@@ -1,0 +1,329 @@
+"""Every GPU figure that the project's targets name, in one command of less than ten minutes.
+
+    python -m benchmarks.gpu                                     # on an H100 or H200, nothing else to do
+    python -m benchmarks.gpu --shape llama-3-8b --batches 1      # the targets alone
+    python -m benchmarks.gpu --device cpu --dtype float32 --blocks 1 --steps 4    # does it run at all
+
+For models of Llama-3-8B's, Qwen2.5-7B's and Phi-4's shapes (random weights, bfloat16; thresholds are quantiles of each
+projection's own `wina` scores over random tokens, the same sparsity everywhere) and batches of 1, 2, 4 and 8:
+
+- kernels: GB/s of kept weights, read by the launches of every input at 0.5 as in a decode step, in turns with a copy of
+  memory (bytes read and written). First, for every batch, the block sizes in `CANDIDATES` are tried on the MLP's maps
+  of the first shape; the fastest serve from then on, and are printed, to be entered in `triton_gather.BLOCKS`.
+- end to end: median decode step of the dense model as a CUDA graph over that of the sparse one as a CUDA graph, step by
+  step in turns, quartiles in brackets; `--compile` tries torch.compile (max. a minute a batch) as the dense side too.
+  Sparsity 0 is the check: what it gains or loses is not due to masks. The roofline beside it is the ratio of the bytes
+  that the two steps read.
+
+What does not fit into `--seconds` is not begun, and said. Exits with 1 if a target is missed. NEVER RUN ON A GPU: only
+on a CPU with small sizes (`tests/benchmarks/test_gpu.py`), where no target is judged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from benchmarks.full_size import SHAPES, random_model
+from pipeline.latency.machine import last_level_cache, load, machine
+from pipeline.latency.refusal import able
+from pipeline.latency.steps import SparseSteps, Steps, sparse_steps, twin
+from pipeline.latency.traffic import Reading, other_bytes, rates, watch
+from pipeline.latency.turns import WARM, clock, ratios, spread, take_turns
+from pipeline.models.families import INPUT, SITES
+from pipeline.models.load import DTYPES, LoadedModel
+from pipeline.models.places import Place, places
+from pipeline.scoring import feature_weights, scores
+from pipeline.sparse.cutoffs import cutoffs
+from pipeline.sparse.decode import Decoding, sparse_decoding
+
+CRITERION = "wina"
+TARGETS = (0.0, 0.4, 0.5, 0.65)
+"""Sparsities; each is a group, so that one model and one CUDA graph serve all."""
+
+KERNELS_AT = 0.5
+CALIBRATION = 8
+"""Sequences that thresholds are from: their tokens behind the context, because attention's outputs shrink with it."""
+
+WATCHED = 2
+
+WANTED = {0.4: 1.25, 0.5: 1.40, 0.65: 1.65}
+"""End to end for `WANTED_SHAPE`, one sequence."""
+
+WANTED_SHAPE, WANTED_SITES, WANTED_BANDWIDTH = "llama-3-8b", ("gate_up", "down"), 0.8
+
+CANDIDATES = (
+    *((16, 128, 512, 4), (32, 128, 512, 4), (64, 128, 512, 4), (32, 256, 512, 4), (32, 128, 256, 4), (64, 64, 512, 4)),
+    *((64, 256, 512, 8), (32, 128, 1024, 4), (16, 64, 512, 4), (16, 128, 256, 4), (16, 128, 512, 8), (8, 128, 512, 4)),
+)
+"""`triton_gather.Blocks`: inputs at a time, columns, inputs of a program, warps."""
+
+MOST_SCORED = 128
+"""Inputs at a time, times tokens, of a candidate that is tried: more do not fit into registers."""
+
+
+@dataclass
+class Found:
+    """What was measured of the targets.
+
+    Attributes:
+        ratios: sparsity -> end to end, of the shape and batch that targets are for.
+        bandwidths: input -> share of the copy's bandwidth, of the same.
+    """
+
+    ratios: dict[float, float] = field(default_factory=dict[float, float])
+    bandwidths: dict[str, float] = field(default_factory=dict[str, float])
+
+
+def main() -> None:
+    """Print everything; exits with 1 if a target is missed on a GPU."""
+    options = _options()
+    found = Found()
+    for line in lines(options, found):
+        print(line, flush=True)
+    if options.device == "cuda":
+        verdicts = list(judged(found))
+        print("\n".join(verdicts))
+        raise SystemExit(any("MISSED" in line for line in verdicts))
+
+
+def judged(found: Found) -> Iterator[str]:
+    """A line for every target: reached, missed or not measured."""
+    wanted = {f"sparsity {at:.2f}, end to end": (found.ratios.get(at), low) for at, low in WANTED.items()}
+    for site in WANTED_SITES:
+        wanted[f"{site} at {KERNELS_AT}, of copy bandwidth"] = found.bandwidths.get(site), WANTED_BANDWIDTH
+    for name, (value, low) in wanted.items():
+        said = "not measured" if value is None else f"{value:.2f}, {'reached' if value >= low else 'MISSED'}"
+        yield f"target: {WANTED_SHAPE}, {name}: at least {low:.2f}: {said}"
+
+
+def lines(options: argparse.Namespace, found: Found) -> Iterator[str]:
+    """What is printed, line by line, as it is measured."""
+    began = time.monotonic()
+    torch.set_num_threads(options.threads)
+    device = torch.device(options.device)
+    facts = machine(device, options.threads)
+    named = ", ".join(f"{name} {facts[name]}" for name in ("torch", "transformers", "triton"))
+    yield f"{facts['device']}, {named}, {options.dtype}, context {options.context}, load {load()}"
+    tuned: set[int] = set()
+    for shape in options.shape or SHAPES:
+        bench: _Shape | None = None
+        with ExitStack() as stack:
+            for batch in options.batches:
+                spent = time.monotonic() - began
+                if spent > options.seconds:
+                    yield f"{shape}, batch {batch}: not run, {spent:.0f} s of {options.seconds:.0f} are spent"
+                    continue
+                if bench is None:
+                    bench = _Shape(shape, options, stack)
+                    yield f"{shape}, {bench.blocks} blocks: built after {time.monotonic() - began:.0f} s"
+                yield from bench.lines(batch, found, tuned)
+        del bench
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+    yield f"{time.monotonic() - began:.0f} s, load {load()}"
+
+
+class _Shape:
+    """A model of one shape, sparse at all targets, and its dense twin.
+
+    Args:
+        shape: its name.
+        options: of the command.
+        stack: what is to be left at the end.
+    """
+
+    def __init__(self, shape: str, options: argparse.Namespace, stack: ExitStack) -> None:
+        self.shape, self.options = shape, options
+        self.blocks = options.blocks or SHAPES[shape]().num_hidden_layers
+        self.loaded = random_model(shape, self.blocks, options.dtype, options.device)
+        self.dense = twin(self.loaded.model)
+        self.masks = places(self.loaded.model, INPUT)
+        self.device = self.loaded.device
+        self.now = clock(self.device)
+        self.cache = last_level_cache(self.device) or 0
+        self.backend = options.backend or _backend(options)
+        with torch.inference_mode():
+            limits = thresholds(self.loaded, TARGETS, options.context, options.steps)
+            projections = [one.projection for one in self.masks]
+            weights = [feature_weights(CRITERION, one.module.weight, one.name) for one in projections]
+            flat = limits.reshape(len(TARGETS), -1).to(self.device).unbind(dim=1)
+            self.cutoffs = [cutoffs(one, values) for one, values in zip(weights, flat, strict=True)]
+        self.decoding: Decoding = stack.enter_context(
+            sparse_decoding(self.loaded, CRITERION, limits, backend=self.backend)
+        )
+
+    def lines(self, batch: int, found: Found, tuned: set[int]) -> Iterator[str]:
+        """Kernels, then end to end, at one batch."""
+        with torch.inference_mode():
+            yield from self._kernels(batch, found, tuned)
+            yield from self._end_to_end(batch, found)
+
+    def _ids(self, batch: int) -> Tensor:
+        width = self.options.context + WARM + max(self.options.steps, WATCHED)
+        draw = torch.Generator().manual_seed(batch)
+        vocabulary = int(self.loaded.model.config.vocab_size)
+        return torch.randint(3, vocabulary, (batch, width), generator=draw).to(self.device)
+
+    def _read(self, batch: int, target: float) -> tuple[SparseSteps, Reading, Tensor]:
+        """Steps that were watched and are still open, what they read, and the groups."""
+        groups = torch.full((batch,), TARGETS.index(target), dtype=torch.int64, device=self.device)
+        steps = SparseSteps(self.loaded.model, self._ids(batch), self.options.context, "eager", self.decoding, groups)
+        steps.get_ready()
+        steps.begin()
+        return steps, watch(self.masks, self.cutoffs, groups, steps, WATCHED), groups
+
+    def _kernels(self, batch: int, found: Found, tuned: set[int]) -> Iterator[str]:
+        steps, reading, groups = self._read(batch, KERNELS_AT)
+        rows = 1 << (batch - 1).bit_length()
+        if self.backend == "triton" and self.options.tune and rows not in tuned:
+            tuned.add(rows)
+            yield from self._tune(rows, reading, groups)
+        for site in SITES:
+            speed, copy, share = self._rate([site], reading, groups)
+            yield (
+                f"{self.shape}, batch {batch}, kernels of {site} at {KERNELS_AT}: reads {share:.2f}, {speed:.0f} GB/s, "
+                f"{speed / copy:.2f} of a copy's {copy:.0f}"
+            )
+            if (self.shape, batch) == (WANTED_SHAPE, 1):
+                found.bandwidths[site] = speed / copy
+        steps.close()
+
+    def _rate(self, names: Sequence[str], reading: Reading, groups: Tensor) -> tuple[float, float, float]:
+        """GB/s of the kept weights of some inputs and of a copy, and the share of weights that is kept."""
+        chosen = [number for number, one in enumerate(self.masks) if one.projection.site in names]
+        masks: list[Place] = [self.masks[number] for number in chosen]
+        inputs = [reading.inputs[number] for number in chosen]
+        kept, offered = 0.0, 0
+        for number, place, x in zip(chosen, masks, inputs, strict=True):
+            is_kept = ~(x[:, 0].float().abs() <= self.cutoffs[number][groups])
+            kept += float(is_kept.any(dim=0).sum()) * place.projection.module.weight[:, 0].nbytes
+            offered += place.projection.module.weight.nbytes
+        measured = Reading(inputs, kept, offered)
+        speed = rates(masks, measured, self.cache, self.options.steps, self.device, self.now)
+        return speed.kernels / 1e9, speed.copy / 1e9, kept / offered
+
+    def _tune(self, rows: int, reading: Reading, groups: Tensor) -> Iterator[str]:
+        """Try block sizes on the maps of the MLP and keep the fastest."""
+        from pipeline.sparse import triton_gather
+
+        default = triton_gather.BLOCKS[rows]
+        speeds: dict[triton_gather.Blocks, float] = {}
+        few = [one for one in CANDIDATES if one[0] * rows <= MOST_SCORED]
+        for blocks in dict.fromkeys([default, *(triton_gather.Blocks(*one) for one in few)]):
+            triton_gather.BLOCKS[rows] = blocks
+            try:
+                speeds[blocks] = self._rate(WANTED_SITES, reading, groups)[0]
+            except Exception as error:  # a candidate may be too large for this GPU, which Triton says in many ways
+                if blocks == default:
+                    raise
+                yield f"blocks for {rows} tokens: {blocks} do not run: {str(error).splitlines()[0]}"
+        best = max(speeds, key=lambda one: speeds[one])
+        triton_gather.BLOCKS[rows] = best
+        tried = ", ".join(
+            f"{one.inputs}x{one.outputs}/{one.part}/{one.warps} {speed:.0f}" for one, speed in speeds.items()
+        )
+        yield f"blocks for {rows} tokens, GB/s on the MLP's maps: {tried}; taken: {best}"
+
+    def _end_to_end(self, batch: int, found: Found) -> Iterator[str]:
+        reads: dict[float, float] = {}
+        for target in TARGETS:
+            steps, reading, _ = self._read(batch, target)
+            steps.close()
+            reads[target] = reading.kept
+        other = other_bytes(self.loaded.model, self.masks)
+        ids = self._ids(batch)
+        sides = [self._dense_side(ids, way) for way in self._dense_ways()]
+        # The same tensor throughout: what it says is the target, also to a recorded graph.
+        groups = torch.zeros(batch, dtype=torch.int64, device=self.device)
+        sparse = sparse_steps(self.loaded.model, ids, self.options.context, self.decoding, groups)
+        for target in TARGETS:
+            groups.fill_(TARGETS.index(target))
+            every = {f"dense {steps.way}": steps for steps in sides} | {"sparse": sparse}
+            for steps in every.values():
+                steps.begin()
+            seconds = take_turns(every, self.options.steps, self.now)
+            for steps in every.values():
+                steps.close()
+            slow = min((name for name in every if name != "sparse"), key=lambda name: spread(seconds[name]).median)
+            gain = ratios(seconds[slow], seconds["sparse"])
+            own, their = spread(seconds["sparse"]).median, spread(seconds[slow]).median
+            whole = sum(one.projection.module.weight.nbytes for one in self.masks) + other + sides[0].cache_bytes
+            moved = reads[target] + other + sparse.cache_bytes
+            yield (
+                f"{self.shape}, batch {batch}, sparsity {target:.2f}: {1e3 * own:.3f} ms a step ({sparse.way}), "
+                f"{slow} {1e3 * their:.3f}, {gain.median:.2f}x [{gain.low:.2f}, {gain.high:.2f}], roofline "
+                f"{whole / moved:.2f}x; {moved / own / 1e9:.0f} GB/s, dense {whole / their / 1e9:.0f}; load {load()}"
+            )
+            if (self.shape, batch) == (WANTED_SHAPE, 1):
+                found.ratios[target] = gain.median
+
+    def _dense_ways(self) -> tuple[str, ...]:
+        first = "graph" if self.device.type == "cuda" else "eager"
+        return (first, "compiled") if self.options.compile else (first,)
+
+    def _dense_side(self, ids: Tensor, way: str) -> Steps:
+        steps = Steps(self.dense, ids, self.options.context, way)
+        steps.get_ready()
+        return steps
+
+
+def _backend(options: argparse.Namespace) -> str:
+    found = able(options.device, DTYPES[options.dtype], max(options.batches))
+    if not found:
+        raise SystemExit(
+            f"no backend skips weights in {options.dtype} on {options.device}, {max(options.batches)} tokens"
+        )
+    return found[0]
+
+
+def thresholds(loaded: LoadedModel, targets: Sequence[float], context: int, steps: int) -> Tensor:
+    """`[targets, blocks, projections]`: quantiles of every projection's scores of random tokens behind a context; 0 for
+    sparsity 0."""
+    masks = places(loaded.model, INPUT)
+    found: list[Tensor] = [torch.empty(0) for _ in masks]
+    draw = torch.Generator().manual_seed(1)
+    ids = torch.randint(3, int(loaded.model.config.vocab_size), (CALIBRATION, context + steps), generator=draw)
+    with ExitStack() as stack:
+        for number, place in enumerate(masks):
+            projection = place.projection
+            weights = feature_weights(CRITERION, projection.module.weight, projection.name)
+
+            def see(x: Tensor, number: int = number, weights: Tensor = weights) -> None:
+                ordered = scores(x[:, context:], weights).flatten().sort().values
+                at = [int(target * len(ordered)) - 1 for target in targets]
+                limits = [ordered[place] if place >= 0 else ordered.new_zeros(()) for place in at]
+                found[number] = torch.stack(limits)
+
+            stack.callback(place.tap.register(see).remove)
+        loaded.decoder(input_ids=ids.to(loaded.device), use_cache=False)
+    return torch.stack(found, dim=1).reshape(len(targets), masks[-1].projection.block + 1, -1).cpu()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", action="append", choices=SHAPES, help="these only; may be repeated")
+    parser.add_argument("--blocks", type=int, help="blocks to build (default: as many as the real model has)")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--context", type=int, default=128, help="tokens in front of the decoded ones")
+    parser.add_argument("--steps", type=int, default=24, help="timed steps a side")
+    parser.add_argument("--device", default="cuda", choices=("cpu", "cuda"))
+    parser.add_argument("--dtype", default="bfloat16", choices=DTYPES)
+    parser.add_argument("--backend", help="of the sparse side (default: the first that skips weights)")
+    parser.add_argument("--compile", action="store_true", help="try torch.compile as the dense side, too")
+    parser.add_argument("--tune", action=argparse.BooleanOptionalAction, default=True, help="try block sizes first")
+    parser.add_argument("--seconds", type=float, default=480, help="nothing is begun afterwards")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
