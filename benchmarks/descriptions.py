@@ -1,0 +1,193 @@
+"""What samples should be grouped by: descriptions of samples and ways to cluster them, by the gain of their groups.
+
+    python -m benchmarks.descriptions                     # minutes
+    python -m benchmarks.descriptions --count 4 --only signatures quantiles
+
+Reads what `dvc repro` left in `data/`; the default settings' scheme `gradient` must be among it. The held-out gain
+(`pipeline/gradient_groups.py`) says what groups are worth to allocations of their own, to first order; it takes seconds
+where fitting the allocations (`benchmarks.groups`) takes minutes. Train samples only. A description is
+
+    signatures     mean score of every feature, projected: what the stage `cluster` reads
+    no length      those without what log prompt length explains
+    first, last    those of the first or the last block
+    quantiles      of every projection's score histogram, at 10 to 90%, in powers of two
+    active         share of tokens in which a feature is kept at the pooled profile's threshold, in sites of the model
+
+Columns: gain of k-means, of a Gaussian mixture and of HDBSCAN on the principal components, of k-means on a UMAP
+embedding of them (10 dimensions), and of k-means on the wishes that the components predict, which is the scheme
+`gradient` (regression and clustering see the fitted texts of a fold only; the others see all points, but no wish).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+from sklearn.decomposition import PCA
+from torch import Tensor, nn
+
+from pipeline import config
+from pipeline.aggregate import dense_counts
+from pipeline.allocation.calibration import Text
+from pipeline.batching import batches
+from pipeline.cluster_variants import regress_out
+from pipeline.clustering import Options, cluster, features
+from pipeline.config import Settings
+from pipeline.eligibility import eligible
+from pipeline.gradient_groups import gradient_groups, held_out_gain, wishes
+from pipeline.histogram import Bins
+from pipeline.models.load import LoadedModel
+from pipeline.models.projections import projections, sites
+from pipeline.schemas import HISTOGRAMS, PROFILES, SAMPLES, SIGNATURES
+from pipeline.scoring import feature_weights
+from pipeline.scratch import Parts
+from pipeline.signature_vectors import signature_vectors
+from stages.model import load_model
+from stages.regroup import Bench, Work
+
+POOLED, CRITERION, TARGET = "kl", "wina", 0.75
+FRACTIONS = np.linspace(0.1, 0.9, 9)
+SMALLEST = 1e-9
+"""Below which scores count as this."""
+_ROWS = 4096
+"""Histograms that are unfolded at a time."""
+UMAP_DIMENSIONS, NEIGHBOURS = 10, 15
+DESCRIPTIONS = ("signatures", "no length", "first", "last", "quantiles", "active")
+
+
+def main() -> None:
+    """Print a row for every description."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=8, help="number of groups, where it is given")
+    parser.add_argument("--only", nargs="+", default=list(DESCRIPTIONS), choices=DESCRIPTIONS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    settings = config.load()
+    samples: Any = SAMPLES.read("data/samples.parquet")
+    train = samples[samples["split"] == "train"].reset_index(drop=True)
+    loaded = load_model(settings.model)
+    wished = text_wishes(settings, train)
+    everyone = np.ones(len(train), dtype=np.bool_)
+    print(
+        f"{'description':14}{'k-means':>16}{'mixture':>16}{'hdbscan':>21}{'umap, k-means':>16}{'predicted wishes':>18}"
+    )
+    for name in options.only:
+        points = components(described(name, settings, train, loaded), settings.cluster.components)
+        cells = [_gain(groups, wished, settings.seed) for groups in plain(points, everyone, settings, options.count)]
+        found = gradient_groups(points, everyone, wished, (options.count,), settings.seed).chosen
+        cells.append(f"{found.mean:.3f} +- {found.error:.3f}")
+        print(f"{name:14}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
+
+
+def text_wishes(settings: Settings, train: Any) -> Float[ndarray, "texts directions"]:
+    """Of all train samples, as stage regroup has them."""
+    bench = Bench(Work(settings, POOLED, Parts(Path("data"))))  # nothing is kept
+    texts = [Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in train.itertuples()]
+    targets = settings.gradient.targets
+    return wishes(
+        [bench.slopes(texts, target) for target in targets], [bench.allocation(one) for one in targets], bench.share
+    )
+
+
+def described(name: str, settings: Settings, train: Any, loaded: LoadedModel) -> Float[ndarray, "texts parts numbers"]:
+    """A description of every train sample: parts (sites, projections) with as many numbers each, or one part."""
+    if name == "quantiles":
+        return quantiles(train["sample_id"].tolist(), Bins(settings.capture.mantissa_bits))
+    if name == "active":
+        return active(settings, train["prompt_ids"].tolist(), loaded)[:, None]
+    table: Any = SIGNATURES.read("data/signatures.parquet")
+    vectors, blocks = signature_vectors(table, train["sample_id"].tolist()), int(table["block"].max()) + 1
+    own = vectors.shape[1] // blocks
+    if name == "no length":
+        return regress_out(vectors, np.log(train["n_tokens"].to_numpy(np.float64)), np.ones(len(train), dtype=np.bool_))
+    return {"signatures": vectors, "first": vectors[:, :own], "last": vectors[:, -own:]}[name]
+
+
+def quantiles(sample_ids: list[str], bins: Bins) -> Float[ndarray, "texts projections fractions"]:
+    """log2 of the scores that a fraction of each projection's scores does not exceed."""
+    rows: Any = HISTOGRAMS.read("data/histograms")
+    rows = rows[rows["criterion"] == CRITERION].sort_values(["sample_id", "block", "projections"])
+    found = [_log_quantiles(dense_counts(rows[at : at + _ROWS], bins), bins) for at in range(0, len(rows), _ROWS)]
+    shaped = np.concatenate(found).reshape(len(sample_ids), -1, len(FRACTIONS))
+    order = {name: place for place, name in enumerate(dict.fromkeys(rows["sample_id"]))}
+    return shaped[[order[name] for name in sample_ids]]
+
+
+def _log_quantiles(counts: Int[ndarray, "rows bins"], bins: Bins) -> Float[ndarray, "rows fractions"]:
+    each = [bins.quantile(counts, np.full(len(counts), fraction)) for fraction in FRACTIONS]
+    return np.log2(np.maximum(np.stack(each, axis=1), SMALLEST))
+
+
+def active(settings: Settings, prompts: list[Any], loaded: LoadedModel) -> Float[ndarray, "texts features"]:
+    """Share of a prompt's tokens in which each feature of each site is kept by the pooled profile; sites read the first
+    of their projections."""
+    table: Any = PROFILES.read(f"data/profiles/{POOLED}.parquet")
+    limits = table[table["target"] == TARGET].set_index(["block", "projection"])["threshold"]
+    found: list[Tensor] = []
+    state: dict[str, Tensor] = {}
+
+    def watch(weights: Tensor, limit: float) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
+            kept = (args[0].float().abs() * weights > limit) & state["counted"][:, :, None]
+            found.append(kept.sum(dim=1) / state["counted"].sum(dim=1, keepdim=True).clamp_min(1))
+
+        return hook
+
+    rows = np.zeros((len(prompts), 0))
+    with ExitStack() as undo, torch.inference_mode():
+        for site in sites(projections(loaded.model)):
+            first = site.projections[0]
+            weights = feature_weights(CRITERION, first.module.weight, first.name)
+            hook = watch(weights, float(limits.loc[(first.block, first.name)]))
+            undo.callback(first.module.register_forward_pre_hook(hook).remove)
+        names = [f"{number:06d}" for number in range(len(prompts))]
+        for batch in batches([len(one) for one in prompts], names, settings.tokens.batch):
+            lengths = torch.tensor([len(prompts[number]) for number in batch])
+            ids = torch.zeros(len(batch), int(lengths.max()), dtype=torch.int64)
+            for row, number in enumerate(batch):
+                ids[row, : lengths[row]] = torch.from_numpy(np.asarray(prompts[number]).astype(np.int64))
+            state["counted"] = eligible(lengths, lengths, ids.shape[1], settings.tokens.dense_prefix)
+            found.clear()
+            loaded.decoder(input_ids=ids, use_cache=False)
+            values = torch.cat(found, dim=1).numpy()
+            rows = np.zeros((len(prompts), values.shape[1])) if not rows.size else rows
+            rows[batch] = values
+    return rows
+
+
+def components(description: Float[ndarray, "texts parts numbers"], number: int) -> Float[ndarray, "texts components"]:
+    """Principal components; parts are scaled to the same spread, as the stage `cluster` does with sites."""
+    if description.shape[1] > 1:
+        return features(description, np.ones(len(description), dtype=np.bool_), number)
+    flat = description[:, 0] - description[:, 0].mean(axis=0)
+    return cast(Any, PCA)(number, svd_solver="full").fit_transform(flat)
+
+
+def plain(
+    points: Float[ndarray, "texts components"], everyone: Bool[ndarray, " texts"], settings: Settings, count: int
+) -> Iterator[Int[ndarray, " texts"]]:
+    """Groups that no wish was looked at for: k-means, mixture, HDBSCAN, k-means on a UMAP embedding."""
+    for algorithm in ("kmeans", "gmm", "hdbscan"):
+        chosen = Options(algorithm, count, settings.cluster.min_cluster_size, settings.seed)
+        yield cluster(points, everyone, chosen).groups
+    from umap import UMAP  # compiles for half a minute
+
+    embedded = UMAP(NEIGHBOURS, n_components=UMAP_DIMENSIONS, random_state=settings.seed).fit_transform(points)
+    chosen = Options("kmeans", count, settings.cluster.min_cluster_size, settings.seed)
+    yield cluster(np.asarray(embedded, dtype=np.float64), everyone, chosen).groups
+
+
+def _gain(groups: Int[ndarray, " texts"], wished: Float[ndarray, "texts directions"], seed: int) -> str:
+    mean, error = held_out_gain(groups, wished, seed)
+    return f"{mean:.3f} +- {error:.3f}"
+
+
+if __name__ == "__main__":
+    main()
