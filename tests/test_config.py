@@ -181,12 +181,12 @@ WRONG = [
     ),
     (lambda values: values["schemes"].remove("task"), r"scheme must be one of .*`profiles\.task\.scheme`"),
     (
-        lambda values: values["profiles"]["random"].update(scheme="random3"),
-        r"`profiles\.random\.scheme`.* Found: 'random3'",
+        lambda values: values["profiles"]["clustered"].update(scheme="random3"),
+        r"`profiles\.clustered\.scheme`.* Found: 'random3'",
     ),
     (
-        lambda values: values["profiles"]["random"].update(scheme="surface"),
-        r"scheme must be one of .* Found: 'surface'.*`profiles\.random\.scheme`",  # known, but not listed in `schemes`
+        lambda values: values["profiles"]["clustered"].update(scheme="surface"),
+        r"scheme must be one of .* Found: 'surface'.*`profiles\.clustered\.scheme`",  # known, but not listed in `schemes`
     ),
     (put("profiles", "my set", {}), r"Names in `profiles` must be letters, digits"),
     (put("methods", "new", METHOD | {"profile": "wna"}), r"`methods\.new\.profile`"),

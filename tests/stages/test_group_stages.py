@@ -63,6 +63,7 @@ def settings(tiny_llama):
         profiles=full.profiles
         | {
             "cats": config.ProfileSettings("activation", "cats", "uniform", "group_histograms/activation"),
+            "random": config.ProfileSettings("random", "wina", "greedy", "group_histograms/random"),
             "kl_surface": config.ProfileSettings("surface", "wina", "kl", "allocations/kl"),
             "kl_clustered": config.ProfileSettings("activation", "wina", "kl", "allocations/kl"),
         },

@@ -106,9 +106,9 @@ def test_too_few_replicates_for_the_methods_are_refused_before_anything_is_writt
 
 
 def test_a_method_that_was_removed_from_the_params_does_not_come_back(settings, data):
-    kept = {name: method for name, method in settings.methods.items() if name != "random"}
+    kept = {name: method for name, method in settings.methods.items() if name != "task"}
     report.main(replace(settings, methods=kept))
-    assert "random" not in set(pd.read_csv(data / "plots" / "accuracy.csv")["method"])
+    assert "task" not in set(pd.read_csv(data / "plots" / "accuracy.csv")["method"])
 
 
 def test_a_missing_table_is_an_error_that_names_it(settings, data):
