@@ -9,7 +9,7 @@ forms the scores of every scoring in registers. Adding 1 to global memory for ea
 but most scores of a sample fall into some hundred bins, where all programs would wait for each other. So the scores of
 a block are first counted on the multiprocessor (`tl.histogram`), and what that found is added to the counts, integer by
 integer; sums of integers do not depend on the order. Over all bins, `tl.histogram` would clear, read and add a thousand
-of them for every two thousand scores, and older versions of Triton take time in proportion to the number of bins. So it
+of them for every two thousand scores, and Triton 3.7.1 counts by ballots, in time that grows with the bins. So it
 sees a WINDOW of octaves about the block's mean bin (a mean of logarithms, which single huge scores hardly move), and
 the scores outside are added one by one. Where the window lies decides how fast counts come, never what they are.
 
