@@ -69,7 +69,7 @@ test: $(INSTALLED)  ## all tests
 
 kernels: $(INSTALLED)  ## test the Triton kernels in Triton's interpreter (installs Triton, 0.7 GB)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements-kernels.txt
-	python -m pytest -q tests/sparse tests/test_profile_set.py
+	python -m pytest -q tests/sparse tests/test_profile_set.py tests/test_accumulate.py tests/test_triton_accumulate.py
 
 lint: $(INSTALLED)  ## ruff, including the format
 	ruff check .

@@ -36,6 +36,7 @@ from transformers import (
 )
 
 from benchmarks.capture import plain_forward
+from pipeline.accumulate import way
 from pipeline.aggregate import aggregate, dense_counts
 from pipeline.allocation.blockwise import block_paths
 from pipeline.allocation.calibration import Text, choose
@@ -100,6 +101,11 @@ class Captured:
     parts: list[Part]
     once: float = 0.0
 
+    @property
+    def ratio(self) -> float:
+        """Capture over the plain forward pass, median over batches and repeats."""
+        return statistics.median(c / p for c, p in zip(self.capture, self.plain, strict=True))
+
 
 def main() -> None:
     """Print the figures."""
@@ -108,20 +114,19 @@ def main() -> None:
     real_blocks = SHAPES[options.shape]().num_hidden_layers
     blocks = options.blocks or real_blocks
     loaded = random_model(options.shape, blocks, options.dtype, options.device)
-    items = _items(options.samples, loaded.model.config.vocab_size)
+    items = random_items(options.samples, loaded.model.config.vocab_size)
     ids = [one.sample_id for one in items]
-    planned = [[items[i] for i in batch] for batch in batches([one.length for one in items], ids, options.batch)]
+    planned = in_batches(items, options.batch)
     tokens = sum(one.length for one in items)
     place = f"{options.device}, torch {torch.__version__}, CPU threads {options.threads}"
     print(f"{options.shape}, {blocks} of {real_blocks} blocks, {options.dtype} on {place}")
     print(f"{tokens} tokens of {len(items)} samples in {len(planned)} batches; model built: {_memory(loaded.device)}")
 
-    timed = _time(loaded, planned, options.repeats)
-    ratio = statistics.median(c / p for c, p in zip(timed.capture, timed.plain, strict=True))
+    timed = time_capture(loaded, planned, options.repeats)
     for name, seconds in (("plain forward", timed.plain), ("capture", timed.capture)):
         print(f"{name}: {tokens * options.repeats / sum(seconds):.0f} tokens/s")
-    print(f"capture / plain, median over batches and repeats: {ratio:.2f}; after capture: {_memory(loaded.device)}")
-    print(f"capture, once: {timed.once:.1f} s")
+    print(f"capture / plain, median over batches and repeats: {timed.ratio:.2f}; after: {_memory(loaded.device)}")
+    print(f"capture, once: {timed.once:.1f} s; scores counted the way `{way(loaded.device)}`")
 
     for name, schema in (("histograms", HISTOGRAMS), ("signatures", SIGNATURES)):
         size = _parquet_bytes(pa.concat_tables([getattr(part, name) for part in timed.parts]), schema) / len(items)
@@ -163,7 +168,8 @@ def random_model(shape: str, blocks: int, dtype: str, device: str) -> LoadedMode
     return LoadedModel(model, PreTrainedTokenizerBase(), torch.device(device), family_of(config.model_type))
 
 
-def _items(samples: int, vocabulary: int) -> list[Item]:
+def random_items(samples: int, vocabulary: int) -> list[Item]:
+    """Samples of random tokens, all counted."""
     generator = np.random.default_rng(SEED)
     return [
         Item(f"random/train/{number}", generator.integers(0, vocabulary, length - 20).tolist(), [1] * 20, True)
@@ -171,7 +177,13 @@ def _items(samples: int, vocabulary: int) -> list[Item]:
     ]
 
 
-def _time(loaded: LoadedModel, planned: Sequence[Sequence[Item]], repeats: int) -> Captured:
+def in_batches(items: Sequence[Item], budget: int) -> list[list[Item]]:
+    """Samples that go through the model together, of at most `budget` tokens, padding included."""
+    ids = [one.sample_id for one in items]
+    return [[items[i] for i in batch] for batch in batches([one.length for one in items], ids, budget)]
+
+
+def time_capture(loaded: LoadedModel, planned: Sequence[Sequence[Item]], repeats: int) -> Captured:
     """Plain forward pass and capture of every batch in turn; the first batch of a capture stands for `once`, and is not
     counted."""
     timed = Captured([], [], [])

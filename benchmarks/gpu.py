@@ -7,6 +7,8 @@
 For models of Llama-3-8B's, Qwen2.5-7B's and Phi-4's shapes (random weights, bfloat16; thresholds are quantiles of each
 projection's own `wina` scores over random tokens, the same sparsity everywhere) and batches of 1, 2, 4 and 8:
 
+- capture: one dense pass that counts all scores and sums signatures, up to the rows of its tables, over the plain
+  forward pass, batch by batch in turns, as in `benchmarks.full_size`; and how `pipeline.accumulate` counts here.
 - kernels: GB/s of kept weights, read by the launches of every input at 0.5 as in a decode step, in turns with a copy of
   memory (bytes read and written). First, for every batch, the block sizes in `CANDIDATES` are tried on the MLP's maps
   of the first shape; the fastest serve from then on, and are printed, to be entered in `triton_gather.BLOCKS`.
@@ -31,7 +33,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from benchmarks.full_size import SHAPES, random_model
+from benchmarks.full_size import SHAPES, in_batches, random_items, random_model, time_capture
+from pipeline.accumulate import way
 from pipeline.latency.machine import last_level_cache, load, machine
 from pipeline.latency.refusal import able
 from pipeline.latency.steps import SparseSteps, Steps, sparse_steps, twin
@@ -57,6 +60,12 @@ WATCHED = 2
 WANTED = {0.4: 1.25, 0.5: 1.40, 0.65: 1.65}
 """End to end for `WANTED_SHAPE`, one sequence."""
 
+WANTED_CAPTURE = 1.10
+"""Capture over the plain forward pass, at most."""
+
+CAPTURED_TOKENS, CAPTURED_REPEATS = 2048, 3
+"""A forward pass of capture, padding included; rounds over all samples."""
+
 WANTED_SHAPE, WANTED_SITES, WANTED_BANDWIDTH = "llama-3-8b", ("gate_up", "down"), 0.8
 
 CANDIDATES = (
@@ -76,10 +85,12 @@ class Found:
     Attributes:
         ratios: sparsity -> end to end, of the shape and batch that targets are for.
         bandwidths: input -> share of the copy's bandwidth, of the same.
+        capture: capture over the plain forward pass, of that shape; None: not measured.
     """
 
     ratios: dict[float, float] = field(default_factory=dict[float, float])
     bandwidths: dict[str, float] = field(default_factory=dict[str, float])
+    capture: float | None = None
 
 
 def main() -> None:
@@ -100,8 +111,14 @@ def judged(found: Found) -> Iterator[str]:
     for site in WANTED_SITES:
         wanted[f"{site} at {KERNELS_AT}, of copy bandwidth"] = found.bandwidths.get(site), WANTED_BANDWIDTH
     for name, (value, low) in wanted.items():
-        said = "not measured" if value is None else f"{value:.2f}, {'reached' if value >= low else 'MISSED'}"
-        yield f"target: {WANTED_SHAPE}, {name}: at least {low:.2f}: {said}"
+        yield _judged(f"{name}: at least {low:.2f}", value, value is not None and value >= low)
+    is_reached = found.capture is not None and found.capture <= WANTED_CAPTURE
+    yield _judged(f"capture / plain forward pass: at most {WANTED_CAPTURE:.2f}", found.capture, is_reached)
+
+
+def _judged(target: str, value: float | None, is_reached: bool) -> str:
+    said = "not measured" if value is None else f"{value:.2f}, {'reached' if is_reached else 'MISSED'}"
+    return f"target: {WANTED_SHAPE}, {target}: {said}"
 
 
 def lines(options: argparse.Namespace, found: Found) -> Iterator[str]:
@@ -124,6 +141,7 @@ def lines(options: argparse.Namespace, found: Found) -> Iterator[str]:
                 if bench is None:
                     bench = _Shape(shape, options, stack)
                     yield f"{shape}, {bench.blocks} blocks: built after {time.monotonic() - began:.0f} s"
+                    yield bench.captured(found)
                 yield from bench.lines(batch, found, tuned)
         del bench
         gc.collect()
@@ -145,6 +163,9 @@ class _Shape:
         self.shape, self.options = shape, options
         self.blocks = options.blocks or SHAPES[shape]().num_hidden_layers
         self.loaded = random_model(shape, self.blocks, options.dtype, options.device)
+        # Before anything else is on the model.
+        items = random_items(options.samples, self.loaded.model.config.vocab_size)
+        self.capture = time_capture(self.loaded, in_batches(items, CAPTURED_TOKENS), CAPTURED_REPEATS)
         self.dense = twin(self.loaded.model)
         self.masks = places(self.loaded.model, INPUT)
         self.device = self.loaded.device
@@ -159,6 +180,17 @@ class _Shape:
             self.cutoffs = [cutoffs(one, values) for one, values in zip(weights, flat, strict=True)]
         self.decoding: Decoding = stack.enter_context(
             sparse_decoding(self.loaded, CRITERION, limits, backend=self.backend)
+        )
+
+    def captured(self, found: Found) -> str:
+        """The ratio of capture."""
+        if self.shape == WANTED_SHAPE:
+            found.capture = self.capture.ratio
+        plain, slow = (1e3 * sum(seconds) / CAPTURED_REPEATS for seconds in (self.capture.plain, self.capture.capture))
+        return (
+            f"{self.shape}, capture / plain forward pass: {self.capture.ratio:.2f}, counted the way "
+            f"`{way(self.device)}`; {self.options.samples} samples, {slow:.0f} and {plain:.0f} ms, once "
+            f"{1e3 * self.capture.once:.0f}; load {load()}"
         )
 
     def lines(self, batch: int, found: Found, tuned: set[int]) -> Iterator[str]:
@@ -315,6 +347,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--context", type=int, default=128, help="tokens in front of the decoded ones")
     parser.add_argument("--steps", type=int, default=24, help="timed steps a side")
+    parser.add_argument("--samples", type=int, default=8, help="for capture")
     parser.add_argument("--device", default="cuda", choices=("cpu", "cuda"))
     parser.add_argument("--dtype", default="bfloat16", choices=DTYPES)
     parser.add_argument("--backend", help="of the sparse side (default: the first that skips weights)")

@@ -5,9 +5,11 @@ once). Bins come from the bit pattern of the float32 score (`pipeline/histogram.
 and no copy of the activations; memory is that of the counts.
 
 On the CPU a compiled kernel does this at half a nanosecond per score, two thirds of it for the increments themselves
-(docs/performance.md), where the equivalent tensor expressions would cost more than the model itself. Elsewhere the same
-counts come from tensor operations, without a host synchronisation. Both give exactly the counts of the NumPy
-transcription in tests/reference/.
+(docs/performance.md), where the equivalent tensor expressions would cost more than the model itself. On CUDA devices
+Triton does (`pipeline/triton_accumulate.py`). Where Triton is not installed, and on all other devices, the same counts
+come from tensor operations, which write several numbers for every score to memory and read them again: right, but slow.
+`way` says which it will be, and `python -m benchmarks.full_size` prints it. None of the three makes the host wait, and
+all give exactly the counts of the NumPy transcription in tests/reference/.
 
 NaN and infinity are not raised here, as that would need the host to wait for the device in every layer: `broken` marks
 the scorings that met one, and whoever owns the batch looks at it once.
@@ -15,7 +17,9 @@ the scorings that met one, and whoever owns the batch looks at it once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any, cast
 
 import numba
@@ -26,6 +30,9 @@ from torch import Tensor
 
 from pipeline.histogram import FIRST_BIN, UNDERFLOW_BIN, ZERO_BIN, Bins
 
+COMPILED, TRITON, TENSORS = "compiled", "triton", "tensors"
+
+_HAS_TRITON = find_spec("triton") is not None
 _INFINITY = 0x7F800000
 _SCORES_AT_ONCE = 1 << 24  # bounds the temporaries of the tensor version to a few hundred MB
 
@@ -56,23 +63,18 @@ def accumulate(
         profile: sums of magnitudes, added to.
         profile_segment: row of `profile`, or -1. int64.
 
-    Guarantee: counts are exact and the same on every device; on one device, equal inputs give equal bytes.
+    Guarantee: counts are exact and the same on every device and in every `way`; on one device, in one of them, equal
+    inputs give equal bytes.
     """
-    if x.device.type == "cpu":
-        _kernel(
-            x.float().contiguous().numpy(),
-            weights.numpy(),
-            segment.numpy(),
-            counts.numpy(),
-            broken.numpy(),
-            profile.numpy(),
-            profile_segment.numpy(),
-            bins.shift,
-            bins.base - FIRST_BIN,
-            _limits(bins),
-        )
-        return
-    accumulate_tensors(bins, x, weights, segment, counts, broken, profile, profile_segment)
+    _WAYS[way(x.device)](bins, x, weights, segment, counts, broken, profile, profile_segment)
+
+
+def way(device: torch.device) -> str:
+    """How `accumulate` counts on a device: `COMPILED` on the CPU; on CUDA devices `TRITON` where it is installed; else
+    `TENSORS`."""
+    if device.type == "cpu":
+        return COMPILED
+    return TRITON if device.type == "cuda" and _HAS_TRITON else TENSORS
 
 
 def accumulate_tensors(
@@ -93,6 +95,36 @@ def accumulate_tensors(
         _sum_magnitudes(magnitudes, profile_segment[part], profile)
         if counts.numel():
             _count_scores(bins, magnitudes, weights, segment[part], counts, broken)
+
+
+def _accumulate_compiled(
+    bins: Bins,
+    x: Float[Tensor, "tokens features"],
+    weights: Float32[Tensor, "scorings features"],
+    segment: Int[Tensor, " tokens"],
+    counts: Int32[Tensor, "samples scorings bins"],
+    broken: Int32[Tensor, " scorings"],
+    profile: Float32[Tensor, "profiles features"],
+    profile_segment: Int[Tensor, " tokens"],
+) -> None:
+    _kernel(
+        x.float().contiguous().numpy(),
+        weights.numpy(),
+        segment.numpy(),
+        counts.numpy(),
+        broken.numpy(),
+        profile.numpy(),
+        profile_segment.numpy(),
+        bins.shift,
+        bins.base - FIRST_BIN,
+        _limits(bins),
+    )
+
+
+def _accumulate_triton(*tensors: Any) -> None:
+    from pipeline.triton_accumulate import accumulate_triton
+
+    accumulate_triton(*tensors)
 
 
 def _count_scores(
@@ -187,3 +219,8 @@ def _limits(bins: Bins) -> Float32[np.ndarray, " 3"]:
 
 
 _kernel = cast(Any, numba.njit)(cache=True, nogil=True)(_count_tokens)
+_WAYS: dict[str, Callable[..., None]] = {
+    COMPILED: _accumulate_compiled,
+    TRITON: _accumulate_triton,
+    TENSORS: accumulate_tensors,
+}

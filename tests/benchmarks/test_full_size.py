@@ -34,6 +34,7 @@ def test_every_figure_is_printed(config, monkeypatch: pytest.MonkeyPatch, capsys
         r"plain forward: \d+ tokens/s",
         r"capture: \d+ tokens/s",
         r"capture / plain, .*: \d+\.\d\d; .*host memory \d+\.\d GB",
+        r"capture, once: \d+\.\d s; scores counted the way `compiled`",
         r"histograms: \d+\.\d kB per sample, \d+ kB for 4 blocks",
         r"signatures: \d+\.\d kB per sample, \d+ kB for 4 blocks",
         r"aggregate: \d+\.\d\d s",

@@ -30,6 +30,7 @@ OPTIONS = {
     "batches": [1, 3],
     "context": 6,
     "steps": 3,
+    "samples": 2,
     "device": "cpu",
     "dtype": "float32",
     "backend": None,
@@ -45,6 +46,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = {"llama-3-8b": lambda: LlamaConfig(**SMALL), "phi-4": lambda: Phi3Config(**SMALL)}
     for module in (full_size, gpu):
         monkeypatch.setattr(module, "SHAPES", shapes)
+    monkeypatch.setattr(full_size, "LENGTHS", (30, 60))
     monkeypatch.setattr(traffic, "LEAST_COPIED", 1 << 16)
     monkeypatch.setattr(gpu, "last_level_cache", lambda _device: 0)
 
@@ -57,6 +59,8 @@ def _run(**changes: object) -> tuple[list[str], gpu.Found]:
 def test_a_line_for_every_figure():
     printed, found = _run()
     for shape in ("llama-3-8b", "phi-4"):
+        pattern = rf"{shape}, capture / plain forward pass: \d+\.\d\d, counted the way `compiled`; 2 samples"
+        assert sum(bool(re.match(pattern, line)) for line in printed) == 1
         for batch in (1, 3):
             for site in ("qkv", "o", "gate_up", "down"):
                 assert sum(f"{shape}, batch {batch}, kernels of {site} at 0.5: reads" in line for line in printed) == 1
@@ -64,6 +68,7 @@ def test_a_line_for_every_figure():
                 pattern = rf"{shape}, batch {batch}, sparsity {target}: .* ms a step \(eager\), dense eager .*x \["
                 assert sum(bool(re.match(pattern, line)) for line in printed) == 1
     assert set(found.ratios) == set(gpu.TARGETS) and set(found.bandwidths) == {"qkv", "o", "gate_up", "down"}
+    assert found.capture is not None and found.capture > 0
     rooflines = [float(re.search(r"roofline ([\d.]+)x", line)[1]) for line in printed if "roofline" in line][:4]
     assert rooflines == sorted(rooflines) and rooflines[0] == pytest.approx(1, abs=0.02) and rooflines[3] > 1.2
 
@@ -93,6 +98,7 @@ def test_what_there_is_no_time_for_is_said():
 
 
 def test_targets_are_judged():
-    found = gpu.Found(ratios={0.4: 1.3, 0.5: 1.39}, bandwidths={"gate_up": 0.81, "down": 0.5})
+    found = gpu.Found(ratios={0.4: 1.3, 0.5: 1.39}, bandwidths={"gate_up": 0.81, "down": 0.5}, capture=1.1)
     said = [line.rpartition(": ")[2] for line in gpu.judged(found)]
-    assert said == ["1.30, reached", "1.39, MISSED", "not measured", "0.81, reached", "0.50, MISSED"]
+    assert said == ["1.30, reached", "1.39, MISSED", "not measured", "0.81, reached", "0.50, MISSED", "1.10, reached"]
+    assert [line.rpartition(": ")[2] for line in gpu.judged(gpu.Found(capture=1.11))][-1] == "1.11, MISSED"
