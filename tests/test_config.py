@@ -186,7 +186,7 @@ WRONG = [
     ),
     (
         lambda values: values["profiles"]["clustered"].update(scheme="surface"),
-        r"scheme must be one of .* Found: 'surface'.*`profiles\.clustered\.scheme`",  # known, but not listed in `schemes`
+        r"scheme must be one of .* Found: 'surface'.*`profiles\.clustered\.scheme`",  # known, not in `schemes`
     ),
     (put("profiles", "my set", {}), r"Names in `profiles` must be letters, digits"),
     (put("methods", "new", METHOD | {"profile": "wna"}), r"`methods\.new\.profile`"),
