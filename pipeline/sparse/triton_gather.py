@@ -158,16 +158,17 @@ def _launch(
     parts = cast(int, triton.cdiv(inputs, part))
     sums = torch.empty(parts, len(x), width, dtype=torch.float32, device=x.device)
     y = torch.empty(len(x), half or width, dtype=x.dtype, device=x.device)
-    cast(Any, _multiply)[(width // blocks.outputs, parts)](
-        *(x, weight, cutoffs, groups, sums, len(x), inputs, width, *firsts),
-        **{"ROWS": rows, "MAPS": cutoffs.shape[1], "IN": blocks.inputs, "OUT": blocks.outputs, "PART": part},
-        **{"num_warps": blocks.warps, "enable_fp_fusion": True},
-    )
-    cast(Any, _add)[(triton.cdiv(half or width, blocks.outputs), len(x))](
-        *(sums, y if bias is None else bias, y, width, half or width, up),
-        **{"PARTS": parts, "OUT": blocks.outputs, "HAS_BIAS": bias is not None, "IS_GATED": half > 0},
-        **{"enable_fp_fusion": True},
-    )
+    with torch.cuda.device_of(x):  # Triton launches on the current device; a model may be spread over several
+        cast(Any, _multiply)[(width // blocks.outputs, parts)](
+            *(x, weight, cutoffs, groups, sums, len(x), inputs, width, *firsts),
+            **{"ROWS": rows, "MAPS": cutoffs.shape[1], "IN": blocks.inputs, "OUT": blocks.outputs, "PART": part},
+            **{"num_warps": blocks.warps, "enable_fp_fusion": True},
+        )
+        cast(Any, _add)[(triton.cdiv(half or width, blocks.outputs), len(x))](
+            *(sums, y if bias is None else bias, y, width, half or width, up),
+            **{"PARTS": parts, "OUT": blocks.outputs, "HAS_BIAS": bias is not None, "IS_GATED": half > 0},
+            **{"enable_fp_fusion": True},
+        )
     return y
 
 
