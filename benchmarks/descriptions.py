@@ -112,7 +112,7 @@ def described(name: str, settings: Settings, train: Any, loaded: LoadedModel) ->
 
 def quantiles(sample_ids: list[str], bins: Bins) -> Float[ndarray, "texts projections fractions"]:
     """log2 of the scores that a fraction of each projection's scores does not exceed."""
-    rows: Any = HISTOGRAMS.read("data/histograms")
+    rows: Any = HISTOGRAMS.read_parts("data/histograms")
     rows = rows[rows["criterion"] == CRITERION].sort_values(["sample_id", "block", "projections"])
     found = [_log_quantiles(dense_counts(rows[at : at + _ROWS], bins), bins) for at in range(0, len(rows), _ROWS)]
     shaped = np.concatenate(found).reshape(len(sample_ids), -1, len(FRACTIONS))

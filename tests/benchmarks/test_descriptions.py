@@ -35,7 +35,7 @@ def test_quantiles_are_those_of_every_histogram(settings, here):
     ids = SAMPLES.read("data/samples.parquet", columns=("sample_id", "split"))
     train = ids["sample_id"][ids["split"] == "train"].tolist()
     found = descriptions.quantiles(train, bins)
-    rows = HISTOGRAMS.read("data/histograms")
+    rows = HISTOGRAMS.read_parts("data/histograms")
     mine = rows[(rows["sample_id"] == train[3]) & (rows["criterion"] == "wina")].sort_values(["block", "projections"])
     assert found.shape == (len(train), len(mine), len(descriptions.FRACTIONS))
     for row, values in zip(mine.itertuples(), found[3], strict=True):
