@@ -1,12 +1,12 @@
 """Whether an exported profile set does with `generate()` what evaluation measured without it, in the table `results`.
 
     python -m benchmarks.exported_sets                          # after `make repro`
-    python -m benchmarks.exported_sets --set clustered_embedding --target 0.65 --backend reference
+    python -m benchmarks.exported_sets --set kl_gradient_routed --target 0.65 --backend reference
 
-Every test prompt of the embedded benchmark's generation tasks is continued by transformers' `generate()` on a plain
-model with the set installed, padded in front in batches, and scored as lm-eval scores it (exact match up to "#"). Every
-test prompt of all tasks is routed, where there is a router. Evaluation never ran transformers' `generate()`, so
-agreement is not for free.
+Every test prompt of the embedded benchmark's generation tasks that was evaluated at the target is continued by
+transformers' `generate()` on a plain model with the set installed, padded in front in batches, and scored as lm-eval
+scores it (exact match up to "#"). Every test prompt of all tasks is routed, where there is a router. Evaluation never
+ran transformers' `generate()`, so agreement is not for free.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from pipeline import config
 from pipeline.handover.generating import SparseModel
 from pipeline.profile_set import ProfileSet
 from pipeline.schemas import RESULTS, ROUTES, SAMPLES
@@ -41,10 +42,11 @@ def main() -> None:
     samples = SAMPLES.read("data/samples.parquet").query("split == 'test'")
     with profile_set.installed(model, target=options.target, backend=options.backend) as sparse:
         if profile_set.description.router is not None:
-            table = ROUTES.read(f"data/routes/{profile_set.description.router['router']}.parquet")
+            table = ROUTES.read(f"data/{config.load().methods[options.set].groups_from}.parquet")
             print(f"routed as in `routes`: {_share(*routed(sparse, samples, table, options.batch))}")
-        asked = samples.query("kind == 'generation'")
         results = RESULTS.read(f"data/results/{options.set}.parquet").query("target == @options.target")
+        evaluated = set(results["sample_id"])
+        asked = samples.query("kind == 'generation' and sample_id in @evaluated")
         measured = results.set_index("sample_id")["score"].loc[asked["sample_id"]].to_numpy()
         found = scored(model, asked, options.batch)
     print(f"accuracy of {len(found)} generations: {found.mean():.4f}, in `results` {measured.mean():.4f}")

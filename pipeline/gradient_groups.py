@@ -90,8 +90,9 @@ def wishes(
         allocations: at every target: the sparsities that they were taken at.
         share: weights of every projection over those of all.
 
-    Guarantee: a wish has no part along the budget, so following it leaves the budget as it is to first order; a
-    projection at sparsity 0 or 1 cannot be moved and has no part in it. The median length is at most 1.
+    Guarantee: what lies along the budget is taken out before directions are scaled, so a text that would just have less
+    of everything masked wishes what it wishes without that; a projection at sparsity 0 or 1 cannot be moved and has no
+    part in it. The median length is at most 1, the longest `LONGEST`.
     """
     parts: list[ndarray] = []
     for slope, sparsity in zip(slopes, allocations, strict=True):

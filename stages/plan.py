@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.allocation.kl import LEVELS
 from pipeline.allocation.specialise import STRENGTHS
-from pipeline.config import NO_TRANSFORM, EvaluateSettings, ProfileSettings, Settings
+from pipeline.config import GRADIENT_SCHEMES, NO_TRANSFORM, EvaluateSettings, ProfileSettings, Settings
 from pipeline.models.source import cached_folder, config_folder
 from pipeline.plan import work
 from pipeline.plan.page import amount, page, rows
@@ -63,6 +63,9 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
         return work.START + _evaluation(evaluate, cost, *_runs(evaluate, name), is_masked=True)
     if kind == "allocate" and settings.profiles[name].allocation != "uniform":
         return work.START + _allocation(settings, cost, settings.profiles[name])
+    if kind == "regroup":
+        train = int(cost.workload.is_train.sum())
+        return work.START + len(settings.gradient.targets) * cost.slopes(train) / cost.processes
     if kind == "gate":
         scheme = settings.profiles[settings.route.gates[name]].scheme
         profiles = len(settings.route.gate_targets) * (_groups(settings, scheme, cost.workload) + 1)
@@ -138,6 +141,8 @@ def _timed_note(settings: Settings) -> str:
 
 
 def _groups(settings: Settings, scheme: str, load: Workload) -> int:
+    if scheme in GRADIENT_SCHEMES:  # their number is chosen on the way: the middle of what it may be
+        return sorted(settings.gradient.counts)[len(settings.gradient.counts) // 2]
     return {"global": 1, "task": load.tasks}.get(scheme, settings.cluster.count)
 
 

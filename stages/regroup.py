@@ -186,11 +186,11 @@ def _gains_of_schemes(samples: Any, train: ndarray, wished: ndarray, seed: int) 
     mine = samples[train]
     ids = mine["sample_id"].to_numpy()
     activation: Any = ASSIGNMENTS.read(ASSIGNMENTS_PATH.format(scheme="activation"), columns=("sample_id", "group"))
-    gradient: Any = ASSIGNMENTS.read(ASSIGNMENTS_PATH.format(scheme=GRADIENT_RANDOM_SCHEMES[0]))
+    random: Any = ASSIGNMENTS.read(ASSIGNMENTS_PATH.format(scheme=GRADIENT_RANDOM_SCHEMES[0]))
     known = {
         "activation": activation.set_index("sample_id")["group"].loc[ids].to_numpy(),
         **{scheme: label_groups(mine[scheme].tolist(), np.ones(len(mine), bool)) for scheme in LABEL_SCHEMES},
-        GRADIENT_RANDOM_SCHEMES[0]: gradient.set_index("sample_id")["group"].loc[ids].to_numpy(),
+        GRADIENT_RANDOM_SCHEMES[0]: random.set_index("sample_id")["group"].loc[ids].to_numpy(),
     }
     return {name: held_out_gain(groups, wished, seed) for name, groups in known.items() if len(set(groups)) > 1}
 

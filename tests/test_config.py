@@ -104,6 +104,8 @@ def test_the_names_listed_for_schemes_algorithms_and_routers_are_the_implemented
     from pipeline import clustering, routing, schemes
 
     assert config.SCHEMES == schemes.SCHEMES
+    assert config.LEARNED_SCHEMES == schemes.LEARNED_SCHEMES
+    assert (schemes.GRADIENT, *schemes.GRADIENT_RANDOM_SCHEMES) == config.GRADIENT_SCHEMES
     assert set(config.ALGORITHMS) == set(clustering._ALGORITHMS)
     assert set(config.ROUTERS) == set(routing.ROUTERS)
     assert config.GATE == routing.GATE

@@ -89,6 +89,23 @@ def test_decisive_methods_pay_for_the_other_test_samples_at_their_targets_and_no
     assert plan._evaluated(settings, load) == ordinary + (1 + 3 * len(decisive.targets)) * 14 * (470 - shared)
 
 
+def test_gradient_groups_take_a_step_over_all_train_texts_a_target_and_are_as_many_as_may_be_chosen(
+    settings: config.Settings,
+):
+    sizes = plan.sizes_of({
+        "model_type": "llama", "hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8,
+        "num_hidden_layers": 8, "vocab_size": 1000,
+    })  # fmt: skip
+    load = plan._workload(settings, is_known=False)
+    cost = plan._cost(settings, sizes, load)
+    one = replace(settings, gradient=replace(settings.gradient, targets=(0.75,)))
+    more = plan.seconds(settings, cost, "regroup@gradient") - plan.seconds(one, cost, "regroup@gradient")
+    others = len(settings.gradient.targets) - 1
+    assert more == pytest.approx(others * cost.slopes(int(load.is_train.sum())) / cost.processes) and more > 0
+    few = replace(settings, gradient=replace(settings.gradient, counts=(2, 3)))
+    assert plan._groups(few, "gradient_random", load) == 3 and plan._groups(settings, "gradient", load) == 6
+
+
 def test_a_gate_takes_a_pass_for_every_profile_of_every_target_and_a_dense_one(settings: config.Settings):
     sizes = plan.sizes_of({
         "model_type": "llama", "hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8,
