@@ -45,8 +45,8 @@ def main() -> None:
             table = ROUTES.read(f"data/{config.load().methods[options.set].groups_from}.parquet")
             print(f"routed as in `routes`: {_share(*routed(sparse, samples, table, options.batch))}")
         results = RESULTS.read(f"data/results/{options.set}.parquet").query("target == @options.target")
-        evaluated = set(results["sample_id"])
-        asked = samples.query("kind == 'generation' and sample_id in @evaluated")
+        is_asked = (samples["kind"] == "generation") & samples["sample_id"].isin(results["sample_id"])
+        asked = samples.loc[is_asked]
         measured = results.set_index("sample_id")["score"].loc[asked["sample_id"]].to_numpy()
         found = scored(model, asked, options.batch)
     print(f"accuracy of {len(found)} generations: {found.mean():.4f}, in `results` {measured.mean():.4f}")
