@@ -1,7 +1,8 @@
 """A two-dimensional map of the samples for the report: UMAP of the clustering space. For looking at, not for deciding.
 
 Seeded, on one thread, and started from the first two principal components instead of a spectral embedding, so that the
-map is the same in every run and does not fail when the neighbour graph falls into pieces.
+map is the same in every run and does not fail when the neighbour graph falls into pieces. Above `MOST_SAMPLES` a seeded
+choice is shown: more points hide each other, and a map of 7,700 took longer than the clustering.
 """
 
 from __future__ import annotations
@@ -9,13 +10,20 @@ from __future__ import annotations
 from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 from umap.umap_ import UMAP
 
 NEIGHBOURS = 15
+MOST_SAMPLES = 2500
 FEWEST_SAMPLES = 4
 """Below this UMAP has no neighbourhoods to speak of; the first two components are the map."""
+
+
+def shown(samples: int, seed: int) -> Int[ndarray, " shown"]:
+    """The numbers of the samples that the map shows, ascending: all of them, or `MOST_SAMPLES` drawn ones."""
+    order = np.random.default_rng(seed).permutation(samples)
+    return np.sort(order[:MOST_SAMPLES])
 
 
 def coordinates(points: Float[ndarray, "samples components"], seed: int) -> Float[ndarray, "samples 2"]:

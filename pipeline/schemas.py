@@ -107,7 +107,7 @@ ASSIGNMENTS = Table(
 
 CLUSTER_MAP = Table(
     "cluster_map",
-    "Two-dimensional UMAP coordinates of every sample's signature, for the report's map.",
+    "Two-dimensional UMAP coordinates of the signatures that the report's map shows: all, or 2,500 of more.",
     key=("sample_id",),
     columns=(_SAMPLE_ID, Column("x", "float64", "first coordinate"), Column("y", "float64", "second coordinate")),
 )

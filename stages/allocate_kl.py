@@ -29,6 +29,7 @@ from stages.run import start_logging
 if TYPE_CHECKING:
     from pipeline.allocation import descent
     from pipeline.allocation.divergence import Divergence
+    from pipeline.allocation.kl import Found
     from pipeline.allocation.loss_inputs import LossInputs
     from pipeline.allocation.specialise import Group
 
@@ -53,12 +54,14 @@ def alone(settings: Settings, name: str, profile: ProfileSettings, histograms: A
                 all_targets = [(group, target) for group in groups for target in targets]
                 finish(_curve, all_curves, make=make, processes=processes, advance=progress.update)
                 finish(_target, all_targets, make=make, processes=processes, advance=progress.update)
+                finish(_settle, all_targets, make=make, processes=processes, advance=progress.update)
                 progress.update(-progress.n)  # what follows finds all of it, and counts it again
             bench = make()
             for group in groups:
                 (objective, slopes), store = bench.alone(group), bench.store(group)
                 found = kl(
                     objective,
+                    bench.judge(group),
                     slopes,
                     targets,
                     store,
@@ -119,6 +122,7 @@ class Bench:
         self._hooks = ExitStack()  # for as long as the process has the model
         self._meter = self._hooks.enter_context(Meter().watching(layers))
         self.alone = lru_cache(maxsize=1)(self._alone)
+        self.judge = lru_cache(maxsize=1)(self._judge)
         self.member = lru_cache(maxsize=1)(self._member)
 
     def store(self, group: int) -> MeteredStore:
@@ -133,6 +137,13 @@ class Bench:
         allocate, inputs = self.settings.allocate, self._inputs(group, self.profile.scheme, group)
         objective, slopes = Divergence(inputs.on(inputs.texts[: allocate.kl_samples])), Slopes(inputs)
         return objective, slopes.on_minibatches(range(slopes.texts), allocate.kl_batch, self.settings.seed)
+
+    def _judge(self, group: int) -> Divergence:
+        """The loss of such a group on the texts that the last comparison is made on."""
+        from pipeline.allocation.divergence import Divergence
+
+        inputs = self._inputs(group, self.profile.scheme, group)
+        return Divergence(inputs.on(inputs.texts[: self.settings.allocate.kl_compared]))
 
     def _member(self, group: int) -> tuple[Group, pd.DataFrame]:
         """A group that starts from the pooled allocation, with pooled thresholds; block and name of its projections."""
@@ -183,13 +194,27 @@ def _curve(bench: Bench, piece: tuple[int, int], advance: Advance) -> None:
 
 
 def _target(bench: Bench, piece: tuple[int, float], advance: Advance) -> None:
-    from pipeline.allocation.kl import at_target, curve
+    group, target = piece
+    _found(bench, group, target, advance)
+
+
+def _settle(bench: Bench, piece: tuple[int, float], advance: Advance) -> None:
+    from pipeline.allocation.kl import settled
 
     group, target = piece
+    targets = sorted(bench.settings.evaluate.targets)
+    own = [_found(bench, group, one) for one in targets]
+    settled(bench.judge(group), own, targets.index(target), bench.store(group), advance)
+
+
+def _found(bench: Bench, group: int, target: float, advance: Advance = lambda _done: None) -> Found:
+    """What the descent of one target finds, or has found."""
+    from pipeline.allocation.kl import at_target, curve
+
     (objective, slopes), store, allocate = bench.alone(group), bench.store(group), bench.settings.allocate
     curves = [curve(objective, number, store) for number in range(len(objective.costs))]
     steps, rate = allocate.kl_steps, allocate.kl_rate
-    at_target(objective, curves, slopes, target, store, steps=steps, rate=rate, advance=advance)
+    return at_target(objective, curves, slopes, target, store, steps=steps, rate=rate, advance=advance)
 
 
 def _try(bench: Bench, piece: tuple[int, float], advance: Advance) -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy import ndarray
 
 from pipeline.atomic import replacing
-from pipeline.cluster_map import coordinates
+from pipeline.cluster_map import coordinates, shown
 from pipeline.cluster_variants import Variant, variants
 from pipeline.clustering import Clustering, Options, cluster, features
 from pipeline.config import Settings
@@ -78,8 +78,10 @@ def main(settings: Settings) -> None:
             "variants": {one.name: {key: one.found.quality[key] for key in _QUALITY_OF_VARIANTS} for one in others},
         }
     )
-    plane = coordinates(points, settings.seed)
-    CLUSTER_MAP.write(pd.DataFrame({"sample_id": sample_ids, "x": plane[:, 0], "y": plane[:, 1]}), MAP_PATH)
+    on_map = shown(len(points), settings.seed)
+    plane = coordinates(points[on_map], settings.seed)
+    ids = [sample_ids[number] for number in on_map]
+    CLUSTER_MAP.write(pd.DataFrame({"sample_id": ids, "x": plane[:, 0], "y": plane[:, 1]}), MAP_PATH)
 
 
 def _groups(samples: Any, train: ndarray, found: Clustering, seed: int) -> dict[str, ndarray]:

@@ -117,6 +117,7 @@ def _allocation(settings: Settings, cost: Cost, profile: ProfileSettings) -> flo
         return len(targets) * (steps + losses) / cost.processes
     masks = len(cost.sizes.block) * cost.sizes.blocks
     losses = (masks * (len(LEVELS) - 1) + 2 * len(targets)) * cost.loss(allocate.kl_samples)
+    losses += 2 * len(targets) * cost.loss(allocate.kl_compared)
     return groups * (losses + len(targets) * allocate.kl_steps * cost.slopes(allocate.kl_batch)) / cost.processes
 
 

@@ -5,6 +5,12 @@ least.
 2. Those curves give an allocation for every target (`pipeline/allocation/knapsack.py`).
 3. Each that loses more than `NEGLIGIBLE` goes down the gradient of the loss (`pipeline/allocation/descent.py`), on
    mini-batches of all train texts.
+4. Its end is compared with its mean with those of the neighbouring targets, on many texts, and the better one is taken.
+
+The fourth step takes out noise. A changed mask of an early block changes everything behind it a little, so losses are
+rough, and a descent on mini-batches ends anywhere in a wide valley. Targets descend independently of each other, and
+what they agree on is the valley: logits of neighbouring targets differ by little more than two descents of one target
+do (docs/log.md).
 
 Block-wise greedy gives every block the same target and measures the error of the block's output. What that leaves
 unused is large: on the reference model `down` of the last blocks can lose 95% of its inputs at no cost, and anything
@@ -16,7 +22,7 @@ Everything that was measured goes through a store, so that an interrupted run go
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -68,16 +74,19 @@ class Found:
     Attributes:
         target: cost-weighted mean of `sparsity`.
         sparsity: of every projection.
-        loss: of it, on the objective's texts.
+        loss: of it, on the texts that it was last compared on.
+        is_descent: it is where a descent ended, or a mean of such ends; otherwise it is the knapsack's.
     """
 
     target: float
     sparsity: Float[ndarray, " projections"]
     loss: float
+    is_descent: bool
 
 
 def kl(
     objective: Objective,
+    judge: Objective,
     slopes: descent.Slopes,
     targets: Sequence[float],
     store: Store,
@@ -90,6 +99,7 @@ def kl(
 
     Args:
         objective: the loss, and what projections cost.
+        judge: the same loss on more texts: what the last comparison is made on.
         slopes: (allocation, number of the step) -> derivative of the loss by every sparsity.
         targets: cost-weighted mean sparsities, in (0, 1).
         store: empty, or what an earlier run with the same arguments has left.
@@ -97,12 +107,17 @@ def kl(
         rate: see `descent.descend`.
         advance: called with the number of losses computed and steps taken since the last call.
 
-    Guarantee: every allocation meets its budget within 1e-9, and its loss is at most that of the knapsack's allocation;
-    the same arguments give the same allocations, interrupted or not.
+    Guarantee: every allocation meets its budget within 1e-9. The end of a descent is only used if its loss on the
+    objective's texts is below that of the knapsack's allocation, and the mean with its neighbours only if its loss on
+    the judge's texts is below that of the end. The same arguments give the same allocations, interrupted or not.
     """
     measured = [curve(objective, number, store, advance) for number in range(len(objective.costs))]
-    for target in sorted(targets):
-        yield at_target(objective, measured, slopes, target, store, steps=steps, rate=rate, advance=advance)
+    own = [
+        at_target(objective, measured, slopes, target, store, steps=steps, rate=rate, advance=advance)
+        for target in sorted(targets)
+    ]
+    for place in range(len(own)):
+        yield settled(judge, own, place, store, advance)
 
 
 def curve(
@@ -141,11 +156,41 @@ def at_target(
     advance(1)
     if loss <= NEGLIGIBLE:
         advance(steps + 1)
-        return Found(target, first, loss)
+        return Found(target, first, loss, is_descent=False)
     last = descended(first, share, target, slopes, store, name, steps=steps, rate=rate, advance=advance)
-    found = Found(target, last, _loss(objective, last, store, f"{name}-last"))
+    last_loss = _loss(objective, last, store, f"{name}-last")
     advance(1)
-    return found if found.loss < loss else Found(target, first, loss)
+    if last_loss < loss:
+        return Found(target, last, last_loss, is_descent=True)
+    return Found(target, first, loss, is_descent=False)
+
+
+def settled(
+    judge: Objective,
+    own: Sequence[Found],
+    place: int,
+    store: Store,
+    advance: Callable[[int], object] = lambda _done: None,
+) -> Found:
+    """One of `own`, or its mean with its two neighbours if that loses less; with its loss on the judge's texts.
+
+    Args:
+        judge: see `kl`.
+        own: what `at_target` has found for all targets, ascending.
+        place: which of them. The first and the last have one neighbour and stay as they are, and so does what is not
+            the end of a descent.
+        store, advance: see `kl`.
+    """
+    one = own[place]
+    loss = _loss(judge, one.sparsity, store, f"target-{one.target:g}-judged")
+    advance(2)
+    if not one.is_descent or not 0 < place < len(own) - 1:
+        return replace(one, loss=loss)
+    share = np.array(judge.costs, dtype=np.float64) / sum(judge.costs)
+    around = [descent.logits(other.sparsity) for other in own[place - 1 : place + 2]]
+    mean = descent.allocation(np.mean(around, axis=0), share, one.target)
+    mean_loss = _loss(judge, mean, store, f"target-{one.target:g}-mean")
+    return replace(one, sparsity=mean, loss=mean_loss) if mean_loss < loss else replace(one, loss=loss)
 
 
 def _loss(objective: Objective, sparsity: Float[ndarray, " projections"], store: Store, name: str) -> float:
@@ -184,4 +229,4 @@ def descended(
 
 def work(projections: int, targets: int, steps: int) -> int:
     """Losses and steps of `kl`, as `advance` counts them."""
-    return projections * (len(LEVELS) - 1) + targets * (steps + 2)
+    return projections * (len(LEVELS) - 1) + targets * (steps + 4)

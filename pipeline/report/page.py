@@ -75,7 +75,7 @@ class _Drawing:
             "confidence": target_name(plan.confidence),
             "alpha": f"{plan.alpha:g}",
             "replicates": f"{plan.bootstrap:,}",
-            "samples": f"{len(self.evidence.samples):,}",
+            "mapped": f"{len(self.evidence.cluster_map):,}",
             "baseline": plan.baseline,
             "legend": figures.legend(plan),
             **self._groups(),
@@ -147,8 +147,8 @@ class _Drawing:
         return {"variants": group_rows.variant_table(plan, findings), "depth_figure": self._keep(figure)}
 
     def _maps(self) -> tuple[list[Figure], list[Figure]]:
-        samples = self.evidence.samples.sort_values("sample_id").set_index("sample_id")
-        place = self.evidence.cluster_map.set_index("sample_id").reindex(samples.index)
+        place = self.evidence.cluster_map.sort_values("sample_id").set_index("sample_id")
+        samples = self.evidence.samples.set_index("sample_id").loc[place.index]
         x, y = place["x"].to_numpy(), place["y"].to_numpy()
         known = labels(samples)
         shown = [_group_label(self.evidence, samples.index)]

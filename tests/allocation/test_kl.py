@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from pipeline.allocation.kl import LEVELS, NEGLIGIBLE, curve, kl, work
+from pipeline.allocation import descent
+from pipeline.allocation.kl import LEVELS, NEGLIGIBLE, curve, kl, settled, work
 from pipeline.allocation.knapsack import allocate
 
 COSTS = [36864, 12288, 12288, 36864, 98304, 98304, 98304]
@@ -52,7 +54,7 @@ class Memory(dict):
 
 
 def _run(objective: Interacting, store: Memory, steps: int = 60):
-    return list(kl(objective, objective.slopes, TARGETS, store, steps=steps, rate=0.1))
+    return list(kl(objective, objective, objective.slopes, TARGETS, store, steps=steps, rate=0.1))
 
 
 def test_every_target_is_met_at_a_loss_that_the_descent_lowers():
@@ -67,10 +69,38 @@ def test_every_target_is_met_at_a_loss_that_the_descent_lowers():
 
 def test_a_descent_that_ends_above_its_start_is_not_taken():
     objective = Interacting()
-    uphill = kl(objective, lambda s, k: -objective.slopes(s, k), TARGETS, Memory(), steps=60, rate=0.1)
+    uphill = kl(objective, objective, lambda s, k: -objective.slopes(s, k), TARGETS, Memory(), steps=60, rate=0.1)
     for one, start in zip(uphill, _run(Interacting(), Memory(), steps=0), strict=True):
         np.testing.assert_array_equal(one.sparsity, start.sparsity)
         assert one.loss == start.loss
+
+
+def test_a_mean_with_the_neighbours_is_taken_where_the_judge_prefers_it_and_only_there():
+    objective, share = Interacting(), np.array(COSTS) / sum(COSTS)
+    ends = _run(objective, Memory())
+    own = [replace(one, loss=1.0) for one in ends]
+    logit = [np.clip(np.log(one.sparsity) - np.log1p(-one.sparsity), -descent.LIMIT, descent.LIMIT) for one in ends]
+    mean = descent.allocation((logit[0] + logit[1] + logit[2]) / 3, share, TARGETS[1])
+    assert not np.allclose(mean, ends[1].sparsity, atol=1e-3)
+
+    class Prefers(Interacting):
+        def __init__(self, liked: np.ndarray) -> None:
+            super().__init__()
+            self.liked = liked
+
+        def loss(self, sparsity: np.ndarray) -> float:
+            return float(np.abs(sparsity - self.liked).sum())
+
+    for liked, expected in ((mean, mean), (ends[1].sparsity, ends[1].sparsity)):
+        for place in range(3):
+            found = settled(Prefers(liked), own, place, Memory())
+            wanted = expected if place == 1 else ends[place].sparsity
+            np.testing.assert_allclose(found.sparsity, wanted, atol=ROUNDING)
+            assert found.loss == pytest.approx(np.abs(wanted - liked).sum(), abs=ROUNDING)
+            assert np.average(found.sparsity, weights=COSTS) == pytest.approx(found.target, abs=ROUNDING)
+    knapsack = replace(own[1], is_descent=False)
+    kept = settled(Prefers(mean), [own[0], knapsack, own[2]], 1, Memory())
+    np.testing.assert_array_equal(kept.sparsity, own[1].sparsity)
 
 
 def test_a_start_that_loses_next_to_nothing_is_kept_as_it_is():
@@ -82,7 +112,7 @@ def test_a_start_that_loses_next_to_nothing_is_kept_as_it_is():
         scaled.loss = lambda sparsity, scale=scale: scale * Interacting().loss(sparsity)
         asked.clear()
         (found,) = kl(
-            scaled, lambda s, k: asked.append(k) or objective.slopes(s, k), [0.5], Memory(), steps=9, rate=0.1
+            scaled, scaled, lambda s, k: asked.append(k) or objective.slopes(s, k), [0.5], Memory(), steps=9, rate=0.1
         )
         assert bool(asked) == descends
         if not descends:
@@ -94,11 +124,11 @@ def test_progress_adds_up_to_the_announced_work_interrupted_or_not():
         store, done = Memory(), []
         objective = Interacting(limit)
         try:
-            list(kl(objective, objective.slopes, TARGETS, store, steps=30, rate=0.1, advance=done.append))
+            list(kl(objective, objective, objective.slopes, TARGETS, store, steps=30, rate=0.1, advance=done.append))
         except KeyboardInterrupt:
             done.clear()
             again = Interacting()
-            list(kl(again, again.slopes, TARGETS, store, steps=30, rate=0.1, advance=done.append))
+            list(kl(again, again, again.slopes, TARGETS, store, steps=30, rate=0.1, advance=done.append))
         assert sum(done) == work(len(COSTS), len(TARGETS), 30)
 
 

@@ -54,6 +54,7 @@ def settings(tiny_llama):
             kl_samples=6,
             kl_steps=4,
             kl_batch=5,
+            kl_compared=7,
             kl_group_steps=3,
             kl_group_batch=4,
         ),
