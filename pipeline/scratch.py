@@ -76,8 +76,7 @@ class Scratch:
     """
 
     def __init__(self, stage: str, fingerprint: Mapping[str, Any]) -> None:
-        root = Path(os.environ.get("DVC_ROOT") or Path.cwd())
-        folder = root / ".scratch" / (os.environ.get("DVC_STAGE") or stage) / _digest(fingerprint)
+        folder = scratch_root() / (os.environ.get("DVC_STAGE") or stage) / _digest(fingerprint)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # The lock stands beside the folder, not in it: `clear` deletes the folder while it is held.
@@ -115,6 +114,11 @@ class Scratch:
                 where=str(self.parts.folder),
                 remedy=f"wait for it or end it (`fuser {self._lock.name}` names it), then run again",
             ) from error
+
+
+def scratch_root() -> Path:
+    """The folder of all scratch folders: in the main repository, wherever DVC runs the stage."""
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()) / ".scratch"
 
 
 class JsonParts:

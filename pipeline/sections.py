@@ -134,15 +134,13 @@ class AllocateSettings:
         "errors about the same)",
         choices=GREEDY_SEARCHES,
     )
-    kl_samples: int = setting(
-        "train samples on which `kl` measures the curves it starts from, and compares its start with its end", low=1
-    )
+    kl_samples: int = setting("train samples on which `kl` measures the curves it starts from", low=1)
     kl_steps: int = setting(
         "steps down the gradient for each target; 0 takes the allocation that the measured curves give", low=0
     )
     kl_batch: int = setting("train samples in a step", low=1)
     kl_compared: int = setting(
-        "train samples on which `kl` compares an allocation with its mean with those of the neighbouring targets", low=1
+        "train samples on which `kl` compares start, end, and the mean of the ends of neighbouring targets", low=1
     )
     kl_rate: float = setting("how far the logit of a sparsity moves in a step, about", above=0, high=1)
     kl_group_steps: int = setting("the same for a group that starts from a pooled allocation: steps", low=1)

@@ -29,7 +29,7 @@ from stages.run import start_logging
 if TYPE_CHECKING:
     from pipeline.allocation import descent
     from pipeline.allocation.divergence import Divergence
-    from pipeline.allocation.kl import Found
+    from pipeline.allocation.kl import Descent
     from pipeline.allocation.loss_inputs import LossInputs
     from pipeline.allocation.specialise import Group
 
@@ -195,7 +195,7 @@ def _curve(bench: Bench, piece: tuple[int, int], advance: Advance) -> None:
 
 def _target(bench: Bench, piece: tuple[int, float], advance: Advance) -> None:
     group, target = piece
-    _found(bench, group, target, advance)
+    _descent(bench, group, target, advance)
 
 
 def _settle(bench: Bench, piece: tuple[int, float], advance: Advance) -> None:
@@ -203,12 +203,12 @@ def _settle(bench: Bench, piece: tuple[int, float], advance: Advance) -> None:
 
     group, target = piece
     targets = sorted(bench.settings.evaluate.targets)
-    own = [_found(bench, group, one) for one in targets]
-    settled(bench.judge(group), own, targets.index(target), bench.store(group), advance)
+    descents = [_descent(bench, group, one) for one in targets]
+    settled(bench.judge(group), descents, targets.index(target), bench.store(group), advance)
 
 
-def _found(bench: Bench, group: int, target: float, advance: Advance = lambda _done: None) -> Found:
-    """What the descent of one target finds, or has found."""
+def _descent(bench: Bench, group: int, target: float, advance: Advance = lambda _done: None) -> Descent:
+    """Where the descent of one target leads, or has led."""
     from pipeline.allocation.kl import at_target, curve
 
     (objective, slopes), store, allocate = bench.alone(group), bench.store(group), bench.settings.allocate

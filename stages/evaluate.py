@@ -5,7 +5,7 @@ others'), and parts are kept after success: adding a target computes only that o
 on the way. They share the machine's cores, as far as there is memory for their models (`pipeline/processes.py`).
 
 Every method runs on the first samples of every task (`pipeline/portions.py`). The decisive methods run on the other
-test samples, too, at the decisive targets, and so does the dense model. Those are a further part beside that of the
+test samples, too, at the decisive targets, and so does the dense model. Those are further parts beside that of the
 split, so that a method becomes decisive, or stops being so, without computing anything twice.
 """
 
@@ -41,7 +41,10 @@ from stages.run import run_named, start_logging
 SAMPLES_PATH = "data/samples.parquet"
 DENSE_TARGET = 0.0
 MORE = "test-more"
-"""The part with the test samples beyond those that every method is evaluated on."""
+"""Begins the names of the parts with the test samples beyond those that every method is evaluated on."""
+
+MOST_MORE = 3000
+"""Of those samples in a part: several parts of a target let processes end at about the same time."""
 
 log = logging.getLogger("stages.evaluate")
 
@@ -151,7 +154,8 @@ def _portions(settings: Settings, name: str, target: float, samples: pd.DataFram
     found: dict[str, Any] = {str(split): rows for split, rows in samples[first].groupby("split", sort=False)}
     more = samples[~first & (samples["split"] == "test").to_numpy()]
     if len(more) and _is_decisive(settings, name, target):
-        found[MORE] = more
+        pieces = np.array_split(np.arange(len(more)), -(-len(more) // MOST_MORE))
+        found |= {f"{MORE}-{number}": more.iloc[rows] for number, rows in enumerate(pieces)}
     return found
 
 

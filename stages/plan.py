@@ -116,8 +116,8 @@ def _allocation(settings: Settings, cost: Cost, profile: ProfileSettings) -> flo
         losses = 2 * len(STRENGTHS) * cost.loss(cost.workload.samples)  # of all groups together, whole passes
         return len(targets) * (steps + losses) / cost.processes
     masks = len(cost.sizes.block) * cost.sizes.blocks
-    losses = (masks * (len(LEVELS) - 1) + 2 * len(targets)) * cost.loss(allocate.kl_samples)
-    losses += 2 * len(targets) * cost.loss(allocate.kl_compared)
+    losses = (masks * (len(LEVELS) - 1) + len(targets)) * cost.loss(allocate.kl_samples)
+    losses += 3 * len(targets) * cost.loss(allocate.kl_compared)
     return groups * (losses + len(targets) * allocate.kl_steps * cost.slopes(allocate.kl_batch)) / cost.processes
 
 

@@ -5,12 +5,14 @@ least.
 2. Those curves give an allocation for every target (`pipeline/allocation/knapsack.py`).
 3. Each that loses more than `NEGLIGIBLE` goes down the gradient of the loss (`pipeline/allocation/descent.py`), on
    mini-batches of all train texts.
-4. Its end is compared with its mean with those of the neighbouring targets, on many texts, and the better one is taken.
+4. Where it started, where it ended, and the mean of its end with those of the neighbouring targets are compared on many
+   texts, and the best of the three is taken.
 
-The fourth step takes out noise. A changed mask of an early block changes everything behind it a little, so losses are
-rough, and a descent on mini-batches ends anywhere in a wide valley. Targets descend independently of each other, and
-what they agree on is the valley: logits of neighbouring targets differ by little more than two descents of one target
-do (docs/log.md).
+The texts of the curves must not choose between start and end: the start was made on them, and has been taken for better
+than ends that lose an eighth less on other texts (docs/log.md). The mean takes out noise. A changed mask of an early
+block changes everything behind it a little, so losses are rough, and a descent on mini-batches ends anywhere in a wide
+valley. Targets descend independently of each other, and what they agree on is the valley: logits of neighbouring
+targets differ by little more than two descents of one target do.
 
 Block-wise greedy gives every block the same target and measures the error of the block's output. What that leaves
 unused is large: on the reference model `down` of the last blocks can lose 95% of its inputs at no cost, and anything
@@ -22,7 +24,7 @@ Everything that was measured goes through a store, so that an interrupted run go
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,6 +39,9 @@ LEVELS = (0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 
 NEGLIGIBLE = 0.01
 """Nats per place: an allocation that loses less is not improved, because no prediction would notice."""
+
+_CHOICES = 3
+"""Of `settled`: start, end and mean."""
 
 KEPT_EVERY = 10
 """Steps of a descent between two states that are stored."""
@@ -68,20 +73,33 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True)
+class Descent:
+    """Where the descent of one target has led.
+
+    Attributes:
+        target: cost-weighted mean of both allocations.
+        start: sparsity of every projection in the knapsack's allocation.
+        end: of the descent; the start itself where there was none.
+    """
+
+    target: float
+    start: Float[ndarray, " projections"]
+    end: Float[ndarray, " projections"]
+
+
+@dataclass(frozen=True)
 class Found:
     """The allocation of one target.
 
     Attributes:
         target: cost-weighted mean of `sparsity`.
         sparsity: of every projection.
-        loss: of it, on the texts that it was last compared on.
-        is_descent: it is where a descent ended, or a mean of such ends; otherwise it is the knapsack's.
+        loss: of it, on the judge's texts.
     """
 
     target: float
     sparsity: Float[ndarray, " projections"]
     loss: float
-    is_descent: bool
 
 
 def kl(
@@ -99,7 +117,7 @@ def kl(
 
     Args:
         objective: the loss, and what projections cost.
-        judge: the same loss on more texts: what the last comparison is made on.
+        judge: the same loss on more texts, on which the last comparison is made.
         slopes: (allocation, number of the step) -> derivative of the loss by every sparsity.
         targets: cost-weighted mean sparsities, in (0, 1).
         store: empty, or what an earlier run with the same arguments has left.
@@ -107,17 +125,16 @@ def kl(
         rate: see `descent.descend`.
         advance: called with the number of losses computed and steps taken since the last call.
 
-    Guarantee: every allocation meets its budget within 1e-9. The end of a descent is only used if its loss on the
-    objective's texts is below that of the knapsack's allocation, and the mean with its neighbours only if its loss on
-    the judge's texts is below that of the end. The same arguments give the same allocations, interrupted or not.
+    Guarantee: every allocation meets its budget within 1e-9, and its loss on the judge's texts is at most that of the
+    knapsack's allocation; the same arguments give the same allocations, interrupted or not.
     """
     measured = [curve(objective, number, store, advance) for number in range(len(objective.costs))]
-    own = [
+    descents = [
         at_target(objective, measured, slopes, target, store, steps=steps, rate=rate, advance=advance)
         for target in sorted(targets)
     ]
-    for place in range(len(own)):
-        yield settled(judge, own, place, store, advance)
+    for place in range(len(descents)):
+        yield settled(judge, descents, place, store, advance)
 
 
 def curve(
@@ -144,10 +161,10 @@ def at_target(
     steps: int,
     rate: float,
     advance: Callable[[int], object] = lambda _done: None,
-) -> Found:
-    """The allocation of one target, from the curves of all projections. Targets do not depend on each other.
+) -> Descent:
+    """The descent of one target, from the curves of all projections. Targets do not depend on each other.
 
-    For arguments and guarantee see `kl`.
+    A start that loses next to nothing on the objective's texts stays where it is. For arguments see `kl`.
     """
     name = f"target-{target:g}"
     share = np.array(objective.costs, dtype=np.float64) / sum(objective.costs)
@@ -155,42 +172,40 @@ def at_target(
     loss = _loss(objective, first, store, f"{name}-first")
     advance(1)
     if loss <= NEGLIGIBLE:
-        advance(steps + 1)
-        return Found(target, first, loss, is_descent=False)
+        advance(steps)
+        return Descent(target, first, first)
     last = descended(first, share, target, slopes, store, name, steps=steps, rate=rate, advance=advance)
-    last_loss = _loss(objective, last, store, f"{name}-last")
-    advance(1)
-    if last_loss < loss:
-        return Found(target, last, last_loss, is_descent=True)
-    return Found(target, first, loss, is_descent=False)
+    return Descent(target, first, last)
 
 
 def settled(
     judge: Objective,
-    own: Sequence[Found],
+    descents: Sequence[Descent],
     place: int,
     store: Store,
     advance: Callable[[int], object] = lambda _done: None,
 ) -> Found:
-    """One of `own`, or its mean with its two neighbours if that loses less; with its loss on the judge's texts.
+    """The best of a descent's start, its end, and the mean of the end with those of its two neighbours.
 
     Args:
         judge: see `kl`.
-        own: what `at_target` has found for all targets, ascending.
-        place: which of them. The first and the last have one neighbour and stay as they are, and so does what is not
-            the end of a descent.
+        descents: what `at_target` has found for all targets, ascending.
+        place: which of them. Where there was no descent its start is taken as it is; the first and the last have one
+            neighbour, and no mean.
         store, advance: see `kl`.
     """
-    one = own[place]
-    loss = _loss(judge, one.sparsity, store, f"target-{one.target:g}-judged")
-    advance(2)
-    if not one.is_descent or not 0 < place < len(own) - 1:
-        return replace(one, loss=loss)
+    one = descents[place]
     share = np.array(judge.costs, dtype=np.float64) / sum(judge.costs)
-    around = [descent.logits(other.sparsity) for other in own[place - 1 : place + 2]]
-    mean = descent.allocation(np.mean(around, axis=0), share, one.target)
-    mean_loss = _loss(judge, mean, store, f"target-{one.target:g}-mean")
-    return replace(one, sparsity=mean, loss=mean_loss) if mean_loss < loss else replace(one, loss=loss)
+    choices = {"start": one.start}
+    if one.end is not one.start:
+        choices["end"] = one.end
+        if 0 < place < len(descents) - 1:
+            around = [descent.logits(other.end) for other in descents[place - 1 : place + 2]]
+            choices["mean"] = descent.allocation(np.mean(around, axis=0), share, one.target)
+    losses = {name: _loss(judge, choice, store, f"target-{one.target:g}-{name}") for name, choice in choices.items()}
+    advance(_CHOICES)
+    best = min(losses, key=losses.__getitem__)
+    return Found(one.target, choices[best], losses[best])
 
 
 def _loss(objective: Objective, sparsity: Float[ndarray, " projections"], store: Store, name: str) -> float:
@@ -229,4 +244,4 @@ def descended(
 
 def work(projections: int, targets: int, steps: int) -> int:
     """Losses and steps of `kl`, as `advance` counts them."""
-    return projections * (len(LEVELS) - 1) + targets * (steps + 4)
+    return projections * (len(LEVELS) - 1) + targets * (1 + steps + _CHOICES)

@@ -1,6 +1,6 @@
 """The embedded benchmark as lm-eval sees it: a `custom_dataset` for the task files in data/benchmark.
 
-Documents are made on the fly from the seed in the task file, so a task can be as large as its file asks for. Exact
+Documents are made from the seed in the task file, so a task can be as large as its file asks for. Exact
 truth comes with every document: computation, surface, shots, level and the item's key are ordinary columns.
 """
 
@@ -12,6 +12,7 @@ from datasets import Dataset, DatasetDict
 
 from pipeline.benchmark.computations import COMPUTATIONS, LEVELS
 from pipeline.benchmark.documents import documents
+from pipeline.benchmark.drawn import Fields, drawn
 from pipeline.benchmark.splits import TEST, TRAIN
 from pipeline.errors import UserError, unknown
 
@@ -47,10 +48,12 @@ def dataset(
         )
     sizes = {TRAIN: train, TEST: test}
     return DatasetDict(
-        {
-            split: Dataset.from_list(
-                [doc.fields() for doc in islice(documents(computation, split, tuple(levels), seed), size)]
-            )
-            for split, size in sizes.items()
-        }
+        {split: Dataset.from_list(_fields(computation, split, levels, seed, size)) for split, size in sizes.items()}
     )
+
+
+def _fields(computation: str, split: str, levels: list[int], seed: int, size: int) -> Fields:
+    def draw() -> Fields:
+        return [document.fields() for document in islice(documents(computation, split, tuple(levels), seed), size)]
+
+    return drawn(draw, computation=computation, split=split, levels=levels, seed=seed, size=size)

@@ -23,20 +23,27 @@ from pipeline.significance import fewest_replicates
 
 
 def profile_sentences(plan: Plan, findings: Findings, rung: Rung, *, has_gain: bool) -> tuple[str, ...]:
-    """The answer to RQ2, decided on `rung`."""
+    """The answer to RQ2, decided on `rung`: what routed groups gain, what random ones do, and what fits differ by."""
     rows = gains_on(findings, rung)
     routed = [row for row in rows if row.method.is_routed]
     return (
-        *_decided_on(plan, findings, rung),
-        *ground_sentences(findings, rung),
-        *_against_pooled(routed),
-        *target_sentences(routed, [row for row in rows if row.method.is_control]),
-        *_corrected(plan, rows),
+        *_against_pooled(routed, findings.answering.samples),
         *_over_tasks(routed),
         *([] if has_gain else [_ruled_out(max(row.mean.high for row in routed))]),
-        *_controls(rows),
+        *target_sentences(routed, [row for row in rows if row.method.is_control]),
         *_against_random(plan, findings, rung),
         *noise_sentences(plan, [row for row in noise_on(findings, rung) if row.method.is_routed]),
+    )
+
+
+def profile_grounds(plan: Plan, findings: Findings, rung: Rung) -> tuple[str, ...]:
+    """What stands behind that answer: why this rung, on which samples, what is resolved, and all other comparisons."""
+    rows = gains_on(findings, rung)
+    return (
+        *_decided_on(plan, findings, rung),
+        *ground_sentences(findings, rung),
+        *_corrected(plan, rows),
+        *_controls(rows),
         *shared_sentences(findings, rung),
         *_elsewhere(plan, findings, rung),
         *_pooled(plan, findings),
@@ -93,9 +100,10 @@ def _decided_on(plan: Plan, findings: Findings, rung: Rung) -> list[str]:
     ]
 
 
-def _against_pooled(routed: Sequence[Comparison]) -> list[str]:
+def _against_pooled(routed: Sequence[Comparison], samples: int) -> list[str]:
     """What routed methods gain on average, and at how much compute."""
-    start = f"Routed profiles against `{routed[0].reference.name}` at equal realised compute"
+    reference = routed[0].reference.name
+    start = f"Routed profiles against `{reference}` on {samples:,} test samples at equal realised compute"
     named = [f"`{row.method.name}` {points_interval(row.mean)}" for row in routed]
     if all(are_alike(row.levels, routed[0].levels) for row in routed):
         return [f"{start}, {_read_at(routed[0])}, in points of test accuracy: {listed(named)}."]

@@ -18,7 +18,7 @@ from pipeline.report.labels import candidates
 from pipeline.report.latency_words import latency_answer
 from pipeline.report.noise_words import qualifier
 from pipeline.report.plan import Plan
-from pipeline.report.profile_words import beats_controls, gains_on, noise_on, profile_sentences
+from pipeline.report.profile_words import beats_controls, gains_on, noise_on, profile_grounds, profile_sentences
 from pipeline.report.routers import RegretRow
 from pipeline.report.rules import NEGLIGIBLE, TOLERANCE
 from pipeline.report.wording import (
@@ -33,13 +33,23 @@ NO_ACCURACY = "No test sample can be right or wrong: text has a perplexity only,
 
 @dataclass(frozen=True)
 class Verdict:
-    """One research question's answer. `tone` is `yes`, `no`, `mixed` or `open`."""
+    """One research question's answer.
+
+    Attributes:
+        key: RQ1 to RQ4.
+        question: in words.
+        tag: the answer in a few words.
+        tone: `yes`, `no`, `mixed` or `open`.
+        sentences: the answer.
+        grounds: what stands behind it; the page folds these sentences.
+    """
 
     key: str
     question: str
     tag: str
     tone: str
     sentences: tuple[str, ...]
+    grounds: tuple[str, ...] = ()
 
 
 def verdicts(plan: Plan, findings: Findings) -> list[Verdict]:
@@ -92,7 +102,8 @@ def _profiles(plan: Plan, findings: Findings) -> Verdict:
         tag, tone = ("No: worse", "no") if len(worse) == len(routed) else ("No gain shown", "no")
     else:
         tag, tone = ("No gain shown", "no") if not better else ("Depends on the router", "mixed")
-    return Verdict("RQ2", question, tag, tone, profile_sentences(plan, findings, rung, has_gain=bool(better)))
+    sentences = profile_sentences(plan, findings, rung, has_gain=bool(better))
+    return Verdict("RQ2", question, tag, tone, sentences, profile_grounds(plan, findings, rung))
 
 
 def _routing(plan: Plan, findings: Findings) -> Verdict:

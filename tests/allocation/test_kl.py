@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pipeline.allocation import descent
-from pipeline.allocation.kl import LEVELS, NEGLIGIBLE, curve, kl, settled, work
+from pipeline.allocation.kl import LEVELS, NEGLIGIBLE, Descent, at_target, curve, kl, settled, work
 from pipeline.allocation.knapsack import allocate
 
 COSTS = [36864, 12288, 12288, 36864, 98304, 98304, 98304]
@@ -75,32 +74,45 @@ def test_a_descent_that_ends_above_its_start_is_not_taken():
         assert one.loss == start.loss
 
 
-def test_a_mean_with_the_neighbours_is_taken_where_the_judge_prefers_it_and_only_there():
+class Prefers(Interacting):
+    """Loses by the distance from the allocation it likes."""
+
+    def __init__(self, liked: np.ndarray) -> None:
+        super().__init__()
+        self.liked = liked
+
+    def loss(self, sparsity: np.ndarray) -> float:
+        return float(np.abs(sparsity - self.liked).sum())
+
+
+def test_start_end_and_the_mean_with_the_neighbours_are_chosen_from_by_the_judge():
     objective, share = Interacting(), np.array(COSTS) / sum(COSTS)
-    ends = _run(objective, Memory())
-    own = [replace(one, loss=1.0) for one in ends]
-    logit = [np.clip(np.log(one.sparsity) - np.log1p(-one.sparsity), -descent.LIMIT, descent.LIMIT) for one in ends]
-    mean = descent.allocation((logit[0] + logit[1] + logit[2]) / 3, share, TARGETS[1])
-    assert not np.allclose(mean, ends[1].sparsity, atol=1e-3)
-
-    class Prefers(Interacting):
-        def __init__(self, liked: np.ndarray) -> None:
-            super().__init__()
-            self.liked = liked
-
-        def loss(self, sparsity: np.ndarray) -> float:
-            return float(np.abs(sparsity - self.liked).sum())
-
-    for liked, expected in ((mean, mean), (ends[1].sparsity, ends[1].sparsity)):
-        for place in range(3):
-            found = settled(Prefers(liked), own, place, Memory())
-            wanted = expected if place == 1 else ends[place].sparsity
-            np.testing.assert_allclose(found.sparsity, wanted, atol=ROUNDING)
-            assert found.loss == pytest.approx(np.abs(wanted - liked).sum(), abs=ROUNDING)
+    curves = [curve(objective, number, Memory()) for number in range(len(COSTS))]
+    descents = [
+        at_target(objective, curves, objective.slopes, target, Memory(), steps=60, rate=0.1) for target in TARGETS
+    ]
+    logits = [np.log(one.end) - np.log1p(-one.end) for one in descents]
+    around = np.clip(logits, -descent.LIMIT, descent.LIMIT)
+    for place, one in enumerate(descents):
+        choices = [one.start, one.end]
+        if place == 1:
+            choices.append(descent.allocation(around.mean(axis=0), share, one.target))
+        for liked in choices:
+            judge = Prefers(liked)
+            found = settled(judge, descents, place, Memory())
+            np.testing.assert_allclose(found.sparsity, liked, atol=ROUNDING)
+            assert found.loss == judge.loss(found.sparsity) <= min(map(judge.loss, choices)) + ROUNDING
             assert np.average(found.sparsity, weights=COSTS) == pytest.approx(found.target, abs=ROUNDING)
-    knapsack = replace(own[1], is_descent=False)
-    kept = settled(Prefers(mean), [own[0], knapsack, own[2]], 1, Memory())
-    np.testing.assert_array_equal(kept.sparsity, own[1].sparsity)
+        assert min(np.abs(a - b).max() for i, a in enumerate(choices) for b in choices[:i]) > 1e-3  # they do differ
+
+
+def test_the_mean_is_only_asked_for_between_two_neighbours_of_a_descent():
+    objective = Interacting()
+    still = [Descent(target, one, one) for target, one in ((0.25, np.full(7, 0.25)), (0.5, np.full(7, 0.5)))]
+    for place, one in enumerate(still):
+        found = settled(objective, [*still, Descent(0.75, np.full(7, 0.75), np.full(7, 0.75))], place, Memory())
+        np.testing.assert_array_equal(found.sparsity, one.start)
+        assert found.loss == pytest.approx(objective.loss(one.start))
 
 
 def test_a_start_that_loses_next_to_nothing_is_kept_as_it_is():

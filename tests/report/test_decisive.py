@@ -67,6 +67,11 @@ def rq2(plan, findings):
     return verdicts(plan, findings)[1]
 
 
+def told(verdict):
+    """All it says, in front of the fold and behind it."""
+    return " ".join((*verdict.sentences, *verdict.grounds))
+
+
 def test_all_else_is_what_a_report_without_the_other_samples_finds(plan, evidence, findings):
     first = evidence.samples[among_first(evidence.samples, plan.limits)]
     results = {n: rows[rows["sample_id"].isin(first["sample_id"])] for n, rows in evidence.results.items()}
@@ -143,7 +148,7 @@ def test_a_missing_decisive_result_is_refused_with_its_sample_and_target(plan, e
 
 def test_the_verdict_is_read_from_the_decisive_comparison_where_it_has_the_rung_that_decides(plan, findings):
     assert findings.answering is findings.decisive.found
-    text = " ".join(rq2(plan, findings).sentences)
+    text = told(rq2(plan, findings))
     assert f"decisive comparison: {ALL * 16} test samples, targets 50% and 65%" in text
     assert "Corrected for 2 comparisons with `kl`" in text and "of 2." in text
     assert "On the 128 test samples and the targets of all methods, which do not decide: `kl_random` " in text
@@ -170,7 +175,7 @@ def test_decisive_methods_of_another_rung_do_not_answer_and_that_is_said():
     plan = with_decisive(("greedy", "clustered_embedding", "random"))
     findings = find(plan, make_decisive(plan))
     assert findings.test.deciding.pooled.name == "kl" and findings.answering is findings.test
-    text = " ".join(rq2(plan, findings).sentences)
+    text = told(rq2(plan, findings))
     assert "no routed method of the rung that decides, so this is answered from the 128 test samples" in text
     assert "Corrected for 3 comparisons with `kl`" in text
 

@@ -17,6 +17,11 @@ def judged(plan, evidence):
     return {verdict.key: verdict for verdict in verdicts(plan, find(plan, evidence))}
 
 
+def told(verdict):
+    """All it says, in front of the fold and behind it."""
+    return " ".join((*verdict.sentences, *verdict.grounds))
+
+
 @pytest.fixture(scope="module")
 def gained(plan, evidence):
     return judged(plan, evidence)
@@ -29,7 +34,7 @@ def lost(plan):
 
 def test_a_gain_is_claimed_where_one_was_built_in(gained):
     assert (gained["RQ2"].tag, gained["RQ2"].tone) == ("Yes, fit noise not known", "mixed")  # one draw of random groups
-    assert "information that random groups do not" in " ".join(gained["RQ2"].sentences)
+    assert "information that random groups do not" in told(gained["RQ2"])
     assert gained["RQ1"].tag == "Yes: by surface (wording)"
     assert gained["RQ3"].tag.startswith("Yes: ")
 
@@ -39,17 +44,17 @@ def test_a_yes_is_qualified_unless_it_is_beyond_what_fits_differ_by():
     findings = find(plan, make_evidence(train=4, test=36, gain=0.3, plan=plan))
     found = rq2(plan, findings)
     assert (found.tag, found.tone) == ("Yes", "yes")
-    assert re.search(r"the gain of `clustered_scores` is \d+\.\d times their standard", " ".join(found.sentences))
+    assert re.search(r"the gain of `clustered_scores` is \d+\.\d times their standard", told(found))
     rows = [replace(row, scale=replace(row.scale, draws=(0.0, 0.05, 0.1))) for row in findings.test.fit_noise]
     test = replace(findings.test, fit_noise=rows)
     found = rq2(plan, replace(findings, splits={"test": test}))
     assert (found.tag, found.tone) == ("Yes, fit noise not ruled out", "mixed")
-    assert "not ruled out for `clustered_embedding` and `clustered_scores`" in " ".join(found.sentences)
+    assert "not ruled out for `clustered_embedding` and `clustered_scores`" in told(found)
 
 
 def test_a_loss_is_called_a_loss_and_groups_without_meaning_follow_nothing(lost):
     assert (lost["RQ2"].tag, lost["RQ2"].tone) == ("No: worse", "no")
-    assert "Any gain is ruled out" in " ".join(lost["RQ2"].sentences)
+    assert "Any gain is ruled out" in told(lost["RQ2"])
     assert lost["RQ1"].tag == "Not by any label"
     assert lost["RQ3"].tag == "Little to lose by misrouting"
 
@@ -57,7 +62,7 @@ def test_a_loss_is_called_a_loss_and_groups_without_meaning_follow_nothing(lost)
 def test_no_effect_is_reported_with_what_the_interval_rules_out(plan):
     found = judged(plan, make_evidence(train=8, test=48, gain=0.0, plan=plan))["RQ2"]
     assert (found.tag, found.tone) == ("No gain shown", "no")
-    assert re.search(r"rule out a gain of more than \d\.\d points", " ".join(found.sentences))
+    assert re.search(r"rule out a gain of more than \d\.\d points", told(found))
 
 
 @pytest.mark.parametrize(("stability", "tag"), [(0.3, "Groups not reproducible"), (None, "Stability unknown")])
@@ -72,7 +77,7 @@ def test_a_gain_that_the_correction_takes_back_is_not_claimed_and_named(plan, ev
     test = replace(findings.test, gains=rows)
     found = {v.key: v for v in verdicts(plan, replace(findings, splits={**findings.splits, "test": test}))}["RQ2"]
     assert (found.tag, found.tone) == ("No gain shown", "no")
-    text = " ".join(found.sentences)
+    text = told(found)
     assert "Not so `clustered_embedding` and `clustered_scores` (each at most p = 0.30): only the uncorrected" in text
     assert re.search(r"Corrected for 5 comparisons with `greedy` \(Holm\), .*`clustered_oracle`.* above it\.", text)
 
@@ -90,7 +95,7 @@ def test_a_gain_that_random_groups_may_share_is_not_called_one_of_the_groups(pla
     test = replace(findings.test, controls=controls, deciding=rung)
     found = {v.key: v for v in verdicts(plan, replace(findings, splits={**findings.splits, "test": test}))}["RQ2"]
     assert (found.tag, found.tone) == (tag, "mixed")
-    assert ("not shown to come from what the groups mean" in " ".join(found.sentences)) == (rows == "level")
+    assert ("not shown to come from what the groups mean" in told(found)) == (rows == "level")
 
 
 def test_a_second_router_that_loses_does_not_turn_an_unproven_gain_into_a_question_of_the_router(plan, evidence):
@@ -131,10 +136,11 @@ def test_the_rung_with_the_best_pooled_profile_decides_and_gains_on_a_weaker_one
     weaker = [row for row in findings.test.gains if row.method.name == "clustered_embedding"]
     assert weaker[0].is_claimed(plan.alpha) and weaker[0].mean.value > 0
     found = rq2(plan, findings)
-    text = " ".join(found.sentences)
+    text = told(found)
     assert found.tag == "No gain shown"
     assert "Decided on WINA, kl: of the rungs with routed groups its pooled profile, `kl`, is the most accurate" in text
-    assert "Routed profiles against `kl` at equal realised compute" in text
+    samples = f"{findings.test.samples:,} test samples"
+    assert f"Routed profiles against `kl` on {samples} at equal realised compute" in text
     assert re.search(r"On other rungs, which do not decide: `clustered_embedding` \+\d\.\d \[.*\] on `greedy`", text)
     assert re.search(r"Other pooled profiles against `greedy`: .*`kl` \+\d\.\d \[", text)
 
@@ -177,7 +183,7 @@ def test_levels_are_said_once_where_routers_are_read_alike_and_one_by_one_where_
         for row in findings.test.gains
     ]
     test = replace(findings.test, gains=gains)
-    said = " ".join(rq2(plan, replace(findings, splits={**findings.splits, "test": test})).sentences)
+    said = told(rq2(plan, replace(findings, splits={**findings.splits, "test": test})))
     assert re.search(r"`clustered_embedding` [^;]*where 79 to 44%.*; `clustered_scores` .*where 91 to 56%", said)
     assert "means over other levels are not on one scale" in said
 
@@ -185,7 +191,7 @@ def test_levels_are_said_once_where_routers_are_read_alike_and_one_by_one_where_
 def test_levels_whose_interval_excludes_zero_are_counted_on_each_side(plan, evidence):
     findings = find(plan, evidence)
     (row,) = [row for row in findings.test.gains if row.method.name == "clustered_embedding"]
-    text = " ".join(rq2(plan, findings).sentences)
+    text = told(rq2(plan, findings))
     expected = f"`clustered_embedding` above zero at {row.above or 'none'} and below at {row.below or 'none'} of 4"
     assert row.above > 0 and expected in text
 
@@ -198,13 +204,13 @@ def test_routed_groups_without_a_pooled_method_on_their_rung_answer_nothing(plan
 
 
 def test_depth_and_length_are_told_from_the_numbers(plan, evidence, gained):
-    text = " ".join(gained["RQ1"].sentences)
+    text = told(gained["RQ1"])
     assert re.search(r"Block by block, NMI with surface \(wording\) is 0\.0\d \[.*\] in the first and 0\.\d\d \[", text)
     assert "in block 0 " in text and " leads" in text  # chance decides there which label leads
     assert "With log prompt length regressed out" in text and "not shown to differ from before" in text
     assert "agree with the original ones with ARI 1.00" in text
     bare = replace(evidence, variants=evidence.variants.iloc[:0])
-    silent = " ".join(judged(plan, bare)["RQ1"].sentences)
+    silent = told(judged(plan, bare)["RQ1"])
     assert "Block" not in silent and "regressed out" not in silent
 
 
@@ -214,7 +220,7 @@ def test_a_label_that_only_some_blocks_follow_is_named_with_them(plan, evidence)
     deep = rows["block"] == 4
     shots = samples.loc[rows.loc[deep, "sample_id"], "shots"].to_numpy()
     rows.loc[deep, "group"] = shots
-    text = " ".join(judged(plan, replace(evidence, variants=rows))["RQ1"].sentences)
+    text = told(judged(plan, replace(evidence, variants=rows))["RQ1"])
     assert "Block 4 taken alone follows solved examples in front as well (NMI 1.00 [1.00, 1.00])" in text
     assert "in blocks 0 and 4 " in text or "in block 4 " in text
 
@@ -236,7 +242,7 @@ def test_questions_that_nothing_was_run_for_are_not_answered():
 
 def test_every_difference_in_a_verdict_has_its_interval(gained, lost):
     for verdict in (*gained.values(), *lost.values()):
-        for sentence in verdict.sentences:
+        for sentence in (*verdict.sentences, *verdict.grounds):
             for number in re.finditer(r"[+\N{MINUS SIGN}]\d+\.\d(?!\d)(?! ?\[)", sentence):
                 before = sentence[: number.start()]
                 assert before.count("[") > before.count("]"), f"{number.group()} has no interval: {sentence}"
