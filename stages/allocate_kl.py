@@ -139,11 +139,12 @@ class Bench:
         return objective, slopes.on_minibatches(range(slopes.texts), allocate.kl_batch, self.settings.seed)
 
     def _judge(self, group: int) -> Divergence:
-        """The loss of such a group on the texts that the last comparison is made on."""
+        """The loss of such a group on the texts that the last comparison is made on: others than those of the curves, as
+        far as there are enough."""
         from pipeline.allocation.divergence import Divergence
 
         inputs = self._inputs(group, self.profile.scheme, group)
-        return Divergence(inputs.on(inputs.texts[: self.settings.allocate.kl_compared]))
+        return Divergence(inputs.on(inputs.texts[-self.settings.allocate.kl_compared :]))
 
     def _member(self, group: int) -> tuple[Group, pd.DataFrame]:
         """A group that starts from the pooled allocation, with pooled thresholds; block and name of its projections."""
