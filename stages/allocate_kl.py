@@ -139,8 +139,8 @@ class Bench:
         return objective, slopes.on_minibatches(range(slopes.texts), allocate.kl_batch, self.settings.seed)
 
     def _judge(self, group: int) -> Divergence:
-        """The loss of such a group on the texts that the last comparison is made on: others than those of the curves, as
-        far as there are enough."""
+        """The loss of such a group on the texts of the last comparison: others than those of the curves, as far as
+        there are enough."""
         from pipeline.allocation.divergence import Divergence
 
         inputs = self._inputs(group, self.profile.scheme, group)
