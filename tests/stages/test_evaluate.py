@@ -162,6 +162,22 @@ def test_a_method_that_becomes_decisive_computes_only_the_other_samples_and_find
     pd.testing.assert_frame_equal(grown[same], kept[same], rtol=BATCHED, atol=BATCHED)
 
 
+def test_decisive_samples_in_pieces_are_evaluated_once_each_as_they_would_be_together(
+    settings: config.Settings, monkeypatch: pytest.MonkeyPatch
+):
+    _make_inputs(settings)
+    settings = _decisive(settings, "clustered_oracle")
+    runs = _count_runs(monkeypatch)
+    evaluate.main(settings, "clustered_oracle")
+    together, count = RESULTS.read("data/results/clustered_oracle.parquet"), len(runs)
+    shutil.rmtree(".scratch")
+    monkeypatch.setattr(evaluate, "MOST_MORE", 4)  # of six other test samples: two pieces
+    evaluate.main(settings, "clustered_oracle")
+    pieces = RESULTS.read("data/results/clustered_oracle.parquet")
+    assert len(runs) - count == count + 1
+    pd.testing.assert_frame_equal(pieces, together, rtol=BATCHED, atol=BATCHED)
+
+
 def test_an_interrupted_decisive_run_keeps_what_is_finished(settings: config.Settings, monkeypatch: pytest.MonkeyPatch):
     _make_inputs(settings)
     decisive = _decisive(settings, "clustered_oracle", targets=TARGETS)
