@@ -100,23 +100,34 @@ def finish(
 
     Guarantee: the processes end with this one, however it ends.
     """
-    count = min(processes, len(pieces))
+    finish_rounds([(work, pieces)], make=make, processes=processes, advance=advance)
+
+
+def finish_rounds(
+    rounds: Sequence[tuple[Callable[[State, Any, Advance], None], Sequence[Any]]],
+    *,
+    make: Callable[[], State],
+    processes: int,
+    advance: Advance = lambda _done: None,
+) -> None:
+    """Several `finish` in turn, by the same processes: no piece begins before all pieces of earlier rounds are done.
+
+    Args:
+        rounds: work and pieces of each; see `finish` for these, the other arguments, errors and guarantee.
+    """
+    count = min(processes, max((len(pieces) for _, pieces in rounds), default=0))
     if count <= 1:
-        made = make() if pieces else None
-        for piece in pieces:
-            work(cast(State, made), piece, advance)
+        made = make() if count else None
+        for work, pieces in rounds:
+            for piece in pieces:
+                work(cast(State, made), piece, advance)
         return
     context = get_context("spawn")  # a fork of a process that runs threads may hang
     told: SimpleQueue[int] = context.SimpleQueue()
     with ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(make, told)) as pool:
-        running: set[Future[None]] = {pool.submit(_one, work, piece) for piece in pieces}
         try:
-            while running:
-                done, running = wait(running, timeout=_LOOK)
-                while not told.empty():
-                    advance(told.get())
-                for one in done:
-                    one.result()
+            for work, pieces in rounds:
+                _finish_one(pool, work, pieces, told, advance)
         except BrokenProcessPool as error:
             raise UserError(
                 "The processes that share the work must live until it is done",
@@ -126,6 +137,23 @@ def finish(
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _finish_one(
+    pool: ProcessPoolExecutor,
+    work: Callable[[Any, Any, Advance], None],
+    pieces: Sequence[Any],
+    told: SimpleQueue[int],
+    advance: Advance,
+) -> None:
+    """One round."""
+    running: set[Future[None]] = {pool.submit(_one, work, piece) for piece in pieces}
+    while running:
+        done, running = wait(running, timeout=_LOOK)
+        while not told.empty():
+            advance(told.get())
+        for one in done:
+            one.result()
 
 
 def _begin(make: Callable[[], Any], told: SimpleQueue[int]) -> None:

@@ -159,8 +159,8 @@ ALLOCATIONS = Table(
         Column(
             "predicted_error",
             "float64",
-            "block output error (greedy); loss in nats, a place of the calibration texts (kl), or a held-out text "
-            "(groups that start from a pooled allocation); NaN where the allocator predicts none",
+            "block output error (greedy); loss in nats per text (kl), of held-out texts for groups that start from a "
+            "pooled allocation; NaN where the allocator predicts none",
             nullable=True,
         ),
         Column(

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from pipeline.allocation.cost import Cost, Meter, MeteredStore
 from pipeline.config import ProfileSettings, Settings
 from pipeline.histogram import Bins
-from pipeline.processes import Advance, finish
+from pipeline.processes import Advance, finish, finish_rounds
 from pipeline.schemas import ALLOCATIONS, GROUP_HISTOGRAMS
 from pipeline.scratch import JsonParts, Parts, Scratch
 from stages.allocation_inputs import ALLOCATIONS_PATH, GROUP_HISTOGRAMS_PATH, Costs, counts_of, fingerprint, group_texts
@@ -52,16 +52,15 @@ def alone(settings: Settings, name: str, profile: ProfileSettings, histograms: A
             if (processes := model_processes(settings.model)) > 1:
                 all_curves = [(group, number) for group in groups for number in range(projections)]
                 all_targets = [(group, target) for group in groups for target in targets]
-                finish(_curve, all_curves, make=make, processes=processes, advance=progress.update)
-                finish(_target, all_targets, make=make, processes=processes, advance=progress.update)
-                finish(_settle, all_targets, make=make, processes=processes, advance=progress.update)
+                rounds = [(_curve, all_curves), (_target, all_targets), (_settle, all_targets)]
+                finish_rounds(rounds, make=make, processes=processes, advance=progress.update)
                 progress.update(-progress.n)  # what follows finds all of it, and counts it again
             bench = make()
             for group in groups:
                 (objective, slopes), store = bench.alone(group), bench.store(group)
                 found = kl(
                     objective,
-                    bench.judge(group),
+                    bench.judge(group).losses,
                     slopes,
                     targets,
                     store,
@@ -200,12 +199,13 @@ def _target(bench: Bench, piece: tuple[int, float], advance: Advance) -> None:
 
 
 def _settle(bench: Bench, piece: tuple[int, float], advance: Advance) -> None:
-    from pipeline.allocation.kl import settled
+    from pipeline.allocation.kl import settled, share_of
 
     group, target = piece
     targets = sorted(bench.settings.evaluate.targets)
     descents = [_descent(bench, group, one) for one in targets]
-    settled(bench.judge(group), descents, targets.index(target), bench.store(group), advance)
+    share = share_of(bench.alone(group)[0])
+    settled(bench.judge(group).losses, descents, targets.index(target), share, bench.store(group), advance)
 
 
 def _descent(bench: Bench, group: int, target: float, advance: Advance = lambda _done: None) -> Descent:

@@ -155,7 +155,7 @@ def _portions(settings: Settings, name: str, target: float, samples: pd.DataFram
     more = samples[~first & (samples["split"] == "test").to_numpy()]
     if len(more) and _is_decisive(settings, name, target):
         pieces = np.array_split(np.arange(len(more)), -(-len(more) // MOST_MORE))
-        found |= {f"{MORE}-{number}": more.iloc[rows] for number, rows in enumerate(pieces)}
+        found |= {f"{MORE}-{number}-of-{len(pieces)}": more.iloc[rows] for number, rows in enumerate(pieces)}
     return found
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.processes import PROCESSES, finish, processes
+from pipeline.processes import PROCESSES, finish, finish_rounds, processes
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,6 +52,22 @@ def test_every_piece_is_finished_by_as_many_processes_as_asked_for_each_of_which
     assert (str(os.getpid()) in by) == (count == 1)
     assert {path.name.removeprefix("made-") for path in tmp_path.glob("made-*")} == by
     assert sum(done) == sum(pieces) + len(pieces)
+
+
+def count_earlier(folder: Path, piece: str, advance) -> None:
+    time.sleep(0.05)
+    (folder / piece).write_text(str(sum(path.name.startswith("early") for path in folder.iterdir())))
+    advance(1)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_round_begins_when_the_earlier_one_is_done_in_the_same_processes(tmp_path: Path, count: int):
+    early, late, done = [f"early{n}" for n in range(5)], [f"late{n}" for n in range(3)], []
+    rounds = [(count_earlier, early), (count_earlier, []), (count_earlier, late)]
+    finish_rounds(rounds, make=partial(make, tmp_path), processes=count, advance=done.append)
+    assert [(tmp_path / piece).read_text() for piece in late] == ["5"] * 3
+    assert len(list(tmp_path.glob("made-*"))) == count
+    assert sum(done) == 8
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -12,9 +12,10 @@ of the calibration texts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from operator import attrgetter
 from typing import Any, cast
 
@@ -25,7 +26,6 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from pipeline.allocation.answers import AnswerBatch, answer_batch, divergences
-from pipeline.allocation.calibration import Text
 from pipeline.allocation.limits import Limits
 from pipeline.allocation.loss_inputs import LossInputs
 from pipeline.batching import batches
@@ -66,15 +66,9 @@ class Divergence:
         self._projections = projections(loaded.model)
         self._limits = Limits(self._projections, inputs.counts, bins=inputs.bins, criterion=inputs.criterion)
         self._running: tuple[Float[ndarray, " projections"], Tensor] | None = None
-        self._texts = len(texts)
+        self._texts = texts
+        self._prefix, self._budget = inputs.dense_prefix, inputs.budget
         self._meter = inputs.meter
-        lengths, ids = [text.length - 1 for text in texts], [text.sample_id for text in texts]
-        planned = batches(lengths, ids, inputs.budget)
-        with self._meter.uncounted():
-            self._batches = [
-                self._dense(one, [texts[number] for number in one], inputs.dense_prefix) for one in planned
-            ]
-        self._places = sum(len(batch.answer.owners) for batch in self._batches)
 
     @property
     def costs(self) -> list[int]:
@@ -88,12 +82,13 @@ class Divergence:
 
     def loss(self, sparsity: Float[ndarray, " projections"]) -> float:
         """KL of an allocation, in nats per place."""
-        return float(self.losses(sparsity).sum()) / self._places
+        places = sum(len(batch.answer.owners) for batch in self._batches)
+        return float(self.losses(sparsity).sum()) / places
 
     def losses(self, sparsity: Float[ndarray, " projections"]) -> Float[ndarray, " texts"]:
         """KL of every text, in nats, summed over its places."""
         self._meter.evaluated(1)
-        found = torch.zeros(self._texts, dtype=torch.float64, device=self._loaded.device)
+        found = torch.zeros(len(self._texts), dtype=torch.float64, device=self._loaded.device)
         first = self._first_masked(sparsity)
         with torch.inference_mode(), ExitStack() as hooks:
             for number, projection in enumerate(self._projections):
@@ -109,9 +104,16 @@ class Divergence:
     def _head(self) -> Callable[[Tensor], Tensor]:
         return cast(Callable[[Tensor], Tensor], self._loaded.model.get_output_embeddings())
 
-    def _dense(self, numbers: list[int], texts: Sequence[Text], dense_prefix: int | float) -> _Batch:
+    @cached_property
+    def _batches(self) -> list[_Batch]:
+        """All texts; made when a loss is asked for, because a search that finds all losses kept asks for none."""
+        lengths, ids = [text.length - 1 for text in self._texts], [text.sample_id for text in self._texts]
+        with self._meter.uncounted():
+            return [self._dense(numbers) for numbers in batches(lengths, ids, self._budget)]
+
+    def _dense(self, numbers: list[int]) -> _Batch:
         """Run the dense model, and keep what its blocks are called with."""
-        answer = answer_batch(texts, dense_prefix, self._loaded.device)
+        answer = answer_batch([self._texts[number] for number in numbers], self._prefix, self._loaded.device)
         inputs: list[Tensor] = []
         arguments: list[dict[str, Any]] = []
 

@@ -5,8 +5,8 @@ least.
 2. Those curves give an allocation for every target (`pipeline/allocation/knapsack.py`).
 3. Each that loses more than `NEGLIGIBLE` goes down the gradient of the loss (`pipeline/allocation/descent.py`), on
    mini-batches of all train texts.
-4. Where it started, where it ended, and the mean of its end with those of the neighbouring targets are compared on many
-   texts, and the best of the three is taken.
+4. Where it ended and the mean of that with the ends of the neighbouring targets are compared on many texts, and the
+   better one is taken; the start only if it is better than that beyond noise.
 
 The texts of the curves must not choose between start and end: the start was made on them, and has been taken for better
 than ends that lose an eighth less on other texts (docs/log.md). The mean takes out noise. A changed mask of an early
@@ -41,7 +41,7 @@ NEGLIGIBLE = 0.01
 """Nats per place: an allocation that loses less is not improved, because no prediction would notice."""
 
 _CHOICES = 3
-"""Of `settled`: start, end and mean."""
+"""Of `settled`: end, mean and start."""
 
 KEPT_EVERY = 10
 """Steps of a descent between two states that are stored."""
@@ -58,6 +58,10 @@ class Objective(Protocol):
     def loss(self, sparsity: Float[ndarray, " projections"]) -> float:
         """The loss of an allocation."""
         ...
+
+
+Judge = Callable[[Float[ndarray, " projections"]], Float[ndarray, " texts"]]
+"""Allocation -> the loss of every text, in nats."""
 
 
 class Store(Protocol):
@@ -86,6 +90,11 @@ class Descent:
     start: Float[ndarray, " projections"]
     end: Float[ndarray, " projections"]
 
+    @property
+    def is_moved(self) -> bool:
+        """Whether there was a descent."""
+        return not np.array_equal(self.start, self.end)
+
 
 @dataclass(frozen=True)
 class Found:
@@ -94,7 +103,7 @@ class Found:
     Attributes:
         target: cost-weighted mean of `sparsity`.
         sparsity: of every projection.
-        loss: of it, on the judge's texts.
+        loss: of it, in nats per text of the judge.
     """
 
     target: float
@@ -104,7 +113,7 @@ class Found:
 
 def kl(
     objective: Objective,
-    judge: Objective,
+    judge: Judge,
     slopes: descent.Slopes,
     targets: Sequence[float],
     store: Store,
@@ -117,7 +126,7 @@ def kl(
 
     Args:
         objective: the loss, and what projections cost.
-        judge: the same loss on more texts, on which the last comparison is made.
+        judge: allocation -> the loss of every text, in nats, of more texts: what the last comparison is made on.
         slopes: (allocation, number of the step) -> derivative of the loss by every sparsity.
         targets: cost-weighted mean sparsities, in (0, 1).
         store: empty, or what an earlier run with the same arguments has left.
@@ -125,8 +134,9 @@ def kl(
         rate: see `descent.descend`.
         advance: called with the number of losses computed and steps taken since the last call.
 
-    Guarantee: every allocation meets its budget within 1e-9, and its loss on the judge's texts is at most that of the
-    knapsack's allocation; the same arguments give the same allocations, interrupted or not.
+    Guarantee: every allocation meets its budget within 1e-9, and its mean loss on the judge's texts is above that of
+    the knapsack's allocation by one standard error of the paired difference at most; the same arguments give the same
+    allocations, interrupted or not.
     """
     measured = [curve(objective, number, store, advance) for number in range(len(objective.costs))]
     descents = [
@@ -134,7 +144,7 @@ def kl(
         for target in sorted(targets)
     ]
     for place in range(len(descents)):
-        yield settled(judge, descents, place, store, advance)
+        yield settled(judge, descents, place, share_of(objective), store, advance)
 
 
 def curve(
@@ -149,6 +159,11 @@ def curve(
         store.put(name, row)
     advance(len(row) - 1)
     return row
+
+
+def share_of(objective: Objective) -> Float[ndarray, " projections"]:
+    """Weights of every projection over those of all."""
+    return np.array(objective.costs, dtype=np.float64) / sum(objective.costs)
 
 
 def at_target(
@@ -167,7 +182,7 @@ def at_target(
     A start that loses next to nothing on the objective's texts stays where it is. For arguments see `kl`.
     """
     name = f"target-{target:g}"
-    share = np.array(objective.costs, dtype=np.float64) / sum(objective.costs)
+    share = share_of(objective)
     first = allocate(np.array(LEVELS), np.array(curves), objective.costs, target)
     loss = _loss(objective, first, store, f"{name}-first")
     advance(1)
@@ -179,33 +194,57 @@ def at_target(
 
 
 def settled(
-    judge: Objective,
+    judge: Judge,
     descents: Sequence[Descent],
     place: int,
+    share: Float[ndarray, " projections"],
     store: Store,
     advance: Callable[[int], object] = lambda _done: None,
 ) -> Found:
-    """The best of a descent's start, its end, and the mean of the end with those of its two neighbours.
+    """The end of a descent or its mean with the ends of its two neighbours, or its start if that is clearly better.
 
     Args:
         judge: see `kl`.
         descents: what `at_target` has found for all targets, ascending.
         place: which of them. Where there was no descent its start is taken as it is; the first and the last have one
             neighbour, and no mean.
+        share: weights of every projection over those of all.
         store, advance: see `kl`.
     """
     one = descents[place]
-    share = np.array(judge.costs, dtype=np.float64) / sum(judge.costs)
-    choices = {"start": one.start}
-    if one.end is not one.start:
-        choices["end"] = one.end
-        if 0 < place < len(descents) - 1:
-            around = [descent.logits(other.end) for other in descents[place - 1 : place + 2]]
-            choices["mean"] = descent.allocation(np.mean(around, axis=0), share, one.target)
-    losses = {name: _loss(judge, choice, store, f"target-{one.target:g}-{name}") for name, choice in choices.items()}
+
+    def judged(name: str, sparsity: Float[ndarray, " projections"]) -> Float[ndarray, " texts"]:
+        return _judged(judge, sparsity, store, f"target-{one.target:g}-{name}")
+
+    best, losses = one.end, judged("end", one.end)
+    if one.is_moved and 0 < place < len(descents) - 1:
+        around = [descent.logits(other.end) for other in descents[place - 1 : place + 2]]
+        mean = descent.allocation(np.mean(around, axis=0), share, one.target)
+        of_mean = judged("mean", mean)
+        if of_mean.mean() < losses.mean():
+            best, losses = mean, of_mean
+    if one.is_moved:
+        of_start = judged("start", one.start)
+        if is_clearly_lower(of_start, losses):
+            best, losses = one.start, of_start
     advance(_CHOICES)
-    best = min(losses, key=losses.__getitem__)
-    return Found(one.target, choices[best], losses[best])
+    return Found(one.target, best, float(losses.mean()))
+
+
+def is_clearly_lower(one: Float[ndarray, " texts"], other: Float[ndarray, " texts"]) -> bool:
+    """Whether the mean of `one` is below that of `other` by more than a standard error of their paired difference."""
+    difference = other - one
+    return len(difference) > 1 and bool(difference.mean() > difference.std(ddof=1) / np.sqrt(len(difference)))
+
+
+def _judged(
+    judge: Judge, sparsity: Float[ndarray, " projections"], store: Store, name: str
+) -> Float[ndarray, " texts"]:
+    kept = store.get(name)
+    if kept is None:
+        kept = judge(sparsity).tolist()
+        store.put(name, kept)
+    return np.array(kept)
 
 
 def _loss(objective: Objective, sparsity: Float[ndarray, " projections"], store: Store, name: str) -> float:

@@ -30,7 +30,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from pipeline.allocation import descent
-from pipeline.allocation.kl import Store, descended
+from pipeline.allocation.kl import Judge, Store, descended
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -41,9 +41,6 @@ SMALLEST = 2 * FOLDS
 
 NEGLIGIBLE = 0.25
 """Nats per text: a smaller loss is not worth a descent. On the reference model predictions hardly change below it."""
-
-Fold = Callable[[Float[ndarray, " projections"]], Float[ndarray, " texts"]]
-"""Allocation -> the loss of every text of a fold, in nats."""
 
 _TINY = 1e-9
 """Nats: added to losses before their logarithm, for allocations that change nothing."""
@@ -101,7 +98,7 @@ class Group:
 
     pooled: Mapping[float, Float[ndarray, " projections"]]
     costs: Sequence[int]
-    folds: Sequence[Fold]
+    folds: Sequence[Judge]
     slopes_on: Callable[[Sequence[int]], descent.Slopes]
     texts: int
     steps: int
@@ -183,7 +180,7 @@ def _between(
 
 
 def _losses(
-    allocations: Sequence[Float[ndarray, " projections"]], fold: Fold, store: Store, name: str
+    allocations: Sequence[Float[ndarray, " projections"]], fold: Judge, store: Store, name: str
 ) -> Float[ndarray, " allocations"]:
     """The loss of every allocation on a fold, in nats per text."""
     kept = store.get(name)

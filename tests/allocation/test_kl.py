@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.allocation import descent
-from pipeline.allocation.kl import LEVELS, NEGLIGIBLE, Descent, at_target, curve, kl, settled, work
+from pipeline.allocation.kl import LEVELS, NEGLIGIBLE, Descent, at_target, curve, is_clearly_lower, kl, settled, work
 from pipeline.allocation.knapsack import allocate
 
 COSTS = [36864, 12288, 12288, 36864, 98304, 98304, 98304]
@@ -34,6 +34,10 @@ class Interacting:
             raise KeyboardInterrupt
         return float(self.slope @ sparsity**2 + sparsity**2 @ self.mixed @ sparsity**2)
 
+    def judge(self, sparsity: np.ndarray) -> np.ndarray:
+        """The same loss of three texts that weigh it differently."""
+        return self.loss(sparsity) * np.array([0.9, 1.0, 1.1])
+
     def slopes(self, sparsity: np.ndarray, _step: int) -> np.ndarray:
         self.left -= 1
         if self.left < 0:
@@ -53,7 +57,7 @@ class Memory(dict):
 
 
 def _run(objective: Interacting, store: Memory, steps: int = 60):
-    return list(kl(objective, objective, objective.slopes, TARGETS, store, steps=steps, rate=0.1))
+    return list(kl(objective, objective.judge, objective.slopes, TARGETS, store, steps=steps, rate=0.1))
 
 
 def test_every_target_is_met_at_a_loss_that_the_descent_lowers():
@@ -68,25 +72,22 @@ def test_every_target_is_met_at_a_loss_that_the_descent_lowers():
 
 def test_a_descent_that_ends_above_its_start_is_not_taken():
     objective = Interacting()
-    uphill = kl(objective, objective, lambda s, k: -objective.slopes(s, k), TARGETS, Memory(), steps=60, rate=0.1)
+    uphill = kl(objective, objective.judge, lambda s, k: -objective.slopes(s, k), TARGETS, Memory(), steps=60, rate=0.1)
     for one, start in zip(uphill, _run(Interacting(), Memory(), steps=0), strict=True):
         np.testing.assert_array_equal(one.sparsity, start.sparsity)
         assert one.loss == start.loss
 
 
-class Prefers(Interacting):
-    """Loses by the distance from the allocation it likes."""
+SHARE = np.array(COSTS) / sum(COSTS)
 
-    def __init__(self, liked: np.ndarray) -> None:
-        super().__init__()
-        self.liked = liked
 
-    def loss(self, sparsity: np.ndarray) -> float:
-        return float(np.abs(sparsity - self.liked).sum())
+def _distance(liked: np.ndarray):
+    """A judge whose three texts lose by the distance from the allocation that it likes."""
+    return lambda sparsity: np.abs(sparsity - liked).sum() * np.array([0.9, 1.0, 1.1])
 
 
 def test_start_end_and_the_mean_with_the_neighbours_are_chosen_from_by_the_judge():
-    objective, share = Interacting(), np.array(COSTS) / sum(COSTS)
+    objective = Interacting()
     curves = [curve(objective, number, Memory()) for number in range(len(COSTS))]
     descents = [
         at_target(objective, curves, objective.slopes, target, Memory(), steps=60, rate=0.1) for target in TARGETS
@@ -96,23 +97,45 @@ def test_start_end_and_the_mean_with_the_neighbours_are_chosen_from_by_the_judge
     for place, one in enumerate(descents):
         choices = [one.start, one.end]
         if place == 1:
-            choices.append(descent.allocation(around.mean(axis=0), share, one.target))
-        for liked in choices:
-            judge = Prefers(liked)
-            found = settled(judge, descents, place, Memory())
-            np.testing.assert_allclose(found.sparsity, liked, atol=ROUNDING)
-            assert found.loss == judge.loss(found.sparsity) <= min(map(judge.loss, choices)) + ROUNDING
-            assert np.average(found.sparsity, weights=COSTS) == pytest.approx(found.target, abs=ROUNDING)
+            choices.append(descent.allocation(around.mean(axis=0), SHARE, one.target))
         assert min(np.abs(a - b).max() for i, a in enumerate(choices) for b in choices[:i]) > 1e-3  # they do differ
+        for liked in choices:
+            found = settled(_distance(liked), descents, place, SHARE, Memory())
+            np.testing.assert_allclose(found.sparsity, liked, atol=ROUNDING)
+            assert found.loss == pytest.approx(0, abs=ROUNDING)
+            assert np.average(found.sparsity, weights=COSTS) == pytest.approx(found.target, abs=ROUNDING)
 
 
-def test_the_mean_is_only_asked_for_between_two_neighbours_of_a_descent():
-    objective = Interacting()
-    still = [Descent(target, one, one) for target, one in ((0.25, np.full(7, 0.25)), (0.5, np.full(7, 0.5)))]
-    for place, one in enumerate(still):
-        found = settled(objective, [*still, Descent(0.75, np.full(7, 0.75), np.full(7, 0.75))], place, Memory())
-        np.testing.assert_array_equal(found.sparsity, one.start)
-        assert found.loss == pytest.approx(objective.loss(one.start))
+@pytest.mark.parametrize(("losses", "is_start"), [([0.9, 0.9, 0.9], True), ([0.5, 0.5, 1.9], False)])
+def test_a_start_is_only_taken_if_it_is_better_beyond_noise(losses: list[float], is_start: bool):
+    start, end = np.full(7, 0.4), np.full(7, 0.6)
+    judge = lambda sparsity: np.array(losses) if np.array_equal(sparsity, start) else np.ones(3)  # noqa: E731
+    found = settled(judge, [Descent(0.5, start, end)], 0, SHARE, Memory())
+    assert np.mean(losses) < 1  # in the mean it is better both times
+    np.testing.assert_array_equal(found.sparsity, start if is_start else end)
+
+
+def test_clearly_lower_is_a_standard_error_of_the_paired_difference():
+    rng = np.random.default_rng(0)
+    for shift, expected in ((0.9, False), (1.1, True)):
+        difference = rng.normal(0, 1, 50)
+        difference += shift * difference.std(ddof=1) / 50**0.5 - difference.mean()
+        base = rng.normal(5, 3, 50)  # what texts have in common says nothing
+        assert is_clearly_lower(base, base + difference) == expected
+    assert not is_clearly_lower(np.array([1.0]), np.array([2.0]))  # one text has no spread
+
+
+def test_without_a_descent_there_is_nothing_to_choose():
+    still = [Descent(target, np.full(7, target), np.full(7, target)) for target in TARGETS]
+    moved = [
+        Descent(0.25, np.full(7, 0.2), np.full(7, 0.25)),
+        still[1],
+        Descent(0.75, np.full(7, 0.7), np.full(7, 0.75)),
+    ]
+    asked = []
+    found = settled(lambda s: asked.append(s) or np.ones(3), moved, 1, SHARE, Memory())
+    np.testing.assert_array_equal(found.sparsity, still[1].start)
+    assert len(asked) == 1  # its loss
 
 
 def test_a_start_that_loses_next_to_nothing_is_kept_as_it_is():
@@ -124,7 +147,13 @@ def test_a_start_that_loses_next_to_nothing_is_kept_as_it_is():
         scaled.loss = lambda sparsity, scale=scale: scale * Interacting().loss(sparsity)
         asked.clear()
         (found,) = kl(
-            scaled, scaled, lambda s, k: asked.append(k) or objective.slopes(s, k), [0.5], Memory(), steps=9, rate=0.1
+            scaled,
+            scaled.judge,
+            lambda s, k: asked.append(k) or objective.slopes(s, k),
+            [0.5],
+            Memory(),
+            steps=9,
+            rate=0.1,
         )
         assert bool(asked) == descends
         if not descends:
@@ -136,11 +165,22 @@ def test_progress_adds_up_to_the_announced_work_interrupted_or_not():
         store, done = Memory(), []
         objective = Interacting(limit)
         try:
-            list(kl(objective, objective, objective.slopes, TARGETS, store, steps=30, rate=0.1, advance=done.append))
+            list(
+                kl(
+                    objective,
+                    objective.judge,
+                    objective.slopes,
+                    TARGETS,
+                    store,
+                    steps=30,
+                    rate=0.1,
+                    advance=done.append,
+                )
+            )
         except KeyboardInterrupt:
             done.clear()
             again = Interacting()
-            list(kl(again, again, again.slopes, TARGETS, store, steps=30, rate=0.1, advance=done.append))
+            list(kl(again, again.judge, again.slopes, TARGETS, store, steps=30, rate=0.1, advance=done.append))
         assert sum(done) == work(len(COSTS), len(TARGETS), 30)
 
 

@@ -25,6 +25,7 @@ from pipeline.report.rules import rules
 from pipeline.report.verdicts import verdicts
 from pipeline.statistics import Interval, resampling_weights
 from tests.report.synthetic import make_evidence, with_draws, with_kl
+from tests.report.told import told
 
 FIRST, ALL = 8, 30
 TARGETS = (0.5, 0.65)
@@ -65,11 +66,6 @@ def findings(plan, evidence):
 
 def rq2(plan, findings):
     return verdicts(plan, findings)[1]
-
-
-def told(verdict):
-    """All it says, in front of the fold and behind it."""
-    return " ".join((*verdict.sentences, *verdict.grounds))
 
 
 def test_all_else_is_what_a_report_without_the_other_samples_finds(plan, evidence, findings):

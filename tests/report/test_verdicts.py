@@ -11,15 +11,11 @@ from pipeline.report.findings import find
 from pipeline.report.rules import rules
 from pipeline.report.verdicts import verdicts
 from tests.report.synthetic import make_evidence, make_plan, with_draws, with_kl
+from tests.report.told import told
 
 
 def judged(plan, evidence):
     return {verdict.key: verdict for verdict in verdicts(plan, find(plan, evidence))}
-
-
-def told(verdict):
-    """All it says, in front of the fold and behind it."""
-    return " ".join((*verdict.sentences, *verdict.grounds))
 
 
 @pytest.fixture(scope="module")

@@ -170,11 +170,10 @@ def test_decisive_samples_in_pieces_are_evaluated_once_each_as_they_would_be_tog
     runs = _count_runs(monkeypatch)
     evaluate.main(settings, "clustered_oracle")
     together, count = RESULTS.read("data/results/clustered_oracle.parquet"), len(runs)
-    shutil.rmtree(".scratch")
-    monkeypatch.setattr(evaluate, "MOST_MORE", 4)  # of six other test samples: two pieces
+    monkeypatch.setattr(evaluate, "MOST_MORE", 4)  # of six other test samples: two pieces, all else is kept
     evaluate.main(settings, "clustered_oracle")
     pieces = RESULTS.read("data/results/clustered_oracle.parquet")
-    assert len(runs) - count == count + 1
+    assert len(runs) == count + 2
     pd.testing.assert_frame_equal(pieces, together, rtol=BATCHED, atol=BATCHED)
 
 
