@@ -104,16 +104,19 @@ def _fitted(
     benefits: Float[ndarray, "samples groups"],
     penalties: tuple[float, ...],
 ) -> list[tuple[Float[ndarray, "groups features"], Float[ndarray, " groups"]]]:
-    """Weights and biases for every penalty, on features as they are; one decomposition serves all."""
+    """Weights and biases for every penalty, on features as they are; one decomposition serves all: of the smaller of
+    X'X and XX', since (X'X + p)^-1 X' = X' (XX' + p)^-1."""
     mean, spread = features.mean(axis=0), features.std(axis=0)
     spread = np.where(spread > 1e-12 * (1 + np.abs(mean)), spread, np.inf)  # a feature that never varies gets no weight
-    left, size, right = np.linalg.svd((features - mean) / spread, full_matrices=False)
-    level = benefits.mean(axis=0)
-    turned = left.T @ (benefits - level)
+    x, level = (features - mean) / spread, benefits.mean(axis=0)
+    is_tall = len(x) >= x.shape[1]
+    squares, axes = np.linalg.eigh(x.T @ x if is_tall else x @ x.T)
+    turned = axes.T @ (x.T @ (benefits - level) if is_tall else benefits - level)
+    back = axes if is_tall else x.T @ axes
     found: list[tuple[ndarray, ndarray]] = []
     for penalty in penalties:
-        shrunk = size / (size**2 + penalty * len(features))
-        weight = (right.T @ (shrunk[:, None] * turned)).T / spread
+        shrunk = turned / (squares.clip(min=0) + penalty * len(x))[:, None]
+        weight = (back @ shrunk).T / spread
         found.append((weight, level - weight @ mean))
     return found
 

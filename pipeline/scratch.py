@@ -3,8 +3,8 @@
 DVC wipes a stage's outs before it runs, so a stage that was killed after an hour would start from nothing. Long stages
 therefore write parts here, under `.scratch/<stage>/<digest>/`, and publish them to the out at the end. The digest
 covers everything that the parts depend on: what the stage passes as `fingerprint` (params, digests of inputs) and the
-source of every module of ours that the process has loaded. Parts of another model, parameter or code version are never
-picked up.
+source of every module of ours that the process has loaded, and of all that those import (`pipeline/imports.py`). Parts
+of another model, parameter or code version are never picked up.
 
 `kill -9` on DVC leaves the stage's process running, and a second `dvc repro` then starts a second writer; a lock on
 the folder turns that one away. Queued experiments run in temporary folders, so the scratch lives under `$DVC_ROOT`,
@@ -28,8 +28,10 @@ from typing import Any
 
 from pipeline.atomic import replacing
 from pipeline.errors import UserError
+from pipeline.imports import needed
 
 _OURS = ("pipeline", "stages")
+_ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -160,15 +162,17 @@ def file_digest(path: str | os.PathLike[str]) -> str:
 
 
 def _digest(fingerprint: Mapping[str, Any]) -> str:
-    facts = json.dumps({"fingerprint": dict(fingerprint), "code": _loaded_code()}, sort_keys=True)
+    facts = json.dumps({"fingerprint": dict(fingerprint), "code": _code()}, sort_keys=True)
     return hashlib.sha256(facts.encode()).hexdigest()
 
 
-def _loaded_code() -> dict[str, str]:
-    """Digest of every module of ours that this process has imported: exactly the code the parts can depend on."""
-    code: dict[str, str] = {}
+def _code() -> dict[str, str]:
+    """Digest of every module of ours that this process has imported or may yet import: all code that the parts can
+    depend on, however late, and in whichever process, it is loaded."""
+    loaded: dict[str, Path] = {}
     for module in list(sys.modules.values()):
         spec = getattr(module, "__spec__", None)
         if spec is not None and spec.origin and spec.name.partition(".")[0] in _OURS:
-            code[spec.name] = hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
-    return code
+            loaded[spec.name] = Path(spec.origin)
+    files = needed(loaded, _ROOT, _OURS) | loaded
+    return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}

@@ -2,7 +2,8 @@
 
 Each target and split is a part of its own, in a folder named by exactly what it depends on (its own profile, not the
 others'), and parts are kept after success: adding a target computes only that one, and a crash costs the runs that were
-on the way. They share the machine's cores, as far as there is memory for their models (`pipeline/processes.py`).
+on the way. They share the machine's cores, as far as there is memory for their models (`pipeline/processes.py`), and
+only the processes that run a model import what runs it.
 
 Every method runs on the first samples of every task (`pipeline/portions.py`). The decisive methods run on the other
 test samples, too, at the decisive targets, and so does the dense model. Those are further parts beside that of the
@@ -16,27 +17,28 @@ import logging
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
 
-from pipeline.benchmark.views import TaskView
 from pipeline.config import DENSE, GATE_CRITERIA, Settings, TokenSettings
 from pipeline.errors import UserError, unknown
-from pipeline.evaluate.method import Profiles, evaluate
-from pipeline.models.load import LoadedModel
+from pipeline.evaluate.profiles import Profiles
 from pipeline.portions import among_first
 from pipeline.processes import Advance, finish
 from pipeline.profile import profile_array
 from pipeline.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
 from pipeline.scratch import Parts, Scratch, file_digest
 from pipeline.sparse.masks import mask_kind
-from stages.benchmark import load_benchmark
 from stages.model import load_model, model_identity, model_processes
 from stages.run import run_named, start_logging
+
+if TYPE_CHECKING:
+    from pipeline.benchmark.views import TaskView
+    from pipeline.models.load import LoadedModel
 
 SAMPLES_PATH = "data/samples.parquet"
 DENSE_TARGET = 0.0
@@ -77,7 +79,7 @@ def main(settings: Settings, name: str) -> None:
         raise unknown("method", name, settings.methods, "`methods` in params.yaml")
     samples = _samples(settings, name)
     with ExitStack() as stack:
-        # All scratch folders are opened before the task files load code of their own: their digests cover loaded code.
+        # All scratch folders are opened before the task files load code of their own, which would change their digests.
         runs = [
             Run(settings.tokens, name, one, target, profiles, parts, f"{part}.parquet")
             for target, profiles in _profiles(settings, name).items()
@@ -99,6 +101,8 @@ def main(settings: Settings, name: str) -> None:
 
 def _open(settings: Settings) -> tuple[LoadedModel, list[TaskView]]:
     """What a process evaluates with."""
+    from stages.benchmark import load_benchmark
+
     start_logging()
     views = [view for views in load_benchmark(settings.benchmark).values() for view in views.values()]
     return load_model(settings.model), views
@@ -106,6 +110,8 @@ def _open(settings: Settings) -> tuple[LoadedModel, list[TaskView]]:
 
 def _evaluate(opened: tuple[LoadedModel, list[TaskView]], run: Run, advance: Advance) -> None:
     """Finish one part."""
+    from pipeline.evaluate.method import evaluate
+
     rows = evaluate(
         *opened,
         run.samples,
@@ -160,7 +166,8 @@ def _portions(settings: Settings, name: str, target: float, samples: pd.DataFram
 
 
 def _limits(settings: Settings) -> dict[str, int | None]:
-    """Samples per task of each split that every method is evaluated on."""
+    """Samples per task of each split that every method is evaluated on: `evaluate.limits`, but its two settings stand
+    here by name, because dvc.yaml lists those that a stage names (`tests/dvc_deps.py`)."""
     return {"train": settings.evaluate.train_samples, "test": settings.evaluate.test_samples}
 
 

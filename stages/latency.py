@@ -18,7 +18,6 @@ import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +62,6 @@ def main(settings: Settings) -> None:
         _write(TIMINGS.arrow_schema.empty_table(), {"reason": asked.reason, "skipped": asked.skipped})
         return
     check_contexts(settings)
-    import_module("pipeline.latency.timing")  # before scratch folders are opened: their digests cover loaded code
     samples: Any = SAMPLES.read(SAMPLES_PATH, columns=("sample_id", "split", "prompt_ids"))
     samples = samples[samples["split"] == "test"].reset_index(drop=True)
     work = what_is_decoded(settings, samples, asked.cache or 0)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,8 +89,6 @@ def model_identity(model: ModelSettings) -> dict[str, Any]:
     """
     rotations = None
     if model.transform != NO_TRANSFORM:
-        # Imported before the scratch is opened: its digest covers the code that is loaded by then.
-        import_module("pipeline.models.rotation_files")
         _check_facts(model)
         rotations = file_digest(ROTATIONS_PATH)
     return asdict(model) | {"files": manifest.read(MANIFEST_PATH).digest, "rotations": rotations}

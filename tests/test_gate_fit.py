@@ -77,8 +77,12 @@ def test_a_feature_that_never_varies_is_ignored_and_the_same_seed_gives_the_same
 
 def test_more_features_than_samples_are_no_obstacle() -> None:
     rng = np.random.default_rng(0)
-    gate = fit_gate(rng.normal(size=(12, 40)), rng.normal(size=(12, 2)), SEED)
-    assert bool(gate.router.weight.isfinite().all()) and gate.expected >= 0
+    features = rng.normal(size=(12, 40))
+    benefits = features[:, :2] + 0.1 * rng.normal(size=(12, 2))
+    gate = fit_gate(features, benefits, SEED)
+    outputs = gate.router(gate.router.weight.new_tensor(features)).numpy()
+    assert np.isfinite(gate.margin) and gate.expected > 0
+    assert np.allclose(outputs[:, :2], ridge(features, benefits, gate.penalty)(features), atol=SINGLE)
 
 
 def test_folds_are_of_equal_size_and_no_more_than_samples() -> None:

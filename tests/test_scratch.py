@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,31 @@ def test_parts_of_other_code_are_not_reused(tmp_path: Path, monkeypatch: pytest.
     module.write_text("x = 2\n")
     with Scratch("capture", {}) as scratch:
         assert not scratch.has("0")
+
+
+def test_parts_depend_on_code_that_is_only_imported_later():
+    code = """
+import sys
+from pathlib import Path
+sys.path[:0] = [sys.argv[1]]
+from stages.late import work
+from pipeline.scratch import Scratch
+with Scratch("late", {}) as parts:
+    print(parts.folder, "pipeline.needed" in sys.modules)
+"""
+    here = Path.cwd()
+    for name in ("pipeline", "stages"):
+        shutil.copytree(ROOT / name, here / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (here / "stages" / "late.py").write_text("def work():\n    from pipeline.needed import x\n\n    return x\n")
+    found = []
+    for text in ("x = 1\n", "x = 1\n", "x = 2\n"):
+        (here / "pipeline" / "needed.py").write_text(text)
+        found.append(
+            subprocess.run([sys.executable, "-c", code, str(here)], capture_output=True, text=True, check=True)
+        )
+    folders = [one.stdout for one in found]
+    assert all(folder.endswith("False\n") for folder in folders)
+    assert folders[0] == folders[1] != folders[2]
 
 
 def test_a_second_writer_is_turned_away_until_the_first_has_finished():

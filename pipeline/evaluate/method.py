@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, cast
 
 import lm_eval.evaluator
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipeline.benchmark.views import TaskView, quiet
 from pipeline.compute import Shape, dense_flops, flops, realised_sparsity
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.model import ProfiledLM
+from pipeline.evaluate.profiles import Profiles
 from pipeline.evaluate.tally import Tally
 from pipeline.models.load import LoadedModel
 from pipeline.models.places import places
@@ -30,16 +28,6 @@ from pipeline.models.projections import projections
 from pipeline.models.rotation import rotated_widths
 from pipeline.scoring import criterion_row
 from pipeline.sparse.install import install
-
-
-@dataclass(frozen=True)
-class Profiles:
-    """What masks the model: a criterion, a kind of mask, and its values for every group, block and mask of it (float32
-    thresholds, or for `topk` float64 sparsities; see `sparse.install.install`)."""
-
-    criterion: str
-    values: Float[Tensor, "groups blocks masks"]
-    mask: str = "threshold"
 
 
 def evaluate(

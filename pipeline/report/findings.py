@@ -23,6 +23,7 @@ from pipeline.report.pairs import Pairs, baseline_pairs, check_replicates, contr
 from pipeline.report.perplexity import TextTask, text_tasks
 from pipeline.report.plan import Plan
 from pipeline.report.ranking import decisive, ranked
+from pipeline.report.recovery import Recovery, recoveries
 from pipeline.report.resampling import resampler, task_resampler
 from pipeline.report.routers import RegretRow, RouterRow, regret_rows, router_rows
 from pipeline.report.rungs import Rung
@@ -38,7 +39,8 @@ class Accuracies:
 
     `gains` are comparisons with the pooled method of the same rung, `differences` all others with the baseline,
     `controls` those with random groups of the same rung (`pipeline/report/pairs.py`); every comparison carries the
-    levels of its pair. `deciding` is the rung that RQ2 is decided on, None where nothing can decide it.
+    levels of its pair. `recoveries` say what pooled methods win back of what the baseline loses. `deciding` is the rung
+    that RQ2 is decided on, None where nothing can decide it.
 
     All of it is of the samples that can be right or wrong, and empty where there are none; `samples` counts the others,
     too.
@@ -50,6 +52,7 @@ class Accuracies:
     gains: list[Comparison]
     controls: list[Comparison]
     deciding: Rung | None
+    recoveries: list[Recovery]
     fit_noise: list[FitNoise]
     draw_spreads: list[DrawSpread]
     regrets: list[RegretRow]
@@ -166,7 +169,16 @@ def _accuracies(plan: Plan, rows: pd.DataFrame, results: Mapping[str, Outcome]) 
     rows = rows.loc[is_scored]
     results = {name: outcome.only(is_scored) for name, outcome in results.items()}
     if rows.empty:
-        gaps = ("differences", "gains", "controls", "fit_noise", "draw_spreads", "regrets", "task_differences")
+        gaps = (
+            "differences",
+            "gains",
+            "controls",
+            "recoveries",
+            "fit_noise",
+            "draw_spreads",
+            "regrets",
+            "task_differences",
+        )
         return {"samples": samples, "deciding": None, **{name: [] for name in ("points", "tasks", *gaps)}}
     tasks = rows["task"].to_numpy(dtype=np.str_)
     draws, task_draws = resampler(plan, len(rows)), task_resampler(plan, tasks)
@@ -183,6 +195,7 @@ def _accuracies(plan: Plan, rows: pd.DataFrame, results: Mapping[str, Outcome]) 
         "gains": gains,
         "controls": [row for pairs in control_pairs(plan) for row in compared(pairs)],
         "deciding": deciding,
+        "recoveries": recoveries(plan, results, draws),
         "fit_noise": fit_noise(plan, results),
         "draw_spreads": draw_spreads(plan, results),
         "regrets": regret_rows(plan, results, draws),

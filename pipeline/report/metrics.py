@@ -8,6 +8,7 @@ fractions of 1.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.atomic import replacing
@@ -20,6 +21,7 @@ from pipeline.report.gates import GateRow
 from pipeline.report.latency_exports import latency_metrics
 from pipeline.report.perplexity import TextPoint
 from pipeline.report.plan import Plan
+from pipeline.report.recovery import Recovery
 from pipeline.report.routers import RouterRow
 from pipeline.report.variants import without_length
 from pipeline.statistics import Interval
@@ -40,7 +42,8 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
     deviation of their gains in points, the method's gain in units of it),
     `decisive.samples` and `decisive.gain.<method>...`, `decisive.control.<method>.<reference>...` as `gain...`, on all
     test samples at the decisive targets, with `.half_width.<target %>` (of the interval, in points) and
-    `decisive.fit_noise.<method>...`,
+    `decisive.fit_noise.<method>...`, `recovered.<pooled method>.<target %>.share|low|high` (of the accuracy that the
+    baseline loses, at equal compute) and `decisive.recovered...`,
     `allocation.<profile set>.tokens|evaluations`, `speedup.<method>.<target %>` where decoding was timed,
     `nmi.<label>`, `ari.<label>`,
     `purity.<label>`, `nmi_p.<label>` (corrected), `nmi_without_length.<label>`, `router.<router>.accuracy`
@@ -60,6 +63,7 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
             found |= _comparison(f"difference.{row.method.name}", row)
     for row in test.gains:
         found |= _gain(f"gain.{row.method.name}", row)
+    found |= _recoveries("recovered", plan, test.recoveries)
     for row in test.fit_noise:
         found |= _fit_noise(f"fit_noise.{row.method.name}", row)
     found |= _decisive(findings.decisive)
@@ -118,8 +122,19 @@ def _decisive(decisive: Decisive | None) -> dict[str, float]:
             for target, half in zip(decisive.plan.targets, row.half_widths, strict=True)
             if half is not None
         }
+    found |= _recoveries("decisive.recovered", decisive.plan, decisive.found.recoveries)
     for row in decisive.found.fit_noise:
         found |= _fit_noise(f"decisive.fit_noise.{row.method.name}", row)
+    return found
+
+
+def _recoveries(name: str, plan: Plan, rows: Sequence[Recovery]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for row in rows:
+        for target, share in zip(plan.targets, row.shares, strict=True):
+            if share is not None:
+                place = f"{name}.{row.method.name}.{100 * target:g}"
+                found |= {f"{place}.share": share.value, f"{place}.low": share.low, f"{place}.high": share.high}
     return found
 
 

@@ -11,6 +11,7 @@ from pipeline.report import decisive_words, difference_rows, figures, profile_fi
 from pipeline.report.findings import Findings
 from pipeline.report.ladder import ladder_table
 from pipeline.report.plan import Plan
+from pipeline.report.recovery import recovery_sentences
 from pipeline.report.specialisation import Specialisation
 from pipeline.report.style import Figure
 from pipeline.report.task_differences import TaskComparison
@@ -92,7 +93,10 @@ def _decisive(findings: Findings, keep: Keep) -> dict[str, Any] | None:
         "samples": f"{found.samples:,}",
         "shared": f"{findings.test.samples:,}",
         "summary": decisive_words.summary(decisive),
-        "resolution": decisive_words.resolution_sentences(plan, [*found.gains, *found.controls]),
+        "resolution": [
+            *recovery_sentences(plan, found.recoveries, found.samples),
+            *decisive_words.resolution_sentences(plan, [*found.gains, *found.controls]),
+        ],
         "differences": difference_rows.difference_table(plan, found),
         "results": rows.result_rows(found),
         "tasks": _tasks(plan, found.task_differences, keep, "decisive_tasks"),

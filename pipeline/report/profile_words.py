@@ -15,6 +15,7 @@ from pipeline.report.fit_noise import FitNoise
 from pipeline.report.levels import are_alike
 from pipeline.report.noise_words import noise_sentences
 from pipeline.report.plan import Method, Plan
+from pipeline.report.recovery import recovery_sentences
 from pipeline.report.rungs import Rung, rung_name
 from pipeline.report.target_words import target_sentences
 from pipeline.report.task_differences import TaskComparison, TaskGap
@@ -197,4 +198,10 @@ def _pooled(plan: Plan, findings: Findings) -> list[str]:
         f"`{row.method.name}` {points_interval(row.mean)}{'' if row.is_claimed(plan.alpha) else ' (not claimed)'}"
         for row in rows
     ]
-    return [f"Other pooled profiles against `{plan.baseline}`: {listed(named)}."] if named else []
+    found = [f"Other pooled profiles against `{plan.baseline}`: {listed(named)}."] if named else []
+    return [*found, *recovery_sentences(plan, findings.test.recoveries, findings.test.samples), *_recovered(findings)]
+
+
+def _recovered(findings: Findings) -> list[str]:
+    decisive = findings.decisive
+    return recovery_sentences(decisive.plan, decisive.found.recoveries, decisive.found.samples) if decisive else []

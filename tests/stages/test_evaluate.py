@@ -12,6 +12,7 @@ import pytest
 
 from pipeline import config
 from pipeline.errors import UserError
+from pipeline.evaluate import method
 from pipeline.processes import PROCESSES
 from pipeline.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
 from stages import evaluate, manifest, prepare
@@ -72,13 +73,13 @@ def _make_inputs(settings: config.Settings) -> pd.DataFrame:
 
 def _count_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     runs: list[int] = []
-    real = evaluate.evaluate
+    real = method.evaluate
 
     def counted(*args, **kwargs):
         runs.append(1)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(evaluate, "evaluate", counted)
+    monkeypatch.setattr(method, "evaluate", counted)
     return runs
 
 
@@ -180,10 +181,10 @@ def test_decisive_samples_in_pieces_are_evaluated_once_each_as_they_would_be_tog
 def test_an_interrupted_decisive_run_keeps_what_is_finished(settings: config.Settings, monkeypatch: pytest.MonkeyPatch):
     _make_inputs(settings)
     decisive = _decisive(settings, "clustered_oracle", targets=TARGETS)
-    real, parts = evaluate.evaluate, len(TARGETS) * (len(SPLITS) + 1)
+    real, parts = method.evaluate, len(TARGETS) * (len(SPLITS) + 1)
     with monkeypatch.context() as patch:
         calls = iter([real] * 2)
-        patch.setattr(evaluate, "evaluate", lambda *args, **kwargs: next(calls)(*args, **kwargs))
+        patch.setattr(method, "evaluate", lambda *args, **kwargs: next(calls)(*args, **kwargs))
         with pytest.raises(StopIteration):
             evaluate.main(decisive, "clustered_oracle")
     runs = _count_runs(monkeypatch)
@@ -209,10 +210,10 @@ def test_a_crash_costs_one_run_and_other_thresholds_are_never_picked_up(
     settings: config.Settings, monkeypatch: pytest.MonkeyPatch
 ):
     _make_inputs(settings)
-    real = evaluate.evaluate
+    real = method.evaluate
     with monkeypatch.context() as patch:
         calls = iter([real])
-        patch.setattr(evaluate, "evaluate", lambda *args, **kwargs: next(calls)(*args, **kwargs))
+        patch.setattr(method, "evaluate", lambda *args, **kwargs: next(calls)(*args, **kwargs))
         with pytest.raises(StopIteration):
             evaluate.main(settings, "clustered_oracle")
     runs = _count_runs(monkeypatch)
