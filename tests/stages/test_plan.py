@@ -86,7 +86,8 @@ def test_decisive_methods_pay_for_the_other_test_samples_at_their_targets_and_no
     sparse, targets = len(settings.methods) - 1, len(settings.evaluate.targets)
     ordinary = (1 + sparse * targets) * 14 * (settings.evaluate.train_samples + shared)
     assert plan._evaluated(none, load) == ordinary
-    assert plan._evaluated(settings, load) == ordinary + (1 + len(decisive.methods) * len(decisive.targets)) * 14 * (470 - shared)
+    runs = 1 + len(decisive.methods) * len(decisive.targets)
+    assert plan._evaluated(settings, load) == ordinary + runs * 14 * (470 - shared)
 
 
 def test_gradient_groups_take_a_step_over_all_train_texts_a_target_and_are_as_many_as_may_be_chosen(
