@@ -6,7 +6,7 @@ Computed once, so that a sentence and the table under it cannot disagree.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -169,17 +169,8 @@ def _accuracies(plan: Plan, rows: pd.DataFrame, results: Mapping[str, Outcome]) 
     rows = rows.loc[is_scored]
     results = {name: outcome.only(is_scored) for name, outcome in results.items()}
     if rows.empty:
-        gaps = (
-            "differences",
-            "gains",
-            "controls",
-            "recoveries",
-            "fit_noise",
-            "draw_spreads",
-            "regrets",
-            "task_differences",
-        )
-        return {"samples": samples, "deciding": None, **{name: [] for name in ("points", "tasks", *gaps)}}
+        nothing = {one.name: [] for one in fields(Accuracies)}
+        return {**nothing, "samples": samples, "deciding": None}
     tasks = rows["task"].to_numpy(dtype=np.str_)
     draws, task_draws = resampler(plan, len(rows)), task_resampler(plan, tasks)
 

@@ -51,20 +51,23 @@ def recoveries(plan: Plan, results: Mapping[str, Outcome], draws: Resampler) -> 
     dense: Float[ndarray, " replicates_and_one"] = draws.weights @ results[plan.dense.name].score[0]
     found: list[Recovery] = []
     for method in plan.sparse:
-        if not method.is_pooled or method == baseline:
-            continue
-        at = levels(plan, results, (method, baseline))
-        shares: list[Interval | None] = []
-        for level in at:
-            lost = None if level is None else dense - reader.read(baseline, level)
-            if level is None or lost is None or (np.round(lost, ROUNDING) <= 0).any():
-                shares.append(None)
-            else:
-                won = reader.read(method, level) - reader.read(baseline, level)
-                shares.append(draws.interval(won / lost))
-        if any(share is not None for share in shares):
-            found.append(Recovery(method, baseline, at, tuple(shares)))
+        if method.is_pooled and method != baseline:
+            at = levels(plan, results, (method, baseline))
+            shares = tuple(None if level is None else _share(reader, dense, method, baseline, level) for level in at)
+            if any(share is not None for share in shares):
+                found.append(Recovery(method, baseline, at, shares))
     return found
+
+
+def _share(
+    reader: Reader, dense: Float[ndarray, " replicates_and_one"], method: Method, baseline: Method, level: float
+) -> Interval | None:
+    """What is won back at one level; None where the baseline loses nothing in some replicate."""
+    left = reader.read(baseline, level)
+    lost = dense - left
+    if (np.round(lost, ROUNDING) <= 0).any():
+        return None
+    return reader.draws.interval((reader.read(method, level) - left) / lost)
 
 
 def recovery_sentences(plan: Plan, rows: Sequence[Recovery], samples: int) -> list[str]:
