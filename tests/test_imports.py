@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 import pytest
@@ -37,7 +36,6 @@ def test_late_and_conditional_imports_count_and_those_for_type_checkers_do_not(t
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
         file.write_text(text)
-        ast.parse(text)
     found = needed(["ours.start", "elsewhere"], tmp_path, ("ours",))
     assert found.keys() == {"ours", "ours.start", "ours.other", "ours.deep", "ours.deep.last", "ours.beside"}
     assert found["ours.deep"] == tmp_path / "ours" / "deep" / "__init__.py"
