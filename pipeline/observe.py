@@ -30,7 +30,7 @@ from pipeline.models.families import ACTIVATED_GATE, INPUT
 from pipeline.models.load import LoadedModel
 from pipeline.models.places import Tap, places
 from pipeline.models.projections import Site, projections, sites
-from pipeline.scoring import column_norms, criterion_row, feature_weights
+from pipeline.scoring import column_norms, criterion_row, projection_weights
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class _Watched:
         shared: dict[tuple[str, int], list[str]] = {}
         for criterion in criteria:
             for projection in site.projections:
-                weights = feature_weights(criterion, projection.module.weight, projection.name)
+                weights = projection_weights(criterion, projection)
                 shared.setdefault((criterion, _place(weights, distinct)), []).append(projection.name)
         self.scorings = tuple(Scoring(tuple(names), criterion) for (criterion, _), names in shared.items())
         self.weights_of = [row for _, row in shared]

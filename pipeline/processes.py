@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import cache
 from multiprocessing import get_context, parent_process
 from multiprocessing.queues import SimpleQueue
@@ -41,6 +42,9 @@ _LOOK = 0.2
 
 State = TypeVar("State")
 Piece = TypeVar("Piece")
+
+Crew = Callable[[Callable[[State, Any], Any], Sequence[Any]], list[Any]]
+"""(work, pieces) -> what `work(made, piece)` has returned for every piece."""
 
 _worker: tuple[Callable[[], Any], Advance] | None = None
 """In a process that was started: what it makes, and makes once, and how it tells what it has done."""
@@ -126,17 +130,59 @@ def finish_rounds(
     told: SimpleQueue[int] = context.SimpleQueue()
     with ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(make, told)) as pool:
         try:
-            for work, pieces in rounds:
-                _finish_one(pool, work, pieces, told, advance)
-        except BrokenProcessPool as error:
-            raise UserError(
-                "The processes that share the work must live until it is done",
-                found="one of them ended, most likely because memory ran out; if it said why, that stands above",
-                where=f"{count} processes, each with a model of its own",
-                remedy=f"set {PROCESSES}=1; finished parts are kept",
-            ) from error
+            with _explained(count):
+                for work, pieces in rounds:
+                    _finish_one(pool, work, pieces, told, advance)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def crew(make: Callable[[], State], processes: int) -> Generator[Crew[State]]:
+    """Processes that answer again and again, for work whose next pieces depend on what the last ones have found.
+
+    Args:
+        make: called once in every process, before its first piece. Can be pickled.
+        processes: how many; one is this process itself.
+
+    Yields: call it with a function and pieces, both of which can be pickled; it returns what the function has returned
+        for every piece, in their order.
+
+    Raises:
+        UserError: a process died.
+
+    Guarantee: the processes end with the context, or with this process, however it ends.
+    """
+    if processes <= 1:
+        made = make()
+        yield lambda work, pieces: [work(made, piece) for piece in pieces]
+        return
+    context = get_context("spawn")
+    with ProcessPoolExecutor(
+        processes, mp_context=context, initializer=_begin, initargs=(make, context.SimpleQueue())
+    ) as pool:
+
+        def ask(work: Callable[[State, Any], Any], pieces: Sequence[Any]) -> list[Any]:
+            with _explained(processes):
+                return [one.result() for one in [pool.submit(_answer, work, piece) for piece in pieces]]
+
+        try:
+            yield ask
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _explained(count: int) -> Generator[None]:
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise UserError(
+            "The processes that share the work must live until it is done",
+            found="one of them ended, most likely because memory ran out; if it said why, that stands above",
+            where=f"{count} processes, each with a model of its own",
+            remedy=f"set {PROCESSES}=1; finished parts are kept",
+        ) from error
 
 
 def _finish_one(
@@ -166,6 +212,11 @@ def _one(work: Callable[[Any, Any, Advance], None], piece: Any) -> None:
     assert _worker is not None
     make, advance = _worker
     work(make(), piece, advance)
+
+
+def _answer(work: Callable[[Any, Any], Any], piece: Any) -> Any:
+    assert _worker is not None
+    return work(_worker[0](), piece)
 
 
 def _end_with_parent() -> None:

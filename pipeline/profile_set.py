@@ -8,7 +8,8 @@ The model is a plain one of transformers. It is checked against the one that the
 before anything is put on it, and is what it was when the context ends. A folder holds everything that is needed:
 
     profile_set.json        what it is, for which model, what it was measured to do (`pipeline/handover/description.py`)
-    profiles.safetensors    thresholds [targets, groups, blocks, projections], the sketch of the weights, the router
+    profiles.safetensors    thresholds [targets, groups, blocks, projections], the sketch of the weights, the router,
+                            learned feature weights
     rotations/              only for a model with rotated inputs (`model.transform`)
     README.md               the same for a reader
 
@@ -22,7 +23,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -43,15 +44,20 @@ from pipeline.handover.generating import Prefill, SparseModel, check_prefill
 from pipeline.handover.graph import check_device
 from pipeline.handover.identity import Shapes, check_shapes, check_weights, shapes_of
 from pipeline.handover.routers import PromptRouter, kind_of
+from pipeline.learned_weights import Weights, attached
 from pipeline.models.families import family_of
 from pipeline.models.load import LoadedModel
 from pipeline.models.rotation import rotated_widths
 from pipeline.routing import Router
+from pipeline.scoring import LEARNED, criterion_row
 from pipeline.sparse.backends import AUTO
 from pipeline.sparse.decode import sparse_decoding
 from pipeline.sparse.override import overridden
 
 DESCRIPTION, TENSORS, CARD, ROTATIONS = "profile_set.json", "profiles.safetensors", "README.md", "rotations"
+
+_WEIGHTS = "weights."
+"""Begins the names of feature weights: `weights.<block>.<projection>`."""
 
 _REMEDY = "copy the folder again from where it was exported, or run `dvc repro`"
 
@@ -65,16 +71,18 @@ class ProfileSet:
         thresholds: scores at or below are masked; on the CPU.
         sketch: of the weights that it was made for (`handover.identity.sketch`).
         router: None where there is one group.
+        weights: of the input features, where they are learned, on the CPU; else None.
 
     Raises:
-        ValueError: thresholds that are negative or NaN, shapes that do not agree with the description, other masks, or
-            a router that is missing or has nothing to choose.
+        ValueError: thresholds that are negative or NaN, shapes that do not agree with the description, other masks, a
+            router that is missing or has nothing to choose, or feature weights that are missing or not asked for.
     """
 
     description: Description
     thresholds: Float32[Tensor, "targets groups blocks projections"]
     sketch: Float32[Tensor, "blocks projections"]
     router: Router | None
+    weights: Weights | None = None
 
     def __post_init__(self) -> None:
         one = self.description
@@ -89,6 +97,10 @@ class ProfileSet:
             raise ValueError("a router must come with its facts, and facts with a router")
         if self.router is None and groups > 1:
             raise ValueError(f"{groups} groups need a router")
+        if (self.weights is not None) != (criterion_row(one.criterion).weights is None):
+            raise ValueError(f"feature weights must be there exactly where `{LEARNED}` scores features")
+        if self.weights is not None:
+            _check_weights(self.weights, one)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> ProfileSet:
@@ -109,7 +121,8 @@ class ProfileSet:
             tensors = load_tensors(content)
             weight, bias = tensors.get("router.weight"), tensors.get("router.bias")
             router = None if weight is None or bias is None else Router(weight, bias)
-            return cls(description, tensors["thresholds"], tensors["sketch"], router)
+            weights = _feature_weights(tensors) or None
+            return cls(description, tensors["thresholds"], tensors["sketch"], router, weights)
         except (SafetensorError, KeyError, ValueError) as error:
             raise _damaged("The tensors of a profile set must fit its description", str(error), path) from error
 
@@ -125,6 +138,8 @@ class ProfileSet:
         tensors = {"thresholds": self.thresholds.contiguous(), "sketch": self.sketch.contiguous()}
         if self.router is not None:
             tensors |= {f"router.{name}": value.contiguous() for name, value in self.router.state_dict().items()}
+        if self.weights is not None:
+            tensors |= {f"{_WEIGHTS}{block}.{name}": one.contiguous() for (block, name), one in self.weights.items()}
         content = save_tensors(tensors)
         description = replace(self.description, tensors=hashlib.sha256(content).hexdigest())
         with replacing(folder) as temporary:
@@ -212,7 +227,10 @@ class ProfileSet:
         thresholds = self.at(target)
         self.check(plain)
         description = self.description
-        with sparse_decoding(loaded, description.criterion, thresholds, backend=backend) as decoding:
+        with (
+            attached(plain, self.weights) if self.weights is not None else nullcontext(),
+            sparse_decoding(loaded, description.criterion, thresholds, backend=backend) as decoding,
+        ):
             router = (
                 None
                 if self.router is None or description.router is None
@@ -228,6 +246,23 @@ def _as_loaded(model: PreTrainedModel) -> LoadedModel:
     # Nothing that decodes asks for the tokenizer.
     no_tokenizer = cast(PreTrainedTokenizerBase, None)
     return LoadedModel(model, no_tokenizer, model.device, family_of(model.config.model_type))
+
+
+def _feature_weights(tensors: dict[str, Tensor]) -> dict[tuple[int, str], Tensor]:
+    found: dict[tuple[int, str], Tensor] = {}
+    for name, one in tensors.items():
+        if name.startswith(_WEIGHTS):
+            block, projection = name.removeprefix(_WEIGHTS).split(".")
+            found[int(block), projection] = one
+    return found
+
+
+def _check_weights(weights: Weights, one: Description) -> None:
+    for block in range(one.model.blocks):
+        for name, (_, columns) in one.model.maps.items():
+            if (block, name) not in weights:
+                raise ValueError(f"feature weights of block {block}, {name} are missing")
+            _must_be(f"feature weights of block {block}, {name}", weights[block, name], (columns,))
 
 
 def _must_be(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:

@@ -14,7 +14,7 @@ KINDS = ("choice", "generation", "text")
 _SAMPLE_ID = Column("sample_id", "string", "`task/split/doc_id`, unique over the benchmark")
 _BLOCK = Column("block", "int16", "decoder layer, from 0", low=0)
 _PROJECTION = Column("projection", "string", "canonical name: q k v o gate up down, or fused qkv gate_up; cats: down")
-_CRITERION = Column("criterion", "string", "how an input feature is scored: teal, wina, ...")
+_CRITERION = Column("criterion", "string", "how an input feature is scored: teal, wina, learned, ...")
 _SCHEME = Column("scheme", "string", "the way samples were assigned to groups")
 _GROUP = Column("group", "int32", "group number within the scheme, from 0", low=0)
 _TARGET = Column("target", "float64", "model-wide target sparsity, as a fraction of the weights gated", low=0, high=1)
@@ -87,6 +87,17 @@ SIGNATURES = Table(
         Column("site", "string", "activation that was observed: qkv, o, gate_up, down"),
         Column("n_tokens", "int32", "eligible prompt tokens the mean was taken over", low=1),
         Column("vector", "list<float32>", "the projected profile, `capture.signature_dim` numbers"),
+    ),
+)
+
+FEATURE_WEIGHTS = Table(
+    "feature_weights",
+    "What the input features of every projection are worth, for the criterion `learned`; no rows where it is not used.",
+    key=("block", "projection"),
+    columns=(
+        _BLOCK,
+        _PROJECTION,
+        Column("weights", "list<float32>", "factor of every feature's magnitude in its score", low=0),
     ),
 )
 
@@ -346,6 +357,7 @@ TABLES = (
     SAMPLE_COUNTS,
     HISTOGRAMS,
     SIGNATURES,
+    FEATURE_WEIGHTS,
     ASSIGNMENTS,
     CLUSTER_MAP,
     CLUSTER_VARIANTS,

@@ -6,10 +6,14 @@
 - `wina_released`: what the paper's released code does (microsoft/wina, commit 8153dbf): that norm for k and gate
   (fused: qkv and gate_up), and w_i = 1 for all others, which are therefore scored as under `teal`.
 
+- `learned`: w_i is what the loss of the whole model asks for, found by descent from the norms of `wina`
+  (`pipeline/allocation/learning.py`). No formula of the matrix: the numbers lie on the model
+  (`pipeline/learned_weights.py`).
+
 - `cats` (CATS, Lee et al. 2024, arXiv:2404.08763): w_i = 1, and x is the activated gate act(gate(x)) of the MLP, whose
   zeros save rows of `up` and columns of `down` (`pipeline/models/places.py`).
 
-Every criterion of this form is one row of `CRITERIA`; nothing else in the pipeline knows a criterion by name.
+Every criterion of this form is one row of `CRITERIA`; hardly anything else in the pipeline knows a criterion by name.
 """
 
 from __future__ import annotations
@@ -22,7 +26,11 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from pipeline.errors import unknown
+from pipeline.learned_weights import learned
 from pipeline.models.families import ACTIVATED_GATE, INPUT
+from pipeline.models.projections import Projection
+
+LEARNED = "learned"
 
 RELEASED_NORMS = ("k", "gate", "qkv", "gate_up")
 """The projections whose column norms the released code of WINA uses."""
@@ -37,11 +45,12 @@ class Criterion:
     """One row of `CRITERIA`.
 
     Attributes:
-        weights: w of every feature, from the matrix that the features are inputs of and its canonical name.
+        weights: w of every feature, from the matrix that the features are inputs of and its canonical name; None where
+            they are learned.
         reads: which activation is scored: `INPUT` of every projection, or the `ACTIVATED_GATE` of every MLP.
     """
 
-    weights: FeatureWeights
+    weights: FeatureWeights | None
     reads: str = INPUT
 
 
@@ -56,18 +65,33 @@ def criterion_row(criterion: str) -> Criterion:
     return CRITERIA[criterion]
 
 
+def projection_weights(criterion: str, projection: Projection) -> Float32[Tensor, " in"]:
+    """The factor of every input feature of a projection of a loaded model, float32, on the device of its matrix.
+
+    Raises:
+        UserError: unknown criterion; `learned`, and the model has no learned weights.
+    """
+    if criterion_row(criterion).weights is None:
+        return learned(projection)
+    return feature_weights(criterion, projection.module.weight, projection.name)
+
+
 def feature_weights(criterion: str, weight: Float[Tensor, "out in"], projection: str = "") -> Float32[Tensor, " in"]:
-    """The factor of every input feature, in float32 on the device of `weight`.
+    """The factor of every input feature by a criterion's formula, in float32 on the device of `weight`.
 
     Args:
-        criterion: a name in `CRITERIA`.
+        criterion: a name in `CRITERIA` that has a formula.
         weight: the projection's matrix, any floating dtype; norms are computed in float32.
         projection: canonical name of the projection, for criteria that treat projections differently.
 
     Raises:
         UserError: unknown criterion; the known ones are listed.
+        ValueError: a criterion without a formula.
     """
-    return criterion_row(criterion).weights(weight, projection)
+    formula = criterion_row(criterion).weights
+    if formula is None:
+        raise ValueError(f"`{criterion}` has no formula; `projection_weights` finds its weights on the model")
+    return formula(weight, projection)
 
 
 def scores(x: Float[Tensor, "*tokens in"], weights: Float32[Tensor, " in"]) -> Float32[Tensor, "*tokens in"]:
@@ -104,5 +128,6 @@ CRITERIA: dict[str, Criterion] = {
     "teal": Criterion(_teal),
     "wina": Criterion(_wina),
     "wina_released": Criterion(_wina_released),
+    LEARNED: Criterion(None),
     "cats": Criterion(_teal, reads=ACTIVATED_GATE),
 }

@@ -20,7 +20,8 @@ from pipeline.settings import Rule, setting
 DENSE = "dense"
 NO_TRANSFORM = "none"
 
-CRITERIA = ("teal", "wina", "wina_released", "cats")
+LEARNED = "learned"
+CRITERIA = ("teal", "wina", "wina_released", LEARNED, "cats")
 GATE_CRITERIA = ("cats",)
 """Criteria that read the activated gate: their masks reach only a part of the weights, and there is one in a block."""
 GRADIENT_SCHEMES = ("gradient", "gradient_random", "gradient_random1", "gradient_random2")
@@ -98,6 +99,23 @@ class TokenSettings:
         low=0,
     )
     batch: int = setting("tokens per forward pass, padding included", low=1)
+
+
+@dataclass(frozen=True)
+class LearnSettings:
+    """How the feature weights of the criterion `learned` are found; read only where `capture.criteria` lists it."""
+
+    targets: tuple[float, ...] = setting(
+        "model-wide sparsities at which the loss is taken, in turns; one set of weights serves all targets",
+        above=0,
+        below=1,
+    )
+    warm_steps: int = setting("steps of the sparsities alone, from the same one for every projection", low=0)
+    steps: int = setting("steps of weights and sparsities together", low=1)
+    batch: int = setting("train samples in a step", low=1)
+    rate: float = setting("how far the logit of a sparsity moves in a step of the latter, about", above=0, high=1)
+    weight_rate: float = setting("how far the logarithm of a weight moves in a step, about", above=0, high=1)
+    decay: float = setting("share of it by which a step pulls the logarithm back to that of the column norm", low=0)
 
 
 @dataclass(frozen=True)
@@ -304,6 +322,7 @@ class Settings:
     model: ModelSettings
     benchmark: BenchmarkSettings
     tokens: TokenSettings
+    learn: LearnSettings
     capture: CaptureSettings
     cluster: ClusterSettings
     schemes: tuple[str, ...]
@@ -326,6 +345,7 @@ SECTIONS: dict[str, type[Any]] = {
     "model": ModelSettings,
     "benchmark": BenchmarkSettings,
     "tokens": TokenSettings,
+    "learn": LearnSettings,
     "capture": CaptureSettings,
     "cluster": ClusterSettings,
     "allocate": AllocateSettings,
@@ -338,6 +358,6 @@ SECTIONS: dict[str, type[Any]] = {
 }
 NAMED_SECTIONS: dict[str, type[Any]] = {"profiles": ProfileSettings, "methods": MethodSettings}
 ORDER = (
-    "seed", "model", "benchmark", "tokens", "capture", "cluster", "schemes", "allocate", "gradient", "profiles",
-    "route", "evaluate", "methods", "export", "latency", "report",
+    "seed", "model", "benchmark", "tokens", "learn", "capture", "cluster", "schemes", "allocate", "gradient",
+    "profiles", "route", "evaluate", "methods", "export", "latency", "report",
 )  # fmt: skip

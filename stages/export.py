@@ -9,13 +9,15 @@ import numpy as np
 import torch
 import transformers
 
-from pipeline.config import NO_TRANSFORM, Settings, why_not_exported
+from pipeline.config import LEARNED, NO_TRANSFORM, Settings, why_not_exported
 from pipeline.errors import UserError, unknown
 from pipeline.handover.description import Checkpoint, Description, Group
 from pipeline.handover.identity import shapes_of, sketch
 from pipeline.handover.measured import measured
+from pipeline.learned_weights import learned
 from pipeline.models import manifest
 from pipeline.models.load import LoadedModel
+from pipeline.models.projections import projections
 from pipeline.profile import profile_array
 from pipeline.profile_set import ProfileSet
 from pipeline.routing import load_router
@@ -81,7 +83,12 @@ def main(settings: Settings, name: str) -> None:
         tensors="",
     )
     rotations = None if settings.model.transform == NO_TRANSFORM else ROTATIONS_PATH
-    found = ProfileSet(description, torch.from_numpy(thresholds), sketch(loaded.model), router)
+    weights = (
+        {(one.block, one.name): learned(one).cpu() for one in projections(loaded.model)}
+        if profile.criterion == LEARNED
+        else None
+    )
+    found = ProfileSet(description, torch.from_numpy(thresholds), sketch(loaded.model), router, weights)
     found.save(FOLDER.format(name=name), rotations)
 
 

@@ -18,6 +18,7 @@ from pipeline.errors import UserError
 from pipeline.models import manifest
 from pipeline.models.checksums import Checksums
 from pipeline.processes import processes
+from pipeline.schemas import FEATURE_WEIGHTS
 from pipeline.scratch import file_digest
 from stages.run import limit_threads
 
@@ -25,12 +26,35 @@ if TYPE_CHECKING:
     from pipeline.models.load import LoadedModel
 
 MANIFEST_PATH = "data/model.json"
+FEATURE_WEIGHTS_PATH = "data/feature_weights.parquet"
 ROTATIONS_PATH = "data/rotations"
 ROTATION_FACTS = "facts.json"
 
 
 def load_model(model: ModelSettings) -> LoadedModel:
-    """Load the checkpoint that `settings.model` describes, and transform it if they say so.
+    """Load the checkpoint that `settings.model` describes, transformed if they say so, with learned feature weights if
+    there are any.
+
+    Raises:
+        UserError: the weights are another model's; and see `load_unweighted`. Where there is no table of weights, who
+            asks for them is refused (`pipeline.learned_weights.learned`).
+    """
+    import torch
+
+    from pipeline.learned_weights import attach
+
+    loaded = load_unweighted(model)
+    rows: Any = FEATURE_WEIGHTS.read(FEATURE_WEIGHTS_PATH) if Path(FEATURE_WEIGHTS_PATH).is_file() else ()
+    if len(rows):
+        weights = {
+            (row.block, row.projection): torch.from_numpy(row.weights.astype("float32")) for row in rows.itertuples()
+        }
+        attach(loaded.model, weights)
+    return loaded
+
+
+def load_unweighted(model: ModelSettings) -> LoadedModel:
+    """Load it without learned weights.
 
     Raises:
         UserError: the stored rotations are missing, damaged, or another model's; and see `load_checkpoint`.
@@ -87,6 +111,12 @@ def model_identity(model: ModelSettings) -> dict[str, Any]:
     Raises:
         UserError: the manifest is missing; the stored rotations are missing or another model's.
     """
+    weights = file_digest(FEATURE_WEIGHTS_PATH) if Path(FEATURE_WEIGHTS_PATH).is_file() else None
+    return unweighted_identity(model) | {"feature_weights": weights}
+
+
+def unweighted_identity(model: ModelSettings) -> dict[str, Any]:
+    """The same of `load_unweighted`."""
     rotations = None
     if model.transform != NO_TRANSFORM:
         _check_facts(model)

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.allocation.kl import LEVELS
 from pipeline.allocation.specialise import STRENGTHS
-from pipeline.config import GRADIENT_SCHEMES, NO_TRANSFORM, EvaluateSettings, ProfileSettings, Settings
+from pipeline.config import GRADIENT_SCHEMES, LEARNED, NO_TRANSFORM, EvaluateSettings, ProfileSettings, Settings
 from pipeline.models.source import cached_folder, config_folder
 from pipeline.plan import work
 from pipeline.plan.page import amount, page, rows
@@ -55,6 +55,9 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
     evaluate = settings.evaluate
     if kind == "capture":
         return work.START + cost.capture()
+    if kind == "weights" and LEARNED in settings.capture.criteria:
+        steps = settings.learn.warm_steps + settings.learn.steps
+        return work.START + steps * cost.slopes(settings.learn.batch) / cost.processes
     if kind == "transform" and settings.model.transform != NO_TRANSFORM:
         return work.START + cost.transform()
     if kind == "dense":

@@ -7,9 +7,12 @@ behind.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from pipeline.config import GATE_CRITERIA, MethodSettings, ProfileSettings, Settings
 from pipeline.errors import UserError
@@ -22,6 +25,7 @@ from pipeline.schemas import (
     BENEFITS,
     CLUSTER_MAP,
     CLUSTER_VARIANTS,
+    FEATURE_WEIGHTS,
     HELD_OUT,
     PROFILES,
     RESULTS,
@@ -102,6 +106,7 @@ def _shown(settings: Settings) -> dict[str, dict[str, Any]]:
         "model": settings.model,
         "benchmark": settings.benchmark,
         "tokens": settings.tokens,
+        "learn": settings.learn,
         "capture": settings.capture,
         "cluster": settings.cluster,
         "allocate": settings.allocate,
@@ -129,12 +134,19 @@ def _evidence(plan: Plan) -> Evidence:
         routes={name: ROUTES.read(DATA / "routes" / f"{name}.parquet") for name in routers},
         held_out={name: HELD_OUT.read(DATA / "routes" / f"{name}.held_out.parquet") for name in routers},
         benefits={name: BENEFITS.read(DATA / "routes" / f"{name}.benefits.parquet") for name in plan.gates},
-        costs={name: ALLOCATION_COSTS.read(DATA / "allocation_costs" / f"{name}.parquet") for name in profiles},
+        costs=_costs(profiles),
         profiles={name: PROFILES.read(DATA / "profiles" / f"{name}.parquet") for name in profiles},
         results={m.name: RESULTS.read(DATA / "results" / f"{m.name}.parquet") for m in plan.methods},
         timings=TIMINGS.read(LATENCY / "timings.parquet"),
         latency_facts=_json(LATENCY / "facts.json", "What is known about the timings"),
     )
+
+
+def _costs(profiles: Iterable[str]) -> dict[str, pd.DataFrame]:
+    """Of every profile set, and of learned weights if there are any."""
+    found = {name: ALLOCATION_COSTS.read(DATA / "allocation_costs" / f"{name}.parquet") for name in profiles}
+    learned = ALLOCATION_COSTS.read(DATA / "feature_weights.costs.parquet")
+    return found if learned.empty else {FEATURE_WEIGHTS.name: learned} | found
 
 
 def _json(path: Path, what: str) -> dict[str, Any]:

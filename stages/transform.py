@@ -17,7 +17,7 @@ from tqdm import tqdm
 from pipeline.atomic import replacing
 from pipeline.config import NO_TRANSFORM, Settings
 from pipeline.scratch import Scratch
-from stages.model import ROTATION_FACTS, ROTATIONS_PATH, load_model, model_identity, rotation_facts
+from stages.model import ROTATION_FACTS, ROTATIONS_PATH, load_unweighted, rotation_facts, unweighted_identity
 from stages.run import run
 
 log = logging.getLogger("stages.transform")
@@ -39,8 +39,8 @@ def _write_bases(settings: Settings) -> None:
 
     plain = replace(settings.model, transform=NO_TRANSFORM)
     # Loaded before the scratch is opened: its digest covers the code that is loaded by then.
-    loaded = load_model(plain)
-    fingerprint = {"model": model_identity(plain), "transform": settings.model.transform}
+    loaded = load_unweighted(plain)
+    fingerprint = {"model": unweighted_identity(plain), "transform": settings.model.transform}
     with Scratch("transform", fingerprint) as scratch:
         names = [file_name(block) for block in range(blocks_of(loaded))]
         missing = [block for block, name in enumerate(names) if not scratch.has(name)]

@@ -164,12 +164,12 @@ WRONG = [
     (put("tokens", "dense_prefix", 1.5), r"whole number of tokens or a share below 1\. Found: 1\.5"),
     (put("capture", "criteria", ["wina", "winna"]), r"`capture\.criteria\[1\]`.* Found: 'winna'.* mean 'wina'"),
     (
-        put("capture", "criteria", ["wina"]),
-        r"must be one of wina\. Found: 'teal'.*`profiles\.teal\.criterion`",
+        put("capture", "criteria", ["wina", "learned"]),
+        r"must be one of learned, wina\. Found: 'teal'.*`profiles\.teal\.criterion`",
     ),
     (
         lambda values: (
-            values["capture"].update(criteria=["teal", "wina", "cats"]),
+            values["capture"].update(criteria=["teal", "wina", "learned", "cats"]),
             values["profiles"].update(
                 new={
                     "scheme": "global",

@@ -40,16 +40,17 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / config.PARAMS
 
 
-def test_the_four_models_the_two_published_settings_and_the_two_sets_of_controls_are_there():
-    assert set(NAMES) == {*MODELS, "teal-released", "wina-released", "fit-noise", "controls"}
+def test_the_four_models_the_two_published_settings_and_the_three_sets_of_controls_are_there():
+    assert set(NAMES) == {*MODELS, "teal-released", "wina-released", "fit-noise", "controls", "wina-weights"}
 
 
 def test_the_controls_combine(tmp_path: Path):
     text, _ = presets.apply(_load("controls"), COMMITTED)
-    settings = _settings(presets.apply(_load("fit-noise"), text)[0], tmp_path)
+    text, _ = presets.apply(_load("fit-noise"), text)
+    settings = _settings(presets.apply(_load("wina-weights"), text)[0], tmp_path)
     controls = {"random", "kl_clustered", "kl_length", "kl_computation", "kl_surface", "kl_task"}
     draws = {"kl_random1", "kl_random2"}
-    assert settings.methods.keys() - config.load(ROOT / config.PARAMS).methods.keys() == controls | draws
+    assert settings.methods.keys() - config.load(ROOT / config.PARAMS).methods.keys() == controls | draws | {"kl_wina", "learned"}
 
 
 @pytest.mark.parametrize("name", NAMES)

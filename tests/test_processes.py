@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.processes import PROCESSES, finish, finish_rounds, processes
+from pipeline.processes import PROCESSES, crew, finish, finish_rounds, processes
 
 ROOT = Path(__file__).parents[1]
 
@@ -140,3 +140,35 @@ def test_a_number_of_processes_that_is_none_is_refused(value: str, monkeypatch: 
     monkeypatch.setenv(PROCESSES, value)
     with pytest.raises(UserError, match=PROCESSES):
         processes(1, on_cpu=True)
+
+
+def doubled(folder: Path, piece: int) -> tuple[int, int]:
+    time.sleep(0.1)
+    return 2 * piece, len(list(folder.glob("made-*")))
+
+
+def die_asked(_folder: Path, _piece: int) -> None:
+    os._exit(9)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_crew_answers_again_and_again_in_the_order_of_the_pieces(tmp_path: Path, count: int):
+    with crew(partial(make, tmp_path), count) as ask:
+        assert [one for one, _ in ask(doubled, [3, 1, 2, 5])] == [6, 2, 4, 10]
+        assert [one for one, _ in ask(doubled, [7])] == [14]
+        assert ask(doubled, []) == []
+    assert len(list(tmp_path.glob("made-*"))) == count
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_goes_wrong_in_a_crew_is_raised_here(tmp_path: Path, count: int):
+    with pytest.raises(UserError, match="The model must be there"), crew(refuse_to_begin, count) as ask:
+        ask(doubled, [1])
+
+
+def test_a_crew_that_loses_a_member_says_what_to_do(tmp_path: Path):
+    with (
+        pytest.raises(UserError, match=f"must live until it is done.*{PROCESSES}=1"),
+        crew(partial(make, tmp_path), 2) as ask,
+    ):
+        ask(die_asked, [1])

@@ -9,7 +9,9 @@ import torch
 from pipeline import config
 from pipeline.errors import UserError
 from pipeline.models.families import ACTIVATED_GATE, INPUT
-from pipeline.scoring import CRITERIA, column_norms, feature_weights, scores
+from pipeline.models.projections import projections
+from pipeline.scoring import CRITERIA, LEARNED, column_norms, feature_weights, projection_weights, scores
+from tests.allocation.blocks import random_model
 
 FLOAT32_NORM = 1e-6
 """Relative rounding of a float32 sum of some tens of squares."""
@@ -60,15 +62,24 @@ def test_scores_are_float32_also_for_low_precision_activations():
     assert found.item() == np.float32(0.30078125) * np.float32(1.001)
 
 
-@pytest.mark.parametrize("criterion", sorted(CRITERIA))
+@pytest.mark.parametrize("criterion", sorted(set(CRITERIA) - {LEARNED}))
 def test_feature_weights_never_carry_a_gradient_or_a_negative_factor(criterion):
     found = feature_weights(criterion, _weight().requires_grad_(True), "k")
     assert not found.requires_grad
     assert (found >= 0).all() and found.shape == (17,)
 
 
+def test_learned_weights_are_no_formula_and_lie_on_the_model():
+    assert {name for name, row in CRITERIA.items() if row.weights is None} == {LEARNED}
+    with pytest.raises(ValueError, match="`learned` has no formula"):
+        feature_weights(LEARNED, _weight())
+    first = projections(random_model("llama").model)[0]
+    with pytest.raises(UserError, match=r"must have its learned weights.*stage `weights`"):
+        projection_weights(LEARNED, first)
+
+
 def test_an_unknown_criterion_lists_the_known_ones():
-    with pytest.raises(UserError, match=r"one of cats, teal, wina\b.*'winna'.*did you mean 'wina'"):
+    with pytest.raises(UserError, match=r"one of cats, learned, teal, wina\b.*'winna'.*did you mean 'wina'"):
         feature_weights("winna", _weight())
 
 

@@ -14,6 +14,11 @@ it is, because it also flips masks downstream; descents that have it reach lower
 second-order term is in the sum: for features of the band that are kept, g does not see their absence, for those that
 are masked it sees all of it, and half of the band is masked.
 
+A feature's weight w_i moves its scores up the same ramp, and the threshold with them, which stays the score that a
+share s does not exceed. With b_i the number of scores of feature i in the band, and b that of all features,
+
+    dL / d log w_i  =  1 / (2 log r)  *  (sum of g_i x_i over the band  -  b_i / b * sum over all features)
+
 On the CPU in float32 compiled kernels read every number once, each way (numba); elsewhere tensor operations do the
 same.
 """
@@ -65,8 +70,9 @@ def banded_mask(
     weights: Float[Tensor, " in"],
     eligible: Bool[Tensor, "batch width"],
     band: Band,
+    factors: Float[Tensor, " in"] | None = None,
 ) -> Float[Tensor, "batch width in"]:
-    """The masked input; `levers` get dL / ds, the part of every row by itself, x gets dL / dx.
+    """The masked input; `levers` get dL / ds, the part of every row by itself, x gets dL / dx, `factors` dL / d log w.
 
     Args:
         x: input of a projection.
@@ -74,13 +80,16 @@ def banded_mask(
         weights: factor of every feature's magnitude in its score, float32.
         eligible: tokens that may be masked.
         band: thresholds around the sparsity.
+        factors: stand for the logarithms of `weights`, where their derivative is wanted; their values are not read.
     """
-    return cast(Tensor, _BandedMask.apply(x, levers, weights, eligible, band))
+    return cast(Tensor, _BandedMask.apply(x, levers, weights, eligible, band, factors))
 
 
 class _BandedMask(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, levers: Tensor, weights: Tensor, eligible: Tensor, band: Band) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, levers: Tensor, weights: Tensor, eligible: Tensor, band: Band, factors: Tensor | None
+    ) -> Tensor:
         masked, state = _forward(x, weights, eligible, band)
         ctx.save_for_backward(x, state)
         ctx.band, ctx.levers = band, levers.device
@@ -90,7 +99,8 @@ class _BandedMask(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         x, state = ctx.saved_tensors
         by_x, totals = _backward(gradients[0], x, state, ctx.band.flips)
-        return by_x, (-totals / ctx.band.width).to(ctx.levers), None, None, None
+        by_weight = _by_weight(gradients[0], x, state, ctx.band.flips) if ctx.needs_input_grad[5] else None
+        return by_x, (-totals / ctx.band.width).to(ctx.levers), None, None, None, by_weight
 
 
 def _forward(x: Tensor, weights: Tensor, eligible: Tensor, band: Band) -> tuple[Tensor, Tensor]:
@@ -118,6 +128,24 @@ def _backward(gradient: Tensor, x: Tensor, state: Tensor, flips: float) -> tuple
     banded = torch.where(state >= _BANDED, gradient, 0)
     totals = (banded.float() * x.float()).sum(dim=(1, 2))
     return torch.where(state % 2 == _DROPPED, 0, gradient) + flips * banded, totals
+
+
+def _by_weight(gradient: Tensor, x: Tensor, state: Tensor, flips: float) -> Float[Tensor, " in"]:
+    """dL / d log w of every feature, float32."""
+    own, count = _band_sums(gradient, x, state)
+    return flips * (own - count / count.sum().clamp(min=1) * own.sum())
+
+
+def _band_sums(gradient: Tensor, x: Tensor, state: Tensor) -> tuple[Float[Tensor, " in"], Float[Tensor, " in"]]:
+    """Of every feature: the sum of g x over the band, and how many scores of its are in it."""
+    if is_compiled(gradient):
+        own, count = torch.zeros(x.shape[-1]), torch.zeros(x.shape[-1])
+        arrays = (one.detach().contiguous().numpy() for one in (gradient, x, state))
+        _add_rows(*arrays, own.numpy(), count.numpy())
+        return own, count
+    banded = state >= _BANDED
+    own = torch.where(banded, gradient.float() * x.float(), 0).sum(dim=(0, 1))
+    return own, banded.sum(dim=(0, 1)).float()
 
 
 @cast(Any, numba.njit)(cache=True, nogil=True)
@@ -170,3 +198,21 @@ def _spread_rows(
                 found[row, token, feature] = (np.float32(0) if kind & 1 else slope) + flips * banded
             total += float(part)
         totals[row] = np.float32(total)
+
+
+@cast(Any, numba.njit)(cache=True, nogil=True)
+def _add_rows(
+    gradient: NDArray[np.float32],
+    x: NDArray[np.float32],
+    state: NDArray[np.uint8],
+    own: NDArray[np.float32],
+    count: NDArray[np.float32],
+) -> None:
+    rows, width, features = x.shape
+    for row in range(rows):
+        for token in range(width):
+            for feature in range(features):
+                is_banded = state[row, token, feature] >= 2
+                slope = gradient[row, token, feature] if is_banded else np.float32(0)
+                own[feature] += slope * x[row, token, feature]
+                count[feature] += np.float32(1) if is_banded else np.float32(0)

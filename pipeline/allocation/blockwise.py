@@ -23,7 +23,7 @@ from pipeline.allocation.lazy import Lazy
 from pipeline.histogram import Bins
 from pipeline.models.load import LoadedModel
 from pipeline.models.projections import Projection, projections
-from pipeline.scoring import feature_weights
+from pipeline.scoring import projection_weights
 from pipeline.sparse.cutoffs import cutoffs
 from pipeline.thresholds import thresholds
 
@@ -96,6 +96,5 @@ def _cutoffs(
     counts: Int[ndarray, " count"],
     ladder: Float[ndarray, " levels"],
 ) -> Float[Tensor, "levels in"]:
-    weight = projection.module.weight
-    limits = torch.from_numpy(thresholds(bins, counts, ladder)).to(weight.device)
-    return cutoffs(feature_weights(criterion, weight, projection.name), limits)
+    limits = torch.from_numpy(thresholds(bins, counts, ladder)).to(projection.module.weight.device)
+    return cutoffs(projection_weights(criterion, projection), limits)

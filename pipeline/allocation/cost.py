@@ -74,6 +74,11 @@ class Meter:
         """`tokens` went through a part of the model that holds `share` of the projections' weights."""
         self._tokens += tokens * share * self._counting
 
+    def spent(self, cost: Cost) -> None:
+        """Work that another process has done meanwhile; its seconds are those of this one."""
+        self._tokens += cost.tokens
+        self._evaluations += cost.evaluations
+
     @contextmanager
     def uncounted(self) -> Generator[None]:
         """Tokens that run inside do not count."""

@@ -108,12 +108,21 @@ def descend(
         second = SECOND_MOMENT * state.second + (1 - SECOND_MOMENT) * slope**2
         done = state.step + 1
         move = (first / (1 - FIRST_MOMENT**done)) / (np.sqrt(second / (1 - SECOND_MOMENT**done)) + _TINY)
-        falling = rate * min(1.0, 2 * (steps - state.step) / steps)
-        moved = np.clip(state.logits - falling * move, -LIMIT, LIMIT)
-        is_last = done > steps - max(1, round(AVERAGED * steps))
+        moved = np.clip(state.logits - rate * falling(state.step, steps) * move, -LIMIT, LIMIT)
+        is_last = is_averaged(done, steps)
         total = state.total + allocation(moved, share, target) if is_last else state.total
         state = State(done, moved, first, second, total, state.averaged + is_last)
         yield state
+
+
+def falling(step: int, steps: int) -> float:
+    """The share of the rate that is left after `step` of `steps` steps: all in the first half, then less and less."""
+    return min(1.0, 2 * (steps - step) / steps)
+
+
+def is_averaged(done: int, steps: int) -> bool:
+    """Whether what `done` of `steps` steps have led to is among what the result is the mean of."""
+    return done > steps - max(1, round(AVERAGED * steps))
 
 
 def result(state: State, share: Allocation, target: float) -> Allocation:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pipeline.histogram import Bins
 from pipeline.models.projections import Projection
-from pipeline.scoring import feature_weights
+from pipeline.scoring import projection_weights
 from pipeline.sparse.cutoffs import cutoffs
 from pipeline.thresholds import thresholds
 
@@ -43,7 +43,7 @@ class Limits:
         bins: Bins,
         criterion: str,
     ) -> None:
-        self.weights = [feature_weights(criterion, p.module.weight, p.name) for p in projections]
+        self.weights = [projection_weights(criterion, p) for p in projections]
         self._counts = [counts[p.block, p.name] for p in projections]
         self._bins = bins
         self._cutoffs = lru_cache(maxsize=8 * len(projections))(self._compute)

@@ -1,4 +1,5 @@
-"""The derivative of the loss of `kl` allocation by every sparsity, from one backward pass.
+"""The derivative of the loss of `kl` allocation by every sparsity, and by every feature's weight, from one backward
+pass.
 
 Passes run the exact masks of the allocation; what a threshold's derivative is taken to be stands in
 `pipeline/allocation/banded_mask.py`. One call costs a forward and a backward pass by the inputs (weights need no
@@ -11,14 +12,14 @@ loss than that of the masks that will run; its descents ended higher (docs/log.m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor, nn
 
@@ -51,11 +52,12 @@ class Slopes:
     """
 
     def __init__(self, inputs: LossInputs) -> None:
+        self._inputs = inputs
         self._loaded = inputs.loaded
         self.texts = len(inputs.texts)
         self._texts = inputs.texts
         self._projections = projections(inputs.loaded.model)
-        self._limits = Limits(self._projections, inputs.counts, bins=inputs.bins, criterion=inputs.criterion)
+        self.masked_by(inputs.counts)
         self._prefix = inputs.dense_prefix
         self._budget = inputs.budget
         self._running: _Running | None = None
@@ -75,6 +77,23 @@ class Slopes:
             places += batch.places
             slopes += batch.slopes.sum(axis=0)
         return total / places, slopes / places
+
+    def by_weight(self, sparsity: Float[ndarray, " projections"], picked: Sequence[int]) -> WeightSlopes:
+        """The same with the derivative by the logarithm of every feature's weight, sparsities held."""
+        self._meter.evaluated(1)
+        factors = [torch.zeros_like(weights, requires_grad=True) for weights in self._limits.weights]
+        done = list(self._passes(sparsity, picked, factors))
+        places = sum(batch.places for batch in done)
+        return WeightSlopes(
+            sum(batch.loss for batch in done) / places,
+            sum((batch.slopes.sum(axis=0) for batch in done), np.zeros(len(self._projections))) / places,
+            [torch.zeros_like(one) if one.grad is None else one.grad / places for one in factors],
+        )
+
+    def masked_by(self, counts: Mapping[tuple[int, str], Int[ndarray, " count"]]) -> None:
+        """Take thresholds from other histograms, and the weights that the model has by now."""
+        inputs = self._inputs
+        self._limits = Limits(self._projections, counts, bins=inputs.bins, criterion=inputs.criterion)
 
     def by_text(self, sparsity: Float[ndarray, " projections"]) -> Float[ndarray, "texts projections"]:
         """The derivative of every text's loss, in nats summed over its places, by every sparsity.
@@ -96,13 +115,18 @@ class Slopes:
 
         return slopes
 
-    def _passes(self, sparsity: Float[ndarray, " projections"], picked: Sequence[int]) -> Iterator[_Pass]:
+    def _passes(
+        self,
+        sparsity: Float[ndarray, " projections"],
+        picked: Sequence[int],
+        factors: Sequence[Float[Tensor, " in"]] | None = None,
+    ) -> Iterator[_Pass]:
         """A forward and a backward pass for every batch of the picked texts."""
         with self._prepared():
             for batch in self._planned(picked):
                 answer, dense = self._answer(batch), self._dense_states(batch)
                 levers = torch.zeros(len(self._projections), len(batch), requires_grad=True)
-                self._running = _Running(sparsity, answer.eligible, levers)
+                self._running = _Running(sparsity, answer.eligible, levers, factors)
                 hidden = self._loaded.decoder(input_ids=answer.ids, use_cache=False).last_hidden_state
                 self._running = None
                 loss = divergences(self._head, dense, hidden[answer.places]).sum()
@@ -158,7 +182,8 @@ class Slopes:
             x: Tensor = args[0]
             eligible, weights = running.eligible.to(x.device), self._limits.weights[number]
             band = self._band(number, float(running.sparsity[number]))
-            return (banded_mask(x, running.levers[number], weights, eligible, band), *args[1:])
+            factors = None if running.factors is None else running.factors[number]
+            return (banded_mask(x, running.levers[number], weights, eligible, band, factors), *args[1:])
 
         return pre_hook
 
@@ -170,6 +195,22 @@ class Slopes:
 
 
 @dataclass(frozen=True)
+class WeightSlopes:
+    """What `Slopes.by_weight` finds.
+
+    Attributes:
+        loss: in nats per place.
+        by_sparsity: its derivative by every sparsity.
+        by_weight: of every projection, its derivative by the logarithm of every feature's weight, the projection's
+            sparsity held.
+    """
+
+    loss: float
+    by_sparsity: Float[ndarray, " projections"]
+    by_weight: list[Float[Tensor, " in"]]
+
+
+@dataclass(frozen=True)
 class _Running:
     """What the hooks of one pass read.
 
@@ -177,11 +218,14 @@ class _Running:
         sparsity: of every projection.
         eligible: tokens that are masked.
         levers: zeros that stand for the sparsities of every row; their gradients are the slopes.
+        factors: of every projection, zeros that stand for the logarithms of its feature weights; None where nobody asks
+            for their gradients.
     """
 
     sparsity: Float[ndarray, " projections"]
     eligible: Bool[Tensor, "batch width"]
     levers: Float[Tensor, "projections batch"]
+    factors: Sequence[Float[Tensor, " in"]] | None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ _CRITERIA = {
     "teal": "the magnitude of the input, |x|",
     "wina": "|x| times the L2 norm of its weight column",
     "wina_released": "|x| times the L2 norm of its weight column for k and gate, |x| elsewhere",
+    "learned": "|x| times a weight of its own, learned from what the input does to predictions",
 }
 _ROUTERS = {
     "embedding": "the mean of the prompt's token embeddings",

@@ -35,7 +35,7 @@ from pipeline.models.families import INPUT
 from pipeline.models.load import LoadedModel
 from pipeline.models.places import places
 from pipeline.routing import Router
-from pipeline.scoring import feature_weights
+from pipeline.scoring import projection_weights
 from pipeline.sparse.cutoffs import cutoffs
 from pipeline.sparse.decode import Decoding, sparse_decoding
 
@@ -185,7 +185,7 @@ class _Timed:
         self.masks = places(loaded.model, INPUT)
         flat = method.thresholds.reshape(len(method.thresholds), -1).to(loaded.device)
         self.cutoffs = [
-            cutoffs(feature_weights(method.criterion, place.projection.module.weight, place.projection.name), limits)
+            cutoffs(projection_weights(method.criterion, place.projection), limits)
             for place, limits in zip(self.masks, flat.unbind(dim=1), strict=True)
         ]
 

@@ -15,6 +15,7 @@ CRITERIA = {
     "teal": "|x|",
     "wina": "|x| times the L2 norm of its weight column",
     "wina_released": "|x| times the L2 norm of its weight column for k and gate, |x| elsewhere (WINA's released code)",
+    "learned": "|x| times a weight that was learned from what the feature does to predictions",
     "cats": "the magnitude of the MLP's activated gate, which spares rows of up and columns of down (CATS)",
 }
 MASKS = {

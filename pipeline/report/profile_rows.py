@@ -18,6 +18,10 @@ SHOWN = 2
 """Projections and blocks that a sentence names."""
 
 
+LEARNED_ONCE = "weights of features, learned once"
+"""What stands in place of an allocation in the row of learned weights."""
+
+
 def shift_rows(found: Sequence[Specialisation]) -> list[Row]:
     """How far the groups of every profile set are from the pooled allocation, in points."""
     return [
@@ -78,14 +82,14 @@ def task_difference_table(plan: Plan, found: Sequence[TaskComparison]) -> Row | 
 
 def cost_rows(plan: Plan, costs: Mapping[str, pd.DataFrame]) -> list[Row]:
     """What finding the allocations of every profile set took, over its groups; `times`: its tokens over those of the
-    baseline's profile set.
+    baseline's profile set. Learned weights are not a profile set, and have a row of their own.
     """
     unit = total(costs[plan.method(plan.baseline).profile], "tokens")
     allocations = {method.profile: method.allocation for method in plan.sparse}
     return [
         {
             "profile": name,
-            "allocation": allocations[name],
+            "allocation": allocations.get(name, LEARNED_ONCE),
             "groups": len(table),
             "tokens": quantity(total(table, "tokens")),
             "times": f"{total(table, 'tokens') / unit:.3g}" if unit else NONE,

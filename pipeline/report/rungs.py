@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from pipeline.report.plan import Method, Plan
 from pipeline.schemes import ACTIVATION, draw_of
 
-CRITERION_NAMES = {"teal": "TEAL", "wina": "WINA", "wina_released": "WINA as released", "cats": "CATS"}
+CRITERION_NAMES = {
+    "teal": "TEAL",
+    "wina": "WINA",
+    "wina_released": "WINA as released",
+    "learned": "learned weights",
+    "cats": "CATS",
+}
 MASK_NAMES = {"threshold": "threshold", "topk": "top-k"}
 
 

@@ -38,7 +38,7 @@ from pipeline.models.families import INPUT
 from pipeline.models.load import LoadedModel
 from pipeline.models.places import places
 from pipeline.models.projections import sites
-from pipeline.scoring import criterion_row, feature_weights
+from pipeline.scoring import criterion_row, projection_weights
 from pipeline.sparse import reference
 from pipeline.sparse.backends import AUTO, BACKENDS, Call, choose
 from pipeline.sparse.cutoffs import cutoffs
@@ -80,7 +80,7 @@ def sparse_decoding(
     flat = thresholds.reshape(len(thresholds), -1).to(loaded.device)
     limits: dict[nn.Module, Tensor] = {}
     for index, place in enumerate(every):
-        weights = feature_weights(criterion, place.projection.module.weight, place.projection.name)
+        weights = projection_weights(criterion, place.projection)
         limits[place.projection.module] = cutoffs(weights, flat[:, index])
     found = sites([place.projection for place in every])
     shared = [_Site([_Map(one.module, limits[one.module]) for one in site.projections]) for site in found]

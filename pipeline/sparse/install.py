@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pipeline.models.load import LoadedModel
 from pipeline.models.places import Place, places
-from pipeline.scoring import criterion_row, feature_weights
+from pipeline.scoring import criterion_row, projection_weights
 from pipeline.sparse.masks import Masker, MaskKind, mask_kind
 from pipeline.sparse.reference import is_compiled
 
@@ -128,8 +128,7 @@ def install(
     check_values(values, row, masks)
     flat = values.reshape(len(values), -1)
     maskers = [
-        row.build(feature_weights(criterion, place.projection.module.weight, place.projection.name), flat[:, index])
-        for index, place in enumerate(masks)
+        row.build(projection_weights(criterion, place.projection), flat[:, index]) for index, place in enumerate(masks)
     ]
     runtime = Runtime(maskers, len(values))
     with ExitStack() as stack:

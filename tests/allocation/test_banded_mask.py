@@ -56,6 +56,26 @@ def test_derivatives_are_those_of_a_ramp_over_the_band(shape):
     torch.testing.assert_close(by_row, levers.grad, rtol=ROUNDING, atol=ROUNDING)
 
 
+@pytest.mark.parametrize("is_compiled", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_derivative_by_a_weight_is_that_of_the_ramp_less_what_the_threshold_makes_up_for(
+    shape, is_compiled, monkeypatch
+):
+    x, weights, eligible, gradient = _inputs(shape)
+    monkeypatch.setattr(module, "is_compiled", lambda _x: is_compiled)
+    factors, levers = torch.zeros(shape[-1], requires_grad=True), torch.zeros(shape[0], requires_grad=True)
+    banded_mask(x, levers, weights, eligible, BAND, factors).backward(gradient)
+    logs = torch.zeros(shape[-1], requires_grad=True)
+    zero = torch.zeros(shape[0], 1, 1)
+    ramp_mask(x, zero, weights * logs.exp(), eligible[:, :, None], BAND).backward(gradient)
+    score = x.abs() * weights
+    in_band = (score > BAND.below) & (score <= BAND.above) & eligible[:, :, None]
+    count = in_band.sum(dim=(0, 1)).float()
+    expected = logs.grad - count / max(1.0, float(count.sum())) * logs.grad.sum()
+    torch.testing.assert_close(factors.grad, expected, rtol=1e-4, atol=1e-4)
+    assert abs(float(factors.grad.sum())) <= 1e-4 * float(logs.grad.abs().sum() + 1)  # a common factor changes nothing
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_compiled_kernels_do_what_the_tensor_operations_do(shape, monkeypatch):
     inputs = _inputs(shape)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from pipeline.allocation.banded_mask import Band
+from pipeline.allocation.dense_scores import score_counts
 from pipeline.allocation.divergence import Divergence
 from pipeline.allocation.loss_inputs import LossInputs
 from pipeline.allocation.slopes import HALF_WIDTH, Slopes
+from pipeline.learned_weights import attach
 from pipeline.models.projections import projections
+from pipeline.scoring import LEARNED, column_norms
 from pipeline.thresholds import thresholds
-from tests.allocation.blocks import BINS, CONFIGS, random_model, score_counts, texts
-from tests.reference.slopes import slopes
+from tests.allocation.blocks import BINS, CONFIGS, random_model, texts
+from tests.allocation.blocks import score_counts as counts_of
+from tests.reference.slopes import all_slopes, slopes
 
 CRITERION = "wina"
 PREFIX = 1
@@ -23,7 +29,7 @@ ROUNDING = 2e-3
 
 def _setup(kind: str) -> LossInputs:
     loaded = random_model(kind)
-    return LossInputs(loaded, texts(), score_counts(loaded, CRITERION), BINS, CRITERION, PREFIX, budget=64)
+    return LossInputs(loaded, texts(), counts_of(loaded, CRITERION), BINS, CRITERION, PREFIX, budget=64)
 
 
 def _band(counts, sparsity) -> Band:
@@ -47,6 +53,40 @@ def test_slopes_and_loss_equal_the_slow_transcription(kind: str):
     assert loss == pytest.approx(slow_loss, rel=ROUNDING)
     np.testing.assert_allclose(by_sparsity, expected, rtol=0, atol=ROUNDING * np.abs(expected).max())
     assert again[0] == loss and (again[1] == by_sparsity).all()
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_slopes_by_weights_equal_the_slow_transcription(kind: str):
+    inputs = replace(_setup(kind), budget=10_000)  # one batch: the threshold follows the scores of a batch
+    loaded, counts, fast = inputs.loaded, inputs.counts, Slopes(inputs)
+    found = projections(loaded.model)
+    sparsity = np.random.default_rng(0).uniform(0.2, 0.7, len(found))
+    picked = [0, 3, 4, 7, 8, 11]
+    here, (loss, by_sparsity) = fast.by_weight(sparsity, picked), fast.at(sparsity, picked)
+    assert here.loss == pytest.approx(loss, rel=1e-6)
+    np.testing.assert_allclose(here.by_sparsity, by_sparsity, rtol=1e-5, atol=1e-9)
+    bands = [_band(counts[p.block, p.name], s) for p, s in zip(found, sparsity, strict=True)]
+    _, _, expected = all_slopes(loaded, [texts()[number] for number in picked], bands, CRITERION, PREFIX)
+    for one, slow in zip(here.by_weight, expected, strict=True):
+        torch.testing.assert_close(one, slow, rtol=0, atol=ROUNDING * float(slow.abs().max()))
+
+
+def test_thresholds_follow_other_histograms_and_weights_that_have_changed():
+    inputs = replace(_setup("llama"), criterion=LEARNED)
+    found, weights = projections(inputs.loaded.model), {}
+    for p in found:
+        weights[p.block, p.name] = column_norms(p.module.weight)
+    attach(inputs.loaded.model, weights)
+    fast, sparsity, every = Slopes(inputs), np.full(len(found), 0.5), range(len(texts()))
+    before = fast.at(sparsity, every)[0]
+    attach(inputs.loaded.model, {place: 2 * one for place, one in weights.items()})
+    counts = score_counts(inputs.loaded, texts(), criterion=LEARNED, bins=BINS, dense_prefix=PREFIX, budget=64)
+    fast.masked_by(counts)
+    first = Slopes(replace(inputs, counts=counts))
+    assert fast.at(sparsity, every)[0] == first.at(sparsity, every)[0]
+    attach(inputs.loaded.model, weights)
+    fast.masked_by(inputs.counts)
+    assert fast.at(sparsity, every)[0] == before
 
 
 def test_the_slopes_of_single_texts_are_those_of_the_slow_transcription_and_sum_to_those_of_all():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from pipeline.models.projections import projections
-from pipeline.scoring import feature_weights
+from pipeline.scoring import projection_weights
 
 
 def ramp_mask(x, lever, weights, counted, band):
@@ -20,8 +20,17 @@ def ramp_mask(x, lever, weights, counted, band):
 
 def slopes(loaded, texts, bands, criterion, dense_prefix):
     """The mean KL over the places of the texts, and its derivative by the sparsity of every projection."""
+    loss, by_sparsity, _ = all_slopes(loaded, texts, bands, criterion, dense_prefix)
+    return loss, by_sparsity
+
+
+def all_slopes(loaded, texts, bands, criterion, dense_prefix):
+    """The same with the derivative by the log of every feature's weight, the threshold following: a weight that moves
+    all scores of a band up by as much as the threshold changes no mask."""
     found = projections(loaded.model)
     levers = torch.zeros(len(found), requires_grad=True)
+    logs = [torch.zeros(p.in_features, requires_grad=True) for p in found]
+    in_band = [torch.zeros(p.in_features) for p in found]
     total, places = torch.zeros(()), 0
     for text in texts:
         ids = torch.tensor([[*text.prompt, *text.answer][:-1]])
@@ -30,11 +39,13 @@ def slopes(loaded, texts, bands, criterion, dense_prefix):
             dense = loaded.model(input_ids=ids).logits[0, asked].log_softmax(-1)
 
         def hook(number, p):
-            weights = feature_weights(criterion, p.module.weight, p.name)
+            weights, band = projection_weights(criterion, p), bands[number]
 
             def pre_hook(_module, args):
                 counted = torch.arange(args[0].shape[1])[:, None] >= dense_prefix
-                return (ramp_mask(args[0], levers[number], weights, counted, bands[number]),)
+                score = args[0].detach().abs() * weights
+                in_band[number] += (counted & (score > band.below) & (score <= band.above)).sum(dim=(0, 1))
+                return (ramp_mask(args[0], levers[number], weights * logs[number].exp(), counted, band),)
 
             return pre_hook
 
@@ -45,4 +56,5 @@ def slopes(loaded, texts, bands, criterion, dense_prefix):
         total = total + (dense.exp() * (dense - masked)).sum()
         places += len(text.answer)
     (total / places).backward()
-    return float(total.detach() / places), levers.grad.double().numpy()
+    by_weight = [one.grad - n / n.sum() * one.grad.sum() for one, n in zip(logs, in_band, strict=True)]
+    return float(total.detach() / places), levers.grad.double().numpy(), by_weight

@@ -28,7 +28,7 @@ from pipeline.schemas import (
     ROUTES,
     SAMPLES,
 )
-from stages import aggregate, allocate, capture, cluster, manifest, profile, regroup, route
+from stages import aggregate, allocate, capture, cluster, manifest, profile, regroup, route, weights
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SCHEMES = ("global", "activation", "task", "computation", "surface", "length", "random", "random1", "random2")
@@ -58,15 +58,16 @@ def settings(tiny_llama):
             kl_group_steps=3,
             kl_group_batch=4,
         ),
+        learn=replace(full.learn, targets=(0.5, 0.65), warm_steps=2, steps=3, batch=6),
         gradient=replace(full.gradient, targets=TARGETS[2:], counts=(2, 3)),
         evaluate=replace(full.evaluate, targets=TARGETS),
-        capture=replace(full.capture, criteria=("teal", "wina", "cats")),
+        capture=replace(full.capture, criteria=("teal", "wina", "learned", "cats")),
         profiles=full.profiles
         | {
             "cats": config.ProfileSettings("activation", "cats", "uniform", "group_histograms/activation"),
             "random": config.ProfileSettings("random", "wina", "greedy", "group_histograms/random"),
-            "kl_surface": config.ProfileSettings("surface", "wina", "kl", "allocations/kl"),
-            "kl_clustered": config.ProfileSettings("activation", "wina", "kl", "allocations/kl"),
+            "kl_surface": config.ProfileSettings("surface", "learned", "kl", "allocations/kl"),
+            "kl_clustered": config.ProfileSettings("activation", "learned", "kl", "allocations/kl"),
         },
         # The default run evaluates neither; stage export knows them.
         methods=full.methods
@@ -112,6 +113,7 @@ def run_all(settings, profile_sets=PROFILE_SETS) -> None:
     """Run the stages in the current folder."""
     SAMPLES.write(sample_rows(), capture.SAMPLES_PATH)
     manifest.main(settings)
+    weights.main(settings)
     capture.main(settings)
     cluster.main(settings)
     for name in SCHEMES:
@@ -401,6 +403,7 @@ def test_test_samples_of_a_task_that_does_not_calibrate_have_no_group_of_the_tas
     rows = sample_rows()
     SAMPLES.write(rows[(rows["task"] != "task2") | (rows["split"] == "test")], capture.SAMPLES_PATH)
     manifest.main(settings)
+    weights.main(settings)
     capture.main(settings)
     cluster.main(settings)
     task, activation = (
