@@ -49,8 +49,9 @@ def test_the_controls_combine(tmp_path: Path):
     text, _ = presets.apply(_load("fit-noise"), text)
     settings = _settings(presets.apply(_load("wina-weights"), text)[0], tmp_path)
     controls = {"random", "kl_clustered", "kl_length", "kl_computation", "kl_surface", "kl_task"}
-    draws = {"kl_random1", "kl_random2"}
-    assert settings.methods.keys() - config.load(ROOT / config.PARAMS).methods.keys() == controls | draws | {"kl_wina", "learned"}
+    draws, scores = {"kl_random1", "kl_random2"}, {"kl_wina", "learned"}
+    known = config.load(ROOT / config.PARAMS).methods.keys()
+    assert settings.methods.keys() - known == controls | draws | scores
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -14,9 +14,11 @@ from pipeline.compute import Work, realised_sparsity
 from pipeline.eligibility import eligible
 from pipeline.evaluate.method import shape_of
 from pipeline.histogram import Bins
+from pipeline.learned_weights import attach
 from pipeline.models.families import FAMILIES, family_of
 from pipeline.models.load import LoadedModel
 from pipeline.models.places import places
+from pipeline.models.projections import projections
 from pipeline.observe import Observer
 from pipeline.scoring import CRITERIA
 from pipeline.sparse.install import install
@@ -50,6 +52,7 @@ def test_every_row_has_a_model_here():
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_capture_counts_every_eligible_feature_of_every_projection(kind: str):
     loaded = random_model(kind)
+    attach(loaded.model, {(one.block, one.name): torch.ones(one.in_features) for one in projections(loaded.model)})
     rows = torch.where(COUNTED, torch.arange(3)[:, None], -1)
     with Observer(loaded, list(CRITERIA), Bins(4)) as observer:
         with observer.batch(rows, rows), torch.inference_mode():

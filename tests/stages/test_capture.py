@@ -29,6 +29,7 @@ def settings(tiny_llama):
         full,
         model=replace(full.model, path=str(tiny_llama), device="cpu"),
         tokens=replace(full.tokens, batch=30),
+        capture=replace(full.capture, criteria=("teal", "wina")),
     )
 
 

@@ -49,11 +49,13 @@ def data(settings):
     return Path("data")
 
 
-def write(evidence, data):
+def write(evidence, data, *, learned=True):
     SAMPLES.write(evidence.samples, data / "samples.parquet")
     SAMPLE_COUNTS.write(evidence.sample_counts, data / "sample_counts.parquet")
     CLUSTER_VARIANTS.write(evidence.variants, data / "cluster_variants.parquet")
     CLUSTER_MAP.write(evidence.cluster_map, data / "cluster_map.parquet")
+    cost = pd.DataFrame([{"profile": "feature_weights", "group": 0, "tokens": 5e6, "evaluations": 77, "seconds": 9.0}])
+    ALLOCATION_COSTS.write(cost if learned else cost.iloc[:0], data / "feature_weights.costs.parquet")
     (data / "cluster_quality.json").write_text(json.dumps(evidence.quality))
     TIMINGS.write(evidence.timings, data / "latency" / "timings.parquet")
     (data / "latency" / "facts.json").write_text(json.dumps(evidence.latency_facts))
@@ -76,6 +78,8 @@ def test_the_stage_writes_page_metrics_and_plots(settings, data):
     report.main(settings)
     assert "wina" in (data / "report" / "report.html").read_text()
     assert json.loads((data / "metrics.json").read_text())["accuracy.dense"] > 0
+    assert json.loads((data / "metrics.json").read_text())["allocation.feature_weights.evaluations"] == 77
+    assert "weights of features, learned once" in (data / "report" / "report.html").read_text()
     methods = set(pd.read_csv(data / "plots" / "accuracy.csv")["method"])
     assert methods == {"dense", *settings.methods}
 
@@ -96,6 +100,13 @@ def test_the_report_has_words_for_every_criterion_mask_and_scheme():
     assert set(methods.CRITERIA) == set(config.CRITERIA)
     assert set(methods.MASKS) == set(config.MASKS)
     assert set(methods.SCHEMES) == set(config.SCHEMES)
+
+
+def test_weights_that_were_never_learned_have_no_row(settings, data):
+    write(make_evidence(3, 6, plan=report._plan(settings)), data, learned=False)
+    report.main(settings)
+    assert "learned once" not in (data / "report" / "report.html").read_text()
+    assert "allocation.feature_weights.tokens" not in json.loads((data / "metrics.json").read_text())
 
 
 def test_too_few_replicates_for_the_methods_are_refused_before_anything_is_written(settings, data):
