@@ -46,7 +46,7 @@ from pipeline.histogram import Bins
 from pipeline.models.load import LoadedModel
 from pipeline.models.projections import projections, sites
 from pipeline.schemas import HISTOGRAMS, PROFILES, SAMPLES, SIGNATURES
-from pipeline.scoring import feature_weights
+from pipeline.scoring import projection_weights
 from pipeline.scratch import Parts
 from pipeline.signature_vectors import signature_vectors
 from stages.model import load_model
@@ -144,7 +144,7 @@ def active(settings: Settings, prompts: list[Any], loaded: LoadedModel) -> Float
     with ExitStack() as undo, torch.inference_mode():
         for site in sites(projections(loaded.model)):
             first = site.projections[0]
-            weights = feature_weights(CRITERION, first.module.weight, first.name)
+            weights = projection_weights(settings.profiles[POOLED].criterion, first)
             hook = watch(weights, float(limits.loc[(first.block, first.name)]))
             undo.callback(first.module.register_forward_pre_hook(hook).remove)
         names = [f"{number:06d}" for number in range(len(prompts))]

@@ -45,7 +45,6 @@ from stages.allocation_inputs import counts_of
 from stages.model import load_model
 
 POOLED = "kl"
-CRITERION = "wina"
 REPLICATES = 2000
 SIGNATURES_OF = ("all", "no-length", "unit", "first", "last")
 
@@ -134,10 +133,11 @@ class Benefit:
         ]
         bins = Bins(settings.capture.mantissa_bits)
         table: Any = GROUP_HISTOGRAMS.read("data/group_histograms/global.parquet")
-        counts = counts_of(table[table["criterion"] == CRITERION], bins)
+        criterion = settings.profiles[POOLED].criterion
+        counts = counts_of(table[table["criterion"] == criterion], bins)
         tokens = settings.tokens
         loaded = load_model(settings.model)
-        self._inputs = LossInputs(loaded, [], counts, bins, CRITERION, tokens.dense_prefix, tokens.batch)
+        self._inputs = LossInputs(loaded, [], counts, bins, criterion, tokens.dense_prefix, tokens.batch)
         rows: Any = ALLOCATIONS.read(f"data/allocations/{POOLED}.parquet")
         self._pooled: Any = rows[rows["target"] == target].set_index(["block", "projection"])["sparsity"]
 

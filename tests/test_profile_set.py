@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from pipeline.errors import UserError
 from pipeline.models.load import LoadedModel
+from pipeline.models.projections import projections
 from pipeline.models.transform import block_bases, rotate_block
 from pipeline.profile_set import DESCRIPTION, TENSORS, ProfileSet
 from tests.allocation.blocks import random_model
@@ -58,6 +59,42 @@ def test_an_installed_set_that_was_loaded_generates_as_before(tiny_loaded: Loade
         with one.installed(tiny_loaded.model, target=0.5):
             found.append(tiny_loaded.model.generate(IDS, max_new_tokens=6, do_sample=False))
     assert torch.equal(*found)
+
+
+def _learned(loaded: LoadedModel, seed: int = 0) -> ProfileSet:
+    made, draw = profile_set(loaded), torch.Generator().manual_seed(seed)
+    weights = {(p.block, p.name): torch.rand(p.in_features, generator=draw) for p in projections(loaded.model)}
+    return replace(made, description=replace(made.description, criterion="learned"), weights=weights)
+
+
+def test_learned_weights_go_along_decide_what_is_masked_and_leave_the_model(tiny_loaded: LoadedModel, tmp_path: Path):
+    made = _learned(tiny_loaded)
+    made.save(tmp_path / "set")
+    again = ProfileSet.load(tmp_path / "set")
+    assert again.weights is not None and again.weights.keys() == made.weights.keys()
+    assert all(torch.equal(one, made.weights[place]) for place, one in again.weights.items())
+    found = {}
+    for name, one in (("made", made), ("again", again), ("other", _learned(tiny_loaded, seed=1))):
+        with one.installed(tiny_loaded.model, target=0.5), torch.inference_mode():
+            tokens = tiny_loaded.model.generate(
+                IDS, max_new_tokens=6, do_sample=False, output_logits=True, return_dict_in_generate=True
+            )
+        found[name] = torch.stack(tokens.logits)
+    assert torch.equal(found["made"], found["again"]) and not torch.equal(found["made"], found["other"])
+    assert not any(dict(p.module.named_buffers()) for p in projections(tiny_loaded.model))
+
+
+def test_learned_weights_that_are_missing_or_not_asked_for_are_refused(tiny_loaded: LoadedModel, tmp_path: Path):
+    made = _learned(tiny_loaded)
+    short = {place: one for place, one in made.weights.items() if place != (1, "o")}
+    for wrong, message in (
+        ({"weights": None}, "must be there exactly where `learned` scores features"),
+        ({"description": profile_set(tiny_loaded).description}, "must be there exactly where `learned`"),
+        ({"weights": short}, "feature weights of block 1, o are missing"),
+        ({"weights": made.weights | {(0, "q"): torch.ones(3)}}, r"block 0, q must be \[32\] in float32, got \[3\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            replace(made, **wrong)
 
 
 def test_damaged_and_missing_files_are_refused(tiny_loaded: LoadedModel, tmp_path: Path):

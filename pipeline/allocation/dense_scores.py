@@ -21,6 +21,7 @@ from pipeline.batching import batches
 from pipeline.histogram import Bins
 from pipeline.models.load import LoadedModel
 from pipeline.models.projections import projections
+from pipeline.observe import not_finite
 from pipeline.scoring import projection_weights
 
 
@@ -46,7 +47,7 @@ def score_counts(
     Guarantee: no hook is left on the model. Counts are those of stage capture, summed over the texts.
 
     Raises:
-        ValueError: a score that is NaN or infinite.
+        UserError: a score that is NaN or infinite, naming block and projection.
     """
     found = projections(loaded.model)
     counters = [_Counter(projection_weights(criterion, one)[None], bins) for one in found]
@@ -59,8 +60,9 @@ def score_counts(
             for counter in counters:
                 counter.eligible = answer.eligible
             loaded.decoder(input_ids=answer.ids, use_cache=False)
-    if any(bool(counter.broken.any()) for counter in counters):
-        raise ValueError("a score is NaN or infinite")
+    for projection, counter in zip(found, counters, strict=True):
+        if bool(counter.broken.any()):
+            raise not_finite(projection.block, projection.name)
     pairs = zip(found, counters, strict=True)
     return {(one.block, one.name): counter.counts[0, 0].cpu().numpy().astype("int64") for one, counter in pairs}
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pipeline.allocation.dense_scores import score_counts
+from pipeline.errors import UserError
 from pipeline.models.projections import projections
 from pipeline.scoring import projection_weights, scores
 from tests.allocation.blocks import BINS, CONFIGS, random_model, texts
@@ -40,5 +41,6 @@ def test_counts_are_those_of_one_text_at_a_time(kind: str):
 def test_a_broken_score_is_refused():
     loaded = random_model("llama")
     projections(loaded.model)[3].module.weight[0, 0] = torch.inf
-    with pytest.raises(ValueError, match="NaN or infinite"):
+    message = r"score must be finite\. Found: NaN or infinity\. Where: block 0, projection (gate|up)"
+    with pytest.raises(UserError, match=message):
         score_counts(loaded, texts()[:2], criterion="teal", bins=BINS, dense_prefix=PREFIX, budget=100)

@@ -14,7 +14,8 @@ from pipeline import config
 from pipeline.histogram import Bins
 from pipeline.models.projections import projections, sites
 from pipeline.schemas import HISTOGRAMS, PROFILES, SAMPLES
-from pipeline.scoring import feature_weights
+from pipeline.scoring import projection_weights
+from stages.model import load_model
 from tests.stages.test_group_stages import run_all
 from tests.stages.test_group_stages import settings as settings  # a fixture
 
@@ -45,15 +46,16 @@ def test_quantiles_are_those_of_every_histogram(settings, here):
             assert 2**value == pytest.approx(float(bins.quantile(dense, np.array([fraction]))[0]), rel=1e-9)
 
 
-def test_a_feature_is_active_in_the_share_of_tokens_that_keep_it(settings, here, tiny_loaded, monkeypatch):
+def test_a_feature_is_active_in_the_share_of_tokens_that_keep_it(settings, here, monkeypatch):
     monkeypatch.setattr(descriptions, "TARGET", 0.5)
+    tiny_loaded = load_model(settings.model)
     prompts = [np.array([5, 9, 12, 7]), np.array([30, 31]), np.array([8, 8, 40, 41, 42, 43])]
     found = descriptions.active(replace(settings, tokens=replace(settings.tokens, batch=8)), prompts, tiny_loaded)
     site = sites(projections(tiny_loaded.model))[0]
     first = site.projections[0]
     table = PROFILES.read("data/profiles/kl.parquet")
     at = (table["target"] == 0.5) & (table["block"] == first.block) & (table["projection"] == first.name)
-    weights, seen = feature_weights("wina", first.module.weight, first.name), []
+    weights, seen = projection_weights("learned", first), []
     handle = first.module.register_forward_pre_hook(lambda _module, args: seen.append(args[0].detach()))
     for row, prompt in enumerate(prompts):
         seen.clear()

@@ -21,8 +21,8 @@ from stages.model import MANIFEST_PATH
 from tests.stages.test_group_stages import COUNT, run_all
 from tests.stages.test_group_stages import settings as settings  # a fixture
 
-PROFILE_SETS = ("wina", "clustered")
-METHODS = ("wina", "clustered_embedding", "clustered_scores")
+PROFILE_SETS = ("wina", "clustered", "kl")
+METHODS = ("wina", "clustered_embedding", "clustered_scores", "kl")
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,7 @@ def test_a_set_holds_the_methods_thresholds_and_says_whose_they_are(settings, he
     assert sum(group.samples for group in found.description.groups) == 20
     assert [one.samples for one in found.description.measured] == [10] * len(settings.evaluate.targets)
     assert found.description.measured[2].compute.value == 0.5
+    assert (found.weights is not None) == (found.description.criterion == "learned") == (name == "kl")
     loaded = load(tiny_llama, revision=None, dtype="float32", device="cpu")
     with found.installed(loaded.model, target=0.5):
         assert loaded.model.generate(torch.tensor([[1, 5, 9, 30]]), max_new_tokens=3).shape[1] > 4

@@ -15,8 +15,8 @@ from stages import plan
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = [
-    "manifest", "prepare", "capture", "cluster", "aggregate@task", "allocate@greedy", "allocate@teal", "profile@teal",
-    "route@scores", "dense", "evaluate@teal", "latency", "report",
+    "manifest", "prepare", "weights", "capture", "cluster", "aggregate@task", "allocate@greedy", "allocate@teal",
+    "profile@teal", "route@scores", "dense", "evaluate@teal", "latency", "report",
 ]  # fmt: skip
 
 
@@ -35,8 +35,8 @@ def test_the_page_has_every_kind_of_stage_its_needs_and_its_assumptions(
     monkeypatch.setattr(plan, "pending", lambda _root, also: (STAGES, 33))
     plan.main(settings)
     text = " ".join(capsys.readouterr().out.split())
-    assert "At most 13 of 33 stages would run. An ESTIMATE" in text
-    assert "allocate 2" in text and "together 13" in text
+    assert "At most 14 of 33 stages would run. An ESTIMATE" in text
+    assert "allocate 2" in text and "together 14" in text
     assert "7,700 samples of 256 tokens" in text and "`prepare` has not run" in text
     assert "`latency` times nothing: the weights that masks act on, 0.0614 MB" in text
     assert "58 GFLOP/s" in text and "the checkpoint is on this disk" in text
@@ -62,6 +62,19 @@ def test_more_groups_and_more_targets_take_longer(settings: config.Settings):
     assert extra["allocate@task"] == pytest.approx(14 * extra["allocate@greedy"])
     fewer = replace(settings, evaluate=replace(settings.evaluate, targets=(0.5,)))
     assert plan.seconds(fewer, cost, "evaluate@teal") < plan.seconds(settings, cost, "evaluate@teal")
+
+
+def test_weights_take_time_where_a_criterion_asks_for_them(settings: config.Settings):
+    sizes = plan.sizes_of({
+        "model_type": "llama", "hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8,
+        "num_hidden_layers": 8, "vocab_size": 1000,
+    })  # fmt: skip
+    cost = plan._cost(settings, sizes, plan._workload(settings, is_known=False))
+    learn = settings.learn
+    expected = (learn.warm_steps + learn.steps) * cost.slopes(learn.batch) / cost.processes
+    assert plan.seconds(settings, cost, "weights") == pytest.approx(plan.work.START + expected)
+    without = replace(settings, capture=replace(settings.capture, criteria=("wina",)))
+    assert plan.seconds(without, cost, "weights") == plan.work.LIGHT_START
 
 
 def test_decisive_methods_pay_for_the_other_test_samples_at_their_targets_and_nobody_else(settings: config.Settings):
