@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # The limit is for a hung process; the whole module takes about four minutes on one idle core.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-WITHOUT_CLUSTERS = {"manifest", "prepare", "transform", "capture", "aggregate@global", "allocate@pooled"}
+WITHOUT_CLUSTERS = {"manifest", "prepare", "transform", "weights", "capture", "aggregate@global", "allocate@pooled"}
 WITHOUT_CLUSTERS |= {"profile@pooled", "dense"}
 WITHOUT_CLUSTERS |= {"evaluate@pooled"}
 WITH_CLUSTERS = {"cluster", "aggregate@activation", "allocate@clustered", "profile@clustered", "route@embedding"}

@@ -80,13 +80,15 @@ def watch(
 
 
 def other_bytes(model: PreTrainedModel, masks: Sequence[Place]) -> int:
-    """Bytes of what a step reads besides the projections' weights and the cache: norms, `lm_head`, rotations.
+    """Bytes of what a step reads besides the projections' weights and the cache: norms, `lm_head`, rotations. Learned
+    feature weights, buffers of the projections, are not read: cutoffs are made from them once.
 
     Args:
         model: the model.
         masks: its projections.
     """
     known = {id(place.projection.module.weight) for place in masks}
+    known |= {id(one) for place in masks for one in place.projection.module.buffers(recurse=False)}
     embeddings, head = (cast(Any, one).weight for one in (model.get_input_embeddings(), model.get_output_embeddings()))
     if embeddings is not head:
         known.add(id(embeddings))

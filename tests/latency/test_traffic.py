@@ -7,8 +7,10 @@ import torch
 
 from pipeline.latency.steps import SparseSteps
 from pipeline.latency.traffic import LEAST_COPIED, Reading, other_bytes, rates, watch
+from pipeline.learned_weights import attach
 from pipeline.models.families import INPUT
 from pipeline.models.places import places
+from pipeline.models.projections import projections
 from pipeline.scoring import feature_weights
 from pipeline.sparse.cutoffs import cutoffs
 from pipeline.sparse.decode import sparse_decoding
@@ -57,7 +59,10 @@ def test_other_bytes_have_the_head_and_of_the_embeddings_nothing_unless_they_are
     sizes = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1}
     model = LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=2, tie_word_embeddings=is_tied))
     norms, inverse_frequencies = 3 * 16, sum(buffer.numel() for buffer in model.buffers())
-    assert other_bytes(model, places(model, INPUT)) == 4 * (50 * 16 + norms + inverse_frequencies)
+    expected = 4 * (50 * 16 + norms + inverse_frequencies)
+    assert other_bytes(model, places(model, INPUT)) == expected
+    attach(model, {(one.block, one.name): torch.ones(one.in_features) for one in projections(model)})
+    assert other_bytes(model, places(model, INPUT)) == expected  # cutoffs are made from learned weights once
 
 
 def test_rates_are_bytes_over_median_seconds():
