@@ -5,15 +5,16 @@
 
 A column norm (WINA) says how much a feature moves the output of its matrix, whatever becomes of that output. What the
 predictions ask for differs: on the reference model by a fifth (standard deviation of the logarithm), and that is worth
-more than what is left to gain from the sparsities alone (docs/log.md). Weights cost nothing at run time, because a score has one
-factor for every feature anyway. One vector of weights serves all targets; learned at one target alone it is no
-better there (docs/log.md). Logits u are shared by the targets, too, and only there so that weights are learned under a
-sensible allocation: they begin at the same sparsity for every projection and go down alone first, then together with
-the weights. `kl` allocation starts afresh, with the weights that were found.
+more than what is left to gain from the sparsities alone (docs/log.md). Weights cost nothing at run time, because a
+score has one factor for every feature anyway. One vector of weights serves all targets; learned at one target alone it
+is no better there (docs/log.md). Logits u are shared by the targets, too, and only there so that weights are learned
+under a sensible allocation: they begin at the same sparsity for every projection and go down alone first, then together
+with the weights. `kl` allocation starts afresh, with the weights that were found.
 
 Steps of the weights are those of Adam with one second moment for all features of a projection: a feature has its own
 direction, but not its own scale, so that features that hardly matter do not move as fast as those that do. `decay`
-pulls the weights back to the norms they begin at. Both are against noise: the embedded run has seven weights for every train text, a large model thousands.
+pulls the weights back to the norms they begin at. Both are against noise: the embedded run has seven weights for every
+train text, a large model thousands.
 """
 
 from __future__ import annotations
