@@ -92,17 +92,17 @@ def _figures(one: Description) -> Iterator[str]:
     if not rows:
         yield "Nothing: the test split was not evaluated."
         return
-    yield f"On {rows[0][1].samples:,} held-out samples of {', '.join(one.evaluated)}; {one.confidence:.0%} bootstrap"
-    yield "intervals over samples in brackets."
+    yield f"On held-out samples of {', '.join(one.evaluated)}; {one.confidence:.0%} bootstrap intervals over samples in"
+    yield "brackets."
     yield ""
-    yield "| target | accuracy, % | lost against dense, points | weights skipped, % | operations that remain, % |"
-    yield "|---:|---:|---:|---:|---:|"
+    yield "| target | samples | accuracy, % | lost against dense, points | weights skipped, % | operations that remain, % |"
+    yield "|---:|---:|---:|---:|---:|---:|"
     yield from (_row(target, row) for target, row in rows)
 
 
 def _row(target: float, row: Measured) -> str:
     cells = (row.accuracy, row.loss, row.sparsity, row.compute)
-    return f"| {target:g} | " + " | ".join(_percent(cell) for cell in cells) + " |"
+    return f"| {target:g} | {row.samples:,} | " + " | ".join(_percent(cell) for cell in cells) + " |"
 
 
 def _caveats(one: Description) -> Iterator[str]:

@@ -17,8 +17,8 @@ def test_the_card_names_checkpoint_groups_router_and_figures(tiny_loaded: Loaded
     assert "llama, 2 blocks" in text and "down 32x48" in text
     assert "group 0 (10 samples), group 1 (11 samples)" in text
     assert "router: `embedding`, a linear layer on the mean of the prompt's token embeddings" in text
-    assert "| 0.25 | 50.0 [25.0, 75.0] | 50.0 [25.0, 75.0] | 50.0 [25.0, 75.0] | 50.0 [25.0, 75.0] |" in text
-    assert "| 0.5 | - | - | 50.0 [25.0, 75.0] | 50.0 [25.0, 75.0] |" in text
+    assert "| 0.25 | 7 | 50.0 [25.0, 75.0] | 50.0 [25.0, 75.0] | 50.0 [25.0, 75.0] | 50.0 [25.0, 75.0] |" in text
+    assert "| 0.5 | 7 | - | - | 50.0 [25.0, 75.0] | 50.0 [25.0, 75.0] |" in text
     assert "target=0.5" in text
 
 
