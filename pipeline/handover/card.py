@@ -95,7 +95,10 @@ def _figures(one: Description) -> Iterator[str]:
     yield f"On held-out samples of {', '.join(one.evaluated)}; {one.confidence:.0%} bootstrap intervals over samples in"
     yield "brackets."
     yield ""
-    yield "| target | samples | accuracy, % | lost against dense, points | weights skipped, % | operations that remain, % |"
+    yield (
+        "| target | samples | accuracy, % | lost against dense, points | weights skipped, % "
+        "| operations that remain, % |"
+    )
     yield "|---:|---:|---:|---:|---:|---:|"
     yield from (_row(target, row) for target, row in rows)
 
