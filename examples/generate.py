@@ -21,7 +21,7 @@ from pipeline.profile_set import ProfileSet
 from pipeline.sparse.backends import AUTO, BACKENDS
 from stages.run import run_command
 
-MODEL, SET = "data/reference/model", "data/profile_sets/clustered_embedding"
+MODEL, SET = "data/reference/model", "data/profile_sets/kl_gradient_routed"
 PROMPTS = (
     "please find the other : deer crow rose drill lever nail lion ; answer :",
     "ann asks ben to find 50 , 68 , 38 , 39 by first , ben says :",

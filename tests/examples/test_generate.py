@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from examples.generate import main
+from examples.generate import SET, main
+from pipeline import config
 from pipeline.errors import UserError
 from pipeline.models.load import LoadedModel
 from tests.handover.sets import profile_set
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("router", [None, "embedding", "scores"])
@@ -26,3 +29,8 @@ def test_every_prompt_is_continued_dense_and_sparse(
 def test_a_folder_that_is_no_set_is_the_users_error(tiny_llama: Path, tmp_path: Path):
     with pytest.raises(UserError, match="A profile set must have all of its files"):
         main(["w1"], model=str(tiny_llama), folder=str(tmp_path))
+
+
+def test_the_set_that_is_tried_by_default_is_one_that_the_default_run_exports():
+    exported = config.load(ROOT / "params.yaml").export.methods
+    assert Path(SET) in {Path("data/profile_sets", name) for name in exported}
