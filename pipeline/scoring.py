@@ -13,7 +13,8 @@
 - `cats` (CATS, Lee et al. 2024, arXiv:2404.08763): w_i = 1, and x is the activated gate act(gate(x)) of the MLP, whose
   zeros save rows of `up` and columns of `down` (`pipeline/models/places.py`).
 
-Every criterion of this form is one row of `CRITERIA`; hardly anything else in the pipeline knows a criterion by name.
+Every criterion of this form is one row of `CRITERIA`. Elsewhere names of criteria stand in the lists of the settings,
+in words for readers, and `learned` where its weights are made and exported.
 """
 
 from __future__ import annotations

@@ -34,9 +34,6 @@ COSTS_PATH = "data/feature_weights.costs.parquet"
 KEPT_EVERY = 10
 """Steps between two states that are stored."""
 
-NAME = "feature_weights"
-"""Stands for a profile set in the table of costs."""
-
 
 def main(settings: Settings) -> None:
     """Write `feature_weights`, and what they cost."""
@@ -46,7 +43,8 @@ def main(settings: Settings) -> None:
         return
     rows, cost = _learned(settings)
     FEATURE_WEIGHTS.write(rows, FEATURE_WEIGHTS_PATH)
-    ALLOCATION_COSTS.write(pd.DataFrame([{"profile": NAME, "group": 0, **cost.to_json()}]), COSTS_PATH)
+    # The table's name stands where that of a profile set does.
+    ALLOCATION_COSTS.write(pd.DataFrame([{"profile": FEATURE_WEIGHTS.name, "group": 0, **cost.to_json()}]), COSTS_PATH)
 
 
 def _learned(settings: Settings) -> tuple[pd.DataFrame, Cost]:

@@ -12,7 +12,7 @@ loss than that of the masks that will run; its descents ended higher (docs/log.m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -69,26 +69,15 @@ class Slopes:
         self, sparsity: Float[ndarray, " projections"], picked: Sequence[int]
     ) -> tuple[float, Float[ndarray, " projections"]]:
         """The loss on the picked texts, in nats per place, and its derivative by every sparsity."""
-        self._meter.evaluated(1)
-        total, places = 0.0, 0
-        slopes = np.zeros(len(self._projections))
-        for batch in self._passes(sparsity, picked):
-            total += batch.loss
-            places += batch.places
-            slopes += batch.slopes.sum(axis=0)
-        return total / places, slopes / places
+        return self._mean(self._passes(sparsity, picked))
 
     def by_weight(self, sparsity: Float[ndarray, " projections"], picked: Sequence[int]) -> WeightSlopes:
         """The same with the derivative by the logarithm of every feature's weight, sparsities held."""
-        self._meter.evaluated(1)
         factors = [torch.zeros_like(weights, requires_grad=True) for weights in self._limits.weights]
-        done = list(self._passes(sparsity, picked, factors))
-        places = sum(batch.places for batch in done)
-        return WeightSlopes(
-            sum(batch.loss for batch in done) / places,
-            sum((batch.slopes.sum(axis=0) for batch in done), np.zeros(len(self._projections))) / places,
-            [torch.zeros_like(one) if one.grad is None else one.grad / places for one in factors],
-        )
+        loss, by_sparsity = self._mean(self._passes(sparsity, picked, factors))
+        places = sum(len(self._texts[number].answer) for number in picked)
+        by_weight = [torch.zeros_like(one) if one.grad is None else one.grad / places for one in factors]
+        return WeightSlopes(loss, by_sparsity, by_weight)
 
     def masked_by(self, counts: Mapping[tuple[int, str], Int[ndarray, " count"]]) -> None:
         """Take thresholds from other histograms, and the weights that the model has by now."""
@@ -114,6 +103,17 @@ class Slopes:
             return self.at(sparsity, picked)[1]
 
         return slopes
+
+    def _mean(self, passes: Iterable[_Pass]) -> tuple[float, Float[ndarray, " projections"]]:
+        """Loss and slopes per place of all passes together."""
+        self._meter.evaluated(1)
+        total, places = 0.0, 0
+        slopes = np.zeros(len(self._projections))
+        for batch in passes:
+            total += batch.loss
+            places += batch.places
+            slopes += batch.slopes.sum(axis=0)
+        return total / places, slopes / places
 
     def _passes(
         self,

@@ -20,6 +20,15 @@ STAGES = [
 ]  # fmt: skip
 
 
+def _cost(settings: config.Settings) -> plan.work.Cost:
+    """What stages cost for a model of eight blocks."""
+    sizes = plan.sizes_of({
+        "model_type": "llama", "hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8,
+        "num_hidden_layers": 8, "vocab_size": 1000,
+    })  # fmt: skip
+    return plan._cost(settings, sizes, plan._workload(settings, is_known=False))
+
+
 @pytest.fixture
 def settings(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Settings:
     """Settings for the tiny model, on a machine whose rates are known."""
@@ -52,11 +61,7 @@ def test_nothing_is_measured_where_nothing_would_run(
 
 
 def test_more_groups_and_more_targets_take_longer(settings: config.Settings):
-    sizes = plan.sizes_of({
-        "model_type": "llama", "hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8,
-        "num_hidden_layers": 8, "vocab_size": 1000,
-    })  # fmt: skip
-    cost = plan._cost(settings, sizes, plan._workload(settings, is_known=False))
+    cost = _cost(settings)
     by_name = {name: plan.seconds(settings, cost, name) for name in ("allocate@greedy", "allocate@task")}
     extra = {name: seconds - plan.work.START for name, seconds in by_name.items()}
     assert extra["allocate@task"] == pytest.approx(14 * extra["allocate@greedy"])
@@ -65,11 +70,7 @@ def test_more_groups_and_more_targets_take_longer(settings: config.Settings):
 
 
 def test_weights_take_time_where_a_criterion_asks_for_them(settings: config.Settings):
-    sizes = plan.sizes_of({
-        "model_type": "llama", "hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8,
-        "num_hidden_layers": 8, "vocab_size": 1000,
-    })  # fmt: skip
-    cost = plan._cost(settings, sizes, plan._workload(settings, is_known=False))
+    cost = _cost(settings)
     learn = settings.learn
     expected = (learn.warm_steps + learn.steps) * cost.slopes(learn.batch) / cost.processes
     assert plan.seconds(settings, cost, "weights") == pytest.approx(plan.work.START + expected)
@@ -78,12 +79,7 @@ def test_weights_take_time_where_a_criterion_asks_for_them(settings: config.Sett
 
 
 def test_decisive_methods_pay_for_the_other_test_samples_at_their_targets_and_nobody_else(settings: config.Settings):
-    sizes = plan.sizes_of({
-        "model_type": "llama", "hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8,
-        "num_hidden_layers": 8, "vocab_size": 1000,
-    })  # fmt: skip
-    load = plan._workload(settings, is_known=False)
-    cost = plan._cost(settings, sizes, load)
+    cost = _cost(settings)
     none = replace(settings, evaluate=replace(settings.evaluate, decisive=None))
     extra = {
         name: plan.seconds(settings, cost, f"evaluate@{name}") - plan.seconds(none, cost, f"evaluate@{name}")
@@ -98,34 +94,28 @@ def test_decisive_methods_pay_for_the_other_test_samples_at_their_targets_and_no
     assert plan.seconds(settings, cost, "dense") > plan.seconds(none, cost, "dense")
     sparse, targets = len(settings.methods) - 1, len(settings.evaluate.targets)
     ordinary = (1 + sparse * targets) * 14 * (settings.evaluate.train_samples + shared)
-    assert plan._evaluated(none, load) == ordinary
+    assert plan._evaluated(none, cost.workload) == ordinary
     runs = 1 + len(decisive.methods) * len(decisive.targets)
-    assert plan._evaluated(settings, load) == ordinary + runs * 14 * (470 - shared)
+    assert plan._evaluated(settings, cost.workload) == ordinary + runs * 14 * (470 - shared)
 
 
 def test_gradient_groups_take_a_step_over_all_train_texts_a_target_and_are_as_many_as_may_be_chosen(
     settings: config.Settings,
 ):
-    sizes = plan.sizes_of({
-        "model_type": "llama", "hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8,
-        "num_hidden_layers": 8, "vocab_size": 1000,
-    })  # fmt: skip
-    load = plan._workload(settings, is_known=False)
-    cost = plan._cost(settings, sizes, load)
+    cost = _cost(settings)
     one = replace(settings, gradient=replace(settings.gradient, targets=(0.75,)))
     more = plan.seconds(settings, cost, "regroup@gradient") - plan.seconds(one, cost, "regroup@gradient")
     others = len(settings.gradient.targets) - 1
-    assert more == pytest.approx(others * cost.slopes(int(load.is_train.sum())) / cost.processes) and more > 0
+    assert more == pytest.approx(others * cost.slopes(int(cost.workload.is_train.sum())) / cost.processes) and more > 0
     few = replace(settings, gradient=replace(settings.gradient, counts=(2, 3)))
-    assert plan._groups(few, "gradient_random", load) == 3 and plan._groups(settings, "gradient", load) == 6
+    assert (
+        plan._groups(few, "gradient_random", cost.workload) == 3
+        and plan._groups(settings, "gradient", cost.workload) == 6
+    )
 
 
 def test_a_gate_takes_a_pass_for_every_profile_of_every_target_and_a_dense_one(settings: config.Settings):
-    sizes = plan.sizes_of({
-        "model_type": "llama", "hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8,
-        "num_hidden_layers": 8, "vocab_size": 1000,
-    })  # fmt: skip
-    cost = plan._cost(settings, sizes, plan._workload(settings, is_known=False))
+    cost = _cost(settings)
     route = replace(settings.route, gates={"gate": "clustered"}, gate_targets=(0.65,))
     one, two = (
         plan.seconds(replace(settings, route=replace(route, gate_targets=targets)), cost, "gate@gate") - plan.work.START
@@ -139,11 +129,7 @@ def test_a_gate_takes_a_pass_for_every_profile_of_every_target_and_a_dense_one(s
 def test_timings_cost_a_start_where_nothing_is_timed_and_grow_with_methods_where_something_is(
     settings: config.Settings,
 ):
-    sizes = plan.sizes_of({
-        "model_type": "llama", "hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8,
-        "num_hidden_layers": 8, "vocab_size": 1000,
-    })  # fmt: skip
-    cost = plan._cost(settings, sizes, plan._workload(settings, is_known=False))
+    cost = _cost(settings)
 
     def seconds(**changes: object) -> float:
         return plan.seconds(replace(settings, latency=replace(settings.latency, **changes)), cost, "latency")
