@@ -20,7 +20,7 @@ COUNTS ?= 2,4,8
 PRESET ?=
 REVISION ?=
 
-APPLY = python -m stages.preset $(PRESET) $(if $(REVISION),--revision $(REVISION))
+APPLY = python -m commands.preset $(PRESET) $(if $(REVISION),--revision $(REVISION))
 
 .PHONY: help install repro preset plan unchanged exp reference test kernels lint format types docs check clean
 
@@ -36,8 +36,8 @@ $(INSTALLED): requirements.txt
 	@touch $@
 
 repro: $(INSTALLED)  ## run what is out of date, from benchmark to report; PRESET=... applies it and plans first
-	@$(if $(PRESET),$(APPLY) && python -m stages.plan)
-	@python -m stages.check
+	@$(if $(PRESET),$(APPLY) && python -m commands.estimate)
+	@python -m commands.check
 	dvc repro
 	@echo
 	@echo "The report: $(CURDIR)/data/report/report.html"
@@ -46,7 +46,7 @@ preset: $(INSTALLED)  ## put a preset into params.yaml: make preset PRESET=llama
 	@$(APPLY)
 
 plan: $(INSTALLED)  ## which stages would run, and roughly how long, with how much disk and memory; runs none
-	@python -m stages.plan
+	@python -m commands.estimate
 
 unchanged: $(INSTALLED)  ## fail if a second run would run anything
 	@log=$$(dvc repro 2>&1) || { echo "$$log"; exit 1; }; \
@@ -54,7 +54,7 @@ unchanged: $(INSTALLED)  ## fail if a second run would run anything
 	echo "A second run ran nothing."
 
 exp: $(INSTALLED)  ## compare cluster counts: make exp COUNTS=2,4,8
-	@python -m stages.check
+	@python -m commands.check
 	dvc exp run --queue -S 'cluster.count=$(COUNTS)'
 	dvc exp run --run-all --jobs 1
 	dvc exp show --only-changed --drop '.*\.py|data/.*'
@@ -69,7 +69,7 @@ test: $(INSTALLED)  ## all tests
 
 kernels: $(INSTALLED)  ## test the Triton kernels in Triton's interpreter (installs Triton, 0.7 GB)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements-kernels.txt
-	python -m pytest -q tests/sparse tests/test_profile_set.py tests/test_accumulate.py tests/test_triton_accumulate.py
+	python -m pytest -q tests/wina_amp/decode tests/wina_amp/masks tests/wina_amp/profile_set/test_profile_set.py tests/pipeline/capture/test_accumulate.py tests/pipeline/capture/test_triton_accumulate.py
 
 lint: $(INSTALLED)  ## ruff, including the format
 	ruff check .

@@ -22,10 +22,10 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
-from pipeline.batching import batches
-from pipeline.capture import Item, capture
-from pipeline.models.families import family_of
-from pipeline.models.load import LoadedModel
+from pipeline.capture.capture import Item, capture
+from pipeline.tokens.batching import batches
+from wina_amp.models.families import family_of
+from wina_amp.models.load import LoadedModel
 
 LIMIT = 1.25
 

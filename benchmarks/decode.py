@@ -28,10 +28,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from pipeline.scoring import feature_weights, scores
-from pipeline.sparse.backends import BACKENDS
-from pipeline.sparse.cutoffs import cutoffs
-from pipeline.sparse.maps import MaskedMap, SparseMaps
+from wina_amp.decode.backends import BACKENDS
+from wina_amp.decode.maps import MaskedMap, SparseMaps
+from wina_amp.masks.cutoffs import cutoffs
+from wina_amp.scoring.criteria import feature_weights, scores
 
 SHAPES = {"gate, up": (4096, 14336), "down": (14336, 4096), "q, o": (4096, 4096), "k, v": (4096, 1024)}
 """Inputs and outputs."""

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
-from pipeline.models.families import family_of
-from pipeline.models.load import LoadedModel
-from pipeline.models.places import places
-from pipeline.scoring import criterion_row, feature_weights, scores
-from pipeline.sparse.decode import sparse_decoding
+from wina_amp.decode.decoding import sparse_decoding
+from wina_amp.models.families import family_of
+from wina_amp.models.load import LoadedModel
+from wina_amp.models.mask_sites import places
+from wina_amp.scoring.criteria import criterion_row, feature_weights, scores
 
 CRITERION = "wina"
 VOCABULARY, CONTEXT, CALIBRATION = 2048, 64, 128

@@ -4,8 +4,8 @@
     python -m benchmarks.descriptions --count 4 --only signatures quantiles
 
 Reads what `dvc repro` left in `data/`; the default settings' scheme `gradient` must be among it. The held-out gain
-(`pipeline/gradient_groups.py`) says what groups are worth to allocations of their own, to first order; it takes seconds
-where fitting the allocations (`benchmarks.groups`) takes minutes. Train samples only. A description is
+(`pipeline/grouping/gradient_clusters.py`) says what groups are worth to allocations of their own, to first order; it
+takes seconds where fitting the allocations (`benchmarks.groups`) takes minutes. Train samples only. A description is
 
     signatures     mean score of every feature, projected: what the stage `cluster` reads
     no length      those without what log prompt length explains
@@ -33,24 +33,24 @@ from numpy import ndarray
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
-from pipeline import config
-from pipeline.aggregate import dense_counts
-from pipeline.allocation.calibration import Text
-from pipeline.batching import batches
-from pipeline.cluster_variants import regress_out
-from pipeline.clustering import Options, cluster, features
-from pipeline.config import Settings
-from pipeline.eligibility import eligible
-from pipeline.gradient_groups import gradient_groups, held_out_gain, wishes
-from pipeline.histogram import Bins
-from pipeline.models.load import LoadedModel
-from pipeline.models.projections import projections, sites
-from pipeline.schemas import HISTOGRAMS, PROFILES, SAMPLES, SIGNATURES
-from pipeline.scoring import projection_weights
-from pipeline.scratch import Parts
-from pipeline.signature_vectors import signature_vectors
-from stages.model import load_model
-from stages.regroup import Bench, Work
+from pipeline.allocation.calibration.texts import Text
+from pipeline.config import params
+from pipeline.config.params import Settings
+from pipeline.grouping.cluster_variants import regress_out
+from pipeline.grouping.clustering import Options, cluster, features
+from pipeline.grouping.gradient_clusters import gradient_groups, held_out_gain, wishes
+from pipeline.grouping.signature_vectors import signature_vectors
+from pipeline.histograms.aggregate import dense_counts
+from pipeline.histograms.bins import Bins
+from pipeline.storage.schemas import HISTOGRAMS, PROFILES, SAMPLES, SIGNATURES
+from pipeline.storage.scratch import Parts
+from pipeline.tokens.batching import batches
+from stages.gradient_clusters import Bench, Work
+from stages.inputs.model import load_model
+from wina_amp.masks.eligibility import eligible
+from wina_amp.models.load import LoadedModel
+from wina_amp.models.projections import projections, sites
+from wina_amp.scoring.criteria import projection_weights
 
 POOLED, CRITERION, TARGET = "kl", "wina", 0.75
 FRACTIONS = np.linspace(0.1, 0.9, 9)
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=list(DESCRIPTIONS), choices=DESCRIPTIONS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    settings = config.load()
+    settings = params.load()
     samples: Any = SAMPLES.read("data/samples.parquet")
     train = samples[samples["split"] == "train"].reset_index(drop=True)
     loaded = load_model(settings.model)

@@ -31,15 +31,11 @@ from benchmarks.parity_model import (
     thresholds_of,
     window_eligibility,
 )
-from pipeline.allocation.block import BlockError
-from pipeline.allocation.blockwise import block_paths
-from pipeline.allocation.calibration import Text, block_inputs
-from pipeline.allocation.greedy import Path
-from pipeline.models.load import LoadedModel
-from pipeline.models.projections import projections
-from pipeline.scoring import feature_weights
-from pipeline.sparse.cutoffs import cutoffs
-from pipeline.thresholds import thresholds
+from pipeline.allocation.calibration.texts import Text, block_inputs
+from pipeline.allocation.greedy.block_error import BlockError
+from pipeline.allocation.greedy.blockwise import block_paths
+from pipeline.allocation.greedy.search import Path
+from pipeline.histograms.thresholds import thresholds
 from tests.reference.released_greedy import (
     MODES,
     NAMES,
@@ -52,6 +48,10 @@ from tests.reference.released_greedy import (
     sequences,
     table,
 )
+from wina_amp.masks.cutoffs import cutoffs
+from wina_amp.models.load import LoadedModel
+from wina_amp.models.projections import projections
+from wina_amp.scoring.criteria import feature_weights
 
 TARGETS = (0.25, 0.4, 0.5, 0.65)
 BLOCKS = 4

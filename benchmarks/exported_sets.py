@@ -18,11 +18,10 @@ import pandas as pd
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from pipeline import config
-from pipeline.handover.generating import SparseModel
-from pipeline.profile_set import ProfileSet
-from pipeline.schemas import RESULTS, ROUTES, SAMPLES
-from pipeline.sparse.backends import AUTO
+from pipeline.storage.schemas import RESULTS, ROUTES, SAMPLES
+from wina_amp.decode.backends import AUTO
+from wina_amp.profile_set.generating import SparseModel
+from wina_amp.profile_set.profile_set import ProfileSet
 
 MODEL, STOP, NEW_TOKENS = "data/reference/model", "#", 16
 """`NEW_TOKENS` and `STOP` are those of data/benchmark/_free."""

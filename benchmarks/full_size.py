@@ -36,16 +36,16 @@ from transformers import (
 )
 
 from benchmarks.capture import plain_forward
-from pipeline.accumulate import way
-from pipeline.aggregate import aggregate, dense_counts
-from pipeline.allocation.blockwise import block_paths
-from pipeline.allocation.calibration import Text, choose
-from pipeline.batching import batches
-from pipeline.capture import Item, Part, capture
-from pipeline.histogram import Bins
-from pipeline.models.families import family_of
-from pipeline.models.load import DTYPES, LoadedModel
-from pipeline.schemas import HISTOGRAMS, SIGNATURES
+from pipeline.allocation.calibration.texts import Text, choose
+from pipeline.allocation.greedy.blockwise import block_paths
+from pipeline.capture.accumulate import way
+from pipeline.capture.capture import Item, Part, capture
+from pipeline.histograms.aggregate import aggregate, dense_counts
+from pipeline.histograms.bins import Bins
+from pipeline.storage.schemas import HISTOGRAMS, SIGNATURES
+from pipeline.tokens.batching import batches
+from wina_amp.models.families import family_of
+from wina_amp.models.load import DTYPES, LoadedModel
 
 SHAPES: dict[str, Callable[[], PreTrainedConfig]] = {
     "llama-3-8b": lambda: LlamaConfig(

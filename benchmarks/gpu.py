@@ -8,7 +8,8 @@ For models of Llama-3-8B's, Qwen2.5-7B's and Phi-4's shapes (random weights, bfl
 projection's own `wina` scores over random tokens, the same sparsity everywhere) and batches of 1, 2, 4 and 8:
 
 - capture: one dense pass that counts all scores and sums signatures, up to the rows of its tables, over the plain
-  forward pass, batch by batch in turns, as in `benchmarks.full_size`; and how `pipeline.accumulate` counts here.
+  forward pass, batch by batch in turns, as in `benchmarks.full_size`; and how `pipeline.capture.accumulate` counts
+  here.
 - kernels: GB/s of kept weights, read by the launches of every input at 0.5 as in a decode step, in turns with a copy of
   memory (bytes read and written). First, for every batch, the block sizes in `CANDIDATES` are tried on the MLP's maps
   of the first shape; the fastest serve from then on, and are printed, to be entered in `triton_gather.BLOCKS`.
@@ -34,18 +35,18 @@ import torch
 from torch import Tensor
 
 from benchmarks.full_size import SHAPES, in_batches, random_items, random_model, time_capture
-from pipeline.accumulate import way
+from pipeline.capture.accumulate import way
 from pipeline.latency.machine import last_level_cache, load, machine
 from pipeline.latency.refusal import able
 from pipeline.latency.steps import SparseSteps, Steps, sparse_steps, twin
 from pipeline.latency.traffic import Reading, other_bytes, rates, watch
 from pipeline.latency.turns import WARM, clock, ratios, spread, take_turns
-from pipeline.models.families import INPUT, SITES
-from pipeline.models.load import DTYPES, LoadedModel
-from pipeline.models.places import Place, places
-from pipeline.scoring import feature_weights, scores
-from pipeline.sparse.cutoffs import cutoffs
-from pipeline.sparse.decode import Decoding, sparse_decoding
+from wina_amp.decode.decoding import Decoding, sparse_decoding
+from wina_amp.masks.cutoffs import cutoffs
+from wina_amp.models.families import INPUT, SITES
+from wina_amp.models.load import DTYPES, LoadedModel
+from wina_amp.models.mask_sites import Place, places
+from wina_amp.scoring.criteria import feature_weights, scores
 
 CRITERION = "wina"
 TARGETS = (0.0, 0.4, 0.5, 0.65)
@@ -245,7 +246,7 @@ class _Shape:
 
     def _tune(self, rows: int, reading: Reading, groups: Tensor) -> Iterator[str]:
         """Try block sizes on the maps of the MLP and keep the fastest."""
-        from pipeline.sparse import triton_gather
+        from wina_amp.decode import triton_gather
 
         default = triton_gather.BLOCKS[rows]
         speeds: dict[triton_gather.Blocks, float] = {}

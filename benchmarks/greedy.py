@@ -31,15 +31,15 @@ from numpy import ndarray
 from torch import Tensor
 
 from benchmarks.parity_model import DENSE_PREFIX, WINDOW, load_parity_model
-from pipeline.allocation.block import BlockError
-from pipeline.allocation.calibration import BlockInput, Text, block_inputs
-from pipeline.allocation.greedy import Exact, Path, ladders, search
-from pipeline.allocation.lazy import Lazy
-from pipeline.models.load import LoadedModel
-from pipeline.models.projections import projections
-from pipeline.scoring import feature_weights
-from pipeline.sparse.cutoffs import cutoffs
+from pipeline.allocation.calibration.texts import BlockInput, Text, block_inputs
+from pipeline.allocation.greedy.block_error import BlockError
+from pipeline.allocation.greedy.lazy import Lazy
+from pipeline.allocation.greedy.search import Exact, Path, ladders, search
 from tests.reference.released_greedy import MODES, NAMES, SAMPLES, STEP, PublishedError, icdf, sequences
+from wina_amp.masks.cutoffs import cutoffs
+from wina_amp.models.load import LoadedModel
+from wina_amp.models.projections import projections
+from wina_amp.scoring.criteria import feature_weights
 
 TARGETS = (0.25, 0.4, 0.5, 0.65)
 SEARCHES: dict[str, tuple[Callable[..., Exact | Lazy], float]] = {

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from benchmarks.parity_model import load_parity_model
-from pipeline.allocation.greedy import ladders, search
-from pipeline.models.load import LoadedModel
-from pipeline.models.projections import projections
+from pipeline.allocation.greedy.search import ladders, search
 from tests.reference.released_greedy import MODES, NAMES, STEP, ReleasedError, table
+from wina_amp.models.load import LoadedModel
+from wina_amp.models.projections import projections
 
 SAME = 1e-9
 """Sums of up to 93 steps in float64, far below a step."""

@@ -8,7 +8,7 @@ groups of the sizes of a clustering, or a scheme that the run has assigned (`--s
 stability (mean ARI of fits to halves of the train samples); NMI with the label `computation` on the train samples.
 
 With `--benefit TARGET`, every group's allocation goes down the gradient from the pooled `kl` allocation of that target,
-as in `pipeline/allocation/specialise.py`, on three quarters of the group's train texts, and is not shrunk. `held out`
+as in `pipeline/allocation/kl/shrinkage.py`, on three quarters of the group's train texts, and is not shrunk. `held out`
 is its KL on the last quarter over that of the pooled allocation, summed over all groups, with a paired bootstrap
 interval over texts; below 1 the groups are better. The pooled allocation has seen the held-out texts, so this leans
 towards it. No test sample is looked at.
@@ -26,23 +26,23 @@ import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from pipeline import config
-from pipeline.allocation import descent
-from pipeline.allocation.calibration import Text, seeded_order
-from pipeline.allocation.divergence import Divergence
-from pipeline.allocation.loss_inputs import LossInputs
-from pipeline.allocation.slopes import Slopes
-from pipeline.allocation.specialise import FOLDS
-from pipeline.cluster_variants import regress_out
-from pipeline.clustering import Options, cluster, features
-from pipeline.config import Settings
-from pipeline.histogram import Bins
-from pipeline.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES, SIGNATURES
-from pipeline.schemes import label_groups, shuffled_groups
-from pipeline.signature_vectors import signature_vectors
-from pipeline.statistics import normalized_mutual_information
-from stages.allocation_inputs import counts_of
-from stages.model import load_model
+from pipeline.allocation.calibration.texts import Text, seeded_order
+from pipeline.allocation.kl.shrinkage import FOLDS
+from pipeline.allocation.loss import descent
+from pipeline.allocation.loss.divergence import Divergence
+from pipeline.allocation.loss.gradients import Slopes
+from pipeline.allocation.loss.loss_inputs import LossInputs
+from pipeline.config import params
+from pipeline.config.params import Settings
+from pipeline.grouping.cluster_variants import regress_out
+from pipeline.grouping.clustering import Options, cluster, features
+from pipeline.grouping.schemes import label_groups, shuffled_groups
+from pipeline.grouping.signature_vectors import signature_vectors
+from pipeline.histograms.bins import Bins
+from pipeline.statistics.intervals import normalized_mutual_information
+from pipeline.storage.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES, SIGNATURES
+from stages.inputs.allocation import counts_of
+from stages.inputs.model import load_model
 
 POOLED = "kl"
 REPLICATES = 2000
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--benefit", type=float, help="target at which allocations are made and held out")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    settings = config.load()
+    settings = params.load()
     samples: Any = SAMPLES.read("data/samples.parquet")
     train = (samples["split"] == "train").to_numpy()
     benefit = None if options.benefit is None else Benefit(settings, samples[train], options.benefit)

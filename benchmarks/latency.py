@@ -19,7 +19,7 @@ import torch
 from benchmarks.decode_step import CRITERION, VOCABULARY, random_model, thresholds
 from pipeline.latency.machine import last_level_cache, load, machine
 from pipeline.latency.timing import Dense, Profiled, Work, time_method
-from pipeline.routing import Router
+from wina_amp.routing.router import Router
 
 GROUPS, SAMPLES = 2, 40
 

@@ -17,14 +17,14 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from pipeline.eligibility import eligible
-from pipeline.histogram import Bins
-from pipeline.models.load import LoadedModel, load
-from pipeline.models.projections import projections
-from pipeline.observe import Observer
-from pipeline.sparse.install import install
-from pipeline.thresholds import thresholds
+from pipeline.capture.observe import Observer
+from pipeline.histograms.bins import Bins
+from pipeline.histograms.thresholds import thresholds
 from tests.reference.released_greedy import PARITY
+from wina_amp.masks.eligibility import eligible
+from wina_amp.masks.install import install
+from wina_amp.models.load import LoadedModel, load
+from wina_amp.models.projections import projections
 
 CRITERIA = ("teal", "wina", "wina_released")
 BINS = Bins(4)

@@ -5,7 +5,7 @@
 Every kind of router that an exported profile set can have, on a model on this machine, one prompt at a time as in
 `generate()`: from token ids to the group. Weights of routers are random, which changes no time; `scores` reads the
 first block. Rounds alternate between kinds; figures are medians over prompts and rounds, on one thread, and the
-counted operations stand beside them (`pipeline/routing.py`).
+counted operations stand beside them (`wina_amp/routing/router.py`).
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ import torch
 from jaxtyping import Int
 from numpy import ndarray
 
-from pipeline.compute import Work, attended, dense_flops
+from pipeline.compute.operations import Work, attended, dense_flops
+from pipeline.compute.routing import embedding_flops, neighbour_flops, scores_flops
 from pipeline.evaluate.method import shape_of
-from pipeline.handover.routers import KINDS, PromptRouter
-from pipeline.models.load import LoadedModel, load
-from pipeline.models.projections import projections, sites
-from pipeline.routing import Router, embedding_flops, neighbour_flops, scores_flops
+from wina_amp.models.load import LoadedModel, load
+from wina_amp.models.projections import projections, sites
+from wina_amp.routing.prompt_router import KINDS, PromptRouter
+from wina_amp.routing.router import Router
 
 DENSE = "dense forward pass"
 BLOCKS, DIM, GROUPS = 1, 32, 5

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from benchmarks.parity_model import CRITERIA, load_parity_model, run, score_counts, thresholds_of
-from pipeline.models.load import LoadedModel
-from pipeline.models.projections import projections
-from pipeline.models.rotation_files import blocks_of
-from pipeline.models.transform import basis, block_bases, rotate_block
+from wina_amp.models.load import LoadedModel
+from wina_amp.models.projections import projections
+from wina_amp.models.rotation_files import blocks_of
+from wina_amp.models.transform import basis, block_bases, rotate_block
 
 TARGETS = (0.25, 0.4, 0.5, 0.65)
 SITES = {"qkv": (1024, 4096 + 1024), "gate_up": (14336, 14336)}

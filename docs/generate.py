@@ -13,11 +13,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from pipeline import config
-from pipeline.config import NAMED_SECTIONS, ORDER, SCHEME_LIST, SECTIONS, SEED
-from pipeline.schemas import TABLES
-from pipeline.settings import Rule
-from pipeline.tables import Column, Table
+from pipeline.config.fields import Rule
+from pipeline.config.params import NAMED_SECTIONS, ORDER, SCHEME_LIST, SECTIONS, SEED
+from pipeline.storage.schemas import TABLES
+from pipeline.storage.tables import Column, Table
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -30,7 +29,8 @@ def pages() -> dict[str, str]:
 def _tables() -> Iterator[str]:
     yield "# Tables"
     yield (
-        "Every table of the pipeline, generated from `pipeline/schemas.py` by `make docs`. Tables are Parquet files, "
+        "Every table of the pipeline, generated from `pipeline/storage/schemas.py` by `make docs`. Tables are Parquet "
+        "files, "
         "checked when they are written and again when they are read; `dvc.yaml` says which stage writes which. Rows "
         "are sorted by the key. List columns come back as one numpy array per row."
     )
@@ -49,7 +49,8 @@ def _column_row(table: Table, column: Column) -> tuple[str, ...]:
 def _params() -> Iterator[str]:
     yield "# Settings"
     yield (
-        "Every setting of `params.yaml`, generated from `pipeline/sections.py` by `make docs`. The values in use are "
+        "Every setting of `params.yaml`, generated from `pipeline/config/sections.py` by `make docs`. The values in "
+        "use are "
         "those of `params.yaml`; `dvc exp run -S 'section.key=value'` tries another one. All are checked at the start "
         "of every stage, and a mistake is reported with the setting's name and what it may be."
     )
@@ -116,4 +117,4 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for name, text in pages().items():
         (FOLDER / name).write_text(text, encoding="utf-8")
-        logging.info("wrote docs/%s from %s", name, config.__name__ if name == "params.md" else "pipeline.schemas")
+        logging.info("wrote docs/%s", name)

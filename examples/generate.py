@@ -16,10 +16,10 @@ from collections.abc import Sequence
 
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from pipeline.handover.generating import PREFILLS, Prefill
-from pipeline.profile_set import ProfileSet
-from pipeline.sparse.backends import AUTO, BACKENDS
 from stages.run import run_command
+from wina_amp.decode.backends import AUTO, BACKENDS
+from wina_amp.profile_set.generating import PREFILLS, Prefill
+from wina_amp.profile_set.profile_set import ProfileSet
 
 MODEL, SET = "data/reference/model", "data/profile_sets/kl_gradient_routed"
 PROMPTS = (

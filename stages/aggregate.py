@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.aggregate import aggregate
-from pipeline.config import Settings
-from pipeline.histogram import Bins
-from pipeline.schemas import ASSIGNMENTS, GROUP_HISTOGRAMS, HISTOGRAMS
+from pipeline.config.params import Settings
+from pipeline.histograms.aggregate import aggregate
+from pipeline.histograms.bins import Bins
+from pipeline.storage.schemas import ASSIGNMENTS, GROUP_HISTOGRAMS, HISTOGRAMS
 from stages.run import run_named
 
 HISTOGRAMS_PATH = "data/histograms"

@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pipeline.allocation.cost import Cost, Meter, MeteredStore
-from pipeline.allocation.greedy import Path as GreedyPath
+from pipeline.allocation.calibration.cost import Cost, Meter, MeteredStore
+from pipeline.allocation.greedy.search import Path as GreedyPath
 from pipeline.allocation.uniform import uniform
-from pipeline.config import GATE_CRITERIA, ProfileSettings, Settings
-from pipeline.errors import UserError
-from pipeline.histogram import Bins
-from pipeline.schemas import ALLOCATION_COSTS, ALLOCATIONS, GROUP_HISTOGRAMS
-from pipeline.scratch import JsonParts, Scratch
+from pipeline.config.params import GATE_CRITERIA, ProfileSettings, Settings
+from pipeline.histograms.bins import Bins
+from pipeline.storage.schemas import ALLOCATION_COSTS, ALLOCATIONS, GROUP_HISTOGRAMS
+from pipeline.storage.scratch import JsonParts, Scratch
 from stages.allocate_kl import alone, from_pooled
-from stages.allocation_inputs import (
+from stages.inputs.allocation import (
     ALLOCATION_COSTS_PATH,
     ALLOCATIONS_PATH,
     GROUP_HISTOGRAMS_PATH,
@@ -33,13 +32,14 @@ from stages.allocation_inputs import (
     fingerprint,
     group_texts,
 )
-from stages.model import load_model
+from stages.inputs.model import load_model
 from stages.run import run_named
+from wina_amp.errors import UserError
 
 if TYPE_CHECKING:
-    from pipeline.allocation.blockwise import BlockPath
-    from pipeline.allocation.calibration import Text
-    from pipeline.models.load import LoadedModel
+    from pipeline.allocation.calibration.texts import Text
+    from pipeline.allocation.greedy.blockwise import BlockPath
+    from wina_amp.models.load import LoadedModel
 
 log = logging.getLogger("stages.allocate")
 
@@ -83,17 +83,17 @@ def _share(settings: Settings, criterion: str) -> float:
     """The share of all projections' weights that the criterion's masks gate."""
     if criterion not in GATE_CRITERIA:
         return 1.0
-    from pipeline.models.places import maskable_share, places
-    from pipeline.models.projections import projections
-    from pipeline.models.skeleton import skeleton
-    from pipeline.scoring import criterion_row
+    from wina_amp.models.mask_sites import maskable_share, places
+    from wina_amp.models.projections import projections
+    from wina_amp.models.skeleton import skeleton
+    from wina_amp.scoring.criteria import criterion_row
 
     model = skeleton(settings.model.path, settings.model.revision)
     return maskable_share(places(model, criterion_row(criterion).reads), projections(model))
 
 
 def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> tuple[pd.DataFrame, Costs]:
-    from pipeline.allocation.blockwise import block_paths
+    from pipeline.allocation.greedy.blockwise import block_paths
 
     known = histograms[histograms["criterion"] == profile.criterion]
     groups = sorted(set(known["group"].tolist()))
@@ -132,7 +132,7 @@ def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms:
 
 def _texts(settings: Settings, profile: ProfileSettings, group: int) -> list[Text]:
     """As much text of the group as `greedy` measures on."""
-    from pipeline.allocation.calibration import choose
+    from pipeline.allocation.calibration.texts import choose
 
     return choose(
         group_texts(settings, profile, group),

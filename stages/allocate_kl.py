@@ -1,8 +1,8 @@
 """The `kl` allocations of stage allocate: of a group by itself, and of groups that start from a pooled allocation.
 
-Curves and targets are independent of each other. Where there is room for several processes (`pipeline/processes.py`)
-these make them first, each with a model of its own; the search that follows finds all of it kept, as it would after an
-interruption.
+Curves and targets are independent of each other. Where there is room for several processes
+(`pipeline/executors/processes.py`) these make them first, each with a model of its own; the search that follows finds
+all of it kept, as it would after an interruption.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from tqdm import tqdm
 
-from pipeline.allocation.cost import Cost, Meter, MeteredStore
-from pipeline.config import ProfileSettings, Settings
-from pipeline.histogram import Bins
-from pipeline.processes import Advance, finish, finish_rounds
-from pipeline.schemas import ALLOCATIONS, GROUP_HISTOGRAMS
-from pipeline.scratch import JsonParts, Parts, Scratch
-from stages.allocation_inputs import ALLOCATIONS_PATH, GROUP_HISTOGRAMS_PATH, Costs, counts_of, fingerprint, group_texts
-from stages.model import load_model, model_processes
+from pipeline.allocation.calibration.cost import Cost, Meter, MeteredStore
+from pipeline.config.params import ProfileSettings, Settings
+from pipeline.executors.processes import Advance, finish, finish_rounds
+from pipeline.histograms.bins import Bins
+from pipeline.storage.schemas import ALLOCATIONS, GROUP_HISTOGRAMS
+from pipeline.storage.scratch import JsonParts, Parts, Scratch
+from stages.inputs.allocation import ALLOCATIONS_PATH, GROUP_HISTOGRAMS_PATH, Costs, counts_of, fingerprint, group_texts
+from stages.inputs.model import load_model, model_processes
 from stages.run import start_logging
 
 if TYPE_CHECKING:
-    from pipeline.allocation import descent
-    from pipeline.allocation.divergence import Divergence
-    from pipeline.allocation.kl import Descent
-    from pipeline.allocation.loss_inputs import LossInputs
-    from pipeline.allocation.specialise import Group
+    from pipeline.allocation.kl.kl import Descent
+    from pipeline.allocation.kl.shrinkage import Group
+    from pipeline.allocation.loss import descent
+    from pipeline.allocation.loss.divergence import Divergence
+    from pipeline.allocation.loss.loss_inputs import LossInputs
 
 log = logging.getLogger("stages.allocate")
 
 
 def alone(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> tuple[pd.DataFrame, Costs]:
     """Every group by itself: rows of `allocations` without the profile's name, and what each group took."""
-    from pipeline.allocation.kl import kl, work
+    from pipeline.allocation.kl.kl import kl, work
 
     allocate, targets = settings.allocate, settings.evaluate.targets
     groups = sorted(set(histograms["group"].tolist()))
@@ -77,7 +77,7 @@ def alone(settings: Settings, name: str, profile: ProfileSettings, histograms: A
 
 def from_pooled(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> tuple[pd.DataFrame, Costs]:
     """Groups that start from a pooled allocation; one more group, the last, is the pooled allocation itself."""
-    from pipeline.allocation.specialise import specialise, work
+    from pipeline.allocation.kl.shrinkage import specialise, work
 
     targets = settings.evaluate.targets
     groups = sorted(set(histograms["group"].tolist()))
@@ -130,8 +130,8 @@ class Bench:
 
     def _alone(self, group: int) -> tuple[Divergence, descent.Slopes]:
         """The loss of a group that is allocated by itself, and its slopes on mini-batches."""
-        from pipeline.allocation.divergence import Divergence
-        from pipeline.allocation.slopes import Slopes
+        from pipeline.allocation.loss.divergence import Divergence
+        from pipeline.allocation.loss.gradients import Slopes
 
         allocate, inputs = self.settings.allocate, self._inputs(group, self.profile.scheme, group)
         objective, slopes = Divergence(inputs.on(inputs.texts[: allocate.kl_samples])), Slopes(inputs)
@@ -140,16 +140,16 @@ class Bench:
     def _judge(self, group: int) -> Divergence:
         """The loss of such a group on the texts of the last comparison: others than those of the curves, as far as
         there are enough."""
-        from pipeline.allocation.divergence import Divergence
+        from pipeline.allocation.loss.divergence import Divergence
 
         inputs = self._inputs(group, self.profile.scheme, group)
         return Divergence(inputs.on(inputs.texts[-self.settings.allocate.kl_compared :]))
 
     def _member(self, group: int) -> tuple[Group, pd.DataFrame]:
         """A group that starts from the pooled allocation, with pooled thresholds; block and name of its projections."""
-        from pipeline.allocation.divergence import Divergence
-        from pipeline.allocation.slopes import Slopes
-        from pipeline.allocation.specialise import FOLDS, Group
+        from pipeline.allocation.kl.shrinkage import FOLDS, Group
+        from pipeline.allocation.loss.divergence import Divergence
+        from pipeline.allocation.loss.gradients import Slopes
 
         allocate, inputs = self.settings.allocate, self._inputs(group, "global", 0)
         folds = [Divergence(inputs.on(inputs.texts[first::FOLDS])) for first in range(FOLDS)]
@@ -168,7 +168,7 @@ class Bench:
 
     def _inputs(self, group: int, scheme: str, thresholds_of: int) -> LossInputs:
         """Texts of `group` of the profile set, masked with the thresholds of a group of `scheme`."""
-        from pipeline.allocation.loss_inputs import LossInputs
+        from pipeline.allocation.loss.loss_inputs import LossInputs
 
         settings, criterion, bins = self.settings, self.profile.criterion, Bins(self.settings.capture.mantissa_bits)
         histograms: Any = GROUP_HISTOGRAMS.read(GROUP_HISTOGRAMS_PATH.format(scheme=scheme))
@@ -186,7 +186,7 @@ class Bench:
 
 
 def _curve(bench: Bench, piece: tuple[int, int], advance: Advance) -> None:
-    from pipeline.allocation.kl import curve
+    from pipeline.allocation.kl.kl import curve
 
     group, projection = piece
     (objective, _), store = bench.alone(group), bench.store(group)
@@ -199,7 +199,7 @@ def _target(bench: Bench, piece: tuple[int, float], advance: Advance) -> None:
 
 
 def _settle(bench: Bench, piece: tuple[int, float], advance: Advance) -> None:
-    from pipeline.allocation.kl import settled, share_of
+    from pipeline.allocation.kl.kl import settled, share_of
 
     group, target = piece
     targets = sorted(bench.settings.evaluate.targets)
@@ -210,7 +210,7 @@ def _settle(bench: Bench, piece: tuple[int, float], advance: Advance) -> None:
 
 def _descent(bench: Bench, group: int, target: float, advance: Advance = lambda _done: None) -> Descent:
     """Where the descent of one target leads, or has led."""
-    from pipeline.allocation.kl import at_target, curve
+    from pipeline.allocation.kl.kl import at_target, curve
 
     (objective, slopes), store, allocate = bench.alone(group), bench.store(group), bench.settings.allocate
     curves = [curve(objective, number, store) for number in range(len(objective.costs))]
@@ -219,7 +219,7 @@ def _descent(bench: Bench, group: int, target: float, advance: Advance = lambda 
 
 
 def _try(bench: Bench, piece: tuple[int, float], advance: Advance) -> None:
-    from pipeline.allocation.specialise import try_at
+    from pipeline.allocation.kl.shrinkage import try_at
 
     number, target = piece
     (group, _), store = bench.member(number), bench.store(number)

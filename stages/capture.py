@@ -16,12 +16,12 @@ import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
-from pipeline.batching import batches
-from pipeline.capture import Item, Part, capture
-from pipeline.config import Settings
-from pipeline.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
-from pipeline.scratch import Parts, Scratch, file_digest
-from stages.model import load_model, model_identity
+from pipeline.capture.capture import Item, Part, capture
+from pipeline.config.params import Settings
+from pipeline.storage.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
+from pipeline.storage.scratch import Parts, Scratch, file_digest
+from pipeline.tokens.batching import batches
+from stages.inputs.model import load_model, model_identity
 from stages.run import run
 
 SAMPLES_PATH = "data/samples.parquet"

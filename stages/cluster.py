@@ -1,7 +1,7 @@
 """cluster: signatures -> the group of every sample under every scheme, quality of the clusters, variants, and the map.
 
-All schemes but those of `stages/regroup.py` are written whatever `schemes` says: they cost nothing, and later stages
-take those that are listed. Only of those that are listed must every sample have a label.
+All schemes but those of `stages/gradient_clusters.py` are written whatever `schemes` says: they cost nothing, and later
+stages take those that are listed. Only of those that are listed must every sample have a label.
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy import ndarray
 
-from pipeline.atomic import replacing
-from pipeline.cluster_map import coordinates, shown
-from pipeline.cluster_variants import Variant, variants
-from pipeline.clustering import Clustering, Options, cluster, features
-from pipeline.config import Settings
-from pipeline.schemas import ASSIGNMENTS, CLUSTER_MAP, CLUSTER_VARIANTS, SAMPLES, SIGNATURES
-from pipeline.schemes import (
+from pipeline.config.params import Settings
+from pipeline.grouping.cluster_map import coordinates, shown
+from pipeline.grouping.cluster_variants import Variant, variants
+from pipeline.grouping.clustering import Clustering, Options, cluster, features
+from pipeline.grouping.schemes import (
     ACTIVATION_RANDOM_SCHEMES,
     LABEL_SCHEMES,
     NO_GROUP,
@@ -30,9 +28,11 @@ from pipeline.schemes import (
     one_group,
     shuffled_groups,
 )
-from pipeline.signature_vectors import signature_vectors
-from pipeline.statistics import adjusted_rand_index, normalized_mutual_information
+from pipeline.grouping.signature_vectors import signature_vectors
+from pipeline.statistics.intervals import adjusted_rand_index, normalized_mutual_information
+from pipeline.storage.schemas import ASSIGNMENTS, CLUSTER_MAP, CLUSTER_VARIANTS, SAMPLES, SIGNATURES
 from stages.run import run
+from wina_amp.atomic import replacing
 
 SAMPLES_PATH = "data/samples.parquet"
 SIGNATURES_PATH = "data/signatures.parquet"

@@ -2,12 +2,12 @@
 
 Each target and split is a part of its own, in a folder named by exactly what it depends on (its own profile, not the
 others'), and parts are kept after success: adding a target computes only that one, and a crash costs the runs that were
-on the way. They share the machine's cores, as far as there is memory for their models (`pipeline/processes.py`), and
-only the processes that run a model import what runs it.
+on the way. They share the machine's cores, as far as there is memory for their models
+(`pipeline/executors/processes.py`), and only the processes that run a model import what runs it.
 
-Every method runs on the first samples of every task (`pipeline/portions.py`). The decisive methods run on the other
-test samples, too, at the decisive targets, and so does the dense model. Those are further parts beside that of the
-split, so that a method becomes decisive, or stops being so, without computing anything twice.
+Every method runs on the first samples of every task (`pipeline/evaluate/portions.py`). The decisive methods run on the
+other test samples, too, at the decisive targets, and so does the dense model. Those are further parts beside that of
+the split, so that a method becomes decisive, or stops being so, without computing anything twice.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from pipeline.config import DENSE, GATE_CRITERIA, Settings, TokenSettings
-from pipeline.errors import UserError, unknown
+from pipeline.config.params import DENSE, GATE_CRITERIA, Settings, TokenSettings
+from pipeline.evaluate.portions import among_first
 from pipeline.evaluate.profiles import Profiles
-from pipeline.portions import among_first
-from pipeline.processes import Advance, finish
-from pipeline.profile import profile_array
-from pipeline.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
-from pipeline.scratch import Parts, Scratch, file_digest
-from pipeline.sparse.masks import mask_kind
-from stages.model import load_model, model_identity, model_processes
+from pipeline.executors.processes import Advance, finish
+from pipeline.profiles.profile import profile_array
+from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
+from pipeline.storage.scratch import Parts, Scratch, file_digest
+from stages.inputs.model import load_model, model_identity, model_processes
 from stages.run import run_named, start_logging
+from wina_amp.errors import UserError, unknown
+from wina_amp.masks.kinds import mask_kind
 
 if TYPE_CHECKING:
-    from pipeline.benchmark.views import TaskView
-    from pipeline.models.load import LoadedModel
+    from pipeline.tasks.views import TaskView
+    from wina_amp.models.load import LoadedModel
 
 SAMPLES_PATH = "data/samples.parquet"
 DENSE_TARGET = 0.0
@@ -101,7 +101,7 @@ def main(settings: Settings, name: str) -> None:
 
 def _open(settings: Settings) -> tuple[LoadedModel, list[TaskView]]:
     """What a process evaluates with."""
-    from stages.benchmark import load_benchmark
+    from stages.inputs.tasks import load_benchmark
 
     start_logging()
     views = [view for views in load_benchmark(settings.benchmark).values() for view in views.values()]
@@ -167,7 +167,7 @@ def _portions(settings: Settings, name: str, target: float, samples: pd.DataFram
 
 def _limits(settings: Settings) -> dict[str, int | None]:
     """Samples per task of each split that every method is evaluated on: `evaluate.limits`, but its two settings stand
-    here by name, because dvc.yaml lists those that a stage names (`tests/dvc_deps.py`)."""
+    here by name, because dvc.yaml lists those that a stage names (`tests/dvc/deps.py`)."""
     return {"train": settings.evaluate.train_samples, "test": settings.evaluate.test_samples}
 
 

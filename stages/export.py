@@ -9,21 +9,21 @@ import numpy as np
 import torch
 import transformers
 
-from pipeline.config import LEARNED, NO_TRANSFORM, Settings, why_not_exported
-from pipeline.errors import UserError, unknown
-from pipeline.handover.description import Checkpoint, Description, Group
-from pipeline.handover.identity import shapes_of, sketch
-from pipeline.handover.measured import measured
-from pipeline.learned_weights import learned
-from pipeline.models import manifest
-from pipeline.models.load import LoadedModel
-from pipeline.models.projections import projections
-from pipeline.profile import profile_array
-from pipeline.profile_set import ProfileSet
-from pipeline.routing import load_router
-from pipeline.schemas import ASSIGNMENTS, PROFILES, RESULTS
-from stages.model import MANIFEST_PATH, ROTATIONS_PATH, load_model
+from pipeline.config.params import LEARNED, NO_TRANSFORM, Settings, why_not_exported
+from pipeline.profiles.measured import measured
+from pipeline.profiles.profile import profile_array
+from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, RESULTS
+from stages.inputs.model import MANIFEST_PATH, ROTATIONS_PATH, load_model
 from stages.run import run_named
+from wina_amp.errors import UserError, unknown
+from wina_amp.models import manifest
+from wina_amp.models.load import LoadedModel
+from wina_amp.models.projections import projections
+from wina_amp.profile_set.description import Checkpoint, Description, Group
+from wina_amp.profile_set.identity import shapes_of, sketch
+from wina_amp.profile_set.profile_set import ProfileSet
+from wina_amp.routing.router import load_router
+from wina_amp.scoring.learned_weights import learned
 
 PROFILES_PATH = "data/profiles/{name}.parquet"
 ROUTER_PATH = "data/routes/{name}.safetensors"

@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.atomic import replacing
-from pipeline.config import NO_TRANSFORM, Settings
-from pipeline.schemas import SAMPLES, TIMINGS
-from pipeline.scratch import Parts, Scratch, file_digest
+from pipeline.config.params import NO_TRANSFORM, Settings
+from pipeline.storage.schemas import SAMPLES, TIMINGS
+from pipeline.storage.scratch import Parts, Scratch, file_digest
+from stages.inputs.model import load_checkpoint, load_model, model_identity
 from stages.latency_inputs import (
     SAMPLES_PATH,
     Asked,
@@ -37,8 +37,8 @@ from stages.latency_inputs import (
     what_is_decoded,
     what_is_timed,
 )
-from stages.model import load_checkpoint, load_model, model_identity
 from stages.run import run
+from wina_amp.atomic import replacing
 
 if TYPE_CHECKING:
     from pipeline.latency.timing import Dense, Profiled, Work

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.config import MethodSettings, ProfileSettings, Settings, why_not_decoded
-from pipeline.errors import UserError
-from pipeline.models.source import config_folder
-from pipeline.plan.sizes import BYTES, sizes_of
-from pipeline.profile import profile_array
-from pipeline.schemas import ASSIGNMENTS, PROFILES, ROUTES
+from pipeline.compute.sizes import BYTES, sizes_of
+from pipeline.config.params import MethodSettings, ProfileSettings, Settings, why_not_decoded
+from pipeline.profiles.profile import profile_array
+from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, ROUTES
+from wina_amp.errors import UserError
+from wina_amp.models.source import config_folder
 
 if TYPE_CHECKING:
     import torch
@@ -59,8 +59,8 @@ def what_is_timed(settings: Settings) -> Asked:
     """
     from pipeline.latency.machine import last_level_cache
     from pipeline.latency.refusal import why_not_timed
-    from pipeline.models.load import DTYPES
-    from pipeline.models.placement import choose_device
+    from wina_amp.models.load import DTYPES
+    from wina_amp.models.placement import choose_device
 
     model, latency = settings.model, settings.latency
     folder = config_folder(model.path, model.revision)
@@ -130,7 +130,7 @@ def profiled_methods(
     import torch
 
     from pipeline.latency.timing import Profiled
-    from pipeline.routing import load_router
+    from wina_amp.routing.router import load_router
 
     found: dict[Key, Profiled] = {}
     for name, method in chosen.items():
@@ -151,7 +151,7 @@ def check_contexts(settings: Settings) -> None:
         UserError: the longest one and the steps behind it are more tokens than the model takes.
     """
     from pipeline.latency.turns import WARM
-    from pipeline.models.context import load_context
+    from wina_amp.models.context import load_context
 
     latency, model = settings.latency, settings.model
     longest = max(latency.contexts) + WARM + latency.steps

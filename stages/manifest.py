@@ -1,19 +1,19 @@
 """manifest: the files of the model under study -> data/model.json, and without the weights data/tokenizer.json.
 
 Stages that run the model depend on the first, stages that only read texts on the second. Neither names a path: the same
-checkpoint in another folder is the same model. `stages/check.py` sees to it that this stage runs when a folder that DVC
-does not watch has changed.
+checkpoint in another folder is the same model. `commands/check.py` sees to it that this stage runs when a folder that
+DVC does not watch has changed.
 """
 
 from __future__ import annotations
 
 import logging
 
-from pipeline.config import Settings
-from pipeline.models import manifest
-from pipeline.models.source import checkpoint_files, model_folder
-from stages.model import MANIFEST_PATH, checksums
+from pipeline.config.params import Settings
+from stages.inputs.model import MANIFEST_PATH, checksums
 from stages.run import run
+from wina_amp.models import manifest
+from wina_amp.models.source import checkpoint_files, model_folder
 
 TOKENIZER_PATH = "data/tokenizer.json"
 

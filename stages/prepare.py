@@ -8,14 +8,14 @@ from functools import partial
 
 import pandas as pd
 
-from pipeline.benchmark.choosing import Choice, choose
-from pipeline.benchmark.samples import sample_rows, too_long
-from pipeline.config import Settings
-from pipeline.models.context import load_context
-from pipeline.models.load import load_tokenizer
-from pipeline.schemas import SAMPLE_COUNTS, SAMPLES
-from stages.benchmark import counts, load_benchmark
+from pipeline.config.params import Settings
+from pipeline.storage.schemas import SAMPLE_COUNTS, SAMPLES
+from pipeline.tasks.choosing import Choice, choose
+from pipeline.tasks.samples import sample_rows, too_long
+from stages.inputs.tasks import counts, load_benchmark
 from stages.run import run
+from wina_amp.models.context import load_context
+from wina_amp.models.load import load_tokenizer
 
 SAMPLES_PATH = "data/samples.parquet"
 COUNTS_PATH = "data/sample_counts.parquet"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline.config import Settings
-from pipeline.histogram import Bins
-from pipeline.profile import profiles
-from pipeline.schemas import ALLOCATIONS, GROUP_HISTOGRAMS, PROFILES
+from pipeline.config.params import Settings
+from pipeline.histograms.bins import Bins
+from pipeline.profiles.profile import profiles
+from pipeline.storage.schemas import ALLOCATIONS, GROUP_HISTOGRAMS, PROFILES
 from stages.run import run_named
 
 ALLOCATIONS_PATH = "data/allocations/{name}.parquet"

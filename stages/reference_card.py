@@ -8,14 +8,14 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from pipeline.benchmark.choosing import choose
-from pipeline.benchmark.samples import sample_rows
-from pipeline.benchmark.tasks import load_tasks
-from pipeline.config import Settings
+from pipeline.config.params import Settings
 from pipeline.evaluate.method import evaluate
-from pipeline.models.load import load
-from pipeline.reference import card, recipe
+from pipeline.reference_model import card, recipe
+from pipeline.tasks.choosing import choose
+from pipeline.tasks.loading import load_tasks
+from pipeline.tasks.samples import sample_rows
 from stages.run import run
+from wina_amp.models.load import load
 
 PARAMS_PATH = "data/reference/params.yaml"
 BUILD_PATH = Path("data/reference/build")

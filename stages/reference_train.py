@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from pipeline.benchmark import tokenizer as tokenizers
-from pipeline.config import Settings
-from pipeline.reference import recipe as recipes
-from pipeline.reference import training
-from pipeline.reference.card import machine
-from pipeline.scratch import Scratch, file_digest
+from pipeline.config.params import Settings
+from pipeline.reference_model import recipe as recipes
+from pipeline.reference_model import training
+from pipeline.reference_model.card import machine
+from pipeline.storage.scratch import Scratch, file_digest
+from pipeline.tasks.embedded import tokenizer as tokenizers
 from stages.run import run
 
 PARAMS_PATH = "data/reference/params.yaml"

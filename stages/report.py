@@ -14,12 +14,12 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.config import GATE_CRITERIA, MethodSettings, ProfileSettings, Settings
-from pipeline.errors import UserError
-from pipeline.report.evidence import Evidence
-from pipeline.report.plan import Method, Plan
-from pipeline.report.write import write_report
-from pipeline.schemas import (
+from pipeline.config.params import GATE_CRITERIA, MethodSettings, ProfileSettings, Settings
+from pipeline.grouping.schemes import GRADIENT
+from pipeline.report.analysis.evidence import Evidence
+from pipeline.report.analysis.plan import Method, Plan
+from pipeline.report.exports.write import write_report
+from pipeline.storage.schemas import (
     ALLOCATION_COSTS,
     ASSIGNMENTS,
     BENEFITS,
@@ -34,8 +34,8 @@ from pipeline.schemas import (
     SAMPLES,
     TIMINGS,
 )
-from pipeline.schemes import GRADIENT
 from stages.run import run
+from wina_amp.errors import UserError
 
 DATA = Path("data")
 QUALITY_PATH = DATA / "cluster_quality.json"

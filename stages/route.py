@@ -12,25 +12,19 @@ import pandas as pd
 from numpy import ndarray
 from torch import nn
 
-from pipeline.config import Settings
-from pipeline.errors import UserError, unknown
-from pipeline.held_out import ask_labels, held_out
-from pipeline.models.load import LoadedModel
-from pipeline.models.projections import projections
-from pipeline.models.rotation import rotated_widths
-from pipeline.router_fit import fit_router
-from pipeline.routing import (
-    embedding_features,
-    embedding_flops,
-    neighbour_features,
-    neighbour_flops,
-    save_router,
-    scores_flops,
-)
-from pipeline.schemas import ASSIGNMENTS, HELD_OUT, ROUTES, SAMPLES, SIGNATURES
-from pipeline.signature_vectors import signature_vectors
-from stages.model import load_model
+from pipeline.compute.routing import embedding_flops, neighbour_flops, scores_flops
+from pipeline.config.params import Settings
+from pipeline.grouping.signature_vectors import signature_vectors
+from pipeline.routing.held_out import ask_labels, held_out
+from pipeline.routing.router_fit import fit_router
+from pipeline.storage.schemas import ASSIGNMENTS, HELD_OUT, ROUTES, SAMPLES, SIGNATURES
+from stages.inputs.model import load_model
 from stages.run import run_named
+from wina_amp.errors import UserError, unknown
+from wina_amp.models.load import LoadedModel
+from wina_amp.models.projections import projections
+from wina_amp.models.rotation import rotated_widths
+from wina_amp.routing.router import embedding_features, neighbour_features, save_router
 
 SAMPLES_PATH = "data/samples.parquet"
 SIGNATURES_PATH = "data/signatures.parquet"

@@ -20,9 +20,9 @@ import textwrap
 import time
 from collections.abc import Callable
 
-from pipeline import config
-from pipeline.config import Settings
-from pipeline.errors import UserError
+from pipeline.config import params
+from pipeline.config.params import Settings
+from wina_amp.errors import UserError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -33,7 +33,7 @@ log = logging.getLogger("stages")
 def run(main: Callable[[Settings], None]) -> None:
     """Run a stage that exists once. Exits with 2 and one paragraph on stderr if it raises a `UserError`."""
     argparse.ArgumentParser(prog=_stage_name()).parse_args()
-    run_command(_stage_name(), lambda: main(config.load()))
+    run_command(_stage_name(), lambda: main(params.load()))
 
 
 def run_named(main: Callable[[Settings, str], None]) -> None:
@@ -41,7 +41,7 @@ def run_named(main: Callable[[Settings, str], None]) -> None:
     parser = argparse.ArgumentParser(prog=_stage_name())
     parser.add_argument("--name", required=True, help="which scheme, profile set, router or method of params.yaml")
     name = parser.parse_args().name
-    run_command(f"{_stage_name()} {name}", lambda: main(config.load(), name))
+    run_command(f"{_stage_name()} {name}", lambda: main(params.load(), name))
 
 
 def run_command(title: str, work: Callable[[], None]) -> None:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pipeline.atomic import replacing
-from pipeline.config import NO_TRANSFORM, Settings
-from pipeline.scratch import Scratch
-from stages.model import ROTATION_FACTS, ROTATIONS_PATH, load_unweighted, rotation_facts, unweighted_identity
+from pipeline.config.params import NO_TRANSFORM, Settings
+from pipeline.storage.scratch import Scratch
+from stages.inputs.model import ROTATION_FACTS, ROTATIONS_PATH, load_unweighted, rotation_facts, unweighted_identity
 from stages.run import run
+from wina_amp.atomic import replacing
 
 log = logging.getLogger("stages.transform")
 
@@ -34,8 +34,8 @@ def main(settings: Settings) -> None:
 
 
 def _write_bases(settings: Settings) -> None:
-    from pipeline.models.rotation_files import blocks_of, file_name, save_bases
-    from pipeline.models.transform import block_bases
+    from wina_amp.models.rotation_files import blocks_of, file_name, save_bases
+    from wina_amp.models.transform import block_bases
 
     plain = replace(settings.model, transform=NO_TRANSFORM)
     # Loaded before the scratch is opened: its digest covers the code that is loaded by then.

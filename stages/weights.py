@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from tqdm import tqdm
 
-from pipeline.allocation.cost import Cost, Meter, MeteredStore
-from pipeline.config import LEARNED, Settings
-from pipeline.processes import Crew, crew
-from pipeline.schemas import ALLOCATION_COSTS, FEATURE_WEIGHTS, SAMPLES
-from pipeline.scratch import JsonParts, Scratch, file_digest
-from stages.model import FEATURE_WEIGHTS_PATH, load_unweighted, model_processes, unweighted_identity
+from pipeline.allocation.calibration.cost import Cost, Meter, MeteredStore
+from pipeline.config.params import LEARNED, Settings
+from pipeline.executors.processes import Crew, crew
+from pipeline.storage.schemas import ALLOCATION_COSTS, FEATURE_WEIGHTS, SAMPLES
+from pipeline.storage.scratch import JsonParts, Scratch, file_digest
+from stages.inputs.model import FEATURE_WEIGHTS_PATH, load_unweighted, model_processes, unweighted_identity
 from stages.run import run, start_logging
 
 if TYPE_CHECKING:
     from numpy import ndarray
 
-    from pipeline.allocation.calibration import Text
-    from pipeline.allocation.learning_slopes import Answer, Ask, LearningSlopes
+    from pipeline.allocation.calibration.texts import Text
+    from pipeline.allocation.feature_weights.learning_gradients import Answer, Ask, LearningSlopes
 
 SAMPLES_PATH = "data/samples.parquet"
 COSTS_PATH = "data/feature_weights.costs.parquet"
@@ -48,7 +48,7 @@ def main(settings: Settings) -> None:
 
 
 def _learned(settings: Settings) -> tuple[pd.DataFrame, Cost]:
-    from pipeline.allocation.learning import Plan, State, learn, result, start
+    from pipeline.allocation.feature_weights.learning import Plan, State, learn, result, start
 
     learning = settings.learn
     plan = Plan(
@@ -111,7 +111,7 @@ class _Slopes:
         return self._mean(sparsity, np.zeros(sum(self._shapes.features)), step, of_weights=False)[0]
 
     def _mean(self, sparsity: ndarray, log_weights: ndarray, step: int, *, of_weights: bool) -> tuple[ndarray, ndarray]:
-        from pipeline.allocation.learning_slopes import Ask, mean
+        from pipeline.allocation.feature_weights.learning_gradients import Ask, mean
 
         asked = [Ask(step, chunk, sparsity, log_weights, of_weights) for chunk in range(self._shapes.chunks)]
         answers: list[Answer] = self._ask(_answer, asked)
@@ -122,8 +122,8 @@ class _Slopes:
 
 def _bench(settings: Settings) -> LearningSlopes:
     """What one process takes slopes with."""
-    from pipeline.allocation.learning_slopes import LearningSlopes
-    from pipeline.histogram import Bins
+    from pipeline.allocation.feature_weights.learning_gradients import LearningSlopes
+    from pipeline.histograms.bins import Bins
 
     start_logging()
     return LearningSlopes(
@@ -151,7 +151,7 @@ def _rows(bench: LearningSlopes, log_weights: ndarray) -> list[dict[str, Any]]:
 
 
 def _train_texts(settings: Settings) -> Sequence[Text]:
-    from pipeline.allocation.calibration import Text, seeded_order
+    from pipeline.allocation.calibration.texts import Text, seeded_order
 
     samples: Any = SAMPLES.read(SAMPLES_PATH, columns=("sample_id", "split", "prompt_ids", "answer_ids"))
     train = samples[samples["split"] == "train"]

@@ -19,7 +19,7 @@ if not Path("/dev/nvidia0").exists():
 os.environ["WINA_AMP_PROCESSES"] = "1"
 
 if TYPE_CHECKING:
-    from pipeline.models.load import LoadedModel
+    from wina_amp.models.load import LoadedModel
 
 TINY_WORDS = tuple(f"w{number}" for number in range(60))
 """The words the tiny model knows, besides its four special tokens."""
@@ -65,7 +65,7 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_loaded(tiny_llama: Path) -> LoadedModel:
     """`tiny_llama` loaded on the CPU in float32."""
-    from pipeline.models.load import load
+    from wina_amp.models.load import load
 
     return load(tiny_llama, revision=None, dtype="float32", device="cpu")
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from pipeline.compute import attended
-from pipeline.eligibility import eligible
+from pipeline.compute.operations import attended
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.tally import Tally
+from wina_amp.masks.eligibility import eligible
 
 
 @dataclass(frozen=True)

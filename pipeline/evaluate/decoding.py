@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from pipeline.benchmark.generation import Limits
-from pipeline.compute import attended
-from pipeline.eligibility import eligible
+from pipeline.compute.operations import attended
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.tally import Tally
+from pipeline.tasks.generation import Limits
+from wina_amp.masks.eligibility import eligible
 
 
 @dataclass(frozen=True)

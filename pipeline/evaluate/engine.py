@@ -17,9 +17,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import Cache
 
-from pipeline.errors import UserError
-from pipeline.models.load import LoadedModel
-from pipeline.sparse.install import Counts, Runtime
+from wina_amp.errors import UserError
+from wina_amp.masks.install import Counts, Runtime
+from wina_amp.models.load import LoadedModel
 
 _ROWS_OF_LOGITS = 512
 """Positions whose logits exist at a time: with a vocabulary of 128,000 in float32, a quarter of a gigabyte."""

@@ -16,18 +16,18 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from pipeline.benchmark.views import TaskView, quiet
-from pipeline.compute import Shape, dense_flops, flops, realised_sparsity
+from pipeline.compute.operations import Shape, dense_flops, flops, realised_sparsity
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.model import ProfiledLM
 from pipeline.evaluate.profiles import Profiles
 from pipeline.evaluate.tally import Tally
-from pipeline.models.load import LoadedModel
-from pipeline.models.places import places
-from pipeline.models.projections import projections
-from pipeline.models.rotation import rotated_widths
-from pipeline.scoring import criterion_row
-from pipeline.sparse.install import install
+from pipeline.tasks.views import TaskView, quiet
+from wina_amp.masks.install import install
+from wina_amp.models.load import LoadedModel
+from wina_amp.models.mask_sites import places
+from wina_amp.models.projections import projections
+from wina_amp.models.rotation import rotated_widths
+from wina_amp.scoring.criteria import criterion_row
 
 
 def evaluate(

@@ -13,16 +13,16 @@ from typing import cast
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
-from pipeline.batching import batches
-from pipeline.benchmark.chat import ChatTemplate
-from pipeline.benchmark.generation import limits
-from pipeline.benchmark.tokens import encode_pairs, encode_prompts
-from pipeline.benchmark.views import arguments, doc_hash
-from pipeline.errors import UserError
 from pipeline.evaluate.choices import Question, loglikelihoods
 from pipeline.evaluate.decoding import Start, generate
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.tally import Tally
+from pipeline.tasks.generation import limits
+from pipeline.tasks.views import arguments, doc_hash
+from pipeline.tokens.batching import batches
+from pipeline.tokens.chat import ChatTemplate
+from pipeline.tokens.encoding import encode_pairs, encode_prompts
+from wina_amp.errors import UserError
 
 SampleKey = tuple[str, str]
 """`task/split` and document hash."""
@@ -108,7 +108,7 @@ class ProfiledLM(LM):
             "A task must ask for choices, for generation or for windows of text",
             found="rolling log-likelihood",
             where=f"task {requests[0].task_name}",
-            remedy="load it with `pipeline.benchmark.tasks.load_tasks`",
+            remedy="load it with `pipeline.tasks.loading.load_tasks`",
         )
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.compute import Work
-from pipeline.sparse.install import Counts
+from pipeline.compute.operations import Work
+from wina_amp.masks.install import Counts
 
 
 class Tally:
-    """Counters of n samples, all zero at first. `work` is what `pipeline.compute` takes.
+    """Counters of n samples, all zero at first. `work` is what `pipeline.compute.operations` takes.
 
     Args:
         samples: number of samples.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.sparse.backends import BACKENDS, Call
+from wina_amp.decode.backends import BACKENDS, Call
 
 TIMES_THE_CACHE = 2
 

@@ -22,7 +22,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel, StaticCache
 
-from pipeline.sparse.decode import Decoding
+from wina_amp.decode.decoding import Decoding
 
 log = logging.getLogger("pipeline.latency")
 

@@ -23,7 +23,6 @@ from jaxtyping import Float32, Int
 from numpy import ndarray
 from torch import Tensor
 
-from pipeline.handover.routers import PromptRouter
 from pipeline.latency.baseline import UNMASKED, Baseline, strongest
 from pipeline.latency.machine import device_name, load
 from pipeline.latency.refusal import able
@@ -31,13 +30,14 @@ from pipeline.latency.steps import DENSE_WAYS, SparseSteps, Steps, sparse_steps,
 from pipeline.latency.texts import Texts, texts
 from pipeline.latency.traffic import Rates, Reading, other_bytes, rates, watch
 from pipeline.latency.turns import WARM, clock, ratios, spread, take_turns
-from pipeline.models.families import INPUT
-from pipeline.models.load import LoadedModel
-from pipeline.models.places import places
-from pipeline.routing import Router
-from pipeline.scoring import projection_weights
-from pipeline.sparse.cutoffs import cutoffs
-from pipeline.sparse.decode import Decoding, sparse_decoding
+from wina_amp.decode.decoding import Decoding, sparse_decoding
+from wina_amp.masks.cutoffs import cutoffs
+from wina_amp.models.families import INPUT
+from wina_amp.models.load import LoadedModel
+from wina_amp.models.mask_sites import places
+from wina_amp.routing.prompt_router import PromptRouter
+from wina_amp.routing.router import Router
+from wina_amp.scoring.criteria import projection_weights
 
 WATCHED = 4
 """Steps in which is counted what they keep."""

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from pipeline.latency.steps import recorded
 from pipeline.latency.turns import spread, take_turns
-from pipeline.models.places import Place
+from wina_amp.models.mask_sites import Place
 
 LEAST_COPIED = 64_000_000
 """Bytes of a copy's source, at least; twice the last-level cache where that is more."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import decode_step
-from pipeline.sparse.install import install
+from wina_amp.masks.install import install
 
 
 def test_it_prints_a_line_per_sparsity_beside_the_dense_model(monkeypatch, capsys):

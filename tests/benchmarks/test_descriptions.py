@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from benchmarks import descriptions
-from pipeline import config
-from pipeline.histogram import Bins
-from pipeline.models.projections import projections, sites
-from pipeline.schemas import HISTOGRAMS, PROFILES, SAMPLES
-from pipeline.scoring import projection_weights
-from stages.model import load_model
+from pipeline.config import params
+from pipeline.histograms.bins import Bins
+from pipeline.storage.schemas import HISTOGRAMS, PROFILES, SAMPLES
+from stages.inputs.model import load_model
 from tests.stages.test_group_stages import run_all
 from tests.stages.test_group_stages import settings as settings  # a fixture
+from wina_amp.models.projections import projections, sites
+from wina_amp.scoring.criteria import projection_weights
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_a_feature_is_active_in_the_share_of_tokens_that_keep_it(settings, here,
 def test_every_way_of_grouping_is_tried(settings, here, capsys, monkeypatch):
     cluster = replace(settings.cluster, components=4, min_cluster_size=3)
     small = replace(settings, gradient=replace(settings.gradient, counts=(2,)), cluster=cluster)
-    monkeypatch.setattr(config, "load", lambda: small)
+    monkeypatch.setattr(params, "load", lambda: small)
     monkeypatch.setattr(descriptions, "TARGET", 0.5)
     monkeypatch.setattr(descriptions, "plain", lambda points, *_: [np.arange(len(points)) % 2] * 4)  # UMAP is slow
     monkeypatch.setattr("sys.argv", ["descriptions", "--count", "2", "--only", "signatures", "quantiles"])

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.exported_sets import padded, routed
-from pipeline.models.load import LoadedModel
-from tests.handover.sets import profile_set
+from tests.wina_amp.profile_set.sets import profile_set
+from wina_amp.models.load import LoadedModel
 
 
 def test_prompts_are_padded_in_front():

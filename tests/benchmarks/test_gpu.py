@@ -82,7 +82,7 @@ def test_a_batch_of_one_keeps_what_the_target_says():
 def test_block_sizes_are_tried_and_the_fastest_kept(monkeypatch: pytest.MonkeyPatch):
     if find_spec("triton") is None or torch.cuda.is_available():
         pytest.skip("needs Triton's interpreter (`make kernels`)")
-    from pipeline.sparse import triton_gather
+    from wina_amp.decode import triton_gather
 
     monkeypatch.setattr(triton_gather, "BLOCKS", dict(triton_gather.BLOCKS))
     monkeypatch.setattr(gpu, "CANDIDATES", ((64, 256, 64, 4),))

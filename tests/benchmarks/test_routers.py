@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.routers import DENSE, GROUPS, alternate, operations, random_prompts, works
-from pipeline.handover.routers import KINDS
-from pipeline.models.load import LoadedModel
+from wina_amp.models.load import LoadedModel
+from wina_amp.routing.prompt_router import KINDS
 
 
 def test_every_kind_is_timed_and_counted_beside_the_dense_pass(tiny_loaded: LoadedModel) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from examples.generate import SET, main
-from pipeline import config
-from pipeline.errors import UserError
-from pipeline.models.load import LoadedModel
-from tests.handover.sets import profile_set
+from pipeline.config import params
+from tests.wina_amp.profile_set.sets import profile_set
+from wina_amp.errors import UserError
+from wina_amp.models.load import LoadedModel
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,5 +32,5 @@ def test_a_folder_that_is_no_set_is_the_users_error(tiny_llama: Path, tmp_path: 
 
 
 def test_the_set_that_is_tried_by_default_is_one_that_the_default_run_exports():
-    exported = config.load(ROOT / "params.yaml").export.methods
+    exported = params.load(ROOT / "params.yaml").export.methods
     assert Path(SET) in {Path("data/profile_sets", name) for name in exported}

@@ -1,9 +1,9 @@
 """Our greedy search with the error measure of the released code, against the tables its own code wrote.
 
-The objective is the transcription in tests/reference/released_greedy.py, the search is `pipeline.allocation.greedy`. A
-search forgets nothing: one tie that rounding decides the other way shows in every later row until the other choice
-catches up. The whole table is therefore compared round by round, each from the recorded state before it; complete
-searches from the dense block are in docs/method.md (they take minutes).
+The objective is the transcription in tests/reference/released_greedy.py, the search is
+`pipeline.allocation.greedy.search`. A search forgets nothing: one tie that rounding decides the other way shows in
+every later row until the other choice catches up. The whole table is therefore compared round by round, each from the
+recorded state before it; complete searches from the dense block are in docs/method.md (they take minutes).
 """
 
 from __future__ import annotations
@@ -15,13 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.allocation.block import BlockError
-from pipeline.allocation.calibration import Text, block_inputs
-from pipeline.allocation.greedy import ladders, search
-from pipeline.models.load import LoadedModel, load
-from pipeline.models.projections import projections
-from pipeline.scoring import feature_weights
-from pipeline.sparse.cutoffs import cutoffs
+from pipeline.allocation.calibration.texts import Text, block_inputs
+from pipeline.allocation.greedy.block_error import BlockError
+from pipeline.allocation.greedy.search import ladders, search
 from tests.reference.released_greedy import (
     MODES,
     NAMES,
@@ -34,6 +30,10 @@ from tests.reference.released_greedy import (
     sequences,
     table,
 )
+from wina_amp.masks.cutoffs import cutoffs
+from wina_amp.models.load import LoadedModel, load
+from wina_amp.models.projections import projections
+from wina_amp.scoring.criteria import feature_weights
 
 pytestmark = pytest.mark.skipif(not PARITY.is_dir(), reason=f"no recordings of the released code at {PARITY}")
 

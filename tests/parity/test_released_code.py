@@ -18,14 +18,14 @@ import pytest
 import torch
 
 from benchmarks.parity_model import BINS, DENSE_PREFIX, Counts, load_parity_model, run, score_counts
-from pipeline.eligibility import eligible
-from pipeline.models.load import LoadedModel
-from pipeline.models.projections import Projection, projections
-from pipeline.scoring import feature_weights
-from pipeline.sparse.install import install
-from pipeline.sparse.topk import kept_features
-from pipeline.thresholds import thresholds
+from pipeline.histograms.thresholds import thresholds
 from tests.reference.released_greedy import PARITY
+from wina_amp.masks.eligibility import eligible
+from wina_amp.masks.install import install
+from wina_amp.masks.topk import kept_features
+from wina_amp.models.load import LoadedModel
+from wina_amp.models.projections import Projection, projections
+from wina_amp.scoring.criteria import feature_weights
 
 pytestmark = pytest.mark.skipif(not PARITY.is_dir(), reason=f"no recordings of the released code at {PARITY}")
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.models.load import LoadedModel, load
-from pipeline.models.projections import projections
-from pipeline.models.transform import LEADING, block_bases, rotate_block
-from pipeline.scoring import column_norms
 from tests.parity.test_released_code import PARITY
+from wina_amp.models.load import LoadedModel, load
+from wina_amp.models.projections import projections
+from wina_amp.models.transform import LEADING, block_bases, rotate_block
+from wina_amp.scoring.criteria import column_norms
 
 pytestmark = pytest.mark.skipif(not PARITY.is_dir(), reason=f"no recordings of the released code at {PARITY}")
 

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import config
-from pipeline.models.load import load
-from pipeline.schemas import RESULTS, SAMPLE_COUNTS, SAMPLES
+from pipeline.config import params
+from pipeline.storage.schemas import RESULTS, SAMPLE_COUNTS, SAMPLES
 from stages import evaluate, manifest, prepare
+from wina_amp.models.load import load
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "real"
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -60,7 +60,7 @@ def _gsm8k() -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Settings:
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> params.Settings:
     """Local files of every layout in a temporary folder, which is the current one."""
     monkeypatch.chdir(tmp_path)
     folder, data = tmp_path / "tasks", REAL / "data"
@@ -73,7 +73,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Settings
     _put(folder, "alpaca", ({**row, "split": "train"} for row in alpaca))
     (folder / "wikitext.txt").write_bytes((data / "wikitext-2" / "test.txt").read_bytes())
     (folder / "stories.txt").write_bytes((data / "tinystories" / "minigpt_tinystories.txt").read_bytes())
-    full = config.load(PARAMS)
+    full = params.load(PARAMS)
     benchmark = replace(
         full.benchmark,
         include=str(folder),
@@ -88,7 +88,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Settings
     return replace(full, model=model, benchmark=benchmark)
 
 
-def test_files_of_every_layout_are_prepared_and_evaluated(settings: config.Settings):
+def test_files_of_every_layout_are_prepared_and_evaluated(settings: params.Settings):
     prepare.main(settings)
     samples = SAMPLES.read(prepare.SAMPLES_PATH)
     counts = SAMPLE_COUNTS.read(prepare.COUNTS_PATH).set_index(["task", "split"])

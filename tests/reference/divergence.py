@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.models.projections import projections
-from pipeline.scoring import feature_weights
+from wina_amp.models.projections import projections
+from wina_amp.scoring.criteria import feature_weights
 
 
 def divergence(loaded, texts, thresholds, criterion, dense_prefix):

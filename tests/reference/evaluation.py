@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 import torch
 
-from pipeline.eligibility import eligible
+from wina_amp.masks.eligibility import eligible
 
 
 def _logits(loaded, runtime, group, prompt, rest, dense_prefix):

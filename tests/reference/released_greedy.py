@@ -24,8 +24,8 @@ import pandas as pd
 import torch
 from datasets import Dataset
 
-from pipeline.models.projections import projections
-from pipeline.scoring import feature_weights
+from wina_amp.models.projections import projections
+from wina_amp.scoring.criteria import feature_weights
 
 PARITY = Path(__file__).resolve().parents[3] / "shared" / "parity"
 MODES = {"teal": "teal", "wina": "wina_released"}

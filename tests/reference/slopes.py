@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.models.projections import projections
-from pipeline.scoring import projection_weights
+from wina_amp.models.projections import projections
+from wina_amp.scoring.criteria import projection_weights
 
 
 def ramp_mask(x, lever, weights, counted, band):

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pipeline.scoring import scores
+from wina_amp.scoring.criteria import scores
 
 
 def threshold_mask(

@@ -19,7 +19,7 @@ def difference_at(score_a, sparsity_a, score_b, sparsity_b, at, draws):
 
 
 def draws(samples, replicates, seed):
-    """The sample numbers behind `pipeline.statistics.resampling_weights`."""
+    """The sample numbers behind `pipeline.statistics.intervals.resampling_weights`."""
     return np.random.default_rng(seed).integers(0, samples, size=(replicates, samples))
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import config
-from pipeline.errors import UserError
-from pipeline.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
-from pipeline.scratch import file_digest
+from pipeline.config import params
+from pipeline.storage.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
+from pipeline.storage.scratch import file_digest
 from stages import capture as stage
 from stages import manifest
+from wina_amp.errors import UserError
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SAMPLE_COUNT = 12
@@ -24,7 +24,7 @@ SAMPLE_COUNT = 12
 @pytest.fixture
 def settings(tiny_llama):
     """Settings for the tiny model: batches of about three samples."""
-    full = config.load(PARAMS)
+    full = params.load(PARAMS)
     return replace(
         full,
         model=replace(full.model, path=str(tiny_llama), device="cpu"),

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import config
-from pipeline.errors import UserError
+from pipeline.config import params
 from pipeline.evaluate import method
-from pipeline.processes import PROCESSES
-from pipeline.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
+from pipeline.executors.processes import PROCESSES
+from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
 from stages import evaluate, manifest, prepare
+from wina_amp.errors import UserError
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 NAMES = ("q", "k", "v", "o", "gate", "up", "down")
@@ -26,12 +26,12 @@ BATCHED = 1e-5
 
 
 @pytest.fixture
-def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Settings:
+def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> params.Settings:
     """Settings for the tiny model and tasks; the current folder is an empty one."""
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.delenv("DVC_STAGE", raising=False)
     monkeypatch.chdir(tmp_path)
-    full = config.load(PARAMS)
+    full = params.load(PARAMS)
     return replace(
         full,
         model=replace(full.model, path=str(tiny_llama), device="cpu"),
@@ -41,11 +41,11 @@ def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: py
         tokens=replace(full.tokens, batch=100),
         evaluate=replace(full.evaluate, targets=TARGETS),
         methods=full.methods
-        | {"clustered_oracle": config.MethodSettings("clustered", "assignments/activation", "threshold")},
+        | {"clustered_oracle": params.MethodSettings("clustered", "assignments/activation", "threshold")},
     )
 
 
-def _make_inputs(settings: config.Settings) -> pd.DataFrame:
+def _make_inputs(settings: params.Settings) -> pd.DataFrame:
     """Samples, two groups known and routed, and thresholds that grow with the target and differ between groups."""
     manifest.main(settings)
     prepare.main(settings)
@@ -83,7 +83,7 @@ def _count_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return runs
 
 
-def test_prepare_writes_the_same_samples_twice(settings: config.Settings):
+def test_prepare_writes_the_same_samples_twice(settings: params.Settings):
     prepare.main(settings)
     first = Path(prepare.SAMPLES_PATH).read_bytes()
     prepare.main(settings)
@@ -94,7 +94,7 @@ def test_prepare_writes_the_same_samples_twice(settings: config.Settings):
     }  # fmt: skip
 
 
-def test_the_dense_model_is_evaluated_once_at_target_zero(settings: config.Settings):
+def test_the_dense_model_is_evaluated_once_at_target_zero(settings: params.Settings):
     samples = _make_inputs(settings)
     evaluate.main(settings, "dense")
     results = RESULTS.read("data/results/dense.parquet")
@@ -102,7 +102,7 @@ def test_the_dense_model_is_evaluated_once_at_target_zero(settings: config.Setti
     assert set(results["target"]) == {0.0} and not results["realised_sparsity"].any()
 
 
-def test_a_method_has_every_sample_at_every_target_and_a_router_is_paid_for(settings: config.Settings):
+def test_a_method_has_every_sample_at_every_target_and_a_router_is_paid_for(settings: params.Settings):
     samples = _make_inputs(settings)
     evaluate.main(settings, "clustered_oracle")
     evaluate.main(settings, "clustered_embedding")
@@ -117,14 +117,14 @@ def test_a_method_has_every_sample_at_every_target_and_a_router_is_paid_for(sett
     pd.testing.assert_frame_equal(routed[same], oracle[same], check_exact=True)
 
 
-def _decisive(settings: config.Settings, *methods: str, targets: tuple[float, ...] = (0.5,)) -> config.Settings:
+def _decisive(settings: params.Settings, *methods: str, targets: tuple[float, ...] = (0.5,)) -> params.Settings:
     """Two of five test samples a task for every method, all five for `methods` at `targets`."""
-    decisive = config.DecisiveSettings(methods, targets) if methods else None
+    decisive = params.DecisiveSettings(methods, targets) if methods else None
     return replace(settings, evaluate=replace(settings.evaluate, test_samples=2, decisive=decisive))
 
 
 def test_only_decisive_methods_and_dense_have_samples_beyond_the_limit_and_only_at_decisive_targets(
-    settings: config.Settings,
+    settings: params.Settings,
 ):
     samples = _make_inputs(settings)
     test = samples[samples["split"] == "test"]
@@ -144,7 +144,7 @@ def test_only_decisive_methods_and_dense_have_samples_beyond_the_limit_and_only_
 
 
 def test_a_method_that_becomes_decisive_computes_only_the_other_samples_and_finds_what_one_run_finds(
-    settings: config.Settings, monkeypatch: pytest.MonkeyPatch
+    settings: params.Settings, monkeypatch: pytest.MonkeyPatch
 ):
     _make_inputs(settings)
     runs = _count_runs(monkeypatch)
@@ -164,7 +164,7 @@ def test_a_method_that_becomes_decisive_computes_only_the_other_samples_and_find
 
 
 def test_decisive_samples_in_pieces_are_evaluated_once_each_as_they_would_be_together(
-    settings: config.Settings, monkeypatch: pytest.MonkeyPatch
+    settings: params.Settings, monkeypatch: pytest.MonkeyPatch
 ):
     _make_inputs(settings)
     settings = _decisive(settings, "clustered_oracle")
@@ -178,7 +178,7 @@ def test_decisive_samples_in_pieces_are_evaluated_once_each_as_they_would_be_tog
     pd.testing.assert_frame_equal(pieces, together, rtol=BATCHED, atol=BATCHED)
 
 
-def test_an_interrupted_decisive_run_keeps_what_is_finished(settings: config.Settings, monkeypatch: pytest.MonkeyPatch):
+def test_an_interrupted_decisive_run_keeps_what_is_finished(settings: params.Settings, monkeypatch: pytest.MonkeyPatch):
     _make_inputs(settings)
     decisive = _decisive(settings, "clustered_oracle", targets=TARGETS)
     real, parts = method.evaluate, len(TARGETS) * (len(SPLITS) + 1)
@@ -192,7 +192,7 @@ def test_an_interrupted_decisive_run_keeps_what_is_finished(settings: config.Set
     assert len(runs) == parts - 2
 
 
-def test_adding_a_target_computes_only_the_new_one(settings: config.Settings, monkeypatch: pytest.MonkeyPatch):
+def test_adding_a_target_computes_only_the_new_one(settings: params.Settings, monkeypatch: pytest.MonkeyPatch):
     _make_inputs(settings)
     runs = _count_runs(monkeypatch)
     evaluate.main(settings, "clustered_oracle")
@@ -207,7 +207,7 @@ def test_adding_a_target_computes_only_the_new_one(settings: config.Settings, mo
 
 
 def test_a_crash_costs_one_run_and_other_thresholds_are_never_picked_up(
-    settings: config.Settings, monkeypatch: pytest.MonkeyPatch
+    settings: params.Settings, monkeypatch: pytest.MonkeyPatch
 ):
     _make_inputs(settings)
     real = method.evaluate
@@ -226,7 +226,7 @@ def test_a_crash_costs_one_run_and_other_thresholds_are_never_picked_up(
     assert len(runs) == 3 * len(SPLITS) - 1
 
 
-def test_two_processes_find_what_one_finds(settings: config.Settings, monkeypatch: pytest.MonkeyPatch):
+def test_two_processes_find_what_one_finds(settings: params.Settings, monkeypatch: pytest.MonkeyPatch):
     _make_inputs(settings)
     evaluate.main(settings, "clustered_oracle")
     one = RESULTS.read("data/results/clustered_oracle.parquet")
@@ -238,7 +238,7 @@ def test_two_processes_find_what_one_finds(settings: config.Settings, monkeypatc
 
 
 def test_topk_reads_the_sparsities_of_the_same_profiles_and_never_picks_up_the_results_of_thresholds(
-    settings: config.Settings, monkeypatch: pytest.MonkeyPatch
+    settings: params.Settings, monkeypatch: pytest.MonkeyPatch
 ):
     _make_inputs(settings)
     runs = _count_runs(monkeypatch)
@@ -252,7 +252,7 @@ def test_topk_reads_the_sparsities_of_the_same_profiles_and_never_picks_up_the_r
 
 
 @pytest.mark.parametrize("mask", ["threshold", "topk"])
-def test_cats_is_evaluated_at_the_targets_that_its_profiles_reach(settings: config.Settings, mask: str, caplog):
+def test_cats_is_evaluated_at_the_targets_that_its_profiles_reach(settings: params.Settings, mask: str, caplog):
     samples = _make_inputs(settings)
     # up and down hold 0.4 of the weights: all of their masks at 0.75 are 0.3 of the whole.
     profile = pd.DataFrame(
@@ -260,11 +260,11 @@ def test_cats_is_evaluated_at_the_targets_that_its_profiles_reach(settings: conf
         columns=["profile", "group", "target", "block", "projection", "sparsity", "threshold"],
     )
     PROFILES.write(profile, "data/profiles/cats.parquet")
-    method = config.MethodSettings("cats", "assignments/activation", mask)
+    method = params.MethodSettings("cats", "assignments/activation", mask)
     changed = replace(
         settings,
         profiles=settings.profiles
-        | {"cats": config.ProfileSettings("activation", "cats", "uniform", "group_histograms/activation")},
+        | {"cats": params.ProfileSettings("activation", "cats", "uniform", "group_histograms/activation")},
         methods=settings.methods | {"cats": method},
     )
     evaluate.main(changed, "cats")
@@ -276,7 +276,7 @@ def test_cats_is_evaluated_at_the_targets_that_its_profiles_reach(settings: conf
         np.testing.assert_allclose(results["realised_sparsity"], 0.75 * 0.4, rtol=0, atol=1e-12)
 
 
-def test_an_unknown_method_and_a_sample_without_group_are_refused(settings: config.Settings):
+def test_an_unknown_method_and_a_sample_without_group_are_refused(settings: params.Settings):
     with pytest.raises(UserError, match=r"did you mean 'dense'"):
         evaluate.main(settings, "dens")
     samples = _make_inputs(settings)

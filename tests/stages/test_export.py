@@ -9,17 +9,17 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline import config
-from pipeline.errors import UserError
-from pipeline.models import manifest as manifests
-from pipeline.models.load import load
-from pipeline.profile import profile_array
-from pipeline.profile_set import ProfileSet
-from pipeline.schemas import PROFILES, RESULTS, ROUTES, SAMPLES
+from pipeline.config import params
+from pipeline.profiles.profile import profile_array
+from pipeline.storage.schemas import PROFILES, RESULTS, ROUTES, SAMPLES
 from stages import export, route
-from stages.model import MANIFEST_PATH
+from stages.inputs.model import MANIFEST_PATH
 from tests.stages.test_group_stages import COUNT, run_all
 from tests.stages.test_group_stages import settings as settings  # a fixture
+from wina_amp.errors import UserError
+from wina_amp.models import manifest as manifests
+from wina_amp.models.load import load
+from wina_amp.profile_set.profile_set import ProfileSet
 
 PROFILE_SETS = ("wina", "clustered", "kl")
 METHODS = ("wina", "clustered_embedding", "clustered_scores", "kl")
@@ -111,8 +111,8 @@ def test_new_prompts_are_routed_as_the_stage_route_routed_them(settings, here, t
 )
 def test_methods_that_cannot_run_on_new_prompts_are_refused(settings, here, name, message):
     methods = settings.methods | {
-        "topk": config.MethodSettings("wina", "assignments/global", "topk"),
-        "cats": config.MethodSettings("cats", "routes/embedding", "threshold"),
+        "topk": params.MethodSettings("wina", "assignments/global", "topk"),
+        "cats": params.MethodSettings("cats", "routes/embedding", "threshold"),
     }
     with pytest.raises(UserError, match=message):
         export.main(replace(settings, methods=methods), name)

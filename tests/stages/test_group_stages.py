@@ -11,13 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import config
-from pipeline.errors import UserError
-from pipeline.models.projections import projections
-from pipeline.processes import PROCESSES
-from pipeline.profile import profile_array
-from pipeline.routing import load_router
-from pipeline.schemas import (
+from pipeline.config import params
+from pipeline.executors.processes import PROCESSES
+from pipeline.profiles.profile import profile_array
+from pipeline.storage.schemas import (
     ALLOCATION_COSTS,
     ALLOCATIONS,
     ASSIGNMENTS,
@@ -28,7 +25,10 @@ from pipeline.schemas import (
     ROUTES,
     SAMPLES,
 )
-from stages import aggregate, allocate, capture, cluster, manifest, profile, regroup, route, weights
+from stages import aggregate, allocate, capture, cluster, gradient_clusters, manifest, profile, route, weights
+from wina_amp.errors import UserError
+from wina_amp.models.projections import projections
+from wina_amp.routing.router import load_router
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SCHEMES = ("global", "activation", "task", "computation", "surface", "length", "random", "random1", "random2")
@@ -41,7 +41,7 @@ COUNT = 3
 @pytest.fixture(scope="module")
 def settings(tiny_llama):
     """Settings for the tiny model, three clusters and coarse greedy steps."""
-    full = config.load(PARAMS)
+    full = params.load(PARAMS)
     return replace(
         full,
         model=replace(full.model, path=str(tiny_llama), device="cpu"),
@@ -64,16 +64,16 @@ def settings(tiny_llama):
         capture=replace(full.capture, criteria=("teal", "wina", "learned", "cats")),
         profiles=full.profiles
         | {
-            "cats": config.ProfileSettings("activation", "cats", "uniform", "group_histograms/activation"),
-            "random": config.ProfileSettings("random", "wina", "greedy", "group_histograms/random"),
-            "kl_surface": config.ProfileSettings("surface", "learned", "kl", "allocations/kl"),
-            "kl_clustered": config.ProfileSettings("activation", "learned", "kl", "allocations/kl"),
+            "cats": params.ProfileSettings("activation", "cats", "uniform", "group_histograms/activation"),
+            "random": params.ProfileSettings("random", "wina", "greedy", "group_histograms/random"),
+            "kl_surface": params.ProfileSettings("surface", "learned", "kl", "allocations/kl"),
+            "kl_clustered": params.ProfileSettings("activation", "learned", "kl", "allocations/kl"),
         },
         # The default run evaluates neither; stage export knows them.
         methods=full.methods
         | {
-            "clustered_scores": config.MethodSettings("clustered", "routes/scores", "threshold"),
-            "clustered_oracle": config.MethodSettings("clustered", "assignments/activation", "threshold"),
+            "clustered_scores": params.MethodSettings("clustered", "routes/scores", "threshold"),
+            "clustered_oracle": params.MethodSettings("clustered", "assignments/activation", "threshold"),
         },
     )
 
@@ -122,7 +122,7 @@ def run_all(settings, profile_sets=PROFILE_SETS) -> None:
         allocate.main(settings, name)
         profile.main(settings, name)
     if "kl" in profile_sets:
-        regroup.main(settings, "gradient")
+        gradient_clusters.main(settings, "gradient")
         for name in GRADIENT_SCHEMES:
             aggregate.main(settings, name)
     for name, router in settings.route.routers.items():
@@ -132,7 +132,8 @@ def run_all(settings, profile_sets=PROFILE_SETS) -> None:
 
 @pytest.fixture(scope="module")
 def done(settings, tmp_path_factory):
-    """A folder in which the stages have run. The map is left to tests/test_cluster_map.py: UMAP compiles slowly."""
+    """A folder in which the stages have run. The map is left to tests/pipeline/grouping/test_cluster_map.py: UMAP
+    compiles slowly."""
     folder = tmp_path_factory.mktemp("pipeline")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("DVC_ROOT", raising=False)
@@ -211,7 +212,7 @@ def test_every_profile_set_has_an_allocation_and_a_threshold_for_every_group_and
 def test_kl_spends_one_budget_over_the_whole_model_and_resumes_behind_what_it_has_measured(
     settings, done, tiny_loaded, monkeypatch
 ) -> None:
-    from pipeline.allocation.divergence import Divergence
+    from pipeline.allocation.loss.divergence import Divergence
 
     path = Path(allocate.ALLOCATIONS_PATH.format(name="kl"))
     found, written = ALLOCATIONS.read(path), path.read_bytes()
@@ -311,7 +312,7 @@ def test_cats_without_a_target_in_reach_is_refused(settings, done) -> None:
 
 def test_gradient_groups_hold_every_sample_and_random_ones_have_their_sizes(settings, done) -> None:
     tables = {name: ASSIGNMENTS.read(f"data/assignments/{name}.parquet") for name in GRADIENT_SCHEMES}
-    quality = json.loads(Path(regroup.QUALITY_PATH).read_text())
+    quality = json.loads(Path(gradient_clusters.QUALITY_PATH).read_text())
     assert quality["groups"] in settings.gradient.counts and sum(quality["sizes_train"]) == 20
     assert [gain["count"] for gain in quality["gains"]] == list(settings.gradient.counts)
     assert set(quality["schemes"]) == {"activation", "task", "computation", "surface", "gradient_random"}
@@ -324,16 +325,16 @@ def test_gradient_groups_hold_every_sample_and_random_ones_have_their_sizes(sett
 def test_two_processes_find_the_gradient_groups_of_one(settings, done, monkeypatch) -> None:
     before = [Path(f"data/assignments/{name}.parquet").read_bytes() for name in GRADIENT_SCHEMES]
     monkeypatch.setenv(PROCESSES, "2")
-    regroup.main(settings, "gradient")
+    gradient_clusters.main(settings, "gradient")
     assert before == [Path(f"data/assignments/{name}.parquet").read_bytes() for name in GRADIENT_SCHEMES]
 
 
 def test_more_gradient_groups_than_the_samples_allow_and_an_unknown_scheme_are_refused(settings, done) -> None:
     many = replace(settings, gradient=replace(settings.gradient, counts=(2, 11)))
     with pytest.raises(UserError, match=r"`gradient\.counts` must leave 2 train samples.*11 groups for 20 train"):
-        regroup.main(many, "gradient")
+        gradient_clusters.main(many, "gradient")
     with pytest.raises(UserError, match=r"scheme must be one of gradient\. Found: 'gradent'"):
-        regroup.main(settings, "gradent")
+        gradient_clusters.main(settings, "gradent")
 
 
 def test_routers_know_the_train_samples_and_cost_something(settings, done) -> None:
@@ -362,7 +363,7 @@ def test_a_second_run_elsewhere_writes_the_same_bytes(settings, done, tmp_path, 
 
 
 def test_an_interrupted_allocation_resumes_behind_the_finished_groups(settings, done, monkeypatch) -> None:
-    from pipeline.allocation import blockwise
+    from pipeline.allocation.greedy.search import blockwise
 
     path = Path(allocate.ALLOCATIONS_PATH.format(name="random"))
     searched = []

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import config
-from pipeline.errors import UserError
+from pipeline.config import params
 from pipeline.latency import machine, steps, timing
-from pipeline.models import placement
-from pipeline.schemas import TIMINGS
-from pipeline.sparse import backends
+from pipeline.storage.schemas import TIMINGS
 from stages import latency, transform
 from stages.latency_inputs import what_is_timed
 from tests.stages.test_group_stages import run_all
 from tests.stages.test_group_stages import settings as settings  # a fixture
+from wina_amp.decode import backends
+from wina_amp.errors import UserError
+from wina_amp.models import placement
 
 PROFILE_SETS = ("wina", "clustered")
 TARGETS = (0.25, 0.65)
@@ -74,7 +74,7 @@ def test_weights_that_fit_the_cache_give_a_reason_no_row_and_equal_bytes_without
 
 
 def test_the_default_run_asks_the_machine_and_times_nothing(monkeypatch):
-    full = config.load(Path(__file__).parents[2] / "params.yaml")
+    full = params.load(Path(__file__).parents[2] / "params.yaml")
     assert full.latency.cache_mb is None and full.latency.methods is None
     monkeypatch.chdir(Path(__file__).parents[2])
     monkeypatch.setattr(machine, "last_level_cache", lambda _device: 8 << 20)
@@ -137,8 +137,8 @@ def test_a_rotated_model_is_compared_with_the_checkpoint_as_it_is(few):
 def test_methods_that_cannot_decode_are_skipped_with_their_reason(few):
     methods = {
         "dense": few.methods["dense"],
-        "topk": config.MethodSettings("wina", "assignments/global", "topk"),
-        "cats": config.MethodSettings("cats", "assignments/activation", "threshold"),
+        "topk": params.MethodSettings("wina", "assignments/global", "topk"),
+        "cats": params.MethodSettings("cats", "assignments/activation", "threshold"),
     }
     latency.main(replace(few, methods=methods, latency=replace(few.latency, methods=None)))
     assert "no method can decode" in str(_facts()["reason"]) and set(_facts()["skipped"]) == {"topk", "cats"}

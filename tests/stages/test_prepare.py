@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import config
-from pipeline.errors import UserError
-from pipeline.schemas import SAMPLE_COUNTS, SAMPLES
+from pipeline.config import params
+from pipeline.storage.schemas import SAMPLE_COUNTS, SAMPLES
 from stages import prepare
+from wina_amp.errors import UserError
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
 @pytest.fixture
-def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> config.Settings:
+def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> params.Settings:
     """Settings for the tiny model, its tasks and a local file of text; the current folder is an empty one."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "tasks"
@@ -24,7 +24,7 @@ def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: py
     for path in filter(Path.is_file, tiny_tasks.iterdir()):  # Python adds a folder when it reads the tasks
         (folder / path.name).write_text(path.read_text())
     (folder / "book.txt").write_text(" ".join(f"w{number % 60}" for number in range(400)))
-    full = config.load(PARAMS)
+    full = params.load(PARAMS)
     return replace(
         full,
         model=replace(full.model, path=str(tiny_llama), device="cpu"),
@@ -40,7 +40,7 @@ def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: py
     )
 
 
-def _with(settings: config.Settings, **changes: object) -> config.Settings:
+def _with(settings: params.Settings, **changes: object) -> params.Settings:
     return replace(settings, benchmark=replace(settings.benchmark, **changes))
 
 
@@ -52,12 +52,12 @@ def _taken() -> dict[tuple[str, str], int]:
     return found
 
 
-def test_every_task_calibrates_unless_tasks_are_named_for_it(settings: config.Settings):
+def test_every_task_calibrates_unless_tasks_are_named_for_it(settings: params.Settings):
     prepare.main(settings)
     assert _taken() == {("pick", "train"): 3, ("pick", "test"): 5, ("write", "train"): 3, ("write", "test"): 5}
 
 
-def test_train_samples_come_from_the_calibration_tasks_alone(settings: config.Settings):
+def test_train_samples_come_from_the_calibration_tasks_alone(settings: params.Settings):
     prepare.main(_with(settings, calibration=("book", "write")))
     assert _taken() == {("book", "train"): 3, ("pick", "test"): 5, ("write", "train"): 3, ("write", "test"): 5}
     samples = SAMPLES.read(prepare.SAMPLES_PATH)
@@ -65,7 +65,7 @@ def test_train_samples_come_from_the_calibration_tasks_alone(settings: config.Se
 
 
 def test_long_items_stop_or_are_left_out_and_counted(
-    settings: config.Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    settings: params.Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setattr(prepare, "load_context", lambda *_args, **_kwargs: 13)
     with pytest.raises(UserError, match=r"context of 13 tokens.*set `benchmark\.too_long: leave_out`"):
@@ -78,7 +78,7 @@ def test_long_items_stop_or_are_left_out_and_counted(
     assert (samples["n_tokens"] + samples["answer_ids"].map(len) <= 13).all()
 
 
-def test_solved_examples_and_chat_reach_the_prompts(settings: config.Settings):
+def test_solved_examples_and_chat_reach_the_prompts(settings: params.Settings):
     prepare.main(_with(settings, tasks=("single",), num_fewshot=2))
     assert SAMPLES.read(prepare.SAMPLES_PATH)["prompt"].str.count("\n\n").eq(2).all()
     with pytest.raises(UserError, match="needs a tokenizer with a chat template"):

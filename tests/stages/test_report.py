@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline import config
-from pipeline.errors import UserError
-from pipeline.report import methods, style
-from pipeline.report.methods import describe
-from pipeline.schemas import (
+from pipeline.config import params
+from pipeline.report.page import style
+from pipeline.report.text import methods
+from pipeline.report.text.methods import describe
+from pipeline.storage.schemas import (
     ALLOCATION_COSTS,
     ASSIGNMENTS,
     BENEFITS,
@@ -29,7 +29,8 @@ from pipeline.schemas import (
     TIMINGS,
 )
 from stages import report
-from tests.report.synthetic import make_evidence
+from tests.pipeline.report.synthetic import make_evidence
+from wina_amp.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,7 +40,7 @@ def settings(tmp_path, monkeypatch):
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(style, "finish", lambda drawn, name, alt: style.Figure(name, "<svg/>", "", alt))
-    loaded = config.load()
+    loaded = params.load()
     return replace(loaded, report=replace(loaded.report, bootstrap=400))
 
 
@@ -85,9 +86,9 @@ def test_the_stage_writes_page_metrics_and_plots(settings, data):
 
 
 def test_the_plan_says_which_mask_a_method_has_and_whether_it_reaches_every_target(settings):
-    cats = config.ProfileSettings("global", "cats", "uniform", "group_histograms/global")
+    cats = params.ProfileSettings("global", "cats", "uniform", "group_histograms/global")
     profiles = settings.profiles | {"cats": cats}
-    named = settings.methods | {"cats": config.MethodSettings("cats", "assignments/global", "topk")}
+    named = settings.methods | {"cats": params.MethodSettings("cats", "assignments/global", "topk")}
     plan = report._plan(replace(settings, profiles=profiles, methods=named))
     assert {method.mask for method in plan.sparse} == {"threshold", "topk"}
     assert [method.name for method in plan.methods if method.is_limited] == ["cats"]
@@ -97,9 +98,9 @@ def test_the_plan_says_which_mask_a_method_has_and_whether_it_reaches_every_targ
 
 
 def test_the_report_has_words_for_every_criterion_mask_and_scheme():
-    assert set(methods.CRITERIA) == set(config.CRITERIA)
-    assert set(methods.MASKS) == set(config.MASKS)
-    assert set(methods.SCHEMES) == set(config.SCHEMES)
+    assert set(methods.CRITERIA) == set(params.CRITERIA)
+    assert set(methods.MASKS) == set(params.MASKS)
+    assert set(methods.SCHEMES) == set(params.SCHEMES)
 
 
 def test_weights_that_were_never_learned_have_no_row(settings, data):

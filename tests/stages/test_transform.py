@@ -1,4 +1,4 @@
-"""`stages.transform`, and what `stages.model` makes of its out: computed once, resumed, checked, identified."""
+"""`stages.transform`, and what `stages.inputs.model` makes of its out: computed once, resumed, checked, identified."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import config
-from pipeline.errors import UserError
-from pipeline.models import transform as library
-from pipeline.models.manifest import read as read_manifest
-from pipeline.models.rotation import rotated_widths
-from pipeline.schemas import ALLOCATIONS, PROFILES, ROUTES
-from pipeline.scratch import file_digest
+from pipeline.config import params
+from pipeline.storage.schemas import ALLOCATIONS, PROFILES, ROUTES
+from pipeline.storage.scratch import file_digest
 from stages import allocate, cluster, manifest, profile, route
 from stages import transform as stage
-from stages.model import MANIFEST_PATH, ROTATION_FACTS, ROTATIONS_PATH, load_model, model_identity
+from stages.inputs.model import MANIFEST_PATH, ROTATION_FACTS, ROTATIONS_PATH, load_model, model_identity
 from tests.stages.test_group_stages import run_all
+from wina_amp.errors import UserError
+from wina_amp.models import transform as library
+from wina_amp.models.manifest import read as read_manifest
+from wina_amp.models.rotation import rotated_widths
 
 ROOT = Path(__file__).parents[2]
 IDS = torch.randint(3, 64, (3, 9), generator=torch.Generator().manual_seed(2))
 FLOAT32 = 1e-4
-"""Largest difference of two logits relative to their RMS; see tests/models/test_transform.py."""
+"""Largest difference of two logits relative to their RMS; see tests/wina_amp/models/test_transform.py."""
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def settings(tiny_llama, tmp_path, monkeypatch):
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.delenv("DVC_STAGE", raising=False)
     monkeypatch.chdir(tmp_path)
-    full = config.load(ROOT / "params.yaml")
+    full = params.load(ROOT / "params.yaml")
     chosen = replace(full, model=replace(full.model, path=str(tiny_llama), device="cpu", transform="orthogonal"))
     manifest.main(chosen)
     return chosen

@@ -1,4 +1,5 @@
-"""`stages.weights`, and what `stages.model` makes of its out: nothing unless asked for, resumed, the same by any number
+"""`stages.weights`, and what `stages.inputs.model` makes of its out: nothing unless asked for, resumed, the same by any
+number
 of processes, on every model that a stage loads afterwards."""
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline import config
-from pipeline.allocation import learning_slopes
-from pipeline.allocation.learning_slopes import LearningSlopes
-from pipeline.learned_weights import learned
-from pipeline.models.projections import projections
-from pipeline.processes import PROCESSES
-from pipeline.schemas import ALLOCATION_COSTS, FEATURE_WEIGHTS, SAMPLES
-from pipeline.scoring import column_norms
+from pipeline.allocation.feature_weights import learning_gradients
+from pipeline.allocation.feature_weights.learning_gradients import LearningSlopes
+from pipeline.config import params
+from pipeline.executors.processes import PROCESSES
+from pipeline.storage.schemas import ALLOCATION_COSTS, FEATURE_WEIGHTS, SAMPLES
 from stages import manifest
 from stages import weights as stage
-from stages.model import FEATURE_WEIGHTS_PATH, load_model, load_unweighted, model_identity, unweighted_identity
+from stages.inputs.model import FEATURE_WEIGHTS_PATH, load_model, load_unweighted, model_identity, unweighted_identity
 from tests.stages.test_group_stages import sample_rows
+from wina_amp.models.projections import projections
+from wina_amp.scoring.criteria import column_norms
+from wina_amp.scoring.learned_weights import learned
 
 ROOT = Path(__file__).parents[2]
-LARGE = learning_slopes.CHUNK
+LARGE = learning_gradients.CHUNK
 
 
 @pytest.fixture
@@ -36,9 +37,9 @@ def settings(tiny_llama, tmp_path, monkeypatch):
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.delenv("DVC_STAGE", raising=False)
     monkeypatch.setenv(PROCESSES, "1")
-    monkeypatch.setattr(learning_slopes, "CHUNK", 4)
+    monkeypatch.setattr(learning_gradients, "CHUNK", 4)
     monkeypatch.chdir(tmp_path)
-    full = config.load(ROOT / "params.yaml")
+    full = params.load(ROOT / "params.yaml")
     chosen = replace(
         full,
         model=replace(full.model, path=str(tiny_llama), device="cpu"),
@@ -106,7 +107,7 @@ def test_a_crash_loses_the_last_steps_only_and_the_end_is_the_same(settings, mon
 
 def test_two_processes_find_the_same_weights(settings, monkeypatch):
     """Spawned processes have the CHUNK of the file, so there must be more texts than it."""
-    monkeypatch.setattr(learning_slopes, "CHUNK", LARGE)
+    monkeypatch.setattr(learning_gradients, "CHUNK", LARGE)
     rows = [sample_rows().assign(sample_id=lambda one, n=n: one["sample_id"] + f"/{n}") for n in range(3)]
     SAMPLES.write(pd.concat(rows, ignore_index=True), stage.SAMPLES_PATH)
     pieces = replace(settings, learn=replace(settings.learn, warm_steps=1, steps=2, batch=60))

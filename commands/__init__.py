@@ -1,0 +1,1 @@
+"""What people run that is no stage: check, preset, estimate."""

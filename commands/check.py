@@ -1,0 +1,86 @@
+"""check: are the settings sound and the inputs there? Not a DVC stage; `make repro` runs it first, in about a second.
+
+Every stage checks the settings itself, but DVC fills them into paths before any stage starts: a profile set that does
+not exist would be DVC's "missing file" instead of a sentence about params.yaml. The same goes for folders that DVC
+reads.
+
+DVC watches one checkpoint, the reference model. Any other is compared with its manifest here, and where it is another
+one, the stage `manifest` is run by force: deleting its outs would not do, because an experiment restores them from
+dvc.lock. What then reruns is DVC's business: whatever depends on a manifest that came out differently.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline.config.params import ModelSettings, Settings
+from stages.inputs.model import MANIFEST_PATH, checksums
+from stages.run import run
+from wina_amp.errors import UserError
+from wina_amp.models import manifest
+from wina_amp.models.source import cached_folder, checkpoint_files
+
+REFERENCE_MODEL = Path("data/reference/model")
+
+log = logging.getLogger("commands.check")
+
+
+def main(settings: Settings) -> None:
+    """Raise a `UserError` for the first input that is missing; `run` has already checked the settings.
+
+    Writes the manifest of a changed checkpoint anew; exits like the stage if that fails.
+    """
+    _check_model(settings.model)
+    _need_folder(REFERENCE_MODEL, "The embedded reference model", "`git checkout data/reference` restores it")
+    remedy = "correct `benchmark.include` in params.yaml; `git checkout data/benchmark` restores the embedded tasks"
+    _need_folder(Path(settings.benchmark.include), "The folder of task files", remedy)
+    changed = changes(settings.model)
+    if changed:
+        log.info("the checkpoint is not the one of %s: %s", MANIFEST_PATH, "; ".join(changed[:3]))
+        _run_manifest()
+
+
+def changes(model: ModelSettings) -> list[str]:
+    """How the checkpoint differs from its manifest, where DVC would not notice.
+
+    Empty where there is no manifest yet, or the checkpoint is still to be downloaded: then the stage runs anyway.
+    """
+    folder = cached_folder(model.path, model.revision, remote_code=model.remote_code)
+    if folder is None or folder.resolve() == REFERENCE_MODEL.resolve() or not Path(MANIFEST_PATH).is_file():
+        return []
+    files = checkpoint_files(folder, remote_code=model.remote_code)
+    return manifest.differences(manifest.read(MANIFEST_PATH), files, checksums())
+
+
+def _check_model(model: ModelSettings) -> None:
+    if Path(model.path).is_dir():
+        return
+    names = model.path.split("/")
+    if len(names) != 2 or not all(names) or model.path.startswith((".", "/", "data/")):
+        remedy = "correct the path in params.yaml; `git checkout data/reference` restores the reference model"
+        raise _error("`model.path` must be a folder or a hub id (`owner/name`)", "no such folder", model.path, remedy)
+    if model.revision is None:
+        remedy = "set `model.revision` to a commit of the checkpoint, or `model.path` to a folder"
+        raise _error("A hub checkpoint needs a pinned `model.revision`", "null", "`model.revision`", remedy)
+
+
+def _run_manifest() -> None:
+    done = subprocess.run([sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "manifest"], check=False)
+    if done.returncode != 0:
+        sys.exit(done.returncode)
+
+
+def _need_folder(folder: Path, what: str, remedy: str) -> None:
+    if not folder.is_dir():
+        raise _error(f"{what} must exist", "no such folder", str(folder), remedy)
+
+
+def _error(must: str, found: str, where: str, remedy: str) -> UserError:
+    return UserError(must, found=found, where=where, remedy=remedy)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,227 @@
+"""plan: which stages a run would run, and roughly how long, with how much disk and memory. `make plan` runs it.
+
+Reads settings, the checkpoint's config.json and, where it is up to date, the table of samples; runs nothing. The
+figures are estimates: the page says what they assume.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from commands.check import changes
+from pipeline.allocation.kl.kl import LEVELS
+from pipeline.allocation.kl.shrinkage import STRENGTHS
+from pipeline.compute.sizes import BYTES, Sizes, sizes_of
+from pipeline.config.params import GRADIENT_SCHEMES, LEARNED, NO_TRANSFORM, EvaluateSettings, ProfileSettings, Settings
+from pipeline.estimate import work
+from pipeline.estimate.page import amount, page, rows
+from pipeline.estimate.pending import pending
+from pipeline.estimate.space import PROCESS, Space, space
+from pipeline.estimate.work import Cost
+from pipeline.estimate.workload import ASSUMED_TOKENS, Workload, assumed, from_samples
+from pipeline.executors.processes import processes
+from pipeline.storage.schemas import SAMPLES
+from stages.latency_inputs import what_is_timed
+from stages.run import limit_threads, run
+from wina_amp.models.source import cached_folder, config_folder
+
+SAMPLES_PATH = Path("data/samples.parquet")
+
+
+def main(settings: Settings) -> None:
+    """Print the plan."""
+    names, stages = pending(Path.cwd(), also=["manifest"] if changes(settings.model) else [])
+    if not names:
+        sys.stdout.write(page([], stages, [], [], "") + "\n")
+        return
+    folder = config_folder(settings.model.path, settings.model.revision)
+    sizes = sizes_of(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    load = _workload(settings, is_known="prepare" not in names)
+    cost = _cost(settings, sizes, load)
+    table = rows([(name, seconds(settings, cost, name)) for name in names])
+    needs = _needs(settings, _space(settings, sizes, load), cost.rates.device)
+    sys.stdout.write(page(table, stages, needs, _notes(settings, cost), cost.rates.device) + "\n")
+
+
+def seconds(settings: Settings, cost: Cost, stage: str) -> float:
+    """The estimate for one stage of dvc.yaml."""
+    kind, _, name = stage.partition("@")
+    evaluate = settings.evaluate
+    if kind == "capture":
+        return work.START + cost.capture()
+    if kind == "weights" and LEARNED in settings.capture.criteria:
+        steps = settings.learn.warm_steps + settings.learn.steps
+        return work.START + steps * cost.slopes(settings.learn.batch) / cost.processes
+    if kind == "transform" and settings.model.transform != NO_TRANSFORM:
+        return work.START + cost.transform()
+    if kind == "dense":
+        return work.START + _evaluation(evaluate, cost, ordinary=1, decisive=int(evaluate.decisive is not None))
+    if kind == "evaluate":
+        return work.START + _evaluation(evaluate, cost, *_runs(evaluate, name), is_masked=True)
+    if kind == "allocate" and settings.profiles[name].allocation != "uniform":
+        return work.START + _allocation(settings, cost, settings.profiles[name])
+    if kind == "regroup":
+        train = int(cost.workload.is_train.sum())
+        return work.START + len(settings.gradient.targets) * cost.slopes(train) / cost.processes
+    if kind == "gate":
+        scheme = settings.profiles[settings.route.gates[name]].scheme
+        profiles = len(settings.route.gate_targets) * (_groups(settings, scheme, cost.workload) + 1)
+        train = int(cost.workload.is_train.sum())
+        both_splits = 2 * 2 * cost.loss(train)  # a loss is half a pass over the train samples
+        return work.START + (1 + profiles) * both_splits / cost.processes
+    if kind == "latency":
+        return _timings(settings, cost)
+    if kind in ("prepare", "route"):
+        return work.START + work.PER_SAMPLE * cost.workload.samples
+    return {"cluster": work.CLUSTER, "report": work.REPORT, "export": work.START}.get(kind, work.LIGHT_START)
+
+
+def _runs(evaluate: EvaluateSettings, method: str) -> tuple[int, int]:
+    """At how many targets a sparse method is evaluated, and at how many of them on all test samples."""
+    decisive = evaluate.decisive
+    return len(evaluate.targets), len(decisive.targets) if decisive is not None and method in decisive.methods else 0
+
+
+def _evaluation(
+    evaluate: EvaluateSettings, cost: Cost, ordinary: int, decisive: int, *, is_masked: bool = False
+) -> float:
+    """The estimate for so many runs on the first samples of every task, and so many on the other test samples."""
+    once = cost.evaluation(evaluate.splits, evaluate.limits, is_masked=is_masked)
+    first = cost.evaluation(("test",), evaluate.limits, is_masked=is_masked) if decisive else 0.0
+    whole = cost.evaluation(("test",), {}, is_masked=is_masked) if decisive else 0.0
+    return (ordinary * once + decisive * (whole - first)) / cost.processes
+
+
+def _evaluated(settings: Settings, load: Workload) -> int:
+    """Samples times targets over all methods: rows of the tables of results."""
+    evaluate = settings.evaluate
+    is_wanted = np.where(load.is_train, "train" in evaluate.splits, "test" in evaluate.splits)
+    first = load.among_first(evaluate.limits)
+    sparse = [_runs(evaluate, name) for name, method in settings.methods.items() if method.profile is not None]
+    ordinary, decisive = (sum(column) for column in zip((1, int(evaluate.decisive is not None)), *sparse, strict=True))
+    return ordinary * int((first & is_wanted).sum()) + decisive * int((~first & ~load.is_train).sum())
+
+
+def _allocation(settings: Settings, cost: Cost, profile: ProfileSettings) -> float:
+    """The estimate for the search of one profile set, the model at hand."""
+    allocate, targets = settings.allocate, settings.evaluate.targets
+    groups = _groups(settings, profile.scheme, cost.workload)
+    if profile.allocation == "greedy":
+        return cost.greedy(groups, stop=max(targets), step=allocate.greedy_step, tokens=allocate.greedy_tokens)
+    if profile.parent is not None:
+        steps = groups * allocate.kl_group_steps * cost.slopes(allocate.kl_group_batch)
+        losses = 2 * len(STRENGTHS) * cost.loss(cost.workload.samples)  # of all groups together, whole passes
+        return len(targets) * (steps + losses) / cost.processes
+    masks = len(cost.sizes.block) * cost.sizes.blocks
+    losses = (masks * (len(LEVELS) - 1) + len(targets)) * cost.loss(allocate.kl_samples)
+    losses += 3 * len(targets) * cost.loss(allocate.kl_compared)
+    return groups * (losses + len(targets) * allocate.kl_steps * cost.slopes(allocate.kl_batch)) / cost.processes
+
+
+def _timings(settings: Settings, cost: Cost) -> float:
+    """The estimate for the stage `latency`, which only starts where nothing can be timed."""
+    asked, latency = what_is_timed(settings), settings.latency
+    if asked.reason is not None:
+        return work.START
+    parts = len(asked.methods) * len(settings.evaluate.targets)
+    return work.START + cost.timings(parts, batches=latency.batches, contexts=latency.contexts, steps=latency.steps)
+
+
+def _timed_note(settings: Settings) -> str:
+    reason = what_is_timed(settings).reason
+    if reason is not None:
+        return f"`latency` times nothing: {reason}."
+    times = 3 if settings.model.transform == NO_TRANSFORM else 4
+    return (
+        f"`latency` holds up to {times} copies of the weights (input-major ones for the sparse side and the unmasked "
+        "baseline) and wants the machine for itself: other work makes its figures worthless."
+    )
+
+
+def _groups(settings: Settings, scheme: str, load: Workload) -> int:
+    if scheme in GRADIENT_SCHEMES:  # their number is chosen on the way: the middle of what it may be
+        return sorted(settings.gradient.counts)[len(settings.gradient.counts) // 2]
+    return {"global": 1, "task": load.tasks}.get(scheme, settings.cluster.count)
+
+
+def _workload(settings: Settings, *, is_known: bool) -> Workload:
+    if is_known and SAMPLES_PATH.is_file():
+        columns = ("sample_id", "task", "split", "kind", "choices", "answer_ids", "n_tokens")
+        return from_samples(SAMPLES.read(SAMPLES_PATH, columns=columns))
+    counts = {"train": settings.benchmark.train_samples, "test": settings.benchmark.test_samples}
+    return assumed(settings.benchmark.tasks, counts)
+
+
+def _cost(settings: Settings, sizes: Sizes, load: Workload) -> Cost:
+    from pipeline.estimate.rates import measure
+    from wina_amp.models.load import DTYPES
+    from wina_amp.models.placement import choose_device
+
+    limit_threads()
+    inner = max(one.inputs for one in sizes.block)
+    device, size = choose_device(settings.model.device), BYTES[settings.model.dtype]
+    rates = measure(sizes.hidden, inner, DTYPES[settings.model.dtype], device)
+    shared = processes(sizes.parameters * size, on_cpu=device.type == "cpu")
+    return Cost(sizes, load, rates, settings.tokens.batch, size, shared)
+
+
+def _space(settings: Settings, sizes: Sizes, load: Workload) -> Space:
+    from pipeline.histograms.bins import Bins
+
+    has_greedy = any(profile.allocation == "greedy" for profile in settings.profiles.values())
+    return space(
+        sizes,
+        load,
+        criteria=len(settings.capture.criteria),
+        bins=Bins(settings.capture.mantissa_bits).count,
+        signature_dim=settings.capture.signature_dim,
+        evaluated=_evaluated(settings, load),
+        batch=settings.tokens.batch,
+        greedy_tokens=settings.allocate.greedy_tokens if has_greedy else 0,
+        bytes_per_number=BYTES[settings.model.dtype],
+    )
+
+
+def _needs(settings: Settings, found: Space, device: str) -> list[tuple[str, str]]:
+    here = cached_folder(settings.model.path, settings.model.revision)
+    is_here = here is not None and any(here.glob("*.safetensors"))
+    weights = "the checkpoint is on this disk" if is_here else f"about {amount(found.weights)} to download"
+    free = amount(shutil.disk_usage(Path.cwd()).free)
+    parts = f"histograms {amount(found.histograms)}, signatures {amount(found.signatures)}"
+    memory = f"{amount(found.memory)}: weights {amount(found.weights)}, at work {amount(found.working)}"
+    needs = [
+        ("disk", f"{amount(found.tables)}: {parts}, results {amount(found.results)}; {free} are free; {weights}"),
+    ]
+    if device.startswith("CPU"):
+        return [*needs, ("memory", f"{memory}, the process {amount(PROCESS)}")]
+    return [*needs, ("GPU memory", memory), ("memory", f"{amount(PROCESS)}, and one weight file while loading")]
+
+
+def _notes(settings: Settings, cost: Cost) -> Sequence[str]:
+    rates, load = cost.rates, cost.workload
+    source = f"{load.samples:,} samples of data/samples.parquet, {int(load.prompts.sum()):,} prompt tokens"
+    if load.is_assumed:
+        source = (
+            f"{load.samples:,} samples of {ASSUMED_TOKENS} tokens, nothing generated: `prepare` has not run; every "
+            "name in `benchmark.tasks` counts as one task with all its samples, also a group such as mmlu (57 tasks)"
+        )
+    return (
+        f"Work: {source}; generated answers are as long as the right one.",
+        f"Measured just now: {rates.flops / 1e9:,.0f} GFLOP/s in {settings.model.dtype}, {rates.bandwidth / 1e9:,.0f} "
+        f"GB/s of weights, {rates.dispatch * 1e6:.0f} us a small operation, undisturbed; other work slows a run.",
+        f"Capture costs {work.CAPTURE} times the plain pass; masks save no time and read activations "
+        f"{work.MASKING_TRAVERSALS} more times; a stage with a model takes {work.START:.0f} s to start.",
+        _timed_note(settings),
+        "The times are those of work that is really done: stages whose inputs come out as before are skipped, finished "
+        "targets, groups and parts are not computed again.",
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,135 @@
+"""Presets: settings that belong together, to be put into params.yaml.
+
+A preset is a YAML file of the form of params.yaml with the settings it changes, and nothing else. Sections are merged
+key by key, a list is replaced; nothing is ever removed, so presets combine (a model's, then a published setting's).
+
+They are written into params.yaml rather than passed to `dvc exp run -S`: params.yaml then stays the one place that says
+what was run, `dvc repro` resumes an interrupted run, and `git diff` shows the preset. The alternative keeps params.yaml
+as it is only with `--temp`, where a crash throws the run's folder away; without it, it writes to params.yaml as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any, cast
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from pipeline.config.fields import as_mapping
+from pipeline.config.params import parse
+from wina_amp.errors import UserError, unknown
+
+FOLDER = Path("presets")
+
+_ONE_LINE = 10_000
+"""Lists stay on one line: ruamel would leave spaces at the ends of the others."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One setting that a preset changes; `before` is None where it adds one."""
+
+    name: str
+    before: object
+    after: object
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes `null`, where ruamel writes nothing."""
+
+
+_Representer.add_representer(  # pyright: ignore[reportUnknownMemberType]
+    type(None), lambda representer, _none: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+)
+
+
+def names(folder: Path = FOLDER) -> list[str]:
+    """The presets there are."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def load(name: str, revision: str | None = None, folder: Path = FOLDER) -> dict[str, Any]:
+    """The settings of a preset.
+
+    Args:
+        name: file name without `.yaml`.
+        revision: commit of the hub checkpoint; becomes `model.revision`.
+        folder: where presets are.
+
+    Raises:
+        UserError: unknown name; a checkpoint of the hub without commit, or a commit without checkpoint.
+    """
+    if name not in names(folder):
+        raise unknown("preset", name, names(folder), f"{folder}/")
+    file = folder / f"{name}.yaml"
+    values = dict(as_mapping(parse(file), "preset", str(file)))
+    model = dict(as_mapping(values.get("model", {}), "model", str(file)))
+    path = model.get("path")
+    if revision is None and (path is None or model.get("revision") is not None):
+        return values
+    if path is None:
+        found = f"REVISION={revision} for a preset that sets none"
+        raise _error("A revision belongs to a preset that sets `model.path`", found, file, "leave REVISION out")
+    if revision is None:
+        raise _error(
+            "A checkpoint of the hub needs the commit that is to be studied",
+            "no REVISION",
+            file,
+            f"choose one of https://huggingface.co/{path}/commits/main and add REVISION=<commit>",
+        )
+    return values | {"model": model | {"revision": revision}}
+
+
+def apply(preset: Mapping[str, Any], text: str) -> tuple[str, list[Change]]:
+    """A params.yaml with the preset in it, comments kept, and what has changed.
+
+    Args:
+        preset: from `load`.
+        text: the content of params.yaml.
+
+    Guarantee: applying the same preset again changes nothing; without a change the text is returned as it is.
+    """
+    yaml = YAML()
+    yaml.width, yaml.preserve_quotes = _ONE_LINE, True
+    yaml.Representer = _Representer
+    params: Any = yaml.load(text)
+    changes = list(_merge(params, preset, ""))
+    if not changes:
+        return text, []
+    written = StringIO()
+    yaml.dump(params, written)
+    return written.getvalue(), changes
+
+
+def _merge(into: Any, values: Mapping[str, Any], prefix: str) -> Iterator[Change]:
+    for key, value in values.items():
+        name, before = f"{prefix}{key}", into.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            yield from _merge(before, cast(Mapping[str, Any], value), f"{name}.")
+        elif key not in into or not _is_same(before, value):
+            into[key] = _in_line(value)
+            yield Change(name, before, value)
+
+
+def _in_line(value: object) -> object:
+    """A list or section as it is written in params.yaml, `[a, b]` and `{a: b}`."""
+    if not isinstance(value, (list, dict)):
+        return value
+    made: Any = CommentedSeq(cast(list[object], value)) if isinstance(value, list) else CommentedMap(value)
+    made.fa.set_flow_style()
+    return made
+
+
+def _is_same(before: object, value: object) -> bool:
+    """1, 1.0 and true are equal to Python, but not to the settings."""
+    kinds = (isinstance(before, kind) == isinstance(value, kind) for kind in (float, bool))
+    return before == value and all(kinds)
+
+
+def _error(must: str, found: str, file: Path, remedy: str) -> UserError:
+    return UserError(must, found=found, where=str(file), remedy=remedy)

@@ -1,0 +1,60 @@
+"""Score histograms of the dense model on a few texts, under whatever weights the model's features have at the moment.
+
+Those of all samples are made by stage capture once and for all. Learning changes the weights at every step, and with
+them the thresholds; this counts again, on texts of the step, with what capture counts with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from numpy import ndarray
+
+from pipeline.allocation.calibration.texts import Text
+from pipeline.allocation.loss.answers import answer_batch
+from pipeline.capture.observe import Observer
+from pipeline.histograms.bins import Bins
+from pipeline.tokens.batching import batches
+from wina_amp.models.load import LoadedModel
+
+
+def score_counts(
+    loaded: LoadedModel,
+    texts: Sequence[Text],
+    *,
+    criterion: str,
+    bins: Bins,
+    dense_prefix: int | float,
+    budget: int,
+) -> dict[tuple[int, str], Int[ndarray, " count"]]:
+    """(block, projection) -> histogram of the scores of all eligible tokens of the texts.
+
+    Args:
+        loaded: the dense model.
+        texts: prompts with answers; the last token of an answer is not read.
+        criterion: how features are scored.
+        bins: of the histograms.
+        dense_prefix: see `eligibility.eligible`.
+        budget: most tokens in a batch, padding included.
+
+    Guarantee: no hook is left on the model.
+
+    Raises:
+        UserError: a score that is NaN or infinite, naming block and projection.
+    """
+    found: dict[tuple[int, str], Int[ndarray, " count"]] = {}
+    planned = batches([text.length - 1 for text in texts], [text.sample_id for text in texts], budget)
+    with Observer(loaded, [criterion], bins) as observer, torch.inference_mode():
+        for batch in planned:
+            answer = answer_batch([texts[number] for number in batch], dense_prefix, loaded.device)
+            counted = torch.where(answer.eligible, 0, -1).cpu()
+            with observer.batch(counted, torch.full_like(counted, -1)):
+                loaded.decoder(input_ids=answer.ids, use_cache=False)
+            for one in observer.take():
+                for name, _, counts in one.by_projection():
+                    place = (one.site.block, name)
+                    found[place] = found.get(place, np.zeros(bins.count, np.int64)) + counts[0]
+    return found

@@ -1,0 +1,177 @@
+"""Learning what an input feature is worth: the weights w of the scores |x_i| w_i, by descent on the loss of the model.
+
+    minimise  mean over targets of  loss(w, s(u, target))      over  log w  and  u,
+    s(u, target) = sigmoid(u + c),  c such that the budget is the target        (`pipeline/allocation/loss/descent.py`)
+
+A column norm (WINA) says how much a feature moves the output of its matrix, whatever becomes of that output. What the
+predictions ask for differs: on the reference model by a fifth (standard deviation of the logarithm), and that is worth
+more than what is left to gain from the sparsities alone (docs/log.md). Weights cost nothing at run time, because a
+score has one factor for every feature anyway. One vector of weights serves all targets; learned at one target alone it
+is no better there (docs/log.md). Logits u are shared by the targets, too, and only there so that weights are learned
+under a sensible allocation: they begin at the same sparsity for every projection and go down alone first, then together
+with the weights. `kl` allocation starts afresh, with the weights that were found.
+
+Steps of the weights are those of Adam with one second moment for all features of a projection: a feature has its own
+direction, but not its own scale, so that features that hardly matter do not move as fast as those that do. `decay`
+pulls the weights back to the norms they begin at. Both are against noise: the embedded run has seven weights for every
+train text, a large model thousands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from pipeline.allocation.loss import descent
+
+Allocation = Float[ndarray, " projections"]
+LogWeights = Float[ndarray, " features"]
+"""log of weight over norm, features of all projections one after the other."""
+
+Slopes = Callable[[Allocation, LogWeights, int], tuple[Allocation, LogWeights]]
+"""(allocation, log weights, number of the step) -> derivatives of the loss by every sparsity and every log weight."""
+
+WARM_RATE = 0.15
+"""How far a logit moves in a step of the first descent, about: it begins far away."""
+
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to descend.
+
+    Attributes:
+        targets: cost-weighted mean sparsities, taken in turns.
+        warm_steps: of the logits alone.
+        steps: of logits and weights.
+        rate: how far a logit moves in one of the latter, about.
+        weight_rate: how far a log weight moves in a step, about.
+        decay: share of `weight_rate` by which every step pulls a log weight back to 0.
+    """
+
+    targets: Sequence[float]
+    warm_steps: int
+    steps: int
+    rate: float
+    weight_rate: float
+    decay: float
+
+
+@dataclass(frozen=True)
+class State:
+    """Where learning stands.
+
+    Attributes:
+        warm: the descent of the logits alone.
+        joint: that of the logits beside the weights.
+        log_weights: of every feature.
+        first: Adam's first moment of them.
+        second: Adam's second moment, one for every projection.
+        total: sum of the log weights that are averaged.
+    """
+
+    warm: descent.State
+    joint: descent.State | None
+    log_weights: LogWeights
+    first: LogWeights
+    second: Allocation
+    total: LogWeights
+
+    @property
+    def step(self) -> int:
+        """Steps done, of both kinds."""
+        return self.warm.step + (0 if self.joint is None else self.joint.step)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists, exact."""
+        arrays = {name: getattr(self, name).tolist() for name in ("log_weights", "first", "second", "total")}
+        return arrays | {"warm": self.warm.to_json(), "joint": None if self.joint is None else self.joint.to_json()}
+
+    @classmethod
+    def from_json(cls, kept: dict[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        arrays = {name: np.array(kept[name]) for name in ("log_weights", "first", "second", "total")}
+        joint = None if kept["joint"] is None else descent.State.from_json(kept["joint"])
+        return cls(descent.State.from_json(kept["warm"]), joint, **arrays)
+
+
+def start(features: Sequence[int], targets: Sequence[float]) -> State:
+    """The state before the first step: norms as they are, the same sparsity for every projection.
+
+    Args:
+        features: how many every projection has.
+        targets: see `Plan`.
+    """
+    zero, none = np.zeros(sum(features)), np.zeros(len(features))
+    even = np.full(len(features), float(np.mean(targets)))
+    return State(descent.start(even), None, zero, zero, none, zero)
+
+
+def learn(
+    state: State,
+    share: Allocation,
+    features: Sequence[int],
+    slopes: Slopes,
+    plan: Plan,
+    *,
+    warm_slopes: descent.Slopes,
+) -> Iterator[State]:
+    """Take the steps that are left; yields the state after every one.
+
+    Args:
+        state: from `start`, or an earlier run's last state.
+        share: weights of every projection's matrix over those of all.
+        features: how many every projection has.
+        slopes: derivatives of the loss; deterministic. Those by log weights are taken with sparsities held, so along a
+            common factor of a projection's weights they are 0.
+        plan: how to descend.
+        warm_slopes: derivatives by sparsities alone, with the norms as weights.
+
+    Guarantee: the states depend on the arguments alone, so a run that goes on from a stored state ends where an
+    uninterrupted one does. Every allocation that `slopes` is asked for meets one of the targets.
+    """
+    while state.warm.step < plan.warm_steps:
+        target = plan.targets[state.warm.step % len(plan.targets)]
+        warm = next(descent.descend(state.warm, share, target, warm_slopes, steps=plan.warm_steps, rate=WARM_RATE))
+        state = replace(state, warm=warm)
+        yield state
+    while state.joint is None or state.joint.step < plan.steps:
+        state = _together(state, share, features, slopes, plan)
+        yield state
+
+
+def _together(state: State, share: Allocation, features: Sequence[int], slopes: Slopes, plan: Plan) -> State:
+    """One step of logits and weights."""
+    middle = float(np.mean(plan.targets))
+    joint = state.joint or descent.start(descent.allocation(state.warm.logits, share, middle))
+    found: list[LogWeights] = []
+
+    def both(sparsity: Allocation, step: int) -> Allocation:
+        by_sparsity, by_weight = slopes(sparsity, state.log_weights, plan.warm_steps + step)
+        found.append(by_weight)
+        return by_sparsity
+
+    target = plan.targets[joint.step % len(plan.targets)]
+    moved = next(descent.descend(joint, share, target, both, steps=plan.steps, rate=plan.rate))
+    slope, number = found[0], np.repeat(np.arange(len(features)), features)
+    squares = np.bincount(number, slope**2, minlength=len(features)) / np.array(features)
+    first = descent.FIRST_MOMENT * state.first + (1 - descent.FIRST_MOMENT) * slope
+    second = descent.SECOND_MOMENT * state.second + (1 - descent.SECOND_MOMENT) * squares
+    scale = np.sqrt(second / (1 - descent.SECOND_MOMENT**moved.step)) + _TINY
+    move = first / (1 - descent.FIRST_MOMENT**moved.step) / scale[number]
+    falling = plan.weight_rate * descent.falling(joint.step, plan.steps)
+    log_weights = state.log_weights - falling * (move + plan.decay * state.log_weights)
+    total = state.total + log_weights if descent.is_averaged(moved.step, plan.steps) else state.total
+    return State(state.warm, moved, log_weights, first, second, total)
+
+
+def result(state: State) -> LogWeights:
+    """The log weights of a run that has ended: the mean of the last steps."""
+    assert state.joint is not None
+    return state.total / state.joint.averaged

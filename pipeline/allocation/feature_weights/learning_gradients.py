@@ -1,0 +1,161 @@
+"""The slopes that `learning.learn` asks for, on the model itself, whose learned weights they set.
+
+A mini-batch is worked on in chunks, which share nothing, so that several processes can share a step
+(`pipeline.executors.processes.crew`). Every chunk masks with thresholds of its own: the weights have changed since the
+last step. They are read off the dense model's scores on some of its texts. What comes out does not depend on which
+process works on which chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from pipeline.allocation.calibration.cost import Cost, Meter
+from pipeline.allocation.calibration.texts import Text, minibatch
+from pipeline.allocation.feature_weights.dense_scores import score_counts
+from pipeline.allocation.loss.gradients import Slopes
+from pipeline.allocation.loss.loss_inputs import LossInputs
+from pipeline.histograms.bins import Bins
+from wina_amp.models.load import LoadedModel
+from wina_amp.models.projections import projections
+from wina_amp.scoring.criteria import LEARNED, column_norms
+from wina_amp.scoring.learned_weights import attach
+
+CHUNK = 32
+"""Texts that are worked on together."""
+
+COUNTED = 16
+"""Texts of a chunk that thresholds are read off: thousands of scores for every feature of a projection are enough, and
+all of them would make a step a quarter longer."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One chunk of one step.
+
+    Attributes:
+        step: which mini-batch.
+        chunk: which part of it, from 0.
+        sparsity: of every projection.
+        log_weights: of every feature, log of weight over norm.
+        of_weights: whether the derivative by them is wanted.
+    """
+
+    step: int
+    chunk: int
+    sparsity: Float[ndarray, " projections"]
+    log_weights: Float[ndarray, " features"]
+    of_weights: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a chunk says.
+
+    Attributes:
+        places: that were predicted.
+        by_sparsity: derivative of the loss, summed over the places, by every sparsity.
+        by_weight: by every log weight; zeros if it was not asked for.
+        cost: what it took.
+    """
+
+    places: int
+    by_sparsity: Float[ndarray, " projections"]
+    by_weight: Float[ndarray, " features"]
+    cost: Cost
+
+
+class LearningSlopes:
+    """What one process takes slopes with.
+
+    Args:
+        loaded: the dense model; from now on it has learned weights, those of the last chunk.
+        texts: train texts.
+        bins: of the histograms that thresholds are read off.
+        dense_prefix: see `eligibility.eligible`.
+        budget: most tokens in a batch, padding included.
+        size: texts in a mini-batch.
+        seed: of their orders.
+
+    Attributes:
+        features: how many every projection has.
+        share: weights of every projection's matrix over those of all.
+        chunks: of a step.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        texts: Sequence[Text],
+        *,
+        bins: Bins,
+        dense_prefix: int | float,
+        budget: int,
+        size: int,
+        seed: int,
+    ) -> None:
+        self._loaded, self._texts, self._size, self._seed = loaded, texts, size, seed
+        self._bins, self._prefix, self._budget = bins, dense_prefix, budget
+        self._projections = projections(loaded.model)
+        self._norms = [column_norms(one.module.weight).double().cpu().numpy() for one in self._projections]
+        self.features = [one.in_features for one in self._projections]
+        costs = np.array([one.gated_weights for one in self._projections], dtype=np.float64)
+        self.share: Float[ndarray, " projections"] = costs / costs.sum()
+        self.chunks = -(-min(size, len(texts)) // CHUNK)
+        self._slopes: Slopes | None = None
+        self._meter = Meter()
+
+    def weights(self, log_weights: Float[ndarray, " features"]) -> dict[tuple[int, str], Float[Tensor, " in"]]:
+        """(block, projection) -> norms times exp of these numbers, float32, on the CPU."""
+        parts = np.split(log_weights, np.cumsum(self.features)[:-1])
+        triples = zip(self._projections, self._norms, parts, strict=True)
+        return {(one.block, one.name): torch.from_numpy(norms * np.exp(part)).float() for one, norms, part in triples}
+
+    def answer(self, ask: Ask) -> Answer:
+        """Run one chunk."""
+        before = self._meter.cost
+        attach(self._loaded.model, self.weights(ask.log_weights))
+        whole = minibatch(ask.step, len(self._texts), self._size, self._seed)
+        picked = whole[ask.chunk * CHUNK : (ask.chunk + 1) * CHUNK]
+        layers = attrgetter(self._loaded.family.layers)(self._loaded.model)
+        with self._meter.watching(layers):
+            slopes = self._masked_by_scores_of(picked[:COUNTED])
+            found = slopes.by_weight(ask.sparsity, picked) if ask.of_weights else None
+            by_sparsity = slopes.at(ask.sparsity, picked)[1] if found is None else found.by_sparsity
+        places = sum(len(self._texts[number].answer) for number in picked)
+        none = np.zeros(sum(self.features))
+        by_weight = none if found is None else torch.cat([one.cpu() for one in found.by_weight]).double().numpy()
+        return Answer(places, by_sparsity * places, by_weight * places, self._meter.cost - before)
+
+    def _masked_by_scores_of(self, numbers: Sequence[int]) -> Slopes:
+        texts = [self._texts[number] for number in numbers]
+        counts = score_counts(
+            self._loaded,
+            texts,
+            criterion=LEARNED,
+            bins=self._bins,
+            dense_prefix=self._prefix,
+            budget=self._budget,
+        )
+        if self._slopes is None:
+            inputs = LossInputs(
+                self._loaded, self._texts, counts, self._bins, LEARNED, self._prefix, self._budget, self._meter
+            )
+            self._slopes = Slopes(inputs)
+        self._slopes.masked_by(counts)
+        return self._slopes
+
+
+def mean(answers: Sequence[Answer]) -> tuple[Float[ndarray, " projections"], Float[ndarray, " features"]]:
+    """The derivatives of the loss per place over all chunks of a step."""
+    places = sum(one.places for one in answers)
+    by_sparsity = np.sum([one.by_sparsity for one in answers], axis=0)
+    return by_sparsity / places, np.sum([one.by_weight for one in answers], axis=0) / places

@@ -1,0 +1,1 @@
+"""Block-wise greedy allocation (TEAL, Algorithm 1). Entry: `blockwise.block_paths`."""

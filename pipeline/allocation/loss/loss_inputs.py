@@ -1,0 +1,44 @@
+"""What the loss of `kl` allocation and its derivative are measured with: a model, texts, and whose thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from jaxtyping import Int
+from numpy import ndarray
+
+from pipeline.allocation.calibration.cost import Meter
+from pipeline.allocation.calibration.texts import Text
+from pipeline.histograms.bins import Bins
+from wina_amp.models.load import LoadedModel
+
+
+@dataclass(frozen=True)
+class LossInputs:
+    """Everything that decides a loss besides the allocation.
+
+    Attributes:
+        loaded: the dense model.
+        texts: calibration texts.
+        counts: score histogram of every (block, projection) for this criterion.
+        bins: the bins they were counted in.
+        criterion: how features are scored.
+        dense_prefix: see `eligibility.eligible`.
+        budget: most tokens in a batch, padding included.
+        meter: told of every loss.
+    """
+
+    loaded: LoadedModel
+    texts: Sequence[Text]
+    counts: Mapping[tuple[int, str], Int[ndarray, " count"]]
+    bins: Bins
+    criterion: str
+    dense_prefix: int | float
+    budget: int
+    meter: Meter = field(default_factory=Meter)
+
+    def on(self, texts: Sequence[Text]) -> Self:
+        """The same on other texts."""
+        return replace(self, texts=texts)

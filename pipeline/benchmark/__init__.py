@@ -1,1 +1,0 @@
-"""The embedded benchmark, and the way from lm-eval tasks to samples."""

@@ -1,0 +1,226 @@
+"""Count scores into histograms and sum feature magnitudes, in one pass over an activation.
+
+The activation of a site is read once for all scorings of that site (criteria x projections, each distinct weight vector
+once). Bins come from the bit pattern of the float32 score (`pipeline/histograms/bins.py`), so there is no logarithm, no
+sort and no copy of the activations; memory is that of the counts.
+
+On the CPU a compiled kernel does this at half a nanosecond per score, two thirds of it for the increments themselves
+(docs/performance.md), where the equivalent tensor expressions would cost more than the model itself. On CUDA devices
+Triton does (`pipeline/capture/triton_accumulate.py`). Where Triton is not installed, and on all other devices, the same
+counts come from tensor operations, which write several numbers for every score to memory and read them again: right,
+but slow. `way` says which it will be, and `python -m benchmarks.full_size` prints it. None of the three makes the host
+wait, and all give exactly the counts of the NumPy transcription in tests/reference/.
+
+NaN and infinity are not raised here, as that would need the host to wait for the device in every layer: `broken` marks
+the scorings that met one, and whoever owns the batch looks at it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any, cast
+
+import numba
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int, Int32
+from torch import Tensor
+
+from pipeline.histograms.bins import FIRST_BIN, UNDERFLOW_BIN, ZERO_BIN, Bins
+
+COMPILED, TRITON, TENSORS = "compiled", "triton", "tensors"
+
+_HAS_TRITON = find_spec("triton") is not None
+_INFINITY = 0x7F800000
+_SCORES_AT_ONCE = 1 << 24  # bounds the temporaries of the tensor version to a few hundred MB
+
+
+def accumulate(
+    bins: Bins,
+    x: Float[Tensor, "tokens features"],
+    weights: Float32[Tensor, "scorings features"],
+    segment: Int[Tensor, " tokens"],
+    counts: Int32[Tensor, "samples scorings bins"],
+    broken: Int32[Tensor, " scorings"],
+    profile: Float32[Tensor, "profiles features"],
+    profile_segment: Int[Tensor, " tokens"],
+) -> None:
+    """Add the tokens of one activation to `counts`, `broken` and `profile`, in place.
+
+    For every token t with `segment[t] >= 0` and every scoring k, the scores |x[t]| * weights[k] are counted in
+    `counts[segment[t], k]`; for every token with `profile_segment[t] >= 0`, |x[t]| is added to
+    `profile[profile_segment[t]]` in float32. Other tokens are ignored.
+
+    Args:
+        bins: resolution of the histograms.
+        x: activation, any floating dtype; scored in float32.
+        weights: factor of every feature, one row per distinct scoring, not negative.
+        segment: row of `counts`, or -1. int64.
+        counts: histograms, added to.
+        broken: set to 1 for a scoring that met a score which is NaN or infinite.
+        profile: sums of magnitudes, added to.
+        profile_segment: row of `profile`, or -1. int64.
+
+    Guarantee: counts are exact and the same on every device and in every `way`; on one device, in one of them, equal
+    inputs give equal bytes.
+    """
+    _WAYS[way(x.device)](bins, x, weights, segment, counts, broken, profile, profile_segment)
+
+
+def way(device: torch.device) -> str:
+    """How `accumulate` counts on a device: `COMPILED` on the CPU; on CUDA devices `TRITON` where it is installed; else
+    `TENSORS`."""
+    if device.type == "cpu":
+        return COMPILED
+    return TRITON if device.type == "cuda" and _HAS_TRITON else TENSORS
+
+
+def accumulate_tensors(
+    bins: Bins,
+    x: Float[Tensor, "tokens features"],
+    weights: Float32[Tensor, "scorings features"],
+    segment: Int[Tensor, " tokens"],
+    counts: Int32[Tensor, "samples scorings bins"],
+    broken: Int32[Tensor, " scorings"],
+    profile: Float32[Tensor, "profiles features"],
+    profile_segment: Int[Tensor, " tokens"],
+) -> None:
+    """`accumulate` as tensor operations, on the device where the tensors are; no host synchronisation."""
+    step = max(1, _SCORES_AT_ONCE // max(weights.numel(), 1))
+    for start in range(0, len(x), step):
+        part = slice(start, start + step)
+        magnitudes = x[part].float().abs()
+        _sum_magnitudes(magnitudes, profile_segment[part], profile)
+        if counts.numel():
+            _count_scores(bins, magnitudes, weights, segment[part], counts, broken)
+
+
+def _accumulate_compiled(
+    bins: Bins,
+    x: Float[Tensor, "tokens features"],
+    weights: Float32[Tensor, "scorings features"],
+    segment: Int[Tensor, " tokens"],
+    counts: Int32[Tensor, "samples scorings bins"],
+    broken: Int32[Tensor, " scorings"],
+    profile: Float32[Tensor, "profiles features"],
+    profile_segment: Int[Tensor, " tokens"],
+) -> None:
+    _kernel(
+        x.float().contiguous().numpy(),
+        weights.numpy(),
+        segment.numpy(),
+        counts.numpy(),
+        broken.numpy(),
+        profile.numpy(),
+        profile_segment.numpy(),
+        bins.shift,
+        bins.base - FIRST_BIN,
+        _limits(bins),
+    )
+
+
+def _accumulate_triton(*tensors: Any) -> None:
+    from pipeline.capture.triton_accumulate import accumulate_triton
+
+    accumulate_triton(*tensors)
+
+
+def _count_scores(
+    bins: Bins,
+    magnitudes: Float32[Tensor, "tokens features"],
+    weights: Float32[Tensor, "scorings features"],
+    segment: Int[Tensor, " tokens"],
+    counts: Int32[Tensor, "samples scorings bins"],
+    broken: Int32[Tensor, " scorings"],
+) -> None:
+    counted = (segment >= 0)[:, None, None]
+    patterns = (magnitudes[:, None, :] * weights).view(torch.int32)
+    patterns = torch.where(counted, patterns & 0x7FFFFFFF, 0)
+    broken |= (patterns.amax(dim=(0, 2)) >= _INFINITY).int()  # NaN of either sign is above infinity
+    index = (patterns >> bins.shift).sub_(bins.base - FIRST_BIN).clamp_(UNDERFLOW_BIN, bins.count - 1)
+    index = torch.where(patterns == 0, ZERO_BIN, index).long()
+    scorings = torch.arange(len(weights), device=weights.device)
+    histogram = segment.clamp(min=0)[:, None] * len(weights) + scorings
+    index += (histogram * bins.count)[:, :, None]
+    ones = counted.to(torch.int32).expand_as(index)
+    counts.view(-1).scatter_add_(0, index.view(-1), ones.reshape(-1))
+
+
+def _sum_magnitudes(
+    magnitudes: Float32[Tensor, "tokens features"],
+    profile_segment: Int[Tensor, " tokens"],
+    profile: Float32[Tensor, "profiles features"],
+) -> None:
+    # A product with the membership matrix: floating-point atomics would add in a different order on every run.
+    rows = torch.arange(len(profile), device=profile.device)
+    member = profile_segment == rows[:, None]
+    profile.addmm_(member.float(), torch.where(profile_segment[:, None] >= 0, magnitudes, 0.0))
+
+
+def _count_tokens(
+    x: Any,
+    weights: Any,
+    segment: Any,
+    counts: Any,
+    broken: Any,
+    profile: Any,
+    profile_segment: Any,
+    shift: int,
+    first: int,
+    limits: Any,
+) -> None:
+    # Written for the compiler: simple float loops become vector instructions, only the increments are scalar. Indices
+    # are stored before they are counted (0.5 ns a score, 0.75 when the increment computes them), in 16 bits. Integer
+    # clamps, which numba widens to 64 bits, made it several times slower.
+    features = x.shape[1]
+    last = counts.shape[2] - 1
+    zero, underflow, overflow = limits
+    magnitude = np.empty(features, np.float32)
+    clamped = np.empty(features, np.float32)
+    pattern = clamped.view(np.uint32)
+    index = np.empty(features, np.uint16)
+    drop, offset = np.uint32(shift), np.uint32(first)
+    for token in range(x.shape[0]):
+        row, profile_row = segment[token], profile_segment[token]
+        if row < 0 and profile_row < 0:
+            continue
+        for feature in range(features):
+            magnitude[feature] = abs(x[token, feature])
+        if profile_row >= 0:
+            for feature in range(features):
+                profile[profile_row, feature] += magnitude[feature]
+        if row < 0:
+            continue
+        for scoring in range(weights.shape[0]):
+            for feature in range(features):
+                value = magnitude[feature] * weights[scoring, feature]
+                at_most = value if value < overflow else overflow  # infinity, and NaN, which is not less
+                within = at_most if at_most > underflow else underflow
+                clamped[feature] = within if value != np.float32(0) else zero
+            for feature in range(features):
+                index[feature] = np.uint16((pattern[feature] >> drop) - offset)
+            histogram = counts[row, scoring]
+            before = histogram[last]
+            for feature in range(features):
+                histogram[index[feature]] += 1
+            if histogram[last] != before:  # only then can a score be infinite or NaN
+                for feature in range(features):
+                    if not np.isfinite(magnitude[feature] * weights[scoring, feature]):
+                        broken[scoring] = 1
+
+
+@lru_cache
+def _limits(bins: Bins) -> Float32[np.ndarray, " 3"]:
+    """Floats that the kernel puts in place of zero, of what underflows and of what overflows, to land in those bins."""
+    patterns = np.array([ZERO_BIN, UNDERFLOW_BIN, bins.count - 1]) + (bins.base - FIRST_BIN)
+    return (patterns.astype(np.uint32) << np.uint32(bins.shift)).view(np.float32)
+
+
+_kernel = cast(Any, numba.njit)(cache=True, nogil=True)(_count_tokens)
+_WAYS: dict[str, Callable[..., None]] = {
+    COMPILED: _accumulate_compiled,
+    TRITON: _accumulate_triton,
+    TENSORS: accumulate_tensors,
+}

@@ -1,0 +1,78 @@
+"""Operations that a router costs, counted like everything else (`pipeline.compute.operations`).
+
+`scores` pays for a dense pass of the first blocks over the prompt, because the profile is not known before they have
+run: all of their projections but the last `down`, whose input is the last thing observed. That pass is charged in full;
+nothing of it is reused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from pipeline.compute.operations import Shape, Work, attended, flops
+from wina_amp.models.projections import Projection, sites
+
+
+def embedding_flops(tokens: Int[ndarray, " samples"], hidden: int, groups: int) -> Float[ndarray, " samples"]:
+    """Operations of the `embedding` router: `tokens * hidden` for the mean, then the linear layer."""
+    return tokens * float(hidden) + _linear(hidden, groups)
+
+
+def neighbour_flops(tokens: Int[ndarray, " samples"], hidden: int, groups: int) -> Float[ndarray, " samples"]:
+    """Operations of the `neighbours` router, and of a gate: the mean, a product and a sum for every pair, the linear
+    layer."""
+    return tokens * float(hidden) + (tokens - 1) * 2.0 * hidden + _linear(2 * hidden, groups)
+
+
+def scores_flops(
+    tokens: Int[ndarray, " samples"],
+    eligible: Int[ndarray, " samples"],
+    projections: Sequence[Projection],
+    *,
+    head_dim: int,
+    heads: int,
+    dim: int,
+    groups: int,
+    rotations: tuple[int, ...] = (),
+) -> Float[ndarray, " samples"]:
+    """Operations of the `scores` router: the dense pass, the signatures, the linear layer.
+
+    A signature costs `eligible * features` to add magnitudes up, `3 * features` to weigh and normalise the sum, and
+    `2 * features * dim` to project it.
+
+    Args:
+        tokens: tokens of every prompt.
+        eligible: those of them that a signature looks at.
+        projections: all projections of the first blocks.
+        head_dim, heads: length and number of attention's query heads.
+        dim: numbers per signature.
+        groups: outputs of the linear layer.
+        rotations: width of every rotated input of the first blocks.
+    """
+    last = projections[-1].block
+    run = [one for one in projections if (one.block, one.name) != (last, "down")]
+    shape = Shape(
+        weights=sum(one.gated_weights for one in run),
+        features=(),
+        gated=(),
+        blocks=last + 1,
+        heads=heads,
+        head_dim=head_dim,
+        hidden=0,
+        vocabulary=0,
+        rotations=rotations,
+    )
+    nothing = np.zeros(len(tokens), dtype=np.int64)
+    met = np.array([attended(0, int(number)) for number in tokens])
+    dense = flops(shape, Work(tokens, met, nothing, nothing, np.zeros((len(tokens), 0), dtype=np.int64)))
+    observed = [site.features for site in sites(projections)]
+    signatures = eligible * float(sum(observed)) + (3.0 + 2.0 * dim) * sum(observed)
+    return dense + signatures + _linear(len(observed) * dim, groups)
+
+
+def _linear(features: int, groups: int) -> float:
+    return 2.0 * features * groups

@@ -1,0 +1,104 @@
+"""The sizes of a model, from its config.json alone.
+
+The linear maps are those of the family's row (`wina_amp/models/families.py`), with the shapes that transformers gives
+them. Biases and norms are left out: below 0.1% of the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.compute.operations import Shape
+from wina_amp.models.families import PROJECTION_ORDER, family_of
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True)
+class Linear:
+    """One linear map of a block: name, the activation it reads, features in, features out."""
+
+    name: str
+    site: str
+    inputs: int
+    outputs: int
+
+    @property
+    def weights(self) -> int:
+        """`inputs * outputs`."""
+        return self.inputs * self.outputs
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What time and memory depend on.
+
+    Attributes:
+        block: the linear maps of one block, in canonical order.
+        blocks: number of blocks.
+        hidden: width of the residual stream.
+        vocabulary: rows of the embeddings.
+        heads: query heads.
+        head_dim: length of a head.
+        is_tied: whether `lm_head` shares the embeddings' weights.
+    """
+
+    block: tuple[Linear, ...]
+    blocks: int
+    hidden: int
+    vocabulary: int
+    heads: int
+    head_dim: int
+    is_tied: bool
+
+    @property
+    def block_weights(self) -> int:
+        """Weights of one block."""
+        return sum(linear.weights for linear in self.block)
+
+    @property
+    def parameters(self) -> int:
+        """Weights of the model, without biases and norms."""
+        return self.blocks * self.block_weights + self.hidden * self.vocabulary * (1 if self.is_tied else 2)
+
+    @property
+    def shape(self) -> Shape:
+        """The same for `pipeline.compute.operations`."""
+        return Shape(
+            weights=self.blocks * self.block_weights,
+            features=tuple(linear.inputs for linear in self.block) * self.blocks,
+            gated=tuple(linear.outputs for linear in self.block) * self.blocks,
+            blocks=self.blocks,
+            heads=self.heads,
+            head_dim=self.head_dim,
+            hidden=self.hidden,
+            vocabulary=self.vocabulary,
+        )
+
+
+def sizes_of(config: Mapping[str, Any]) -> Sizes:
+    """The sizes of the model that a config.json describes.
+
+    Raises:
+        UserError: a family without a row.
+    """
+    hidden, inner, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
+    head_dim = config.get("head_dim") or hidden // heads
+    query, key = heads * head_dim, (config.get("num_key_value_heads") or heads) * head_dim
+    shapes = {
+        "q": (hidden, query), "k": (hidden, key), "v": (hidden, key), "qkv": (hidden, query + 2 * key),
+        "o": (query, hidden), "gate": (hidden, inner), "up": (hidden, inner), "gate_up": (hidden, 2 * inner),
+        "down": (inner, hidden),
+    }  # fmt: skip
+    maps = sorted(family_of(config["model_type"]).linear_maps, key=lambda one: PROJECTION_ORDER.index(one.name))
+    return Sizes(
+        block=tuple(Linear(one.name, one.site, *shapes[one.name]) for one in maps),
+        blocks=config["num_hidden_layers"],
+        hidden=hidden,
+        vocabulary=config["vocab_size"],
+        heads=heads,
+        head_dim=head_dim,
+        is_tied=bool(config.get("tie_word_embeddings", False)),
+    )

@@ -1,0 +1,217 @@
+"""What the sections of params.yaml must satisfy together.
+
+A profile set may only use a scheme and a criterion that are computed, a method only a profile set and a router that
+exist, and so on. All of it is checked at the start of every stage, so a mistake is found in the first second and not
+after an hour.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from pipeline.config.sections import (
+    DENSE,
+    GATE_CRITERIA,
+    GRADIENT_SCHEMES,
+    LEARNED_SCHEMES,
+    MASKS,
+    MethodSettings,
+    ProfileSettings,
+    Settings,
+)
+from wina_amp.errors import UserError, unknown
+
+
+def check_together(settings: Settings, file: str) -> None:
+    """Refuse settings that contradict each other.
+
+    Raises:
+        UserError: names the settings, the file and a remedy.
+    """
+    prefix = settings.tokens.dense_prefix
+    if isinstance(prefix, float) and prefix >= 1:
+        must = "`tokens.dense_prefix` must be a whole number of tokens or a share below 1"
+        raise refusal(must, prefix, f"`tokens.dense_prefix` in {file}", f"write {prefix:.0f} for a number of tokens")
+    if "global" not in settings.schemes:
+        must = "`schemes` must have `global`: pooled histograms are what every other group is compared with"
+        raise refusal(must, ", ".join(settings.schemes), f"`schemes` in {file}", "add it")
+    _check_gradient(settings, file)
+    for name, profile in settings.profiles.items():
+        must_know("scheme", profile.scheme, settings.schemes, f"profiles.{name}.scheme", file)
+        must_know("criterion", profile.criterion, settings.capture.criteria, f"profiles.{name}.criterion", file)
+        if profile.allocation != "uniform" and profile.criterion in GATE_CRITERIA:
+            must = f"`allocation: {profile.allocation}` needs a criterion with several masks in a block to choose from"
+            found = f"criterion {profile.criterion}, which has one"
+            raise refusal(must, found, f"`profiles.{name}` in {file}", "use `allocation: uniform`")
+        _check_start(name, profile, settings, file)
+    _check_routers(settings, file)
+    _check_gates(settings, file)
+    for name, method in settings.methods.items():
+        _check_method(name, method, settings, file)
+    for name in settings.export.methods:
+        _check_export(name, settings, file)
+    for name in settings.latency.methods or ():
+        must_know("method", name, settings.methods, "latency.methods", file)
+    must_know("method", settings.report.baseline, settings.methods, "report.baseline", file)
+    _check_calibration(settings, file)
+    _check_decisive(settings, file)
+
+
+def _check_gradient(settings: Settings, file: str) -> None:
+    gradient, known = settings.gradient, pooled_kl(settings)
+    for scheme, profile in gradient.schemes.items():
+        must_know("scheme", scheme, GRADIENT_SCHEMES[:1], "gradient.schemes", file)
+        must_know("pooled `kl` profile set", profile, known, f"gradient.schemes.{scheme}", file)
+    lost = [scheme for scheme in settings.schemes if scheme in GRADIENT_SCHEMES and not gradient.schemes]
+    if lost:
+        must = "A scheme of groups that want the same change needs an allocation that they want to change"
+        remedy = f"name a pooled `kl` profile set: `schemes: {{{GRADIENT_SCHEMES[0]}: <its name>}}`"
+        raise refusal(must, f"{', '.join(lost)} in `schemes`", f"`gradient.schemes` in {file}", remedy)
+    stray = [f"{target:g}" for target in gradient.targets if target not in settings.evaluate.targets]
+    if gradient.schemes and stray:
+        must = "`gradient.targets` must be among `evaluate.targets`"
+        raise refusal(must, ", ".join(stray), f"`gradient.targets` in {file}", "choose targets that have allocations")
+
+
+def pooled_kl(settings: Settings) -> list[str]:
+    """The profile sets that are one `kl` allocation for all samples."""
+    return [name for name, one in settings.profiles.items() if (one.scheme, one.allocation) == ("global", "kl")]
+
+
+def _check_routers(settings: Settings, file: str) -> None:
+    check_names(settings.route.routers, "route.routers", file)
+    tables = [f"assignments/{scheme}" for scheme in settings.schemes if scheme in LEARNED_SCHEMES]
+    for name, router in settings.route.routers.items():
+        must_know("table of learned groups", router.groups_from, tables, f"route.routers.{name}.groups_from", file)
+
+
+def _check_gates(settings: Settings, file: str) -> None:
+    route = settings.route
+    check_names(route.gates, "route.gates", file)
+    for name, profile in route.gates.items():
+        where = f"`route.gates.{name}` in {file}"
+        if name in route.routers:
+            must = f"A gate must not have the name of another router ({', '.join(route.routers)})"
+            raise refusal(must, name, where, "choose another name")
+        must_know("profile set", profile, settings.profiles, f"route.gates.{name}", file)
+        if settings.profiles[profile].scheme == "global":
+            must = "A gate must have groups to choose from"
+            raise refusal(
+                must, f"{profile}, which has the scheme global", where, "name a profile set of another scheme"
+            )
+    stray = [f"{target:g}" for target in route.gate_targets if target not in settings.evaluate.targets]
+    if route.gates and stray:
+        must = "`route.gate_targets` must be among `evaluate.targets`"
+        raise refusal(must, ", ".join(stray), f"`route.gate_targets` in {file}", "choose targets that have profiles")
+
+
+def _check_start(name: str, profile: ProfileSettings, settings: Settings, file: str) -> None:
+    starts = [f"group_histograms/{profile.scheme}"]
+    if profile.allocation == "kl" and profile.scheme != "global":
+        starts += [
+            f"allocations/{other}"
+            for other in pooled_kl(settings)
+            if settings.profiles[other].criterion == profile.criterion
+        ]
+    must_know("start", profile.starts_from, starts, f"profiles.{name}.starts_from", file)
+
+
+def _check_method(name: str, method: MethodSettings, settings: Settings, file: str) -> None:
+    where = f"methods.{name}"
+    if name == DENSE:
+        raise refusal("`dense` must not be listed: it is always evaluated", where, file, f"remove `{where}`")
+    must_know("profile set", method.profile, settings.profiles, f"{where}.profile", file)
+    scheme = settings.profiles[str(method.profile)].scheme
+    tables = [f"assignments/{scheme}"]
+    tables += [f"routes/{name}" for name, router in settings.route.routers.items() if router.scheme == scheme]
+    tables += [f"routes/{gate}" for gate, profile in settings.route.gates.items() if profile == method.profile]
+    must_know("table of groups", method.groups_from, tables, f"{where}.groups_from", file)
+    must_know("mask", method.mask, MASKS, f"{where}.mask", file)
+
+
+def _check_export(name: str, settings: Settings, file: str) -> None:
+    must_know("method", name, settings.methods, "export.methods", file)
+    method = settings.methods[name]
+    reason = why_not_exported(method, settings.profiles[str(method.profile)])
+    if reason is not None:
+        must = "`export.methods` must be methods that can run on new prompts"
+        remedy = "list a pooled method or one whose groups come from a router, with `mask: threshold`"
+        raise refusal(must, f"{name}: {reason}", f"`export.methods` in {file}", remedy)
+
+
+def _check_decisive(settings: Settings, file: str) -> None:
+    evaluate, where = settings.evaluate, f"`evaluate.decisive` in {file}"
+    decisive = evaluate.decisive
+    if decisive is None:
+        return
+    if evaluate.test_samples is None:
+        must = "`evaluate.decisive` needs `evaluate.test_samples`, beyond which only its methods are evaluated"
+        raise refusal(must, "null: every method is evaluated on all of them", where, "give a number, or set it to null")
+    if "test" not in evaluate.splits:
+        must = "`evaluate.decisive` needs the test split"
+        raise refusal(must, ", ".join(evaluate.splits), f"`evaluate.splits` in {file}", "add `test`, or set it to null")
+    for name in decisive.methods:
+        must_know("method", name, settings.methods, "evaluate.decisive.methods", file)
+    profiles = {name: settings.profiles[str(settings.methods[name].profile)] for name in decisive.methods}
+    limited = [name for name, profile in profiles.items() if profile.criterion in GATE_CRITERIA]
+    if limited:
+        must = "`evaluate.decisive.methods` must reach every target that they are compared at"
+        found = f"{limited[0]}, whose masks reach only a part of the weights"
+        raise refusal(must, found, where, "take it out")
+    if not any(profile.scheme == "global" for profile in profiles.values()):
+        must = "`evaluate.decisive.methods` must have a pooled method, with which the others are compared"
+        raise refusal(must, ", ".join(decisive.methods), where, "add a method whose profile set has the scheme global")
+    stray = [f"{target:g}" for target in decisive.targets if target not in evaluate.targets]
+    if stray:
+        must = "`evaluate.decisive.targets` must be among `evaluate.targets`"
+        raise refusal(must, ", ".join(stray), where, "choose targets that have profiles, or set it to null")
+
+
+def _check_calibration(settings: Settings, file: str) -> None:
+    """A profile per task needs calibration text of every task (in time: `prepare` alone may take minutes)."""
+    known = settings.benchmark.calibration
+    lacking = [name for name in settings.benchmark.tasks if known is not None and name not in known]
+    if lacking and "task" in settings.schemes:
+        raise refusal(
+            "The scheme `task` needs every task of `benchmark.tasks` in `benchmark.calibration`",
+            f"no {', '.join(lacking[:3])} ({len(lacking)} of {len(settings.benchmark.tasks)} tasks)",
+            f"`benchmark.calibration` in {file}",
+            "add them, set it to null, or take `task` out of `schemes`, with the profile sets and methods that use it",
+        )
+
+
+def why_not_exported(method: MethodSettings, profile: ProfileSettings) -> str | None:
+    """Why a method cannot run on new prompts by `generate()`, in words; None if it can."""
+    reason = why_not_decoded(method, profile)
+    if reason is None and method.groups == "assigned" and profile.scheme != "global":
+        return f"its groups are read from `{method.groups_from}`, and a new prompt stands in no such table"
+    return reason
+
+
+def why_not_decoded(method: MethodSettings, profile: ProfileSettings) -> str | None:
+    """Why a method cannot decode on a backend that skips weights, in words; None if it can."""
+    if profile.criterion in GATE_CRITERIA:
+        return f"criterion {profile.criterion} masks the activated gate, which no backend of sparse decoding reads"
+    if method.mask != "threshold":
+        return f"`mask: {method.mask}` ranks the features of every token, which takes longer than it saves"
+    return None
+
+
+def check_names(names: Collection[str], section: str, file: str) -> None:
+    """Names of the user's choice become parts of file names and of DVC stage names."""
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+            must = f"Names in `{section}` must be letters, digits, - and _"
+            raise refusal(must, repr(name), f"`{section}` in {file}", "choose another name")
+
+
+def must_know(kind: str, name: str | None, known: Collection[str], setting_name: str, file: str) -> None:
+    """Refuse a name that is not among the known ones; the nearest of them is suggested."""
+    if name not in known:
+        raise unknown(kind, name, known, f"`{setting_name}` in {file}")
+
+
+def refusal(must: str, found: object, where: str, remedy: str) -> UserError:
+    """What must hold, what was found, where, and what to do."""
+    return UserError(must, found=found, where=where, remedy=remedy)

@@ -1,0 +1,69 @@
+"""The stages that a `dvc repro` would run.
+
+`dvc repro --dry` does not say: it takes the outs of stages that it has not run for unchanged. Here a stage would run if
+DVC finds it changed, or if it depends on one that would run. That is the most that can happen: a stage that comes out
+with the same bytes as before spares those behind it, and results of an earlier run are restored from the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from wina_amp.errors import UserError
+
+MAIN = "dvc.yaml"
+
+
+def pending(root: Path, also: Collection[str] = ()) -> tuple[list[str], int]:
+    """Names of the stages of dvc.yaml that would run, in an order in which they can, and the number of all its stages.
+
+    Args:
+        root: the repository; nothing in it is changed.
+        also: stages that will run whatever DVC finds.
+
+    Raises:
+        UserError: DVC is at work in the repository, so that what is left to do changes while one looks.
+    """
+    from dvc.lock import LockError
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        every: Any = [stage for stage in repo.index.stages if stage.path_in_repo == MAIN]
+        try:
+            status: Any = repo.status()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        except LockError as error:
+            raise UserError(
+                "DVC must not be at work in the repository while a run is planned",
+                found=" ".join(str(error).split()),
+                where=str(root),
+                remedy="wait until it is done, or end it",
+            ) from error
+        changed = {stage.name for stage in every if stage.addressing in status} | set(also)
+        needs = {stage.name: [dep.name for dep in repo.index.graph.successors(stage)] for stage in every}
+    return with_dependents(needs, changed), len(needs)
+
+
+def with_dependents(needs: dict[str, list[str]], changed: Iterable[str]) -> list[str]:
+    """The changed stages and all that depend on them, each behind those it needs.
+
+    Args:
+        needs: for every stage the stages it depends on.
+        changed: stages that run in any case; names that are not in `needs` are ignored.
+    """
+    would_run: dict[str, bool] = {}
+    order: list[str] = []
+
+    def visit(name: str) -> bool:
+        if name not in would_run:
+            behind = [visit(dep) for dep in needs.get(name, [])]
+            would_run[name] = name in known and (name in changed or any(behind))
+            if would_run[name]:
+                order.append(name)
+        return would_run[name]
+
+    known, changed = needs.keys(), set(changed)
+    for name in needs:
+        visit(name)
+    return order

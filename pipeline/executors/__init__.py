@@ -1,0 +1,1 @@
+"""Independent tasks in several worker processes."""

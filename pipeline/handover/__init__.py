@@ -1,1 +1,0 @@
-"""What a user takes away: a profile set in a folder of its own, and a model that generates with it."""

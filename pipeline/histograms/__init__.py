@@ -1,0 +1,1 @@
+"""Score histograms: bins, merging, quantiles."""

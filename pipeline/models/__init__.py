@@ -1,1 +1,0 @@
-"""Where the numbers come from: which linear maps a checkpoint has (families, projections) and how it is loaded."""

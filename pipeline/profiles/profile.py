@@ -1,0 +1,104 @@
+"""Profiles: the allocation of a profile set turned into score thresholds, and back into the arrays that masks need.
+
+One quantile per (group, target, block, projection); the allocation says which, the group's histograms say where it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Float32, Int
+from numpy import ndarray
+
+from pipeline.histograms.aggregate import dense_counts
+from pipeline.histograms.bins import Bins
+from pipeline.histograms.thresholds import thresholds
+from wina_amp.errors import UserError
+from wina_amp.models.families import PROJECTION_ORDER
+
+_PLACE = ["group", "block", "projection"]
+
+
+def profiles(
+    allocations: pd.DataFrame, histograms: pd.DataFrame, *, criterion: str, bins: Bins, is_pooled: bool = False
+) -> pd.DataFrame:
+    """Rows of the table `profiles`, one for each row of `allocations`.
+
+    Args:
+        allocations: rows of the table `allocations` of one profile set.
+        histograms: rows of the table `group_histograms` of its scheme; other criteria are ignored.
+        criterion: how the profile set scores features.
+        bins: the bins the histograms were counted in.
+        is_pooled: the histograms are those of the one group `global`, and serve all groups of the allocations.
+
+    Raises:
+        UserError: a group's projection has an allocation but no histogram.
+    """
+    known: Any = histograms[histograms["criterion"] == criterion].reset_index(drop=True)
+    allocated: Any = allocations.reset_index(drop=True)
+    place = ["block", "projection"] if is_pooled else _PLACE
+    row = pd.MultiIndex.from_frame(known[place]).get_indexer(pd.MultiIndex.from_frame(allocated[place]))
+    if (row < 0).any():
+        lost = allocated[row < 0].iloc[0]
+        raise UserError(
+            "Every allocated projection needs a histogram",
+            found=f"none for criterion {criterion}, group {lost['group']}, block {lost['block']}, {lost['projection']}",
+            where="table `group_histograms`",
+            remedy="run `dvc repro`, which rebuilds whichever table is out of date",
+        )
+    threshold = _thresholds(known, row, allocated["sparsity"].to_numpy(), bins)
+    return allocated[["profile", "target", *_PLACE, "sparsity"]].assign(threshold=threshold)
+
+
+def profile_array(
+    profile_rows: pd.DataFrame, target: float, column: str
+) -> Float[ndarray, "groups blocks projections"]:
+    """What the profiles say at one target, indexed by group, block and projection in canonical order.
+
+    Args:
+        profile_rows: rows of the table `profiles` of one profile set.
+        target: one of the targets in it.
+        column: `threshold` or `sparsity`; the array has the column's dtype.
+
+    Raises:
+        UserError: the target is not in the table, or a group's projection is missing.
+    """
+    rows: Any = profile_rows[profile_rows["target"] == target]
+    if rows.empty:
+        known = ", ".join(f"{number:g}" for number in np.unique(profile_rows["target"]))
+        raise _incomplete(column, f"target {target:g} is not in it (it has {known or 'no rows'})")
+    names = sorted(rows["projection"].unique(), key=PROJECTION_ORDER.index)
+    values = rows[column].to_numpy()
+    shape = (int(rows["group"].max()) + 1, int(rows["block"].max()) + 1, len(names))
+    found = np.full(shape, np.nan, dtype=values.dtype)
+    position = rows["projection"].map({name: number for number, name in enumerate(names)}).to_numpy()
+    found[rows["group"].to_numpy(), rows["block"].to_numpy(), position] = values
+    if np.isnan(found).any():
+        group, block, projection = np.argwhere(np.isnan(found))[0]
+        raise _incomplete(column, f"no {column} for group {group}, block {block}, {names[projection]}")
+    return found
+
+
+def _thresholds(
+    histograms: Any, row: Int[ndarray, " rows"], sparsity: Float[ndarray, " rows"], bins: Bins
+) -> Float32[ndarray, " rows"]:
+    """Group by group: the dense histograms of one group are small, those of all groups of a large model are not."""
+    group = histograms["group"].to_numpy()[row]
+    found = np.empty(len(row), dtype=np.float32)
+    for number in np.unique(group):
+        here = group == number
+        needed, inverse = np.unique(row[here], return_inverse=True)
+        counts = dense_counts(histograms.iloc[needed], bins)
+        found[here] = thresholds(bins, counts[inverse], sparsity[here])
+    return found
+
+
+def _incomplete(column: str, found: str) -> UserError:
+    return UserError(
+        f"A profile set must have a {column} for every group, block and projection at every target",
+        found=found,
+        where="table `profiles`",
+        remedy="run `dvc repro`, which rebuilds it",
+    )

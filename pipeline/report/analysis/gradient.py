@@ -1,0 +1,32 @@
+"""The groups that want the same change of a pooled allocation: who they are, and how many are worth having.
+
+Gains are those of `pipeline/grouping/gradient_clusters.py`, measured on held-out train texts; they have no unit that a
+reader could use, so they are only compared with each other: between numbers of groups, and with groups that were made
+without looking at slopes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.grouping.schemes import GRADIENT
+from pipeline.report.analysis.agreement import Composition, compositions
+from pipeline.report.analysis.evidence import Evidence
+from pipeline.report.analysis.plan import Plan
+
+
+@dataclass(frozen=True)
+class GradientFindings:
+    """What stage regroup says of its choice (`quality`), and the make-up of its groups on the test split."""
+
+    quality: Mapping[str, Any]
+    compositions: list[Composition]
+
+
+def gradient_findings(plan: Plan, evidence: Evidence) -> GradientFindings | None:
+    """None where the scheme is not part of the plan."""
+    if GRADIENT not in plan.schemes:
+        return None
+    return GradientFindings(evidence.gradient, compositions(plan, evidence, "test", GRADIENT))

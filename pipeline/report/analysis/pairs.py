@@ -1,0 +1,56 @@
+"""Who is compared with whom: the families of comparisons, each corrected for its own size.
+
+Three questions, three kinds of families. *Gains*: what do groups add to the pooled method of their own rung? One family
+a rung, because RQ2 is decided on one of them (`pipeline/report/analysis/ranking.py`). *Controls*: do groups beat random
+groups of the same sizes on their rung? Again one family a rung. *Differences*: how do all other methods stand to the
+baseline? A pair that is a gain already is not compared a second time, so that no pair has two p-values.
+"""
+
+from __future__ import annotations
+
+from pipeline.report.analysis.configurations import rungs
+from pipeline.report.analysis.plan import Method, Plan
+from pipeline.statistics.significance import fewest_replicates
+from wina_amp.errors import UserError
+
+Pairs = list[tuple[Method, Method]]
+"""(method, reference)"""
+
+
+def gain_pairs(plan: Plan) -> list[Pairs]:
+    """Rung by rung: every grouped method against the pooled one; rungs without such a pair are left out."""
+    found = [[(method, rung.pooled) for method in rung.grouped if rung.pooled] for rung in rungs(plan)]
+    return [pairs for pairs in found if pairs]
+
+
+def control_pairs(plan: Plan) -> list[Pairs]:
+    """Rung by rung: every method with informative groups against every draw of random groups of the same sizes."""
+    found = [
+        [(method, control) for control in rung.controls for method in rung.grouped if not method.is_control]
+        for rung in rungs(plan)
+    ]
+    return [pairs for pairs in found if pairs]
+
+
+def baseline_pairs(plan: Plan) -> Pairs:
+    """Every sparse method against the pooled baseline, but for pairs that are gains already."""
+    baseline, known = plan.method(plan.baseline), {pair for pairs in gain_pairs(plan) for pair in pairs}
+    pairs = [(method, baseline) for method in plan.sparse if method != baseline]
+    return [pair for pair in pairs if pair not in known]
+
+
+def check_replicates(plan: Plan) -> None:
+    """Refuse so few replicates that no corrected p-value could be small enough, whatever the results.
+
+    Raises:
+        UserError: names the number of comparisons and of replicates that they need.
+    """
+    comparisons = max(map(len, [baseline_pairs(plan), *gain_pairs(plan), *control_pairs(plan)]))
+    needed = fewest_replicates(comparisons, plan.alpha)
+    if comparisons and plan.bootstrap < needed:
+        raise UserError(
+            f"`report.bootstrap` must allow a p-value below {plan.alpha:g}, corrected for {comparisons} comparisons",
+            found=plan.bootstrap,
+            where="`report.bootstrap` in params.yaml",
+            remedy=f"set it to {needed} or more, or compare fewer methods",
+        )

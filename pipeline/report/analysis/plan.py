@@ -1,0 +1,165 @@
+"""The plan of an experiment: its methods and settings, as far as the report needs them, in plain values.
+
+A method is dense, pooled (one profile for all), routed (a router picks the profile from the prompt), or uses known
+groups: the learned ones, task labels, or random ones as a control. These roles follow from the profile set's scheme and
+from where groups come from, so new methods in params.yaml find their place without a change here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pipeline.grouping.schemes import ACTIVATION as ACTIVATION
+from pipeline.grouping.schemes import LEARNED_SCHEMES, RANDOM_SCHEMES
+from wina_amp.errors import UserError
+
+POOLED = "global"
+RANDOM = RANDOM_SCHEMES[0]
+ASSIGNED = "assigned"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of `methods` in params.yaml, together with the profile set it names.
+
+    `groups` says where a sample's group comes from: `assigned` (the scheme's assignment table) or a router's name.
+    `mask` is the kind of mask. The masks of a method that `is_limited` reach only a part of the weights, so it may have
+    no result at the sparsest targets. The dense model has no profile; its other fields are empty.
+    """
+
+    name: str
+    profile: str = ""
+    scheme: str = ""
+    criterion: str = ""
+    allocation: str = ""
+    groups: str = ""
+    mask: str = ""
+    is_limited: bool = False
+
+    @property
+    def is_dense(self) -> bool:
+        return not self.profile
+
+    @property
+    def is_routed(self) -> bool:
+        """Whether a router picks among groups that may mean something; a gate over random groups is a control."""
+        return not self.is_dense and self.groups != ASSIGNED and not self.is_control
+
+    @property
+    def is_pooled(self) -> bool:
+        return self.scheme == POOLED
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether its groups were found in what the model does."""
+        return self.scheme in LEARNED_SCHEMES
+
+    @property
+    def rung(self) -> tuple[str, str, str]:
+        """Criterion, allocation and mask: all that methods must share for their groups to be compared."""
+        return self.criterion, self.allocation, self.mask
+
+    @property
+    def is_control(self) -> bool:
+        """Groups that carry no information: what grouping gains by itself."""
+        return self.scheme in RANDOM_SCHEMES
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was asked for: the parts of params.yaml that the report needs, as plain values.
+
+    Args:
+        methods: every method, in the order of params.yaml; exactly one is dense.
+        targets: target sparsities, ascending.
+        splits: splits that were evaluated; `test` must be among them.
+        schemes: names, in order.
+        routers: name, in order -> the learned scheme whose groups it names.
+        gates: name of every gate, which chooses what pays -> scheme of its profile set.
+        limits: split -> samples of a task that every method was evaluated on; None, or no entry, is all.
+        decisive: methods that were evaluated on all test samples, as dense then was, at `decisive_targets`.
+        decisive_targets: some of `targets`, ascending.
+        baseline: the pooled method that others are compared with.
+        bootstrap: replicates behind every interval, permutations behind every permutation p-value.
+        confidence: coverage of every interval, such as 0.95; effects are claimed at 1 less this.
+        seed: of the bootstrap and the permutations.
+        settings: section -> key -> value, shown under "settings"; nothing is computed from it.
+    """
+
+    methods: tuple[Method, ...]
+    targets: tuple[float, ...]
+    splits: tuple[str, ...]
+    schemes: tuple[str, ...]
+    routers: Mapping[str, str]
+    baseline: str
+    bootstrap: int = 1000
+    confidence: float = 0.95
+    seed: int = 0
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    gates: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, int | None] = field(default_factory=dict)
+    decisive: tuple[str, ...] = ()
+    decisive_targets: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        baseline = self.method(self.baseline)
+        if not baseline.is_pooled:
+            remedy = f"name a method whose profile set has the scheme {POOLED!r}"
+            found = f"{self.baseline!r}, whose scheme is {baseline.scheme or 'none'!r}"
+            raise UserError(
+                "`report.baseline` must be a pooled method", found=found, where="params.yaml", remedy=remedy
+            )
+        if "test" not in self.splits:
+            remedy = "add `test` to `evaluate.splits`"
+            raise UserError(
+                "The report needs the test split", found=list(self.splits), where="params.yaml", remedy=remedy
+            )
+
+    @property
+    def alpha(self) -> float:
+        """The corrected p-value below which an effect is claimed."""
+        return round(1 - self.confidence, 9)
+
+    def method(self, name: str) -> Method:
+        return next(method for method in self.methods if method.name == name)
+
+    @property
+    def dense(self) -> Method:
+        """The dense model."""
+        return next(method for method in self.methods if method.is_dense)
+
+    @property
+    def sparse(self) -> tuple[Method, ...]:
+        return tuple(method for method in self.methods if not method.is_dense)
+
+    @property
+    def routed(self) -> tuple[Method, ...]:
+        return tuple(method for method in self.methods if method.is_routed)
+
+    @property
+    def decisive_part(self) -> Plan | None:
+        """The plan of the decisive comparison alone: dense and the decisive methods, at the decisive targets, on all
+        test samples; None without decisive methods. Its baseline is this plan's if that is one of them, otherwise their
+        first pooled method.
+        """
+        chosen = tuple(method for method in self.methods if method.is_dense or method.name in self.decisive)
+        pooled = [method.name for method in chosen if method.is_pooled]
+        if not pooled:
+            return None
+        return replace(
+            self,
+            methods=chosen,
+            targets=self.decisive_targets,
+            splits=("test",),
+            baseline=self.baseline if self.baseline in pooled else pooled[0],
+            limits={},
+            decisive=(),
+            decisive_targets=(),
+        )
+
+    def oracle_of(self, method: Method) -> Method | None:
+        """The method with the same profile set and mask whose groups are the true assignments."""
+        wanted = (method.profile, method.mask, ASSIGNED)
+        return next((other for other in self.sparse if (other.profile, other.mask, other.groups) == wanted), None)

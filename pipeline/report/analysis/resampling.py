@@ -1,0 +1,58 @@
+"""One set of bootstrap draws for a whole split, shared by every number of the report; a second one redraws tasks.
+
+`pipeline.statistics.intervals.resampling_weights` makes the draws; here they are kept, so that hundreds of means and
+differences on one split are one matrix product, and all of them are paired. Row 0 of `weights` is the plain mean (the
+estimate), the others are replicates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from pipeline.report.analysis.plan import Plan
+from pipeline.statistics.hierarchical import hierarchical_weights
+from pipeline.statistics.intervals import Interval, resampling_weights
+from pipeline.statistics.significance import bootstrap_p
+
+ROUNDING = 12
+"""Decimals kept of an interval's ends: a difference of exactly 0 must not become 4e-19 and count as an effect."""
+FEWEST_TASKS = 5
+"""Tasks below which redrawing tasks says nothing: there are too few different draws."""
+
+
+@dataclass(frozen=True)
+class Resampler:
+    """Estimates and percentile intervals from shared draws."""
+
+    weights: Float[np.ndarray, "replicates_and_one samples"]
+    confidence: float
+
+    def intervals(self, values: Float[np.ndarray, "rows samples"]) -> list[Interval]:
+        """The mean of every row with its interval."""
+        return [self.interval(draws) for draws in values @ self.weights.T]
+
+    def interval(self, draws: Float[np.ndarray, " replicates_and_one"]) -> Interval:
+        """The interval of a statistic that was computed for the estimate (first) and for every replicate."""
+        low, high = np.quantile(draws[1:], [(1 - self.confidence) / 2, (1 + self.confidence) / 2])
+        return Interval(*(round(float(value), ROUNDING) for value in (draws[0], low, high)))
+
+    def p_value(self, draws: Float[np.ndarray, " replicates_and_one"]) -> float:
+        """Two-sided p-value of "the statistic is 0", from the same replicates as the interval."""
+        return bootstrap_p(np.round(draws[1:], ROUNDING))
+
+
+def task_resampler(plan: Plan, tasks: np.ndarray) -> Resampler | None:
+    """Draws that redraw tasks, then samples within them; None where there are fewer than `FEWEST_TASKS` tasks."""
+    if len(np.unique(tasks)) < FEWEST_TASKS:
+        return None
+    drawn = hierarchical_weights(tasks, plan.bootstrap, plan.seed)
+    return Resampler(np.vstack([np.full((1, len(tasks)), 1 / len(tasks)), drawn]), plan.confidence)
+
+
+def resampler(plan: Plan, samples: int) -> Resampler:
+    """The draws for a split with `samples` samples."""
+    drawn = resampling_weights(samples, plan.bootstrap, plan.seed)
+    return Resampler(np.vstack([np.full((1, samples), 1 / samples), drawn]), plan.confidence)

@@ -1,0 +1,123 @@
+"""Where profiles spend their sparsity: the pooled allocation of every rung, and how far groups are from it.
+
+If groups get nearly the same allocation, routing between them cannot matter, whatever the clusters look like; so this
+stands beside RQ2. Groups that mean nothing get allocations of their own, too, because each was fitted to other samples:
+what learned groups differ by must be read beside what random groups differ by. Profiles are read at one target, the one
+nearest the middle of the profile set's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from pipeline.report.analysis.configurations import group_kind, rung_name, rungs
+from pipeline.report.analysis.evidence import Evidence, targets_of
+from pipeline.report.analysis.plan import Method, Plan
+
+ORDER = ("q", "k", "v", "qkv", "o", "gate", "up", "gate_up", "down")
+
+
+@dataclass(frozen=True)
+class PooledAllocation:
+    """`values[projection, block]` are the pooled sparsities of a rung at `target`."""
+
+    rung: str
+    profile: str
+    target: float
+    projections: tuple[str, ...]
+    values: Float[np.ndarray, "projections blocks"]
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether all projections have the same sparsity."""
+        return float(np.ptp(self.values)) < 1e-9  # rounding of the target's share
+
+
+@dataclass(frozen=True)
+class Specialisation:
+    """How the groups of a profile set differ from the pooled profile of its rung at `target`: `shifts[g, projection,
+    block]` is group g's sparsity minus the pooled one. `kind` says which groups these are.
+    """
+
+    profile: str
+    reference: str
+    kind: str
+    is_learned: bool
+    target: float
+    projections: tuple[str, ...]
+    shifts: Float[np.ndarray, "groups projections blocks"]
+
+    @property
+    def mean_shift(self) -> Float[np.ndarray, " groups"]:
+        """Mean absolute difference of each group."""
+        return np.abs(self.shifts).mean(axis=(1, 2))
+
+    @property
+    def by_projection(self) -> Float[np.ndarray, " projections"]:
+        """Each projection's share of the sum of absolute differences; NaN if there are none."""
+        return _shares(np.abs(self.shifts).sum(axis=(0, 2)))
+
+    @property
+    def by_block(self) -> Float[np.ndarray, " blocks"]:
+        """The same for blocks."""
+        return _shares(np.abs(self.shifts).sum(axis=(0, 1)))
+
+
+def pooled_allocations(plan: Plan, evidence: Evidence) -> list[PooledAllocation]:
+    """One per rung that has a pooled method, in the order of the rungs; kinds of masks share a profile set."""
+    found: dict[str, PooledAllocation] = {}
+    for rung in rungs(plan):
+        if rung.pooled and rung.pooled.profile not in found:
+            name, target = rung.pooled.profile, _middle(plan, rung.pooled, evidence)
+            order = _projections(evidence, name)
+            values = _grids(evidence, name, target, order)[0]
+            found[name] = PooledAllocation(rung_name(plan, rung), name, target, order, values)
+    return list(found.values())
+
+
+def specialisations(plan: Plan, evidence: Evidence) -> list[Specialisation]:
+    """One per profile set with groups that has a pooled counterpart of the same criterion and allocation."""
+    grouped = {method.profile: method for rung in rungs(plan) for method in reversed(rung.grouped)}
+    found: list[Specialisation] = []
+    for profile, method in grouped.items():
+        reference = _pooled(plan, method)
+        if reference is not None:
+            target, order = _middle(plan, method, evidence), _projections(evidence, reference.profile)
+            shifts = _grids(evidence, profile, target, order) - _grids(evidence, reference.profile, target, order)
+            is_learned = method.is_learned
+            kind = "learned groups" if is_learned else group_kind(method)
+            found.append(Specialisation(profile, reference.profile, kind, is_learned, target, order, shifts))
+    return sorted(found, key=lambda one: not one.is_learned)
+
+
+def _pooled(plan: Plan, method: Method) -> Method | None:
+    same = (other for other in plan.sparse if other.is_pooled and other.rung[:2] == method.rung[:2])
+    return next(same, None)
+
+
+def _middle(plan: Plan, method: Method, evidence: Evidence) -> float:
+    known = targets_of(plan, method, evidence)
+    middle = float(np.median(known))
+    return min(known, key=lambda value: (round(abs(value - middle), 9), -value))
+
+
+def _projections(evidence: Evidence, profile: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(evidence.profiles[profile]["projection"]))
+    known = tuple(name for name in ORDER if name in names)
+    return known + tuple(name for name in names if name not in known)
+
+
+def _grids(
+    evidence: Evidence, profile: str, target: float, order: tuple[str, ...]
+) -> Float[np.ndarray, "groups projections blocks"]:
+    rows = evidence.profiles[profile]
+    rows = rows[rows["target"] == target]
+    wide = rows.pivot(index=["group", "projection"], columns="block", values="sparsity")
+    return np.stack([wide.loc[group].loc[list(order)].to_numpy() for group in np.unique(rows["group"])])
+
+
+def _shares(sums: np.ndarray) -> np.ndarray:
+    return np.divide(sums, sums.sum(), out=np.full_like(sums, np.nan), where=sums.sum() > 0)

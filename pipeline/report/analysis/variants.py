@@ -1,0 +1,98 @@
+"""RQ1 over depth and without length: how other clusterings of the same samples agree with the labels.
+
+The stage `cluster` clusters the signatures of every block alone, and those of all blocks with log prompt length
+regressed out (`pipeline/grouping/cluster_variants.py`). Here these groups are held against every label in the same way
+as the learned ones, and against the learned ones themselves. How much an NMI changes is a paired difference: both
+clusterings are resampled together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.report.analysis.agreement import agreement_with, label_p_values
+from pipeline.report.analysis.evidence import Evidence, groups_of, split_samples, variants_of
+from pipeline.report.analysis.labels import Label, labels
+from pipeline.report.analysis.plan import ACTIVATION, Plan
+from pipeline.statistics.intervals import Agreement, Interval, adjusted_rand_index, nmi_difference
+
+BLOCK, LENGTH_REMOVED = "block", "length_removed"
+
+
+@dataclass(frozen=True)
+class VariantLabel:
+    """A variant's groups against one label. `change` is their NMI less that of the learned groups; `p_corrected` is
+    the permutation p-value, corrected over the labels of this variant.
+    """
+
+    label: Label
+    found: Agreement
+    change: Interval
+    p: float
+    p_corrected: float
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One other clustering. `same` is its ARI with the learned groups, `stability` its ARI between halves (None where
+    unknown), `rows` one entry a label, in the order of `labels`.
+    """
+
+    kind: str
+    block: int
+    same: float
+    stability: float | None
+    rows: tuple[VariantLabel, ...]
+
+    def row(self, label: str) -> VariantLabel:
+        return next(row for row in self.rows if row.label.name == label)
+
+
+def variants(plan: Plan, evidence: Evidence, split: str) -> list[Variant]:
+    """Every clustering of a block, by block, then the one without length; empty when no groups were learned."""
+    if ACTIVATION not in plan.schemes:
+        return []
+    rows = split_samples(evidence, split)
+    learned, known = groups_of(evidence, ACTIVATION, rows.index), list(labels(rows).values())
+    quality = evidence.quality.get("variants", {})
+    found = variants_of(evidence, rows.index)
+    return [_variant(plan, kind, block, groups, learned, known, quality) for (kind, block), groups in found.items()]
+
+
+def without_length(found: list[Variant]) -> Variant | None:
+    """The variant with length regressed out, if it was clustered."""
+    return next((variant for variant in found if variant.kind == LENGTH_REMOVED), None)
+
+
+def by_block(found: list[Variant]) -> list[Variant]:
+    """The variants of single blocks, first block first."""
+    return [variant for variant in found if variant.kind == BLOCK]
+
+
+def _variant(
+    plan: Plan,
+    kind: str,
+    block: int,
+    groups: np.ndarray,
+    learned: np.ndarray,
+    known: list[Label],
+    quality: Mapping[str, Mapping[str, Any]],
+) -> Variant:
+    p_values, corrected = label_p_values(plan, groups, known)
+    rows = [
+        VariantLabel(label, agreement_with(plan, groups, label), _change(plan, learned, groups, label), p, p_corrected)
+        for label, p, p_corrected in zip(known, p_values, corrected, strict=True)
+    ]
+    name = f"{kind} {block}" if kind == BLOCK else kind
+    stability = quality.get(name, {}).get("stability")
+    return Variant(kind, int(block), adjusted_rand_index(learned, groups), stability, tuple(rows))
+
+
+def _change(plan: Plan, learned: np.ndarray, groups: np.ndarray, label: Label) -> Interval:
+    return nmi_difference(
+        learned, groups, label.codes, replicates=plan.bootstrap, confidence=plan.confidence, seed=plan.seed
+    )

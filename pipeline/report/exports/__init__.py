@@ -1,0 +1,1 @@
+"""The report as files for other tools: metrics.json, plot data."""

@@ -1,0 +1,32 @@
+"""From evidence to files: the report folder, metrics.json and the plot data, each written whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.report.analysis.evidence import Evidence
+from pipeline.report.analysis.findings import find
+from pipeline.report.analysis.plan import Plan
+from pipeline.report.exports.metrics import write_metrics
+from pipeline.report.exports.plots import write_plots
+from pipeline.report.page.page import render
+from wina_amp.atomic import replacing
+
+
+def write_report(plan: Plan, evidence: Evidence, *, report: Path, metrics: Path, plots: Path) -> None:
+    """Write `report`/report.html with `report`/figures/*.svg, the file `metrics` and the folder `plots`.
+
+    Guarantee: equal tables and plan give equal bytes.
+
+    Raises:
+        UserError: tables that do not fit the plan or each other, or a disk that cannot be written.
+    """
+    findings = find(plan, evidence)
+    html, figures = render(plan, evidence, findings)
+    with replacing(report) as temporary:
+        (temporary / "figures").mkdir(parents=True)
+        (temporary / "report.html").write_text(html, encoding="utf-8")
+        for figure in figures:
+            (temporary / "figures" / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
+    write_metrics(plan, findings, metrics)
+    write_plots(plan, findings, plots)

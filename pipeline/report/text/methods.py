@@ -1,0 +1,91 @@
+"""What each method does, in words, composed from its profile set: nobody writes these by hand, so none can be out of
+date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.grouping.schemes import ACTIVATION, GRADIENT, LABEL_SCHEMES, RANDOM_SCHEMES
+from pipeline.report.analysis.accuracy import Point
+from pipeline.report.analysis.plan import ASSIGNED, Method, Plan
+from pipeline.report.text.wording import listed, target_name
+
+CRITERIA = {
+    "teal": "|x|",
+    "wina": "|x| times the L2 norm of its weight column",
+    "wina_released": "|x| times the L2 norm of its weight column for k and gate, |x| elsewhere (WINA's released code)",
+    "learned": "|x| times a weight that was learned from what the feature does to predictions",
+    "cats": "the magnitude of the MLP's activated gate, which spares rows of up and columns of down (CATS)",
+}
+MASKS = {
+    "threshold": "keeps those above a calibrated threshold",
+    "topk": "keeps an exact number of the highest for every token",
+}
+SCHEMES = {
+    "global": "one profile calibrated on all training samples",
+    ACTIVATION: "one profile per learned activation group",
+    GRADIENT: "one profile per group of samples that want the same change of the pooled allocation",
+    **{scheme: f"one profile per {scheme} label" for scheme in LABEL_SCHEMES},
+    "length": "one profile per range of prompt length, of the same sizes as the learned groups",
+    **{scheme: "one profile per random group, of the same sizes as the learned ones" for scheme in RANDOM_SCHEMES},
+}
+ALLOCATIONS = {
+    "uniform": "the same sparsity for every projection",
+    "greedy": "sparsity spread block by block, greedily by output error",
+    "kl": "sparsity spread over the whole model, by what it does to predictions (KL)",
+}
+
+
+def describe(plan: Plan, method: Method) -> str:
+    """One sentence about a method."""
+    if method.is_dense:
+        return "The model as it is; every other method is compared with it."
+    criterion = CRITERIA.get(method.criterion, f"the criterion {method.criterion}")
+    scheme = SCHEMES.get(method.scheme, f"one profile per group of {method.scheme}")
+    allocation = ALLOCATIONS.get(method.allocation, f"allocation by {method.allocation}")
+    mask = MASKS.get(method.mask, f"masks by {method.mask}")
+    return f"Scores features by {criterion} and {mask}; {scheme}; {allocation}{_source(plan, method)}."
+
+
+def limits(points: Sequence[Point], plan: Plan) -> str:
+    """Why methods have no result at some targets, one sentence; empty if all have."""
+    reached = {
+        method.name: max((p.target for p in points if p.method == method), default=0.0) for method in plan.sparse
+    }
+    lacking = [
+        f"`{method.name}` above {target_name(reached[method.name])}"
+        for method in plan.sparse
+        if method.is_limited and reached[method.name] < plan.targets[-1]
+    ]
+    if not lacking:
+        return ""
+    reason = "its masks reach only a part of the weights, fewer than the target needs"
+    return f"A dash stands where a method has no result ({listed(lacking)}): {reason}."
+
+
+def role(plan: Plan, method: Method) -> str:
+    """What the method is for in the comparison."""
+    if method.is_dense:
+        return "reference"
+    if method.name == plan.baseline:
+        return "baseline"
+    if method.is_pooled:
+        return "pooled"
+    if method.is_control:
+        return "control"
+    if method.is_routed:
+        return "routed"
+    return "true groups" if method.is_learned else "given groups"
+
+
+def _source(plan: Plan, method: Method) -> str:
+    if method.is_pooled:
+        return ""
+    if method.groups != ASSIGNED:
+        if method.groups in plan.gates:
+            return f"; a gate ({method.groups}) picks the group that it expects to do best, or the pooled profile"
+        return f"; the {method.groups} router picks the group from the prompt"
+    if method.is_learned:
+        return "; a sample's group is its true one, from a dense run over its prompt (an upper bound, not deployable)"
+    return "; a sample's group is given"

@@ -1,0 +1,94 @@
+"""How numbers are written: accuracies in percent, differences in percentage points with their interval, a real minus
+sign.
+
+One place, so that a number in a sentence, a table and a figure label cannot be rounded in three ways. Differences and
+intervals have one decimal: with a few thousand items the interval is wider than a tenth of a point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.statistics.intervals import Interval
+
+MINUS = "\N{MINUS SIGN}"
+THIN = "\N{NARROW NO-BREAK SPACE}"
+
+
+def percent(share: float, decimals: int = 1) -> str:
+    """0.934 -> "93.4%"."""
+    return f"{100 * share:.{decimals}f}%"
+
+
+def percent_interval(interval: Interval) -> str:
+    """ "93.4% [92.1, 94.6]"."""
+    return f"{percent(interval.value)} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def points(difference: float, decimals: int = 1) -> str:
+    """A difference of shares in percentage points with its sign: 0.013 -> "+1.3"; zero has no sign."""
+    text = f"{100 * abs(difference):.{decimals}f}"
+    if float(text) == 0:
+        return text
+    return (MINUS if difference < 0 else "+") + text
+
+
+def points_interval(interval: Interval) -> str:
+    """ "+1.3 [0.4, 2.2]"."""
+    return f"{points(interval.value)} [{_bound(interval.low)}, {_bound(interval.high)}]"
+
+
+def number(value: float, decimals: int = 2) -> str:
+    """A plain number with a real minus sign."""
+    text = f"{abs(value):.{decimals}f}"
+    return text if value >= 0 or float(text) == 0 else MINUS + text
+
+
+def number_interval(interval: Interval, decimals: int = 2) -> str:
+    """ "0.41 [0.38, 0.44]"."""
+    return f"{number(interval.value, decimals)} [{number(interval.low, decimals)}, {number(interval.high, decimals)}]"
+
+
+def quantity(value: float) -> str:
+    """A count with an SI suffix and three digits: 48000 -> "48.0 k"."""
+    for limit, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.3g}{THIN}{suffix}"
+    return f"{value:.3g}"
+
+
+def p_value(p: float) -> str:
+    """A p-value with two digits: 0.0123 -> "0.012"; below 0.001 only that it is."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def p_equals(p: float) -> str:
+    """ "p = 0.012", or "p < 0.001"."""
+    text = p_value(p)
+    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
+
+
+def target_name(target: float) -> str:
+    """A target sparsity as a percentage without needless digits: 0.65 -> "65%"."""
+    return f"{100 * target:g}%"
+
+
+def level_name(saving: float) -> str:
+    """A compute level: the share of dense FLOPs that remains, 0.43 saved -> "57%"."""
+    return percent(1 - saving, 0)
+
+
+def level_span(levels: Sequence[float | None]) -> str:
+    """The levels of a comparison, savings of which None is none: "94 to 24%" remain, or "57%" if there is one."""
+    known = [level for level in levels if level is not None]
+    most, least = level_name(min(known)), level_name(max(known))
+    return least if most == least else f"{most.removesuffix('%')} to {least}"
+
+
+def listed(items: list[str]) -> str:
+    """["a", "b", "c"] -> "a, b and c"."""
+    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
+
+
+def _bound(share: float) -> str:
+    return points(share).removeprefix("+")

@@ -1,0 +1,72 @@
+"""Routers on samples of a kind that they have not met: one task left out, or one wording.
+
+For every value of a label (a task; a surface, which is the template that a question is wrapped in) the router is fitted
+anew on the train samples of all other values, and asked about the test samples of this one. The embedded benchmark
+crosses computations with surfaces, so a surface left out is a template that is new while its contents are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+
+from pipeline.routing.benefit_router_fit import fit_gate
+from pipeline.routing.router_fit import fit_router
+
+LABELS = ("task", "surface")
+
+Ask = Callable[[Bool[ndarray, " samples"], Bool[ndarray, " samples"]], Int[ndarray, " asked"]]
+"""(train samples to fit on, samples to ask about) -> the groups of the latter."""
+
+
+def held_out(samples: pd.DataFrame, ask: Ask) -> pd.DataFrame:
+    """Rows of the table `held_out`: every test sample's group by the router that has not met its label.
+
+    A label that is empty, or whose removal leaves fewer than two train samples, has no rows. A value that no train
+    sample has is asked about all the same: no router has met it.
+
+    Args:
+        samples: with `sample_id`, `split` and the columns of `LABELS`.
+        ask: fits a router and asks it.
+    """
+    train = (samples["split"] == "train").to_numpy()
+    parts = [pd.DataFrame({"label": [], "sample_id": [], "group": []})]
+    for label in LABELS:
+        values: Any = samples[label].to_numpy()
+        for value in sorted(set(values[~train].tolist()) - {""}):
+            kept, asked = train & (values != value), ~train & (values == value)
+            if kept.sum() >= 2:
+                found = {"label": label, "sample_id": samples["sample_id"][asked], "group": ask(kept, asked)}
+                parts.append(pd.DataFrame(found))
+    whole = pd.concat(parts, ignore_index=True)
+    return whole.astype({"label": str, "sample_id": str, "group": np.int64})
+
+
+def ask_labels(
+    features: Float[ndarray, "samples features"], groups: Int[ndarray, " samples"], *, weight_decay: float
+) -> Ask:
+    """Of a router that names groups. A group all of whose samples are left out cannot be named."""
+
+    def ask(kept: Bool[ndarray, " samples"], asked: Bool[ndarray, " samples"]) -> Int[ndarray, " asked"]:
+        present, numbers = np.unique(groups[kept], return_inverse=True)
+        router = fit_router(features[kept], numbers, weight_decay=weight_decay)
+        return present[router.probabilities(features[asked]).argmax(axis=1)]
+
+    return ask
+
+
+def ask_gate(
+    features: Float[ndarray, "samples features"], benefits: Float[ndarray, "samples groups"], *, seed: int
+) -> Ask:
+    """Of a gate; penalty and margin are chosen anew, too. Benefits are read of the kept samples only."""
+
+    def ask(kept: Bool[ndarray, " samples"], asked: Bool[ndarray, " samples"]) -> Int[ndarray, " asked"]:
+        gate = fit_gate(features[kept], benefits[kept], seed)
+        return gate.router.probabilities(features[asked]).argmax(axis=1)
+
+    return ask

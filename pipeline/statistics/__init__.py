@@ -1,0 +1,1 @@
+"""Agreement of labelings, bootstrap intervals, p-values. Plain arrays in, numbers out."""

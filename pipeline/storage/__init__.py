@@ -1,0 +1,1 @@
+"""Typed Parquet tables (`tables`, `schemas`) and resumable work (`scratch`)."""

@@ -1,0 +1,1 @@
+"""From lm-eval tasks and local files to rows of the table `samples`."""

@@ -1,0 +1,99 @@
+"""Which documents of a task become samples: the first ones in the order of their hashes.
+
+The order depends on content only, so a larger count keeps every document of a smaller one, and no document is chosen
+twice, neither within a split nor in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from pipeline.tasks.views import TaskView
+from wina_amp.errors import UserError
+
+Refused = Callable[[TaskView, Sequence[int]], Sequence[int]]
+"""Of these documents (ascending doc_ids, asked together) the ones that cannot be samples."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The documents of one split.
+
+    Attributes:
+        doc_ids: the chosen ones, ascending.
+        left_out: how many were passed over because they cannot be samples.
+    """
+
+    doc_ids: list[int]
+    left_out: int
+
+
+def choose(
+    views: Mapping[str, TaskView], counts: Mapping[str, int], refused: Refused | None = None
+) -> dict[str, Choice]:
+    """Choose documents of each split.
+
+    A document that is refused is replaced by the next one. Where both splits lend from the same documents and there
+    are too few, each gets its share of all documents.
+
+    Args:
+        views: the `train` and `test` view of one task.
+        counts: how many documents of each split are wanted, possibly none; fewer are chosen where there are fewer.
+        refused: asked again after every replacement, because few-shot prompts depend on the documents asked together.
+
+    Returns: the choice for every split of which documents are wanted.
+
+    Raises:
+        UserError: nothing is left for a split.
+    """
+    for split, count in counts.items():
+        if count and split not in views:
+            raise _nothing_for(split, next(iter(views.values())), 0)
+    found: dict[str, Choice] = {}
+    taken: set[str] = set()
+    for split in ("test", "train"):  # training documents come from what the test split leaves
+        if not counts[split]:
+            continue
+        view = views[split]
+        ranking = {key: doc_id for key, doc_id in _first_of(view).items() if key not in taken}
+        wanted = counts[split]
+        if split == "test" and view.is_shared:
+            wanted = min(wanted, len(ranking) * counts["test"] // sum(counts.values()))
+        found[split] = _choose(view, list(ranking.values()), wanted, refused)
+        if not found[split].doc_ids:
+            raise _nothing_for(split, view, found[split].left_out)
+        chosen = set(found[split].doc_ids)
+        taken |= {key for key, doc_id in ranking.items() if doc_id in chosen}
+    return {split: found[split] for split in ("train", "test") if split in found}
+
+
+def _choose(view: TaskView, ranking: Sequence[int], wanted: int, refused: Refused | None) -> Choice:
+    chosen, spare, left_out = list(ranking[:wanted]), iter(ranking[wanted:]), 0
+    while refused is not None and chosen:
+        out = set(refused(view, sorted(chosen)))
+        if not out:
+            break
+        chosen = [doc_id for doc_id in chosen if doc_id not in out] + list(islice(spare, len(out)))
+        left_out += len(out)
+    return Choice(sorted(chosen), left_out)
+
+
+def _first_of(view: TaskView) -> dict[str, int]:
+    """doc_id by hash, in the order of the hashes; of equal documents the first."""
+    by_hash: dict[str, int] = {}
+    for doc_id, key in enumerate(view.hashes):
+        by_hash.setdefault(key, doc_id)
+    return dict(sorted(by_hash.items()))
+
+
+def _nothing_for(split: str, view: TaskView, left_out: int) -> UserError:
+    total = len(view.documents) if split == view.split else 0
+    reason = f", {left_out} of them left out as too long" if left_out else ""
+    return UserError(
+        "A task must have documents for both splits",
+        found=f"none for {split} ({total} in the task{reason})",
+        where=f"task {view.name}",
+        remedy="remove it from `benchmark.tasks` in params.yaml, or give it a training split",
+    )

@@ -1,0 +1,182 @@
+"""The column layout of a local file of samples: which columns there are, and what must hold of them.
+
+A file has one of the layouts below and, if it likes, the optional columns of `LABELS` and `split`; other columns are
+not read. docs/benchmarks.md explains them. Checks run on whole columns (Arrow), so a file of a million rows is read in
+seconds, and name the file, the row (from 0) and the column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.json
+import pyarrow.parquet as pq
+
+from wina_amp.errors import UserError
+
+pc: Any = pyarrow.compute  # its functions are made at import time, so type checkers see none of them
+
+SPLIT = "split"
+LABELS = ("subject", "computation", "surface", "shots")
+SPLIT_NAMES = ("train", "test")
+
+_TEXT, _TEXTS, _NUMBER = pa.string(), pa.list_(pa.string()), pa.int64()
+TYPES: dict[str, pa.DataType] = {
+    "prompt": _TEXT, "choices": _TEXTS, "target": _NUMBER, "answer": _TEXT, "stop": _TEXTS, "max_tokens": _NUMBER,
+    "text": _TEXT, "context": _TEXT, "instruction": _TEXT, "input": _TEXT, "output": _TEXT,
+    SPLIT: _TEXT, "subject": _TEXT, "computation": _TEXT, "surface": _TEXT, "shots": _NUMBER,
+}  # fmt: skip
+_NAMES = {_TEXT: "text", _TEXTS: "a list of text", _NUMBER: "a whole number"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way to write samples: the columns it needs, and those it may have besides labels and split."""
+
+    name: str
+    needs: tuple[str, ...]
+    may_have: tuple[str, ...] = ()
+
+
+LAYOUTS = (
+    Layout("multiple choice", ("prompt", "choices", "target"), ("answer",)),
+    Layout("generation", ("prompt", "answer"), ("stop", "max_tokens")),
+    Layout("instruction", ("instruction", "output"), ("input",)),
+    Layout("text behind a context", ("context", "text")),
+    Layout("text", ("text",)),
+)
+_MAY_BE_BLANK = ("input", "output", "text", *LABELS)
+
+
+def read(path: Path) -> tuple[Layout, pa.Table]:
+    """The layout of a .jsonl or .parquet file, and its known columns, checked.
+
+    Raises:
+        UserError: unreadable file; columns of no layout; a value that is missing, of another type or out of range.
+    """
+    table = _read_lines(path) if path.suffix == ".jsonl" else _read_parquet(path)
+    layout = _layout(table, path)
+    table = _filled(table, path)
+    _check_values(table, path)
+    return layout, table
+
+
+def _read_lines(path: Path) -> pa.Table:
+    options = pyarrow.json.ParseOptions(
+        explicit_schema=pa.schema(list(TYPES.items())), unexpected_field_behavior="ignore"
+    )
+    # One block, so that no row straddles two, and the row in a message counts from the start of the file.
+    block = pyarrow.json.ReadOptions(block_size=min(max(path.stat().st_size, 1) + 1, 2**31 - 1))
+    try:
+        table = pyarrow.json.read_json(str(path), read_options=block, parse_options=options)
+    except pa.ArrowException as error:
+        types = "; ".join(f"`{name}` is {_NAMES[kind]}" for name, kind in TYPES.items() if f"/{name})" in str(error))
+        must = f"A .jsonl file must have one JSON object in every line{f', in which {types}' if types else ''}"
+        raise _error(must, f"{error} (rows count from 0)", str(path), "correct the row") from error
+    # A column that is not in the file arrives as nothing but nulls.
+    return table.select([name for name in TYPES if table[name].null_count < len(table)])
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    try:
+        known = [name for name in pq.read_schema(path).names if name in TYPES]
+        table = pq.read_table(path, columns=known)
+    except (pa.ArrowException, OSError) as error:
+        raise _error(
+            "A .parquet file must be readable", str(error).splitlines()[0], str(path), "make it anew"
+        ) from error
+    return pa.table({name: _cast(table[name], name, path) for name in TYPES if name in known})
+
+
+def _cast(values: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
+    wanted = TYPES[name]
+    try:
+        if _kind(values.type) == _NAMES[wanted]:
+            return values.cast(wanted)
+        found = str(values.type)
+    except pa.ArrowException as error:
+        found = f"{values.type} ({str(error).splitlines()[0]})"
+    raise _error(f"Column `{name}` must be {_NAMES[wanted]}", found, str(path), "convert the column")
+
+
+def _kind(found: pa.DataType) -> str:
+    """The word of `_NAMES` for an Arrow type; its own name if there is none."""
+    value = found.value_type if pa.types.is_dictionary(found) else found
+    if pa.types.is_string(value) or pa.types.is_large_string(value):
+        return _NAMES[_TEXT]
+    if pa.types.is_integer(value):
+        return _NAMES[_NUMBER]
+    is_list = pa.types.is_list(value) or pa.types.is_large_list(value) or pa.types.is_fixed_size_list(value)
+    return f"a list of {_kind(value.value_type)}" if is_list else str(found)
+
+
+def _layout(table: pa.Table, path: Path) -> Layout:
+    have = set(table.column_names) - {SPLIT, *LABELS}
+    for layout in LAYOUTS:
+        if set(layout.needs) <= have <= {*layout.needs, *layout.may_have}:
+            return layout
+    layouts = "; ".join(f"{', '.join(layout.needs)} ({layout.name})" for layout in LAYOUTS)
+    found = ", ".join(name for name in TYPES if name in have) or "none of them"
+    remedy = "add or rename columns, or take some out; docs/benchmarks.md explains every layout"
+    raise _error(f"A file of samples must have the columns of one layout: {layouts}", found, str(path), remedy)
+
+
+def _filled(table: pa.Table, path: Path) -> pa.Table:
+    """No column has gaps but `input`, for which none is an empty text."""
+    for name in table.column_names:
+        values = table[name]
+        if name == "input":
+            table = table.set_column(table.column_names.index(name), name, pc.fill_null(values, ""))
+            continue
+        _refuse(pc.is_null(values), "be filled in every row", values, name, path)
+        if TYPES[name] == _TEXT and name not in _MAY_BE_BLANK:
+            _refuse(pc.equal(pc.utf8_trim_whitespace(values), ""), "not be blank", values, name, path)
+    return table
+
+
+def _check_values(table: pa.Table, path: Path) -> None:
+    columns: Mapping[str, Any] = dict(zip(table.column_names, table.columns, strict=True))
+    for name in ("choices", "stop"):
+        if name in columns:
+            _check_list(columns[name], name, path)
+    if "target" in columns:
+        number, target = pc.list_value_length(columns["choices"]), columns["target"]
+        _refuse(pc.less(number, 2), "hold at least two choices", columns["choices"], "choices", path)
+        is_outside = pc.or_(pc.less(target, 0), pc.greater_equal(target, number.cast(_NUMBER)))
+        _refuse(is_outside, "be the index of the right choice, from 0", target, "target", path)
+    for name, low in (("max_tokens", 1), ("shots", 0)):
+        if name in columns:
+            _refuse(pc.less(columns[name], low), f"be at least {low}", columns[name], name, path)
+    if SPLIT in columns:
+        is_known = pc.is_in(columns[SPLIT], value_set=pa.array(SPLIT_NAMES))
+        _refuse(pc.invert(is_known), "be train or test", columns[SPLIT], SPLIT, path)
+
+
+def _check_list(values: pa.ChunkedArray, name: str, path: Path) -> None:
+    flat, parents = pc.list_flatten(values), pc.list_parent_indices(values)
+    # A stop text may be a line break; a choice needs something to score.
+    rows = parents.filter(
+        pc.fill_null(pc.equal(pc.utf8_trim_whitespace(flat) if name == "choices" else flat, ""), True)
+    )
+    if len(rows):
+        row = cast(int, rows[0].as_py())
+        raise _bad_value("hold no empty text", values[row].as_py(), name, row, path)
+
+
+def _refuse(is_bad: pa.ChunkedArray, rule: str, values: pa.ChunkedArray, name: str, path: Path) -> None:
+    row = pc.index(is_bad, True).as_py()
+    if row >= 0:
+        raise _bad_value(rule, values[row].as_py(), name, row, path)
+
+
+def _bad_value(rule: str, value: object, name: str, row: int, path: Path) -> UserError:
+    return _error(f"Column `{name}` must {rule}", repr(value), f"{path}, row {row} (from 0)", "correct the row")
+
+
+def _error(must: str, found: str, where: str, remedy: str) -> UserError:
+    return UserError(must, found=found, where=where, remedy=remedy)

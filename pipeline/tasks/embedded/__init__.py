@@ -1,0 +1,1 @@
+"""The embedded benchmark: generated tasks whose computation, template and length are known exactly."""

@@ -1,0 +1,99 @@
+"""Documents: a question with zero to three solved examples in front, in one surface, of one computation.
+
+Computation, surface and length (number of shots) are crossed: document i of a task has surface i mod 4 and i // 4 mod 4
+shots, so the three labels are independent within every sixteen consecutive documents.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipeline.tasks.embedded.computations import COMPUTATIONS
+from pipeline.tasks.embedded.problem import CHOICES, Problem
+from pipeline.tasks.embedded.splits import draw
+from pipeline.tasks.embedded.templates import END, SURFACES, word
+from wina_amp.errors import UserError
+
+SHOTS = (0, 1, 2, 3)
+_TRIES = 200
+
+
+@dataclass(frozen=True)
+class Document:
+    """A question as the model sees it, with its exact truth."""
+
+    question: Problem
+    examples: tuple[Problem, ...]
+    surface: str
+    choices: tuple[str, ...]
+
+    @property
+    def segments(self) -> list[tuple[str, str]]:
+        """(text up to the answer, answer) of every item in order; the question is last."""
+        return [
+            (word(item.computation, self.surface, item.body), item.answer) for item in (*self.examples, self.question)
+        ]
+
+    @property
+    def prompt(self) -> str:
+        """All text up to where the question's answer begins."""
+        *solved, (asked, _) = self.segments
+        return " ".join([*(f"{text} {answer} {END}" for text, answer in solved), asked])
+
+    def fields(self) -> dict[str, object]:
+        """The columns that lm-eval's task files refer to, plus the labels."""
+        return {
+            "prompt": self.prompt,
+            "choices": list(self.choices),
+            "target": self.choices.index(self.question.answer),
+            "answer": self.question.answer,
+            "computation": self.question.computation,
+            "subject": self.question.subject,
+            "surface": self.surface,
+            "shots": len(self.examples),
+            "level": self.question.level,
+            "item": self.question.key,
+        }
+
+
+def documents(computation: str, split: str, levels: tuple[int, ...], seed: int) -> Iterator[Document]:
+    """An endless, seeded stream of documents of one computation from one split, no question asked twice.
+
+    Raises:
+        UserError: when the levels asked for have no further questions in this split.
+    """
+    rng = random.Random(f"{seed}/{computation}/{split}")
+    asked: set[str] = set()
+    for index in itertools.count():
+        surface = SURFACES[index % len(SURFACES)]
+        shots = SHOTS[index // len(SURFACES) % len(SHOTS)]
+        for _ in range(_TRIES):
+            drawn = document(computation, split, levels, surface, shots, rng)
+            if drawn.question.key not in asked:
+                break
+        else:
+            raise UserError(
+                "A split cannot hold more documents than its levels have distinct questions",
+                found=f"no new question after {len(asked)} documents",
+                where=f"computation {computation}, split {split}, levels {list(levels)}",
+                remedy="ask for fewer documents or add a higher level in the task file",
+            )
+        asked.add(drawn.question.key)
+        yield drawn
+
+
+def document(
+    computation: str, split: str, levels: tuple[int, ...], surface: str, shots: int, rng: random.Random
+) -> Document:
+    """One document; its items are drawn from `split` and differ from each other."""
+    items: dict[str, Problem] = {}
+    while len(items) < shots + 1:
+        problem = draw(COMPUTATIONS[computation], rng, rng.choice(levels), split)
+        items.setdefault(problem.key, problem)
+    *examples, question = items.values()
+    choices = [question.answer, *question.distractors[: CHOICES - 1]]
+    rng.shuffle(choices)
+    return Document(question, tuple(examples), surface, tuple(choices))

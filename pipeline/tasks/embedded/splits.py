@@ -1,0 +1,28 @@
+"""The three disjoint splits of the embedded benchmark, decided item by item from the item's hash.
+
+An item's split depends on nothing but its content (`Problem.key`), so no item can stand in two splits, whatever seed,
+size, surface or number of shots a data set is generated with. Solved examples in front of a question come from the
+question's own split.
+"""
+
+from __future__ import annotations
+
+import random
+
+from pipeline.tasks.embedded.problem import Maker, Problem
+
+MODEL_TRAINING, TRAIN, TEST = "model-training", "train", "test"
+SHARES = {MODEL_TRAINING: range(0, 80), TRAIN: range(80, 90), TEST: range(90, 100)}
+
+
+def split_of(problem: Problem) -> str:
+    """The one split whose share of the hash buckets contains this item."""
+    return next(split for split, share in SHARES.items() if problem.bucket in share)
+
+
+def draw(maker: Maker, rng: random.Random, level: int, split: str) -> Problem:
+    """Draw problems until one falls into `split` (ten tries on average for train and test)."""
+    while True:
+        problem = maker(rng, level)
+        if split_of(problem) == split:
+            return problem

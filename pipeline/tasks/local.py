@@ -1,0 +1,202 @@
+"""Local files as lm-eval tasks: `<name>.jsonl`, `.parquet` or `.txt` in `benchmark.include` is the task `<name>`.
+
+The task is made from plain settings; no code of the file's is run. Rows are handed over as Arrow columns, only running
+text is cut into windows in Python. docs/benchmarks.md describes the files, `pipeline/tasks/columns.py` checks them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.compute
+from datasets import Dataset, DatasetDict
+from datasets.table import InMemoryTable
+from lm_eval.api.instance import Instance
+from lm_eval.api.task import ConfigurableTask, Task
+
+from pipeline.tasks.columns import LABELS, SPLIT, SPLIT_NAMES, Layout, read
+from pipeline.tasks.text import text_task, window_rows
+from pipeline.tasks.windows import Windows
+from wina_amp.errors import UserError
+
+pc: Any = pyarrow.compute  # its functions are made at import time, so type checkers see none of them
+
+SUFFIXES = (".jsonl", ".parquet", ".txt")
+END_OF_DOCUMENT = "<|endoftext|>"
+DEFAULT_STOP, DEFAULT_MAX_TOKENS = ["\n"], 64
+
+log = logging.getLogger(__name__)
+
+_ALPACA = (
+    "Below is an instruction that describes a task{}. Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n"
+)
+_ALPACA_INPUT = ", paired with an input that provides further context"
+
+
+class GenerationTask(ConfigurableTask):
+    """Free generation with stop texts and a largest number of tokens from each document's own columns."""
+
+    def construct_requests(self, doc: dict[str, Any], ctx: str | list[str], **kwargs: Any) -> Instance:
+        """lm-eval's request, with this document's limits."""
+        kwargs.pop("apply_chat_template", None)
+        kwargs.pop("chat_template", None)
+        limits = {"until": doc["stop"], "max_gen_toks": doc["max_tokens"], "do_sample": False}
+        return Instance(request_type="generate_until", doc=doc, arguments=(ctx, limits), idx=0, **kwargs)
+
+
+def local_files(include: Path) -> dict[str, Path]:
+    """Task name -> file, for the files of the folder itself (not of folders in it).
+
+    Raises:
+        UserError: two files have the same name but for their ending.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(path for path in include.iterdir() if path.suffix in SUFFIXES):
+        if path.stem in found:
+            both = f"{found[path.stem].name} and {path.name}"
+            raise _error("Local files must have different names", both, str(include), "rename one of them")
+        found[path.stem] = path
+    return found
+
+
+def local_task(path: Path, windows: Windows) -> Task:
+    """The task of a local file. Its training split is `train` and its evaluated one `test`, as far as rows say so.
+
+    Rows without a column `split` are all `test`. A file with train rows only has `train` in both places.
+
+    Raises:
+        UserError: see `columns.read`; a text file that is not UTF-8; nothing left to ask.
+    """
+    if path.suffix == ".txt":
+        layout, table = Layout("text", ("text",)), pa.table({"text": _documents(path)})
+    else:
+        layout, table = read(path)
+    table = _MAKERS[layout.name](table, windows)
+    if not len(table):
+        remedy = "docs/benchmarks.md says how long a text must be"
+        raise _error("A file of samples must have at least one", f"no {layout.name}", str(path), remedy)
+    splits = _splits(table)
+    training, evaluated = ("train" if "train" in splits else None), ("test" if "test" in splits else "train")
+    if "context" in table.column_names:
+        return text_task(path.stem, splits, training, evaluated)
+    common = {
+        "task": path.stem,
+        "custom_dataset": lambda **_: DatasetDict(cast(Any, splits)),
+        "training_split": training,
+        "test_split": evaluated,
+        "doc_to_text": "prompt",
+    }
+    return _generation(common) if "answer" in table.column_names else _choice(common)
+
+
+def _choice(common: Mapping[str, Any]) -> Task:
+    return ConfigurableTask(
+        config={
+            **common,
+            "output_type": "multiple_choice",
+            "doc_to_choice": "choices",
+            "doc_to_target": "target",
+            "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+        }
+    )
+
+
+def _generation(common: Mapping[str, Any]) -> Task:
+    return GenerationTask(
+        config={
+            **common,
+            "output_type": "generate_until",
+            "doc_to_target": "answer",
+            "generation_kwargs": {"until": DEFAULT_STOP, "max_gen_toks": DEFAULT_MAX_TOKENS, "do_sample": False},
+            # Strips every response of a document, so it comes before one of them is taken.
+            "filter_list": [
+                {"name": "none", "filter": [{"function": "remove_whitespace"}, {"function": "take_first"}]}
+            ],
+            "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+        }
+    )
+
+
+def _splits(table: pa.Table) -> dict[str, Dataset]:
+    if SPLIT not in table.column_names:
+        return {"test": Dataset(InMemoryTable(table))}
+    parts = {name: table.filter(pc.equal(table[SPLIT], name)).drop_columns([SPLIT]) for name in SPLIT_NAMES}
+    return {name: Dataset(InMemoryTable(part.combine_chunks())) for name, part in parts.items() if len(part)}
+
+
+def _documents(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").split(END_OF_DOCUMENT)
+    except UnicodeDecodeError as error:
+        raise _error("A .txt file must be UTF-8", str(error), str(path), "convert the file") from error
+
+
+def _choices(table: pa.Table, windows: Windows) -> pa.Table:
+    return table.drop_columns(["answer"]) if "answer" in table.column_names else table
+
+
+def _answers(table: pa.Table, windows: Windows) -> pa.Table:
+    trimmed = pc.utf8_trim_whitespace(table["answer"])
+    table = table.set_column(table.column_names.index("answer"), "answer", trimmed)
+    if "stop" not in table.column_names:
+        table = table.append_column("stop", pa.array([DEFAULT_STOP] * len(table), pa.list_(pa.string())))
+    if "max_tokens" not in table.column_names:
+        table = table.append_column("max_tokens", pa.array([DEFAULT_MAX_TOKENS] * len(table), pa.int64()))
+    return table
+
+
+def _instructions(table: pa.Table, windows: Windows) -> pa.Table:
+    """Alpaca's own prompt, with and without an input."""
+    table = _with_text(table, "output")
+    given = table["input"] if "input" in table.column_names else pa.array([""] * len(table), pa.string())
+    asked, joined = table["instruction"], pc.binary_join_element_wise
+    plain = joined(_ALPACA.format(""), asked, "\n\n### Response:", "")
+    paired = joined(_ALPACA.format(_ALPACA_INPUT), asked, "\n\n### Input:\n", given, "\n\n### Response:", "")
+    context = pc.if_else(pc.equal(pc.utf8_trim_whitespace(given), ""), plain, paired)
+    return _with_labels(table, context, table["output"])
+
+
+def _behind_context(table: pa.Table, windows: Windows) -> pa.Table:
+    """A space is put between context and text unless one of them brings its own."""
+    table = _with_text(table, "text")
+    context, text = table["context"], table["text"]
+    is_apart = pc.or_(pc.match_substring_regex(context, r"\s$"), pc.match_substring_regex(text, r"^\s"))
+    return _with_labels(table, context, pc.if_else(is_apart, text, pc.binary_join_element_wise(" ", text, "")))
+
+
+def _cut(table: pa.Table, windows: Windows) -> pa.Table:
+    numbers, contexts, continuations = window_rows(table["text"].to_pylist(), windows)
+    # The texts themselves are not repeated for every window: a book would overflow the column.
+    rows = table.select([name for name in table.column_names if name != "text"]).take(pa.array(numbers, pa.int64()))
+    return _with_labels(rows, pa.array(contexts, pa.string()), pa.array(continuations, pa.string()))
+
+
+def _with_text(table: pa.Table, column: str) -> pa.Table:
+    """The rows that have something to score; Alpaca's published file has some that have not."""
+    kept = table.filter(pc.not_equal(pc.utf8_trim_whitespace(table[column]), ""))
+    if len(kept) < len(table):
+        log.warning("%d of %d rows have a blank `%s` and are left out", len(table) - len(kept), len(table), column)
+    return kept
+
+
+def _with_labels(table: pa.Table, context: Any, continuation: Any) -> pa.Table:
+    kept = {name: table[name] for name in table.column_names if name in (SPLIT, *LABELS)}
+    return pa.table({"context": context, "continuation": continuation, **kept})
+
+
+_MAKERS = {
+    "multiple choice": _choices,
+    "generation": _answers,
+    "instruction": _instructions,
+    "text behind a context": _behind_context,
+    "text": _cut,
+}
+
+
+def _error(must: str, found: str, where: str, remedy: str) -> UserError:
+    return UserError(must, found=found, where=where, remedy=remedy)

@@ -1,0 +1,174 @@
+"""Rows of the `samples` table: documents as the model will see them, text and token ids.
+
+The prompt and the continuations are taken from the requests that lm-eval itself makes of a document, and are encoded
+by the functions that evaluation uses, so what is profiled is what is evaluated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, cast
+
+from lm_eval.api.instance import Instance
+from transformers import PreTrainedTokenizerBase
+
+from pipeline.tasks.generation import limits
+from pipeline.tasks.views import TaskView, arguments, doc_hash, quiet
+from pipeline.tokens.chat import ChatTemplate
+from pipeline.tokens.encoding import encode_pairs, encode_prompts
+from wina_amp.errors import UserError
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A document as lm-eval asks it, in text. `asked` are all its (prompt, continuation); `room` is for generation."""
+
+    document: Mapping[str, Any]
+    prompt: str
+    choices: list[str]
+    target: int
+    answer: str
+    asked: list[tuple[str, str]]
+    room: int
+
+
+def sample_rows(
+    view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, context: int
+) -> Iterator[Row]:
+    """One row of `schemas.SAMPLES` for each chosen document.
+
+    Where the choices are different prompts with one continuation (winogrande), the row holds the right choice's prompt.
+    Optional fields of a document are kept as labels: `computation`, `surface`, `shots`, `subject` (where a document
+    names no subject, its task may: `TaskView.subject`).
+
+    Args:
+        view: one split of a task.
+        doc_ids: chosen documents, ascending.
+        tokenizer: the model's.
+        context: the largest number of tokens the model takes.
+
+    Raises:
+        UserError: a sample with its longest continuation does not fit into the context, or has no right choice.
+    """
+    for doc_id, (item, prompt, answer, length) in _encoded(view, doc_ids, tokenizer).items():
+        _check_length(f"{view.key}/{doc_id}", length, context)
+        yield {
+            "sample_id": f"{view.key}/{doc_id}",
+            "task": view.name,
+            "split": view.split,
+            "doc_id": doc_id,
+            "doc_hash": doc_hash(item.document),
+            "kind": view.kind,
+            **_labels(item.document, view.subject),
+            "prompt": item.prompt,
+            "choices": item.choices,
+            "target": item.target,
+            "answer": item.answer,
+            "prompt_ids": prompt,
+            "answer_ids": answer,
+            "n_tokens": len(prompt),
+        }
+
+
+def too_long(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, context: int) -> list[int]:
+    """Of these documents, asked together, the ones that `sample_rows` would refuse because of their length."""
+    return [doc_id for doc_id, (*_, length) in _encoded(view, doc_ids, tokenizer).items() if length > context]
+
+
+def _encoded(
+    view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase
+) -> dict[int, tuple[_Item, list[int], list[int], int]]:
+    """Every document as it is asked, its prompt and right answer in tokens, and the length of its longest request."""
+    requests = _requests(view, doc_ids, tokenizer)
+    items = [_item(view, doc_id, asked) for doc_id, asked in zip(doc_ids, requests, strict=True)]
+    prompts = encode_prompts(tokenizer, [item.prompt for item in items])
+    answers = encode_pairs(tokenizer, [(item.prompt, item.answer) for item in items])
+    asked = iter(encode_pairs(tokenizer, [pair for item in items for pair in item.asked]))
+    found: dict[int, tuple[_Item, list[int], list[int], int]] = {}
+    for doc_id, item, alone, (shortened, answer) in zip(doc_ids, items, prompts, answers, strict=True):
+        # Spaces at the end of a prompt belong to a continuation that is scored, but stay where one is generated.
+        prompt = alone if view.kind == "generation" else shortened
+        lengths = [sum(map(len, next(asked))) for _ in item.asked]
+        found[doc_id] = (item, prompt, answer, max([*lengths, len(prompt) + item.room]))
+    return found
+
+
+def _requests(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[list[Instance]]:
+    """lm-eval's requests for each chosen document, in their order."""
+    task = view.only(doc_ids)
+    template = ChatTemplate(tokenizer) if view.is_chat else None
+    with quiet():
+        task.build_all_requests(
+            apply_chat_template=view.is_chat, fewshot_as_multiturn=view.is_chat, chat_template=template
+        )
+    requests = cast(Sequence[Instance], task.instances)
+    return [list(group) for _, group in groupby(requests, key=lambda request: request.doc_id)]
+
+
+def _item(view: TaskView, doc_id: int, requests: Sequence[Instance]) -> _Item:
+    document = cast(Mapping[str, Any], requests[0].doc)
+    if view.kind == "choice":
+        prompt, choices, target = _choices(view, document, requests, f"{view.key}/{doc_id}")
+        asked = [cast(tuple[str, str], arguments(request)[:2]) for request in requests]
+        return _Item(document, prompt, choices, target, choices[target], asked, room=0)
+    if view.kind == "text":
+        prompt, continuation = arguments(requests[0])
+        return _Item(document, prompt, [], -1, continuation, [(prompt, continuation)], room=0)
+    prompt, settings = arguments(requests[0])[:2]
+    answer = _free_answer(view, document)
+    return _Item(document, prompt, [], -1, answer, [(prompt, answer)], limits(settings, view.name).most_tokens)
+
+
+def _check_length(sample_id: str, length: int, context: int) -> None:
+    if length > context:
+        raise UserError(
+            f"A sample must fit into the model's context of {context} tokens, continuation included",
+            found=f"{length} tokens",
+            where=f"sample {sample_id}",
+            remedy="set `benchmark.too_long: leave_out`, give the task fewer few-shot examples, or take another model",
+        )
+
+
+def _choices(
+    view: TaskView, document: Mapping[str, Any], requests: Sequence[Instance], sample_id: str
+) -> tuple[str, list[str], int]:
+    """Prompt, continuations and index of the right one, from the requests of one document."""
+    task: Any = view.task
+    if view.task.OUTPUT_TYPE == "loglikelihood":
+        prompt, continuation = arguments(requests[0])
+        return prompt, [continuation], 0
+    choices = task.doc_to_choice(document)
+    is_prompt_choice = bool(task.multiple_input)
+    target = task.doc_to_text(document) if is_prompt_choice else task.doc_to_target(document)
+    target = target[0] if isinstance(target, list) else target
+    target = choices.index(target) if isinstance(target, str) and target in choices else target
+    if not isinstance(target, int) or not 0 <= target < len(choices):
+        raise UserError(
+            "The right choice of a sample must be one of its choices",
+            found=f"{target!r} with {len(choices)} choices",
+            where=f"sample {sample_id}",
+            remedy="correct `doc_to_target` in the task's YAML",
+        )
+    # Requests beyond the choices are lm-eval's own extras (unconditional log-likelihoods).
+    continuations = [str(arguments(request)[1]) for request in requests[: len(choices)]]
+    return str(arguments(requests[target if is_prompt_choice else 0])[0]), continuations, target
+
+
+def _free_answer(view: TaskView, document: Mapping[str, Any]) -> str:
+    task: Any = view.task
+    answer = task.doc_to_target(document)
+    answer = answer[0] if isinstance(answer, list) else answer
+    # In a chat the answer begins a turn of its own, unless the task begins it (as lm-eval has it for choices).
+    is_apart = not view.is_chat or bool(task.config.gen_prefix)
+    return f"{task.config.target_delimiter if is_apart else ''}{answer}"
+
+
+def _labels(document: Mapping[str, Any], subject: str) -> Row:
+    texts = {name: str(document.get(name) or "") for name in ("subject", "computation", "surface")}
+    texts["subject"] = texts["subject"] or subject
+    shots = document.get("shots")
+    return texts | {"shots": shots if isinstance(shots, int) else 0}

@@ -1,0 +1,225 @@
+"""Either split of an lm-eval task, ready to be asked.
+
+lm-eval evaluates the test (or validation) split of a task. Profiles are built on the training split and evaluated on
+both, so each task is loaded once and then viewed twice: `train` evaluates its training documents, `test` the ones that
+lm-eval would. A task without a training split lends documents of its test split; chosen documents are always disjoint
+(`pipeline/tasks/choosing.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.task import Task
+
+from pipeline.tasks.text import LOGLIKELIHOOD, TextTask
+from pipeline.tasks.windows import Windows
+from wina_amp.errors import UserError
+
+SCORES = ("acc", "exact_match")
+"""The per-sample metrics that are understood, the first that a task reports is used; both are 0 or 1 per sample."""
+
+KIND_OF_OUTPUT = {"multiple_choice": "choice", "loglikelihood": "choice", "generate_until": "generation"}
+ROLLING = "loglikelihood_rolling"
+
+_ROWS_AT_A_TIME = 1000
+
+_FEWSHOT_SEED = 1234
+"""lm-eval's own default, so that few-shot prompts are those of its command line."""
+
+
+@dataclass(frozen=True)
+class Prompting:
+    """How documents become prompts.
+
+    Attributes:
+        num_fewshot: solved examples in front of each; None is the task's own number, and a task that fixes 0 keeps it.
+        is_chat: whether prompts are put into the tokenizer's chat template.
+        windows: how running text is cut.
+    """
+
+    num_fewshot: int | None = None
+    is_chat: bool = False
+    windows: Windows = field(default_factory=Windows)
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """One split of a task.
+
+    Attributes:
+        name: lm-eval's name of the task.
+        split: `train` or `test`.
+        task: the task, set to evaluate this split; its own name is `key`.
+        kind: `choice`, `generation` or `text`.
+        score: lm-eval's metric that is read for every sample: one of `SCORES`, or the log-likelihood of text.
+        is_shared: whether both splits are taken from the same documents.
+        is_chat: whether prompts are put into the chat template; never for text.
+        subject: the subject of documents that name none: what tells the tasks of a group apart, else empty.
+        asked_as: the names it was asked for by: its own, or those of groups and tags.
+    """
+
+    name: str
+    split: str
+    task: Task
+    kind: str
+    score: str
+    is_shared: bool
+    is_chat: bool = False
+    subject: str = ""
+    asked_as: tuple[str, ...] = ()
+    _chosen: dict[tuple[int, ...], Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def key(self) -> str:
+        """`name/split`, the first two parts of a sample_id."""
+        return f"{self.name}/{self.split}"
+
+    @property
+    def documents(self) -> Sequence[Mapping[str, Any]]:
+        """All documents of the split, in the order in which doc_id counts them."""
+        return cast(Sequence[Mapping[str, Any]], self.task.eval_docs)
+
+    @property
+    def hashes(self) -> Iterator[str]:
+        """`doc_hash` of every document, in order; read by the thousand, three times faster than one by one."""
+        documents = self.documents
+        for start in range(0, len(documents), _ROWS_AT_A_TIME):
+            yield from map(doc_hash, _rows(documents, range(start, min(start + _ROWS_AT_A_TIME, len(documents)))))
+
+    def only(self, doc_ids: Sequence[int]) -> Task:
+        """The task with just these documents, numbered from 0 in the given order; ready to be evaluated once more.
+
+        Few-shot examples are drawn from the start again: they are drawn one document after the other, so only requests
+        made from the start, for the same documents, have the same prompts. Documents become a plain list, because
+        access to a data set row by row costs more than everything else lm-eval does with a document.
+        """
+        chosen = tuple(doc_ids)
+        if chosen not in self._chosen:
+            task = _copy(self.task)
+            task.dataset = {task.config.test_split: _rows(self.documents, chosen)}
+            task.set_config("process_docs", None)  # it has been applied to them already
+            self._chosen[chosen] = task
+        self._chosen[chosen].set_fewshot_seed(_FEWSHOT_SEED)
+        return cast(Task, self._chosen[chosen])
+
+
+def views_of(
+    name: str,
+    task: Task,
+    prompting: Prompting,
+    *,
+    subject: str = "",
+    asked_as: Sequence[str] = (),
+    is_for_training: bool = False,
+) -> dict[str, TaskView]:
+    """The `train` and the `test` view of a task; no `test` where all its documents are for training.
+
+    Raises:
+        UserError: it has no documents to evaluate, needs a kind of scoring that is not supported, or has too few solved
+            examples.
+    """
+    kind, score = _kind_and_score(name, task)
+    training = cast(str | None, task.get_config("training_split"))
+    evaluated = cast(str | None, task.get_config("test_split") or task.get_config("validation_split"))
+    if evaluated is None:
+        raise refusal(name, "have a test or a validation split", "neither", "name one in its YAML")
+    sources = {"train": training or evaluated, "test": evaluated}
+    if is_for_training:
+        del sources["test"]
+    return {
+        split: TaskView(
+            name=name,
+            split=split,
+            task=_on_split(task, f"{name}/{split}", source, prompting.num_fewshot),
+            kind=kind,
+            score=score,
+            is_shared=training in (None, evaluated) and len(sources) > 1,
+            is_chat=prompting.is_chat and kind != "text",
+            subject=subject,
+            asked_as=tuple(asked_as),
+        )
+        for split, source in sources.items()
+    }
+
+
+def arguments(request: Instance) -> tuple[Any, ...]:
+    """What a request asks: prompt and continuation, or prompt and generation settings. (lm-eval types it wrongly.)"""
+    return cast(tuple[Any, ...], request.args)
+
+
+def doc_hash(document: Mapping[str, Any]) -> str:
+    """SHA-256 of the document's canonical JSON: sorted keys, no spaces, anything that JSON lacks as text."""
+    text = json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def quiet() -> contextlib.AbstractContextManager[Any]:
+    """Without the progress bar that lm-eval draws for every task; log messages still appear."""
+    return contextlib.redirect_stderr(io.StringIO())
+
+
+def refusal(name: str, rule: str, found: str, remedy: str) -> UserError:
+    """The error for a task that cannot be used."""
+    return UserError(f"A task must {rule}", found=found, where=f"task {name}", remedy=remedy)
+
+
+def _kind_and_score(name: str, task: Task) -> tuple[str, str]:
+    if isinstance(task, TextTask):
+        return "text", LOGLIKELIHOOD
+    output = str(task.OUTPUT_TYPE)
+    if output not in KIND_OF_OUTPUT:
+        supported = ", ".join((*KIND_OF_OUTPUT, ROLLING))
+        raise refusal(name, f"have an output type of {supported}", output, "remove it from `benchmark.tasks`")
+    reported = list(cast(Mapping[str, Any], task.aggregation()))
+    known = [metric for metric in SCORES if metric in reported]
+    if not known:
+        raise refusal(name, f"report {' or '.join(SCORES)}", ", ".join(reported), "add the metric to its YAML")
+    return KIND_OF_OUTPUT[output], known[0]
+
+
+def _on_split(task: Task, key: str, split: str, num_fewshot: int | None) -> Task:
+    """A copy of the task that evaluates `split` and goes by the name `key`; documents are shared, settings are not."""
+    view = _copy(task)
+    if view.fewshot_cfg.split is None and view.fewshot_cfg.samples is None:
+        # Spelled out, so that lm-eval leaves a document out of its own few-shot examples.
+        view.fewshot_cfg.split = view.config.training_split or view.config.validation_split or view.config.test_split
+    view.set_config("task", key)
+    view.set_config("test_split", split)
+    if num_fewshot is not None and view.config.num_fewshot != 0:
+        view.set_config("num_fewshot", num_fewshot)
+    if view.config.num_fewshot is None:
+        view.set_config("num_fewshot", 0)
+    _check_fewshot(view, key)
+    return cast(Task, view)
+
+
+def _check_fewshot(view: Any, key: str) -> None:
+    number = view.config.num_fewshot
+    have = len(view.sampler.df) if hasattr(view, "sampler") else 0
+    needed = number + (1 if view.fewshot_cfg.split == view.config.test_split else 0)
+    if number and have < needed:
+        remedy = "lower `benchmark.num_fewshot`, or give the task a larger training split"
+        raise refusal(key, f"have {needed} documents to draw {number} solved examples from", str(have), remedy)
+
+
+def _copy(task: Task) -> Any:
+    """A copy whose settings and few-shot sampler are its own."""
+    twin: Any = copy.copy(task)
+    twin._config = copy.copy(twin.config)
+    twin.fewshot_cfg = copy.copy(twin.fewshot_cfg)
+    if hasattr(twin, "sampler"):
+        twin.sampler = copy.copy(twin.sampler)
+    return twin
+
+
+def _rows(documents: Any, chosen: Sequence[int]) -> list[Mapping[str, Any]]:
+    return documents.select(list(chosen)).to_list() if hasattr(documents, "select") else [documents[i] for i in chosen]

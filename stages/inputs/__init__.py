@@ -1,0 +1,1 @@
+"""What several stages read: the model, the tasks, the inputs of allocators."""

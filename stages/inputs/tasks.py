@@ -1,0 +1,31 @@
+"""The tasks of the benchmark, as `prepare` and `evaluate` load them, with the same prompts in both.
+
+Not a stage.
+"""
+
+from __future__ import annotations
+
+from pipeline.config.params import BenchmarkSettings
+from pipeline.tasks.loading import load_tasks
+from pipeline.tasks.views import Prompting, TaskView
+from pipeline.tasks.windows import Windows
+
+
+def load_benchmark(benchmark: BenchmarkSettings) -> dict[str, dict[str, TaskView]]:
+    """The views of every task that is evaluated or calibrates, by name; see `load_tasks` for the errors."""
+    prompting = Prompting(
+        num_fewshot=benchmark.num_fewshot,
+        is_chat=benchmark.chat_template,
+        windows=Windows(benchmark.text_context, benchmark.text_scored),
+    )
+    return load_tasks(benchmark.include, (*benchmark.tasks, *(benchmark.calibration or ())), prompting)
+
+
+def counts(benchmark: BenchmarkSettings, view: TaskView) -> dict[str, int]:
+    """How many train and test samples the task of `view` gives: none for a purpose that no setting names it for."""
+    asked = set(view.asked_as)
+    calibrates = asked & set(benchmark.tasks if benchmark.calibration is None else benchmark.calibration)
+    return {
+        "train": benchmark.train_samples if calibrates else 0,
+        "test": benchmark.test_samples if asked & set(benchmark.tasks) else 0,
+    }

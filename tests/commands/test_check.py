@@ -1,0 +1,116 @@
+"""What `make repro` finds before DVC starts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from commands import check
+from commands.check import REFERENCE_MODEL, main
+from pipeline.config.params import Settings, load
+from stages import manifest
+from stages.inputs.model import MANIFEST_PATH
+from wina_amp.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The committed settings, in a folder where everything they need exists."""
+    monkeypatch.chdir(tmp_path)
+    committed = load(ROOT / "params.yaml")
+    for folder in (committed.model.path, REFERENCE_MODEL, committed.benchmark.include):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    return committed
+
+
+def test_nothing_is_said_when_all_is_there(settings: Settings):
+    main(settings)
+
+
+@pytest.mark.parametrize("path", ["data/refrence/model", "./model", "/models/llama", "model"])
+def test_a_missing_model_folder_is_named(settings: Settings, path: str):
+    with pytest.raises(UserError, match=r"must be a folder or a hub id.*no such folder"):
+        main(replace(settings, model=replace(settings.model, path=path)))
+
+
+def test_a_hub_id_needs_a_revision(settings: Settings):
+    hub = replace(settings.model, path="meta-llama/Meta-Llama-3-8B")
+    with pytest.raises(UserError, match=r"pinned `model\.revision`"):
+        main(replace(settings, model=hub))
+    main(replace(settings, model=replace(hub, revision="62bd457")))
+
+
+def test_a_missing_reference_model_is_named_because_dvc_watches_it(settings: Settings):
+    REFERENCE_MODEL.rmdir()
+    hub = replace(settings.model, path="meta-llama/Meta-Llama-3-8B", revision="62bd457")
+    with pytest.raises(UserError, match="reference model must exist"):
+        main(replace(settings, model=hub))
+
+
+def test_a_missing_folder_of_tasks_is_named(settings: Settings):
+    with pytest.raises(UserError, match=r"task files must exist.*data/tasks"):
+        main(replace(settings, benchmark=replace(settings.benchmark, include="data/tasks")))
+
+
+@pytest.fixture
+def elsewhere(settings: Settings, tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings for a checkpoint in a folder that DVC does not watch, with its manifest."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    folder = shutil.copytree(tiny_llama, tmp_path / "models" / "tiny")
+    found = replace(settings, model=replace(settings.model, path=str(folder)))
+    manifest.main(found)
+    return found
+
+
+@pytest.fixture
+def forced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one whenever the stage `manifest` would be run by force."""
+    runs: list[int] = []
+    monkeypatch.setattr(check, "_run_manifest", lambda: runs.append(1))
+    return runs
+
+
+def test_a_checkpoint_that_is_touched_but_not_changed_runs_nothing(elsewhere: Settings, forced: list[int]):
+    os.utime(Path(elsewhere.model.path) / "model.safetensors")
+    main(elsewhere)
+    assert forced == []
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_one_byte_of_a_checkpoint_that_dvc_does_not_watch_runs_the_manifest(
+    elsewhere: Settings, forced: list[int], name: str
+):
+    file = Path(elsewhere.model.path) / name
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    main(elsewhere)
+    assert forced == [1]
+    manifest.main(elsewhere)
+    main(elsewhere)
+    assert forced == [1], "the manifest is that of the changed checkpoint now"
+
+
+def test_nothing_is_forced_where_there_is_no_manifest_yet(elsewhere: Settings, forced: list[int]):
+    Path(MANIFEST_PATH).unlink()
+    main(elsewhere)
+    assert forced == []
+
+
+def test_a_hub_checkpoint_that_is_still_to_be_downloaded_is_left_to_the_stage(elsewhere: Settings, forced: list[int]):
+    hub = replace(elsewhere.model, path="organisation/not-cached", revision="62bd457")
+    main(replace(elsewhere, model=hub))
+    assert forced == []
+
+
+def test_a_manifest_stage_that_fails_ends_the_check_with_its_code(elsewhere: Settings, monkeypatch: pytest.MonkeyPatch):
+    (Path(elsewhere.model.path) / "tokenizer.json").write_text("{}")
+    monkeypatch.setattr(subprocess, "run", lambda command, check: subprocess.CompletedProcess(command, 7))
+    with pytest.raises(SystemExit, match="7"):
+        main(elsewhere)

@@ -1,0 +1,288 @@
+"""What reruns and what does not, proven by running DVC on a copy of this repository with a tiny model and few samples.
+
+One full run is made and every test starts from a copy of its result. The settings are small but cross everything that
+caching must keep apart: a method without clusters, one with, a router, two schemes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# The limit is for a hung process; the whole module takes about four minutes on one idle core.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+WITHOUT_CLUSTERS = {"manifest", "prepare", "transform", "weights", "capture", "aggregate@global", "allocate@pooled"}
+WITHOUT_CLUSTERS |= {"profile@pooled", "dense"}
+WITHOUT_CLUSTERS |= {"evaluate@pooled"}
+WITH_CLUSTERS = {"cluster", "aggregate@activation", "allocate@clustered", "profile@clustered", "route@embedding"}
+# It reads the folders of all profile sets and assignments.
+WITH_CLUSTERS |= {"evaluate@routed", "export@pooled", "latency"}
+EVERYTHING = WITHOUT_CLUSTERS | WITH_CLUSTERS | {"report"}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the repository in which DVC is run."""
+
+    folder: Path
+    caches: Path
+
+    def run(self, *command: str) -> str:
+        """Output of a command that must succeed."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout}"
+        return done.stdout
+
+    def repro(self, *options: str) -> set[str]:
+        """The stages that a `dvc repro` ran."""
+        return stages_run(self.run("dvc", "repro", *options))
+
+    def check_and_repro(self) -> set[str]:
+        """The stages that `make repro` runs."""
+        return stages_run(self.run(sys.executable, "-m", "commands.check")) | self.repro()
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", message)
+
+    def change(self, change: Callable[[dict[str, Any]], object]) -> None:
+        """Change params.yaml."""
+        path = self.folder / "params.yaml"
+        values = YAML(typ="safe").load(path)
+        change(values)
+        YAML().dump(values, path)
+
+    def results(self) -> dict[str, bytes]:
+        """Every out of the pipeline, by path."""
+        listed = self.run("dvc", "ls", ".", "--dvc-only", "--recursive").split()
+        return {path: (self.folder / path).read_bytes() for path in listed}
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_", "PYTEST_"))}
+        return kept | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONHASHSEED": "0",
+            "TOKENIZERS_PARALLELISM": "false",
+            "HF_HUB_OFFLINE": "1",
+            "HF_DATASETS_OFFLINE": "1",
+            "DVC_NO_ANALYTICS": "1",
+            "DVC_SITE_CACHE_DIR": str(self.caches / "dvc"),
+        }
+
+
+def stages_run(output: str) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The repository after a full run, committed, with its results pushed to the shared folder beside it."""
+    parent = tmp_path_factory.mktemp("finished")
+    project = Project(parent / "project", tmp_path_factory.mktemp("caches"))
+    copy_working_tree(project.folder)
+    shutil.rmtree(project.folder / "data" / "reference" / "model", ignore_errors=True)
+    save_tiny_model(project.folder / "data" / "reference" / "model")
+    project.change(make_small)
+    (project.folder / "dvc.lock").unlink(missing_ok=True)
+    project.run("git", "init", "-q", "-b", "main")
+    assert project.repro() == EVERYTHING
+    project.commit("results")
+    project.run("dvc", "push")
+    return project
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    """A copy of the finished repository that a test may change."""
+    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project", finished.caches)
+
+
+def test_a_second_run_runs_nothing(project: Project):
+    assert project.repro() == set()
+
+
+def test_editing_report_code_reruns_only_the_report(project: Project):
+    module = project.folder / "pipeline" / "report" / "wording.py"
+    module.write_text(module.read_text() + "\n# A word more.\n")
+    assert project.repro() == {"report"}
+
+
+def test_a_new_method_is_all_that_is_evaluated(project: Project):
+    project.change(
+        lambda values: values["methods"].update(
+            oracle={"profile": "clustered", "groups_from": "assignments/activation", "mask": "threshold"}
+        )
+    )
+    # DVC cannot look up one method by another's name, so the settings of all are params of export and latency.
+    assert project.repro() == {"evaluate@oracle", "export@pooled", "latency", "report"}
+
+
+def test_a_new_target_reuses_what_was_evaluated_at_the_old_ones(project: Project):
+    parts = project.folder / ".scratch"
+    before = {path: path.stat().st_mtime_ns for path in parts.glob("evaluate@*/**/*.parquet")}
+    assert before, "evaluation keeps no finished parts"
+    project.change(lambda values: values["evaluate"].update(targets=[0.3, 0.5]))
+    assert project.repro() == {
+        "allocate@pooled",
+        "allocate@clustered",
+        "profile@pooled",
+        "profile@clustered",
+        "evaluate@pooled",
+        "evaluate@routed",
+        "export@pooled",
+        "latency",
+        "report",
+    }
+    after = {path: path.stat().st_mtime_ns for path in parts.glob("evaluate@*/**/*.parquet")}
+    assert before.items() <= after.items(), "parts of the old target were computed again"
+    assert len(after) == len(before) * 2
+
+
+def test_a_colleague_who_pulls_runs_nothing(finished: Project):
+    colleague = Project(finished.folder.parent / "colleague", finished.caches)
+    finished.run("git", "clone", "-q", str(finished.folder), str(colleague.folder))
+    assert colleague.repro("--pull") == set()
+    assert colleague.results() == finished.results()
+
+
+def test_the_same_seed_gives_the_same_bytes_in_another_folder(finished: Project):
+    """Nothing is restored: no cache, no finished parts, no lock; every table and report must come out byte for byte."""
+    again = Project(finished.folder.parent / "elsewhere", finished.caches)
+    finished.run("git", "clone", "-q", str(finished.folder), str(again.folder))
+    (again.folder / "dvc.lock").unlink()
+    assert again.repro() == EVERYTHING
+    first, second = finished.results(), again.results()
+    assert first.keys() == second.keys()
+    assert [path for path in first if first[path] != second[path]] == []
+
+
+def test_experiments_on_the_number_of_clusters_run_only_what_depends_on_it(project: Project):
+    project.run("dvc", "exp", "run", "--queue", "-S", "cluster.count=2,3")
+    project.run("dvc", "exp", "run", "--run-all")
+    ran = [stages_run(project.run("dvc", "queue", "logs", name)) for name in queued(project)]
+    assert sorted(ran, key=len) == [set(), WITH_CLUSTERS | {"report"}]
+    table = csv.DictReader(io.StringIO(project.run("dvc", "exp", "show", "--csv", "--no-pager")))
+    shown = [row for row in table if row["Experiment"]]
+    assert {row["cluster.count"] for row in shown} == {"2", "3"}
+
+
+@pytest.fixture
+def elsewhere(project: Project, tmp_path: Path) -> Path:
+    """The folder of a model that DVC does not watch; the project is up to date with it."""
+    folder = Path(shutil.copytree(project.folder / "data" / "reference" / "model", tmp_path / "model"))
+    project.change(lambda values: values["model"].update(path=str(folder)))
+    assert "capture" in project.check_and_repro()
+    return folder
+
+
+def test_a_checkpoint_that_dvc_does_not_watch_reruns_what_depends_on_it(project: Project, elsewhere: Path):
+    assert project.check_and_repro() == set()
+    os.utime(elsewhere / "model.safetensors")
+    assert project.check_and_repro() == set(), "touched but not changed"
+    before = project.results()
+
+    flip_last_byte(elsewhere / "model.safetensors")
+    ran = project.check_and_repro()
+    assert {"manifest", "capture", "allocate@pooled", "dense", "evaluate@pooled", "route@embedding"} <= ran
+    assert "prepare" not in ran, "samples depend on the tokenizer, which is the same"
+    assert project.check_and_repro() == set()
+
+    flip_last_byte(elsewhere / "model.safetensors")
+    assert project.check_and_repro() == {"manifest"}, "everything else is restored from the cache"
+    assert project.results() == before
+
+
+def queued(project: Project) -> list[str]:
+    """Names of the experiments that the queue has run."""
+    return re.findall(r"^\S+\s+(\S+)\s.*(?:Success|Failed)", project.run("dvc", "queue", "status"), flags=re.MULTILINE)
+
+
+def flip_last_byte(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def _profile(scheme: str) -> dict[str, str]:
+    start = f"group_histograms/{scheme}"
+    return {"scheme": scheme, "criterion": "wina", "allocation": "uniform", "starts_from": start}
+
+
+def make_small(values: dict[str, Any]) -> None:
+    values["benchmark"] |= {"tasks": ["comparison", "boolean", "reversal_free"], "train_samples": 8, "test_samples": 4}
+    values["model"] |= {"path": "data/reference/model", "dtype": "float32", "device": "cpu"}
+    values["capture"] |= {"criteria": ["wina"], "signature_dim": 4}
+    values["cluster"] |= {"algorithm": "kmeans", "count": 2, "components": 2}
+    values["schemes"] = ["global", "activation"]
+    values["profiles"] = {
+        "pooled": _profile("global"),
+        "clustered": _profile("activation"),
+    }
+    values["gradient"] = {"schemes": {}, "targets": [0.5], "counts": [2]}
+    routers = {"embedding": {"reads": "embedding", "groups_from": "assignments/activation"}}
+    values["route"] |= {"routers": routers, "gates": {}, "blocks": 1}
+    values["evaluate"] |= {"targets": [0.5], "train_samples": 4, "test_samples": None, "decisive": None}
+    values["methods"] = {
+        "pooled": {"profile": "pooled", "groups_from": "assignments/global", "mask": "threshold"},
+        "routed": {"profile": "clustered", "groups_from": "routes/embedding", "mask": "topk"},
+    }
+    values["export"] = {"methods": ["pooled"]}
+    values["report"] |= {"baseline": "pooled", "bootstrap": 100}
+
+
+def copy_working_tree(folder: Path) -> None:
+    """The files of this repository as they are now, committed or not, without what Git ignores."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
+        if (ROOT / name).is_file() and not name.startswith("data/reference/model/"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+
+
+def save_tiny_model(folder: Path) -> None:
+    """A random Llama with the embedded benchmark's tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from pipeline.tasks.embedded import tokenizer as tokenizers
+
+    tokenizer = tokenizers.build(256)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        initializer_range=0.3,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)

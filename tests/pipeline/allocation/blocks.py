@@ -1,0 +1,81 @@
+"""Tiny random models of every kind of block, their score histograms, and calibration text."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    MistralConfig,
+    Olmo2Config,
+    Phi3Config,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+from pipeline.allocation.calibration.texts import Text
+from pipeline.histograms.bins import Bins
+from wina_amp.models.families import family_of
+from wina_amp.models.load import LoadedModel
+from wina_amp.models.projections import projections
+from wina_amp.scoring.criteria import feature_weights, scores
+
+BINS = Bins(4)
+SIZES = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+    "initializer_range": 0.3,
+    "pad_token_id": 0,
+}
+CONFIGS = {
+    "llama": lambda: LlamaConfig(**SIZES, attention_bias=True),
+    "mistral": lambda: MistralConfig(**SIZES, sliding_window=8),
+    "qwen2": lambda: Qwen2Config(**SIZES),
+    "qwen3": lambda: Qwen3Config(**SIZES, head_dim=8),
+    "phi3": lambda: Phi3Config(**SIZES),
+    "gemma3_text": lambda: Gemma3TextConfig(**SIZES, head_dim=8, sliding_window=64),
+    "olmo2": lambda: Olmo2Config(**SIZES),
+}
+
+
+def random_model(kind: str) -> LoadedModel:
+    """A random model of the family; weights wide enough for masks to matter."""
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(CONFIGS[kind](), attn_implementation="sdpa").eval().requires_grad_(False)
+    return LoadedModel(model, None, torch.device("cpu"), family_of(kind))
+
+
+def texts(number: int = 12) -> list[Text]:
+    """Sequences of 5 to 30 random tokens."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(5, 30, number)
+    return [
+        Text(f"t/train/{i}", rng.integers(3, 64, n).tolist(), rng.integers(3, 64, 2).tolist())
+        for i, n in enumerate(lengths)
+    ]
+
+
+def score_counts(loaded: LoadedModel, criterion: str) -> dict[tuple[int, str], np.ndarray]:
+    """Score histograms of every projection over `texts()`."""
+    counts: dict[tuple[int, str], np.ndarray] = {}
+    handles = []
+    for projection in projections(loaded.model):
+        weights = feature_weights(criterion, projection.module.weight, projection.name)
+
+        def hook(_module, args, key=(projection.block, projection.name), weights=weights):
+            counts[key] = counts.get(key, 0) + BINS.histogram(scores(args[0], weights).numpy())
+
+        handles.append(projection.module.register_forward_pre_hook(hook))
+    with torch.no_grad():
+        for text in texts():
+            loaded.decoder(input_ids=torch.tensor([[*text.prompt, *text.answer]]))
+    for handle in handles:
+        handle.remove()
+    return counts

@@ -1,0 +1,94 @@
+"""`pipeline.allocation.feature_weights.learning_gradients`: chunks add up to the slopes of a step, whoever works on
+them, in any order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.allocation.calibration.texts import minibatch
+from pipeline.allocation.feature_weights import learning_gradients as module
+from pipeline.allocation.feature_weights.dense_scores import score_counts
+from pipeline.allocation.feature_weights.learning_gradients import Ask, LearningSlopes, mean
+from pipeline.allocation.loss.gradients import Slopes
+from pipeline.allocation.loss.loss_inputs import LossInputs
+from tests.pipeline.allocation.blocks import BINS, random_model, texts
+from wina_amp.models.projections import projections
+from wina_amp.scoring.criteria import LEARNED, column_norms
+from wina_amp.scoring.learned_weights import attach, learned
+
+PREFIX, BUDGET, SEED = 1, 64, 3
+ROUNDING = 1e-6
+"""Float32 sums of a chunk, in the same batches."""
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 4)
+    monkeypatch.setattr(module, "COUNTED", 3)
+
+
+def _bench(size=10):
+    loaded = random_model("llama")
+    return LearningSlopes(loaded, texts(), bins=BINS, dense_prefix=PREFIX, budget=BUDGET, size=size, seed=SEED), loaded
+
+
+def _asks(bench, step=2, of_weights=True):
+    rng = np.random.default_rng(0)
+    sparsity = rng.uniform(0.2, 0.7, len(bench.features))
+    log_weights = rng.normal(0, 0.2, sum(bench.features))
+    return [Ask(step, chunk, sparsity, log_weights, of_weights) for chunk in range(bench.chunks)]
+
+
+def test_a_chunk_has_the_slopes_of_its_texts_masked_by_its_own_scores():
+    bench, loaded = _bench()
+    assert bench.chunks == 3 and bench.features == [one.in_features for one in projections(loaded.model)]
+    assert bench.share.sum() == pytest.approx(1)
+    asks = _asks(bench)
+    for ask, numbers in zip(asks, np.array_split(minibatch(2, 12, 10, SEED), [4, 8]), strict=True):
+        found = bench.answer(ask)
+        own = random_model("llama")
+        attach(own.model, bench.weights(ask.log_weights))
+        chosen = [texts()[number] for number in numbers]
+        counts = score_counts(own, chosen[:3], criterion=LEARNED, bins=BINS, dense_prefix=PREFIX, budget=BUDGET)
+        slopes = Slopes(LossInputs(own, texts(), counts, BINS, LEARNED, PREFIX, BUDGET))
+        expected = slopes.by_weight(ask.sparsity, list(numbers))
+        places = sum(len(text.answer) for text in chosen)
+        assert found.places == places
+        np.testing.assert_allclose(found.by_sparsity, expected.by_sparsity * places, rtol=ROUNDING)
+        flat = torch.cat(expected.by_weight).double().numpy()
+        np.testing.assert_allclose(found.by_weight, flat * places, rtol=ROUNDING, atol=1e-9)
+
+
+def test_a_step_is_the_mean_over_the_places_of_its_chunks_in_any_order():
+    bench, other = _bench()[0], _bench()[0]
+    answers = [bench.answer(ask) for ask in _asks(bench)]
+    backwards = [other.answer(ask) for ask in reversed(_asks(other))][::-1]
+    for one, again in zip(mean(answers), mean(backwards), strict=True):
+        assert np.array_equal(one, again)
+    places = sum(one.places for one in answers)
+    np.testing.assert_allclose(mean(answers)[0], sum(one.by_sparsity for one in answers) / places)
+
+
+def test_slopes_by_weights_are_left_out_where_nobody_asks_and_those_by_sparsities_are_the_same():
+    bench, _ = _bench()
+    full, part = bench.answer(_asks(bench)[1]), bench.answer(_asks(bench, of_weights=False)[1])
+    assert (part.by_weight == 0).all() and (full.by_weight != 0).any()
+    np.testing.assert_allclose(part.by_sparsity, full.by_sparsity, rtol=ROUNDING)
+    assert part.cost.tokens == full.cost.tokens > 0 and part.cost.evaluations == 1
+
+
+def test_weights_are_norms_times_exp_and_lie_on_the_model():
+    bench, loaded = _bench()
+    ask = _asks(bench)[0]
+    bench.answer(ask)
+    start = 0
+    for one in projections(loaded.model):
+        factors = torch.from_numpy(ask.log_weights[start : start + one.in_features]).exp()
+        start += one.in_features
+        torch.testing.assert_close(learned(one), (column_norms(one.module.weight) * factors).float())
+
+
+def test_fewer_texts_than_a_mini_batch_are_all_used():
+    assert _bench(size=500)[0].chunks == 3

@@ -1,0 +1,46 @@
+"""`pipeline.compute.sizes`: sizes read from config.json are those of the model that transformers builds from it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.compute.sizes import sizes_of
+from pipeline.evaluate.method import shape_of
+from tests.pipeline.allocation.blocks import CONFIGS, random_model
+from wina_amp.errors import UserError
+from wina_amp.models.projections import projections
+
+BIASES_AND_NORMS = 0.05
+"""Their share of the tiny models' parameters, at most; below 0.1% from a few hundred features on."""
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_shapes_and_parameters_are_those_of_the_model(kind: str):
+    loaded = random_model(kind)
+    sizes = sizes_of(loaded.model.config.to_dict())
+    assert sizes.shape == shape_of(loaded, "teal")
+    assert [(one.name, one.site) for one in sizes.block] == [
+        (one.name, one.site) for one in projections(loaded.model) if one.block == 0
+    ]
+    found = sum(parameter.numel() for parameter in loaded.model.parameters())
+    assert sizes.parameters == pytest.approx(found, rel=BIASES_AND_NORMS)
+
+
+def test_llama_3_8b_has_eight_billion_parameters():
+    sizes = sizes_of(
+        {
+            "model_type": "llama",
+            "hidden_size": 4096,
+            "intermediate_size": 14336,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 8,
+            "num_hidden_layers": 32,
+            "vocab_size": 128256,
+        }
+    )
+    assert sizes.parameters == 8_029_995_008  # 8,030,261,248 with its norms
+
+
+def test_an_unknown_family_is_refused():
+    with pytest.raises(UserError, match="'mamba'"):
+        sizes_of({"model_type": "mamba", "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 1})

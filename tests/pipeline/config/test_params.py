@@ -1,0 +1,318 @@
+"""params.yaml is read completely, and every mistake in it is named with its place and a remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.config import params
+from pipeline.config.params import load
+from wina_amp.errors import UserError
+
+COMMITTED = Path(__file__).resolve().parents[3] / params.PARAMS
+
+
+def with_change(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """A copy of the committed file, changed."""
+    yaml = YAML(typ="safe")
+    values = yaml.load(COMMITTED)
+    change(values)
+    path = tmp_path / "params.yaml"
+    yaml.dump(values, path)
+    return path
+
+
+def put(section: str, key: str, value: object) -> Callable[[dict[str, Any]], object]:
+    return lambda values: values[section].__setitem__(key, value)
+
+
+def gates(named: object, **route: object) -> Callable[[dict[str, Any]], object]:
+    return lambda values: values["route"].update(gates=named, **route)
+
+
+def routers(named: object) -> Callable[[dict[str, Any]], object]:
+    return lambda values: values["route"].update(routers=named)
+
+
+def test_the_committed_file_is_valid_and_every_value_arrives():
+    written = YAML(typ="safe").load(COMMITTED)
+    read = asdict(load(COMMITTED))
+    assert read["methods"].pop("dense") == {"profile": None, "groups_from": None, "mask": None}
+    for section in params.ORDER:
+        assert _with_lists(read[section]) == written[section]
+
+
+def _with_lists(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _with_lists(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def test_dense_comes_first_and_methods_know_where_their_groups_come_from():
+    methods = load(COMMITTED).methods
+    assert next(iter(methods)) == "dense" and methods["dense"].groups is None
+    assert methods["wina"].groups == "assigned"
+    assert methods["clustered_embedding"].groups == "embedding"
+
+
+def test_calibration_text_alone_needs_no_scheme_of_tasks(tmp_path: Path):
+    def change(values: dict[str, Any]) -> None:
+        values["benchmark"]["calibration"] = ["alpaca"]
+        for section in ("profiles", "methods"):
+            del values[section]["task"]
+        values["schemes"].remove("task")
+
+    assert load(with_change(tmp_path, change)).benchmark.calibration == ("alpaca",)
+    assert load(COMMITTED).benchmark.calibration is None
+
+
+def test_a_gate_gives_groups_to_methods_of_its_own_profile_set_whatever_the_scheme(tmp_path: Path):
+    def change(values: dict[str, Any]) -> None:
+        gates({"gate": "task"})(values)
+        del values["methods"]["kl_gradient_gate"]
+        values["methods"]["task"]["groups_from"] = "routes/gate"
+
+    settings = load(with_change(tmp_path, change))
+    assert settings.route.gates == {"gate": "task"} and settings.methods["task"].groups == "gate"
+
+
+def test_without_decisive_methods_every_method_may_be_evaluated_on_all_test_samples(tmp_path: Path):
+    change = lambda values: values["evaluate"].update(test_samples=None, decisive=None)  # noqa: E731
+    evaluate = load(with_change(tmp_path, change)).evaluate
+    assert evaluate.decisive is None and evaluate.limits == {"train": 4, "test": None}
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        load(COMMITTED).cluster.count = 3  # type: ignore[misc]
+
+
+def test_names_listed_here_are_those_of_the_registries():
+    from wina_amp.models.families import INPUT
+    from wina_amp.scoring.criteria import CRITERIA as SCORED
+
+    assert set(params.CRITERIA) == set(SCORED)
+    assert set(params.GATE_CRITERIA) == {name for name, row in SCORED.items() if row.reads != INPUT}
+
+
+def test_the_names_listed_for_schemes_algorithms_and_routers_are_the_implemented_ones() -> None:
+    from pipeline.grouping import clustering, schemes
+    from wina_amp.routing import router
+
+    assert params.SCHEMES == schemes.SCHEMES
+    assert params.LEARNED_SCHEMES == schemes.LEARNED_SCHEMES
+    assert (schemes.GRADIENT, *schemes.GRADIENT_RANDOM_SCHEMES) == params.GRADIENT_SCHEMES
+    assert set(params.ALGORITHMS) == set(clustering._ALGORITHMS)
+    assert set(params.ROUTERS) == set(router.ROUTERS)
+    assert params.GATE == router.GATE
+
+
+def test_transforms_begin_with_none_which_is_the_default() -> None:
+    assert params.TRANSFORMS[0] == params.NO_TRANSFORM == load().model.transform
+
+
+def test_the_histogram_resolution_limit_is_that_of_the_histogram():
+    from pipeline.histograms.bins import MOST_MANTISSA_BITS
+
+    field = next(f for f in params.CaptureSettings.__dataclass_fields__.values() if f.name == "mantissa_bits")
+    assert field.metadata["rule"].high == MOST_MANTISSA_BITS
+
+
+METHOD = {"profile": "wina", "groups_from": "assignments/global", "mask": "threshold"}
+WRONG = [
+    (
+        put("export", "methods", ["klm"]),
+        r"method must be one of .* Found: 'klm'.*`export\.methods`.* did you mean 'kl'",
+    ),
+    (put("export", "methods", ["dense"]), r"method must be one of .* Found: 'dense'"),
+    (
+        put("export", "methods", ["kl", "task"]),
+        r"`export\.methods` must be methods that can run on new prompts\. Found: task: its groups are read from",
+    ),
+    (
+        lambda values: (values["methods"]["kl"].update(mask="topk"), values["export"].update(methods=["kl"])),
+        r"can run on new prompts\. Found: kl: `mask: topk` ranks the features .* list a pooled method or one whose",
+    ),
+    (put("latency", "methods", ["wnia"]), r"method must be one of .* Found: 'wnia'.*`latency\.methods`.* mean 'wina'"),
+    (put("latency", "batches", [1, 9]), r"`latency\.batches\[1\]` must be a whole number at least 1 and at most 8"),
+    (put("latency", "cache_mb", 0), r"`latency\.cache_mb` must be a number above 0\. Found: 0"),
+    (put("cluster", "count", 1), r"`cluster\.count` must be a whole number at least 2\. Found: 1"),
+    (put("cluster", "count", 2.5), r"`cluster\.count` must be a whole number\. Found: 2\.5"),
+    (put("cluster", "count", True), r"`cluster\.count` must be a whole number\. Found: True"),
+    (put("cluster", "count", None), r"`cluster\.count` must be a whole number\. Found: None"),
+    (put("cluster", "cuont", 4), r"setting in `cluster` must be one of .* Found: 'cuont'.* did you mean 'count'"),
+    (lambda values: values["cluster"].pop("count"), r"Section `cluster` must have the settings .* Found: no count"),
+    (lambda values: values.pop("cluster"), r"must have the sections .* Found: no cluster"),
+    (
+        lambda values: values.update(clusters={}),
+        r"section must be one of .* 'clusters'.* did you mean 'cluster'",
+    ),
+    (lambda values: values.update(cluster=[4]), r"`cluster` must be a section of `key: value` settings"),
+    (lambda values: values.update(seed=-1), r"`seed` must be a whole number at least 0"),
+    (put("cluster", "algorithm", "kmean"), r"`cluster\.algorithm`.* Found: 'kmean'.* did you mean 'kmeans'"),
+    (put("model", "dtype", "fp16"), r"`model\.dtype` must be one of bfloat16, float16, float32"),
+    (put("model", "transform", "ortogonal"), r"`model\.transform` must be one of none, orthogonal.* mean 'orthogonal'"),
+    (put("evaluate", "targets", [0.4, 1.0]), r"`evaluate\.targets\[1\]` must be a number above 0 and below 1"),
+    (put("evaluate", "targets", [0.4, 0.4]), r"`evaluate\.targets` must name every entry once\. Found: 0\.4 repeated"),
+    (put("evaluate", "targets", []), r"`evaluate\.targets` must be a list of a number with at least one entry"),
+    (put("evaluate", "targets", 0.5), r"`evaluate\.targets` must be a list"),
+    (put("evaluate", "splits", ["train", "dev"]), r"`evaluate\.splits\[1\]` must be one of test, train"),
+    (put("tokens", "dense_prefix", 1.5), r"whole number of tokens or a share below 1\. Found: 1\.5"),
+    (put("capture", "criteria", ["wina", "winna"]), r"`capture\.criteria\[1\]`.* Found: 'winna'.* mean 'wina'"),
+    (
+        put("capture", "criteria", ["wina", "learned"]),
+        r"must be one of learned, wina\. Found: 'teal'.*`profiles\.teal\.criterion`",
+    ),
+    (
+        lambda values: (
+            values["capture"].update(criteria=["teal", "wina", "learned", "cats"]),
+            values["profiles"].update(
+                new={
+                    "scheme": "global",
+                    "criterion": "cats",
+                    "allocation": "greedy",
+                    "starts_from": "group_histograms/global",
+                }
+            ),
+        ),
+        r"needs a criterion with several masks.*cats, which has one.*`profiles\.new` in .*use `allocation: uniform`",
+    ),
+    (lambda values: values["schemes"].remove("task"), r"scheme must be one of .*`profiles\.task\.scheme`"),
+    (
+        lambda values: values["profiles"]["clustered"].update(scheme="random3"),
+        r"`profiles\.clustered\.scheme`.* Found: 'random3'",
+    ),
+    (
+        lambda values: values["profiles"]["clustered"].update(scheme="surface"),
+        r"scheme must be one of .* Found: 'surface'.*`profiles\.clustered\.scheme`",  # known, not in `schemes`
+    ),
+    (put("profiles", "my set", {}), r"Names in `profiles` must be letters, digits"),
+    (put("methods", "new", METHOD | {"profile": "wna"}), r"`methods\.new\.profile`"),
+    (
+        put("methods", "new", METHOD | {"groups_from": "routes/embedding"}),
+        r"must be one of assignments/global\. Found: 'routes/embedding'.*`methods\.new\.groups_from`",
+    ),
+    (
+        put("methods", "new", METHOD | {"profile": "clustered", "groups_from": "routes/embeding"}),
+        r"Found: 'routes/embeding'.* did you mean 'routes/embedding'",
+    ),
+    (put("methods", "dense", METHOD), r"`dense` must not be listed"),
+    (
+        put("methods", "new", METHOD | {"mask": "top-k"}),
+        r"`methods\.new\.mask` must be one of threshold, topk.*'top-k'",
+    ),
+    (put("methods", "new", METHOD | {"mask": None}), r"mask must be one of threshold, topk.*`methods\.new\.mask`"),
+    (
+        put("methods", "new", {"profile": "wina", "groups_from": "assignments/global"}),
+        r"Section `methods\.new` must have the settings profile, groups_from, mask\. Found: no mask",
+    ),
+    (put("benchmark", "too_long", "leave"), r"`benchmark\.too_long` must be one of leave_out, refuse.* 'leave_out'"),
+    (put("benchmark", "chat_template", "yes"), r"`benchmark\.chat_template` must be true or false\. Found: 'yes'"),
+    (put("benchmark", "num_fewshot", True), r"`benchmark\.num_fewshot` must be a whole number or null\. Found: True"),
+    (put("benchmark", "num_fewshot", -1), r"`benchmark\.num_fewshot` must be a whole number at least 0\. Found: -1"),
+    (put("benchmark", "text_scored", 0), r"`benchmark\.text_scored` must be a whole number at least 1"),
+    (put("benchmark", "calibration", "alpaca"), r"`benchmark\.calibration` must be a list of text"),
+    (put("benchmark", "calibration", []), r"`benchmark\.calibration` must be a list of text with at least one entry"),
+    (put("benchmark", "tasks", None), r"`benchmark\.tasks` must be a list of text"),
+    (
+        put("benchmark", "calibration", ["addition", "alpaca"]),
+        r"scheme `task` needs every task.*Found: no subtraction, comparison, sorting \(13 of 14 tasks\)",
+    ),
+    (routers({}), r"table of groups must be one of .*routes/"),
+    (
+        routers({"one": {"reads": "scores", "groups_from": "assignments/task"}}),
+        r"table of learned groups must be one of assignments/activation, assignments/gradient\. Found: 'assignm",
+    ),
+    (
+        routers({"one": {"reads": "tokens", "groups_from": "assignments/activation"}}),
+        r"`route\.routers\.one\.reads` must be one of embedding, neighbours, scores\. Found: 'tokens'",
+    ),
+    (routers({"one": {"reads": "scores"}}), r"`route\.routers\.one` must have the settings reads, groups_from"),
+    (
+        put("gradient", "schemes", {"gradient": "greedy"}),
+        r"pooled `kl` profile set must be one of kl\. Found: 'greedy'",
+    ),
+    (put("gradient", "schemes", {"other": "kl"}), r"scheme must be one of gradient\. Found: 'other'"),
+    (
+        put("gradient", "schemes", {}),
+        r"needs an allocation that they want to change\. Found: gradient, gradient_random",
+    ),
+    (put("gradient", "targets", [0.7, 0.71]), r"`gradient\.targets` must be among `evaluate\.targets`\. Found: 0\.71"),
+    (put("gradient", "counts", [1, 2]), r"`gradient\.counts\[0\]` must be a whole number at least 2"),
+    (gates({"gate": "clusterd"}), r"profile set must be one of .*`route\.gates\.gate`.* did you mean 'clustered'"),
+    (gates({"gate": "kl"}), r"A gate must have groups to choose from\. Found: kl, which has the scheme global"),
+    (
+        gates({"scores": "task"}),
+        r"must not have the name of another router \(embedding, gradient, .*\)\. Found: scores",
+    ),
+    (gates({"my gate": "task"}), r"Names in `route\.gates` must be letters, digits, - and _\. Found: 'my gate'"),
+    (gates({"gate": 3}), r"`route\.gates\.gate` must be text\. Found: 3"),
+    (gates(["task"]), r"`route\.gates` must be a section of `key: value` settings"),
+    (
+        gates({"gate": "task"}, gate_targets=[0.65, 0.66]),
+        r"`route\.gate_targets` must be among `evaluate\.targets`\. Found: 0\.66",
+    ),
+    (
+        gates({"gate": "task"}),  # while a method of another profile set takes its groups from it
+        r"one of assignments/gradient, .* Found: 'routes/gate'.*`methods\.kl_gradient_gate\.groups_from",
+    ),
+    (put("evaluate", "test_samples", 0), r"`evaluate\.test_samples` must be a whole number at least 1\. Found: 0"),
+    (put("evaluate", "test_samples", None), r"`evaluate\.decisive` needs `evaluate\.test_samples`.* set it to null"),
+    (put("evaluate", "splits", ["train"]), r"`evaluate\.decisive` needs the test split\. Found: train"),
+    (put("evaluate", "decisive", ["kl"]), r"`evaluate\.decisive` must be a section of `key: value` settings"),
+    (
+        put("evaluate", "decisive", {"methods": ["kl"]}),
+        r"Section `evaluate\.decisive` must have the settings methods, targets\. Found: no targets",
+    ),
+    (
+        put("evaluate", "decisive", {"methods": ["kl"], "targets": [0.65, 1.5]}),
+        r"`evaluate\.decisive\.targets\[1\]` must be a number above 0 and below 1",
+    ),
+    (
+        put("evaluate", "decisive", {"methods": ["kl"], "targets": [0.65, 0.66]}),
+        r"`evaluate\.decisive\.targets` must be among `evaluate\.targets`\. Found: 0\.66",
+    ),
+    (
+        put("evaluate", "decisive", {"methods": ["kl_radnom", "kl"], "targets": [0.65]}),
+        r"method must be one of .*`evaluate\.decisive\.methods`.* did you mean 'kl_random'",
+    ),
+    (put("evaluate", "decisive", {"methods": ["dense"], "targets": [0.65]}), r"method must be one of .*'dense'"),
+    (
+        put("evaluate", "decisive", {"methods": ["kl_random"], "targets": [0.65]}),
+        r"`evaluate\.decisive\.methods` must have a pooled method.* Found: kl_random",
+    ),
+    (
+        lambda values: (
+            values["capture"]["criteria"].append("cats"),
+            values["profiles"].update(cats=values["profiles"]["teal"] | {"criterion": "cats"}),
+            values["methods"].update(cats=METHOD | {"profile": "cats"}),
+            values["evaluate"]["decisive"]["methods"].append("cats"),
+        ),
+        r"`evaluate\.decisive\.methods` must reach every target.*Found: cats, whose masks reach only a part",
+    ),
+    (put("report", "baseline", "greed"), r"`report\.baseline`.* did you mean 'greedy'"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), WRONG)
+def test_a_mistake_is_named_with_its_place_and_a_remedy(tmp_path: Path, change, said: str):
+    with pytest.raises(UserError, match=said) as caught:
+        load(with_change(tmp_path, change))
+    assert "params.yaml" in caught.value.where and caught.value.remedy
+
+
+def test_a_missing_file_is_refused(tmp_path: Path):
+    with pytest.raises(UserError, match="settings file must exist"):
+        load(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("text", ["seed: [1", "seed: 0\nseed: 1\n", "just text"])
+def test_a_file_that_is_not_a_mapping_of_settings_is_refused(tmp_path: Path, text: str):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match="params"):
+        load(tmp_path / "params.yaml")

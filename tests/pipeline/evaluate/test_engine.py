@@ -1,0 +1,43 @@
+"""`pipeline.evaluate.engine`: predictions in chunks, and refusal of numbers that are none."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.evaluate import engine as engine_module
+from pipeline.evaluate.engine import Engine
+from wina_amp.errors import UserError
+from wina_amp.models.load import LoadedModel
+
+
+def test_predictions_do_not_depend_on_how_many_logits_exist_at_a_time(
+    tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+):
+    draw = torch.Generator().manual_seed(8)
+    hidden = torch.randn(11, 32, generator=draw)
+    places, tokens = [0, 10, 3, 3, 7, 0], [5, 6, 7, 8, 9, 63]
+    engine = Engine(tiny_loaded, None, 0)
+    with torch.inference_mode():
+        whole, best = engine.predict(hidden, places, tokens), engine.best_tokens(hidden)
+        monkeypatch.setattr(engine_module, "_ROWS_OF_LOGITS", 2)
+        parts = engine.predict(hidden, places, tokens)
+        assert engine.best_tokens(hidden) == best
+        wanted = torch.log_softmax(tiny_loaded.model.lm_head(hidden).double(), dim=-1)[places, tokens]
+    # One logit and one log-sum-exp, each rounded to float32 (24 bits) at a magnitude below 32.
+    assert np.allclose(whole.logprobs, wanted.numpy(), rtol=0, atol=1e-5)
+    assert np.allclose(parts.logprobs, whole.logprobs, rtol=0, atol=1e-5)
+    assert [best[place] == token for place, token in zip(places, tokens, strict=True)] == whole.is_best.tolist()
+
+
+def test_nan_in_the_model_is_refused(tiny_loaded: LoadedModel):
+    broken = replace(tiny_loaded, model=copy.deepcopy(tiny_loaded.model))
+    with torch.inference_mode():
+        broken.model.model.layers[1].mlp.down_proj.weight[0, 0] = float("nan")
+        engine = Engine(broken, None, 0)
+        with pytest.raises(UserError, match=r"hidden states must be finite.*batch of 1 sequences, dense.*bfloat16"):
+            engine.forward(torch.tensor([[1, 5]]), [0], torch.ones(1, 2).bool())

@@ -1,0 +1,148 @@
+"""`pipeline.evaluate.method`: lm-eval's own scores, every sample once, equal batches for every method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from lm_eval import evaluator
+from lm_eval.models.huggingface import HFLM
+
+from pipeline.evaluate.method import Profiles, evaluate, shape_of
+from pipeline.storage.schemas import RESULTS
+from pipeline.tasks.loading import TaskView, load_tasks
+from pipeline.tasks.samples import sample_rows
+from wina_amp.errors import UserError
+from wina_amp.models.load import LoadedModel
+
+ROUNDING = 1e-4
+"""Nats; float32 sums in another order (see test_choices)."""
+
+THRESHOLDS = torch.rand(3, 2, 7, generator=torch.Generator().manual_seed(9))
+OPTIONS = {"dense_prefix": 1, "batch_tokens": 200}
+
+
+@pytest.fixture(scope="module")
+def views(tiny_tasks: Path) -> list[TaskView]:
+    return [view for views in load_tasks(tiny_tasks, ["pick", "shown", "write"]).values() for view in views.values()]
+
+
+@pytest.fixture(scope="module")
+def samples(views: list[TaskView], tiny_loaded: LoadedModel) -> pd.DataFrame:
+    rows = [row for view in views for row in sample_rows(view, range(1, 13), tiny_loaded.tokenizer, 128)]
+    return pd.DataFrame(rows).assign(group=[number % 3 for number in range(len(rows))])
+
+
+def test_dense_scores_and_log_likelihoods_equal_lm_evals_own_model(
+    views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
+):
+    found = evaluate(tiny_loaded, views, samples, None, **OPTIONS).set_index("sample_id")
+    theirs = evaluator.evaluate(
+        lm=HFLM(pretrained=tiny_loaded.model, tokenizer=tiny_loaded.tokenizer, device="cpu", batch_size=1),
+        task_dict={"tasks": {view.key: view.only(range(14)) for view in views}},
+        samples={view.key: list(range(1, 13)) for view in views},
+        bootstrap_iters=0,
+    )["samples"]
+    assert set(found.index) == {f"{key}/{record['doc_id']}" for key, records in theirs.items() for record in records}
+    targets = samples.set_index("sample_id")["target"]
+    for key, records in theirs.items():
+        for record in records:
+            row = found.loc[f"{key}/{record['doc_id']}"]
+            assert row["score"] == record["exact_match" if key.startswith("write") else "acc"]
+            if not key.startswith("write"):
+                values = [value for value, _ in record["filtered_resps"]]
+                right = values.pop(targets[f"{key}/{record['doc_id']}"])
+                assert row["loglikelihood"] == pytest.approx(right, abs=ROUNDING)
+                assert row["margin"] == pytest.approx(right - max(values), abs=ROUNDING)
+
+
+def test_rows_are_a_valid_table_for_dense_and_masked_runs(
+    views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel, tmp_path: Path
+):
+    dense = evaluate(tiny_loaded, views, samples, None, **OPTIONS)
+    masked = evaluate(tiny_loaded, views, samples, Profiles("wina", THRESHOLDS), router_flops=7.0, **OPTIONS)
+    for method, target, rows in (("dense", 0.0, dense), ("sparse", 0.4, masked)):
+        RESULTS.write(rows.assign(method=method, target=target), tmp_path / f"{method}.parquet")
+    assert masked["sample_id"].tolist() == samples["sample_id"].tolist()
+    assert masked["group"].tolist() == samples["group"].tolist()
+    assert (dense["flops"] == dense["dense_flops"]).all() and not dense["realised_sparsity"].any()
+    assert masked["realised_sparsity"].between(0.05, 0.95).all()
+    is_choice = samples["kind"] == "choice"
+    assert (masked["flops"] < masked["dense_flops"])[is_choice].all()
+    assert (masked["dense_flops"] == dense["dense_flops"])[is_choice].all()
+    assert dense["loglikelihood"].isna().tolist() == (~is_choice).tolist()
+
+
+def test_thresholds_of_zero_give_the_dense_results_exactly(
+    views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
+):
+    dense = evaluate(tiny_loaded, views, samples, None, **OPTIONS)
+    zero = evaluate(tiny_loaded, views, samples, Profiles("wina", torch.zeros(3, 2, 7)), **OPTIONS)
+    # Features that are exactly zero are counted as masked, so the count may differ; what the model says may not.
+    counted = ["flops", "realised_sparsity"]
+    pd.testing.assert_frame_equal(dense.drop(columns=counted), zero.drop(columns=counted), check_exact=True)
+
+
+def test_topk_realises_the_sparsity_of_every_projection_to_one_feature_for_every_sample(
+    views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
+):
+    sparsity = torch.rand(3, 2, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    found = evaluate(tiny_loaded, views, samples, Profiles("wina", sparsity, "topk"), **OPTIONS)
+    shape = shape_of(tiny_loaded, "wina")
+    inputs, outputs = np.array(shape.features), np.array(shape.gated)
+    zeroed = np.ceil(inputs * sparsity.reshape(3, -1).numpy()) @ outputs / (inputs @ outputs)
+    np.testing.assert_allclose(found["realised_sparsity"], zeroed[samples["group"]], rtol=0, atol=1e-12)
+
+
+def test_a_samples_result_depends_on_its_own_group_only(
+    views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
+):
+    profiles = Profiles("wina", THRESHOLDS)
+    mixed = evaluate(tiny_loaded, views, samples, profiles, **OPTIONS)
+    for group in range(3):
+        alone = evaluate(tiny_loaded, views, samples.assign(group=group), profiles, **OPTIONS)
+        chosen = samples["group"] == group
+        pd.testing.assert_frame_equal(mixed[chosen], alone[chosen], check_exact=True)
+
+
+def test_two_runs_are_identical_and_the_batch_size_hardly_matters(
+    views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
+):
+    profiles = Profiles("teal", THRESHOLDS)
+    first = evaluate(tiny_loaded, views, samples, profiles, **OPTIONS)
+    pd.testing.assert_frame_equal(first, evaluate(tiny_loaded, views, samples, profiles, **OPTIONS), check_exact=True)
+    other = evaluate(tiny_loaded, views, samples, profiles, dense_prefix=1, batch_tokens=10**6)
+    assert np.allclose(first["loglikelihood"], other["loglikelihood"], rtol=0, atol=ROUNDING, equal_nan=True)
+    assert first["score"].tolist() == other["score"].tolist()
+
+
+def test_only_the_given_samples_are_evaluated_and_progress_is_reported(
+    views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
+):
+    few = samples[samples["task"].isin(["pick", "write"]) & (samples["split"] == "test")].iloc[::3]
+    finished: list[int] = []
+    found = evaluate(tiny_loaded, views, few, None, advance=finished.append, **OPTIONS)
+    assert found["sample_id"].tolist() == few["sample_id"].tolist()
+    assert sum(finished) == sum(max(1, len(choices)) for choices in few["choices"])
+
+
+def test_documents_that_changed_since_prepare_are_refused(
+    views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
+):
+    stale = samples.assign(doc_hash="0" * 64)
+    with pytest.raises(UserError, match=r"must be in the table of samples.*dvc repro prepare"):
+        evaluate(tiny_loaded, views, stale, None, **OPTIONS)
+
+
+def test_the_shape_is_read_off_the_model(tiny_loaded: LoadedModel):
+    shape = shape_of(tiny_loaded, "wina")
+    assert shape.features == (32, 32, 32, 32, 32, 32, 48) * 2
+    assert shape.gated == (32, 16, 16, 32, 48, 48, 32) * 2
+    assert shape.weights == np.dot(shape.features, shape.gated)
+    gates = shape_of(tiny_loaded, "cats")
+    assert (gates.features, gates.gated, gates.weights) == ((48, 48), (64, 64), shape.weights)
+    assert shape_of(tiny_loaded, None).features == ()
+    assert (shape.blocks, shape.heads, shape.head_dim, shape.hidden, shape.vocabulary) == (2, 4, 8, 32, 64)

@@ -1,0 +1,152 @@
+"""`pipeline.latency.steps`: every way decodes the same tokens, from the same place, as often as wanted."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import StaticCache
+
+from pipeline.latency import steps as module
+from pipeline.latency.steps import SparseSteps, Steps, recorded, sparse_steps, twin
+from tests.pipeline.allocation.blocks import CONFIGS, random_model
+from wina_amp.decode.decoding import sparse_decoding
+from wina_amp.models.load import LoadedModel
+
+CONTEXT, COUNT = 5, 4
+IDS = torch.randint(3, 64, (2, CONTEXT + COUNT), generator=torch.Generator().manual_seed(2))
+GROUPS = torch.tensor([1, 0])
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients():
+    with torch.inference_mode():
+        yield
+
+
+def _thresholds(loaded: LoadedModel) -> Tensor:
+    columns = len(module_places(loaded)) // 2
+    return torch.rand(2, 2, columns, generator=torch.Generator().manual_seed(3)) * 0.5
+
+
+def module_places(loaded: LoadedModel) -> list[object]:
+    from wina_amp.models.projections import projections
+
+    return list(projections(loaded.model))
+
+
+def _run(steps: Steps) -> list[list[int]]:
+    steps.begin()
+    found = [steps() for _ in range(COUNT)]
+    steps.close()
+    return [tokens.tolist() for tokens in found if isinstance(tokens, Tensor)]
+
+
+def _in_one_pass(loaded: LoadedModel) -> list[list[int]]:
+    return loaded.model(IDS).logits[:, CONTEXT:].argmax(dim=-1).T.tolist()
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_steps_choose_what_one_pass_over_all_tokens_chooses_and_can_begin_again(kind: str):
+    loaded = random_model(kind)
+    steps = Steps(loaded.model, IDS, CONTEXT, "eager")
+    steps.get_ready()
+    assert _run(steps) == _run(steps) == _in_one_pass(loaded)
+    assert steps.cache_bytes > 0
+
+
+def test_compiled_steps_choose_the_same(tiny_loaded: LoadedModel):
+    steps = Steps(tiny_loaded.model, IDS, CONTEXT, "compiled")
+    steps.get_ready()
+    assert _run(steps) == _in_one_pass(tiny_loaded)
+
+
+def test_steps_must_be_made_ready(tiny_loaded: LoadedModel):
+    with pytest.raises(RuntimeError, match="get_ready"):
+        Steps(tiny_loaded.model, IDS, CONTEXT, "eager")()
+
+
+def test_a_twin_shares_every_weight_and_stays_dense_while_the_other_decodes_sparse():
+    loaded = random_model("llama")
+    other = twin(loaded.model)
+    ours = {name: tensor.data_ptr() for name, tensor in loaded.model.state_dict().items()}
+    assert ours == {name: tensor.data_ptr() for name, tensor in other.state_dict().items()}
+    assert all(one is not two for one, two in zip(loaded.model.modules(), other.modules(), strict=True))
+    before = other(IDS).logits
+    with sparse_decoding(loaded, "wina", _thresholds(loaded)):
+        assert torch.equal(other(IDS).logits, before)
+
+
+def test_sparse_steps_take_turns_with_dense_ones_and_mask_what_the_reference_masks():
+    loaded = random_model("llama")
+    dense = Steps(twin(loaded.model), IDS, CONTEXT, "eager")
+    dense.get_ready()
+    found = {}
+    for backend in ("numba", "reference"):
+        with sparse_decoding(loaded, "wina", _thresholds(loaded), backend=backend) as decoding:
+            steps = sparse_steps(loaded.model, IDS, CONTEXT, decoding, GROUPS)
+            steps.begin()
+            dense.begin()
+            pairs = [(steps().tolist(), dense().tolist()) for _ in range(COUNT)]
+            steps.close()
+            assert _run(steps) == [sparse for sparse, _ in pairs], "they can begin again"
+        found[backend] = pairs
+    assert found["numba"] == found["reference"]
+    assert [plain for _, plain in found["numba"]] == _in_one_pass(loaded)
+    assert any(sparse != plain for sparse, plain in found["numba"])
+
+
+def test_a_way_that_does_not_work_is_said_and_the_next_one_taken(monkeypatch, caplog):
+    monkeypatch.setitem(module.SPARSE_WAYS, "cpu", ("graph", "eager"))
+    loaded = random_model("llama")
+    with sparse_decoding(loaded, "wina", _thresholds(loaded)) as decoding, caplog.at_level(logging.WARNING):
+        steps = sparse_steps(loaded.model, IDS, CONTEXT, decoding, GROUPS)
+        assert steps.way == "eager" and len(_run(steps)) == COUNT
+    assert "a CUDA graph needs a CUDA device" in caplog.text
+
+
+def test_without_a_way_that_works_the_last_reason_is_raised(monkeypatch):
+    monkeypatch.setitem(module.SPARSE_WAYS, "cpu", ("graph",))
+    loaded = random_model("llama")
+    with sparse_decoding(loaded, "wina", _thresholds(loaded)) as decoding, pytest.raises(RuntimeError, match="CUDA"):
+        sparse_steps(loaded.model, IDS, CONTEXT, decoding, GROUPS)
+
+
+def test_nothing_is_recorded_without_a_gpu():
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(RuntimeError, match="needs a CUDA device"):
+        recorded(lambda: None)
+
+
+def test_while_a_graph_is_recorded_nobody_asks_the_device_how_full_the_cache_is(monkeypatch):
+    loaded = random_model("llama")
+    asked = []
+    with sparse_decoding(loaded, "wina", _thresholds(loaded)) as decoding:
+        steps = SparseSteps(loaded.model, IDS, CONTEXT, "eager", decoding, GROUPS)
+        steps.get_ready()
+        steps.begin()
+        monkeypatch.setattr(decoding, "_is_recording", lambda: True)
+        own = StaticCache.get_seq_length
+        monkeypatch.setattr(StaticCache, "get_seq_length", lambda *at: asked.append(at) or own(*at))
+        decoding.begin_pass(loaded.model, (IDS[:, :1],), {"past_key_values": steps._cache})
+        assert asked == []
+        monkeypatch.setattr(decoding, "_is_recording", lambda: False)
+        with pytest.raises(RuntimeError, match="must hold the 6 tokens seen so far, it holds 5"):
+            decoding.begin_pass(loaded.model, (IDS[:, :1],), {"past_key_values": steps._cache})
+        steps.close()
+
+
+def test_a_graph_decodes_the_same_on_a_gpu():
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU: CUDA graphs are not run")
+    loaded = random_model("llama")
+    model = loaded.model.to("cuda")
+    eager, graph = (Steps(model, IDS.cuda(), CONTEXT, way) for way in ("eager", "graph"))
+    for steps in (eager, graph):
+        steps.get_ready()
+        _run(steps)
+    caches = [torch.cat([layer.keys.flatten() for layer in steps._cache.layers]) for steps in (eager, graph)]
+    assert torch.equal(*caches)

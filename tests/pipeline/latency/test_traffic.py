@@ -1,0 +1,71 @@
+"""`pipeline.latency.traffic`: bytes are those of the weights that are read, counted one weight at a time."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pipeline.latency.steps import SparseSteps
+from pipeline.latency.traffic import LEAST_COPIED, Reading, other_bytes, rates, watch
+from tests.pipeline.allocation.blocks import random_model
+from wina_amp.decode.decoding import sparse_decoding
+from wina_amp.masks.cutoffs import cutoffs
+from wina_amp.models.families import INPUT
+from wina_amp.models.mask_sites import places
+from wina_amp.models.projections import projections
+from wina_amp.scoring.criteria import feature_weights
+from wina_amp.scoring.learned_weights import attach
+
+CONTEXT, STEPS = 4, 3
+IDS = torch.randint(3, 64, (2, CONTEXT + STEPS), generator=torch.Generator().manual_seed(5))
+GROUPS = torch.tensor([1, 0])
+
+
+def test_kept_bytes_are_those_of_columns_that_any_sequence_keeps():
+    loaded = random_model("llama")
+    masks = places(loaded.model, INPUT)
+    values = torch.rand(2, 2, len(masks) // 2, generator=torch.Generator().manual_seed(3)) * 0.5
+    weights = [feature_weights("wina", one.projection.module.weight, one.projection.name) for one in masks]
+    limits = [cutoffs(row, one) for row, one in zip(weights, values.reshape(2, -1).unbind(1), strict=True)]
+    seen: list[list[torch.Tensor]] = [[] for _ in masks]
+    handles = [one.tap.register(seen[number].append) for number, one in enumerate(masks)]
+    with torch.inference_mode(), sparse_decoding(loaded, "wina", values) as decoding:
+        steps = SparseSteps(loaded.model, IDS, CONTEXT, "eager", decoding, GROUPS)
+        steps.get_ready()
+        steps.begin()
+        for rows in seen:
+            rows.clear()
+        found = watch(masks, limits, GROUPS, steps, STEPS)
+        steps.close()
+    for handle in handles:
+        handle.remove()
+    expected = 0.0
+    for number, place in enumerate(masks):
+        for x in seen[number]:
+            for feature in range(place.projection.in_features):
+                scores = [float(x[row, 0, feature].abs() * weights[number][feature]) for row in range(2)]
+                limit = [float(values.reshape(2, -1)[group, number]) for group in GROUPS.tolist()]
+                if any(score > bound for score, bound in zip(scores, limit, strict=True)):
+                    expected += 4 * len(place.projection.module.weight) / STEPS
+    assert found.kept == pytest.approx(expected) and 0 < found.kept < found.offered
+    assert found.offered == sum(4 * one.projection.module.weight.numel() for one in masks)
+    assert all(torch.equal(last, rows[-1]) for last, rows in zip(found.inputs, seen, strict=True))
+
+
+@pytest.mark.parametrize("is_tied", [False, True])
+def test_other_bytes_have_the_head_and_of_the_embeddings_nothing_unless_they_are_the_head(is_tied: bool):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1}
+    model = LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=2, tie_word_embeddings=is_tied))
+    norms, inverse_frequencies = 3 * 16, sum(buffer.numel() for buffer in model.buffers())
+    expected = 4 * (50 * 16 + norms + inverse_frequencies)
+    assert other_bytes(model, places(model, INPUT)) == expected
+    attach(model, {(one.block, one.name): torch.ones(one.in_features) for one in projections(model)})
+    assert other_bytes(model, places(model, INPUT)) == expected  # cutoffs are made from learned weights once
+
+
+def test_rates_are_bytes_over_median_seconds():
+    now = iter(number * 0.5 for number in range(1000))  # every piece of work takes half a second
+    found = rates([], Reading([], 3e9, 4_000_000_000), 0, 4, torch.device("cpu"), lambda: next(now))
+    assert found.kernels == pytest.approx(6e9) and found.copy == pytest.approx(2 * LEAST_COPIED / 0.5)

@@ -1,0 +1,106 @@
+"""From captured scores to masks on the calibration data itself: every target is met, by thresholds and by top-k.
+
+Each mask is put on the activations it was calibrated on, those of the DENSE model. In a sparse run earlier masks change
+what later ones read, and there a threshold's share may drift from its target (a top-k mask's cannot).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+
+from pipeline.allocation.uniform import uniform
+from pipeline.capture.capture import Item, capture
+from pipeline.histograms.aggregate import aggregate
+from pipeline.histograms.bins import Bins
+from pipeline.profiles.profile import profile_array, profiles
+from tests.pipeline.allocation.blocks import random_model
+from wina_amp.masks.eligibility import eligible
+from wina_amp.masks.kinds import MASKS, mask_kind
+from wina_amp.models.load import LoadedModel
+from wina_amp.models.mask_sites import maskable_share, places
+from wina_amp.models.projections import projections
+from wina_amp.scoring.criteria import criterion_row, feature_weights
+
+PERCENTAGE_POINTS = 0.005
+"""Largest distance of a projection's masked share from its target: the requirement. Thresholds lie inside a histogram
+bin, 1/16 of an octave wide, which holds a few percent of the scores; interpolation leaves far less than that."""
+
+BINS = Bins(4)
+PREFIX = 1
+TARGETS = (0.1, 0.25, 0.4)
+CRITERIA = ("teal", "wina", "wina_released", "cats")
+
+
+@pytest.fixture(scope="module", params=["llama", "phi3"])
+def loaded(request: pytest.FixtureRequest) -> LoadedModel:
+    return random_model(request.param)
+
+
+@pytest.fixture(scope="module")
+def items() -> list[Item]:
+    rng = np.random.default_rng(0)
+    return [Item(f"t/train/{n}", rng.integers(3, 64, 20 + n).tolist(), [5, 6], True) for n in range(24)]
+
+
+@pytest.fixture(scope="module")
+def histograms(loaded: LoadedModel, items: list[Item]) -> pd.DataFrame:
+    settings = {"mantissa_bits": 4, "signature_dim": 4, "dense_prefix": PREFIX, "seed": 0}
+    batches = [items[:10], items[10:]]
+    parts = [part.histograms for part in capture(loaded, batches, criteria=CRITERIA, **settings)]
+    ids, groups = [item.sample_id for item in items], np.zeros(len(items), dtype=np.int64)
+    merged: pa.Table = aggregate(parts, ids, groups, scheme="global", bins=BINS)
+    return merged.to_pandas()
+
+
+@pytest.mark.parametrize("kind", MASKS)
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_every_mask_meets_its_sparsity_on_the_activations_it_was_calibrated_on(
+    loaded: LoadedModel, items: list[Item], histograms: pd.DataFrame, criterion: str, kind: str
+):
+    masks = places(loaded.model, criterion_row(criterion).reads)
+    share = maskable_share(masks, projections(loaded.model))
+    own = histograms[histograms["criterion"] == criterion]
+    rows = profiles(uniform(own, TARGETS, "mine", share), own, criterion=criterion, bins=BINS)
+    seen = _dense_activations(loaded, items, [place.tap for place in masks])
+    for target in TARGETS:
+        values = torch.from_numpy(profile_array(rows, target, mask_kind(kind).column)).reshape(1, -1)
+        model_wide = 0.0
+        for number, place in enumerate(masks):
+            weights = feature_weights(criterion, place.projection.module.weight, place.projection.name)
+            masker = mask_kind(kind).build(weights, values[:, number])
+            kept = tokens = 0
+            for x, counted in seen[number]:
+                count = torch.zeros(1, dtype=torch.int64)
+                masker(x, torch.zeros(1, dtype=torch.int64), counted, count, None)
+                kept, tokens = kept + int(count), tokens + int(counted.sum())
+            features = place.projection.in_features
+            wanted = target / share
+            if kind == "topk":
+                assert kept == tokens * int(features * (1 - wanted) + 1e-9)
+            else:
+                assert 1 - kept / (tokens * features) == pytest.approx(wanted, abs=PERCENTAGE_POINTS)
+            model_wide += place.gated * (features - kept / tokens)
+        allowed = PERCENTAGE_POINTS if kind == "threshold" else max(1 / place.projection.in_features for place in masks)
+        total = sum(one.gated_weights for one in projections(loaded.model))
+        assert model_wide / total == pytest.approx(target, abs=allowed)
+
+
+def _dense_activations(loaded, items, taps):
+    """For every tap and sample what the dense model has there, and which tokens are eligible."""
+    found = [[] for _ in taps]
+    for item in items:
+        prompt, total = torch.tensor([len(item.prompt)]), torch.tensor([item.length])
+        counted = eligible(prompt, total, item.length, PREFIX)
+        handles = [
+            tap.register(lambda x, list_=list_, counted=counted: list_.append((x, counted)))
+            for tap, list_ in zip(taps, found, strict=True)
+        ]
+        with torch.inference_mode():
+            loaded.decoder(input_ids=torch.tensor([[*item.prompt, *item.answer]]), use_cache=False)
+        for handle in handles:
+            handle.remove()
+    return found

@@ -1,0 +1,167 @@
+"""Differences at equal compute against a slow transcription, and the truth built into the made-up experiment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.report.analysis.accuracy import compare, operating_points
+from pipeline.report.analysis.evidence import outcomes, split_samples
+from pipeline.report.analysis.matched_compute import levels
+from pipeline.report.analysis.pairs import baseline_pairs, gain_pairs
+from pipeline.report.analysis.resampling import FEWEST_TASKS, resampler, task_resampler
+from pipeline.statistics.significance import holm
+from wina_amp.errors import UserError
+
+ROUNDING = 1e-9  # intervals are rounded to 12 decimals; sums of a few hundred floats err by less than this
+
+
+@pytest.fixture(scope="module")
+def results(plan, evidence):
+    return outcomes(plan, evidence, "test")
+
+
+@pytest.fixture(scope="module")
+def draws(plan, results):
+    return resampler(plan, results["dense"].score.shape[1])
+
+
+def read_slowly(dense, outcome, saving, sample_weights):
+    """Accuracy at a saving, one replicate: np.interp through the weighted means of each target."""
+    x = [0.0] + [float(sum(sample_weights * (1 - row))) for row in outcome.compute]
+    y = [float(sum(sample_weights * dense.score[0]))] + [float(sum(sample_weights * row)) for row in outcome.score]
+    if saving <= x[-1]:
+        return np.interp(saving, x, y)
+    return y[-1] + (saving - x[-1]) * (y[-1] - y[-2]) / (x[-1] - x[-2])
+
+
+def test_differences_equal_a_slow_transcription(plan, results, draws):
+    first, second = plan.method("clustered_oracle"), plan.method("greedy")
+    (row,) = compare(plan, results, [(first, second)], draws)
+    dense = results["dense"]
+    assert row.levels == levels(plan, results, (first, second)) and len(row.levels) == len(plan.targets)
+    for level, found in zip(row.levels, row.at_levels, strict=True):
+        gaps = [
+            read_slowly(dense, results[first.name], level, w) - read_slowly(dense, results[second.name], level, w)
+            for w in draws.weights
+        ]
+        low, high = np.quantile(gaps[1:], [0.025, 0.975])
+        np.testing.assert_allclose([found.value, found.low, found.high], [gaps[0], low, high], atol=ROUNDING)
+
+
+def test_the_interval_that_redraws_tasks_equals_a_slow_transcription_and_is_about_the_same_estimate(
+    plan, evidence, results, draws
+):
+    first, second = plan.method("clustered_oracle"), plan.method("greedy")
+    again = task_resampler(plan, split_samples(evidence, "test")["task"].to_numpy())
+    assert again is not None
+    (row,) = compare(plan, results, [(first, second)], draws, again)
+    dense = results["dense"]
+    gaps = [
+        np.mean(
+            [
+                read_slowly(dense, results[first.name], at, w) - read_slowly(dense, results[second.name], at, w)
+                for at in row.levels
+            ]
+        )
+        for w in again.weights[:200]
+    ]
+    exact = replace(again, weights=again.weights[:200])
+    (few,) = compare(plan, results, [(first, second)], draws, exact)
+    assert few.over_tasks is not None and row.over_tasks is not None
+    np.testing.assert_allclose(
+        [few.over_tasks.value, few.over_tasks.low, few.over_tasks.high],
+        [gaps[0], *np.quantile(gaps[1:], [0.025, 0.975])],
+        atol=ROUNDING,
+    )
+    assert row.over_tasks.value == row.mean.value
+
+
+def test_p_values_are_of_the_interval_s_replicates_and_corrected_over_the_pairs_compared_together(plan, results, draws):
+    (pairs,) = gain_pairs(plan)
+    rows = compare(plan, results, pairs, draws)
+    assert [row.p_corrected for row in rows] == holm([row.p for row in rows])
+    assert all(row.mean.low > 0 or row.mean.high < 0 for row in rows if row.is_claimed(plan.alpha))
+    alone = compare(plan, results, pairs[:1], draws)[0]
+    assert alone.p == alone.p_corrected == rows[0].p
+    assert alone.over_tasks is None
+
+
+def test_too_few_tasks_have_no_second_interval(plan):
+    assert task_resampler(plan, np.arange(20) % (FEWEST_TASKS - 1)) is None
+    found = task_resampler(plan, np.arange(20) % FEWEST_TASKS)
+    assert found is not None and found.weights.shape == (plan.bootstrap + 1, 20)
+
+
+def test_a_method_does_not_differ_from_itself(plan, results, draws):
+    method = plan.method("wina")
+    (row,) = compare(plan, results, [(method, method)], draws)
+    assert {(gap.value, gap.low, gap.high) for gap in (*row.at_levels, row.mean)} == {(0.0, 0.0, 0.0)}
+
+
+def test_a_method_that_saves_nothing_is_left_out_and_the_rest_is_compared_as_before(plan, results, draws):
+    idle = {**results, "teal": replace(results["teal"], compute=np.ones_like(results["teal"].compute))}
+    pairs = baseline_pairs(plan)
+    found = {row.method.name: row for row in compare(plan, idle, pairs, draws)}
+    assert "teal" not in found
+    before = {row.method.name: row for row in compare(plan, results, pairs, draws)}
+    assert found["wina"].at_levels == before["wina"].at_levels and found["wina"].mean == before["wina"].mean
+
+
+def test_a_costly_method_changes_its_own_comparisons_and_no_other(plan, results, draws):
+    dear = results["clustered_scores"]
+    costly = {**results, "clustered_scores": replace(dear, compute=dear.compute + 0.12)}
+    pairs = gain_pairs(plan)[0]
+    for before, after in zip(compare(plan, results, pairs, draws), compare(plan, costly, pairs, draws), strict=True):
+        if before.method.name == "clustered_scores":
+            assert max(after.levels) == pytest.approx(max(before.levels) - 0.12, abs=0.01)  # targets met to 0.01
+        else:
+            assert (before.levels, before.at_levels, before.p) == (after.levels, after.at_levels, after.p)
+
+
+def test_a_built_in_gain_is_found_and_random_groups_gain_nothing(plan, results, draws):
+    rows = {row.method.name: row for row in compare(plan, results, gain_pairs(plan)[0], draws)}
+    found = {name: row.mean for name, row in rows.items()}
+    assert found["clustered_oracle"].low > 0
+    assert found["random"].low <= 0 <= found["random"].high
+    for row in rows.values():
+        assert row.above == sum(gap.low > 0 for gap in row.at_levels)
+        assert row.below == sum(gap.high < 0 for gap in row.at_levels)
+    assert rows["clustered_oracle"].above > 0 == rows["clustered_oracle"].below
+
+
+def test_a_method_with_fewer_targets_is_compared_at_those_and_nowhere_else(plan, evidence, draws):
+    short = replace(plan.method("teal"), is_limited=True)
+    limited = replace(plan, methods=tuple(short if method.name == "teal" else method for method in plan.methods))
+    results, profiles = evidence.results["teal"], evidence.profiles["teal"]
+    cut = replace(
+        evidence,
+        results={**evidence.results, "teal": results[results["target"] <= 0.4]},
+        profiles={**evidence.profiles, "teal": profiles[profiles["target"] <= 0.4]},
+    )
+    found = outcomes(limited, cut, "test")
+    assert found["teal"].targets.tolist() == [0.25, 0.4]
+    (row,) = compare(limited, found, [(short, plan.method("greedy"))], draws)
+    assert [gap is not None for gap in row.at_levels] == [True, True, False, False]
+    assert [level is not None for level in row.levels] == [True, True, False, False]
+    values = [gap.value for gap in row.at_levels if gap is not None]
+    assert row.mean.value == pytest.approx(np.mean(values), abs=ROUNDING)
+    with pytest.raises(UserError, match="results missing"):  # results that its profile set promises must be there
+        outcomes(limited, replace(cut, profiles=evidence.profiles), "test")
+
+
+def test_operating_points_are_means_of_the_samples(plan, evidence, results, draws):
+    points = {(p.method.name, p.target): p for p in operating_points(plan, results, draws)}
+    rows = evidence.results["greedy"]
+    rows = rows[(rows["split"] == "test") & (rows["target"] == 0.65)]
+    point = points["greedy", 0.65]
+    assert point.accuracy.value == pytest.approx(rows["score"].mean(), abs=ROUNDING)
+    assert point.compute == pytest.approx((rows["flops"] / rows["dense_flops"]).mean(), abs=ROUNDING)
+    dense = points["dense", 0.0].accuracy.value
+    assert point.loss.value == pytest.approx(dense - point.accuracy.value, abs=ROUNDING)
+    assert point.loss.low < point.loss.value < point.loss.high
+    sparsity = rows["realised_sparsity"].to_numpy()
+    assert (point.sparsity, point.deviation) == pytest.approx((sparsity.mean(), sparsity.std()), abs=ROUNDING)
+    assert point.spread == pytest.approx(np.quantile(sparsity, [0.05, 0.95]), abs=ROUNDING)

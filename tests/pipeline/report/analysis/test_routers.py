@@ -1,0 +1,78 @@
+"""Router accuracy, regret and cost, against what the made-up experiment put in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.report.analysis.evidence import groups_of, outcomes, split_samples
+from pipeline.report.analysis.resampling import resampler
+from pipeline.report.analysis.routers import regret_rows, router_rows
+from tests.pipeline.report.synthetic import ROUTER_FLOPS
+
+CLOSE = 1e-6  # FLOPs of about 1e8 per sample in float64: differences are exact to about 1e-8 of them
+
+
+@pytest.fixture(scope="module")
+def results(plan, evidence):
+    return outcomes(plan, evidence, "test")
+
+
+@pytest.fixture(scope="module")
+def draws(plan, results):
+    return resampler(plan, results["dense"].score.shape[1])
+
+
+def test_the_cost_of_a_router_is_read_off_the_results(plan, results, draws):
+    found = {row.method.groups: row.flops for row in regret_rows(plan, results, draws)}
+    for router, flops in ROUTER_FLOPS.items():
+        assert found[router] == pytest.approx(flops, rel=CLOSE)
+
+
+def test_a_router_that_is_never_right_has_no_cost_to_read(plan, results, draws):
+    wrong = replace(results["clustered_scores"], group=results["clustered_oracle"].group + 1)
+    rows = {r.method.groups: r for r in regret_rows(plan, {**results, "clustered_scores": wrong}, draws)}
+    assert rows["scores"].flops is None
+    assert rows["scores"].share is None
+    assert rows["embedding"].flops is not None
+
+
+def test_regret_is_the_accuracy_of_true_groups_less_that_of_routed_ones(plan, results, draws):
+    for row in regret_rows(plan, results, draws):
+        gaps = results[row.oracle.name].score.mean(axis=1) - results[row.method.name].score.mean(axis=1)
+        np.testing.assert_allclose([gap.value for gap in row.at_targets], gaps, atol=1e-9)
+        assert row.mean.value == pytest.approx(gaps.mean(), abs=1e-9)
+
+
+def test_accuracy_is_the_diagonal_of_the_confusion_table(plan, evidence, draws):
+    truth = groups_of(evidence, "activation", split_samples(evidence, "test").index)
+    for row in router_rows(plan, evidence, "test", draws):
+        assert row.confusion.sum() == len(truth)
+        assert row.accuracy.value == pytest.approx(np.trace(row.confusion) / len(truth), abs=1e-9)
+        np.testing.assert_array_equal(row.confusion.sum(axis=1), np.bincount(truth))
+
+
+def test_a_group_that_no_sample_belongs_to_keeps_its_place_in_the_confusion_table(plan, evidence, draws):
+    routes = evidence.routes["scores"].assign(group=5)
+    row = router_rows(plan, replace(evidence, routes={**evidence.routes, "scores": routes}), "test", draws)[1]
+    assert row.confusion.shape == (6, 6)
+    assert row.confusion[:, 5].sum() == row.confusion.sum()
+    assert row.accuracy.value == 0
+
+
+def test_a_router_that_has_not_met_a_task_or_a_wording_is_judged_by_what_it_said(plan, evidence, draws):
+    truth = evidence.assignments["activation"].set_index("sample_id")["group"]
+    for row in router_rows(plan, evidence, "test", draws):
+        rows = evidence.held_out[row.router]
+        for label, found in (("task", row.new_task), ("surface", row.new_surface)):
+            mine = rows[rows["label"] == label]
+            hits = truth.loc[mine["sample_id"]].to_numpy() == mine["group"].to_numpy()
+            assert found.value == pytest.approx(hits.mean(), abs=1e-9)
+            assert found.low < found.value < found.high
+        assert row.new_surface.value == pytest.approx(row.accuracy.value, abs=1e-9) != row.new_task.value
+    none = {name: rows.iloc[:0] for name, rows in evidence.held_out.items()}
+    assert router_rows(plan, replace(evidence, held_out=none), "test", draws)[0].new_task is None
+    train = resampler(plan, len(split_samples(evidence, "train")))
+    assert router_rows(plan, evidence, "train", train)[0].new_task is None  # only test samples are asked about

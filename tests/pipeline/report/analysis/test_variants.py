@@ -1,0 +1,66 @@
+"""Other clusterings against the labels, on groups whose truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.report.analysis.agreement import agreements
+from pipeline.report.analysis.evidence import groups_of, split_samples
+from pipeline.report.analysis.variants import by_block, variants, without_length
+from pipeline.statistics.intervals import adjusted_rand_index, normalized_mutual_information
+from tests.pipeline.report.synthetic import BLOCKS, make_evidence, make_plan
+from wina_amp.errors import UserError
+
+EXACT = 1e-12
+
+
+@pytest.fixture(scope="module")
+def found(plan, evidence):
+    return variants(plan, evidence, "test")
+
+
+def test_there_is_one_variant_a_block_in_order_and_one_without_length(found):
+    assert [one.block for one in by_block(found)] == list(range(BLOCKS))
+    assert without_length(found) is found[-1] and len(found) == BLOCKS + 1
+
+
+def test_what_the_groups_follow_grows_with_depth_as_it_was_built_in(found):
+    surface = [one.row("surface").found.nmi.value for one in by_block(found)]
+    assert surface == sorted(surface) and surface[0] < 0.02 < 0.3 < surface[-1]
+    assert by_block(found)[0].row("surface").p_corrected > 0.05 > by_block(found)[-1].row("surface").p_corrected
+
+
+def test_the_learned_groups_under_another_name_do_not_differ_from_themselves(plan, evidence, found):
+    whole = {row.label.name: row for row in agreements(plan, evidence, "test")}
+    same = without_length(found)
+    assert same.same == pytest.approx(1.0, abs=EXACT)
+    for row in same.rows:
+        assert row.found == whole[row.label.name].found
+        assert (row.p, row.p_corrected) == (whole[row.label.name].p, whole[row.label.name].p_corrected)
+        assert max(map(abs, (row.change.value, row.change.low, row.change.high))) < EXACT
+
+
+def test_a_change_is_the_nmi_less_that_of_the_learned_groups(evidence, found):
+    samples = split_samples(evidence, "test")
+    learned = groups_of(evidence, "activation", samples.index)
+    rows = evidence.variants[evidence.variants["block"] == 1].set_index("sample_id")
+    groups = rows["group"].reindex(samples.index).to_numpy()
+    for row in found[1].rows:
+        before, after = (normalized_mutual_information(one, row.label.codes) for one in (learned, groups))
+        assert row.change.value == pytest.approx(after - before, abs=EXACT)
+    assert found[1].same == adjusted_rand_index(learned, groups)
+
+
+def test_without_learned_groups_or_variants_there_is_nothing_to_compare(plan, evidence):
+    pooled = make_plan(schemes=("global",), routers={}, methods=make_plan().methods[:4])
+    assert variants(pooled, make_evidence(2, 2, plan=pooled), "test") == []
+    assert variants(plan, replace(evidence, variants=evidence.variants.iloc[:0]), "test") == []
+    assert without_length([]) is None
+
+
+def test_a_sample_without_a_group_in_a_variant_is_refused(plan, evidence):
+    broken = replace(evidence, variants=evidence.variants[evidence.variants["sample_id"] != "facts/test/3"])
+    with pytest.raises(UserError, match=r"1 samples without a group.*cluster_variants\.parquet"):
+        variants(plan, broken, "test")

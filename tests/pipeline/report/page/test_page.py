@@ -1,0 +1,168 @@
+"""The page: one file that needs nothing else, the same bytes every time, whatever set of methods was run."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+
+import lxml.html
+import pytest
+
+from pipeline.report.analysis.findings import find
+from pipeline.report.analysis.plan import Method
+from pipeline.report.page.page import render
+from pipeline.report.page.style import VARIABLES
+from tests.pipeline.report.synthetic import METHODS, make_evidence, make_plan, with_kl
+
+
+@pytest.fixture(scope="module")
+def page(plan, evidence):
+    return render(plan, evidence, find(plan, evidence))
+
+
+def test_the_page_loads_nothing_and_runs_nothing(page):
+    html, _ = page
+    tree = lxml.html.fromstring(html)
+    assert not tree.xpath("//script | //link | //img | //iframe | //object")
+    # A reference is either inside the page or the name of an XML namespace.
+    assert all(link.startswith("#") for link in tree.xpath("//@href"))
+    assert set(re.findall(r"https?://[^\s\"'<]+", html)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+    assert "url(http" not in html and "@import" not in html
+
+
+def test_equal_tables_give_equal_bytes(plan, evidence, page):
+    again, figures = render(plan, evidence, find(plan, evidence))
+    assert again == page[0]
+    assert [figure.svg for figure in figures] == [figure.svg for figure in page[1]]
+
+
+def test_references_inside_the_page_are_unique_and_resolved(page):
+    tree = lxml.html.fromstring(page[0])
+    ids = tree.xpath("//@id")
+    assert len(ids) == len(set(ids))
+    targets = {link[1:] for link in tree.xpath("//@href")} | set(re.findall(r"url\(#([^)]+)\)", page[0]))
+    assert targets <= set(ids)
+
+
+def test_inlined_figures_follow_the_theme_and_files_keep_their_colours(page):
+    for figure in page[1]:
+        assert not [colour for colour in VARIABLES if colour in figure.inline]
+        assert "var(--" not in figure.svg
+        ElementTree.fromstring(figure.svg)
+        assert 'role="img" aria-label="' in figure.inline
+
+
+def test_every_colour_variable_of_a_figure_is_defined_for_light_and_dark(page):
+    css = page[0].partition("<style>")[2].partition("</style>")[0]
+    light, _, dark = css.partition("prefers-color-scheme: dark")
+    for variable in VARIABLES.values():
+        assert f"{variable}:" in light
+        assert f"{variable}:" in dark.partition("}")[0]
+
+
+def test_every_method_task_and_verdict_is_on_the_page(plan, evidence, page):
+    text = lxml.html.fromstring(page[0]).text_content()
+    for name in [
+        *(method.name for method in plan.methods),
+        *evidence.samples["task"].unique(),
+        "RQ1",
+        "RQ2",
+        "RQ3",
+        "RQ4",
+    ]:
+        assert name.replace("_", "") in text.replace("_", "").replace("\N{ZERO WIDTH SPACE}", "")
+    assert "None" not in text and "nan" not in text.split()
+
+
+def test_only_what_was_shown_is_bold(plan, evidence, page):
+    tree = lxml.html.fromstring(page[0])
+    rows = {row.label.title: row for row in find(plan, evidence).test.agreements}
+    heads = [head.text_content() for head in tree.xpath("//th[contains(., 'purity')]/../th")]
+    at = heads.index("p,corrected")
+    for line in tree.xpath("//th[contains(., 'purity')]/ancestor::table/tbody/tr"):
+        row = rows[line.xpath("th/text()")[0].strip()]
+        cell = line.xpath("*")[at]
+        assert ("clear" in cell.get("class")) == (row.p_corrected < plan.alpha)
+    assert len({row.p_corrected < plan.alpha for row in rows.values()}) == 2
+
+
+@pytest.mark.usefixtures("unrendered")
+def test_names_from_params_are_escaped(plan, evidence):
+    hostile = replace(plan, settings={"model": {"path": "<b>`x`</b>"}})
+    html, _ = render(hostile, evidence, find(hostile, evidence))
+    assert "<b>`" not in html
+    assert "&lt;b&gt;" in html
+
+
+def with_subjects() -> dict[str, object]:
+    """A scheme, a criterion and an allocation that the report has never heard of."""
+    new = Method("new", "new", "subject", "cats", "kl", "assigned")
+    return {"methods": (*METHODS, new), "schemes": ("global", "activation", "task", "random", "subject")}
+
+
+def with_many() -> dict[str, object]:
+    """More profile sets than colours."""
+    return {"methods": (*METHODS, *(replace(METHODS[2], name=f"extra{i}", profile=f"extra{i}") for i in range(9)))}
+
+
+def with_limited() -> dict[str, object]:
+    """Methods whose masks reach only a part of the weights, pooled, with true and with routed groups."""
+    cats = [
+        Method("cats", "cats", "global", "cats", "uniform", "assigned", "threshold", is_limited=True),
+        Method("cats_oracle", "cats_groups", "activation", "cats", "uniform", "assigned", "topk", is_limited=True),
+        Method("cats_routed", "cats_groups", "activation", "cats", "uniform", "scores", "topk", is_limited=True),
+        Method("cats_random", "cats_random", "random", "cats", "uniform", "assigned", "topk", is_limited=True),
+    ]
+    return {"methods": (*METHODS, *cats)}
+
+
+@pytest.mark.usefixtures("unrendered")
+def test_a_target_out_of_reach_is_a_dash_and_the_page_says_why():
+    plan = make_plan(**with_limited())
+    evidence = make_evidence(2, 4, plan=plan)
+    html, _ = render(plan, evidence, find(plan, evidence))
+    tree = lxml.html.fromstring(html)
+    assert "A dash stands where a method has no result (cats above 40%, cats_oracle above 40%" in tree.text_content()
+    row = tree.xpath("//h2[@id='rq4']/following::tr[th='cats']")[0]
+    assert [cell.text_content() == "—" for cell in row.xpath("td")] == [False, False, True, True]
+    plain, _ = render(make_plan(), make_evidence(2, 4), find(make_plan(), make_evidence(2, 4)))
+    assert "A dash stands" not in plain
+
+
+@pytest.mark.usefixtures("unrendered")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"methods": METHODS[:4], "schemes": ("global",), "routers": {}}, id="pooled only"),
+        pytest.param({"methods": METHODS[:4], "schemes": ("global", "activation"), "routers": {}}, id="groups unused"),
+        pytest.param({"methods": METHODS[:5], "routers": {"scores": "activation"}}, id="true groups only"),
+        pytest.param({"methods": (*METHODS[:4], *METHODS[5:7])}, id="no true groups"),
+        pytest.param({"splits": ("test",)}, id="test only"),
+        pytest.param({"confidence": 0.8, "bootstrap": 100}, id="less sure"),
+        pytest.param({"targets": (0.5,)}, id="one target"),
+        pytest.param(with_many(), id="many methods"),
+        pytest.param(with_limited(), id="targets out of reach"),
+        pytest.param({"methods": with_kl().methods}, id="two rungs with groups"),
+        pytest.param(with_subjects(), id="unknown words"),
+    ],
+)
+def test_any_set_of_methods_targets_and_splits_makes_a_page(changes):
+    plan = make_plan(**changes)
+    known = make_plan()
+    evidence = make_evidence(2, 4, plan=replace(known, methods=tuple(m for m in plan.methods if m.scheme != "subject")))
+    if any(method.name == "new" for method in plan.methods):
+        evidence = replace(
+            evidence,
+            assignments={**evidence.assignments, "subject": evidence.assignments["task"].assign(scheme="subject")},
+            costs={**evidence.costs, "new": evidence.costs["task"].assign(profile="new")},
+            profiles={**evidence.profiles, "new": evidence.profiles["task"].assign(profile="new")},
+            results={**evidence.results, "new": evidence.results["task"].assign(method="new")},
+        )
+    html, figures = render(plan, evidence, find(plan, evidence))
+    names = [figure.name for figure in figures]
+    assert html.rstrip().endswith("</html>")
+    assert len(names) == len(set(names))

@@ -1,0 +1,227 @@
+"""The decisive comparison: few methods on all test samples, read by the same rules as everything else.
+
+The experiment of `synthetic.py` with a second rung, of which all methods have the first samples of a task only, and
+`kl`, its routed and its random groups all of them at the two sparsest targets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.evaluate.portions import among_first
+from pipeline.report.analysis.evidence import evaluated_samples, outcomes
+from pipeline.report.analysis.findings import find
+from pipeline.report.exports.metrics import metrics
+from pipeline.report.exports.plots import plot_tables
+from pipeline.report.page.difference_rows import difference_table
+from pipeline.report.page.page import render
+from pipeline.report.text.primary_comparison import resolution_sentences
+from pipeline.report.text.rules import rules
+from pipeline.report.text.verdicts import verdicts
+from pipeline.statistics.intervals import Interval, resampling_weights
+from tests.pipeline.report.synthetic import make_evidence, with_draws, with_kl
+from tests.pipeline.report.told import told
+from wina_amp.errors import UserError
+
+FIRST, ALL = 8, 30
+TARGETS = (0.5, 0.65)
+METHODS = ("kl", "kl_embedding", "kl_random")
+EXACT = 1e-9
+"""Sums of the same numbers in another order."""
+
+
+def with_decisive(methods=METHODS, make=with_kl):
+    return make(splits=("test",), limits={"test": FIRST}, decisive=methods, decisive_targets=TARGETS)
+
+
+def make_decisive(plan, **changes):
+    """Evidence in which only decisive methods, at their targets, and dense have more than the first samples."""
+    evidence = make_evidence(2, ALL, plan=plan, **changes)
+    first = set(evidence.samples["sample_id"][among_first(evidence.samples, plan.limits)])
+    results = {}
+    for name, rows in evidence.results.items():
+        is_more = rows["target"].isin(TARGETS) if name in plan.decisive else np.full(len(rows), name == "dense")
+        results[name] = rows[rows["sample_id"].isin(first) | is_more]
+    return replace(evidence, results=results)
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return with_decisive()
+
+
+@pytest.fixture(scope="module")
+def evidence(plan):
+    return make_decisive(plan)
+
+
+@pytest.fixture(scope="module")
+def findings(plan, evidence):
+    return find(plan, evidence)
+
+
+def rq2(plan, findings):
+    return verdicts(plan, findings)[1]
+
+
+def test_all_else_is_what_a_report_without_the_other_samples_finds(plan, evidence, findings):
+    first = evidence.samples[among_first(evidence.samples, plan.limits)]
+    results = {n: rows[rows["sample_id"].isin(first["sample_id"])] for n, rows in evidence.results.items()}
+    small = find(with_kl(splits=("test",)), replace(evidence, samples=first, results=results))
+    assert findings.test.samples == small.test.samples == FIRST * 16
+    for name in ("points", "gains", "differences", "controls", "fit_noise", "regrets", "tasks", "task_differences"):
+        assert getattr(findings.test, name) == getattr(small.test, name)
+    assert small.decisive is None and findings.decisive is not None
+    assert findings.decisive.found.samples == ALL * 16
+
+
+def test_the_decisive_gains_are_those_of_a_slow_comparison_on_the_union_of_both_parts(plan, evidence, findings):
+    decisive = findings.decisive
+    assert {row.method.name for row in decisive.found.gains} == {"kl_embedding", "kl_random"}
+    for row in decisive.found.gains:
+        level, gap, replicates = _slow(plan, evidence, row.method.name, 0.65)
+        assert row.levels[-1] == pytest.approx(level, abs=EXACT)
+        found = row.at_levels[-1]
+        assert (found.value, found.low, found.high) == pytest.approx((gap, *replicates), abs=EXACT)
+        assert row.half_widths[-1] == pytest.approx((replicates[1] - replicates[0]) / 2, abs=EXACT)
+
+
+def _slow(plan, evidence, name, target):
+    """The pair's level at a target, the difference of mean scores there and its interval, one replicate at a time."""
+    order = sorted(sample for sample in evidence.samples["sample_id"] if "/test/" in sample)
+    dense = evidence.results["dense"].set_index("sample_id").loc[order, "score"].to_numpy()
+    scores, saved = {}, {}
+    for method in (name, "kl"):
+        rows = [evidence.results[method].query("target == @at").set_index("sample_id").loc[order] for at in TARGETS]
+        scores[method] = [dense, *(one["score"].to_numpy() for one in rows)]
+        saved[method] = [0 * dense, *((1 - one["flops"] / one["dense_flops"]).to_numpy() for one in rows)]
+    place = 1 + TARGETS.index(target)
+    level = min(saved[method][place].mean() for method in (name, "kl"))
+
+    def read(method, weights):
+        """On the straight line through the two points of the replicate that the level lies between, or last two."""
+        x, y = ([float(weights @ one) for one in of[method]] for of in (saved, scores))
+        left = 0 if level < x[1] else 1
+        return y[left] + (level - x[left]) / (x[left + 1] - x[left]) * (y[left + 1] - y[left])
+
+    def gap(weights):
+        return read(name, weights) - read("kl", weights)
+
+    gaps = [gap(weights) for weights in resampling_weights(len(order), plan.bootstrap, plan.seed)]
+    low, high = np.quantile(gaps, [(1 - plan.confidence) / 2, (1 + plan.confidence) / 2])
+    return level, gap(np.full(len(order), 1 / len(order))), (low, high)
+
+
+def test_holm_counts_the_decisive_pairs_alone(findings):
+    family = findings.decisive.found.gains
+    smallest = min(row.p for row in family)
+    assert min(row.p_corrected for row in family) == pytest.approx(min(1, len(family) * smallest))
+    assert len([row for row in findings.test.gains if row.reference.name == "kl"]) > len(family)
+
+
+def test_results_beyond_the_limit_of_a_method_that_is_not_decisive_are_refused(plan, evidence):
+    more = make_evidence(2, ALL, plan=plan).results["teal"]
+    with pytest.raises(UserError, match=rf"results of {16 * (ALL - FIRST)} unknown samples.*teal\.parquet"):
+        outcomes(plan, replace(evidence, results={**evidence.results, "teal": more}), "test")
+
+
+@pytest.mark.parametrize("name", ["kl_random", "dense"])
+def test_a_missing_decisive_result_is_refused_with_its_sample_and_target(plan, evidence, name):
+    part, rows = plan.decisive_part, evidence.results[name]
+    beyond = sorted(
+        set(evaluated_samples(part, evidence, "test").index) - set(evaluated_samples(plan, evidence, "test").index)
+    )
+    gone = (rows["sample_id"] == beyond[0]) & (rows["target"] == rows["target"].max())
+    broken = replace(evidence, results={**evidence.results, name: rows[~gone]})
+    outcomes(plan, broken, "test")
+    with pytest.raises(UserError, match=rf"1 results missing \({beyond[0]} at"):
+        find(plan, broken)
+
+
+def test_the_verdict_is_read_from_the_decisive_comparison_where_it_has_the_rung_that_decides(plan, findings):
+    assert findings.answering is findings.decisive.found
+    text = told(rq2(plan, findings))
+    assert f"decisive comparison: {ALL * 16} test samples, targets 50% and 65%" in text
+    assert "Corrected for 2 comparisons with `kl`" in text and "of 2." in text
+    assert "On the 128 test samples and the targets of all methods, which do not decide: `kl_random` " in text
+    assert any(
+        "read from the decisive comparison (`kl`, `kl_embedding` and `kl_random`" in rule for rule in rules(plan)
+    )
+
+
+def test_a_gain_that_only_the_decisive_comparison_shows_is_a_yes_and_one_that_it_does_not_show_is_none(plan, findings):
+    decisive = findings.decisive
+    for sign, tag in ((1, "Yes, fit noise not known"), (-1, "No: worse")):
+        sure = {"mean": Interval(0.02 * sign, *sorted((0.01 * sign, 0.03 * sign))), "p": 0.001, "p_corrected": 0.002}
+        gains = [replace(row, **sure) if row.method.is_routed else row for row in decisive.found.gains]
+        controls = [replace(row, **sure) for row in decisive.found.controls]
+        changed = replace(decisive, found=replace(decisive.found, gains=gains, controls=controls))
+        assert rq2(plan, replace(findings, decisive=changed)).tag == tag
+    sure = {"mean": Interval(0.02, 0.01, 0.03), "p_corrected": 0.001}
+    test = replace(findings.test, gains=[replace(row, **sure) for row in findings.test.gains])
+    shared = replace(findings, splits={"test": test})
+    assert rq2(plan, shared).tag == rq2(plan, findings).tag
+
+
+def test_decisive_methods_of_another_rung_do_not_answer_and_that_is_said():
+    plan = with_decisive(("greedy", "clustered_embedding", "random"))
+    findings = find(plan, make_decisive(plan))
+    assert findings.test.deciding.pooled.name == "kl" and findings.answering is findings.test
+    text = told(rq2(plan, findings))
+    assert "no routed method of the rung that decides, so this is answered from the 128 test samples" in text
+    assert "Corrected for 3 comparisons with `kl`" in text
+
+
+def test_fit_noise_of_the_decisive_draws_answers_where_there_are_some():
+    draws = ("greedy", "clustered_embedding", "random", "random1", "random2")
+    plan = with_decisive(draws, make=with_draws)
+    findings = find(plan, make_decisive(plan))
+    (noise,) = findings.decisive.found.fit_noise
+    assert len(noise.draws) == 3 and len(findings.decisive.found.draw_spreads) == 1
+    assert noise.scale.deviation is not None
+    table = difference_table(findings.decisive.plan, findings.decisive.found)
+    assert any(row["method"] == "fit noise: deviation of 3 random draws" for row in table["rows"])
+
+
+@pytest.mark.parametrize(
+    ("halves", "said"),
+    [
+        ((0.008, 0.0099), "1.0 points is resolved at all these targets, one of 1 point at all of them."),
+        ((0.008, 0.0101), "1.1 points is resolved at all these targets, one of 1 point at 50% only."),
+        ((0.02, 0.021), "2.1 points is resolved at all these targets, one of 1 point at none of them."),
+    ],
+)
+def test_what_is_resolved_is_spelled_out_from_the_widths_and_never_rounded_down(findings, halves, said):
+    gaps = tuple(Interval(0.0, -half, half) for half in halves)
+    row = replace(findings.decisive.found.gains[0], at_levels=gaps)
+    (sentence,) = resolution_sentences(findings.decisive.plan, [row])
+    assert sentence.endswith(said)
+    assert sentence.startswith("Half of the 95% interval of `kl_random` minus `kl` in points: ")
+
+
+def test_metrics_and_plot_data_have_the_decisive_numbers(plan, findings):
+    found, rows = metrics(plan, findings), plot_tables(plan, findings)["decisive"]
+    assert found["decisive.samples"] == ALL * 16
+    (gain,) = [row for row in findings.decisive.found.gains if row.method.name == "kl_embedding"]
+    assert found["decisive.gain.kl_embedding.mean"] == pytest.approx(100 * gain.mean.value, abs=1e-6)
+    assert found["decisive.gain.kl_embedding.p"] == pytest.approx(gain.p_corrected, abs=1e-6)
+    assert found["decisive.gain.kl_embedding.levels_above"] == gain.above
+    assert found["decisive.gain.kl_embedding.half_width.65"] == pytest.approx(100 * gain.half_widths[-1], abs=1e-6)
+    assert "decisive.control.kl_embedding.kl_random.low" in found
+    pairs = rows.groupby(["method", "reference"]).size()
+    assert set(pairs.index) == {("kl_embedding", "kl"), ("kl_random", "kl"), ("kl_embedding", "kl_random")}
+    assert (pairs == len(TARGETS)).all() and (rows["samples"] == ALL * 16).all()
+    pd.testing.assert_series_equal(rows["half_width"], (rows["high"] - rows["low"]) / 2, check_names=False)
+
+
+@pytest.mark.usefixtures("unrendered")
+def test_the_page_has_a_section_of_its_own_and_none_without_decisive_methods(plan, evidence, findings):
+    html, _ = render(plan, evidence, findings)
+    assert f"The decisive comparison, on {ALL * 16} test samples" in html
+    bare = replace(plan, decisive=(), decisive_targets=())
+    without, _ = render(bare, evidence, replace(findings, decisive=None))
+    assert "The decisive comparison" not in without

@@ -1,0 +1,71 @@
+"""The embedded task files: lm-eval scores the truth with 1 and anything else with 0, in both kinds of task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lm_eval.evaluator
+import pytest
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+
+from pipeline.tasks.embedded.computations import COMPUTATIONS, GENERATED
+from pipeline.tasks.embedded.dataset import dataset
+from pipeline.tasks.loading import load_tasks
+from wina_amp.errors import UserError
+
+FOLDER = Path("data/benchmark")
+NAMES = (*COMPUTATIONS, *(f"{computation}_free" for computation in GENERATED))
+
+
+class Fixed(LM):
+    """Knows the truth and gives it, or says nothing right."""
+
+    def __init__(self, *, is_right: bool) -> None:
+        super().__init__()
+        self._is_right = is_right
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        def value(request: Instance) -> float:
+            doc: Any = request.doc
+            is_answer = request.args[1].strip() == doc["answer"]
+            return 0.0 if is_answer == self._is_right else -1.0
+
+        return [(value(request), False) for request in requests]
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        return [f" {request.doc['answer']} " if self._is_right else "" for request in requests]
+
+    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
+        raise NotImplementedError
+
+
+def test_there_is_a_task_file_for_every_computation_and_every_generated_one() -> None:
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == set(NAMES)
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_lm_eval_scores_the_truth_with_one_and_the_rest_with_zero(is_right: bool) -> None:
+    tasks = load_tasks(FOLDER, ["boolean", "addition_free", "translation_free"])
+    views = [by_split["test"] for by_split in tasks.values()]
+    found: Any = lm_eval.evaluator.evaluate(
+        lm=Fixed(is_right=is_right),
+        task_dict={"tasks": {view.key: view.task for view in views}},
+        samples={view.key: list(range(6)) for view in views},
+        log_samples=True,
+        bootstrap_iters=0,
+    )
+    scores = {view.key: [record[view.score] for record in found["samples"][view.key]] for view in views}
+    assert scores == {view.key: [float(is_right)] * 6 for view in views}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"computation": "adition"}, "did you mean 'addition'"), ({"levels": [7]}, "`levels` must be a list")],
+)
+def test_a_mistake_in_a_task_file_is_named(change: dict[str, Any], message: str) -> None:
+    arguments: dict[str, Any] = {"computation": "addition", "levels": [1], "seed": 0, "train": 1, "test": 1}
+    with pytest.raises(UserError) as caught:
+        dataset(**(arguments | change))
+    assert message in str(caught.value)

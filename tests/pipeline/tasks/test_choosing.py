@@ -1,0 +1,81 @@
+"""`pipeline.tasks.choosing`: documents chosen by content, disjoint splits, replacements for refused documents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.tasks.choosing import choose
+from pipeline.tasks.loading import load_tasks
+from pipeline.tasks.views import TaskView, doc_hash
+from wina_amp.errors import UserError
+
+
+def _ids(views: dict[str, TaskView], train: int, test: int) -> dict[str, list[int]]:
+    return {split: choice.doc_ids for split, choice in choose(views, {"train": train, "test": test}).items()}
+
+
+def test_chosen_documents_depend_on_content_and_grow_with_the_count(tiny_tasks: Path):
+    views = load_tasks(tiny_tasks, ["pick"])["pick"]
+    few, many = _ids(views, 3, 3), _ids(views, 9, 100)
+    assert {split: len(ids) for split, ids in few.items()} == {"train": 3, "test": 3}
+    assert set(few["train"]) < set(many["train"]) and set(few["test"]) < set(many["test"])
+    assert len(many["test"]) == 14 and many["train"] == sorted(many["train"])
+    last = max(doc_hash(views["test"].documents[i]) for i in few["test"])
+    assert sum(doc_hash(doc) <= last for doc in views["test"].documents) == 3
+
+
+def test_a_task_with_one_split_lends_disjoint_documents_to_both(tiny_tasks: Path):
+    views = load_tasks(tiny_tasks, ["single"])["single"]
+    chosen = _ids(views, 100, 100)
+    assert len(chosen["train"]) == len(chosen["test"]) == 7
+    assert not set(chosen["train"]) & set(chosen["test"])
+
+
+def test_a_task_whose_documents_are_all_taken_by_the_other_split_is_refused(tiny_tasks: Path, tmp_path: Path):
+    (tmp_path / "words.py").write_text((tiny_tasks / "words.py").read_text())
+    (tmp_path / "one.yaml").write_text(
+        (tiny_tasks / "single.yaml").read_text().replace("single", "one").replace("[test]}", "[test], size: 1}")
+    )
+    with pytest.raises(UserError, match=r"must have documents for both splits.*task one"):
+        choose(load_tasks(tmp_path, ["one"])["one"], {"train": 5, "test": 5})
+
+
+def test_a_refused_document_is_replaced_by_the_next_in_hash_order_and_counted(tiny_tasks: Path):
+    views = load_tasks(tiny_tasks, ["pick"])["pick"]
+    plain = _ids(views, 4, 4)
+    bad = {"test": {plain["test"][0], plain["test"][2]}, "train": {plain["train"][1]}}
+
+    def refused(view: TaskView, doc_ids: Sequence[int]) -> list[int]:
+        assert list(doc_ids) == sorted(doc_ids)
+        return [doc_id for doc_id in doc_ids if doc_id in bad[view.split]]
+
+    found = choose(views, {"train": 4, "test": 4}, refused)
+    assert (found["test"].left_out, found["train"].left_out) == (2, 1)
+    wider = _ids(views, 6, 6)
+    assert set(found["test"].doc_ids) == set(wider["test"]) - bad["test"]
+    assert len(found["train"].doc_ids) == 4 and not set(found["train"].doc_ids) & bad["train"]
+
+
+def test_fewer_are_chosen_where_nothing_is_left_and_none_is_refused_by_name(tiny_tasks: Path):
+    views = load_tasks(tiny_tasks, ["pick"])["pick"]
+    found = choose(views, {"train": 14, "test": 14}, lambda _view, ids: [doc_id for doc_id in ids if doc_id < 5])
+    assert (len(found["test"].doc_ids), found["test"].left_out) == (9, 5)
+    with pytest.raises(UserError, match=r"none for test \(14 in the task, 14 of them left out as too long\).*pick"):
+        choose(views, {"train": 3, "test": 3}, lambda _view, ids: list(ids))
+
+
+def test_shared_documents_stay_disjoint_when_some_are_refused(tiny_tasks: Path):
+    views = load_tasks(tiny_tasks, ["single"])["single"]
+    found = choose(views, {"train": 4, "test": 4}, lambda _view, ids: [doc_id for doc_id in ids if doc_id % 3 == 0])
+    assert not set(found["train"].doc_ids) & set(found["test"].doc_ids)
+    assert all(doc_id % 3 for choice in found.values() for doc_id in choice.doc_ids)
+
+
+def test_a_task_for_one_purpose_gives_one_split(tiny_tasks: Path):
+    views = load_tasks(tiny_tasks, ["single"])["single"]
+    assert len(choose(views, {"train": 100, "test": 0})["train"].doc_ids) == 14
+    assert list(choose(views, {"train": 0, "test": 5})) == ["test"]
+    with pytest.raises(UserError, match=r"documents for both splits\. Found: none for test"):
+        choose({"train": views["train"]}, {"train": 3, "test": 3})

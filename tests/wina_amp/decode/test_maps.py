@@ -1,0 +1,24 @@
+"""`wina_amp.decode.maps`: maps one after the other; what backends make of shared ones is in `test_backends.py`."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from wina_amp.decode.maps import Separate, halves
+
+
+def test_separate_maps_are_given_the_same_input_and_groups():
+    x, groups = torch.ones(2, 3), torch.tensor([1, 0])
+    maps = Separate([lambda x, groups: x * 2, lambda x, groups: x + groups[:, None]])
+    first, second = maps(x, groups)
+    assert torch.equal(first, 2 * x) and second.tolist() == [[2.0] * 3, [1.0] * 3]
+    assert torch.equal(maps.gated(x, groups), torch.nn.functional.silu(first) * second)
+
+
+def test_halves_are_two_maps_or_those_of_one():
+    one = torch.arange(6.0)[None]
+    assert [half.tolist() for half in halves((one,))] == [[[0.0, 1.0, 2.0]], [[3.0, 4.0, 5.0]]]
+    assert halves((one, one)) == (one, one)
+    with pytest.raises(ValueError, match="got widths 6, 5"):
+        halves((one, one[:, :5]))

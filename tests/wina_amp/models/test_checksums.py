@@ -1,0 +1,75 @@
+"""`wina_amp.models.checksums`: a hash is the file's, remembered or not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from wina_amp.models import checksums
+from wina_amp.models.checksums import Checksums
+
+OLD = time.time() - 3600
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files just written count as old ones: the time of a status change cannot be set."""
+    monkeypatch.setattr(checksums, "_TICK", -1.0)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one with every file that is really hashed."""
+    found: list[int] = []
+    original = hashlib.file_digest
+
+    def counted(*arguments: object) -> object:
+        found.append(1)
+        return original(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    return found
+
+
+def test_a_file_is_hashed_once_and_remembered_by_another_process(settled, reads: list[int], tmp_path: Path):
+    file = tmp_path / "weights"
+    file.write_bytes(b"abc")
+    memory = tmp_path / "memory" / "checksums.json"
+    expected = hashlib.sha256(b"abc").hexdigest()
+    assert Checksums(memory)(file) == Checksums(memory)(file) == expected
+    assert len(reads) == 1
+
+
+def test_a_write_that_restores_size_and_date_is_noticed(settled, reads: list[int], tmp_path: Path):
+    file = tmp_path / "weights"
+    file.write_bytes(b"abc")
+    os.utime(file, (OLD, OLD))
+    checksum = Checksums(tmp_path / "checksums.json")
+    checksum(file)
+    time.sleep(0.02)
+    with file.open("r+b") as opened:
+        opened.write(b"abd")
+    os.utime(file, (OLD, OLD))
+    assert checksum(file) == hashlib.sha256(b"abd").hexdigest()
+    assert len(reads) == 2
+
+
+def test_a_file_written_just_now_is_not_remembered(reads: list[int], tmp_path: Path):
+    file = tmp_path / "weights"
+    file.write_bytes(b"abc")
+    checksum = Checksums(tmp_path / "checksums.json")
+    checksum(file)
+    checksum(file)
+    assert len(reads) == 2 and not (tmp_path / "checksums.json").exists()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"weights": 1}'])
+def test_a_damaged_memory_only_costs_time(settled, tmp_path: Path, text: str):
+    memory = tmp_path / "checksums.json"
+    memory.write_text(text.replace("weights", str(tmp_path / "weights")))
+    (tmp_path / "weights").write_bytes(b"abc")
+    assert Checksums(memory)(tmp_path / "weights") == hashlib.sha256(b"abc").hexdigest()

@@ -1,0 +1,43 @@
+"""`wina_amp.profile_set.card`: the card says what the description says, of every kind of set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.wina_amp.profile_set.sets import description
+from wina_amp.models.load import LoadedModel
+from wina_amp.profile_set.card import card
+from wina_amp.routing.prompt_router import KINDS
+from wina_amp.scoring.criteria import CRITERIA
+
+
+def test_the_card_names_checkpoint_groups_router_and_figures(tiny_loaded: LoadedModel):
+    text = card(description(tiny_loaded, 2, "embedding"))
+    assert "# Profile set `made_up`" in text and f"`{'0' * 64}`" in text
+    assert "llama, 2 blocks" in text and "down 32x48" in text
+    assert "group 0 (10 samples), group 1 (11 samples)" in text
+    assert "router: `embedding`, a linear layer on the mean of the prompt's token embeddings" in text
+    assert "| 0.25 | 7 | 50.0 [25.0, 75.0] | 50.0 [25.0, 75.0] | 50.0 [25.0, 75.0] | 50.0 [25.0, 75.0] |" in text
+    assert "| 0.5 | 7 | - | - | 50.0 [25.0, 75.0] | 50.0 [25.0, 75.0] |" in text
+    assert "target=0.5" in text
+
+
+def test_one_group_has_no_router_and_nothing_measured_is_said_to_be_nothing(tiny_loaded: LoadedModel):
+    one = replace(description(tiny_loaded, 1, None), measured=(None, None))
+    assert "router:" not in card(one) and "The router" not in card(one)
+    assert "Nothing: the test split was not evaluated." in card(one)
+
+
+def test_a_rotated_model_and_a_hub_checkpoint_are_told(tiny_loaded: LoadedModel):
+    one = description(tiny_loaded, 1, None, transform="orthogonal")
+    text = card(replace(one, model=replace(one.model, repository="meta/llama", commit="abc")))
+    assert "meta/llama at commit abc" in text
+    assert "`transform: orthogonal`, by the bases in `rotations/`" in text and "rotate_model(loaded" in text
+
+
+def test_every_criterion_and_router_that_can_be_exported_has_words(tiny_loaded: LoadedModel):
+    one = description(tiny_loaded, 2, "embedding")
+    for criterion in (name for name, row in CRITERIA.items() if row.reads == "input"):
+        assert f": {criterion} (" not in card(replace(one, criterion=criterion))
+    for kind in KINDS:
+        assert f"linear layer on {kind};" not in card(replace(one, router={"router": kind}))

@@ -1,0 +1,178 @@
+"""`generate()` with an installed profile set: the tokens of the reference masks in any batch, cache and padding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from transformers import DynamicCache, GenerationConfig
+
+from tests.pipeline.allocation.blocks import CONFIGS, random_model
+from tests.wina_amp.profile_set.sets import DENSE_PREFIX, profile_set
+from wina_amp.decode.decoding import masked_prompt
+from wina_amp.errors import UserError
+from wina_amp.masks.install import install
+from wina_amp.models.load import LoadedModel
+from wina_amp.profile_set.profile_set import ProfileSet
+
+TOLERANCE = 1e-4
+"""Of the largest logit: float32 sums in another order, as in `tests/wina_amp/decode/test_decoding.py`."""
+
+STEPS, WIDTH = 6, 8
+LENGTHS = (8, 5, 3, 7, 6)
+PROMPTS = [torch.randint(3, 64, (size,), generator=torch.Generator().manual_seed(40 + size)) for size in LENGTHS]
+GREEDY = {"min_new_tokens": STEPS, "max_new_tokens": STEPS, "do_sample": False}
+
+
+def _padded(side: str = "left") -> dict[str, torch.Tensor]:
+    """The prompts as a tokenizer would give them."""
+    ids, mask = (torch.zeros(len(PROMPTS), WIDTH, dtype=torch.int64) for _ in range(2))
+    for row, prompt in enumerate(PROMPTS):
+        place = slice(WIDTH - len(prompt), WIDTH) if side == "left" else slice(0, len(prompt))
+        ids[row, place], mask[row, place] = prompt, 1
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def _alone(row: int) -> dict[str, torch.Tensor]:
+    ids = PROMPTS[row][None]
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def _by_hand(
+    loaded: LoadedModel, made: ProfileSet, prompt: torch.Tensor, group: int, *, is_prompt_masked: bool
+) -> list[int]:
+    """The tokens of one prompt by greedy search under the reference masks, which are told about every pass."""
+    cache, ids, found = DynamicCache(), prompt[None], []
+    eligible = masked_prompt(torch.ones_like(ids), DENSE_PREFIX) & is_prompt_masked
+    with torch.inference_mode(), install(loaded, "wina", made.at(0.5)) as runtime:
+        for _ in range(STEPS):
+            with runtime.rows(torch.tensor([group]), eligible):
+                logits = loaded.model(input_ids=ids, past_key_values=cache).logits[0, -1]
+            end = loaded.model.generation_config.eos_token_id
+            if end is not None and end < len(logits):
+                logits[end] = -torch.inf  # `min_new_tokens` rules it out
+            found.append(int(logits.argmax()))
+            ids, eligible = torch.tensor([[found[-1]]]), torch.ones(1, 1, dtype=torch.bool)
+    return found
+
+
+@pytest.mark.parametrize("prefill", ["sparse", "dense"])
+@pytest.mark.parametrize("router", [None, "embedding", "scores"])
+def test_generate_gives_the_tokens_of_the_reference_masks(tiny_loaded: LoadedModel, router: str | None, prefill):
+    made = profile_set(tiny_loaded, router)
+    with made.installed(tiny_loaded.model, target=0.5, prefill=prefill) as sparse:
+        found = tiny_loaded.model.generate(**_padded(), **GREEDY)[:, WIDTH:]
+        groups = sparse.groups.tolist()
+    assert set(groups) == ({0} if router is None else {0, 1})
+    for row, (prompt, group) in enumerate(zip(PROMPTS, groups, strict=True)):
+        wanted = _by_hand(tiny_loaded, made, prompt, group, is_prompt_masked=prefill == "sparse")
+        assert found[row].tolist() == wanted
+    dense = tiny_loaded.model.generate(**_padded(), **GREEDY)[:, WIDTH:]
+    assert not torch.equal(found, dense), "thresholds that change nothing prove nothing"
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_every_family_generates(kind: str):
+    loaded = random_model(kind)
+    made = profile_set(loaded)
+    with made.installed(loaded.model, target=0.5) as sparse:
+        found = sparse.generate(PROMPTS[0][None], **GREEDY)[0, WIDTH:]
+        group = int(sparse.groups[0])
+    assert found.tolist() == _by_hand(loaded, made, PROMPTS[0], group, is_prompt_masked=True)
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("router", ["embedding", "scores"])
+def test_a_batch_of_mixed_groups_gives_every_prompt_its_own_tokens(tiny_loaded: LoadedModel, router: str, backend: str):
+    options = {**GREEDY, "output_logits": True, "return_dict_in_generate": True}
+    with profile_set(tiny_loaded, router).installed(tiny_loaded, target=0.5, backend=backend) as sparse:
+        together = sparse.generate(**_padded(), **options)
+        groups = sparse.groups.tolist()
+        assert set(groups) == {0, 1}
+        for row in range(len(PROMPTS)):
+            alone = sparse.generate(**_alone(row), **options)
+            assert sparse.groups.tolist() == groups[row : row + 1]
+            assert torch.equal(alone.sequences[0, -STEPS:], together.sequences[row, -STEPS:])
+            many, one = (torch.stack(found.logits, dim=1) for found in (together, alone))
+            assert (many[row] - one[0]).abs().max() < TOLERANCE * one.abs().max()
+
+
+@pytest.mark.parametrize("router", ["embedding", "scores"])
+def test_padding_is_not_routed_on_either_side(tiny_loaded: LoadedModel, router: str):
+    with profile_set(tiny_loaded, router).installed(tiny_loaded, target=0.5) as sparse:
+        found = [sparse.route(*_padded(side).values()).tolist() for side in ("left", "right")]
+        alone = [int(sparse.route(*_alone(row).values())) for row in range(len(PROMPTS))]
+    assert found == [alone, alone]
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("prefill", ["sparse", "dense"])
+def test_a_static_cache_gives_the_tokens_of_a_growing_one(tiny_loaded: LoadedModel, prefill, backend: str):
+    made = profile_set(tiny_loaded)
+    with made.installed(tiny_loaded, target=0.5, prefill=prefill, backend=backend) as sparse:
+        growing = sparse.generate(**_padded(), **GREEDY)
+        assert torch.equal(sparse.generate(**_padded(), **GREEDY, cache_implementation="static"), growing)
+
+
+def test_beams_and_several_samples_share_their_prompts_group(tiny_loaded: LoadedModel):
+    """A group of beams that is alone in its batch finds the same sequences as in a batch of other groups."""
+    options = {"max_new_tokens": STEPS, "num_beams": 3, "num_return_sequences": 2, "do_sample": False}
+    with profile_set(tiny_loaded).installed(tiny_loaded, target=0.5) as sparse:
+        two = {name: value[:2] for name, value in _padded().items()}
+        together = sparse.generate(**two, **options)
+        assert len(together) == 4 and sparse.groups.shape == (2,)
+        alone = sparse.generate(**{name: value[1:] for name, value in two.items()}, **options)
+        width = min(alone.shape[1], together.shape[1])  # sequences that end early are cut to the longest
+        assert torch.equal(alone[:, :width], together[2:, :width])
+        sampled = sparse.generate(**two, do_sample=True, max_new_tokens=2, num_return_sequences=3)
+        assert len(sampled) == 6
+
+
+def test_a_configuration_of_the_callers_is_used_and_left_alone(tiny_loaded: LoadedModel):
+    given = GenerationConfig(**GREEDY, pad_token_id=0, eos_token_id=2, bos_token_id=1)
+    before = given.to_dict()
+    with profile_set(tiny_loaded).installed(tiny_loaded, target=0.5) as sparse:
+        wanted = sparse.generate(**_padded(), **GREEDY)
+        found = sparse.generate(_padded()["input_ids"], given, attention_mask=_padded()["attention_mask"])
+    assert torch.equal(found, wanted) and given.to_dict() == before
+
+
+def test_nothing_is_compiled_whoever_asks(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch):
+    seen: list[object] = []
+
+    def own(_ids, config, **options):
+        seen.append(options.get("disable_compile") if config is None else config.disable_compile)
+
+    monkeypatch.setattr(tiny_loaded.model, "generate", own)
+    with profile_set(tiny_loaded).installed(tiny_loaded, target=0.5) as sparse:
+        sparse.generate(**_padded())
+        sparse.generate(**_padded(), disable_compile=False)
+        sparse.generate(**_padded(), generation_config=GenerationConfig(disable_compile=False))
+    assert seen == [True, True, True]
+
+
+def test_prompts_that_cannot_be_told_are_refused(tiny_loaded: LoadedModel):
+    ids, mask = _padded().values()
+    with profile_set(tiny_loaded).installed(tiny_loaded, target=0.5) as sparse:
+        for arguments, message in (
+            ({}, r"Prompts must be token ids, `\[prompts, width\]`\. Found: NoneType"),
+            ({"input_ids": ids[0]}, r"Found: \[8\] in torch\.int64"),
+            ({"input_ids": ids.float()}, r"Found: \[5, 8\] in torch\.float32"),
+            ({"input_ids": ids}, "Several prompts need an attention mask. Found: 5 prompts and no mask"),
+            ({"input_ids": ids, "attention_mask": mask[:2]}, r"prompts' shape, \[5, 8\]\. Found: \[2, 8\]"),
+            ({"input_ids": ids, "attention_mask": mask * 0}, "Every prompt must have a token. Found: a row of padding"),
+        ):
+            with pytest.raises(UserError, match=message):
+                sparse.generate(**arguments)
+        with pytest.raises(RuntimeError, match=r"inside `Decoding\.sequences"):
+            tiny_loaded.model(input_ids=ids)
+
+
+def test_more_prompts_than_a_kernel_takes_need_the_choice_of_the_backend(tiny_loaded: LoadedModel):
+    ids = torch.from_numpy(np.random.default_rng(0).integers(3, 64, (9, WIDTH)))
+    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    refusal = pytest.raises(UserError, match=r"numba needs 1 to 8 tokens per call\. Found: 9")
+    with profile_set(tiny_loaded).installed(tiny_loaded, target=0.5, backend="numba") as sparse, refusal:
+        sparse.generate(**given, **GREEDY)
+    with profile_set(tiny_loaded).installed(tiny_loaded, target=0.5) as sparse:
+        assert sparse.generate(**given, **GREEDY).shape == (9, WIDTH + STEPS)

@@ -1,0 +1,227 @@
+"""`wina_amp.profile_set.profile_set`: folders come back, damage and other models are refused, a model stays what it
+is."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from tests.pipeline.allocation.blocks import random_model
+from tests.wina_amp.profile_set.sets import description, profile_set
+from wina_amp.errors import UserError
+from wina_amp.models.load import LoadedModel
+from wina_amp.models.projections import projections
+from wina_amp.models.transform import block_bases, rotate_block
+from wina_amp.profile_set.profile_set import DESCRIPTION, TENSORS, ProfileSet
+
+IDS = torch.tensor([[5, 9, 30, 41, 7]])
+
+
+@pytest.mark.parametrize("kind", [None, "embedding", "scores"])
+def test_a_set_comes_back_with_the_same_bytes(tiny_loaded: LoadedModel, tmp_path: Path, kind: str | None):
+    made = profile_set(tiny_loaded, kind)
+    for name in ("a", "b"):
+        made.save(tmp_path / name)
+    again = ProfileSet.load(tmp_path / "a")
+    assert replace(again.description, tensors="") == made.description
+    assert torch.equal(again.thresholds, made.thresholds) and torch.equal(again.sketch, made.sketch)
+    if kind is None:
+        assert again.router is None
+    else:
+        assert torch.equal(again.router.weight, made.router.weight)
+        assert torch.equal(again.router.bias, made.router.bias)
+    again.save(tmp_path / "c")
+    files = {path.name for path in (tmp_path / "a").iterdir()}
+    assert files == {"README.md", "profile_set.json", "profiles.safetensors"}
+    for other in ("b", "c"):
+        assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / other / name).read_bytes() for name in files)
+
+
+def test_rotations_go_along_and_an_older_folder_is_replaced(tiny_loaded: LoadedModel, tmp_path: Path):
+    (tmp_path / "bases").mkdir()
+    (tmp_path / "bases" / "00000.safetensors").write_bytes(b"basis")
+    made = profile_set(tiny_loaded)
+    made.save(tmp_path / "set", tmp_path / "bases")
+    assert (tmp_path / "set" / "rotations" / "00000.safetensors").read_bytes() == b"basis"
+    made.save(tmp_path / "set")
+    assert not (tmp_path / "set" / "rotations").exists()
+
+
+def test_an_installed_set_that_was_loaded_generates_as_before(tiny_loaded: LoadedModel, tmp_path: Path):
+    made = profile_set(tiny_loaded)
+    made.save(tmp_path / "set")
+    found = []
+    for one in (made, ProfileSet.load(tmp_path / "set")):
+        with one.installed(tiny_loaded.model, target=0.5):
+            found.append(tiny_loaded.model.generate(IDS, max_new_tokens=6, do_sample=False))
+    assert torch.equal(*found)
+
+
+def _learned(loaded: LoadedModel, seed: int = 0) -> ProfileSet:
+    made, draw = profile_set(loaded), torch.Generator().manual_seed(seed)
+    weights = {(p.block, p.name): torch.rand(p.in_features, generator=draw) for p in projections(loaded.model)}
+    return replace(made, description=replace(made.description, criterion="learned"), weights=weights)
+
+
+def test_learned_weights_go_along_decide_what_is_masked_and_leave_the_model(tiny_loaded: LoadedModel, tmp_path: Path):
+    made = _learned(tiny_loaded)
+    made.save(tmp_path / "set")
+    again = ProfileSet.load(tmp_path / "set")
+    assert again.weights is not None and again.weights.keys() == made.weights.keys()
+    assert all(torch.equal(one, made.weights[place]) for place, one in again.weights.items())
+    found = {}
+    for name, one in (("made", made), ("again", again), ("other", _learned(tiny_loaded, seed=1))):
+        with one.installed(tiny_loaded.model, target=0.5), torch.inference_mode():
+            tokens = tiny_loaded.model.generate(
+                IDS, max_new_tokens=6, do_sample=False, output_logits=True, return_dict_in_generate=True
+            )
+        found[name] = torch.stack(tokens.logits)
+    assert torch.equal(found["made"], found["again"]) and not torch.equal(found["made"], found["other"])
+    assert not any(dict(p.module.named_buffers()) for p in projections(tiny_loaded.model))
+
+
+def test_learned_weights_that_are_missing_or_not_asked_for_are_refused(tiny_loaded: LoadedModel, tmp_path: Path):
+    made = _learned(tiny_loaded)
+    short = {place: one for place, one in made.weights.items() if place != (1, "o")}
+    for wrong, message in (
+        ({"weights": None}, "must be there exactly where `learned` scores features"),
+        ({"description": profile_set(tiny_loaded).description}, "must be there exactly where `learned`"),
+        ({"weights": short}, "feature weights of block 1, o are missing"),
+        ({"weights": made.weights | {(0, "q"): torch.ones(3)}}, r"block 0, q must be \[32\] in float32, got \[3\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            replace(made, **wrong)
+
+
+def test_damaged_and_missing_files_are_refused(tiny_loaded: LoadedModel, tmp_path: Path):
+    folder = tmp_path / "set"
+    profile_set(tiny_loaded).save(folder)
+    whole = {name: (folder / name).read_bytes() for name in (DESCRIPTION, TENSORS)}
+    flipped = whole[TENSORS][:-1] + bytes([whole[TENSORS][-1] ^ 1])
+    for name, content, message in (
+        (
+            DESCRIPTION,
+            None,
+            r"must have all of its files\. Found: No such file or directory\. Where: .*profile_set\.json",
+        ),
+        (TENSORS, None, r"must have all of its files\. .*profiles\.safetensors"),
+        (DESCRIPTION, whole[DESCRIPTION][:300], r"description of a profile set must be complete"),
+        (DESCRIPTION, b"\xff\xfe", r"description of a profile set must be complete"),
+        (
+            TENSORS,
+            whole[TENSORS][:100],
+            r"must be those that profile_set\.json describes\. Found: 100 bytes with another",
+        ),
+        (TENSORS, flipped, r"must be those that profile_set\.json describes.*copy the folder again"),
+    ):
+        for file, text in whole.items():
+            (folder / file).write_bytes(text)
+        if content is None:
+            (folder / name).unlink()
+        else:
+            (folder / name).write_bytes(content)
+        with pytest.raises(UserError, match=message):
+            ProfileSet.load(folder)
+
+
+def test_tensors_that_do_not_fit_their_description_are_refused(tiny_loaded: LoadedModel, tmp_path: Path):
+    made = profile_set(tiny_loaded)
+    for wrong, message in (
+        ({"thresholds": made.thresholds[:1]}, r"thresholds must be \[2, 2, 2, 7\] in float32, got \[1, 2, 2, 7\]"),
+        ({"thresholds": made.thresholds.double()}, r"got \[2, 2, 2, 7\] in torch\.float64"),
+        ({"thresholds": made.thresholds * torch.nan}, "thresholds must be numbers that are not negative"),
+        ({"sketch": made.sketch[:, :3]}, r"sketch must be \[2, 7\]"),
+        ({"router": None}, "a router must come with its facts"),
+        ({"router": None, "description": description(tiny_loaded, 2, None)}, "2 groups need a router"),
+        ({"description": replace(made.description, mask="topk")}, "only threshold masks can be decoded with, got topk"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            replace(made, **wrong)
+    one, two = tmp_path / "one", tmp_path / "two"
+    made.save(one)
+    profile_set(tiny_loaded, None).save(two)
+    pair = (two / DESCRIPTION).read_text().replace('"name": "group 0"', '"name": "another"')
+    text = pair.replace('"groups": [', '"groups": [{"name": "a", "samples": 1},')
+    (two / DESCRIPTION).write_text(text)
+    with pytest.raises(UserError, match=r"must fit its description\. Found: thresholds must be \[2, 2, 2, 7\]"):
+        ProfileSet.load(two)
+    text = (one / DESCRIPTION).read_text().replace('"router": "embedding"', '"router": "oracle"')
+    (one / DESCRIPTION).write_text(text)
+    with pytest.raises(UserError, match=r"one of embedding, gate, neighbours, scores\. Found: 'oracle'"):
+        ProfileSet.load(one)
+
+
+def test_an_unknown_target_backend_or_prefill_is_refused(tiny_loaded: LoadedModel):
+    made = profile_set(tiny_loaded)
+    for options, message in (
+        (
+            {"target": 0.3},
+            r"must be one that the profile set has: 0\.25, 0\.5\. Found: 0\.3\. Where: profile set made_up",
+        ),
+        ({"target": 0.5, "backend": "cuda"}, "backend must be one of auto, numba, reference, triton"),
+        ({"target": 0.5, "prefill": "spares"}, "prefill must be one of dense, sparse.*did you mean 'sparse'"),
+    ):
+        with pytest.raises(UserError, match=message), made.installed(tiny_loaded, **options):
+            pass
+
+
+def test_a_model_that_the_set_was_not_made_for_is_refused(tiny_loaded: LoadedModel):
+    made = profile_set(tiny_loaded)
+    torch.manual_seed(1)
+    another = AutoModelForCausalLM.from_config(tiny_loaded.model.config)
+    for model, message in (
+        (random_model("qwen3").model, r"made for: llama of 2 blocks .* Found: qwen3 of 2 blocks"),
+        (another, r"must have the weights that the profile set was made for, up to 1%"),
+    ):
+        with pytest.raises(UserError, match=message), made.installed(model, target=0.5):
+            pass
+        assert "generate" not in vars(model)
+
+
+def _rotated() -> LoadedModel:
+    loaded = random_model("llama")
+    for block in range(2):
+        rotate_block(loaded, block, block_bases(loaded, block))
+    return loaded
+
+
+def test_a_rotated_model_and_a_set_for_one_belong_together():
+    rotated, plain = _rotated(), random_model("llama")
+    made = profile_set(rotated, transform="orthogonal")
+    with made.installed(rotated, target=0.5):
+        rotated.model.generate(IDS, max_new_tokens=3, do_sample=False)
+    with pytest.raises(UserError, match=r"`transform: orthogonal`\. Found: a model that is not rotated.*rotate_model"):
+        made.check(plain.model)
+    with pytest.raises(UserError, match=r"`transform: none`\. Found: a rotated model"):
+        profile_set(plain).check(rotated.model)
+
+
+def test_the_model_is_what_it_was_on_exit_and_after_an_error(tiny_loaded: LoadedModel):
+    model = copy.deepcopy(tiny_loaded.model)
+    made = profile_set(tiny_loaded, "scores")
+
+    def state() -> list[object]:
+        modules = list(model.modules())
+        # nn.Module stores hooks and parameters in dictionaries of these attributes.
+        inside = [{key: dict(value) for key, value in vars(one).items() if isinstance(value, dict)} for one in modules]
+        return [[set(vars(one)) for one in modules], repr(inside)]
+
+    before = state()
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    dense = model(input_ids=IDS).logits
+    with made.installed(model, target=0.5) as sparse:
+        sparse.generate(IDS, max_new_tokens=4)
+        assert vars(model)["generate"] == sparse.generate
+        second = pytest.raises(UserError, match=r"one profile set installed at a time\. Found: a second one")
+        with second, made.installed(model, target=0.25):
+            pass
+    with pytest.raises(KeyError), made.installed(model, target=0.5):
+        raise KeyError
+    assert state() == before
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    assert torch.equal(model(input_ids=IDS).logits, dense)

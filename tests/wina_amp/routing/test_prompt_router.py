@@ -1,0 +1,69 @@
+"""`wina_amp.routing.prompt_router`: a router on a model says what the stage that fitted it said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.config import params
+from pipeline.routing.benefit_router_fit import fit_gate
+from tests.wina_amp.profile_set.sets import FACTS, profile_set
+from wina_amp.errors import UserError
+from wina_amp.models.load import LoadedModel
+from wina_amp.routing import prompt_router
+from wina_amp.routing.prompt_router import KINDS, Kind, PromptRouter
+from wina_amp.routing.router import Router, embedding_features, neighbour_features
+
+PROMPTS = [np.random.default_rng(number).integers(3, 64, 4 + number) for number in range(12)]
+
+
+def test_every_router_that_can_be_fitted_can_run():
+    assert set(KINDS) == {*params.ROUTERS, params.GATE}
+
+
+def test_the_embedding_router_names_the_most_probable_group(tiny_loaded: LoadedModel):
+    router = profile_set(tiny_loaded).router
+    found = PromptRouter(router, FACTS["embedding"], tiny_loaded, 1)(PROMPTS)
+    features = embedding_features(tiny_loaded.model.get_input_embeddings().weight, PROMPTS)
+    assert found.tolist() == router.probabilities(features).argmax(axis=1).tolist()
+    assert set(found.tolist()) == {0, 1}
+
+
+def test_the_neighbours_router_reads_pairs_as_well(tiny_loaded: LoadedModel):
+    features = neighbour_features(tiny_loaded.model.get_input_embeddings().weight, PROMPTS)
+    generator = torch.Generator().manual_seed(0)
+    router = Router(torch.randn(3, features.shape[1], generator=generator), torch.zeros(3))
+    found = PromptRouter(router, {"router": "neighbours"}, tiny_loaded, 1)(PROMPTS)
+    assert found.tolist() == router.probabilities(features).argmax(axis=1).tolist() and len(set(found.tolist())) > 1
+
+
+def test_a_gate_names_the_best_group_or_the_pooled_profile_behind_it(tiny_loaded: LoadedModel):
+    """As the stage that fitted it says: by the largest of the groups' outputs and the margin, its last bias."""
+    features = neighbour_features(tiny_loaded.model.get_input_embeddings().weight, PROMPTS)
+    benefits = np.stack([features[:, 0], features[:, 1]], axis=1) * 10
+    gate = fit_gate(features, benefits, seed=0)
+    found = PromptRouter(gate.router, {"router": "gate"}, tiny_loaded, 1)(PROMPTS)
+    assert found.tolist() == gate.router.probabilities(features).argmax(axis=1).tolist()
+    never = fit_gate(features, -np.abs(benefits) - 1, seed=0)
+    assert set(PromptRouter(never.router, {"router": "gate"}, tiny_loaded, 1)(PROMPTS).tolist()) == {2}
+
+
+def test_a_kind_may_decide_otherwise(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch):
+    """A router that abstains to group 2 unless an output is above a limit that was saved with it."""
+
+    def decide(outputs, facts):
+        return torch.where(outputs.amax(dim=1) > float(facts["limit"]), outputs.argmax(dim=1), 2)
+
+    monkeypatch.setitem(prompt_router.KINDS, "cautious", Kind(KINDS["embedding"].reader, decide))
+    router = profile_set(tiny_loaded).router
+    for limit, wanted in (("inf", {2}), ("-inf", {0, 1})):
+        found = PromptRouter(router, {"router": "cautious", "limit": limit}, tiny_loaded, 1)(PROMPTS)
+        assert set(found.tolist()) == wanted
+
+
+def test_an_unknown_kind_is_refused(tiny_loaded: LoadedModel):
+    with pytest.raises(
+        UserError, match=r"kind of router must be one of embedding, gate, neighbours, scores\. Found: 'embeding'"
+    ):
+        PromptRouter(profile_set(tiny_loaded).router, {"router": "embeding"}, tiny_loaded, 1)

@@ -1,0 +1,50 @@
+"""Files appear whole or not at all.
+
+Everything the pipeline writes goes to a temporary name beside its destination and is moved there with `os.replace`,
+which POSIX makes atomic. A crash, a full disk or a second process therefore never leaves half a table under a name that
+a later stage would read. Nothing is forced to the platter: this guards against a killed process, not a power cut.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from wina_amp.errors import UserError
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Generator[Path]:
+    """Yield a temporary path beside `path`; on success it becomes `path`, on any failure it is removed.
+
+    Works for files and for folders (create the folder yourself; an existing folder at `path` is replaced). Parents are
+    created. An `OSError` such as a full disk becomes a `UserError`; whatever stood at `path` before is then untouched.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove(temporary)
+        yield temporary
+        if temporary.is_dir():
+            _remove(target)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise UserError(
+            "The pipeline must be able to write its files",
+            found=f"{type(error).__name__}: {error.strerror or error}",
+            where=str(target),
+            remedy="free disk space or correct the permissions, then run `dvc repro` again; finished parts are kept",
+        ) from error
+    finally:
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,2 @@
+"""Sparse decoding: backends (reference, numba, triton), packed weights, CUDA graphs. Entry:
+`decoding.sparse_decoding`."""

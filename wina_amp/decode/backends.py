@@ -1,0 +1,150 @@
+"""The ways to run a sparse linear map on a few tokens: one row each, chosen by what the tensors are.
+
+`reference` masks the input and multiplies densely: any device, any dtype, no time saved; it defines the meaning.
+`numba` and `triton` do not read the weights of masked inputs. All compute
+
+    y = bias + W x',   x'_i = 0 if |x_i| <= cutoff_i, else x_i
+
+and differ in the rounding of the sums alone. A backend is built once for all maps that read one input, from the weights
+of each and its cutoffs for every group (`wina_amp.decode.maps`), and then called with the tokens and the group of each.
+`triton` runs them in one launch; `numba` and `reference` one after the other, because on a CPU reading the input again
+costs nothing beside reading weights. Nothing else in the pipeline knows a backend by name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from wina_amp.decode import numba_gather
+from wina_amp.decode.maps import MaskedMap, Separate, SparseLinear, SparseMaps
+from wina_amp.errors import UserError, unknown
+from wina_amp.masks import reference
+
+AUTO = "auto"
+"""In place of a name: the first backend that takes the tensors."""
+
+_WHERE = "the backend of sparse decoding"
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a backend is asked to multiply.
+
+    Attributes:
+        device: `cpu`, `cuda` ..., of inputs and weights.
+        dtype: of inputs and weights.
+        tokens: tokens in one call.
+    """
+
+    device: str
+    dtype: torch.dtype
+    tokens: int
+
+
+Build = Callable[[Sequence[MaskedMap]], SparseMaps]
+"""From maps of one input, all on one device and in one dtype."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One row of `BACKENDS`.
+
+    Attributes:
+        refusal: why it cannot run a call; None if it can.
+        build: the maps that read one input.
+    """
+
+    refusal: Callable[[Call], str | None]
+    build: Build
+
+
+def choose(name: str, call: Call) -> str:
+    """The name of the backend that runs the call.
+
+    Args:
+        name: a name in `BACKENDS`, or `AUTO` for the first one in its order that takes the call.
+
+    Raises:
+        UserError: unknown name; or the named backend cannot run the call, with its reason and those that can.
+    """
+    able = [other for other, row in BACKENDS.items() if row.refusal(call) is None]
+    if name == AUTO:
+        return able[0]
+    if name not in BACKENDS:
+        raise unknown("backend", name, (*BACKENDS, AUTO), _WHERE)
+    reason = BACKENDS[name].refusal(call)
+    if reason is None:
+        return name
+    raise UserError(
+        f"Backend {name} needs {reason}",
+        found=f"{call.tokens} tokens in {str(call.dtype).removeprefix('torch.')} on {call.device}",
+        where=_WHERE,
+        remedy=f"choose {' or '.join((*able, AUTO))}",
+    )
+
+
+def _refuses_triton(call: Call) -> str | None:
+    if find_spec("triton") is None:
+        return "the package `triton`, which comes with the CUDA builds of PyTorch"
+    # Triton's interpreter, which only tests use, runs kernels on the CPU.
+    if call.device != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        return "a CUDA device"
+    if call.dtype not in (torch.float16, torch.bfloat16, torch.float32):
+        return "float16, bfloat16 or float32"
+    return _refuses_many(call)
+
+
+def _refuses_numba(call: Call) -> str | None:
+    if call.device != "cpu":
+        return "the CPU"
+    if call.dtype != torch.float32:
+        return "float32, because it would have to convert weights of another type to it"
+    return _refuses_many(call)
+
+
+def _refuses_many(call: Call) -> str | None:
+    return None if 1 <= call.tokens <= numba_gather.MOST_TOKENS else f"1 to {numba_gather.MOST_TOKENS} tokens per call"
+
+
+def _triton(maps: Sequence[MaskedMap]) -> SparseMaps:
+    from wina_amp.decode.triton_gather import Packed
+
+    return Packed(maps)
+
+
+def _numba(one: MaskedMap) -> SparseLinear:
+    by_input = one.weight.detach().t().contiguous()
+
+    def run(x: Tensor, groups: Tensor) -> Tensor:
+        y = numba_gather.linear(x, by_input, one.cutoffs, groups)
+        return y if one.bias is None else y.add_(one.bias)
+
+    return run
+
+
+def _reference(one: MaskedMap) -> SparseLinear:
+    def run(x: Tensor, groups: Tensor) -> Tensor:
+        everything = torch.ones(len(x), 1, dtype=torch.bool, device=x.device)
+        kept = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        masked = reference.mask(x[:, None], one.cutoffs, groups, everything, kept)
+        return linear(masked[:, 0], one.weight, one.bias)
+
+    return run
+
+
+def _one_by_one(build: Callable[[MaskedMap], SparseLinear]) -> Build:
+    return lambda maps: Separate([build(one) for one in maps])
+
+
+BACKENDS: dict[str, Backend] = {
+    "numba": Backend(_refuses_numba, _one_by_one(_numba)),
+    "triton": Backend(_refuses_triton, _triton),
+    "reference": Backend(lambda _call: None, _one_by_one(_reference)),
+}

@@ -1,0 +1,1 @@
+"""Masks: which tokens and features they act on, threshold and top-k, and how they are installed on a model."""

@@ -1,0 +1,180 @@
+"""Put masks on a loaded model and take them off again: the reference backend, on any device.
+
+A hook at every place where the criterion's masks act (the input of every projection, or the activated gate of every
+MLP; `wina_amp/models/mask_sites.py`) replaces the tensor by the masked one. Nothing else of the model is touched, so
+leaving the context restores it exactly. What a profile says is looked up per row: one forward pass serves a batch that
+mixes groups. Weights stay where they are and are read in full; this backend defines results, it saves no time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from wina_amp.masks.kinds import Masker, MaskKind, mask_kind
+from wina_amp.masks.reference import is_compiled
+from wina_amp.models.load import LoadedModel
+from wina_amp.models.mask_sites import Place, places
+from wina_amp.scoring.criteria import criterion_row, projection_weights
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was kept in the forward passes of one `Runtime.rows` context, on the model's device.
+
+    Attributes:
+        tokens: eligible tokens of every row, int64, summed over the forward passes.
+        kept: features of those tokens that were kept, int64, per row and mask (in the order of `places`).
+    """
+
+    tokens: Int[Tensor, " batch"]
+    kept: Int[Tensor, "batch masks"]
+
+
+class Runtime:
+    """A model with masks on it; made by `install`.
+
+    Args:
+        maskers: the mask of every place.
+        groups: number of groups that they know.
+    """
+
+    def __init__(self, maskers: list[Masker], groups: int) -> None:
+        self._maskers = maskers
+        self._groups = groups
+        self._rows: _Rows | None = None
+        self._buffers: dict[int, Tensor] = {}
+
+    @contextmanager
+    def rows(self, groups: Int[Tensor, " batch"], eligible: Bool[Tensor, "batch width"]) -> Generator[Counts]:
+        """Say what the rows of the next forward passes are; passes outside this context are refused.
+
+        Args:
+            groups: group of every row, int64.
+            eligible: tokens that may be masked, for inputs of exactly this batch and width.
+
+        Raises:
+            ValueError: a group that has no profile (on the CPU; on a GPU the look-up itself fails).
+        """
+        is_known = groups.device.type != "cpu" or bool(((groups >= 0) & (groups < self._groups)).all())
+        if not is_known:
+            raise ValueError(f"groups must be in [0, {self._groups}), got {groups.unique().tolist()}")
+        # One row of counters per mask, so that every mask adds to contiguous memory.
+        kept = torch.zeros(len(self._maskers), len(groups), dtype=torch.int64, device=groups.device)
+        counts = Counts(tokens=eligible.sum(dim=1), kept=kept.T)
+        self._rows = _Rows(groups.contiguous(), eligible.contiguous(), kept)
+        try:
+            yield counts
+        finally:
+            self._rows.gather()
+            self._rows = None
+
+    def hook(self, index: int) -> Callable[[Tensor], Tensor]:
+        """What happens at place number `index`."""
+
+        def masked(x: Tensor) -> Tensor:
+            rows = self._rows
+            if rows is None:
+                raise RuntimeError("a model with masks must be run inside `Runtime.rows(groups, eligible)`")
+            if x.shape[:2] != rows.eligible.shape:
+                declared = tuple(rows.eligible.shape)
+                raise RuntimeError(f"rows were declared as {declared}, the input is {tuple(x.shape[:2])}")
+            rows = rows.on(x.device)
+            out = self._buffer(x) if is_compiled(x) and not torch.is_grad_enabled() else None
+            return self._maskers[index](x, rows.groups, rows.eligible, rows.kept[index], out)
+
+        return masked
+
+    def _buffer(self, x: Tensor) -> Tensor:
+        """Memory for a masked tensor. It is read once, before the next mask of that width is made, which may therefore
+        overwrite it: fresh megabytes per mask would cost more in page faults than the mask."""
+        features = x.shape[-1]
+        buffer = self._buffers.get(features)
+        if buffer is None or buffer.numel() < x.numel():
+            buffer = self._buffers[features] = torch.empty(x.numel(), dtype=torch.float32)
+        return buffer[: x.numel()].view(x.shape)
+
+
+@contextmanager
+def install(
+    loaded: LoadedModel, criterion: str, values: Float[Tensor, "groups blocks masks"], kind: str = "threshold"
+) -> Generator[Runtime]:
+    """Mask what the criterion reads while the context lasts.
+
+    Args:
+        loaded: the model.
+        criterion: how features are scored (`wina_amp.scoring.criteria`).
+        values: `[groups, blocks, masks of a block]` in the order of `models.places.places`. For `threshold`: scores at
+            or below it are masked, so 0 masks only features that contribute nothing. For `topk`: the sparsity that says
+            how many of the largest scores are kept, in float64, as float32 may round k down.
+        kind: a name in `sparse.masks.MASKS`.
+
+    Yields: the runtime; run the model inside `runtime.rows(groups, eligible)`.
+
+    Guarantee: on exit, also after an error, no hook is left on the model. Values of 0 give the dense model's output
+    exactly, for every kind.
+
+    Raises:
+        UserError: unknown criterion or kind.
+        ValueError: values of the wrong shape, out of range, or NaN.
+    """
+    masks = places(loaded.model, criterion_row(criterion).reads)
+    row = mask_kind(kind)
+    check_values(values, row, masks)
+    flat = values.reshape(len(values), -1)
+    maskers = [
+        row.build(projection_weights(criterion, place.projection), flat[:, index]) for index, place in enumerate(masks)
+    ]
+    runtime = Runtime(maskers, len(values))
+    with ExitStack() as stack:
+        for index, place in enumerate(masks):
+            stack.callback(place.tap.register(runtime.hook(index)).remove)
+        yield runtime
+
+
+def check_values(values: Tensor, kind: MaskKind, masks: list[Place]) -> None:
+    """Refuse what a profile says if it is not one number in range per group, block and mask.
+
+    Raises:
+        ValueError: the shape, or the first number that is NaN or out of range, with its place.
+    """
+    blocks = masks[-1].projection.block + 1
+    if values.ndim != 3 or values.shape[1:] != (blocks, len(masks) // blocks):
+        raise ValueError(f"{kind.column} must be [groups, {blocks}, {len(masks) // blocks}], got {list(values.shape)}")
+    bad = (~((values >= 0) & (values <= kind.highest))).nonzero()
+    if len(bad):
+        group, block, position = bad[0].tolist()
+        name = masks[block * values.shape[2] + position].projection.name
+        raise ValueError(
+            f"{kind.column} must be numbers in [0, {kind.highest:g}], got {float(values[group, block, position])} "
+            f"for group {group}, block {block}, projection {name}"
+        )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of a forward pass; a model that is spread over devices gets a copy on each of them."""
+
+    groups: Tensor
+    eligible: Tensor
+    kept: Tensor
+    copies: dict[torch.device, _Rows] = field(default_factory=dict[torch.device, "_Rows"])
+
+    def on(self, device: torch.device) -> _Rows:
+        """These rows on another device, with counters of their own."""
+        if device == self.kept.device:
+            return self
+        if device not in self.copies:
+            counters = torch.zeros_like(self.kept, device=device)
+            self.copies[device] = _Rows(self.groups.to(device), self.eligible.to(device), counters)
+        return self.copies[device]
+
+    def gather(self) -> None:
+        """Add the counters of all copies to `kept`."""
+        for rows in self.copies.values():
+            self.kept.add_(rows.kept.to(self.kept.device))

@@ -1,0 +1,72 @@
+"""SHA-256 of files, remembered for as long as a file's status says that nothing was written to it.
+
+Hashing 15 GB takes most of a minute on a fast disk, and happens whenever somebody asks whether a checkpoint is still
+the same. A hash is therefore kept with the file's size, inode and times. The time of the last status change cannot be
+set by a program that restores the time of modification (`rsync --inplace --times`), so a write never goes unnoticed,
+with one exception that is met as Git meets it: a file written within the last two seconds is not remembered, because a
+second write in the same tick of the clock would leave its times as they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from pathlib import Path
+from typing import cast
+
+from wina_amp.atomic import replacing
+
+_TICK = 2.0
+"""Seconds; the coarsest clock of a file system in use (FAT, some network mounts)."""
+
+_WORTH_SAYING = 1 << 30
+
+log = logging.getLogger("wina_amp.models.checksums")
+
+
+class Checksums:
+    """A `manifest.Hasher` with a memory; call it with a path.
+
+    Args:
+        memory: file that keeps hashes between processes. A missing or damaged one is an empty one: it only saves time.
+    """
+
+    def __init__(self, memory: Path) -> None:
+        self._memory = memory
+        self._known = _load(memory)
+
+    def __call__(self, path: Path) -> str:
+        """SHA-256 of the file, in hexadecimal."""
+        real = path.resolve()
+        status = _status(real)
+        key = f"{real} {' '.join(map(str, status))}"
+        if key in self._known:
+            return self._known[key]
+        if status[0] > _WORTH_SAYING:
+            log.info("hashing %s, %.1f GB", path.name, status[0] / 1e9)
+        with real.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if _status(real) == status and time.time() - max(status[2:]) / 1e9 > _TICK:
+            others = {name: kept for name, kept in self._known.items() if not name.startswith(f"{real} ")}
+            self._known = {**others, key: found}
+            with replacing(self._memory) as temporary:
+                temporary.write_text(json.dumps(self._known, indent=0), encoding="utf-8")
+        return found
+
+
+def _status(path: Path) -> tuple[int, int, int, int]:
+    """Size, inode, and the times of the last write and of the last change of status, in nanoseconds."""
+    facts = path.stat()
+    return facts.st_size, facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns
+
+
+def _load(memory: Path) -> dict[str, str]:
+    """Path and status -> hash."""
+    try:
+        values: object = json.loads(memory.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    pairs = cast(dict[str, object], values).items() if isinstance(values, dict) else ()
+    return {key: value for key, value in pairs if isinstance(value, str)}

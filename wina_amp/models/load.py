@@ -1,0 +1,162 @@
+"""Load a Hugging Face checkpoint, from a folder or from the hub, ready to be observed or run sparse.
+
+The weights are loaded IN the requested dtype. Casting a model afterwards (`.half()`, `.bfloat16()`) also casts RoPE's
+`inv_freq` buffer and corrupts it (measured: dense perplexity 90 -> 145). Only safetensors are read: pickles can run
+code. The folder is checked before transformers sees it (`wina_amp/models/integrity.py`). Nothing here needs a padding
+token: rows are padded with any id, and lengths say what counts.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from wina_amp.errors import UserError, unknown
+from wina_amp.models.context import context_of
+from wina_amp.models.families import Family, family_of
+from wina_amp.models.integrity import FETCH, check_folder, code_error, config_of, first_line, folder_error
+from wina_amp.models.placement import choose_device, loading_options, place
+from wina_amp.models.source import model_folder
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A causal LM in eval mode without gradients, its tokenizer, and what is known about it.
+
+    Attributes:
+        model: the whole causal LM, `lm_head` included.
+        tokenizer: its tokenizer.
+        device: where token ids go in, and the weights are; a model that is spread has blocks on other GPUs too.
+        family: the row of `families.FAMILIES` it belongs to.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    device: torch.device
+    family: Family
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The model without `lm_head`: token ids to final hidden states."""
+        return self.model.base_model
+
+    @property
+    def context(self) -> int:
+        """The largest number of tokens a sequence may have."""
+        return context_of(self.model.config)
+
+
+def load(path: str | Path, *, revision: str | None, dtype: str, device: str, remote_code: bool = False) -> LoadedModel:
+    """Load a checkpoint for inference.
+
+    Args:
+        path: a folder, or a hub id (`organisation/name`), which then needs a revision.
+        revision: commit (or tag) of the hub repository; None for a folder.
+        dtype: one of `DTYPES`; weights are loaded in it, never cast to it afterwards.
+        device: one of `placement.DEVICES`.
+        remote_code: whether Python code that the checkpoint brings along may be run.
+
+    Guarantee: eval mode, no parameter requires a gradient, attention is `sdpa`, every weight came from a file.
+
+    Raises:
+        UserError: unknown family, dtype or device; hub id without revision; folder, config, weights or tokenizer
+            missing; a safetensors file damaged or without some of the model's weights; code of its own without
+            `remote_code`; GPUs that are missing or too small.
+    """
+    if dtype not in DTYPES:
+        raise unknown("dtype", dtype, DTYPES, "`model.dtype`")
+    choose_device(device)
+    folder = model_folder(path, revision, remote_code=remote_code)
+    check_folder(folder, remote_code=remote_code)
+    tokenizer = load_tokenizer(folder, revision=None, remote_code=remote_code)
+    family, model = _load_model(folder, DTYPES[dtype], device, remote_code)
+    model.requires_grad_(False)
+    model.eval()
+    return LoadedModel(model, tokenizer, place(model, device), family)
+
+
+def load_tokenizer(path: str | Path, *, revision: str | None, remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint alone, for stages that need no weights.
+
+    Raises:
+        UserError: the tokenizer is missing or unreadable.
+    """
+    folder = model_folder(path, revision, remote_code=remote_code)
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise folder_error("have a tokenizer", f"none of {', '.join(_TOKENIZER_FILES)}", folder)
+    if not remote_code:
+        _refuse_code(folder)
+    try:
+        tokenizer = cast(
+            PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(str(folder), trust_remote_code=remote_code)
+        )
+    except Exception as error:
+        raise UserError(
+            "The tokenizer of the model must be readable", found=first_line(error), where=str(path), remedy=FETCH
+        ) from error
+    _check_vocabulary(tokenizer, folder)
+    return tokenizer
+
+
+def _check_vocabulary(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """A tokenizer of another model would index past the embeddings, or mean other words by the same numbers."""
+    largest = max(tokenizer.get_vocab().values(), default=-1)
+    size = config_of(folder).get("vocab_size")
+    if isinstance(size, int) and largest >= size:
+        raise folder_error(
+            "have the tokenizer its embeddings were made for",
+            f"a token with the number {largest}, and {size} embeddings (`vocab_size`)",
+            folder,
+        )
+
+
+def _refuse_code(folder: Path) -> None:
+    """transformers would ask on the terminal, and wait."""
+    file = folder / "tokenizer_config.json"
+    try:
+        named = json.loads(file.read_text(encoding="utf-8")).get("auto_map", {}) if file.is_file() else {}
+    except (ValueError, AttributeError):
+        return  # damaged: reading the tokenizer says so
+    if "AutoTokenizer" in named:
+        raise code_error(f"`auto_map: {named['AutoTokenizer']}`", file)
+
+
+def _load_model(folder: Path, dtype: torch.dtype, device: str, remote_code: bool) -> tuple[Family, PreTrainedModel]:
+    path = str(folder)
+    try:
+        from_config = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=dtype,
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            output_loading_info=True,
+            trust_remote_code=remote_code,
+            **loading_options(device),
+        )
+    except Exception as error:
+        raise UserError(
+            "The model must be readable as a causal LM with safetensors weights",
+            found=first_line(error),
+            where=path,
+            remedy=FETCH,
+        ) from error
+    model, info = cast(tuple[PreTrainedModel, dict[str, Any]], from_config)
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise UserError(
+            "The weight files must hold every weight of the model",
+            found=f"{len(missing)} missing, for example {missing[0]}",
+            where=path,
+            remedy=FETCH,
+        )
+    return family_of(model.config.model_type, f"config.json of {path}"), model

@@ -1,0 +1,115 @@
+"""Where masks act: which features are scored and zeroed, and which weights need not be read where one is zero.
+
+Most criteria score the INPUT of every projection: a feature of it gates one column of that projection's matrix, `d_out`
+weights. A criterion may instead read the ACTIVATED GATE of the MLP, act(gate(x)) (CATS, Lee et al. 2024):
+
+    mlp(x) = down(act(gate(x)) * up(x))
+
+where one of its features is zero, the input of `down` is zero, so a column of `down` need not be read; and what `up`
+computes there is multiplied by zero, so a row of `up` need not be read either. There is one such mask in a block; it
+gates `d_in(up) + d_out(down)` weights per feature, and every other projection stays dense. It is listed under `down`,
+whose input features it zeroes. In a fused `gate_up` only the half that holds `up` is gated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from transformers import PreTrainedModel
+
+from wina_amp.errors import UserError
+from wina_amp.models.families import INPUT, family_of
+from wina_amp.models.projections import Projection, projections
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A tensor of the forward pass: the first input of a module, or its output.
+
+    Attributes:
+        module: the module.
+        is_output: whether its output is meant.
+    """
+
+    module: nn.Module
+    is_output: bool = False
+
+    def register(self, see: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+        """Call `see` with the tensor in every forward pass; what it returns, unless None, takes the tensor's place."""
+
+        def before(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            replaced = see(args[0])
+            return None if replaced is None else (replaced, *args[1:])
+
+        def after(_module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+            return see(output)
+
+        if self.is_output:
+            return self.module.register_forward_hook(after)
+        return self.module.register_forward_pre_hook(before)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one mask acts.
+
+    Attributes:
+        projection: whose input features are zeroed; tables list the mask under its block and name.
+        tap: the tensor that is scored and masked, `[batch, width, projection.in_features]`.
+        gated: weights that one feature gates.
+    """
+
+    projection: Projection
+    tap: Tap
+    gated: int
+
+    @property
+    def gated_weights(self) -> int:
+        """Weights that all features of the place gate together."""
+        return self.projection.in_features * self.gated
+
+
+def places(model: PreTrainedModel, reads: str) -> list[Place]:
+    """The masks of a model, ordered by block and then by `families.PROJECTION_ORDER`.
+
+    Args:
+        model: the model.
+        reads: `families.INPUT`: one mask for every projection. `families.ACTIVATED_GATE`: one for every block.
+
+    Raises:
+        UserError: the family is unknown or a layer is not what its row says.
+    """
+    every = projections(model)
+    if reads == INPUT:
+        return [Place(one, Tap(one.module), one.out_features) for one in every]
+    family = family_of(model.config.model_type)
+    layers = attrgetter(family.layers)(model)
+    taps = [Tap(_activation(layer, family.activation, block), is_output=True) for block, layer in enumerate(layers)]
+    width = {one.block: one.in_features for one in every if "up" in (one.name, *one.slices)}
+    downs = [one for one in every if one.name == "down"]
+    return [Place(one, taps[one.block], one.out_features + width[one.block]) for one in downs]
+
+
+def maskable_share(masks: Sequence[Place], every: Sequence[Projection]) -> float:
+    """The share of all projections' weights that the masks gate: the model-wide sparsity if they zeroed everything."""
+    return sum(place.gated_weights for place in masks) / sum(one.gated_weights for one in every)
+
+
+def _activation(layer: nn.Module, path: str, block: int) -> nn.Module:
+    try:
+        module = attrgetter(path)(layer)
+    except AttributeError:
+        module = None
+    if not isinstance(module, nn.Module):
+        raise UserError(
+            f"The activation function of every MLP must be a module at `{path}`",
+            found="nothing" if module is None else type(module).__name__,
+            where=f"block {block} of the model",
+            remedy="correct `activation` in the family's row in wina_amp/models/families.py",
+        )
+    return module

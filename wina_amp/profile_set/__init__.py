@@ -1,0 +1,1 @@
+"""Profile sets: `ProfileSet` loads, saves and installs one; its description, card and identity checks."""

@@ -1,0 +1,197 @@
+"""profile_set.json: what a profile set is, in words and numbers that need no tensor.
+
+The file is written with sorted keys and no date, so the same set has the same bytes. Reading checks that every field is
+there and of its kind; what the fields must satisfy together with the tensors is checked in
+`wina_amp/profile_set/profile_set.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from wina_amp.errors import UserError
+from wina_amp.models.families import PROJECTION_ORDER
+
+FORMAT = 1
+"""Raised whenever a reader of the old files would go wrong."""
+
+PLAIN = "none"
+"""`transform` of a model that is not rotated."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group: its name, and how many calibration samples its profile was made from."""
+
+    name: str
+    samples: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The model that a profile set was made for.
+
+    Attributes:
+        digest: SHA-256 of names and contents of its files (`models.manifest.Manifest.digest`).
+        repository: on the hub; None for a folder.
+        commit: of the repository; None for a folder.
+        dtype: that its weights were loaded in.
+        transform: `none`, or how its inputs are rotated (`model.transform`).
+        family: `model_type` of its config.
+        blocks: number of decoder layers.
+        maps: canonical name -> rows and columns, in canonical order.
+    """
+
+    digest: str
+    repository: str | None
+    commit: str | None
+    dtype: str
+    transform: str
+    family: str
+    blocks: int
+    maps: dict[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over test samples, and its bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a method was measured to do at one target, on held-out samples.
+
+    Attributes:
+        samples: test samples.
+        accuracy: mean score, 0 to 1, and `loss`, the dense model's less it, paired; None where all samples are text.
+        sparsity: share of all projections' weights that eligible tokens skip.
+        compute: share of the dense model's operations that remain, scoring and router included.
+    """
+
+    samples: int
+    accuracy: Estimate | None
+    loss: Estimate | None
+    sparsity: Estimate
+    compute: Estimate
+
+
+@dataclass(frozen=True)
+class Description:
+    """All of profile_set.json.
+
+    Attributes:
+        name: the method's, in params.yaml.
+        criterion: how features are scored (`wina_amp.scoring.criteria`).
+        mask: a name in `sparse.masks.MASKS`; `threshold` is the only one that can be decoded with.
+        scheme: how samples were assigned to groups.
+        allocation: how the sparsity was spread over projections.
+        dense_prefix: see `eligibility.eligible`.
+        targets: model-wide target sparsities, ascending.
+        groups: in the order of their numbers.
+        router: the facts about the router, with its kind as `router`; None where there is one group.
+        model: the checkpoint.
+        calibration: tasks whose train samples the profiles were made from.
+        evaluated: tasks whose test samples were measured.
+        measured: one for every target; None where no test sample was evaluated.
+        confidence: coverage of the intervals.
+        versions: of the libraries that made it.
+        tensors: SHA-256 of profiles.safetensors.
+    """
+
+    name: str
+    criterion: str
+    mask: str
+    scheme: str
+    allocation: str
+    dense_prefix: int | float
+    targets: tuple[float, ...]
+    groups: tuple[Group, ...]
+    router: dict[str, str] | None
+    model: Checkpoint
+    calibration: tuple[str, ...]
+    evaluated: tuple[str, ...]
+    measured: tuple[Measured | None, ...]
+    confidence: float
+    versions: dict[str, str]
+    tensors: str
+
+
+def dumps(description: Description) -> str:
+    """The text of the file."""
+    return json.dumps({"format": FORMAT, **asdict(description)}, indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def loads(text: str, where: str) -> Description:
+    """The description that `dumps` wrote.
+
+    Args:
+        text: content of the file.
+        where: the file, for errors.
+
+    Raises:
+        UserError: not JSON, of another format, or without a field that is needed.
+    """
+    try:
+        values = json.loads(text)
+        found = values["format"]
+        if found == FORMAT:
+            return _description(values)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            "The description of a profile set must be complete",
+            found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            where=where,
+            remedy="copy the folder again from where it was exported, or run `dvc repro`",
+        ) from error
+    raise UserError(
+        f"The profile set must be of format {FORMAT}",
+        found=f"format {found}",
+        where=where,
+        remedy="export it again with this version of the code, or use the version that wrote it",
+    )
+
+
+def _description(values: Mapping[str, Any]) -> Description:
+    model = dict(values["model"])
+    maps = {str(name): (int(rows), int(columns)) for name, (rows, columns) in model.pop("maps").items()}
+    order = [name for name in PROJECTION_ORDER if name in maps]
+    router = values["router"]
+    return Description(
+        name=str(values["name"]),
+        criterion=str(values["criterion"]),
+        mask=str(values["mask"]),
+        scheme=str(values["scheme"]),
+        allocation=str(values["allocation"]),
+        dense_prefix=values["dense_prefix"],
+        targets=tuple(float(target) for target in values["targets"]),
+        groups=tuple(Group(str(group["name"]), int(group["samples"])) for group in values["groups"]),
+        router=None if router is None else {str(key): str(value) for key, value in router.items()},
+        model=Checkpoint(**model, maps={name: maps[name] for name in order}),
+        calibration=tuple(str(task) for task in values["calibration"]),
+        evaluated=tuple(str(task) for task in values["evaluated"]),
+        measured=tuple(None if one is None else _measured(one) for one in values["measured"]),
+        confidence=float(values["confidence"]),
+        versions={str(key): str(value) for key, value in values["versions"].items()},
+        tensors=str(values["tensors"]),
+    )
+
+
+def _measured(values: Mapping[str, Any]) -> Measured:
+    def estimate(name: str) -> Estimate:
+        return Estimate(**{end: float(number) for end, number in values[name].items()})
+
+    has_score = values["accuracy"] is not None
+    return Measured(
+        samples=int(values["samples"]),
+        accuracy=estimate("accuracy") if has_score else None,
+        loss=estimate("loss") if has_score else None,
+        sparsity=estimate("sparsity"),
+        compute=estimate("compute"),
+    )

@@ -1,0 +1,155 @@
+"""`model.generate()` of a model that a profile set is installed on: every prompt is routed once, then decoded sparse.
+
+`generate()` is the place to do it, because only there is the whole prompt known, with its padding, before the first
+pass; a decoder sees pieces of it. Its arguments (sampling, beams, streamers, a static cache) go to transformers' own
+`generate()`, with one change: nothing is compiled, as transformers would do on a GPU with a static cache, because
+Python decides what a pass is. Instead, decode steps can be recorded as a CUDA graph (`wina_amp/decode/cuda_graph.py`).
+Passes of the model outside `generate()` are refused meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from typing import Any, Literal, cast, get_args
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from wina_amp.decode.cuda_graph import GraphedForward, check_beams
+from wina_amp.decode.decoding import Decoding, masked_prompt
+from wina_amp.errors import UserError, unknown
+from wina_amp.masks.override import overridden
+from wina_amp.routing.prompt_router import PromptRouter
+
+Prefill = Literal["sparse", "dense"]
+
+PREFILLS: tuple[str, ...] = get_args(Prefill)
+
+
+class SparseModel:
+    """A model while a profile set is installed on it; made by `ProfileSet.installed`.
+
+    Args:
+        model: the model, whose linear maps `decoding` runs.
+        decoding: its sparse linear maps.
+        router: None where there is one group.
+        prefill: whether eligible prompt tokens are masked (`sparse`) or prompts run dense.
+        dense_prefix: see `eligibility.eligible`.
+        graph: whether decode steps on a static cache are recorded as a CUDA graph.
+
+    Attributes:
+        groups: the group of every prompt of the last `generate()`; None before the first.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        decoding: Decoding,
+        router: PromptRouter | None,
+        *,
+        prefill: str,
+        dense_prefix: int | float,
+        graph: bool = False,
+    ) -> None:
+        self._graph = graph
+        self._generate = cast(Callable[..., Any], model.generate)
+        self._model, self._decoding, self._router = model, decoding, router
+        self._prefill, self._dense_prefix = prefill, dense_prefix
+        self.groups: Int[Tensor, " prompts"] | None = None
+
+    def generate(self, inputs: Tensor | None = None, generation_config: Any = None, **options: Any) -> Any:
+        """transformers' `generate()`, sparse; same arguments, same result.
+
+        Prompts must be token ids: `inputs` or `input_ids`, with the tokenizer's `attention_mask` where there are
+        several.
+
+        Raises:
+            UserError: prompts that are no token ids, several without a mask, or one without a token; what cannot be
+                recorded, if steps are; and see `Decoding.sequences`.
+        """
+        ids = inputs if inputs is not None else options.pop("input_ids", None)
+        ids, mask = _prompts(ids, options.pop("attention_mask", None), self._model.device)
+        self.groups = self.route(ids, mask)
+        copies = self._copies(generation_config, options)
+        if self._graph:
+            check_beams(self._largest(("num_beams",), generation_config, options))
+        generation_config = _uncompiled(generation_config, options)
+        prompt = masked_prompt(mask, self._dense_prefix) & (self._prefill == "sparse")
+        declared = (one.repeat_interleave(copies, dim=0) for one in (self.groups, prompt))
+        with self._decoding.sequences(*declared), self._recorded():
+            return self._generate(ids, generation_config, attention_mask=mask, **options)
+
+    def route(self, ids: Int[Tensor, "prompts width"], mask: Int[Tensor, "prompts width"]) -> Int[Tensor, " prompts"]:
+        """The group of every prompt, on the model's device.
+
+        Args:
+            ids: token ids, padded on either side.
+            mask: 1 for tokens, 0 for padding.
+        """
+        groups = torch.zeros(len(ids), dtype=torch.int64, device=self._model.device)
+        if self._router is None:
+            return groups
+        is_token = mask.bool().cpu()
+        prompts = [row[kept].numpy() for row, kept in zip(ids.cpu(), is_token, strict=True)]
+        # A router that runs blocks runs them dense: every prompt token is declared, and none is masked.
+        dense = torch.zeros(len(ids), int(is_token.sum(dim=1).max()), dtype=torch.bool, device=groups.device)
+        with self._decoding.sequences(groups, dense):
+            return self._router(prompts).to(groups.device)
+
+    def _recorded(self) -> AbstractContextManager[None]:
+        if not self._graph:
+            return nullcontext()
+        return overridden(self._model, "forward", GraphedForward(self._model.forward, self._decoding))
+
+    def _copies(self, generation_config: Any, options: dict[str, Any]) -> int:
+        """Sequences that transformers makes of every prompt: beams, or samples if they are more."""
+        return self._largest(("num_beams", "num_return_sequences"), generation_config, options)
+
+    def _largest(self, names: tuple[str, ...], generation_config: Any, options: dict[str, Any]) -> int:
+        config = generation_config if generation_config is not None else self._model.generation_config
+        return max(int(options.get(name) or getattr(config, name, None) or 1) for name in names)
+
+
+def check_prefill(prefill: str) -> None:
+    """Refuse an unknown way to run prompts.
+
+    Raises:
+        UserError: it is not in `PREFILLS`.
+    """
+    if prefill not in PREFILLS:
+        raise unknown("prefill", prefill, PREFILLS, "`prefill` of the installed profile set")
+
+
+def _uncompiled(generation_config: Any, options: dict[str, Any]) -> Any:
+    """The configuration, or where there is none the options, without compilation; the caller's stays as it is."""
+    if generation_config is None:
+        options["disable_compile"] = True
+        return None
+    own = deepcopy(generation_config)
+    own.disable_compile = True
+    return own
+
+
+def _prompts(ids: object, mask: object, device: torch.device) -> tuple[Int[Tensor, "a b"], Bool[Tensor, "a b"] | Any]:
+    if not isinstance(ids, Tensor) or ids.ndim != 2 or ids.is_floating_point():
+        found = f"{list(ids.shape)} in {ids.dtype}" if isinstance(ids, Tensor) else type(ids).__name__
+        raise _refusal("Prompts must be token ids, `[prompts, width]`", found, "pass the tokenizer's `input_ids`")
+    if mask is None and len(ids) > 1:
+        remedy = "pass the tokenizer's `attention_mask`; padding must neither be routed nor masked"
+        raise _refusal("Several prompts need an attention mask", f"{len(ids)} prompts and no mask", remedy)
+    mask = torch.ones_like(ids) if mask is None else mask
+    if not isinstance(mask, Tensor) or mask.shape != ids.shape:
+        found = f"{list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+        remedy = "pass the tokenizer's `attention_mask`"
+        raise _refusal(f"The attention mask must have the prompts' shape, {list(ids.shape)}", found, remedy)
+    if not bool(mask.bool().any(dim=1).all()):
+        raise _refusal("Every prompt must have a token", "a row of padding alone", "leave empty prompts out")
+    return ids.to(device), mask.to(device)
+
+
+def _refusal(must: str, found: str, remedy: str) -> UserError:
+    return UserError(must, found=found, where="`generate()` of a model with an installed profile set", remedy=remedy)

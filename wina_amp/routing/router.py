@@ -1,0 +1,111 @@
+"""Routers: from a prompt to the group whose profile it should run with.
+
+    embedding    mean over the prompt's tokens of the model's own input embeddings: no block has to run
+    neighbours   that, and the mean over neighbouring tokens of the product of their embeddings, feature by feature: a
+                 mean of tokens knows no order, which is all that tells sorting from reversing
+    scores       the signatures of the first blocks (`wina_amp/scoring/signature.py`), which clustering reads too
+    gate         what `neighbours` reads; it belongs to one profile set, whose last group is the pooled profile
+
+In every case the router proper is one linear layer, with the standardisation of its inputs folded into the weights,
+saved as safetensors. All but the gate name the learned group of a prompt and are fitted by `pipeline.routing`; a
+gate predicts what every group's profile would bring. Running one needs no scikit-learn.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int
+from numpy import ndarray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn import functional
+
+from wina_amp.atomic import replacing
+from wina_amp.errors import UserError
+
+ROUTERS = ("embedding", "neighbours", "scores")
+GATE = "gate"
+
+
+class Router(nn.Module):
+    """One linear layer from a prompt's features to the groups' logits."""
+
+    def __init__(self, weight: Float[Tensor, "groups features"], bias: Float[Tensor, " groups"]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.bias = nn.Parameter(bias, requires_grad=False)
+
+    def forward(self, features: Float[Tensor, "samples features"]) -> Float[Tensor, "samples groups"]:
+        """Logits, in float32."""
+        return functional.linear(features.float(), self.weight, self.bias)
+
+    def probabilities(self, features: Float[ndarray, "samples features"]) -> Float32[ndarray, "samples groups"]:
+        """The softmax of the outputs, on the CPU; rows sum to 1. A router that was fitted to labels gives each group's
+        probability; of a gate's outputs, which are benefits, only the order means something."""
+        with torch.inference_mode():
+            logits = self(torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32)))
+            return logits.softmax(dim=-1).numpy()
+
+
+def save_router(router: Router, path: str | os.PathLike[str], facts: Mapping[str, str]) -> None:
+    """Write weights and `facts` (what its features are) as safetensors, atomically, with the same bytes every time.
+
+    The facts are one JSON string: safetensors writes several metadata keys in a random order.
+    """
+    tensors = {name: tensor.contiguous() for name, tensor in router.state_dict().items()}
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata={"facts": json.dumps(dict(facts), sort_keys=True)}))
+
+
+def load_router(path: str | os.PathLike[str]) -> tuple[Router, dict[str, str]]:
+    """The router at `path` and its facts.
+
+    Raises:
+        UserError: no such file, or not a router.
+    """
+    try:
+        with safe_open(Path(path), framework="pt") as file:
+            facts: dict[str, str] = json.loads(file.metadata()["facts"])
+            return Router(file.get_tensor("weight"), file.get_tensor("bias")), facts
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            "A router must be a safetensors file with `weight` and `bias`",
+            found=str(error).splitlines()[0],
+            where=str(path),
+            remedy="run `dvc repro` or `dvc checkout`, which restore it",
+        ) from error
+
+
+def embedding_features(
+    embeddings: Float[Tensor, "vocabulary hidden"], prompts: Sequence[Int[ndarray, " tokens"]]
+) -> Float32[ndarray, "samples hidden"]:
+    """The mean embedding of every prompt's tokens, special tokens included; no prompt may be empty."""
+    lengths = [len(prompt) for prompt in prompts]
+    ids = torch.from_numpy(np.concatenate(prompts).astype(np.int64)).to(embeddings.device)
+    starts = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)).to(embeddings.device)
+    with torch.inference_mode():
+        return functional.embedding_bag(ids, embeddings.float(), starts, mode="mean").cpu().numpy()
+
+
+def neighbour_features(
+    embeddings: Float[Tensor, "vocabulary hidden"], prompts: Sequence[Int[ndarray, " tokens"]]
+) -> Float32[ndarray, "samples twice_hidden"]:
+    """`embedding_features`, and behind them the mean over pairs of neighbouring tokens of the product of their
+    embeddings, 0 for a prompt of one token. The product does not tell which of two tokens came first; over a whole
+    prompt, which tokens stand side by side says most of what their order does.
+    """
+    found = np.zeros((len(prompts), embeddings.shape[1]), np.float32)
+    with torch.inference_mode():
+        for number, prompt in enumerate(prompts):
+            if len(prompt) > 1:
+                ids = torch.from_numpy(np.asarray(prompt).astype(np.int64)).to(embeddings.device)
+                tokens = embeddings[ids].float()
+                found[number] = (tokens[1:] * tokens[:-1]).mean(dim=0).cpu().numpy()
+    return np.concatenate([embedding_features(embeddings, prompts), found], axis=1)

@@ -1,0 +1,99 @@
+"""Learned feature weights, kept on the model whose features they weigh.
+
+The criterion `learned` has no formula: its weights are a table (`feature_weights`), or tensors of a profile set. Both
+are put on the modules themselves, as buffers that no checkpoint stores, so that whoever has the model has the weights,
+on the right device, and no function between needs to hand them on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from wina_amp.errors import UserError
+from wina_amp.models.projections import Projection, projections
+
+Weights = Mapping[tuple[int, str], Float32[Tensor, " in"]]
+"""(block, projection) -> factor of every input feature."""
+
+_BUFFER = "learned_feature_weights"
+
+
+def attach(model: PreTrainedModel, weights: Weights) -> None:
+    """Put weights on every projection, in place of what is there.
+
+    Args:
+        model: the model.
+        weights: finite, not negative, float32; for every projection of the model.
+
+    Raises:
+        UserError: a projection without weights, weights of another length, or numbers that are negative or
+            not finite.
+    """
+    for projection in projections(model):
+        _attach_one(projection, weights)
+
+
+def detach(model: PreTrainedModel) -> None:
+    """Take them off again."""
+    for projection in projections(model):
+        if hasattr(projection.module, _BUFFER):
+            delattr(projection.module, _BUFFER)
+
+
+@contextmanager
+def attached(model: PreTrainedModel, weights: Weights) -> Generator[None]:
+    """Weights on the model while the context lasts; what was there before is back afterwards."""
+    before = {projection.module: getattr(projection.module, _BUFFER, None) for projection in projections(model)}
+    attach(model, weights)
+    try:
+        yield
+    finally:
+        detach(model)
+        for module, kept in before.items():
+            if kept is not None:
+                module.register_buffer(_BUFFER, kept, persistent=False)
+
+
+def learned(projection: Projection) -> Float32[Tensor, " in"]:
+    """The weights on a projection, on its device.
+
+    Raises:
+        UserError: there are none.
+    """
+    found = getattr(projection.module, _BUFFER, None)
+    if found is None:
+        raise UserError(
+            "A model whose features are scored by `learned` must have its learned weights",
+            found="none",
+            where=f"block {projection.block}, projection {projection.name}",
+            remedy="list `learned` in `capture.criteria`, so that stage `weights` makes them, and run `dvc repro`",
+        )
+    return found
+
+
+def _attach_one(projection: Projection, weights: Weights) -> None:
+    found = weights.get((projection.block, projection.name))
+    wrong = _wrong(found, projection.in_features)
+    if found is None or wrong:
+        raise UserError(
+            f"Learned weights must be {projection.in_features} numbers that are not negative",
+            found=wrong,
+            where=f"block {projection.block}, projection {projection.name}",
+            remedy="run `dvc repro`, which makes the weights of this model, or export the profile set again",
+        )
+    on_device = found.to(projection.module.weight.device, torch.float32)
+    projection.module.register_buffer(_BUFFER, on_device, persistent=False)
+
+
+def _wrong(found: Tensor | None, length: int) -> str:
+    if found is None:
+        return "none"
+    if found.shape != (length,):
+        return f"a tensor of shape {list(found.shape)}"
+    return "" if bool((torch.isfinite(found) & (found >= 0)).all()) else "numbers that are negative, or not finite"
