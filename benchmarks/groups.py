@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--clusters", type=int, nargs="*", default=[], help="numbers of clusters")
     parser.add_argument("--algorithms", nargs="+", default=["kmeans"], help="kmeans, gmm, hdbscan")
     parser.add_argument("--signatures", nargs="+", default=["all"], choices=SIGNATURES_OF)
-    parser.add_argument("--labels", nargs="*", default=[], help="task, computation, surface")
+    parser.add_argument("--labels", nargs="*", default=[], help="task, computation, template")
     parser.add_argument("--schemes", nargs="*", default=[], help="of data/assignments: gradient, activation, ...")
     parser.add_argument("--random", type=int, default=0, help="draws of random groups of each clustering's sizes")
     parser.add_argument("--benefit", type=float, help="target at which allocations are made and held out")

@@ -45,7 +45,7 @@ BENEFITS_PATH = "data/routes/{name}.benefits.parquet"
 CHUNK = 256
 """Texts that are measured together."""
 
-_COLUMNS = ("sample_id", "split", "task", "surface", "prompt_ids", "answer_ids", "n_tokens")
+_COLUMNS = ("sample_id", "split", "task", "template", "prompt_ids", "answer_ids", "n_tokens")
 
 
 def main(settings: Settings, name: str) -> None:

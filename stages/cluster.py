@@ -41,7 +41,7 @@ VARIANTS_PATH = "data/cluster_variants.parquet"
 MAP_PATH = "data/cluster_map.parquet"
 QUALITY_PATH = "data/cluster_quality.json"
 
-_LABELS = ("task", "subject", "computation", "surface", "shots")
+_LABELS = ("task", "subject", "computation", "template", "shots")
 
 
 _QUALITY_OF_VARIANTS = ("groups", "silhouette", "stability")

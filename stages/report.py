@@ -49,7 +49,7 @@ _SAMPLE_COLUMNS = (
     "kind",
     "subject",
     "computation",
-    "surface",
+    "template",
     "shots",
     "choices",
     "doc_hash",

@@ -35,7 +35,7 @@ HELD_OUT_PATH = "data/routes/{name}.held_out.parquet"
 _EMBEDDED = {"embedding": (embedding_features, embedding_flops), "neighbours": (neighbour_features, neighbour_flops)}
 """Routers that read token embeddings: their features, and the operations of reading and routing."""
 
-_COLUMNS = ("sample_id", "split", "task", "surface", "prompt_ids", "n_tokens")
+_COLUMNS = ("sample_id", "split", "task", "template", "prompt_ids", "n_tokens")
 
 
 def main(settings: Settings, name: str) -> None:

@@ -94,7 +94,7 @@ def _document(rng, number):
     choices = list(dict.fromkeys(words(rng.randint(1, 3)) for _ in range(4)))
     target = number % len(choices)
     return {"prompt": words(rng.randint(3, 12)), "choices": choices, "target": target, "answer": choices[target],
-            "surface": f"s{number % 2}", "computation": "words", "shots": number % 3, "subject": "none"}
+            "template": f"s{number % 2}", "computation": "words", "shots": number % 3, "subject": "none"}
 
 def dataset(splits=("train", "test"), size=14, **metadata):
     rng = random.Random(0)

@@ -29,7 +29,7 @@ GRADIENT_SCHEMES = ("gradient", "gradient_random", "gradient_random1", "gradient
 """Schemes that a pooled allocation leads to; the others need none."""
 LEARNED_SCHEMES = ("activation", "gradient")
 SCHEMES = (
-    "global", "activation", "task", "computation", "surface", "length", "random", "random1", "random2",
+    "global", "activation", "task", "computation", "template", "length", "random", "random1", "random2",
     *GRADIENT_SCHEMES,
 )  # fmt: skip
 ALGORITHMS = ("kmeans", "gmm", "hdbscan")

@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from wina_amp.errors import UserError
 
-LABEL_SCHEMES = ("task", "computation", "surface")
+LABEL_SCHEMES = ("task", "computation", "template")
 """Schemes with one group per value of the sample's label of the same name."""
 ACTIVATION, GRADIENT = "activation", "gradient"
 LEARNED_SCHEMES = (ACTIVATION, GRADIENT)

@@ -19,7 +19,7 @@ from pipeline.reference_model.recipe import Phase, Recipe
 from pipeline.tasks.embedded.computations import COMPUTATIONS, TRAINED_LEVELS
 from pipeline.tasks.embedded.documents import SHOTS, Document, document
 from pipeline.tasks.embedded.splits import MODEL_TRAINING
-from pipeline.tasks.embedded.templates import END, SURFACES
+from pipeline.tasks.embedded.templates import END, TEMPLATES
 from pipeline.tasks.embedded.tokenizer import BOS, EOS, PAD, token_id
 
 _POOL = 1024
@@ -73,7 +73,7 @@ def _mixture(tokenizer: PreTrainedTokenizerFast, recipe: Recipe, phase: Phase, r
 
 
 def _document(rng: random.Random, computation: str, levels: tuple[int, ...]) -> Document:
-    return document(computation, MODEL_TRAINING, levels, rng.choice(SURFACES), rng.choice(SHOTS), rng)
+    return document(computation, MODEL_TRAINING, levels, rng.choice(TEMPLATES), rng.choice(SHOTS), rng)
 
 
 def _row(doc: Document, tokenizer: PreTrainedTokenizerFast, context_weight: float) -> tuple[list[int], list[float]]:

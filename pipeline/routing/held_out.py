@@ -1,8 +1,8 @@
 """Routers on samples of a kind that they have not met: one task left out, or one wording.
 
-For every value of a label (a task; a surface, which is the template that a question is wrapped in) the router is fitted
+For every value of a label (a task; a template, which is the template that a question is wrapped in) the router is fitted
 anew on the train samples of all other values, and asked about the test samples of this one. The embedded benchmark
-crosses computations with surfaces, so a surface left out is a template that is new while its contents are not.
+crosses computations with templates, so a template left out is a template that is new while its contents are not.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy import ndarray
 from pipeline.routing.benefit_router_fit import fit_gate
 from pipeline.routing.router_fit import fit_router
 
-LABELS = ("task", "surface")
+LABELS = ("task", "template")
 
 Ask = Callable[[Bool[ndarray, " samples"], Bool[ndarray, " samples"]], Int[ndarray, " asked"]]
 """(train samples to fit on, samples to ask about) -> the groups of the latter."""

@@ -35,7 +35,7 @@ SAMPLES = Table(
         Column("kind", "string", "choice: the likeliest; generation: exact match; text: perplexity only", values=KINDS),
         Column("subject", "string", "subject label: the document's, or its task's within a group; else empty"),
         Column("computation", "string", "embedded benchmark: what must be computed; elsewhere empty"),
-        Column("surface", "string", "embedded benchmark: the wording; elsewhere empty"),
+        Column("template", "string", "embedded benchmark: the wording; elsewhere empty"),
         Column("shots", "int16", "solved examples in front of the question (the length label)", low=0),
         Column("prompt", "string", "text of the prompt"),
         Column("choices", "list<string>", "continuations as text; empty for generation and text"),
@@ -247,7 +247,7 @@ HELD_OUT = Table(
     "per router).",
     key=("label", "sample_id"),
     columns=(
-        Column("label", "string", "task, or surface: the wording", values=("task", "surface")),
+        Column("label", "string", "task, or template: the wording", values=("task", "template")),
         _SAMPLE_ID,
         Column("group", "int32", "group that the router names which has not met the sample's label", low=0),
     ),

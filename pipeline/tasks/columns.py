@@ -22,14 +22,14 @@ from wina_amp.errors import UserError
 pc: Any = pyarrow.compute  # its functions are made at import time, so type checkers see none of them
 
 SPLIT = "split"
-LABELS = ("subject", "computation", "surface", "shots")
+LABELS = ("subject", "computation", "template", "shots")
 SPLIT_NAMES = ("train", "test")
 
 _TEXT, _TEXTS, _NUMBER = pa.string(), pa.list_(pa.string()), pa.int64()
 TYPES: dict[str, pa.DataType] = {
     "prompt": _TEXT, "choices": _TEXTS, "target": _NUMBER, "answer": _TEXT, "stop": _TEXTS, "max_tokens": _NUMBER,
     "text": _TEXT, "context": _TEXT, "instruction": _TEXT, "input": _TEXT, "output": _TEXT,
-    SPLIT: _TEXT, "subject": _TEXT, "computation": _TEXT, "surface": _TEXT, "shots": _NUMBER,
+    SPLIT: _TEXT, "subject": _TEXT, "computation": _TEXT, "template": _TEXT, "shots": _NUMBER,
 }  # fmt: skip
 _NAMES = {_TEXT: "text", _TEXTS: "a list of text", _NUMBER: "a whole number"}
 

@@ -42,8 +42,8 @@ def sample_rows(
     """One row of `schemas.SAMPLES` for each chosen document.
 
     Where the choices are different prompts with one continuation (winogrande), the row holds the right choice's prompt.
-    Optional fields of a document are kept as labels: `computation`, `surface`, `shots`, `subject` (where a document
-    names no subject, its task may: `TaskView.subject`).
+    Optional fields of a document are kept as labels: `computation`, `template` (or `surface`, as the embedded documents
+    name it), `shots`, `subject` (where a document names no subject, its task may: `TaskView.subject`).
 
     Args:
         view: one split of a task.
@@ -168,7 +168,8 @@ def _free_answer(view: TaskView, document: Mapping[str, Any]) -> str:
 
 
 def _labels(document: Mapping[str, Any], subject: str) -> Row:
-    texts = {name: str(document.get(name) or "") for name in ("subject", "computation", "surface")}
-    texts["subject"] = texts["subject"] or subject
+    texts = {name: str(document.get(name) or "") for name in ("computation", "template")}
+    texts["subject"] = str(document.get("subject") or subject)
+    texts["template"] = texts["template"] or str(document.get("surface") or "")
     shots = document.get("shots")
     return texts | {"shots": shots if isinstance(shots, int) else 0}

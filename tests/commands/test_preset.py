@@ -49,7 +49,7 @@ def test_the_controls_combine(tmp_path: Path):
     text, _ = preset_files.apply(_load("controls"), COMMITTED)
     text, _ = preset_files.apply(_load("fit-noise"), text)
     settings = _settings(preset_files.apply(_load("wina-weights"), text)[0], tmp_path)
-    controls = {"random", "kl_clustered", "kl_length", "kl_computation", "kl_surface", "kl_task"}
+    controls = {"random", "kl_clustered", "kl_length", "kl_computation", "kl_template", "kl_task"}
     draws, scores = {"kl_random1", "kl_random2"}, {"kl_wina", "learned"}
     known = params.load(ROOT / params.PARAMS).methods.keys()
     assert settings.methods.keys() - known == controls | draws | scores

@@ -121,7 +121,7 @@ def test_two_processes_measure_what_one_does(here, gated, monkeypatch) -> None:
 
 def test_tasks_and_wordings_are_left_out_one_at_a_time(here) -> None:
     rows = HELD_OUT.read(benefit_router.HELD_OUT_PATH.format(name="gate"))
-    assert rows.groupby("label").size().to_dict() == {"surface": 10, "task": 10}
+    assert rows.groupby("label").size().to_dict() == {"template": 10, "task": 10}
     assert rows["group"].between(0, COUNT).all()
 
 

@@ -66,7 +66,7 @@ def _samples():
                 "kind": "choice",
                 "subject": "",
                 "computation": "",
-                "surface": "",
+                "template": "",
                 "shots": 0,
                 "prompt": "",
                 "choices": ["a", "b"],

@@ -31,8 +31,8 @@ from wina_amp.models.projections import projections
 from wina_amp.routing.router import load_router
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-SCHEMES = ("global", "activation", "task", "computation", "surface", "length", "random", "random1", "random2")
-PROFILE_SETS = ("wina", "greedy", "kl", "clustered", "cats", "kl_surface", "kl_clustered")
+SCHEMES = ("global", "activation", "task", "computation", "template", "length", "random", "random1", "random2")
+PROFILE_SETS = ("wina", "greedy", "kl", "clustered", "cats", "kl_template", "kl_clustered")
 GRADIENT_SCHEMES = ("gradient", "gradient_random", "gradient_random1", "gradient_random2")
 TARGETS = (0.25, 0.4, 0.5, 0.65)
 COUNT = 3
@@ -66,7 +66,7 @@ def settings(tiny_llama):
         | {
             "cats": params.ProfileSettings("activation", "cats", "uniform", "group_histograms/activation"),
             "random": params.ProfileSettings("random", "wina", "greedy", "group_histograms/random"),
-            "kl_surface": params.ProfileSettings("surface", "learned", "kl", "allocations/kl"),
+            "kl_template": params.ProfileSettings("template", "learned", "kl", "allocations/kl"),
             "kl_clustered": params.ProfileSettings("activation", "learned", "kl", "allocations/kl"),
         },
         # The default run evaluates neither; stage export knows them.
@@ -95,7 +95,7 @@ def sample_rows() -> pd.DataFrame:
                 "kind": "choice",
                 "subject": "",
                 "computation": f"c{task}",
-                "surface": f"s{number % 2}",
+                "template": f"s{number % 2}",
                 "shots": number % 4,
                 "prompt": "",
                 "choices": ["a", "b"],
@@ -147,7 +147,7 @@ def done(settings, tmp_path_factory):
 def test_every_scheme_assigns_every_sample_and_random_has_the_sizes_of_the_clusters(done) -> None:
     tables = {name: ASSIGNMENTS.read(cluster.ASSIGNMENTS_PATH.format(scheme=name)) for name in SCHEMES}
     assert all(len(table) == 30 for table in tables.values())
-    assert set(tables["global"]["group"]) == {0} and set(tables["surface"]["group"]) == {0, 1}
+    assert set(tables["global"]["group"]) == {0} and set(tables["template"]["group"]) == {0, 1}
     assert set(tables["task"]["group"]) == set(tables["computation"]["group"]) == {0, 1, 2}
     for split in ("train", "test"):
         matched = ("activation", "length", "random", "random1", "random2")
@@ -157,7 +157,7 @@ def test_every_scheme_assigns_every_sample_and_random_has_the_sizes_of_the_clust
     assert not tables["random1"]["group"].equals(tables["random2"]["group"])
     quality = json.loads(Path(cluster.QUALITY_PATH).read_text())
     assert quality["groups"] == COUNT and sum(quality["sizes_train"]) == 20
-    assert set(quality["labels_test"]) == {"task", "computation", "surface", "shots"}  # subject never varies
+    assert set(quality["labels_test"]) == {"task", "computation", "template", "shots"}  # subject never varies
 
 
 def test_every_block_and_length_removed_have_a_clustering_of_every_sample(done) -> None:
@@ -176,17 +176,17 @@ def test_a_scheme_of_labels_is_refused_where_a_sample_has_none_and_the_scheme_is
     signatures = (done / cluster.SIGNATURES_PATH).read_bytes()
     monkeypatch.chdir(tmp_path)
     rows = sample_rows()
-    rows.loc[rows["sample_id"] == "task1/test/22", "surface"] = ""
+    rows.loc[rows["sample_id"] == "task1/test/22", "template"] = ""
     SAMPLES.write(rows, cluster.SAMPLES_PATH)
     Path(cluster.SIGNATURES_PATH).write_bytes(signatures)
-    with pytest.raises(UserError, match=r"`surface` needs a surface label.*1 of 30 samples .*task1/test/22"):
-        cluster.main(replace(settings, schemes=("global", "surface")))
+    with pytest.raises(UserError, match=r"`template` needs a template label.*1 of 30 samples .*task1/test/22"):
+        cluster.main(replace(settings, schemes=("global", "template")))
     assert not Path(cluster.QUALITY_PATH).exists()
     cluster.main(replace(settings, schemes=("global", "computation")))
-    assert len(ASSIGNMENTS.read(cluster.ASSIGNMENTS_PATH.format(scheme="surface"))) == 29
-    SAMPLES.write(rows.assign(surface=""), cluster.SAMPLES_PATH)
+    assert len(ASSIGNMENTS.read(cluster.ASSIGNMENTS_PATH.format(scheme="template"))) == 29
+    SAMPLES.write(rows.assign(template=""), cluster.SAMPLES_PATH)
     cluster.main(replace(settings, schemes=("global",)))
-    assert len(ASSIGNMENTS.read(cluster.ASSIGNMENTS_PATH.format(scheme="surface"))) == 0
+    assert len(ASSIGNMENTS.read(cluster.ASSIGNMENTS_PATH.format(scheme="template"))) == 0
 
 
 def test_groups_partition_the_scores_of_the_pooled_histogram(done) -> None:
@@ -250,7 +250,7 @@ def test_kl_spends_one_budget_over_the_whole_model_and_resumes_behind_what_it_ha
     assert path.read_bytes() == written != resumed
 
 
-@pytest.mark.parametrize("name", ["kl", "kl_surface"])
+@pytest.mark.parametrize("name", ["kl", "kl_template"])
 def test_two_processes_allocate_what_one_does(settings, done, monkeypatch, name: str) -> None:
     path, costs_path = (
         Path(one.format(name=name)) for one in (allocate.ALLOCATIONS_PATH, allocate.ALLOCATION_COSTS_PATH)
@@ -281,7 +281,7 @@ def test_every_group_states_what_its_allocation_took(settings, done) -> None:
 
 def test_groups_that_start_from_a_pooled_allocation_have_it_as_their_last_group(settings, done) -> None:
     pooled = PROFILES.read(profile.PROFILES_PATH.format(name="kl"))
-    for name, groups in (("kl_surface", 2), ("kl_clustered", COUNT)):
+    for name, groups in (("kl_template", 2), ("kl_clustered", COUNT)):
         found = ALLOCATIONS.read(allocate.ALLOCATIONS_PATH.format(name=name))
         thresholds = PROFILES.read(profile.PROFILES_PATH.format(name=name))
         strengths = found.groupby("group")["strength"].unique()
@@ -315,7 +315,7 @@ def test_gradient_groups_hold_every_sample_and_random_ones_have_their_sizes(sett
     quality = json.loads(Path(gradient_clusters.QUALITY_PATH).read_text())
     assert quality["groups"] in settings.gradient.counts and sum(quality["sizes_train"]) == 20
     assert [gain["count"] for gain in quality["gains"]] == list(settings.gradient.counts)
-    assert set(quality["schemes"]) == {"activation", "task", "computation", "surface", "gradient_random"}
+    assert set(quality["schemes"]) == {"activation", "task", "computation", "template", "gradient_random"}
     for split in ("train", "test"):
         sizes = [np.bincount(one["group"][one["split"] == split]).tolist() for one in tables.values()]
         assert all(one == sizes[0] for one in sizes) and sum(sizes[0]) == (20 if split == "train" else 10)
@@ -347,7 +347,7 @@ def test_routers_know_the_train_samples_and_cost_something(settings, done) -> No
         assert (routes["flops"] > 0).all() and all(len(row) == count for row in routes["probabilities"])
         assert load_router(route.ROUTER_PATH.format(name=name))[1]["router"] == router.reads
         held_out = HELD_OUT.read(route.HELD_OUT_PATH.format(name=name))
-        assert held_out.groupby("label").size().to_dict() == {"surface": 10, "task": 10}
+        assert held_out.groupby("label").size().to_dict() == {"template": 10, "task": 10}
         assert held_out["group"].between(0, count - 1).all()
 
 

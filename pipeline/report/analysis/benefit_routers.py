@@ -31,7 +31,7 @@ class GateRow:
         brings: mean benefit of its choices.
         own: the same if every sample got the profile of its own group.
         constant: the same if all samples got that of the group that is best on train samples, or pooled if none is.
-        new_task, new_surface: what the choices of a gate bring that has not met the sample's task or wording; None
+        new_task, new_template: what the choices of a gate bring that has not met the sample's task or wording; None
             where the samples have no such label. Tasks are redrawn for the first.
         flops: mean cost a sample.
         share: that in units of the dense model's, averaged over samples.
@@ -43,7 +43,7 @@ class GateRow:
     own: Interval
     constant: Interval
     new_task: Interval | None
-    new_surface: Interval | None
+    new_template: Interval | None
     flops: float
     share: float
 
@@ -73,7 +73,7 @@ def _row(plan: Plan, evidence: Evidence, gate: str, scheme: str) -> GateRow:
         own=mean(groups_of(evidence, scheme, measured)),
         constant=mean(np.full(len(measured), _with_pooled(train).mean(axis=0).argmax())),
         new_task=_unmet(plan, evidence, gate, "task", brought, measured),
-        new_surface=_unmet(plan, evidence, gate, "surface", brought, measured),
+        new_template=_unmet(plan, evidence, gate, "template", brought, measured),
         flops=float(routes["flops"].mean()),
         share=float((routes["flops"] / dense).mean()),
     )

@@ -1,6 +1,6 @@
 """What a sample can be labelled with: the questions "do clusters follow X?" are asked about.
 
-A label that has one value for all samples (a benchmark without surfaces or subjects) is left out, so the report asks
+A label that has one value for all samples (a benchmark without templates or subjects) is left out, so the report asks
 only what can be answered. `length` (prompt tokens, in quarters of the samples) is always a candidate, because length is
 known to shift activation patterns and can pass for structure.
 """
@@ -15,7 +15,7 @@ from jaxtyping import Int
 
 TITLES = {
     "computation": "computation",
-    "surface": "surface (wording)",
+    "template": "template",
     "shots": "solved examples in front",
     "length": "prompt length (tokens)",
     "kind": "answer format",
@@ -50,7 +50,7 @@ def labels(samples: pd.DataFrame) -> dict[str, Label]:
 
 def candidates(found: dict[str, Label]) -> list[str]:
     """The labels that may explain clusters: all but compounds, unless nothing else describes the content."""
-    has_content = any(name in found for name in ("computation", "subject", "surface"))
+    has_content = any(name in found for name in ("computation", "subject", "template"))
     return [name for name in found if name not in COMPOUNDS or not has_content]
 
 

@@ -26,7 +26,7 @@ class RouterRow:
     """A router that names groups, on one split.
 
     `largest` is the share of the largest group: what always naming it would score. `confusion[t, r]` counts samples of
-    true group t sent to group r. `new_task` and `new_surface` are the accuracies of routers that were fitted without
+    true group t sent to group r. `new_task` and `new_template` are the accuracies of routers that were fitted without
     the sample's task or wording (tasks are redrawn for the first): of test samples, and None where there is no label.
     """
 
@@ -35,7 +35,7 @@ class RouterRow:
     largest: float
     confusion: Int[np.ndarray, "groups groups"]
     new_task: Interval | None
-    new_surface: Interval | None
+    new_template: Interval | None
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def router_rows(plan: Plan, evidence: Evidence, split: str, draws: Resampler) ->
         routed = routes_of(evidence, name, order)
         hits = draws.intervals((truth == routed)[None].astype(np.float64))[0]
         largest = float(np.bincount(truth).max() / len(truth))
-        unmet = [_unmet(plan, evidence, name, label, order) for label in ("task", "surface")]
+        unmet = [_unmet(plan, evidence, name, label, order) for label in ("task", "template")]
         found.append(RouterRow(name, hits, largest, _confusion(truth, routed), *unmet))
     return found
 

@@ -47,7 +47,7 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
     `allocation.<profile set>.tokens|evaluations`, `speedup.<method>.<target %>` where decoding was timed,
     `nmi.<label>`, `ari.<label>`,
     `purity.<label>`, `nmi_p.<label>` (corrected), `nmi_without_length.<label>`, `router.<router>.accuracy`
-    with `.new_task|new_surface` (fitted without it), `gate.<gate>.abstained|brings|new_task|new_surface` (all but the
+    with `.new_task|new_template` (fitted without it), `gate.<gate>.abstained|brings|new_task|new_template` (all but the
     first are log ratios), `regret.<method>.mean|low|high` (points),
     `clusters.<measure>`; on text `perplexity.<task>.<method>.<target %>` and, against the baseline at the same target,
     `log_perplexity_difference.<task>.<method>.<target %>.mean|low|high` (nats per token).
@@ -170,7 +170,7 @@ def _agreement_of(row: LabelAgreement) -> dict[str, float]:
 
 
 def _unmet(name: str, row: RouterRow | GateRow) -> dict[str, float]:
-    both = {"new_task": row.new_task, "new_surface": row.new_surface}
+    both = {"new_task": row.new_task, "new_template": row.new_template}
     return {f"{name}.{label}": value.value for label, value in both.items() if value is not None}
 
 

@@ -152,7 +152,7 @@ class _Drawing:
         x, y = place["x"].to_numpy(), place["y"].to_numpy()
         known = labels(samples)
         shown = [_group_label(self.evidence, samples.index)]
-        shown += [known[name] for name in ("computation", "subject", "surface", "shots", "length") if name in known]
+        shown += [known[name] for name in ("computation", "subject", "template", "shots", "length") if name in known]
         if "computation" not in known and "subject" not in known and "task" in known:
             shown.append(known["task"])
         panels = [label for label in shown if len(label.values) <= len(SERIES)]

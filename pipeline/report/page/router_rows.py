@@ -44,7 +44,7 @@ def router_table(findings: Findings) -> list[Row]:
                 "train": share(train[row.router].accuracy.value) if row.router in train else NONE,
                 "largest": share(row.largest),
                 "new_task": percent_cell(row.new_task) if row.new_task else None,
-                "new_surface": percent_cell(row.new_surface) if row.new_surface else None,
+                "new_template": percent_cell(row.new_template) if row.new_template else None,
                 "flops": quantity(cost.flops) if cost is not None and cost.flops is not None else NONE,
                 "share": f"{100 * cost.share:.3g}" if cost is not None and cost.share is not None else NONE,
             }
@@ -58,7 +58,7 @@ def gate_table(rows: Sequence[GateRow]) -> list[Row]:
         {
             "gate": row.gate,
             "abstained": percent_cell(row.abstained),
-            "cells": [_benefit_cell(one) for one in (row.brings, row.own, row.constant, row.new_task, row.new_surface)],
+            "cells": [_benefit_cell(one) for one in (row.brings, row.own, row.constant, row.new_task, row.new_template)],
             "flops": quantity(row.flops),
             "share": f"{100 * row.share:.3g}",
         }

@@ -1,7 +1,7 @@
 """The embedded benchmark as lm-eval sees it: a `custom_dataset` for the task files in data/benchmark.
 
 Documents are made from the seed in the task file, so a task can be as large as its file asks for. Exact
-truth comes with every document: computation, surface, shots, level and the item's key are ordinary columns.
+truth comes with every document: computation, template, shots, level and the item's key are ordinary columns.
 """
 
 from __future__ import annotations

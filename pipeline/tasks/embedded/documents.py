@@ -1,6 +1,6 @@
-"""Documents: a question with zero to three solved examples in front, in one surface, of one computation.
+"""Documents: a question with zero to three solved examples in front, in one template, of one computation.
 
-Computation, surface and length (number of shots) are crossed: document i of a task has surface i mod 4 and i // 4 mod 4
+Computation, template and length (number of shots) are crossed: document i of a task has template i mod 4 and i // 4 mod 4
 shots, so the three labels are independent within every sixteen consecutive documents.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pipeline.tasks.embedded.computations import COMPUTATIONS
 from pipeline.tasks.embedded.problem import CHOICES, Problem
 from pipeline.tasks.embedded.splits import draw
-from pipeline.tasks.embedded.templates import END, SURFACES, word
+from pipeline.tasks.embedded.templates import END, TEMPLATES, word
 from wina_amp.errors import UserError
 
 SHOTS = (0, 1, 2, 3)
@@ -27,14 +27,14 @@ class Document:
 
     question: Problem
     examples: tuple[Problem, ...]
-    surface: str
+    template: str
     choices: tuple[str, ...]
 
     @property
     def segments(self) -> list[tuple[str, str]]:
         """(text up to the answer, answer) of every item in order; the question is last."""
         return [
-            (word(item.computation, self.surface, item.body), item.answer) for item in (*self.examples, self.question)
+            (word(item.computation, self.template, item.body), item.answer) for item in (*self.examples, self.question)
         ]
 
     @property
@@ -44,7 +44,11 @@ class Document:
         return " ".join([*(f"{text} {answer} {END}" for text, answer in solved), asked])
 
     def fields(self) -> dict[str, object]:
-        """The columns that lm-eval's task files refer to, plus the labels."""
+        """The columns that lm-eval's task files refer to, plus the labels.
+
+        The template's column is named `surface`, because which documents are taken is decided by a hash of all their
+        columns: another name would take other samples.
+        """
         return {
             "prompt": self.prompt,
             "choices": list(self.choices),
@@ -52,7 +56,7 @@ class Document:
             "answer": self.question.answer,
             "computation": self.question.computation,
             "subject": self.question.subject,
-            "surface": self.surface,
+            "surface": self.template,
             "shots": len(self.examples),
             "level": self.question.level,
             "item": self.question.key,
@@ -68,10 +72,10 @@ def documents(computation: str, split: str, levels: tuple[int, ...], seed: int) 
     rng = random.Random(f"{seed}/{computation}/{split}")
     asked: set[str] = set()
     for index in itertools.count():
-        surface = SURFACES[index % len(SURFACES)]
-        shots = SHOTS[index // len(SURFACES) % len(SHOTS)]
+        template = TEMPLATES[index % len(TEMPLATES)]
+        shots = SHOTS[index // len(TEMPLATES) % len(SHOTS)]
         for _ in range(_TRIES):
-            drawn = document(computation, split, levels, surface, shots, rng)
+            drawn = document(computation, split, levels, template, shots, rng)
             if drawn.question.key not in asked:
                 break
         else:
@@ -86,7 +90,7 @@ def documents(computation: str, split: str, levels: tuple[int, ...], seed: int) 
 
 
 def document(
-    computation: str, split: str, levels: tuple[int, ...], surface: str, shots: int, rng: random.Random
+    computation: str, split: str, levels: tuple[int, ...], template: str, shots: int, rng: random.Random
 ) -> Document:
     """One document; its items are drawn from `split` and differ from each other."""
     items: dict[str, Problem] = {}
@@ -96,4 +100,4 @@ def document(
     *examples, question = items.values()
     choices = [question.answer, *question.distractors[: CHOICES - 1]]
     rng.shuffle(choices)
-    return Document(question, tuple(examples), surface, tuple(choices))
+    return Document(question, tuple(examples), template, tuple(choices))

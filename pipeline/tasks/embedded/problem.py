@@ -32,7 +32,7 @@ class Problem:
 
     @property
     def key(self) -> str:
-        """Identity of the item whatever its wording: the same question in another surface is the same item."""
+        """Identity of the item whatever its wording: the same question in another template is the same item."""
         return f"{self.computation}|{self.body}|{self.answer}"
 
     @property

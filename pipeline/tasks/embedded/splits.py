@@ -1,7 +1,7 @@
 """The three disjoint splits of the embedded benchmark, decided item by item from the item's hash.
 
 An item's split depends on nothing but its content (`Problem.key`), so no item can stand in two splits, whatever seed,
-size, surface or number of shots a data set is generated with. Solved examples in front of a question come from the
+size, template or number of shots a data set is generated with. Solved examples in front of a question come from the
 question's own split.
 """
 

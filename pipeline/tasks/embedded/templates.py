@@ -1,7 +1,7 @@
 """Wordings: four frames that every computation is put into, and the cues that say which computation is meant.
 
 A cue is a pair of words from two shared pools of four. Twelve of the sixteen pairs name the twelve computations, and
-the pairing is shifted from one surface to the next, so that over the surfaces every computation uses every cue word
+the pairing is shifted from one template to the next, so that over the templates every computation uses every cue word
 equally often: neither a cue word nor a frame word alone says anything about the computation; pair AND frame do.
 """
 
@@ -15,7 +15,7 @@ FRAMES = {
     "code": "{verb} . {object} ( {body} ) return :",
     "form": "| {body} | {verb} | {object} | result :",
 }
-SURFACES = tuple(FRAMES)
+TEMPLATES = tuple(FRAMES)
 VERBS = ("take", "find", "give", "make")
 OBJECTS = ("first", "next", "other", "whole")
 END = "#"
@@ -26,17 +26,17 @@ _CELLS = [(verb, thing) for verb in range(4) for thing in range(4) if verb != th
 _CELL_OF = dict(zip(COMPUTATIONS, _CELLS, strict=True))
 
 
-def cue(computation: str, surface: str) -> tuple[str, str]:
-    """The two cue words of a computation in a surface."""
+def cue(computation: str, template: str) -> tuple[str, str]:
+    """The two cue words of a computation in a template."""
     verb, thing = _CELL_OF[computation]
-    shift = SURFACES.index(surface)
+    shift = TEMPLATES.index(template)
     return VERBS[(verb + shift) % 4], OBJECTS[(thing + shift) % 4]
 
 
-def word(computation: str, surface: str, body: str) -> str:
+def word(computation: str, template: str, body: str) -> str:
     """The item's text up to where the answer begins."""
-    verb, thing = cue(computation, surface)
-    return FRAMES[surface].format(verb=verb, object=thing, body=body, **_FRAME_NAMES)
+    verb, thing = cue(computation, template)
+    return FRAMES[template].format(verb=verb, object=thing, body=body, **_FRAME_NAMES)
 
 
 def words() -> tuple[str, ...]:

@@ -51,7 +51,7 @@ GLUE = ("true", "false", "and", "or", "xor", "not", "near", "the", "now", "then"
 
 
 def words() -> tuple[str, ...]:
-    """Every content word, in a fixed order without repeats (frames and cues come from `surfaces`)."""
+    """Every content word, in a fixed order without repeats (frames and cues come from `templates`)."""
     values = tuple(value for group in RELATIONS.values() for value in group)
     verbs = tuple(VERB_FORMS.values())
     every = (*NOUNS, *PLURAL.values(), *values, *LEXICON.values(), *NAMES, *verbs, *GLUE)

@@ -188,8 +188,8 @@ WRONG = [
         r"`profiles\.clustered\.scheme`.* Found: 'random3'",
     ),
     (
-        lambda values: values["profiles"]["clustered"].update(scheme="surface"),
-        r"scheme must be one of .* Found: 'surface'.*`profiles\.clustered\.scheme`",  # known, not in `schemes`
+        lambda values: values["profiles"]["clustered"].update(scheme="template"),
+        r"scheme must be one of .* Found: 'template'.*`profiles\.clustered\.scheme`",  # known, not in `schemes`
     ),
     (put("profiles", "my set", {}), r"Names in `profiles` must be letters, digits"),
     (put("methods", "new", METHOD | {"profile": "wna"}), r"`methods\.new\.profile`"),

@@ -57,10 +57,10 @@ def test_samples_without_a_label_have_no_group_and_a_scheme_that_needs_one_is_re
     groups = label_groups(labels, train)
     assert groups.tolist() == [1, NO_GROUP, 0, NO_GROUP]
     with pytest.raises(
-        UserError, match=r"`surface` needs a surface label of every.*2 of 4 samples without, for example b.*`schemes`"
+        UserError, match=r"`template` needs a template label of every.*2 of 4 samples without, for example b.*`schemes`"
     ):
-        check_labels("surface", ["a", "b", "c", "d"], groups)
-    check_labels("surface", ["a", "c"], groups[[0, 2]])
+        check_labels("template", ["a", "b", "c", "d"], groups)
+    check_labels("template", ["a", "c"], groups[[0, 2]])
     assert label_groups(["", ""], np.array([True, False])).tolist() == [NO_GROUP, NO_GROUP]
 
 

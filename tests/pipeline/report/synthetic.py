@@ -1,6 +1,6 @@
 """A made-up experiment with known truth, as the tables that the report reads.
 
-Samples have crossed labels; clusters follow the surface for most samples; group profiles gain `gain` accuracy over
+Samples have crossed labels; clusters follow the template for most samples; group profiles gain `gain` accuracy over
 pooled ones at the sparsest target; the `scores` router errs on 3% of the samples, the `embedding` router on 15%. No
 model is run.
 """
@@ -16,7 +16,7 @@ from pipeline.report.analysis.plan import Method, Plan
 from pipeline.storage.schemas import TIMINGS
 
 TARGETS = (0.25, 0.4, 0.5, 0.65)
-SURFACES = ("note", "talk", "code", "form")
+TEMPLATES = ("note", "talk", "code", "form")
 PROJECTIONS = ("q", "k", "v", "o", "gate", "up", "down")
 COMPUTATIONS = (
     "addition", "subtraction", "comparison", "sorting", "reversal", "boolean",
@@ -106,12 +106,12 @@ def make_evidence(
     train: int = 20, test: int = 30, gain: float = 0.05, purity: float = 0.85, seed: int = 0, plan: Plan | None = None
 ) -> Evidence:
     """Tables for `train` + `test` samples per task; `purity` is the share of samples whose cluster follows the
-    surface.
+    template.
     """
     plan, rng = plan or make_plan(), np.random.default_rng(seed)
     samples = _samples(train, test, rng)
-    surface = samples["surface"].map({name: i for i, name in enumerate(SURFACES)}).to_numpy()
-    clusters = np.where(rng.random(len(samples)) < purity, surface, rng.integers(0, GROUPS, len(samples)))
+    template = samples["template"].map({name: i for i, name in enumerate(TEMPLATES)}).to_numpy()
+    clusters = np.where(rng.random(len(samples)) < purity, template, rng.integers(0, GROUPS, len(samples)))
     random = clusters.copy()
     for split in ("train", "test"):
         rows = np.flatnonzero(samples["split"] == split)
@@ -174,13 +174,13 @@ def _samples(train: int, test: int, rng: np.random.Generator) -> pd.DataFrame:
     for task in tasks:
         for split, count in (("train", train), ("test", test)):
             for doc in range(count):
-                surface, shots = SURFACES[doc % 4], doc // 4 % 4
+                template, shots = TEMPLATES[doc % 4], doc // 4 % 4
                 kind = "generation" if task.endswith("_free") else "choice"
                 rows.append(
                     {
                         "sample_id": f"{task}/{split}/{doc}", "task": task, "split": split, "doc_id": doc,
                         "doc_hash": f"{task}{split}{doc}", "kind": kind, "subject": "",
-                        "computation": task.removesuffix("_free"), "surface": surface, "shots": shots,
+                        "computation": task.removesuffix("_free"), "template": template, "shots": shots,
                         "prompt": "p", "choices": [] if kind == "generation" else ["a", "b", "c", "d"],
                         "target": -1 if kind == "generation" else 0, "answer": "a",
                         "prompt_ids": [1, 2], "answer_ids": [3], "n_tokens": int(12 + 14 * shots + rng.integers(0, 9)),
@@ -229,7 +229,7 @@ def _held_out(groups: np.ndarray, samples: pd.DataFrame) -> pd.DataFrame:
     unmet = np.where(samples["task"] == "sorting", (groups + 1) % GROUPS, groups)
     frames = [
         pd.DataFrame({"label": label, "sample_id": samples["sample_id"][test], "group": named[test]})
-        for label, named in (("surface", groups), ("task", unmet))
+        for label, named in (("template", groups), ("task", unmet))
     ]
     return pd.concat(frames, ignore_index=True)
 

@@ -9,7 +9,7 @@ from pipeline.routing.benefit_router_fit import fit_gate
 from pipeline.routing.held_out import ask_gate, ask_labels, held_out
 from pipeline.routing.router_fit import fit_router
 
-SURFACES = ["note", "talk"]
+TEMPLATES = ["note", "talk"]
 
 
 def samples(count=48) -> pd.DataFrame:
@@ -19,7 +19,7 @@ def samples(count=48) -> pd.DataFrame:
             "sample_id": [f"s{number:03d}" for number in numbers],
             "split": np.where(numbers % 4 == 3, "test", "train"),
             "task": [f"task{number // 4 % 3}" for number in numbers],
-            "surface": [SURFACES[number // 12 % 2] for number in numbers],
+            "template": [TEMPLATES[number // 12 % 2] for number in numbers],
         }
     )
 
@@ -34,7 +34,7 @@ def test_routers_are_fitted_on_the_train_samples_of_all_other_values_and_asked_a
     rows = held_out(table, ask)
     test = table[table["split"] == "test"]
     assert len(asked) == 3 + 2
-    for label in ("task", "surface"):
+    for label in ("task", "template"):
         mine = rows[rows["label"] == label]
         assert sorted(mine["sample_id"]) == sorted(test["sample_id"])
         for value, part in mine.merge(table, on="sample_id").groupby(label, sort=False):
@@ -46,7 +46,7 @@ def test_routers_are_fitted_on_the_train_samples_of_all_other_values_and_asked_a
 
 
 def test_a_label_that_is_missing_or_the_only_one_leaves_nothing_out():
-    rows = held_out(samples().assign(surface="", task="only"), lambda _kept, asked: np.zeros(asked.sum()))
+    rows = held_out(samples().assign(template="", task="only"), lambda _kept, asked: np.zeros(asked.sum()))
     assert rows.empty and list(rows.columns) == ["label", "sample_id", "group"]
 
 

@@ -31,7 +31,7 @@ def test_a_choice_sample_holds_prompt_choices_and_the_right_answer(tiny_tasks: P
     assert tiny_loaded.tokenizer.decode(row["prompt_ids"]) == f"<bos> {document['prompt']}"
     assert tiny_loaded.tokenizer.decode(row["answer_ids"]) == document["answer"]
     assert row["n_tokens"] == len(row["prompt_ids"])
-    assert (row["computation"], row["surface"], row["shots"], row["subject"]) == ("words", "s1", 0, "none")
+    assert (row["computation"], row["template"], row["shots"], row["subject"]) == ("words", "s1", 0, "none")
 
 
 def test_a_generation_sample_has_no_choices_and_target_minus_one(tiny_tasks: Path, tiny_loaded: LoadedModel):

@@ -18,15 +18,15 @@ EXACT = 1e-12
 
 def test_the_label_that_groups_follow_leads_and_random_groups_follow_none(plan, evidence):
     rows = agreements(plan, evidence, "test")
-    assert rows[0].label.name == "surface"
+    assert rows[0].label.name == "template"
     assert rows[0].found.nmi.low > rows[0].chance.nmi.high
     assert all(row.chance.nmi.value < 0.1 for row in rows)
 
 
 def test_labels_that_groups_do_not_follow_have_large_p_values_and_the_correction_only_raises_them(plan, evidence):
     rows = {row.label.name: row for row in agreements(plan, evidence, "test")}
-    assert rows["surface"].p == pytest.approx(1 / (plan.bootstrap + 1))  # no permutation came near
-    assert rows["surface"].p_corrected == pytest.approx(rows["surface"].p * len(rows))
+    assert rows["template"].p == pytest.approx(1 / (plan.bootstrap + 1))  # no permutation came near
+    assert rows["template"].p_corrected == pytest.approx(rows["template"].p * len(rows))
     assert rows["computation"].p_corrected > 0.05
     assert all(row.p <= row.p_corrected <= 1 for row in rows.values())
 
@@ -40,10 +40,10 @@ def test_determined_is_mutual_information_over_the_entropy_of_the_groups(plan, e
 
 
 def test_structure_that_is_only_length_vanishes_at_like_length(plan, evidence):
-    samples = evidence.samples.assign(surface=evidence.samples["shots"].map(lambda shots: f"wording {shots // 2}"))
+    samples = evidence.samples.assign(template=evidence.samples["shots"].map(lambda shots: f"wording {shots // 2}"))
     groups = evidence.assignments["activation"].assign(group=samples["shots"].to_numpy() // 2)
     copied = replace(evidence, samples=samples, assignments={**evidence.assignments, "activation": groups})
-    row = next(row for row in agreements(plan, copied, "test") if row.label.name == "surface")
+    row = next(row for row in agreements(plan, copied, "test") if row.label.name == "template")
     assert row.found.nmi.value == pytest.approx(1.0, abs=EXACT)
     assert row.within_length == pytest.approx(1.0, abs=EXACT)  # one value on both sides: equal partitions
 
@@ -57,14 +57,14 @@ def test_the_make_up_counts_every_sample_once(plan, evidence):
 def test_crossed_labels_are_not_entangled_and_a_task_is_with_its_computation(evidence):
     known, pairs = entanglement(evidence, "test")
     at = {label.name: i for i, label in enumerate(known)}
-    assert pairs[at["computation"], at["surface"]] < 0.01
+    assert pairs[at["computation"], at["template"]] < 0.01
     assert pairs[at["computation"], at["task"]] > 0.8
 
 
 def test_labels_with_one_value_are_left_out(evidence):
     found = labels(split_samples(evidence, "test"))
     assert "subject" not in found
-    assert set(candidates(found)) == {"computation", "surface", "shots", "length", "kind"}
+    assert set(candidates(found)) == {"computation", "template", "shots", "length", "kind"}
     assert candidates({"task": found["task"], "length": found["length"]}) == ["task", "length"]
 
 

@@ -71,7 +71,7 @@ def test_a_task_that_was_not_met_is_judged_by_the_routes_of_the_gate_that_has_no
     unmet = np.where(tasks == "sorting", (routes + 1) % GROUPS, routes)
     brought = np.where(unmet == GROUPS, 0, np.where(unmet == groups, OWN, OTHER))
     assert row.new_task.value == pytest.approx(brought.mean(), abs=EXACT) != row.brings.value
-    assert row.new_surface.value == pytest.approx(row.brings.value, abs=EXACT)
+    assert row.new_template.value == pytest.approx(row.brings.value, abs=EXACT)
     none = evidence.held_out["gate"].iloc[:0]
     assert gate_rows(plan, replace(evidence, held_out={"gate": none}))[0].new_task is None
 

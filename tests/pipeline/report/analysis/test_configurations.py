@@ -38,7 +38,7 @@ def test_names_play_no_part():
 def test_a_router_or_scheme_that_nobody_has_heard_of_has_a_place():
     gate = Method("x", "p", "activation", "wina", "kl", "gate", "threshold")
     assert group_kind(gate) == "routed by gate"
-    assert group_kind(replace(gate, scheme="surface", groups="assigned")) == "surface groups, given"
+    assert group_kind(replace(gate, scheme="template", groups="assigned")) == "template groups, given"
     assert group_kind(replace(gate, scheme="random2", groups="assigned")) == "random groups, draw 3"
 
 

@@ -66,12 +66,12 @@ def test_a_router_that_has_not_met_a_task_or_a_wording_is_judged_by_what_it_said
     truth = evidence.assignments["activation"].set_index("sample_id")["group"]
     for row in router_rows(plan, evidence, "test", draws):
         rows = evidence.held_out[row.router]
-        for label, found in (("task", row.new_task), ("surface", row.new_surface)):
+        for label, found in (("task", row.new_task), ("template", row.new_template)):
             mine = rows[rows["label"] == label]
             hits = truth.loc[mine["sample_id"]].to_numpy() == mine["group"].to_numpy()
             assert found.value == pytest.approx(hits.mean(), abs=1e-9)
             assert found.low < found.value < found.high
-        assert row.new_surface.value == pytest.approx(row.accuracy.value, abs=1e-9) != row.new_task.value
+        assert row.new_template.value == pytest.approx(row.accuracy.value, abs=1e-9) != row.new_task.value
     none = {name: rows.iloc[:0] for name, rows in evidence.held_out.items()}
     assert router_rows(plan, replace(evidence, held_out=none), "test", draws)[0].new_task is None
     train = resampler(plan, len(split_samples(evidence, "train")))

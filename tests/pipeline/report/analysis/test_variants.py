@@ -27,9 +27,9 @@ def test_there_is_one_variant_a_block_in_order_and_one_without_length(found):
 
 
 def test_what_the_groups_follow_grows_with_depth_as_it_was_built_in(found):
-    surface = [one.row("surface").found.nmi.value for one in by_block(found)]
-    assert surface == sorted(surface) and surface[0] < 0.02 < 0.3 < surface[-1]
-    assert by_block(found)[0].row("surface").p_corrected > 0.05 > by_block(found)[-1].row("surface").p_corrected
+    template = [one.row("template").found.nmi.value for one in by_block(found)]
+    assert template == sorted(template) and template[0] < 0.02 < 0.3 < template[-1]
+    assert by_block(found)[0].row("template").p_corrected > 0.05 > by_block(found)[-1].row("template").p_corrected
 
 
 def test_the_learned_groups_under_another_name_do_not_differ_from_themselves(plan, evidence, found):

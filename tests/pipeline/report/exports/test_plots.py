@@ -24,13 +24,13 @@ def test_metrics_are_flat_finite_numbers_with_stable_names(plan, findings):
     assert all(isinstance(value, int | float) and math.isfinite(value) for value in found.values())
     wanted = {
         "accuracy.dense", "accuracy.wina.50", "difference.clustered_scores.mean",
-        "difference.clustered_scores.low", "difference.clustered_scores.high", "nmi.surface", "ari.surface",
+        "difference.clustered_scores.low", "difference.clustered_scores.high", "nmi.template", "ari.template",
         "sparsity.wina.50.mean", "sparsity.wina.50.sd", "sparsity.wina.50.low", "sparsity.wina.50.high",
-        "difference.clustered_scores.p", "difference.clustered_scores.tasks_low", "purity.surface", "nmi_p.surface",
+        "difference.clustered_scores.p", "difference.clustered_scores.tasks_low", "purity.template", "nmi_p.template",
         "gain.clustered_scores.mean", "gain.clustered_scores.p", "gain.clustered_scores.levels_above",
         "gain.clustered_scores.levels_below", "gain.clustered_scores.compute_most", "difference.wina.compute_least",
         "fit_noise.clustered_scores.draws", "allocation.greedy.tokens", "allocation.wina.evaluations",
-        "nmi_without_length.surface", "router.scores.accuracy", "regret.clustered_scores.mean", "clusters.stability",
+        "nmi_without_length.template", "router.scores.accuracy", "regret.clustered_scores.mean", "clusters.stability",
     }  # fmt: skip
     assert wanted <= set(found)
 

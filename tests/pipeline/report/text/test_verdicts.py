@@ -31,7 +31,7 @@ def lost(plan):
 def test_a_gain_is_claimed_where_one_was_built_in(gained):
     assert (gained["RQ2"].tag, gained["RQ2"].tone) == ("Yes, fit noise not known", "mixed")  # one draw of random groups
     assert "information that random groups do not" in told(gained["RQ2"])
-    assert gained["RQ1"].tag == "Yes: by surface (wording)"
+    assert gained["RQ1"].tag == "Yes: by template"
     assert gained["RQ3"].tag.startswith("Yes: ")
 
 
@@ -201,7 +201,7 @@ def test_routed_groups_without_a_pooled_method_on_their_rung_answer_nothing(plan
 
 def test_depth_and_length_are_told_from_the_numbers(plan, evidence, gained):
     text = told(gained["RQ1"])
-    assert re.search(r"Block by block, NMI with surface \(wording\) is 0\.0\d \[.*\] in the first and 0\.\d\d \[", text)
+    assert re.search(r"Block by block, NMI with template \(wording\) is 0\.0\d \[.*\] in the first and 0\.\d\d \[", text)
     assert "in block 0 " in text and " leads" in text  # chance decides there which label leads
     assert "With log prompt length regressed out" in text and "not shown to differ from before" in text
     assert "agree with the original ones with ARI 1.00" in text

@@ -1,4 +1,4 @@
-"""Computation, surface and length are crossed, and no word gives the computation away."""
+"""Computation, template and length are crossed, and no word gives the computation away."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.tasks.embedded.computations import COMPUTATIONS, LEVELS
 from pipeline.tasks.embedded.documents import SHOTS, Document, documents
 from wina_amp.errors import UserError
 
-CELLS = len(templates.SURFACES) * len(SHOTS)
+CELLS = len(templates.TEMPLATES) * len(SHOTS)
 
 
 def stream(computation: str, count: int, split: str = "test") -> list[Document]:
@@ -21,8 +21,8 @@ def stream(computation: str, count: int, split: str = "test") -> list[Document]:
 
 
 @pytest.mark.parametrize("computation", ["addition", "facts"])
-def test_every_sixteen_documents_hold_every_surface_at_every_length_once(computation: str) -> None:
-    cells = Counter((document.surface, len(document.examples)) for document in stream(computation, 2 * CELLS))
+def test_every_sixteen_documents_hold_every_template_at_every_length_once(computation: str) -> None:
+    cells = Counter((document.template, len(document.examples)) for document in stream(computation, 2 * CELLS))
     assert set(cells.values()) == {2} and len(cells) == CELLS
 
 
@@ -30,24 +30,24 @@ def test_every_cue_word_goes_with_every_computation_equally_often() -> None:
     """So the mutual information between a cue word and the computation is exactly zero."""
     for place in (0, 1):
         counts = Counter(
-            (computation, templates.cue(computation, surface)[place])
+            (computation, templates.cue(computation, template)[place])
             for computation in COMPUTATIONS
-            for surface in templates.SURFACES
+            for template in templates.TEMPLATES
         )
         assert set(counts.values()) == {1} and len(counts) == 4 * len(COMPUTATIONS)
 
 
-def test_within_a_surface_the_pair_of_cues_names_the_computation() -> None:
-    for surface in templates.SURFACES:
-        assert len({templates.cue(computation, surface) for computation in COMPUTATIONS}) == len(COMPUTATIONS)
+def test_within_a_template_the_pair_of_cues_names_the_computation() -> None:
+    for template in templates.TEMPLATES:
+        assert len({templates.cue(computation, template) for computation in COMPUTATIONS}) == len(COMPUTATIONS)
 
 
 def test_frame_words_say_nothing_of_the_computation() -> None:
-    """Frame words appear in every document of a surface, whatever the computation."""
-    for surface in templates.SURFACES:
-        expected = {word for word in templates.FRAMES[surface].split() if not word.startswith("{")}
+    """Frame words appear in every document of a template, whatever the computation."""
+    for template in templates.TEMPLATES:
+        expected = {word for word in templates.FRAMES[template].split() if not word.startswith("{")}
         for computation in COMPUTATIONS:
-            assert expected <= set(templates.word(computation, surface, "x").split())
+            assert expected <= set(templates.word(computation, template, "x").split())
 
 
 def test_most_of_the_text_is_written_in_words_that_several_computations_use() -> None:
@@ -86,7 +86,7 @@ def test_streams_repeat_from_their_seed_and_ask_no_question_twice() -> None:
 def test_a_prompt_ends_where_its_answer_begins_and_holds_its_solved_examples() -> None:
     for document in stream("addition", CELLS):
         assert document.prompt.count(templates.END) == len(document.examples)
-        assert all(f"{example.answer} {surfaces.END}" in document.prompt for example in document.examples)
+        assert all(f"{example.answer} {templates.END}" in document.prompt for example in document.examples)
         assert document.choices[document.fields()["target"]] == document.question.answer
 
 

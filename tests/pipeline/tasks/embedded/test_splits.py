@@ -30,7 +30,7 @@ def test_an_items_split_depends_on_its_content_not_on_its_wording() -> None:
     for split in SHARES:
         problem = draw(COMPUTATIONS["sorting"], rng, 2, split)
         assert split_of(problem) == split
-        assert "surface" not in problem.key and problem.body in problem.key
+        assert "template" not in problem.key and problem.body in problem.key
 
 
 def test_the_shares_cover_every_bucket_once() -> None:
