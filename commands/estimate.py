@@ -70,8 +70,8 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
         train = int(cost.workload.is_train.sum())
         return work.START + len(settings.gradient.targets) * cost.slopes(train) / cost.processes
     if kind == "gate":
-        scheme = settings.profiles[settings.route.gates[name]].scheme
-        profiles = len(settings.route.gate_targets) * (_groups(settings, scheme, cost.workload) + 1)
+        scheme = settings.profiles[settings.route.benefit_routers[name]].scheme
+        profiles = len(settings.route.benefit_targets) * (_groups(settings, scheme, cost.workload) + 1)
         train = int(cost.workload.is_train.sum())
         both_splits = 2 * 2 * cost.loss(train)  # a loss is half a pass over the train samples
         return work.START + (1 + profiles) * both_splits / cost.processes

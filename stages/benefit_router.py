@@ -1,7 +1,8 @@
-"""gate: fit one gate on what a profile set's profiles bring to the train samples, and route every sample with it.
+"""gate: fit one benefit router on what a profile set's profiles bring to the train samples, and route every sample with
+it.
 
-The same is measured on as many test samples, for the report; no gate is fitted on those. Chunks of samples share the
-machine's cores (`pipeline/executors/processes.py`), and finished ones are kept over interruptions.
+The same is measured on as many test samples, for the report; no benefit router is fitted on those. Chunks of samples
+share the machine's cores (`pipeline/executors/processes.py`), and finished ones are kept over interruptions.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from pipeline.compute.routing import neighbour_flops
 from pipeline.config.params import Settings
 from pipeline.executors.processes import Advance, finish
 from pipeline.profiles.profile import profile_array
-from pipeline.routing.benefit_router_fit import fit_gate
+from pipeline.routing.benefit_router_fit import fit_benefit_router
 from pipeline.routing.benefits import benefits, text_divergences
-from pipeline.routing.held_out import ask_gate, held_out
+from pipeline.routing.held_out import ask_benefit_router, held_out
 from pipeline.storage.schemas import ASSIGNMENTS, BENEFITS, HELD_OUT, PROFILES, ROUTES, SAMPLES
 from pipeline.storage.scratch import Parts, Scratch, file_digest
 from stages.inputs.model import load_model, model_identity, model_processes
 from stages.run import run_named, start_logging
 from wina_amp.errors import UserError, unknown
 from wina_amp.models.load import LoadedModel
-from wina_amp.routing.router import GATE, neighbour_features, save_router
+from wina_amp.routing.router import BENEFIT, neighbour_features, save_router
 
 SAMPLES_PATH = "data/samples.parquet"
 ASSIGNMENTS_PATH = "data/assignments/{scheme}.parquet"
@@ -49,14 +50,14 @@ _COLUMNS = ("sample_id", "split", "task", "template", "prompt_ids", "answer_ids"
 
 
 def main(settings: Settings, name: str) -> None:
-    """Write the weights of gate `name`, its `routes`, `held_out` and `benefits`.
+    """Write the weights of benefit router `name`, its `routes`, `held_out` and `benefits`.
 
     Raises:
-        UserError: unknown gate; the profile set has no pooled profile behind those of its groups.
+        UserError: unknown benefit router; the profile set has no pooled profile behind those of its groups.
     """
-    if name not in settings.route.gates:
-        raise unknown("gate", name, settings.route.gates, "`route.gates` in params.yaml")
-    profile = settings.route.gates[name]
+    if name not in settings.route.benefit_routers:
+        raise unknown("gate", name, settings.route.benefit_routers, "`route.benefit_routers` in params.yaml")
+    profile = settings.route.benefit_routers[name]
     thresholds = _thresholds(settings, profile)
     samples: Any = SAMPLES.read(SAMPLES_PATH, columns=_COLUMNS)
     measured = _measured(settings, samples)
@@ -66,15 +67,17 @@ def main(settings: Settings, name: str) -> None:
     table = cast(nn.Embedding, loaded.model.get_input_embeddings()).weight
     inputs = neighbour_features(table, samples["prompt_ids"].tolist())
     train = (samples["split"] == "train").to_numpy()
-    gate = fit_gate(inputs[train], brought[train], settings.seed)
+    gate = fit_benefit_router(inputs[train], brought[train], settings.seed)
     found = gate.router.probabilities(inputs)
     flops = neighbour_flops(samples["n_tokens"].to_numpy(), table.shape[1], found.shape[1])
     rows = pd.DataFrame({"router": name, "sample_id": samples["sample_id"], "group": found.argmax(axis=1)})
     ROUTES.write(rows.assign(probabilities=list(found), flops=flops), ROUTES_PATH.format(name=name))
-    HELD_OUT.write(held_out(samples, ask_gate(inputs, brought, seed=settings.seed)), HELD_OUT_PATH.format(name=name))
+    HELD_OUT.write(
+        held_out(samples, ask_benefit_router(inputs, brought, seed=settings.seed)), HELD_OUT_PATH.format(name=name)
+    )
     known = samples.iloc[measured][["sample_id", "split"]].assign(benefits=list(brought[measured]))
     BENEFITS.write(known, BENEFITS_PATH.format(name=name))
-    facts = {"router": GATE, "profile": profile, "penalty": f"{gate.penalty:g}", "margin": f"{gate.margin:g}"}
+    facts = {"router": BENEFIT, "profile": profile, "penalty": f"{gate.penalty:g}", "margin": f"{gate.margin:g}"}
     save_router(gate.router, ROUTER_PATH.format(name=name), facts)
 
 
@@ -82,16 +85,16 @@ def _thresholds(settings: Settings, profile: str) -> ndarray:
     """`[targets, groups and pooled, blocks, masks]`."""
     path = PROFILES_PATH.format(name=profile)
     table: Any = PROFILES.read(path)
-    found = np.stack([profile_array(table, target, "threshold") for target in settings.route.gate_targets])
+    found = np.stack([profile_array(table, target, "threshold") for target in settings.route.benefit_targets])
     scheme = settings.profiles[profile].scheme
     assignments: Any = ASSIGNMENTS.read(ASSIGNMENTS_PATH.format(scheme=scheme), columns=("group",))
     groups = int(assignments["group"].max()) + 1
     if found.shape[1] != groups + 1:
         raise UserError(
-            "A gate needs a profile set whose last group is the pooled profile, which it abstains to",
+            "A benefit router needs a profile set whose last group is the pooled profile, which it abstains to",
             found=f"{found.shape[1]} profiles for the {groups} groups of `{scheme}`",
             where=path,
-            remedy="name a profile set in `route.gates` whose allocation starts from the pooled one",
+            remedy="name a profile set in `route.benefit_routers` whose allocation starts from the pooled one",
         )
     return found
 
@@ -122,7 +125,7 @@ class Work:
 
 def _benefits(settings: Settings, name: str, thresholds: ndarray, samples: Any) -> ndarray:
     """Of every group for every sample. Chunks of samples are independent of each other and kept one by one."""
-    texts, profile = _texts(samples), settings.route.gates[name]
+    texts, profile = _texts(samples), settings.route.benefit_routers[name]
     flat = thresholds.reshape(-1, *thresholds.shape[2:])
     chunks = [(f"{first:06d}.npy", texts[first : first + CHUNK]) for first in range(0, len(texts), CHUNK)]
     fingerprint = {

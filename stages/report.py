@@ -76,7 +76,9 @@ def _plan(settings: Settings) -> Plan:
         limits=settings.evaluate.limits,
         decisive=decisive.methods if decisive is not None else (),
         decisive_targets=tuple(sorted(decisive.targets)) if decisive is not None else (),
-        gates={name: settings.profiles[profile].scheme for name, profile in settings.route.gates.items()},
+        benefit_routers={
+            name: settings.profiles[profile].scheme for name, profile in settings.route.benefit_routers.items()
+        },
         baseline=settings.report.baseline,
         bootstrap=settings.report.bootstrap,
         confidence=settings.report.confidence,
@@ -121,7 +123,7 @@ def _shown(settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 def _evidence(plan: Plan) -> Evidence:
-    routers = (*plan.routers, *plan.gates)
+    routers = (*plan.routers, *plan.benefit_routers)
     profiles = dict.fromkeys(method.profile for method in plan.sparse)
     return Evidence(
         samples=SAMPLES.read(DATA / "samples.parquet", columns=_SAMPLE_COLUMNS),
@@ -133,7 +135,7 @@ def _evidence(plan: Plan) -> Evidence:
         gradient=_json(GRADIENT_PATH, "What stage regroup says of its groups") if GRADIENT in plan.schemes else {},
         routes={name: ROUTES.read(DATA / "routes" / f"{name}.parquet") for name in routers},
         held_out={name: HELD_OUT.read(DATA / "routes" / f"{name}.held_out.parquet") for name in routers},
-        benefits={name: BENEFITS.read(DATA / "routes" / f"{name}.benefits.parquet") for name in plan.gates},
+        benefits={name: BENEFITS.read(DATA / "routes" / f"{name}.benefits.parquet") for name in plan.benefit_routers},
         costs=_costs(profiles),
         profiles={name: PROFILES.read(DATA / "profiles" / f"{name}.parquet") for name in profiles},
         results={m.name: RESULTS.read(DATA / "results" / f"{m.name}.parquet") for m in plan.methods},

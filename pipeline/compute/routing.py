@@ -23,8 +23,8 @@ def embedding_flops(tokens: Int[ndarray, " samples"], hidden: int, groups: int) 
 
 
 def neighbour_flops(tokens: Int[ndarray, " samples"], hidden: int, groups: int) -> Float[ndarray, " samples"]:
-    """Operations of the `neighbours` router, and of a gate: the mean, a product and a sum for every pair, the linear
-    layer."""
+    """Operations of the `neighbours` router, and of a benefit router: the mean, a product and a sum for every pair, the
+    linear layer."""
     return tokens * float(hidden) + (tokens - 1) * 2.0 * hidden + _linear(2 * hidden, groups)
 
 

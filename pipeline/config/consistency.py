@@ -46,7 +46,7 @@ def check_together(settings: Settings, file: str) -> None:
             raise refusal(must, found, f"`profiles.{name}` in {file}", "use `allocation: uniform`")
         _check_start(name, profile, settings, file)
     _check_routers(settings, file)
-    _check_gates(settings, file)
+    _check_benefit_routers(settings, file)
     for name, method in settings.methods.items():
         _check_method(name, method, settings, file)
     for name in settings.export.methods:
@@ -86,24 +86,24 @@ def _check_routers(settings: Settings, file: str) -> None:
         must_know("table of learned groups", router.groups_from, tables, f"route.routers.{name}.groups_from", file)
 
 
-def _check_gates(settings: Settings, file: str) -> None:
+def _check_benefit_routers(settings: Settings, file: str) -> None:
     route = settings.route
-    check_names(route.gates, "route.gates", file)
-    for name, profile in route.gates.items():
-        where = f"`route.gates.{name}` in {file}"
+    check_names(route.benefit_routers, "route.benefit_routers", file)
+    for name, profile in route.benefit_routers.items():
+        where = f"`route.benefit_routers.{name}` in {file}"
         if name in route.routers:
-            must = f"A gate must not have the name of another router ({', '.join(route.routers)})"
+            must = f"A benefit router must not have the name of another router ({', '.join(route.routers)})"
             raise refusal(must, name, where, "choose another name")
-        must_know("profile set", profile, settings.profiles, f"route.gates.{name}", file)
+        must_know("profile set", profile, settings.profiles, f"route.benefit_routers.{name}", file)
         if settings.profiles[profile].scheme == "global":
-            must = "A gate must have groups to choose from"
+            must = "A benefit router must have groups to choose from"
             raise refusal(
                 must, f"{profile}, which has the scheme global", where, "name a profile set of another scheme"
             )
-    stray = [f"{target:g}" for target in route.gate_targets if target not in settings.evaluate.targets]
-    if route.gates and stray:
-        must = "`route.gate_targets` must be among `evaluate.targets`"
-        raise refusal(must, ", ".join(stray), f"`route.gate_targets` in {file}", "choose targets that have profiles")
+    stray = [f"{target:g}" for target in route.benefit_targets if target not in settings.evaluate.targets]
+    if route.benefit_routers and stray:
+        must = "`route.benefit_targets` must be among `evaluate.targets`"
+        raise refusal(must, ", ".join(stray), f"`route.benefit_targets` in {file}", "choose targets that have profiles")
 
 
 def _check_start(name: str, profile: ProfileSettings, settings: Settings, file: str) -> None:
@@ -125,7 +125,9 @@ def _check_method(name: str, method: MethodSettings, settings: Settings, file: s
     scheme = settings.profiles[str(method.profile)].scheme
     tables = [f"assignments/{scheme}"]
     tables += [f"routes/{name}" for name, router in settings.route.routers.items() if router.scheme == scheme]
-    tables += [f"routes/{gate}" for gate, profile in settings.route.gates.items() if profile == method.profile]
+    tables += [
+        f"routes/{gate}" for gate, profile in settings.route.benefit_routers.items() if profile == method.profile
+    ]
     must_know("table of groups", method.groups_from, tables, f"{where}.groups_from", file)
     must_know("mask", method.mask, MASKS, f"{where}.mask", file)
 

@@ -37,7 +37,7 @@ ALLOCATIONS = ("uniform", "greedy", "kl")
 GREEDY_SEARCHES = ("exact", "lazy")
 MASKS = ("threshold", "topk")
 ROUTERS = ("embedding", "neighbours", "scores")
-GATE = "gate"
+BENEFIT = "gate"
 """The kind of router that belongs to a profile set; the others name groups of a learned scheme."""
 TRANSFORMS = (NO_TRANSFORM, "orthogonal")
 TOO_LONG = ("refuse", "leave_out")
@@ -228,12 +228,14 @@ class RouteSettings:
     routers: Mapping[str, RouterSettings] = setting(
         "routers to fit that name the learned group of a prompt, under names of your choice; `{}` for none"
     )
-    gates: Mapping[str, str] = setting(
+    benefit_routers: Mapping[str, str] = setting(
         "name -> profile set: routers to fit that predict what each group's profile brings, and leave a prompt to the "
         "pooled profile, the last group of that profile set, unless one is expected to bring something; `{}` for none"
     )
-    gate_targets: tuple[float, ...] = setting(
-        "targets, among `evaluate.targets`, at which gates are told what profiles bring (their mean)", above=0, below=1
+    benefit_targets: tuple[float, ...] = setting(
+        "targets, among `evaluate.targets`, at which benefit routers are told what profiles bring (their mean)",
+        above=0,
+        below=1,
     )
     blocks: int = setting("first blocks whose signatures the `scores` router reads", low=1)
     weight_decay: float = setting("L2 penalty of the routers' logistic regression", low=0)

@@ -1,4 +1,4 @@
-"""Fit a gate: a linear layer that predicts, from a prompt, what every group's profile would bring.
+"""Fit a benefit router: a linear layer that predicts, from a prompt, what every group's profile would bring.
 
     predicted(x) = W z(x) + b        z: standardised features; b: mean benefit of every group
     W = argmin sum over samples and groups of (benefit - predicted)^2  +  penalty * samples * ||W||^2      (ridge)
@@ -8,8 +8,8 @@ The penalty and the margin are those whose choices brought most, on average, on 
 (cross-validation; the pooled profile brings 0 by definition). "Always the pooled profile" is among the candidates, so
 the mean benefit that was chosen is never below 0; among equals the more cautious one is taken.
 
-The margin is the bias of one more output whose weights are 0. The gate is then a router like any other: the largest
-output is the choice, and the last group is the pooled profile. Only train samples may be passed in; that is the
+The margin is the bias of one more output whose weights are 0. The benefit router is then a router like any other: the
+largest output is the choice, and the last group is the pooled profile. Only train samples may be passed in; that is the
 caller's duty.
 """
 
@@ -34,8 +34,8 @@ FOLDS = 10
 
 
 @dataclass(frozen=True)
-class Gate:
-    """A fitted gate.
+class BenefitRouter:
+    """A fitted benefit router.
 
     Attributes:
         router: one output for every group, and one for the pooled profile.
@@ -49,13 +49,13 @@ class Gate:
     expected: float
 
 
-def fit_gate(
+def fit_benefit_router(
     features: Float[ndarray, "samples features"], benefits: Float[ndarray, "samples groups"], seed: int
-) -> Gate:
-    """The gate for these train samples.
+) -> BenefitRouter:
+    """The benefit router for these train samples.
 
     Args:
-        features: what the gate reads of every prompt.
+        features: what the benefit router reads of every prompt.
         benefits: what every group's profile brings to it in place of the pooled one.
         seed: of the folds.
 
@@ -64,13 +64,13 @@ def fit_gate(
     """
     values = np.asarray(features, dtype=np.float64)
     if len(values) < 2 or not np.isfinite(benefits).all():
-        raise ValueError(f"a gate needs two samples or more and finite benefits, got {len(values)} samples")
+        raise ValueError(f"a benefit router needs two samples or more and finite benefits, got {len(values)} samples")
     earned = _validated(values, benefits, fold_of(len(values), seed))
     # The last of equal maxima: the highest penalty, then the highest margin.
     best = len(earned.flat) - 1 - int(np.argmax(earned.ravel()[::-1]))
     penalty, margin = PENALTIES[best // len(MARGINS)], MARGINS[best % len(MARGINS)]
     weight, bias = _fitted(values, benefits, (penalty,))[0]
-    return Gate(_folded(weight, bias, margin), penalty, margin, float(earned.flat[best]))
+    return BenefitRouter(_folded(weight, bias, margin), penalty, margin, float(earned.flat[best]))
 
 
 def fold_of(samples: int, seed: int) -> Int[ndarray, " samples"]:
@@ -122,8 +122,8 @@ def _fitted(
 
 
 def _folded(weight: Float[ndarray, "groups features"], bias: Float[ndarray, " groups"], margin: float) -> Router:
-    """The gate as one linear layer. One that never leaves the pooled profile predicts 0 for every group and 1 for it:
-    infinity is no bias."""
+    """The benefit router as one linear layer. One that never leaves the pooled profile predicts 0 for every group and 1
+    for it: infinity is no bias."""
     if np.isinf(margin):
         weight, bias, margin = np.zeros_like(weight), np.zeros_like(bias), 1.0
     rows = np.vstack([weight, np.zeros((1, weight.shape[1]))])

@@ -7,8 +7,8 @@ predict the text's answer. The logarithm makes a ratio of it: halving a divergen
 for a hard one, and one text that no profile can save does not outweigh all others. `e` ends that where both divergences
 are too small to change a prediction.
 
-Benefits of train samples lean towards the groups, because profiles were fitted on them; a gate is fitted on those all
-the same, and the report shows what its choices bring to test samples.
+Benefits of train samples lean towards the groups, because profiles were fitted on them; a benefit router is fitted on
+those all the same, and the report shows what its choices bring to test samples.
 
 Masks are those that evaluations run (`wina_amp/masks/install.py`), so any criterion will do.
 """

@@ -1,8 +1,9 @@
 """Routers on samples of a kind that they have not met: one task left out, or one wording.
 
-For every value of a label (a task; a template, which is the template that a question is wrapped in) the router is fitted
-anew on the train samples of all other values, and asked about the test samples of this one. The embedded benchmark
-crosses computations with templates, so a template left out is a template that is new while its contents are not.
+For every value of a label (a task; a template, which is the template that a question is wrapped in) the router is
+fitted anew on the train samples of all other values, and asked about the test samples of this one. The embedded
+benchmark crosses computations with templates, so a template left out is a template that is new while its contents are
+not.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from pipeline.routing.benefit_router_fit import fit_gate
+from pipeline.routing.benefit_router_fit import fit_benefit_router
 from pipeline.routing.router_fit import fit_router
 
 LABELS = ("task", "template")
@@ -60,13 +61,13 @@ def ask_labels(
     return ask
 
 
-def ask_gate(
+def ask_benefit_router(
     features: Float[ndarray, "samples features"], benefits: Float[ndarray, "samples groups"], *, seed: int
 ) -> Ask:
-    """Of a gate; penalty and margin are chosen anew, too. Benefits are read of the kept samples only."""
+    """Of a benefit router; penalty and margin are chosen anew, too. Benefits are read of the kept samples only."""
 
     def ask(kept: Bool[ndarray, " samples"], asked: Bool[ndarray, " samples"]) -> Int[ndarray, " asked"]:
-        gate = fit_gate(features[kept], benefits[kept], seed)
+        gate = fit_benefit_router(features[kept], benefits[kept], seed)
         return gate.router.probabilities(features[asked]).argmax(axis=1)
 
     return ask

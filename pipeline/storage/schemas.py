@@ -234,7 +234,7 @@ ROUTES = Table(
         Column(
             "probabilities",
             "list<float32>",
-            "softmax of the router's outputs: the probability of each group of the activation scheme; of a gate's "
+            "softmax of the router's outputs: the probability of each group of the activation scheme; of a benefit router's "
             "predicted benefits, the pooled profile's (its margin) last",
         ),
         Column("flops", "float64", "floating-point operations the router needs for this prompt", low=0),
@@ -255,8 +255,8 @@ HELD_OUT = Table(
 
 BENEFITS = Table(
     "benefits",
-    "What the profile of each group brings to a sample in place of the pooled one, averaged over `route.gate_targets` "
-    "(one file per gate, see pipeline/routing/benefits.py): all train samples, and as many test samples, which no gate "
+    "What the profile of each group brings to a sample in place of the pooled one, averaged over `route.benefit_targets` "
+    "(one file per benefit router, see pipeline/routing/benefits.py): all train samples, and as many test samples, which no benefit router "
     "is fitted on.",
     key=("sample_id",),
     columns=(

@@ -32,13 +32,15 @@ ROUNDING = 1e-4
 
 @pytest.fixture(scope="module")
 def gated(settings):
-    """Settings with a gate over learned groups, and a method that uses it."""
+    """Settings with a benefit router over learned groups, and a method that uses it."""
     own = settings.profiles["clustered"]
     return replace(
         settings,
         profiles=settings.profiles | {"with_pooled": own},
-        route=replace(settings.route, gates={"gate": "with_pooled", "bare": "clustered"}, gate_targets=TARGETS),
-        methods=settings.methods | {"gated": params.MethodSettings("with_pooled", "routes/gate", "threshold")},
+        route=replace(
+            settings.route, benefit_routers={"gate": "with_pooled", "bare": "clustered"}, benefit_targets=TARGETS
+        ),
+        methods=settings.methods | {"gated": params.MethodSettings("with_pooled", "routes/benefit", "threshold")},
     )
 
 

@@ -1,7 +1,7 @@
 """Where masks act: which features are scored and zeroed, and which weights need not be read where one is zero.
 
 Most criteria score the INPUT of every projection: a feature of it gates one column of that projection's matrix, `d_out`
-weights. A criterion may instead read the ACTIVATED GATE of the MLP, act(gate(x)) (CATS, Lee et al. 2024):
+weights. A criterion may instead read the ACTIVATED BENEFIT of the MLP, act(gate(x)) (CATS, Lee et al. 2024):
 
     mlp(x) = down(act(gate(x)) * up(x))
 

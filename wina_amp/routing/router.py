@@ -7,8 +7,8 @@
     gate         what `neighbours` reads; it belongs to one profile set, whose last group is the pooled profile
 
 In every case the router proper is one linear layer, with the standardisation of its inputs folded into the weights,
-saved as safetensors. All but the gate name the learned group of a prompt and are fitted by `pipeline.routing`; a
-gate predicts what every group's profile would bring. Running one needs no scikit-learn.
+saved as safetensors. All but the benefit router name the learned group of a prompt and are fitted by
+`pipeline.routing`; a gate predicts what every group's profile would bring. Running one needs no scikit-learn.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from wina_amp.atomic import replacing
 from wina_amp.errors import UserError
 
 ROUTERS = ("embedding", "neighbours", "scores")
-GATE = "gate"
+BENEFIT = "gate"
 
 
 class Router(nn.Module):
@@ -48,7 +48,7 @@ class Router(nn.Module):
 
     def probabilities(self, features: Float[ndarray, "samples features"]) -> Float32[ndarray, "samples groups"]:
         """The softmax of the outputs, on the CPU; rows sum to 1. A router that was fitted to labels gives each group's
-        probability; of a gate's outputs, which are benefits, only the order means something."""
+        probability; of a benefit router's outputs, which are benefits, only the order means something."""
         with torch.inference_mode():
             logits = self(torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32)))
             return logits.softmax(dim=-1).numpy()

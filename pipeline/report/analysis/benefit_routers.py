@@ -1,9 +1,9 @@
-"""RQ3 for gates: how often they leave the pooled profile, and what their choices bring.
+"""RQ3 for benefit routers: how often they leave the pooled profile, and what their choices bring.
 
-A gate predicts what profiles bring, not a label, so it has no accuracy. What its choices bring is measured instead, as
-the table `benefits` has it: the log of how many times smaller the divergence from the dense model becomes, 0 for the
-pooled profile. Two simpler choices stand beside it: every sample's own group, and for all samples the one group that is
-best on train samples (if any is), which is not routing at all.
+A benefit router predicts what profiles bring, not a label, so it has no accuracy. What its choices bring is measured
+instead, as the table `benefits` has it: the log of how many times smaller the divergence from the dense model becomes,
+0 for the pooled profile. Two simpler choices stand beside it: every sample's own group, and for all samples the one
+group that is best on train samples (if any is), which is not routing at all.
 """
 
 from __future__ import annotations
@@ -22,16 +22,14 @@ from pipeline.statistics.intervals import Interval
 
 
 @dataclass(frozen=True)
-class GateRow:
-    """A gate on the test split.
+class BenefitRouterRow:
+    """A benefit router on the test split.
 
     Attributes:
-        gate: its name.
-        abstained: share of samples left to the pooled profile.
-        brings: mean benefit of its choices.
-        own: the same if every sample got the profile of its own group.
-        constant: the same if all samples got that of the group that is best on train samples, or pooled if none is.
-        new_task, new_template: what the choices of a gate bring that has not met the sample's task or wording; None
+        gate: its name. abstained: share of samples left to the pooled profile. brings: mean benefit of its choices.
+        own: the same if every sample got the profile of its own group. constant: the same if all samples got that of
+        the group that is best on train samples, or pooled if none is. new_task, new_template: what the choices of a
+        benefit router bring that has not met the sample's task or wording; None
             where the samples have no such label. Tasks are redrawn for the first.
         flops: mean cost a sample.
         share: that in units of the dense model's, averaged over samples.
@@ -48,12 +46,12 @@ class GateRow:
     share: float
 
 
-def gate_rows(plan: Plan, evidence: Evidence) -> list[GateRow]:
-    """One row per gate, in the plan's order, from the test split."""
-    return [_row(plan, evidence, gate, scheme) for gate, scheme in plan.gates.items()]
+def benefit_router_rows(plan: Plan, evidence: Evidence) -> list[BenefitRouterRow]:
+    """One row per benefit router, in the plan's order, from the test split."""
+    return [_row(plan, evidence, gate, scheme) for gate, scheme in plan.benefit_routers.items()]
 
 
-def _row(plan: Plan, evidence: Evidence, gate: str, scheme: str) -> GateRow:
+def _row(plan: Plan, evidence: Evidence, gate: str, scheme: str) -> BenefitRouterRow:
     samples = split_samples(evidence, "test")
     table: Any = evidence.benefits[gate]
     train, test = (table[table["split"] == split] for split in ("train", "test"))
@@ -66,7 +64,7 @@ def _row(plan: Plan, evidence: Evidence, gate: str, scheme: str) -> GateRow:
     routes = evidence.routes[gate].set_index("sample_id").loc[samples.index]
     dense: Any = evidence.results[plan.dense.name].set_index("sample_id")["dense_flops"].loc[samples.index]
     abstained = (routes["group"] == pooled).to_numpy(dtype=np.float64)
-    return GateRow(
+    return BenefitRouterRow(
         gate=gate,
         abstained=_mean(plan, abstained),
         brings=mean(routes_of(evidence, gate, measured)),
@@ -87,7 +85,7 @@ def _unmet(
     brought: Float[np.ndarray, "measured groups_and_pooled"],
     measured: pd.Index,
 ) -> Interval | None:
-    """What the choices of gates bring that have not met the label."""
+    """What the choices of benefit routers bring that have not met the label."""
     rows = evidence.held_out[gate]
     groups: Any = rows[(rows["label"] == label).to_numpy()].set_index("sample_id")["group"]
     place = measured.get_indexer(groups.index)

@@ -35,8 +35,8 @@ class Evidence:
         cluster_map: CLUSTER_MAP.
         quality: data/cluster_quality.json.
         gradient: data/assignments/gradient.json; empty where the scheme is not part of the plan.
-        routes: router or gate -> ROUTES.
-        held_out: router or gate -> HELD_OUT.
+        routes: router or benefit router -> ROUTES.
+        held_out: router or benefit router -> HELD_OUT.
         benefits: gate -> BENEFITS.
         costs: profile set -> ALLOCATION_COSTS.
         profiles: profile set -> PROFILES.
@@ -174,7 +174,7 @@ def variants_of(evidence: Evidence, order: pd.Index) -> dict[tuple[str, int], In
 
 
 def routes_of(evidence: Evidence, router: str, order: pd.Index) -> Int[np.ndarray, " samples"]:
-    """The group that a router or gate gives each sample of `order`."""
+    """The group that a router or benefit router gives each sample of `order`."""
     return _aligned(evidence.routes[router], order, f"data/routes/{router}.parquet")
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.report.analysis.accuracy import Comparison, Point, compare, operating_points
 from pipeline.report.analysis.agreement import Composition, LabelAgreement, agreements, compositions
-from pipeline.report.analysis.benefit_routers import GateRow, gate_rows
+from pipeline.report.analysis.benefit_routers import BenefitRouterRow, benefit_router_rows
 from pipeline.report.analysis.configurations import Rung
 from pipeline.report.analysis.evidence import Evidence, Outcome, evaluated_samples, outcomes, split_samples
 from pipeline.report.analysis.gradient import GradientFindings, gradient_findings
@@ -92,8 +92,8 @@ class Decisive:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that was found; `splits` always holds `test`, of which `variants` and `gates` are; `decisive` is None where
-    no method was evaluated on more samples than others; `costs` are tables.
+    """All that was found; `splits` always holds `test`, of which `variants` and `benefit routers` are; `decisive` is
+    None where no method was evaluated on more samples than others; `costs` are tables.
     """
 
     splits: Mapping[str, SplitFindings]
@@ -101,7 +101,7 @@ class Findings:
     quality: Mapping[str, Any]
     variants: list[Variant]
     gradient: GradientFindings | None
-    gates: list[GateRow]
+    benefit_routers: list[BenefitRouterRow]
     specialisations: list[Specialisation]
     pooled: list[PooledAllocation]
     costs: Mapping[str, pd.DataFrame]
@@ -139,7 +139,7 @@ def find(plan: Plan, evidence: Evidence) -> Findings:
         quality=evidence.quality,
         variants=variants(plan, evidence, "test"),
         gradient=gradient_findings(plan, evidence),
-        gates=gate_rows(plan, evidence),
+        benefit_routers=benefit_router_rows(plan, evidence),
         specialisations=specialisations(plan, evidence),
         pooled=pooled_allocations(plan, evidence),
         costs=evidence.costs,

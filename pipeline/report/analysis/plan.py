@@ -44,7 +44,8 @@ class Method:
 
     @property
     def is_routed(self) -> bool:
-        """Whether a router picks among groups that may mean something; a gate over random groups is a control."""
+        """Whether a router picks among groups that may mean something; a benefit router over random groups is a
+        control."""
         return not self.is_dense and self.groups != ASSIGNED and not self.is_control
 
     @property
@@ -77,7 +78,7 @@ class Plan:
         splits: splits that were evaluated; `test` must be among them.
         schemes: names, in order.
         routers: name, in order -> the learned scheme whose groups it names.
-        gates: name of every gate, which chooses what pays -> scheme of its profile set.
+        benefit routers: name of every benefit router, which chooses what pays -> scheme of its profile set.
         limits: split -> samples of a task that every method was evaluated on; None, or no entry, is all.
         decisive: methods that were evaluated on all test samples, as dense then was, at `decisive_targets`.
         decisive_targets: some of `targets`, ascending.
@@ -98,7 +99,7 @@ class Plan:
     confidence: float = 0.95
     seed: int = 0
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    gates: Mapping[str, str] = field(default_factory=dict)
+    benefit_routers: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, int | None] = field(default_factory=dict)
     decisive: tuple[str, ...] = ()
     decisive_targets: tuple[float, ...] = ()

@@ -98,7 +98,8 @@ def needed(draws: int, confidence: float) -> float:
 
 
 def draws_of(rung: Rung) -> tuple[Method, ...]:
-    """Independent draws of random groups on a rung: one method a draw, and no gate that chooses among its groups."""
+    """Independent draws of random groups on a rung: one method a draw, and no benefit router that chooses among its
+    groups."""
     given = {method.scheme: method for method in reversed(rung.controls) if method.groups == ASSIGNED}
     return tuple(method for method in rung.controls if method in given.values())
 

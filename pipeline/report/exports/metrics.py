@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline.report.analysis.accuracy import Comparison, Point
 from pipeline.report.analysis.agreement import LabelAgreement
-from pipeline.report.analysis.benefit_routers import GateRow
+from pipeline.report.analysis.benefit_routers import BenefitRouterRow
 from pipeline.report.analysis.evidence import total
 from pipeline.report.analysis.findings import Decisive, Findings
 from pipeline.report.analysis.perplexity import TextPoint
@@ -74,7 +74,7 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
     for row in test.routers:
         found[f"router.{row.router}.accuracy"] = row.accuracy.value
         found |= _unmet(f"router.{row.router}.accuracy", row)
-    for row in findings.gates:
+    for row in findings.benefit_routers:
         found |= {f"gate.{row.gate}.abstained": row.abstained.value, f"gate.{row.gate}.brings": row.brings.value}
         found |= _unmet(f"gate.{row.gate}", row)
     for row in test.regrets:
@@ -169,7 +169,7 @@ def _agreement_of(row: LabelAgreement) -> dict[str, float]:
     }
 
 
-def _unmet(name: str, row: RouterRow | GateRow) -> dict[str, float]:
+def _unmet(name: str, row: RouterRow | BenefitRouterRow) -> dict[str, float]:
     both = {"new_task": row.new_task, "new_template": row.new_template}
     return {f"{name}.{label}": value.value for label, value in both.items() if value is not None}
 

@@ -36,7 +36,7 @@ def method_colour(plan: Plan, method: Method) -> str:
 
 def method_marker(plan: Plan, method: Method) -> str:
     """One marker per source of groups: a circle for assigned groups, then one per router."""
-    sources = [ASSIGNED, *plan.routers, *plan.gates]
+    sources = [ASSIGNED, *plan.routers, *plan.benefit_routers]
     return style.MARKERS[sources.index(method.groups) % len(style.MARKERS)] if not method.is_dense else "o"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.report.analysis.benefit_routers import GateRow
+from pipeline.report.analysis.benefit_routers import BenefitRouterRow
 from pipeline.report.analysis.findings import Findings
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.routers import RegretRow, RouterRow
@@ -52,13 +52,15 @@ def router_table(findings: Findings) -> list[Row]:
     return found
 
 
-def gate_table(rows: Sequence[GateRow]) -> list[Row]:
-    """What gates choose, bring and cost."""
+def benefit_router_table(rows: Sequence[BenefitRouterRow]) -> list[Row]:
+    """What benefit routers choose, bring and cost."""
     return [
         {
             "gate": row.gate,
             "abstained": percent_cell(row.abstained),
-            "cells": [_benefit_cell(one) for one in (row.brings, row.own, row.constant, row.new_task, row.new_template)],
+            "cells": [
+                _benefit_cell(one) for one in (row.brings, row.own, row.constant, row.new_task, row.new_template)
+            ],
             "flops": quantity(row.flops),
             "share": f"{100 * row.share:.3g}",
         }

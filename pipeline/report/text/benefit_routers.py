@@ -1,20 +1,20 @@
-"""What gates are worth, in a sentence each."""
+"""What benefit routers are worth, in a sentence each."""
 
 from __future__ import annotations
 
-from pipeline.report.analysis.benefit_routers import GateRow
+from pipeline.report.analysis.benefit_routers import BenefitRouterRow
 from pipeline.report.analysis.findings import Findings
 from pipeline.report.text.wording import number_interval, percent, percent_interval, points_interval
 
 DECIMALS = 3
 
 
-def gate_sentences(findings: Findings) -> list[str]:
-    """One sentence or two about every gate."""
-    return [_sentence(findings, row) for row in findings.gates]
+def benefit_router_sentences(findings: Findings) -> list[str]:
+    """One sentence or two about every benefit router."""
+    return [_sentence(findings, row) for row in findings.benefit_routers]
 
 
-def _sentence(findings: Findings, row: GateRow) -> str:
+def _sentence(findings: Findings, row: BenefitRouterRow) -> str:
     gain = "gain" if row.brings.low > 0 else "lose" if row.brings.high < 0 else "are not shown to gain or lose"
     words = (
         f"`{row.gate}` leaves {percent_interval(row.abstained)} of the test prompts to the pooled profile, for "

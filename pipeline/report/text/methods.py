@@ -83,7 +83,7 @@ def _source(plan: Plan, method: Method) -> str:
     if method.is_pooled:
         return ""
     if method.groups != ASSIGNED:
-        if method.groups in plan.gates:
+        if method.groups in plan.benefit_routers:
             return f"; a gate ({method.groups}) picks the group that it expects to do best, or the pooled profile"
         return f"; the {method.groups} router picks the group from the prompt"
     if method.is_learned:

@@ -49,7 +49,7 @@ def rules(plan: Plan) -> list[str]:
         "What corrections count: every grouped method against the pooled one of its rung, rung by rung; every pair "
         "with random groups, rung by rung; every other method against the baseline; every task of one comparison.",
         f"A router is good enough when the interval of its regret stays below {100 * NEGLIGIBLE:g} point.",
-        "A gate gains where the interval of the mean that its choices bring is above zero; one over random groups is a "
+        "A benefit router gains where the interval of the mean that its choices bring is above zero; one over random groups is a "
         "control.",
         "An operating point is safe when the interval of its accuracy loss against dense stays below "
         f"{100 * TOLERANCE:g} points.",

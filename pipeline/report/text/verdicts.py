@@ -15,7 +15,7 @@ from pipeline.report.analysis.findings import Findings
 from pipeline.report.analysis.labels import candidates
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.routers import RegretRow
-from pipeline.report.text.benefit_routers import gate_sentences
+from pipeline.report.text.benefit_routers import benefit_router_sentences
 from pipeline.report.text.groups import STABLE, group_sentences, strength
 from pipeline.report.text.latency import latency_answer
 from pipeline.report.text.profiles import beats_controls, gains_on, noise_on, profile_grounds, profile_sentences
@@ -116,7 +116,7 @@ def _routing(plan: Plan, findings: Findings) -> Verdict:
         text = (
             "No routed method has a counterpart with true groups among the methods, so its regret cannot be computed."
         )
-        return Verdict("RQ3", question, "Not asked", "open", (text, *gate_sentences(findings)))
+        return Verdict("RQ3", question, "Not asked", "open", (text, *benefit_router_sentences(findings)))
     good = [row for row in regrets if row.mean.high < NEGLIGIBLE]
     chosen = min(good, key=lambda row: row.share if row.share is not None else 1.0) if good else None
     matters = _groups_matter(plan, findings, regrets)
@@ -139,7 +139,7 @@ def _routing(plan: Plan, findings: Findings) -> Verdict:
         else "True groups are not shown to beat the pooled profile here, so a low regret says little: there is not "
         "much to lose."
     )
-    return Verdict("RQ3", question, tag, tone, (*sentences, *gate_sentences(findings)))
+    return Verdict("RQ3", question, tag, tone, (*sentences, *benefit_router_sentences(findings)))
 
 
 def _groups_matter(plan: Plan, findings: Findings, regrets: Sequence[RegretRow]) -> bool:

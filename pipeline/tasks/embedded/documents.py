@@ -1,7 +1,7 @@
 """Documents: a question with zero to three solved examples in front, in one template, of one computation.
 
-Computation, template and length (number of shots) are crossed: document i of a task has template i mod 4 and i // 4 mod 4
-shots, so the three labels are independent within every sixteen consecutive documents.
+Computation, template and length (number of shots) are crossed: document i of a task has template i mod 4 and i // 4 mod
+4 shots, so the three labels are independent within every sixteen consecutive documents.
 """
 
 from __future__ import annotations

@@ -81,16 +81,18 @@ def test_projections_with_equal_weights_share_a_scoring_and_those_with_their_own
 
 
 def test_under_cats_the_activated_gate_is_counted_for_down_and_nothing_else_changes(tiny_loaded):
-    gates, handles = [], []
+    benefit_routers, handles = [], []
     for layer in tiny_loaded.model.model.layers:
-        handles.append(layer.mlp.act_fn.register_forward_hook(lambda _module, _args, output: gates.append(output)))
+        handles.append(
+            layer.mlp.act_fn.register_forward_hook(lambda _module, _args, output: benefit_routers.append(output))
+        )
     with Observer(tiny_loaded, ("teal", "cats", "wina"), BINS) as observer:
         with observer.batch(HISTOGRAM_ROWS, SIGNATURE_ROWS), torch.inference_mode():
             tiny_loaded.decoder(input_ids=IDS, use_cache=False)
         *others, first, second = observer.take()
     for handle in handles:
         handle.remove()
-    for block, (one, gate) in enumerate(zip((first, second), gates, strict=True)):
+    for block, (one, gate) in enumerate(zip((first, second), benefit_routers, strict=True)):
         assert (one.site.block, one.site.name, one.scorings) == (block, "activated_gate", (Scoring(("down",), "cats"),))
         assert one.profiles.shape == (0, 48)
         for row in (0, 1):

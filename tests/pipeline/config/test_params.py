@@ -31,8 +31,8 @@ def put(section: str, key: str, value: object) -> Callable[[dict[str, Any]], obj
     return lambda values: values[section].__setitem__(key, value)
 
 
-def gates(named: object, **route: object) -> Callable[[dict[str, Any]], object]:
-    return lambda values: values["route"].update(gates=named, **route)
+def benefit_routers(named: object, **route: object) -> Callable[[dict[str, Any]], object]:
+    return lambda values: values["route"].update(benefit_routers=named, **route)
 
 
 def routers(named: object) -> Callable[[dict[str, Any]], object]:
@@ -73,12 +73,12 @@ def test_calibration_text_alone_needs_no_scheme_of_tasks(tmp_path: Path):
 
 def test_a_gate_gives_groups_to_methods_of_its_own_profile_set_whatever_the_scheme(tmp_path: Path):
     def change(values: dict[str, Any]) -> None:
-        gates({"gate": "task"})(values)
-        del values["methods"]["kl_gradient_gate"]
-        values["methods"]["task"]["groups_from"] = "routes/gate"
+        benefit_routers({"gate": "task"})(values)
+        del values["methods"]["kl_gradient_benefit"]
+        values["methods"]["task"]["groups_from"] = "routes/benefit"
 
     settings = load(with_change(tmp_path, change))
-    assert settings.route.gates == {"gate": "task"} and settings.methods["task"].groups == "gate"
+    assert settings.route.benefit_routers == {"gate": "task"} and settings.methods["task"].groups == "gate"
 
 
 def test_without_decisive_methods_every_method_may_be_evaluated_on_all_test_samples(tmp_path: Path):
@@ -109,7 +109,7 @@ def test_the_names_listed_for_schemes_algorithms_and_routers_are_the_implemented
     assert (schemes.GRADIENT, *schemes.GRADIENT_RANDOM_SCHEMES) == params.GRADIENT_SCHEMES
     assert set(params.ALGORITHMS) == set(clustering._ALGORITHMS)
     assert set(params.ROUTERS) == set(router.ROUTERS)
-    assert params.GATE == router.GATE
+    assert params.BENEFIT == router.BENEFIT
 
 
 def test_transforms_begin_with_none_which_is_the_default() -> None:
@@ -244,22 +244,31 @@ WRONG = [
     ),
     (put("gradient", "targets", [0.7, 0.71]), r"`gradient\.targets` must be among `evaluate\.targets`\. Found: 0\.71"),
     (put("gradient", "counts", [1, 2]), r"`gradient\.counts\[0\]` must be a whole number at least 2"),
-    (gates({"gate": "clusterd"}), r"profile set must be one of .*`route\.gates\.gate`.* did you mean 'clustered'"),
-    (gates({"gate": "kl"}), r"A gate must have groups to choose from\. Found: kl, which has the scheme global"),
     (
-        gates({"scores": "task"}),
+        benefit_routers({"gate": "clusterd"}),
+        r"profile set must be one of .*`route\.gates\.gate`.* did you mean 'clustered'",
+    ),
+    (
+        benefit_routers({"gate": "kl"}),
+        r"A gate must have groups to choose from\. Found: kl, which has the scheme global",
+    ),
+    (
+        benefit_routers({"scores": "task"}),
         r"must not have the name of another router \(embedding, gradient, .*\)\. Found: scores",
     ),
-    (gates({"my gate": "task"}), r"Names in `route\.gates` must be letters, digits, - and _\. Found: 'my gate'"),
-    (gates({"gate": 3}), r"`route\.gates\.gate` must be text\. Found: 3"),
-    (gates(["task"]), r"`route\.gates` must be a section of `key: value` settings"),
     (
-        gates({"gate": "task"}, gate_targets=[0.65, 0.66]),
-        r"`route\.gate_targets` must be among `evaluate\.targets`\. Found: 0\.66",
+        benefit_routers({"my gate": "task"}),
+        r"Names in `route\.gates` must be letters, digits, - and _\. Found: 'my gate'",
+    ),
+    (benefit_routers({"gate": 3}), r"`route\.gates\.gate` must be text\. Found: 3"),
+    (benefit_routers(["task"]), r"`route\.gates` must be a section of `key: value` settings"),
+    (
+        benefit_routers({"gate": "task"}, benefit_targets=[0.65, 0.66]),
+        r"`route\.benefit_targets` must be among `evaluate\.targets`\. Found: 0\.66",
     ),
     (
-        gates({"gate": "task"}),  # while a method of another profile set takes its groups from it
-        r"one of assignments/gradient, .* Found: 'routes/gate'.*`methods\.kl_gradient_gate\.groups_from",
+        benefit_routers({"gate": "task"}),  # while a method of another profile set takes its groups from it
+        r"one of assignments/gradient, .* Found: 'routes/benefit'.*`methods\.kl_gradient_benefit\.groups_from",
     ),
     (put("evaluate", "test_samples", 0), r"`evaluate\.test_samples` must be a whole number at least 1\. Found: 0"),
     (put("evaluate", "test_samples", None), r"`evaluate\.decisive` needs `evaluate\.test_samples`.* set it to null"),

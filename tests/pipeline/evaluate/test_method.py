@@ -142,7 +142,11 @@ def test_the_shape_is_read_off_the_model(tiny_loaded: LoadedModel):
     assert shape.features == (32, 32, 32, 32, 32, 32, 48) * 2
     assert shape.gated == (32, 16, 16, 32, 48, 48, 32) * 2
     assert shape.weights == np.dot(shape.features, shape.gated)
-    gates = shape_of(tiny_loaded, "cats")
-    assert (gates.features, gates.gated, gates.weights) == ((48, 48), (64, 64), shape.weights)
+    benefit_routers = shape_of(tiny_loaded, "cats")
+    assert (benefit_routers.features, benefit_routers.gated, benefit_routers.weights) == (
+        (48, 48),
+        (64, 64),
+        shape.weights,
+    )
     assert shape_of(tiny_loaded, None).features == ()
     assert (shape.blocks, shape.heads, shape.head_dim, shape.hidden, shape.vocabulary) == (2, 4, 8, 32, 64)

@@ -128,7 +128,7 @@ def make_evidence(
         name: np.where(rng.random(len(samples)) < ERROR_RATES.get(name, 0.1), (clusters + 1) % GROUPS, clusters)
         for name in plan.routers
     }
-    routes |= {name: np.where(np.arange(len(samples)) % 5 == 0, GROUPS, clusters) for name in plan.gates}
+    routes |= {name: np.where(np.arange(len(samples)) % 5 == 0, GROUPS, clusters) for name in plan.benefit_routers}
     return Evidence(
         samples=samples,
         sample_counts=make_counts(samples),
@@ -139,7 +139,7 @@ def make_evidence(
         gradient=GRADIENT_QUALITY if "gradient" in plan.schemes else {},
         routes={name: _routes(name, routes[name], samples) for name in routes},
         held_out={name: _held_out(routes[name], samples) for name in routes},
-        benefits={name: _benefits(clusters, samples) for name in plan.gates},
+        benefits={name: _benefits(clusters, samples) for name in plan.benefit_routers},
         costs={m.profile: _costs(m, groups[m.scheme]) for m in plan.methods if not m.is_dense},
         profiles={m.profile: _profiles(m, groups[m.scheme], rng) for m in plan.methods if not m.is_dense},
         results={m.name: _results(m, plan, samples, groups, routes, gain, rng) for m in plan.methods},

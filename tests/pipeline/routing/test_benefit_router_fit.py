@@ -6,7 +6,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.routing.benefit_router_fit import FOLDS, MARGINS, PENALTIES, Gate, fit_gate, fold_of, realised
+from pipeline.routing.benefit_router_fit import (
+    FOLDS,
+    MARGINS,
+    PENALTIES,
+    BenefitRouter,
+    fit_benefit_router,
+    fold_of,
+    realised,
+)
 from tests.reference.ridge import earned, ridge
 
 SEED = 3
@@ -25,13 +33,13 @@ def data(samples=120, noise=0.3, seed=0):
     return features, benefits + noise * rng.normal(size=benefits.shape)
 
 
-def choices(gate: Gate, features):
+def choices(gate: BenefitRouter, features):
     return gate.router.probabilities(features).argmax(axis=1)
 
 
 def test_penalty_and_margin_earn_most_of_all_candidates_on_folds_that_the_fit_has_not_seen() -> None:
     features, benefits = data()
-    gate, folds = fit_gate(features, benefits, SEED), fold_of(len(features), SEED)
+    gate, folds = fit_benefit_router(features, benefits, SEED), fold_of(len(features), SEED)
     slow = {(p, m): earned(features, benefits, folds, p, m) for p in PENALTIES for m in MARGINS}
     assert gate.expected == pytest.approx(max(slow.values()), abs=ROUNDING)
     assert slow[gate.penalty, gate.margin] == pytest.approx(gate.expected, abs=ROUNDING)
@@ -40,7 +48,7 @@ def test_penalty_and_margin_earn_most_of_all_candidates_on_folds_that_the_fit_ha
 
 def test_outputs_are_the_ridge_regression_and_the_margin() -> None:
     features, benefits = data()
-    gate = fit_gate(features, benefits, SEED)
+    gate = fit_benefit_router(features, benefits, SEED)
     assert np.isfinite(gate.margin)
     outputs = gate.router(gate.router.weight.new_tensor(features)).numpy()
     slow = ridge(features, benefits, gate.penalty)(features)
@@ -54,7 +62,7 @@ def test_outputs_are_the_ridge_regression_and_the_margin() -> None:
 
 def test_a_gate_stays_with_the_pooled_profile_where_nothing_pays() -> None:
     features, benefits = data(noise=0.0)
-    gate = fit_gate(features, -np.abs(benefits) - 0.1, SEED)
+    gate = fit_benefit_router(features, -np.abs(benefits) - 0.1, SEED)
     assert gate.expected == 0 and np.isinf(gate.margin)
     assert set(choices(gate, features).tolist()) == set(choices(gate, 1000 * features).tolist()) == {3}
 
@@ -63,15 +71,15 @@ def test_a_gate_stays_with_the_pooled_profile_where_nothing_pays() -> None:
 def test_noise_alone_never_promises_a_loss_and_a_gain_everywhere_is_taken(seed) -> None:
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(60, 8))
-    assert fit_gate(features, rng.normal(-0.3, 1, (60, 4)), seed).expected >= 0
+    assert fit_benefit_router(features, rng.normal(-0.3, 1, (60, 4)), seed).expected >= 0
     better = np.column_stack([np.full(60, -1.0), np.full(60, 0.5)])
-    assert set(choices(fit_gate(features, better, seed), features).tolist()) == {1}
+    assert set(choices(fit_benefit_router(features, better, seed), features).tolist()) == {1}
 
 
 def test_a_feature_that_never_varies_is_ignored_and_the_same_seed_gives_the_same_gate() -> None:
     features, benefits = data()
     constant = np.column_stack([features, np.full(len(features), 7.0)])
-    gate, again = (fit_gate(constant, benefits, SEED) for _ in range(2))
+    gate, again = (fit_benefit_router(constant, benefits, SEED) for _ in range(2))
     assert gate.router.weight[:, -1].abs().max() == 0
     assert gate.router.weight.equal(again.router.weight) and gate.margin == again.margin
 
@@ -80,7 +88,7 @@ def test_more_features_than_samples_are_no_obstacle() -> None:
     rng = np.random.default_rng(0)
     features = rng.normal(size=(12, 40))
     benefits = features[:, :2] + 0.1 * rng.normal(size=(12, 2))
-    gate = fit_gate(features, benefits, SEED)
+    gate = fit_benefit_router(features, benefits, SEED)
     outputs = gate.router(gate.router.weight.new_tensor(features)).numpy()
     assert np.isfinite(gate.margin) and gate.expected > 0
     assert np.allclose(outputs[:, :2], ridge(features, benefits, gate.penalty)(features), atol=SINGLE)
@@ -101,6 +109,6 @@ def test_what_is_realised_is_the_benefit_of_the_largest_prediction_above_the_mar
 
 def test_one_sample_or_missing_benefits_are_refused() -> None:
     with pytest.raises(ValueError, match="two samples or more and finite benefits, got 1"):
-        fit_gate(np.zeros((1, 2)), np.zeros((1, 2)), SEED)
+        fit_benefit_router(np.zeros((1, 2)), np.zeros((1, 2)), SEED)
     with pytest.raises(ValueError, match="finite"):
-        fit_gate(np.zeros((4, 2)), np.full((4, 2), np.nan), SEED)
+        fit_benefit_router(np.zeros((4, 2)), np.full((4, 2), np.nan), SEED)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pipeline.routing.benefit_router_fit import fit_gate
-from pipeline.routing.held_out import ask_gate, ask_labels, held_out
+from pipeline.routing.benefit_router_fit import fit_benefit_router
+from pipeline.routing.held_out import ask_benefit_router, ask_labels, held_out
 from pipeline.routing.router_fit import fit_router
 
 TEMPLATES = ["note", "talk"]
@@ -76,6 +76,6 @@ def test_a_gate_that_is_asked_is_the_gate_of_the_kept_samples():
     kept = np.arange(60) < 40
     unknown = benefits.copy()
     unknown[~kept] = np.nan
-    found = ask_gate(features, unknown, seed=0)(kept, ~kept)
-    gate = fit_gate(features[kept], benefits[kept], 0)
+    found = ask_benefit_router(features, unknown, seed=0)(kept, ~kept)
+    gate = fit_benefit_router(features[kept], benefits[kept], 0)
     assert found.tolist() == gate.router.probabilities(features[~kept]).argmax(axis=1).tolist()

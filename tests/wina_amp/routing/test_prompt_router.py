@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.config import params
-from pipeline.routing.benefit_router_fit import fit_gate
+from pipeline.routing.benefit_router_fit import fit_benefit_router
 from tests.wina_amp.profile_set.sets import FACTS, profile_set
 from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel
@@ -19,7 +19,7 @@ PROMPTS = [np.random.default_rng(number).integers(3, 64, 4 + number) for number 
 
 
 def test_every_router_that_can_be_fitted_can_run():
-    assert set(KINDS) == {*params.ROUTERS, params.GATE}
+    assert set(KINDS) == {*params.ROUTERS, params.BENEFIT}
 
 
 def test_the_embedding_router_names_the_most_probable_group(tiny_loaded: LoadedModel):
@@ -42,10 +42,10 @@ def test_a_gate_names_the_best_group_or_the_pooled_profile_behind_it(tiny_loaded
     """As the stage that fitted it says: by the largest of the groups' outputs and the margin, its last bias."""
     features = neighbour_features(tiny_loaded.model.get_input_embeddings().weight, PROMPTS)
     benefits = np.stack([features[:, 0], features[:, 1]], axis=1) * 10
-    gate = fit_gate(features, benefits, seed=0)
+    gate = fit_benefit_router(features, benefits, seed=0)
     found = PromptRouter(gate.router, {"router": "gate"}, tiny_loaded, 1)(PROMPTS)
     assert found.tolist() == gate.router.probabilities(features).argmax(axis=1).tolist()
-    never = fit_gate(features, -np.abs(benefits) - 1, seed=0)
+    never = fit_benefit_router(features, -np.abs(benefits) - 1, seed=0)
     assert set(PromptRouter(never.router, {"router": "gate"}, tiny_loaded, 1)(PROMPTS).tolist()) == {2}
 
 

@@ -1,4 +1,4 @@
-"""What gates choose and bring, against what the made-up experiment put in, and in words."""
+"""What benefit routers choose and bring, against what the made-up experiment put in, and in words."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import lxml.html
 import numpy as np
 import pytest
 
-from pipeline.report.analysis.benefit_routers import gate_rows
+from pipeline.report.analysis.benefit_routers import benefit_router_rows
 from pipeline.report.analysis.evidence import split_samples
 from pipeline.report.analysis.findings import find
 from pipeline.report.analysis.plan import Method
 from pipeline.report.exports.metrics import metrics
 from pipeline.report.page.page import render
-from pipeline.report.text.benefit_routers import gate_sentences
+from pipeline.report.text.benefit_routers import benefit_router_sentences
 from pipeline.report.text.verdicts import verdicts
 from tests.pipeline.report.synthetic import DENSE_FLOPS_PER_TOKEN, GROUPS, METHODS, make_evidence, make_plan
 
@@ -26,7 +26,7 @@ EXACT = 1e-9
 
 @pytest.fixture(scope="module")
 def plan():
-    return make_plan(methods=(*METHODS, GATED), gates={"gate": "activation"})
+    return make_plan(methods=(*METHODS, GATED), benefit_routers={"gate": "activation"})
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def evidence(plan):
 
 @pytest.fixture(scope="module")
 def row(plan, evidence):
-    return gate_rows(plan, evidence)[0]
+    return benefit_router_rows(plan, evidence)[0]
 
 
 def _measured(evidence):
@@ -60,9 +60,9 @@ def test_choices_bring_what_was_put_in_and_the_pooled_profile_nothing(evidence, 
 
 def test_without_routing_the_best_group_of_the_train_samples_is_taken_or_none(plan, evidence) -> None:
     table = evidence.benefits["gate"]
-    assert gate_rows(plan, evidence)[0].constant.value == 0  # every group takes away from most samples
+    assert benefit_router_rows(plan, evidence)[0].constant.value == 0  # every group takes away from most samples
     better = table.assign(benefits=[np.array([0.0, 0.5, 0.1, 0.1]) for _ in range(len(table))])
-    found = gate_rows(plan, replace(evidence, benefits={"gate": better}))[0]
+    found = benefit_router_rows(plan, replace(evidence, benefits={"gate": better}))[0]
     assert found.constant.value == pytest.approx(0.5, abs=EXACT)
 
 
@@ -73,7 +73,7 @@ def test_a_task_that_was_not_met_is_judged_by_the_routes_of_the_gate_that_has_no
     assert row.new_task.value == pytest.approx(brought.mean(), abs=EXACT) != row.brings.value
     assert row.new_template.value == pytest.approx(row.brings.value, abs=EXACT)
     none = evidence.held_out["gate"].iloc[:0]
-    assert gate_rows(plan, replace(evidence, held_out={"gate": none}))[0].new_task is None
+    assert benefit_router_rows(plan, replace(evidence, held_out={"gate": none}))[0].new_task is None
 
 
 def test_a_gate_costs_what_its_routes_say(evidence, row) -> None:
@@ -86,23 +86,26 @@ def test_gates_are_on_the_page_in_the_verdict_and_in_the_metrics(plan, evidence,
     findings = find(plan, evidence)
     html, _ = render(plan, evidence, findings)
     text = lxml.html.fromstring(html).text_content()
-    assert "Gates: who is sent away" in text and "a gate (gate) picks the group that it expects to do best" in text
-    (sentence,) = gate_sentences(findings)
+    assert (
+        "Benefit routers: who is sent away" in text
+        and "a benefit router (gate) picks the group that it expects to do best" in text
+    )
+    (sentence,) = benefit_router_sentences(findings)
     assert sentence.startswith("`gate` leaves 2") and "its choices gain against always pooled" in sentence
     assert "`clustered_gate` has a regret of" in sentence
     answer = next(one for one in verdicts(plan, findings) if one.key == "RQ3")
     assert answer.sentences[-1] == sentence
     found = metrics(plan, findings)
-    assert found["gate.gate.brings"] == pytest.approx(findings.gates[0].brings.value, abs=1e-6)
+    assert found["gate.gate.brings"] == pytest.approx(findings.benefit_routers[0].brings.value, abs=1e-6)
     assert found["router.embedding.accuracy.new_task"] < found["router.embedding.accuracy"]
 
 
 def test_a_gate_that_brings_nothing_is_said_not_to_gain_and_one_that_harms_to_lose(plan, evidence) -> None:
     findings = find(plan, evidence)
-    (row,) = findings.gates
+    (row,) = findings.benefit_routers
     for change, words in ((0.0, "are not shown to gain or lose"), (-0.4, "lose")):
         brings = replace(row.brings, value=change, low=change - 0.01, high=change + 0.01)
-        (sentence,) = gate_sentences(replace(findings, gates=[replace(row, brings=brings)]))
+        (sentence,) = benefit_router_sentences(replace(findings, benefit_routers=[replace(row, brings=brings)]))
         assert f"its choices {words} against" in sentence
 
 

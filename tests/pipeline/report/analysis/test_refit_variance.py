@@ -41,7 +41,7 @@ def on(rows, name):
 def test_draws_are_independent_and_a_gate_over_random_groups_is_none(three):
     plan, _ = three
     gate = replace(plan.method("random"), name="gated", groups="gate_random")
-    wide = replace(plan, methods=(*plan.methods, gate), gates={"gate_random": "random"})
+    wide = replace(plan, methods=(*plan.methods, gate), benefit_routers={"gate_random": "random"})
     rung = rung_of(wide, wide.method("greedy"))
     assert gate in rung.controls
     assert [method.name for method in draws_of(rung)] == ["random", "random1", "random2"]
