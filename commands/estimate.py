@@ -61,7 +61,7 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
     if kind == "transform" and settings.model.transform != NO_TRANSFORM:
         return work.START + cost.transform()
     if kind == "dense":
-        return work.START + _evaluation(evaluate, cost, ordinary=1, decisive=int(evaluate.decisive is not None))
+        return work.START + _evaluation(evaluate, cost, ordinary=1, primary=int(evaluate.primary is not None))
     if kind == "evaluate":
         return work.START + _evaluation(evaluate, cost, *_runs(evaluate, name), is_masked=True)
     if kind == "allocate" and settings.profiles[name].allocation != "uniform":
@@ -84,18 +84,18 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
 
 def _runs(evaluate: EvaluateSettings, method: str) -> tuple[int, int]:
     """At how many targets a sparse method is evaluated, and at how many of them on all test samples."""
-    decisive = evaluate.decisive
-    return len(evaluate.targets), len(decisive.targets) if decisive is not None and method in decisive.methods else 0
+    primary = evaluate.primary
+    return len(evaluate.targets), len(primary.targets) if primary is not None and method in primary.methods else 0
 
 
 def _evaluation(
-    evaluate: EvaluateSettings, cost: Cost, ordinary: int, decisive: int, *, is_masked: bool = False
+    evaluate: EvaluateSettings, cost: Cost, ordinary: int, primary: int, *, is_masked: bool = False
 ) -> float:
     """The estimate for so many runs on the first samples of every task, and so many on the other test samples."""
     once = cost.evaluation(evaluate.splits, evaluate.limits, is_masked=is_masked)
-    first = cost.evaluation(("test",), evaluate.limits, is_masked=is_masked) if decisive else 0.0
-    whole = cost.evaluation(("test",), {}, is_masked=is_masked) if decisive else 0.0
-    return (ordinary * once + decisive * (whole - first)) / cost.processes
+    first = cost.evaluation(("test",), evaluate.limits, is_masked=is_masked) if primary else 0.0
+    whole = cost.evaluation(("test",), {}, is_masked=is_masked) if primary else 0.0
+    return (ordinary * once + primary * (whole - first)) / cost.processes
 
 
 def _evaluated(settings: Settings, load: Workload) -> int:
@@ -104,8 +104,8 @@ def _evaluated(settings: Settings, load: Workload) -> int:
     is_wanted = np.where(load.is_train, "train" in evaluate.splits, "test" in evaluate.splits)
     first = load.among_first(evaluate.limits)
     sparse = [_runs(evaluate, name) for name, method in settings.methods.items() if method.profile is not None]
-    ordinary, decisive = (sum(column) for column in zip((1, int(evaluate.decisive is not None)), *sparse, strict=True))
-    return ordinary * int((first & is_wanted).sum()) + decisive * int((~first & ~load.is_train).sum())
+    ordinary, primary = (sum(column) for column in zip((1, int(evaluate.primary is not None)), *sparse, strict=True))
+    return ordinary * int((first & is_wanted).sum()) + primary * int((~first & ~load.is_train).sum())
 
 
 def _allocation(settings: Settings, cost: Cost, profile: ProfileSettings) -> float:

@@ -5,9 +5,9 @@ others'), and parts are kept after success: adding a target computes only that o
 on the way. They share the machine's cores, as far as there is memory for their models
 (`pipeline/executors/processes.py`), and only the processes that run a model import what runs it.
 
-Every method runs on the first samples of every task (`pipeline/evaluate/portions.py`). The decisive methods run on the
-other test samples, too, at the decisive targets, and so does the dense model. Those are further parts beside that of
-the split, so that a method becomes decisive, or stops being so, without computing anything twice.
+Every method runs on the first samples of every task (`pipeline/evaluate/portions.py`). The primary methods run on the
+other test samples, too, at the primary targets, and so does the dense model. Those are further parts beside that of
+the split, so that a method becomes primary, or stops being so, without computing anything twice.
 """
 
 from __future__ import annotations
@@ -155,11 +155,11 @@ def _samples(settings: Settings, name: str) -> pd.DataFrame:
 
 
 def _portions(settings: Settings, name: str, target: float, samples: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Part -> its samples: of every split those that all methods have, and the other test samples where decisive."""
+    """Part -> its samples: of every split those that all methods have, and the other test samples where primary."""
     first = among_first(samples, _limits(settings))
     found: dict[str, Any] = {str(split): rows for split, rows in samples[first].groupby("split", sort=False)}
     more = samples[~first & (samples["split"] == "test").to_numpy()]
-    if len(more) and _is_decisive(settings, name, target):
+    if len(more) and _is_primary(settings, name, target):
         pieces = np.array_split(np.arange(len(more)), -(-len(more) // MOST_MORE))
         found |= {f"{MORE}-{number}-of-{len(pieces)}": more.iloc[rows] for number, rows in enumerate(pieces)}
     return found
@@ -171,11 +171,11 @@ def _limits(settings: Settings) -> dict[str, int | None]:
     return {"train": settings.evaluate.train_samples, "test": settings.evaluate.test_samples}
 
 
-def _is_decisive(settings: Settings, name: str, target: float) -> bool:
-    decisive = settings.evaluate.decisive
-    if decisive is None:
+def _is_primary(settings: Settings, name: str, target: float) -> bool:
+    primary = settings.evaluate.primary
+    if primary is None:
         return False
-    return name == DENSE or (name in decisive.methods and target in decisive.targets)
+    return name == DENSE or (name in primary.methods and target in primary.targets)
 
 
 def _profiles(settings: Settings, name: str) -> dict[float, Profiles | None]:

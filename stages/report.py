@@ -65,7 +65,7 @@ def main(settings: Settings) -> None:
 
 
 def _plan(settings: Settings) -> Plan:
-    decisive = settings.evaluate.decisive
+    primary = settings.evaluate.primary
     methods = (_method(name, row, settings.profiles) for name, row in settings.methods.items())
     return Plan(
         methods=tuple(methods),
@@ -74,8 +74,8 @@ def _plan(settings: Settings) -> Plan:
         schemes=settings.schemes,
         routers={name: router.scheme for name, router in settings.route.routers.items()},
         limits=settings.evaluate.limits,
-        decisive=decisive.methods if decisive is not None else (),
-        decisive_targets=tuple(sorted(decisive.targets)) if decisive is not None else (),
+        primary=primary.methods if primary is not None else (),
+        primary_targets=tuple(sorted(primary.targets)) if primary is not None else (),
         benefit_routers={
             name: settings.profiles[profile].scheme for name, profile in settings.route.benefit_routers.items()
         },

@@ -55,7 +55,7 @@ def check_together(settings: Settings, file: str) -> None:
         must_know("method", name, settings.methods, "latency.methods", file)
     must_know("method", settings.report.baseline, settings.methods, "report.baseline", file)
     _check_calibration(settings, file)
-    _check_decisive(settings, file)
+    _check_primary(settings, file)
 
 
 def _check_gradient(settings: Settings, file: str) -> None:
@@ -142,31 +142,31 @@ def _check_export(name: str, settings: Settings, file: str) -> None:
         raise refusal(must, f"{name}: {reason}", f"`export.methods` in {file}", remedy)
 
 
-def _check_decisive(settings: Settings, file: str) -> None:
-    evaluate, where = settings.evaluate, f"`evaluate.decisive` in {file}"
-    decisive = evaluate.decisive
-    if decisive is None:
+def _check_primary(settings: Settings, file: str) -> None:
+    evaluate, where = settings.evaluate, f"`evaluate.primary` in {file}"
+    primary = evaluate.primary
+    if primary is None:
         return
     if evaluate.test_samples is None:
-        must = "`evaluate.decisive` needs `evaluate.test_samples`, beyond which only its methods are evaluated"
+        must = "`evaluate.primary` needs `evaluate.test_samples`, beyond which only its methods are evaluated"
         raise refusal(must, "null: every method is evaluated on all of them", where, "give a number, or set it to null")
     if "test" not in evaluate.splits:
-        must = "`evaluate.decisive` needs the test split"
+        must = "`evaluate.primary` needs the test split"
         raise refusal(must, ", ".join(evaluate.splits), f"`evaluate.splits` in {file}", "add `test`, or set it to null")
-    for name in decisive.methods:
-        must_know("method", name, settings.methods, "evaluate.decisive.methods", file)
-    profiles = {name: settings.profiles[str(settings.methods[name].profile)] for name in decisive.methods}
+    for name in primary.methods:
+        must_know("method", name, settings.methods, "evaluate.primary.methods", file)
+    profiles = {name: settings.profiles[str(settings.methods[name].profile)] for name in primary.methods}
     limited = [name for name, profile in profiles.items() if profile.criterion in GATE_CRITERIA]
     if limited:
-        must = "`evaluate.decisive.methods` must reach every target that they are compared at"
+        must = "`evaluate.primary.methods` must reach every target that they are compared at"
         found = f"{limited[0]}, whose masks reach only a part of the weights"
         raise refusal(must, found, where, "take it out")
     if not any(profile.scheme == "global" for profile in profiles.values()):
-        must = "`evaluate.decisive.methods` must have a pooled method, with which the others are compared"
-        raise refusal(must, ", ".join(decisive.methods), where, "add a method whose profile set has the scheme global")
-    stray = [f"{target:g}" for target in decisive.targets if target not in evaluate.targets]
+        must = "`evaluate.primary.methods` must have a pooled method, with which the others are compared"
+        raise refusal(must, ", ".join(primary.methods), where, "add a method whose profile set has the scheme global")
+    stray = [f"{target:g}" for target in primary.targets if target not in evaluate.targets]
     if stray:
-        must = "`evaluate.decisive.targets` must be among `evaluate.targets`"
+        must = "`evaluate.primary.targets` must be among `evaluate.targets`"
         raise refusal(must, ", ".join(stray), where, "choose targets that have profiles, or set it to null")
 
 

@@ -242,7 +242,7 @@ class RouteSettings:
 
 
 @dataclass(frozen=True)
-class DecisiveSettings:
+class PrimarySettings:
     """The methods that RQ2 is decided with, and the targets at which they are evaluated on all test samples."""
 
     methods: tuple[str, ...] = setting(
@@ -261,7 +261,7 @@ class EvaluateSettings:
     test_samples: int | None = setting(
         "test samples per task on which every method is evaluated, if there are as many; null: all", low=1
     )
-    decisive: DecisiveSettings | None = setting(
+    primary: PrimarySettings | None = setting(
         "methods that are evaluated on all test samples, at the targets named here, as the dense model then is; needs "
         "`evaluate.test_samples`; null: none"
     )

@@ -3,7 +3,7 @@ documents.
 
 That order is the one of the documents' hashes (`pipeline/tasks/choosing.py`), so the first N of a task are the same
 however many more are in the table: raising `benchmark.test_samples` leaves them, and what was measured on them, alone.
-What lies beyond is evaluated with the decisive methods only (`evaluate.decisive`).
+What lies beyond is evaluated with the primary methods only (`evaluate.primary`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Only the test split counts: profiles were built on the other. Means are over samples, intervals those of the report (the
 same draws of the same samples), and `loss` is paired with the dense model's results. Every target has all samples that
-the method was evaluated on there: at the decisive targets more than at the others (`evaluate.decisive`).
+the method was evaluated on there: at the primary targets more than at the others (`evaluate.primary`).
 """
 
 from __future__ import annotations

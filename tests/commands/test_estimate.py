@@ -78,9 +78,9 @@ def test_weights_take_time_where_a_criterion_asks_for_them(settings: params.Sett
     assert estimate.seconds(without, cost, "weights") == estimate.work.LIGHT_START
 
 
-def test_decisive_methods_pay_for_the_other_test_samples_at_their_targets_and_nobody_else(settings: params.Settings):
+def test_primary_methods_pay_for_the_other_test_samples_at_their_targets_and_nobody_else(settings: params.Settings):
     cost = _cost(settings)
-    none = replace(settings, evaluate=replace(settings.evaluate, decisive=None))
+    none = replace(settings, evaluate=replace(settings.evaluate, primary=None))
     extra = {
         name: estimate.seconds(settings, cost, f"evaluate@{name}") - estimate.seconds(none, cost, f"evaluate@{name}")
         for name in ("teal", "kl")
@@ -88,14 +88,14 @@ def test_decisive_methods_pay_for_the_other_test_samples_at_their_targets_and_no
     first, whole = (
         cost.evaluation(("test",), {"test": n}, is_masked=True) for n in (settings.evaluate.test_samples, None)
     )
-    decisive, shared = settings.evaluate.decisive, settings.evaluate.test_samples
+    primary, shared = settings.evaluate.primary, settings.evaluate.test_samples
     assert extra["teal"] == 0
-    assert extra["kl"] == pytest.approx(len(decisive.targets) * (whole - first) / cost.processes)
+    assert extra["kl"] == pytest.approx(len(primary.targets) * (whole - first) / cost.processes)
     assert estimate.seconds(settings, cost, "dense") > estimate.seconds(none, cost, "dense")
     sparse, targets = len(settings.methods) - 1, len(settings.evaluate.targets)
     ordinary = (1 + sparse * targets) * 14 * (settings.evaluate.train_samples + shared)
     assert estimate._evaluated(none, cost.workload) == ordinary
-    runs = 1 + len(decisive.methods) * len(decisive.targets)
+    runs = 1 + len(primary.methods) * len(primary.targets)
     assert estimate._evaluated(settings, cost.workload) == ordinary + runs * 14 * (470 - shared)
 
 

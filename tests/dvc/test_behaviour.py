@@ -244,7 +244,7 @@ def make_small(values: dict[str, Any]) -> None:
     values["gradient"] = {"schemes": {}, "targets": [0.5], "counts": [2]}
     routers = {"embedding": {"reads": "embedding", "groups_from": "assignments/activation"}}
     values["route"] |= {"routers": routers, "gates": {}, "blocks": 1}
-    values["evaluate"] |= {"targets": [0.5], "train_samples": 4, "test_samples": None, "decisive": None}
+    values["evaluate"] |= {"targets": [0.5], "train_samples": 4, "test_samples": None, "primary": None}
     values["methods"] = {
         "pooled": {"profile": "pooled", "groups_from": "assignments/global", "mask": "threshold"},
         "routed": {"profile": "clustered", "groups_from": "routes/embedding", "mask": "topk"},

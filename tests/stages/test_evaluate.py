@@ -117,43 +117,43 @@ def test_a_method_has_every_sample_at_every_target_and_a_router_is_paid_for(sett
     pd.testing.assert_frame_equal(routed[same], oracle[same], check_exact=True)
 
 
-def _decisive(settings: params.Settings, *methods: str, targets: tuple[float, ...] = (0.5,)) -> params.Settings:
+def _primary(settings: params.Settings, *methods: str, targets: tuple[float, ...] = (0.5,)) -> params.Settings:
     """Two of five test samples a task for every method, all five for `methods` at `targets`."""
-    decisive = params.DecisiveSettings(methods, targets) if methods else None
-    return replace(settings, evaluate=replace(settings.evaluate, test_samples=2, decisive=decisive))
+    primary = params.PrimarySettings(methods, targets) if methods else None
+    return replace(settings, evaluate=replace(settings.evaluate, test_samples=2, primary=primary))
 
 
-def test_only_decisive_methods_and_dense_have_samples_beyond_the_limit_and_only_at_decisive_targets(
+def test_only_primary_methods_and_dense_have_samples_beyond_the_limit_and_only_at_primary_targets(
     settings: params.Settings,
 ):
     samples = _make_inputs(settings)
     test = samples[samples["split"] == "test"]
     first = set(test.sort_values("doc_hash").groupby("task").head(2)["sample_id"])
     assert len(first) == 4 and len(test) == 10
-    settings = _decisive(settings, "clustered_oracle")
+    settings = _primary(settings, "clustered_oracle")
     for name in ("dense", "clustered_oracle", "clustered_embedding"):
         evaluate.main(settings, name)
         results = RESULTS.read(f"data/results/{name}.parquet")
         for target, rows in results.groupby("target"):
-            is_decisive = name == "dense" or (name == "clustered_oracle" and target == 0.5)
-            expected = set(test["sample_id"]) if is_decisive else first
+            is_primary = name == "dense" or (name == "clustered_oracle" and target == 0.5)
+            expected = set(test["sample_id"]) if is_primary else first
             assert set(rows.loc[rows["split"] == "test", "sample_id"]) == expected
             assert set(rows.loc[rows["split"] == "train", "sample_id"]) == set(samples["sample_id"]) - set(
                 test["sample_id"]
             )
 
 
-def test_a_method_that_becomes_decisive_computes_only_the_other_samples_and_finds_what_one_run_finds(
+def test_a_method_that_becomes_primary_computes_only_the_other_samples_and_finds_what_one_run_finds(
     settings: params.Settings, monkeypatch: pytest.MonkeyPatch
 ):
     _make_inputs(settings)
     runs = _count_runs(monkeypatch)
-    evaluate.main(_decisive(settings), "clustered_oracle")
+    evaluate.main(_primary(settings), "clustered_oracle")
     assert len(runs) == len(TARGETS) * len(SPLITS)
-    evaluate.main(_decisive(settings, "teal", "clustered_oracle"), "clustered_oracle")
+    evaluate.main(_primary(settings, "teal", "clustered_oracle"), "clustered_oracle")
     assert len(runs) == len(TARGETS) * len(SPLITS) + 1
     grown = RESULTS.read("data/results/clustered_oracle.parquet")
-    evaluate.main(_decisive(settings, "teal"), "clustered_oracle")  # no longer decisive: nothing is computed
+    evaluate.main(_primary(settings, "teal"), "clustered_oracle")  # no longer primary: nothing is computed
     assert len(runs) == len(TARGETS) * len(SPLITS) + 1
     evaluate.main(settings, "clustered_oracle")
     whole = RESULTS.read("data/results/clustered_oracle.parquet")
@@ -163,11 +163,11 @@ def test_a_method_that_becomes_decisive_computes_only_the_other_samples_and_find
     pd.testing.assert_frame_equal(grown[same], kept[same], rtol=BATCHED, atol=BATCHED)
 
 
-def test_decisive_samples_in_pieces_are_evaluated_once_each_as_they_would_be_together(
+def test_primary_samples_in_pieces_are_evaluated_once_each_as_they_would_be_together(
     settings: params.Settings, monkeypatch: pytest.MonkeyPatch
 ):
     _make_inputs(settings)
-    settings = _decisive(settings, "clustered_oracle")
+    settings = _primary(settings, "clustered_oracle")
     runs = _count_runs(monkeypatch)
     evaluate.main(settings, "clustered_oracle")
     together, count = RESULTS.read("data/results/clustered_oracle.parquet"), len(runs)
@@ -178,17 +178,17 @@ def test_decisive_samples_in_pieces_are_evaluated_once_each_as_they_would_be_tog
     pd.testing.assert_frame_equal(pieces, together, rtol=BATCHED, atol=BATCHED)
 
 
-def test_an_interrupted_decisive_run_keeps_what_is_finished(settings: params.Settings, monkeypatch: pytest.MonkeyPatch):
+def test_an_interrupted_primary_run_keeps_what_is_finished(settings: params.Settings, monkeypatch: pytest.MonkeyPatch):
     _make_inputs(settings)
-    decisive = _decisive(settings, "clustered_oracle", targets=TARGETS)
+    primary = _primary(settings, "clustered_oracle", targets=TARGETS)
     real, parts = method.evaluate, len(TARGETS) * (len(SPLITS) + 1)
     with monkeypatch.context() as patch:
         calls = iter([real] * 2)
         patch.setattr(method, "evaluate", lambda *args, **kwargs: next(calls)(*args, **kwargs))
         with pytest.raises(StopIteration):
-            evaluate.main(decisive, "clustered_oracle")
+            evaluate.main(primary, "clustered_oracle")
     runs = _count_runs(monkeypatch)
-    evaluate.main(decisive, "clustered_oracle")
+    evaluate.main(primary, "clustered_oracle")
     assert len(runs) == parts - 2
 
 

@@ -101,7 +101,7 @@ def outcomes(plan: Plan, evidence: Evidence, split: str) -> dict[str, Outcome]:
 
     Raises:
         UserError: when a method's rows do not cover those samples at every target of the plan, or are of others; only
-            dense and decisive methods have results of the test samples beyond those. A method whose masks reach only a
+            dense and primary methods have results of the test samples beyond those. A method whose masks reach only a
             part of the weights must cover the targets that its profile set has.
     """
     order = pd.Index(evaluated_samples(plan, evidence, split).index)
@@ -125,7 +125,7 @@ def _outcome(plan: Plan, method: Method, evidence: Evidence, split: str, order: 
     rows = _of_split(evidence.results[method.name], split)
     asked = np.unique(rows["target"].to_numpy())[:1] if method.is_dense else targets_of(plan, method, evidence)
     targets = np.asarray(asked)
-    has_more = split == "test" and (method.name in plan.decisive or (method.is_dense and bool(plan.decisive)))
+    has_more = split == "test" and (method.name in plan.primary or (method.is_dense and bool(plan.primary)))
     known = pd.Index(split_samples(evidence, split).index) if has_more else order
     _check_cover(rows, targets, order, known, f"data/results/{method.name}.parquet, split {split}")
     wanted: Any = rows.loc[(rows["target"].isin(targets.tolist()) & rows["sample_id"].isin(order.tolist())).to_numpy()]

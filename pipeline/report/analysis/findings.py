@@ -22,7 +22,7 @@ from pipeline.report.analysis.latency import Latency, latency
 from pipeline.report.analysis.pairs import Pairs, baseline_pairs, check_replicates, control_pairs, gain_pairs
 from pipeline.report.analysis.perplexity import TextTask, text_tasks
 from pipeline.report.analysis.plan import Plan
-from pipeline.report.analysis.ranking import decisive, ranked
+from pipeline.report.analysis.ranking import primary, ranked
 from pipeline.report.analysis.recovery import Recovery, recoveries
 from pipeline.report.analysis.refit_variance import DrawSpread, FitNoise, draw_spreads, fit_noise
 from pipeline.report.analysis.resampling import resampler, task_resampler
@@ -79,8 +79,8 @@ class SplitFindings(Accuracies):
 
 
 @dataclass(frozen=True)
-class Decisive:
-    """The decisive comparison: few methods at few targets on all test samples, `plan.methods` and `plan.targets`."""
+class Primary:
+    """The primary comparison: few methods at few targets on all test samples, `plan.methods` and `plan.targets`."""
 
     plan: Plan
     found: Accuracies
@@ -92,12 +92,12 @@ class Decisive:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that was found; `splits` always holds `test`, of which `variants` and `benefit routers` are; `decisive` is
+    """All that was found; `splits` always holds `test`, of which `variants` and `benefit routers` are; `primary` is
     None where no method was evaluated on more samples than others; `costs` are tables.
     """
 
     splits: Mapping[str, SplitFindings]
-    decisive: Decisive | None
+    primary: Primary | None
     quality: Mapping[str, Any]
     variants: list[Variant]
     gradient: GradientFindings | None
@@ -114,10 +114,10 @@ class Findings:
 
     @property
     def answering(self) -> Accuracies:
-        """What RQ2 is answered from: the decisive comparison, if it is about the rung that decides, else `test`."""
+        """What RQ2 is answered from: the primary comparison, if it is about the rung that decides, else `test`."""
         rung = self.test.deciding
-        is_about = self.decisive is not None and rung is not None and self.decisive.is_about(rung)
-        return self.decisive.found if self.decisive is not None and is_about else self.test
+        is_about = self.primary is not None and rung is not None and self.primary.is_about(rung)
+        return self.primary.found if self.primary is not None and is_about else self.test
 
     @property
     def train(self) -> SplitFindings | None:
@@ -135,7 +135,7 @@ def find(plan: Plan, evidence: Evidence) -> Findings:
     splits = {split: _find_split(plan, evidence, split) for split in plan.splits}
     return Findings(
         splits=splits,
-        decisive=_find_decisive(plan, evidence),
+        primary=_find_primary(plan, evidence),
         quality=evidence.quality,
         variants=variants(plan, evidence, "test"),
         gradient=gradient_findings(plan, evidence),
@@ -160,12 +160,12 @@ def _find_split(plan: Plan, evidence: Evidence, split: str) -> SplitFindings:
     )
 
 
-def _find_decisive(plan: Plan, evidence: Evidence) -> Decisive | None:
-    part = plan.decisive_part
+def _find_primary(plan: Plan, evidence: Evidence) -> Primary | None:
+    part = plan.primary_part
     if part is None:
         return None
     rows: pd.DataFrame = evaluated_samples(part, evidence, "test")
-    return Decisive(part, Accuracies(**_accuracies(part, rows, outcomes(part, evidence, "test"))))
+    return Primary(part, Accuracies(**_accuracies(part, rows, outcomes(part, evidence, "test"))))
 
 
 def _accuracies(plan: Plan, rows: pd.DataFrame, results: Mapping[str, Outcome]) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def _accuracies(plan: Plan, rows: pd.DataFrame, results: Mapping[str, Outcome]) 
         return compare(plan, results, pairs, draws, task_draws)
 
     gains = [row for pairs in gain_pairs(plan) for row in compared(pairs)]
-    deciding = decisive(plan, results, gains)
+    deciding = primary(plan, results, gains)
     return {
         "samples": samples,
         "points": operating_points(plan, results, draws),

@@ -80,8 +80,8 @@ class Plan:
         routers: name, in order -> the learned scheme whose groups it names.
         benefit routers: name of every benefit router, which chooses what pays -> scheme of its profile set.
         limits: split -> samples of a task that every method was evaluated on; None, or no entry, is all.
-        decisive: methods that were evaluated on all test samples, as dense then was, at `decisive_targets`.
-        decisive_targets: some of `targets`, ascending.
+        primary: methods that were evaluated on all test samples, as dense then was, at `primary_targets`.
+        primary_targets: some of `targets`, ascending.
         baseline: the pooled method that others are compared with.
         bootstrap: replicates behind every interval, permutations behind every permutation p-value.
         confidence: coverage of every interval, such as 0.95; effects are claimed at 1 less this.
@@ -101,8 +101,8 @@ class Plan:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     benefit_routers: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, int | None] = field(default_factory=dict)
-    decisive: tuple[str, ...] = ()
-    decisive_targets: tuple[float, ...] = ()
+    primary: tuple[str, ...] = ()
+    primary_targets: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         baseline = self.method(self.baseline)
@@ -140,24 +140,24 @@ class Plan:
         return tuple(method for method in self.methods if method.is_routed)
 
     @property
-    def decisive_part(self) -> Plan | None:
-        """The plan of the decisive comparison alone: dense and the decisive methods, at the decisive targets, on all
-        test samples; None without decisive methods. Its baseline is this plan's if that is one of them, otherwise their
+    def primary_part(self) -> Plan | None:
+        """The plan of the primary comparison alone: dense and the primary methods, at the primary targets, on all
+        test samples; None without primary methods. Its baseline is this plan's if that is one of them, otherwise their
         first pooled method.
         """
-        chosen = tuple(method for method in self.methods if method.is_dense or method.name in self.decisive)
+        chosen = tuple(method for method in self.methods if method.is_dense or method.name in self.primary)
         pooled = [method.name for method in chosen if method.is_pooled]
         if not pooled:
             return None
         return replace(
             self,
             methods=chosen,
-            targets=self.decisive_targets,
+            targets=self.primary_targets,
             splits=("test",),
             baseline=self.baseline if self.baseline in pooled else pooled[0],
             limits={},
-            decisive=(),
-            decisive_targets=(),
+            primary=(),
+            primary_targets=(),
         )
 
     def oracle_of(self, method: Method) -> Method | None:

@@ -38,7 +38,7 @@ def ranked(plan: Plan, results: Mapping[str, Outcome], methods: Sequence[Method]
     return sorted(methods, key=lambda one: (len(scores[one]), np.mean(scores[one] or 0)), reverse=True)
 
 
-def decisive(plan: Plan, results: Mapping[str, Outcome], gains: Sequence[Comparison]) -> Rung | None:
+def primary(plan: Plan, results: Mapping[str, Outcome], gains: Sequence[Comparison]) -> Rung | None:
     """The rung that RQ2 is decided on; None where no routed method was compared with its own pooled method."""
     compared = {row.reference for row in gains if row.method.is_routed}
     candidates = [method for method in plan.sparse if method in compared]

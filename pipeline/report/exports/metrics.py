@@ -15,7 +15,7 @@ from pipeline.report.analysis.accuracy import Comparison, Point
 from pipeline.report.analysis.agreement import LabelAgreement
 from pipeline.report.analysis.benefit_routers import BenefitRouterRow
 from pipeline.report.analysis.evidence import total
-from pipeline.report.analysis.findings import Decisive, Findings
+from pipeline.report.analysis.findings import Findings, Primary
 from pipeline.report.analysis.perplexity import TextPoint
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.recovery import Recovery
@@ -40,10 +40,10 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
     `gain.<method>...` the same against the pooled method of its own rung with `.levels_above|levels_below` (levels
     whose interval excludes zero), `fit_noise.<method>.draws|deviation|times` (random groups of its rung, standard
     deviation of their gains in points, the method's gain in units of it),
-    `decisive.samples` and `decisive.gain.<method>...`, `decisive.control.<method>.<reference>...` as `gain...`, on all
-    test samples at the decisive targets, with `.half_width.<target %>` (of the interval, in points) and
-    `decisive.fit_noise.<method>...`, `recovered.<pooled method>.<target %>.share|low|high` (of the accuracy that the
-    baseline loses, at equal compute) and `decisive.recovered...`,
+    `primary.samples` and `primary.gain.<method>...`, `primary.control.<method>.<reference>...` as `gain...`, on all
+    test samples at the primary targets, with `.half_width.<target %>` (of the interval, in points) and
+    `primary.fit_noise.<method>...`, `recovered.<pooled method>.<target %>.share|low|high` (of the accuracy that the
+    baseline loses, at equal compute) and `primary.recovered...`,
     `allocation.<profile set>.tokens|evaluations`, `speedup.<method>.<target %>` where decoding was timed,
     `nmi.<label>`, `ari.<label>`,
     `purity.<label>`, `nmi_p.<label>` (corrected), `nmi_without_length.<label>`, `router.<router>.accuracy`
@@ -66,7 +66,7 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
     found |= _recoveries("recovered", plan, test.recoveries)
     for row in test.fit_noise:
         found |= _fit_noise(f"fit_noise.{row.method.name}", row)
-    found |= _decisive(findings.decisive)
+    found |= _primary(findings.primary)
     for row in test.agreements:
         found |= _agreement_of(row)
     for row in apart.rows if (apart := without_length(findings.variants)) else ():
@@ -109,22 +109,22 @@ def _spread(point: Point) -> dict[str, float]:
     return {f"sparsity.{_place(point)}.{name}": value for name, value in measured.items()}
 
 
-def _decisive(decisive: Decisive | None) -> dict[str, float]:
-    if decisive is None or not decisive.found.points:
+def _primary(primary: Primary | None) -> dict[str, float]:
+    if primary is None or not primary.found.points:
         return {}
-    found: dict[str, float] = {"decisive.samples": decisive.found.samples}
-    named = {f"decisive.gain.{row.method.name}": row for row in decisive.found.gains}
-    named |= {f"decisive.control.{row.method.name}.{row.reference.name}": row for row in decisive.found.controls}
+    found: dict[str, float] = {"primary.samples": primary.found.samples}
+    named = {f"primary.gain.{row.method.name}": row for row in primary.found.gains}
+    named |= {f"primary.control.{row.method.name}.{row.reference.name}": row for row in primary.found.controls}
     for name, row in named.items():
         found |= _gain(name, row)
         found |= {
             f"{name}.half_width.{100 * target:g}": 100 * half
-            for target, half in zip(decisive.plan.targets, row.half_widths, strict=True)
+            for target, half in zip(primary.plan.targets, row.half_widths, strict=True)
             if half is not None
         }
-    found |= _recoveries("decisive.recovered", decisive.plan, decisive.found.recoveries)
-    for row in decisive.found.fit_noise:
-        found |= _fit_noise(f"decisive.fit_noise.{row.method.name}", row)
+    found |= _recoveries("primary.recovered", primary.plan, primary.found.recoveries)
+    for row in primary.found.fit_noise:
+        found |= _fit_noise(f"primary.fit_noise.{row.method.name}", row)
     return found
 
 

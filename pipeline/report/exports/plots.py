@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.report.analysis.findings import Decisive, Findings, SplitFindings
+from pipeline.report.analysis.findings import Findings, Primary, SplitFindings
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.exports.latency import latency_table
 from pipeline.report.exports.metrics import DECIMALS
@@ -31,8 +31,8 @@ def plot_tables(plan: Plan, findings: Findings) -> dict[str, pd.DataFrame]:
         "tasks": _tasks(plan, splits),
         "task_differences": _task_differences(splits),
     }
-    if findings.decisive is not None:
-        tables["decisive"] = _decisive(findings.decisive)
+    if findings.primary is not None:
+        tables["primary"] = _primary(findings.primary)
     if any(split.texts for split in splits):
         tables["perplexity"] = _perplexity(splits)
     if findings.latency.cells:
@@ -99,9 +99,9 @@ def _differences(plan: Plan, splits: Iterable[SplitFindings]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _decisive(decisive: Decisive) -> pd.DataFrame:
+def _primary(primary: Primary) -> pd.DataFrame:
     """Every comparison on all test samples; `half_width` of its interval, in points, is the difference it resolves."""
-    found = decisive.found
+    found = primary.found
     rows = [
         {
             "method": row.method.name, "reference": row.reference.name, "samples": found.samples, "target": target,
@@ -109,7 +109,7 @@ def _decisive(decisive: Decisive) -> pd.DataFrame:
         }
         for row in [*found.gains, *found.differences, *found.controls]
         for target, level, gap, half in zip(
-            decisive.plan.targets, row.levels, row.at_levels, row.half_widths, strict=True
+            primary.plan.targets, row.levels, row.at_levels, row.half_widths, strict=True
         )
         if level is not None and gap is not None and half is not None
     ]  # fmt: skip

@@ -38,7 +38,7 @@ def profile_context(plan: Plan, findings: Findings, keep: Keep) -> dict[str, Any
         if test.points
         else None,
         "differences": difference_rows.difference_table(plan, test),
-        "decisive": _decisive(findings, keep),
+        "primary": _primary(findings, keep),
         "results": rows.result_rows(test),
         "pooled": _pooled(findings, keep),
         "specialisations": [_specialisation(one, span, keep) for one in learned],
@@ -84,23 +84,23 @@ def _specialisation(one: Specialisation, span: float, keep: Keep) -> dict[str, A
     }
 
 
-def _decisive(findings: Findings, keep: Keep) -> dict[str, Any] | None:
-    """The decisive comparison; None where there is none."""
-    decisive = findings.decisive
-    if decisive is None or not decisive.found.points:
+def _primary(findings: Findings, keep: Keep) -> dict[str, Any] | None:
+    """The primary comparison; None where there is none."""
+    primary = findings.primary
+    if primary is None or not primary.found.points:
         return None
-    plan, found = decisive.plan, decisive.found
+    plan, found = primary.plan, primary.found
     return {
         "samples": f"{found.samples:,}",
         "shared": f"{findings.test.samples:,}",
-        "summary": primary_comparison.summary(decisive),
+        "summary": primary_comparison.summary(primary),
         "resolution": [
             *recovery_sentences(plan, found.recoveries, found.samples),
             *primary_comparison.resolution_sentences(plan, [*found.gains, *found.controls]),
         ],
         "differences": difference_rows.difference_table(plan, found),
         "results": rows.result_rows(found),
-        "tasks": _tasks(plan, found.task_differences, keep, "decisive_tasks"),
+        "tasks": _tasks(plan, found.task_differences, keep, "primary_tasks"),
     }
 
 

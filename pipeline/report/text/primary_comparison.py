@@ -1,4 +1,4 @@
-"""The decisive comparison in sentences: what it was made on, whether it answers RQ2, and what difference it resolves.
+"""The primary comparison in sentences: what it was made on, whether it answers RQ2, and what difference it resolves.
 
 Half of an interval is the difference that would just have excluded zero: a smaller one cannot be told from none,
 however real it is. `ONE_POINT` is what was asked for before the numbers were known.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pipeline.report.analysis.accuracy import Comparison
 from pipeline.report.analysis.configurations import Rung
-from pipeline.report.analysis.findings import Decisive, Findings
+from pipeline.report.analysis.findings import Findings, Primary
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.text.wording import listed, points_interval, target_name
 
@@ -19,20 +19,20 @@ ONE_POINT = 0.01
 
 def ground_sentences(findings: Findings, rung: Rung) -> list[str]:
     """On which samples RQ2 is answered for `rung`, and what that resolves; none where there is no choice."""
-    decisive = findings.decisive
+    primary = findings.primary
     shared = f"the {findings.test.samples:,} test samples that every method was evaluated on"
-    if decisive is None:
+    if primary is None:
         return []
     if findings.answering is findings.test:
         return [
-            f"The decisive comparison has no routed method of the rung that decides, so this is answered from {shared}."
+            f"The primary comparison has no routed method of the rung that decides, so this is answered from {shared}."
         ]
-    routed = [row for row in decisive.found.gains if row.method in rung.routed]
+    routed = [row for row in primary.found.gains if row.method in rung.routed]
     return [
-        f"Answered from the decisive comparison: {decisive.found.samples:,} test samples, target"
-        f"{'s' if len(decisive.plan.targets) > 1 else ''} {_targets(decisive.plan)}. What is said of other rungs is of "
+        f"Answered from the primary comparison: {primary.found.samples:,} test samples, target"
+        f"{'s' if len(primary.plan.targets) > 1 else ''} {_targets(primary.plan)}. What is said of other rungs is of "
         f"{shared}.",
-        *resolution_sentences(decisive.plan, routed),
+        *resolution_sentences(primary.plan, routed),
     ]
 
 
@@ -53,11 +53,11 @@ def resolution_sentences(plan: Plan, rows: Sequence[Comparison]) -> list[str]:
     return [_resolution(plan, row) for row in rows if any(half is not None for half in row.half_widths)]
 
 
-def summary(decisive: Decisive) -> str:
+def summary(primary: Primary) -> str:
     """What was compared, for the head of the section."""
-    sparse = listed([f"`{method.name}`" for method in decisive.plan.sparse])
+    sparse = listed([f"`{method.name}`" for method in primary.plan.sparse])
     return (
-        f"{sparse} at {_targets(decisive.plan)} target sparsity, on {decisive.found.samples:,} test samples, the dense "
+        f"{sparse} at {_targets(primary.plan)} target sparsity, on {primary.found.samples:,} test samples, the dense "
         "model on the same."
     )
 

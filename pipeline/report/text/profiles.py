@@ -203,5 +203,5 @@ def _pooled(plan: Plan, findings: Findings) -> list[str]:
 
 
 def _recovered(findings: Findings) -> list[str]:
-    decisive = findings.decisive
-    return recovery_sentences(decisive.plan, decisive.found.recoveries, decisive.found.samples) if decisive else []
+    primary = findings.primary
+    return recovery_sentences(primary.plan, primary.found.recoveries, primary.found.samples) if primary else []

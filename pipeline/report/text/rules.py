@@ -40,7 +40,7 @@ def rules(plan: Plan) -> list[str]:
         "what a better pooled profile gives without groups; for that choice, and only for it, the pooled profiles with "
         "routed groups are read at levels common to them. Methods with true groups, random groups and given labels "
         "are controls, not answers.",
-        *_decisive(plan),
+        *_primary(plan),
         f"The criterion for several targets (an uncorrected interval above zero at {FEWEST_TARGETS} or more, below at "
         "none, and no draw of random groups that does the same) is told beside the verdict and does not decide it.",
         "A yes is qualified where fit noise is not ruled out: where no routed method gains more than one more draw of "
@@ -59,15 +59,15 @@ def rules(plan: Plan) -> list[str]:
     ]
 
 
-def _decisive(plan: Plan) -> list[str]:
+def _primary(plan: Plan) -> list[str]:
     """What changes where some methods were evaluated on more samples than others."""
-    part = plan.decisive_part
+    part = plan.primary_part
     if part is None:
         return []
     methods = listed([f"`{method.name}`" for method in part.sparse])
     return [
         "Which rung decides is chosen on the samples and targets that every method has. What it says about RQ2 is read "
-        f"from the decisive comparison ({methods} on all test samples, at "
+        f"from the primary comparison ({methods} on all test samples, at "
         f"{listed([target_name(target) for target in part.targets])}, as the settings name them), if a routed method "
         "of that rung is in it: gains, their correction, random groups, fit noise and the criterion for several "
         "targets. Otherwise, as all other accuracies, from the samples that every method has.",

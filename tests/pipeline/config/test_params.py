@@ -81,10 +81,10 @@ def test_a_gate_gives_groups_to_methods_of_its_own_profile_set_whatever_the_sche
     assert settings.route.benefit_routers == {"gate": "task"} and settings.methods["task"].groups == "gate"
 
 
-def test_without_decisive_methods_every_method_may_be_evaluated_on_all_test_samples(tmp_path: Path):
-    change = lambda values: values["evaluate"].update(test_samples=None, decisive=None)  # noqa: E731
+def test_without_primary_methods_every_method_may_be_evaluated_on_all_test_samples(tmp_path: Path):
+    change = lambda values: values["evaluate"].update(test_samples=None, primary=None)  # noqa: E731
     evaluate = load(with_change(tmp_path, change)).evaluate
-    assert evaluate.decisive is None and evaluate.limits == {"train": 4, "test": None}
+    assert evaluate.primary is None and evaluate.limits == {"train": 4, "test": None}
 
 
 def test_settings_cannot_be_changed():
@@ -271,38 +271,38 @@ WRONG = [
         r"one of assignments/gradient, .* Found: 'routes/benefit'.*`methods\.kl_gradient_benefit\.groups_from",
     ),
     (put("evaluate", "test_samples", 0), r"`evaluate\.test_samples` must be a whole number at least 1\. Found: 0"),
-    (put("evaluate", "test_samples", None), r"`evaluate\.decisive` needs `evaluate\.test_samples`.* set it to null"),
-    (put("evaluate", "splits", ["train"]), r"`evaluate\.decisive` needs the test split\. Found: train"),
-    (put("evaluate", "decisive", ["kl"]), r"`evaluate\.decisive` must be a section of `key: value` settings"),
+    (put("evaluate", "test_samples", None), r"`evaluate\.primary` needs `evaluate\.test_samples`.* set it to null"),
+    (put("evaluate", "splits", ["train"]), r"`evaluate\.primary` needs the test split\. Found: train"),
+    (put("evaluate", "primary", ["kl"]), r"`evaluate\.primary` must be a section of `key: value` settings"),
     (
-        put("evaluate", "decisive", {"methods": ["kl"]}),
-        r"Section `evaluate\.decisive` must have the settings methods, targets\. Found: no targets",
+        put("evaluate", "primary", {"methods": ["kl"]}),
+        r"Section `evaluate\.primary` must have the settings methods, targets\. Found: no targets",
     ),
     (
-        put("evaluate", "decisive", {"methods": ["kl"], "targets": [0.65, 1.5]}),
-        r"`evaluate\.decisive\.targets\[1\]` must be a number above 0 and below 1",
+        put("evaluate", "primary", {"methods": ["kl"], "targets": [0.65, 1.5]}),
+        r"`evaluate\.primary\.targets\[1\]` must be a number above 0 and below 1",
     ),
     (
-        put("evaluate", "decisive", {"methods": ["kl"], "targets": [0.65, 0.66]}),
-        r"`evaluate\.decisive\.targets` must be among `evaluate\.targets`\. Found: 0\.66",
+        put("evaluate", "primary", {"methods": ["kl"], "targets": [0.65, 0.66]}),
+        r"`evaluate\.primary\.targets` must be among `evaluate\.targets`\. Found: 0\.66",
     ),
     (
-        put("evaluate", "decisive", {"methods": ["kl_radnom", "kl"], "targets": [0.65]}),
-        r"method must be one of .*`evaluate\.decisive\.methods`.* did you mean 'kl_random'",
+        put("evaluate", "primary", {"methods": ["kl_radnom", "kl"], "targets": [0.65]}),
+        r"method must be one of .*`evaluate\.primary\.methods`.* did you mean 'kl_random'",
     ),
-    (put("evaluate", "decisive", {"methods": ["dense"], "targets": [0.65]}), r"method must be one of .*'dense'"),
+    (put("evaluate", "primary", {"methods": ["dense"], "targets": [0.65]}), r"method must be one of .*'dense'"),
     (
-        put("evaluate", "decisive", {"methods": ["kl_random"], "targets": [0.65]}),
-        r"`evaluate\.decisive\.methods` must have a pooled method.* Found: kl_random",
+        put("evaluate", "primary", {"methods": ["kl_random"], "targets": [0.65]}),
+        r"`evaluate\.primary\.methods` must have a pooled method.* Found: kl_random",
     ),
     (
         lambda values: (
             values["capture"]["criteria"].append("cats"),
             values["profiles"].update(cats=values["profiles"]["teal"] | {"criterion": "cats"}),
             values["methods"].update(cats=METHOD | {"profile": "cats"}),
-            values["evaluate"]["decisive"]["methods"].append("cats"),
+            values["evaluate"]["primary"]["methods"].append("cats"),
         ),
-        r"`evaluate\.decisive\.methods` must reach every target.*Found: cats, whose masks reach only a part",
+        r"`evaluate\.primary\.methods` must reach every target.*Found: cats, whose masks reach only a part",
     ),
     (put("report", "baseline", "greed"), r"`report\.baseline`.* did you mean 'greedy'"),
 ]

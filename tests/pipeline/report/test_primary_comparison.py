@@ -1,4 +1,4 @@
-"""The decisive comparison: few methods on all test samples, read by the same rules as everything else.
+"""The primary comparison: few methods on all test samples, read by the same rules as everything else.
 
 The experiment of `synthetic.py` with a second rung, of which all methods have the first samples of a task only, and
 `kl`, its routed and its random groups all of them at the two sparsest targets.
@@ -34,29 +34,29 @@ EXACT = 1e-9
 """Sums of the same numbers in another order."""
 
 
-def with_decisive(methods=METHODS, make=with_kl):
-    return make(splits=("test",), limits={"test": FIRST}, decisive=methods, decisive_targets=TARGETS)
+def with_primary(methods=METHODS, make=with_kl):
+    return make(splits=("test",), limits={"test": FIRST}, primary=methods, primary_targets=TARGETS)
 
 
-def make_decisive(plan, **changes):
-    """Evidence in which only decisive methods, at their targets, and dense have more than the first samples."""
+def make_primary(plan, **changes):
+    """Evidence in which only primary methods, at their targets, and dense have more than the first samples."""
     evidence = make_evidence(2, ALL, plan=plan, **changes)
     first = set(evidence.samples["sample_id"][among_first(evidence.samples, plan.limits)])
     results = {}
     for name, rows in evidence.results.items():
-        is_more = rows["target"].isin(TARGETS) if name in plan.decisive else np.full(len(rows), name == "dense")
+        is_more = rows["target"].isin(TARGETS) if name in plan.primary else np.full(len(rows), name == "dense")
         results[name] = rows[rows["sample_id"].isin(first) | is_more]
     return replace(evidence, results=results)
 
 
 @pytest.fixture(scope="module")
 def plan():
-    return with_decisive()
+    return with_primary()
 
 
 @pytest.fixture(scope="module")
 def evidence(plan):
-    return make_decisive(plan)
+    return make_primary(plan)
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +75,14 @@ def test_all_else_is_what_a_report_without_the_other_samples_finds(plan, evidenc
     assert findings.test.samples == small.test.samples == FIRST * 16
     for name in ("points", "gains", "differences", "controls", "fit_noise", "regrets", "tasks", "task_differences"):
         assert getattr(findings.test, name) == getattr(small.test, name)
-    assert small.decisive is None and findings.decisive is not None
-    assert findings.decisive.found.samples == ALL * 16
+    assert small.primary is None and findings.primary is not None
+    assert findings.primary.found.samples == ALL * 16
 
 
-def test_the_decisive_gains_are_those_of_a_slow_comparison_on_the_union_of_both_parts(plan, evidence, findings):
-    decisive = findings.decisive
-    assert {row.method.name for row in decisive.found.gains} == {"kl_embedding", "kl_random"}
-    for row in decisive.found.gains:
+def test_the_primary_gains_are_those_of_a_slow_comparison_on_the_union_of_both_parts(plan, evidence, findings):
+    primary = findings.primary
+    assert {row.method.name for row in primary.found.gains} == {"kl_embedding", "kl_random"}
+    for row in primary.found.gains:
         level, gap, replicates = _slow(plan, evidence, row.method.name, 0.65)
         assert row.levels[-1] == pytest.approx(level, abs=EXACT)
         found = row.at_levels[-1]
@@ -116,22 +116,22 @@ def _slow(plan, evidence, name, target):
     return level, gap(np.full(len(order), 1 / len(order))), (low, high)
 
 
-def test_holm_counts_the_decisive_pairs_alone(findings):
-    family = findings.decisive.found.gains
+def test_holm_counts_the_primary_pairs_alone(findings):
+    family = findings.primary.found.gains
     smallest = min(row.p for row in family)
     assert min(row.p_corrected for row in family) == pytest.approx(min(1, len(family) * smallest))
     assert len([row for row in findings.test.gains if row.reference.name == "kl"]) > len(family)
 
 
-def test_results_beyond_the_limit_of_a_method_that_is_not_decisive_are_refused(plan, evidence):
+def test_results_beyond_the_limit_of_a_method_that_is_not_primary_are_refused(plan, evidence):
     more = make_evidence(2, ALL, plan=plan).results["teal"]
     with pytest.raises(UserError, match=rf"results of {16 * (ALL - FIRST)} unknown samples.*teal\.parquet"):
         outcomes(plan, replace(evidence, results={**evidence.results, "teal": more}), "test")
 
 
 @pytest.mark.parametrize("name", ["kl_random", "dense"])
-def test_a_missing_decisive_result_is_refused_with_its_sample_and_target(plan, evidence, name):
-    part, rows = plan.decisive_part, evidence.results[name]
+def test_a_missing_primary_result_is_refused_with_its_sample_and_target(plan, evidence, name):
+    part, rows = plan.primary_part, evidence.results[name]
     beyond = sorted(
         set(evaluated_samples(part, evidence, "test").index) - set(evaluated_samples(plan, evidence, "test").index)
     )
@@ -142,48 +142,46 @@ def test_a_missing_decisive_result_is_refused_with_its_sample_and_target(plan, e
         find(plan, broken)
 
 
-def test_the_verdict_is_read_from_the_decisive_comparison_where_it_has_the_rung_that_decides(plan, findings):
-    assert findings.answering is findings.decisive.found
+def test_the_verdict_is_read_from_the_primary_comparison_where_it_has_the_rung_that_decides(plan, findings):
+    assert findings.answering is findings.primary.found
     text = told(rq2(plan, findings))
-    assert f"decisive comparison: {ALL * 16} test samples, targets 50% and 65%" in text
+    assert f"primary comparison: {ALL * 16} test samples, targets 50% and 65%" in text
     assert "Corrected for 2 comparisons with `kl`" in text and "of 2." in text
     assert "On the 128 test samples and the targets of all methods, which do not decide: `kl_random` " in text
-    assert any(
-        "read from the decisive comparison (`kl`, `kl_embedding` and `kl_random`" in rule for rule in rules(plan)
-    )
+    assert any("read from the primary comparison (`kl`, `kl_embedding` and `kl_random`" in rule for rule in rules(plan))
 
 
-def test_a_gain_that_only_the_decisive_comparison_shows_is_a_yes_and_one_that_it_does_not_show_is_none(plan, findings):
-    decisive = findings.decisive
+def test_a_gain_that_only_the_primary_comparison_shows_is_a_yes_and_one_that_it_does_not_show_is_none(plan, findings):
+    primary = findings.primary
     for sign, tag in ((1, "Yes, fit noise not known"), (-1, "No: worse")):
         sure = {"mean": Interval(0.02 * sign, *sorted((0.01 * sign, 0.03 * sign))), "p": 0.001, "p_corrected": 0.002}
-        gains = [replace(row, **sure) if row.method.is_routed else row for row in decisive.found.gains]
-        controls = [replace(row, **sure) for row in decisive.found.controls]
-        changed = replace(decisive, found=replace(decisive.found, gains=gains, controls=controls))
-        assert rq2(plan, replace(findings, decisive=changed)).tag == tag
+        gains = [replace(row, **sure) if row.method.is_routed else row for row in primary.found.gains]
+        controls = [replace(row, **sure) for row in primary.found.controls]
+        changed = replace(primary, found=replace(primary.found, gains=gains, controls=controls))
+        assert rq2(plan, replace(findings, primary=changed)).tag == tag
     sure = {"mean": Interval(0.02, 0.01, 0.03), "p_corrected": 0.001}
     test = replace(findings.test, gains=[replace(row, **sure) for row in findings.test.gains])
     shared = replace(findings, splits={"test": test})
     assert rq2(plan, shared).tag == rq2(plan, findings).tag
 
 
-def test_decisive_methods_of_another_rung_do_not_answer_and_that_is_said():
-    plan = with_decisive(("greedy", "clustered_embedding", "random"))
-    findings = find(plan, make_decisive(plan))
+def test_primary_methods_of_another_rung_do_not_answer_and_that_is_said():
+    plan = with_primary(("greedy", "clustered_embedding", "random"))
+    findings = find(plan, make_primary(plan))
     assert findings.test.deciding.pooled.name == "kl" and findings.answering is findings.test
     text = told(rq2(plan, findings))
     assert "no routed method of the rung that decides, so this is answered from the 128 test samples" in text
     assert "Corrected for 3 comparisons with `kl`" in text
 
 
-def test_fit_noise_of_the_decisive_draws_answers_where_there_are_some():
+def test_fit_noise_of_the_primary_draws_answers_where_there_are_some():
     draws = ("greedy", "clustered_embedding", "random", "random1", "random2")
-    plan = with_decisive(draws, make=with_draws)
-    findings = find(plan, make_decisive(plan))
-    (noise,) = findings.decisive.found.fit_noise
-    assert len(noise.draws) == 3 and len(findings.decisive.found.draw_spreads) == 1
+    plan = with_primary(draws, make=with_draws)
+    findings = find(plan, make_primary(plan))
+    (noise,) = findings.primary.found.fit_noise
+    assert len(noise.draws) == 3 and len(findings.primary.found.draw_spreads) == 1
     assert noise.scale.deviation is not None
-    table = difference_table(findings.decisive.plan, findings.decisive.found)
+    table = difference_table(findings.primary.plan, findings.primary.found)
     assert any(row["method"] == "fit noise: deviation of 3 random draws" for row in table["rows"])
 
 
@@ -197,21 +195,21 @@ def test_fit_noise_of_the_decisive_draws_answers_where_there_are_some():
 )
 def test_what_is_resolved_is_spelled_out_from_the_widths_and_never_rounded_down(findings, halves, said):
     gaps = tuple(Interval(0.0, -half, half) for half in halves)
-    row = replace(findings.decisive.found.gains[0], at_levels=gaps)
-    (sentence,) = resolution_sentences(findings.decisive.plan, [row])
+    row = replace(findings.primary.found.gains[0], at_levels=gaps)
+    (sentence,) = resolution_sentences(findings.primary.plan, [row])
     assert sentence.endswith(said)
     assert sentence.startswith("Half of the 95% interval of `kl_random` minus `kl` in points: ")
 
 
-def test_metrics_and_plot_data_have_the_decisive_numbers(plan, findings):
-    found, rows = metrics(plan, findings), plot_tables(plan, findings)["decisive"]
-    assert found["decisive.samples"] == ALL * 16
-    (gain,) = [row for row in findings.decisive.found.gains if row.method.name == "kl_embedding"]
-    assert found["decisive.gain.kl_embedding.mean"] == pytest.approx(100 * gain.mean.value, abs=1e-6)
-    assert found["decisive.gain.kl_embedding.p"] == pytest.approx(gain.p_corrected, abs=1e-6)
-    assert found["decisive.gain.kl_embedding.levels_above"] == gain.above
-    assert found["decisive.gain.kl_embedding.half_width.65"] == pytest.approx(100 * gain.half_widths[-1], abs=1e-6)
-    assert "decisive.control.kl_embedding.kl_random.low" in found
+def test_metrics_and_plot_data_have_the_primary_numbers(plan, findings):
+    found, rows = metrics(plan, findings), plot_tables(plan, findings)["primary"]
+    assert found["primary.samples"] == ALL * 16
+    (gain,) = [row for row in findings.primary.found.gains if row.method.name == "kl_embedding"]
+    assert found["primary.gain.kl_embedding.mean"] == pytest.approx(100 * gain.mean.value, abs=1e-6)
+    assert found["primary.gain.kl_embedding.p"] == pytest.approx(gain.p_corrected, abs=1e-6)
+    assert found["primary.gain.kl_embedding.levels_above"] == gain.above
+    assert found["primary.gain.kl_embedding.half_width.65"] == pytest.approx(100 * gain.half_widths[-1], abs=1e-6)
+    assert "primary.control.kl_embedding.kl_random.low" in found
     pairs = rows.groupby(["method", "reference"]).size()
     assert set(pairs.index) == {("kl_embedding", "kl"), ("kl_random", "kl"), ("kl_embedding", "kl_random")}
     assert (pairs == len(TARGETS)).all() and (rows["samples"] == ALL * 16).all()
@@ -219,9 +217,9 @@ def test_metrics_and_plot_data_have_the_decisive_numbers(plan, findings):
 
 
 @pytest.mark.usefixtures("unrendered")
-def test_the_page_has_a_section_of_its_own_and_none_without_decisive_methods(plan, evidence, findings):
+def test_the_page_has_a_section_of_its_own_and_none_without_primary_methods(plan, evidence, findings):
     html, _ = render(plan, evidence, findings)
-    assert f"The decisive comparison, on {ALL * 16} test samples" in html
-    bare = replace(plan, decisive=(), decisive_targets=())
-    without, _ = render(bare, evidence, replace(findings, decisive=None))
-    assert "The decisive comparison" not in without
+    assert f"The primary comparison, on {ALL * 16} test samples" in html
+    bare = replace(plan, primary=(), primary_targets=())
+    without, _ = render(bare, evidence, replace(findings, primary=None))
+    assert "The primary comparison" not in without

@@ -10,7 +10,7 @@ import pytest
 from pipeline.report.analysis.accuracy import compare
 from pipeline.report.analysis.evidence import outcomes
 from pipeline.report.analysis.findings import find
-from pipeline.report.analysis.ranking import decisive, ranked
+from pipeline.report.analysis.ranking import primary, ranked
 from pipeline.report.analysis.resampling import resampler
 from tests.pipeline.report.synthetic import make_evidence, with_kl
 
@@ -45,11 +45,11 @@ def names(methods):
 
 def test_the_best_pooled_method_with_routed_groups_decides(plan, results, gains):
     assert names(ranked(plan, results, pooled(plan))) == ["kl", "greedy", "wina", "teal"]
-    rung = decisive(plan, results, gains)
+    rung = primary(plan, results, gains)
     assert rung is not None and rung.pooled == plan.method("kl")
-    rung = decisive(plan, results, [row for row in gains if row.method.name != "kl_embedding"])
+    rung = primary(plan, results, [row for row in gains if row.method.name != "kl_embedding"])
     assert rung is not None and rung.pooled == plan.method("greedy")
-    assert decisive(plan, results, []) is None
+    assert primary(plan, results, []) is None
 
 
 def test_a_method_that_has_fewer_levels_stands_behind_those_that_have_more(plan, results):
@@ -91,5 +91,5 @@ def test_a_pooled_method_that_cannot_be_chosen_and_a_costly_router_have_no_say(p
     made["teal"] = line(results["teal"], (0.05, 0.1, 0.15, 0.2), 3.0)
     made["clustered_scores"] = line(results["clustered_scores"], (0.05, 0.1, 0.15, 0.2), 1.0)
     assert names(ranked(plan, made, [*chosen, plan.method("teal")])) == ["greedy", "kl", "teal"]
-    rung = decisive(plan, made, gains)
+    rung = primary(plan, made, gains)
     assert rung is not None and rung.pooled == plan.method("kl")
