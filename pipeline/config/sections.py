@@ -246,7 +246,7 @@ class PrimarySettings:
     """The methods that RQ2 is decided with, and the targets at which they are evaluated on all test samples."""
 
     methods: tuple[str, ...] = setting(
-        "pooled methods, the routed ones that are compared with them, and random groups of the same rung"
+        "pooled methods, the routed ones that are compared with them, and random groups of the same configuration"
     )
     targets: tuple[float, ...] = setting("targets, among `evaluate.targets`", above=0, below=1)
 

@@ -1,8 +1,8 @@
-"""The ladder: methods that differ only in whose profile a sample gets stand on one rung.
+"""The table of configurations: methods that differ only in whose profile a sample gets stand on one configuration.
 
-A rung is a criterion, an allocation and a kind of mask; on it stand the pooled method and its variants with groups, and
-whatever separates those is due to the groups. What a rung and a method's place on it are called follows from the
-profile set and from where groups come from, never from names in params.yaml.
+A configuration is a criterion, an allocation and a kind of mask; on it stand the pooled method and its variants with
+groups, and whatever separates those is due to the groups. What a configuration and a method's place on it are called
+follows from the profile set and from where groups come from, never from names in params.yaml.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MASK_NAMES = {"threshold": "threshold", "topk": "top-k"}
 
 
 @dataclass(frozen=True)
-class Rung:
+class Configuration:
     """One criterion, allocation and mask. `methods`: pooled first, then controls, given, true and routed groups."""
 
     criterion: str
@@ -49,27 +49,29 @@ class Rung:
         return tuple(method for method in self.methods if method.is_control)
 
 
-def rungs(plan: Plan) -> list[Rung]:
-    """Every rung, in the order in which params.yaml first names one of its methods."""
-    keys = dict.fromkeys(method.rung for method in plan.sparse)
-    return [Rung(*key, methods=tuple(sorted(_on(plan, key), key=lambda one: _place(plan, one)))) for key in keys]
+def configurations(plan: Plan) -> list[Configuration]:
+    """Every configuration, in the order in which params.yaml first names one of its methods."""
+    keys = dict.fromkeys(method.configuration for method in plan.sparse)
+    return [
+        Configuration(*key, methods=tuple(sorted(_on(plan, key), key=lambda one: _place(plan, one)))) for key in keys
+    ]
 
 
-def rung_of(plan: Plan, method: Method) -> Rung:
-    """The rung that a sparse method stands on."""
-    return next(rung for rung in rungs(plan) if method in rung.methods)
+def configuration_of(plan: Plan, method: Method) -> Configuration:
+    """The configuration that a sparse method stands on."""
+    return next(configuration for configuration in configurations(plan) if method in configuration.methods)
 
 
 def pooled_of(plan: Plan, method: Method) -> Method | None:
-    """The pooled method on a grouped method's own rung; None where there is none."""
-    return None if method.is_dense or method.is_pooled else rung_of(plan, method).pooled
+    """The pooled method on a grouped method's own configuration; None where there is none."""
+    return None if method.is_dense or method.is_pooled else configuration_of(plan, method).pooled
 
 
-def rung_name(plan: Plan, rung: Rung) -> str:
+def configuration_name(plan: Plan, configuration: Configuration) -> str:
     """ "WINA, greedy"; with the kind of mask only if the plan has several."""
-    parts = [CRITERION_NAMES.get(rung.criterion, rung.criterion), rung.allocation]
+    parts = [CRITERION_NAMES.get(configuration.criterion, configuration.criterion), configuration.allocation]
     if len({method.mask for method in plan.sparse}) > 1:
-        parts.append(MASK_NAMES.get(rung.mask, rung.mask))
+        parts.append(MASK_NAMES.get(configuration.mask, configuration.mask))
     return ", ".join(parts)
 
 
@@ -88,7 +90,7 @@ def group_kind(method: Method) -> str:
 
 
 def _on(plan: Plan, key: tuple[str, str, str]) -> list[Method]:
-    return [method for method in plan.sparse if method.rung == key]
+    return [method for method in plan.sparse if method.configuration == key]
 
 
 def _place(plan: Plan, method: Method) -> tuple[int, int]:

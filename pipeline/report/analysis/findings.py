@@ -15,7 +15,7 @@ import pandas as pd
 from pipeline.report.analysis.accuracy import Comparison, Point, compare, operating_points
 from pipeline.report.analysis.agreement import Composition, LabelAgreement, agreements, compositions
 from pipeline.report.analysis.benefit_routers import BenefitRouterRow, benefit_router_rows
-from pipeline.report.analysis.configurations import Rung
+from pipeline.report.analysis.configurations import Configuration
 from pipeline.report.analysis.evidence import Evidence, Outcome, evaluated_samples, outcomes, split_samples
 from pipeline.report.analysis.gradient import GradientFindings, gradient_findings
 from pipeline.report.analysis.latency import Latency, latency
@@ -42,10 +42,10 @@ from pipeline.report.analysis.variants import Variant, variants
 class Accuracies:
     """What was found about accuracy, on a number of samples.
 
-    `gains` are comparisons with the pooled method of the same rung, `differences` all others with the baseline,
-    `controls` those with random groups of the same rung (`pipeline/report/analysis/pairs.py`); every comparison carries
-    the levels of its pair. `recoveries` say what pooled methods win back of what the baseline loses. `deciding` is the
-    rung that RQ2 is decided on, None where nothing can decide it.
+    `gains` are comparisons with the pooled method of the same configuration, `differences` all others with the
+    baseline, `controls` those with random groups of the same configuration (`pipeline/report/analysis/pairs.py`); every
+    comparison carries the levels of its pair. `recoveries` say what pooled methods win back of what the baseline loses.
+    `deciding` is the configuration that RQ2 is decided on, None where nothing can decide it.
 
     All of it is of the samples that can be right or wrong, and empty where there are none; `samples` counts the others,
     too.
@@ -56,7 +56,7 @@ class Accuracies:
     differences: list[Comparison]
     gains: list[Comparison]
     controls: list[Comparison]
-    deciding: Rung | None
+    deciding: Configuration | None
     recoveries: list[Recovery]
     fit_noise: list[FitNoise]
     draw_spreads: list[DrawSpread]
@@ -85,9 +85,9 @@ class Primary:
     plan: Plan
     found: Accuracies
 
-    def is_about(self, rung: Rung) -> bool:
-        """Whether it compares a routed method of `rung` with the pooled one."""
-        return any(row.method.is_routed and row.reference == rung.pooled for row in self.found.gains)
+    def is_about(self, configuration: Configuration) -> bool:
+        """Whether it compares a routed method of `configuration` with the pooled one."""
+        return any(row.method.is_routed and row.reference == configuration.pooled for row in self.found.gains)
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,10 @@ class Findings:
 
     @property
     def answering(self) -> Accuracies:
-        """What RQ2 is answered from: the primary comparison, if it is about the rung that decides, else `test`."""
-        rung = self.test.deciding
-        is_about = self.primary is not None and rung is not None and self.primary.is_about(rung)
+        """What RQ2 is answered from: the primary comparison, if it is about the configuration that decides, else
+        `test`."""
+        configuration = self.test.deciding
+        is_about = self.primary is not None and configuration is not None and self.primary.is_about(configuration)
         return self.primary.found if self.primary is not None and is_about else self.test
 
     @property
@@ -200,8 +201,10 @@ def _accuracies(plan: Plan, rows: pd.DataFrame, results: Mapping[str, Outcome]) 
     }
 
 
-def _telling(plan: Plan, results: Mapping[str, Outcome], rung: Rung | None, gains: list[Comparison]) -> Pairs:
+def _telling(
+    plan: Plan, results: Mapping[str, Outcome], configuration: Configuration | None, gains: list[Comparison]
+) -> Pairs:
     """The pairs that are compared task by task: routed against pooled where RQ2 is decided, and the two best pooled."""
     best = ranked(plan, results, [method for method in plan.sparse if method.is_pooled])[:2]
-    routed = [(row.method, row.reference) for row in gains if rung and row.method in rung.routed]
+    routed = [(row.method, row.reference) for row in gains if configuration and row.method in configuration.routed]
     return routed + ([(best[0], best[1])] if len(best) == 2 else [])

@@ -1,14 +1,15 @@
 """Who is compared with whom: the families of comparisons, each corrected for its own size.
 
-Three questions, three kinds of families. *Gains*: what do groups add to the pooled method of their own rung? One family
-a rung, because RQ2 is decided on one of them (`pipeline/report/analysis/ranking.py`). *Controls*: do groups beat random
-groups of the same sizes on their rung? Again one family a rung. *Differences*: how do all other methods stand to the
-baseline? A pair that is a gain already is not compared a second time, so that no pair has two p-values.
+Three questions, three kinds of families. *Gains*: what do groups add to the pooled method of their own configuration?
+One family a configuration, because RQ2 is decided on one of them (`pipeline/report/analysis/ranking.py`). *Controls*:
+do groups beat random groups of the same sizes on their configuration? Again one family a configuration. *Differences*:
+how do all other methods stand to the baseline? A pair that is a gain already is not compared a second time, so that no
+pair has two p-values.
 """
 
 from __future__ import annotations
 
-from pipeline.report.analysis.configurations import rungs
+from pipeline.report.analysis.configurations import configurations
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.statistics.significance import fewest_replicates
 from wina_amp.errors import UserError
@@ -18,16 +19,26 @@ Pairs = list[tuple[Method, Method]]
 
 
 def gain_pairs(plan: Plan) -> list[Pairs]:
-    """Rung by rung: every grouped method against the pooled one; rungs without such a pair are left out."""
-    found = [[(method, rung.pooled) for method in rung.grouped if rung.pooled] for rung in rungs(plan)]
+    """Configuration by configuration: every grouped method against the pooled one; configurations without such a
+    pair are left out."""
+    found = [
+        [(method, configuration.pooled) for method in configuration.grouped if configuration.pooled]
+        for configuration in configurations(plan)
+    ]
     return [pairs for pairs in found if pairs]
 
 
 def control_pairs(plan: Plan) -> list[Pairs]:
-    """Rung by rung: every method with informative groups against every draw of random groups of the same sizes."""
+    """Configuration by configuration: every method with informative groups against every draw of random groups of
+    the same sizes."""
     found = [
-        [(method, control) for control in rung.controls for method in rung.grouped if not method.is_control]
-        for rung in rungs(plan)
+        [
+            (method, control)
+            for control in configuration.controls
+            for method in configuration.grouped
+            if not method.is_control
+        ]
+        for configuration in configurations(plan)
     ]
     return [pairs for pairs in found if pairs]
 

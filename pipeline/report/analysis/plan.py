@@ -58,7 +58,7 @@ class Method:
         return self.scheme in LEARNED_SCHEMES
 
     @property
-    def rung(self) -> tuple[str, str, str]:
+    def configuration(self) -> tuple[str, str, str]:
         """Criterion, allocation and mask: all that methods must share for their groups to be compared."""
         return self.criterion, self.allocation, self.mask
 

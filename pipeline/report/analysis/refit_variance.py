@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from pipeline.report.analysis.configurations import Rung, rungs
+from pipeline.report.analysis.configurations import Configuration, configurations
 from pipeline.report.analysis.evidence import Outcome
 from pipeline.report.analysis.matched_compute import Levels, Reader, levels, mean_gap, plain_reader
 from pipeline.report.analysis.plan import ASSIGNED, Method, Plan
@@ -68,8 +68,8 @@ class Scale:
 
 @dataclass(frozen=True)
 class FitNoise:
-    """The mean gain of a grouped method on the pooled `reference` of its rung, and those of the draws of random groups
-    there, none or more, over levels common to all.
+    """The mean gain of a grouped method on the pooled `reference` of its configuration, and those of the draws of
+    random groups there, none or more, over levels common to all.
     """
 
     method: Method
@@ -81,8 +81,8 @@ class FitNoise:
 
 @dataclass(frozen=True)
 class DrawSpread:
-    """The standard deviation between draws on one rung, as a share of samples, at every target and of the mean over
-    `levels`, which are common to the draws and the pooled `reference`.
+    """The standard deviation between draws on one configuration, as a share of samples, at every target and of the mean
+    over `levels`, which are common to the draws and the pooled `reference`.
     """
 
     reference: Method
@@ -97,43 +97,43 @@ def needed(draws: int, confidence: float) -> float:
     return float(stdtrit(draws - 1, (1 + confidence) / 2)) * float(np.sqrt(1 + 1 / draws))
 
 
-def draws_of(rung: Rung) -> tuple[Method, ...]:
-    """Independent draws of random groups on a rung: one method a draw, and no benefit router that chooses among its
-    groups."""
-    given = {method.scheme: method for method in reversed(rung.controls) if method.groups == ASSIGNED}
-    return tuple(method for method in rung.controls if method in given.values())
+def draws_of(configuration: Configuration) -> tuple[Method, ...]:
+    """Independent draws of random groups on a configuration: one method a draw, and no benefit router that chooses
+    among its groups."""
+    given = {method.scheme: method for method in reversed(configuration.controls) if method.groups == ASSIGNED}
+    return tuple(method for method in configuration.controls if method in given.values())
 
 
 def fit_noise(plan: Plan, results: Mapping[str, Outcome]) -> list[FitNoise]:
-    """One entry for every grouped method with a pooled reference, rung by rung, but for random groups and for methods
-    without a level.
+    """One entry for every grouped method with a pooled reference, configuration by configuration, but for random groups
+    and for methods without a level.
     """
     reader = plain_reader(plan, results)
     found: list[FitNoise] = []
-    for rung in rungs(plan):
-        draws = draws_of(rung)
-        for method in rung.grouped:
-            if rung.pooled is not None and not method.is_control:
-                at = levels(plan, results, (method, rung.pooled, *draws))
+    for configuration in configurations(plan):
+        draws = draws_of(configuration)
+        for method in configuration.grouped:
+            if configuration.pooled is not None and not method.is_control:
+                at = levels(plan, results, (method, configuration.pooled, *draws))
                 if any(level is not None for level in at):
-                    own, *others = (_gain(reader, one, rung.pooled, at) for one in (method, *draws))
-                    found.append(FitNoise(method, rung.pooled, draws, at, Scale(own, tuple(others))))
+                    own, *others = (_gain(reader, one, configuration.pooled, at) for one in (method, *draws))
+                    found.append(FitNoise(method, configuration.pooled, draws, at, Scale(own, tuple(others))))
     return found
 
 
 def draw_spreads(plan: Plan, results: Mapping[str, Outcome]) -> list[DrawSpread]:
-    """One entry for every rung with a pooled method and at least `FEWEST_DRAWS` draws that have a level."""
+    """One entry for every configuration with a pooled method and at least `FEWEST_DRAWS` draws that have a level."""
     reader = plain_reader(plan, results)
     found: list[DrawSpread] = []
-    for rung in rungs(plan):
-        draws = draws_of(rung)
-        if rung.pooled is not None and len(draws) >= FEWEST_DRAWS:
-            at = levels(plan, results, (rung.pooled, *draws))
+    for configuration in configurations(plan):
+        draws = draws_of(configuration)
+        if configuration.pooled is not None and len(draws) >= FEWEST_DRAWS:
+            at = levels(plan, results, (configuration.pooled, *draws))
             if any(level is not None for level in at):
-                gaps = [reader.gaps(draw, rung.pooled, at) for draw in draws]
+                gaps = [reader.gaps(draw, configuration.pooled, at) for draw in draws]
                 spreads = tuple(_deviation(row) for row in zip(*gaps, strict=True))
-                mean = _spread([_gain(reader, draw, rung.pooled, at) for draw in draws])
-                found.append(DrawSpread(rung.pooled, draws, at, spreads, mean))
+                mean = _spread([_gain(reader, draw, configuration.pooled, at) for draw in draws])
+                found.append(DrawSpread(configuration.pooled, draws, at, spreads, mean))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Where profiles spend their sparsity: the pooled allocation of every rung, and how far groups are from it.
+"""Where profiles spend their sparsity: the pooled allocation of every configuration, and how far groups are from it.
 
 If groups get nearly the same allocation, routing between them cannot matter, whatever the clusters look like; so this
 stands beside RQ2. Groups that mean nothing get allocations of their own, too, because each was fitted to other samples:
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from pipeline.report.analysis.configurations import group_kind, rung_name, rungs
+from pipeline.report.analysis.configurations import configuration_name, configurations, group_kind
 from pipeline.report.analysis.evidence import Evidence, targets_of
 from pipeline.report.analysis.plan import Method, Plan
 
@@ -22,9 +22,9 @@ ORDER = ("q", "k", "v", "qkv", "o", "gate", "up", "gate_up", "down")
 
 @dataclass(frozen=True)
 class PooledAllocation:
-    """`values[projection, block]` are the pooled sparsities of a rung at `target`."""
+    """`values[projection, block]` are the pooled sparsities of a configuration at `target`."""
 
-    rung: str
+    configuration: str
     profile: str
     target: float
     projections: tuple[str, ...]
@@ -38,8 +38,8 @@ class PooledAllocation:
 
 @dataclass(frozen=True)
 class Specialisation:
-    """How the groups of a profile set differ from the pooled profile of its rung at `target`: `shifts[g, projection,
-    block]` is group g's sparsity minus the pooled one. `kind` says which groups these are.
+    """How the groups of a profile set differ from the pooled profile of its configuration at `target`: `shifts[g,
+    projection, block]` is group g's sparsity minus the pooled one. `kind` says which groups these are.
     """
 
     profile: str
@@ -67,20 +67,23 @@ class Specialisation:
 
 
 def pooled_allocations(plan: Plan, evidence: Evidence) -> list[PooledAllocation]:
-    """One per rung that has a pooled method, in the order of the rungs; kinds of masks share a profile set."""
+    """One per configuration that has a pooled method, in the order of the configurations; kinds of masks share a
+    profile set."""
     found: dict[str, PooledAllocation] = {}
-    for rung in rungs(plan):
-        if rung.pooled and rung.pooled.profile not in found:
-            name, target = rung.pooled.profile, _middle(plan, rung.pooled, evidence)
+    for configuration in configurations(plan):
+        if configuration.pooled and configuration.pooled.profile not in found:
+            name, target = configuration.pooled.profile, _middle(plan, configuration.pooled, evidence)
             order = _projections(evidence, name)
             values = _grids(evidence, name, target, order)[0]
-            found[name] = PooledAllocation(rung_name(plan, rung), name, target, order, values)
+            found[name] = PooledAllocation(configuration_name(plan, configuration), name, target, order, values)
     return list(found.values())
 
 
 def specialisations(plan: Plan, evidence: Evidence) -> list[Specialisation]:
     """One per profile set with groups that has a pooled counterpart of the same criterion and allocation."""
-    grouped = {method.profile: method for rung in rungs(plan) for method in reversed(rung.grouped)}
+    grouped = {
+        method.profile: method for configuration in configurations(plan) for method in reversed(configuration.grouped)
+    }
     found: list[Specialisation] = []
     for profile, method in grouped.items():
         reference = _pooled(plan, method)
@@ -94,7 +97,7 @@ def specialisations(plan: Plan, evidence: Evidence) -> list[Specialisation]:
 
 
 def _pooled(plan: Plan, method: Method) -> Method | None:
-    same = (other for other in plan.sparse if other.is_pooled and other.rung[:2] == method.rung[:2])
+    same = (other for other in plan.sparse if other.is_pooled and other.configuration[:2] == method.configuration[:2])
     return next(same, None)
 
 

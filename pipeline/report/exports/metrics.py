@@ -32,25 +32,24 @@ DECIMALS = 6
 def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
     """Flat name -> number, test split only.
 
-    `accuracy.<method>.<target %>` (`accuracy.dense` has no target),
-    `sparsity.<method>.<target %>.mean|sd|low|high` (realised sparsity over samples, 5th and 95th percentile),
-    `difference.<method>.mean|low|high` (points against the baseline at equal compute, averaged over the levels of the
-    pair) with `.tasks_low|tasks_high` (tasks redrawn, too), `.p` (corrected) and `.compute_most|compute_least` (share
-    of dense FLOPs that remains at the first and last level: means over other levels are on another scale),
-    `gain.<method>...` the same against the pooled method of its own rung with `.levels_above|levels_below` (levels
-    whose interval excludes zero), `fit_noise.<method>.draws|deviation|times` (random groups of its rung, standard
-    deviation of their gains in points, the method's gain in units of it),
-    `primary.samples` and `primary.gain.<method>...`, `primary.control.<method>.<reference>...` as `gain...`, on all
-    test samples at the primary targets, with `.half_width.<target %>` (of the interval, in points) and
-    `primary.fit_noise.<method>...`, `recovered.<pooled method>.<target %>.share|low|high` (of the accuracy that the
-    baseline loses, at equal compute) and `primary.recovered...`,
-    `allocation.<profile set>.tokens|evaluations`, `speedup.<method>.<target %>` where decoding was timed,
-    `nmi.<label>`, `ari.<label>`,
-    `purity.<label>`, `nmi_p.<label>` (corrected), `nmi_without_length.<label>`, `router.<router>.accuracy`
-    with `.new_task|new_template` (fitted without it), `gate.<gate>.abstained|brings|new_task|new_template` (all but the
-    first are log ratios), `regret.<method>.mean|low|high` (points),
-    `clusters.<measure>`; on text `perplexity.<task>.<method>.<target %>` and, against the baseline at the same target,
-    `log_perplexity_difference.<task>.<method>.<target %>.mean|low|high` (nats per token).
+    `accuracy.<method>.<target %>` (`accuracy.dense` has no target), `sparsity.<method>.<target %>.mean|sd|low|high`
+    (realised sparsity over samples, 5th and 95th percentile), `difference.<method>.mean|low|high` (points against the
+    baseline at equal compute, averaged over the levels of the pair) with `.tasks_low|tasks_high` (tasks redrawn, too),
+    `.p` (corrected) and `.compute_most|compute_least` (share of dense FLOPs that remains at the first and last level:
+    means over other levels are on another scale), `gain.<method>...` the same against the pooled method of its own
+    configuration with `.levels_above|levels_below` (levels whose interval excludes zero),
+    `fit_noise.<method>.draws|deviation|times` (random groups of its configuration, standard deviation of their gains in
+    points, the method's gain in units of it), `primary.samples` and `primary.gain.<method>...`,
+    `primary.control.<method>.<reference>...` as `gain...`, on all test samples at the primary targets, with
+    `.half_width.<target %>` (of the interval, in points) and `primary.fit_noise.<method>...`, `recovered.<pooled
+    method>.<target %>.share|low|high` (of the accuracy that the baseline loses, at equal compute) and
+    `primary.recovered...`, `allocation.<profile set>.tokens|evaluations`, `speedup.<method>.<target %>` where decoding
+    was timed, `nmi.<label>`, `ari.<label>`, `purity.<label>`, `nmi_p.<label>` (corrected),
+    `nmi_without_length.<label>`, `router.<router>.accuracy` with `.new_task|new_template` (fitted without it),
+    `gate.<gate>.abstained|brings|new_task|new_template` (all but the first are log ratios),
+    `regret.<method>.mean|low|high` (points), `clusters.<measure>`; on text `perplexity.<task>.<method>.<target %>` and,
+    against the baseline at the same target, `log_perplexity_difference.<task>.<method>.<target %>.mean|low|high` (nats
+    per token).
     """
     test = findings.test
     found: dict[str, float] = {}

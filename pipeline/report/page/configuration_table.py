@@ -1,21 +1,22 @@
-"""The ladder table: every rung and whose profile a sample gets (rows) by target (columns), and what groups add.
+"""The configurations table: every configuration and whose profile a sample gets (rows) by target (columns), and what
+groups add.
 
 Accuracies are at equal *targets*; what methods really run differs a little, so the last column compares each grouped
-method with the pooled one of its rung at equal realised compute, the levels of that pair beside it.
+method with the pooled one of its configuration at equal realised compute, the levels of that pair beside it.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from pipeline.report.analysis.configurations import group_kind, rung_name, rungs
+from pipeline.report.analysis.configurations import configuration_name, configurations, group_kind
 from pipeline.report.analysis.findings import SplitFindings
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.page.rows import Row, gap_cell, percent_cell
 from pipeline.report.text.wording import level_span, target_name
 
 
-def ladder_table(plan: Plan, split: SplitFindings) -> Row | None:
+def configuration_table(plan: Plan, split: SplitFindings) -> Row | None:
     """None where nothing can be right or wrong. `best` marks the highest accuracy at a target among all rows but dense:
     a mark, not a claim.
     """
@@ -38,15 +39,15 @@ def ladder_table(plan: Plan, split: SplitFindings) -> Row | None:
 
     rows = [
         {
-            "rung": rung_name(plan, rung) if number == 0 else "",
-            "span": len(rung.methods),
+            "configuration": configuration_name(plan, configuration) if number == 0 else "",
+            "span": len(configuration.methods),
             "kind": group_kind(method),
             "method": method.name,
             "cells": line(method),
             "gain": gains.get(method),
         }
-        for rung in rungs(plan)
-        for number, method in enumerate(rung.methods)
+        for configuration in configurations(plan)
+        for number, method in enumerate(configuration.methods)
     ]
     dense = next(point.accuracy for point in split.points if point.method.is_dense)
     columns = [target_name(target) for target in plan.targets]

@@ -22,15 +22,15 @@ EMPTY: Row = {"text": "", "bold": False}
 
 
 def difference_table(plan: Plan, split: Accuracies) -> Row:
-    """Differences from the pooled method of the rung, from random groups and from the baseline: the mean over levels
-    with its interval, the corrected p-value and the interval that redraws tasks, the gain in units of fit noise, then
-    target by target. `heading` begins a kind of comparison; the gains of a rung end with a row of what its draws of
-    random groups differ by.
+    """Differences from the pooled method of the configuration, from random groups and from the baseline: the mean over
+    levels with its interval, the corrected p-value and the interval that redraws tasks, the gain in units of fit noise,
+    then target by target. `heading` begins a kind of comparison; the gains of a configuration end with a row of what
+    its draws of random groups differ by.
     """
     noise = {row.method: row for row in split.fit_noise}
     spreads = {row.reference: row for row in split.draw_spreads}
     families = {
-        "Groups against the pooled method of their own rung": _gains(plan, split, noise, spreads),
+        "Groups against the pooled method of their own configuration": _gains(plan, split, noise, spreads),
         "Groups against random groups of the same sizes": [_row(plan, row) for row in split.controls],
         f"Other methods against {plan.baseline}": [_row(plan, row) for row in split.differences],
     }

@@ -93,9 +93,9 @@ def accuracy_panel(plan: Plan, points: Sequence[Point], title: str, name: str) -
 
 
 def difference_panel(plan: Plan, rows: Sequence[Comparison], name: str) -> Figure:
-    """Grouped methods minus the pooled method of their own rung at equal realised compute: a column per target and one
-    for the mean, a row per method. A column's head has the median level of its pairs, in FLOPs that remain; a pair that
-    was read at another one says so beside its mark.
+    """Grouped methods minus the pooled method of their own configuration at equal realised compute: a column per target
+    and one for the mean, a row per method. A column's head has the median level of its pairs, in FLOPs that remain; a
+    pair that was read at another one says so beside its mark.
     """
     usual = [*(_usual_level([row.levels[i] for row in rows]) for i in range(len(plan.targets))), None]
     heads = [*map(target_name, plan.targets), "mean"]
@@ -120,7 +120,7 @@ def difference_panel(plan: Plan, rows: Sequence[Comparison], name: str) -> Figur
         columns[0].set_yticks(range(len(rows)), [row.method.name for row in rows])
         columns[0].set_ylim(len(rows) - 0.4, -0.6)
         told = (
-            "accuracy minus that of the rung's pooled method, percentage points\n"
+            "accuracy minus that of the configuration's pooled method, percentage points\n"
             "columns: targets; grey: FLOPs that remain where pairs are read, % of dense, beside a mark if it is another"
         )
         figure.supxlabel(told, fontsize=9, color=MUTED)

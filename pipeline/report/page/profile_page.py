@@ -1,4 +1,5 @@
-"""The page's RQ2 section: ladder, differences, allocations, tasks, costs, and the same on the training split."""
+"""The page's RQ2 section: configurations, differences, allocations, tasks, costs, and the same on the training
+split."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.specialisation import Specialisation
 from pipeline.report.analysis.task_differences import TaskComparison
 from pipeline.report.page import difference_rows, figures, profile_figures, profile_rows, rows
-from pipeline.report.page.configuration_table import ladder_table
+from pipeline.report.page.configuration_table import configuration_table
 from pipeline.report.page.style import Figure
 from pipeline.report.text import primary_comparison, profiles
 from pipeline.report.text.recovery import recovery_sentences
@@ -32,7 +33,7 @@ def profile_context(plan: Plan, findings: Findings, keep: Keep) -> dict[str, Any
     learned = [one for one in findings.specialisations if one.is_learned]
     span = max([LEAST_SPAN, *(float(np.abs(one.shifts).max()) for one in learned)])
     return {
-        "ladder": ladder_table(plan, test),
+        "configurations": configuration_table(plan, test),
         "difference_figure": keep(figures.difference_panel(plan, test.gains, "differences")) if test.gains else None,
         "accuracy_figure": keep(figures.accuracy_panel(plan, test.points, "Test split", "accuracy_test"))
         if test.points
@@ -51,15 +52,15 @@ def profile_context(plan: Plan, findings: Findings, keep: Keep) -> dict[str, Any
 
 
 def _pooled(findings: Findings, keep: Keep) -> dict[str, Any]:
-    """A heat map per rung; rungs that give every projection the same are only named."""
+    """A heat map per configuration; configurations that give every projection the same are only named."""
     drawn = [
         profile_figures.sparsity_panel(
-            one.values, one.projections, one.rung, f"pooled_{one.profile}", 1.0, signed=False
+            one.values, one.projections, one.configuration, f"pooled_{one.profile}", 1.0, signed=False
         )
         for one in findings.pooled
         if not one.is_flat
     ]
-    flat = [one.rung for one in findings.pooled if one.is_flat]
+    flat = [one.configuration for one in findings.pooled if one.is_flat]
     targets = sorted({one.target for one in findings.pooled})
     return {
         "figures": [keep(figure) for figure in drawn],
@@ -130,7 +131,7 @@ def _train(plan: Plan, findings: Findings, keep: Keep) -> dict[str, Any] | None:
     figure = figures.accuracy_panel(plan, train.points, "Training split (leaks)", "accuracy_train")
     return {
         "figure": keep(figure),
-        "ladder": ladder_table(plan, train),
+        "configurations": configuration_table(plan, train),
         "differences": difference_rows.difference_table(plan, train),
         "results": rows.result_rows(train),
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.report.analysis.accuracy import Comparison
-from pipeline.report.analysis.configurations import Rung
+from pipeline.report.analysis.configurations import Configuration
 from pipeline.report.analysis.findings import Findings, Primary
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.text.wording import listed, points_interval, target_name
@@ -17,30 +17,31 @@ from pipeline.report.text.wording import listed, points_interval, target_name
 ONE_POINT = 0.01
 
 
-def ground_sentences(findings: Findings, rung: Rung) -> list[str]:
-    """On which samples RQ2 is answered for `rung`, and what that resolves; none where there is no choice."""
+def ground_sentences(findings: Findings, configuration: Configuration) -> list[str]:
+    """On which samples RQ2 is answered for `configuration`, and what that resolves; none where there is no choice."""
     primary = findings.primary
     shared = f"the {findings.test.samples:,} test samples that every method was evaluated on"
     if primary is None:
         return []
     if findings.answering is findings.test:
         return [
-            f"The primary comparison has no routed method of the rung that decides, so this is answered from {shared}."
+            f"The primary comparison has no routed method of the configuration that decides, so this is answered from {shared}."
         ]
-    routed = [row for row in primary.found.gains if row.method in rung.routed]
+    routed = [row for row in primary.found.gains if row.method in configuration.routed]
     return [
         f"Answered from the primary comparison: {primary.found.samples:,} test samples, target"
-        f"{'s' if len(primary.plan.targets) > 1 else ''} {_targets(primary.plan)}. What is said of other rungs is of "
+        f"{'s' if len(primary.plan.targets) > 1 else ''} {_targets(primary.plan)}. What is said of other configurations is of "
         f"{shared}.",
         *resolution_sentences(primary.plan, routed),
     ]
 
 
-def shared_sentences(findings: Findings, rung: Rung) -> list[str]:
-    """What the groups of `rung` add on the samples and targets that every method has, where that does not decide."""
+def shared_sentences(findings: Findings, configuration: Configuration) -> list[str]:
+    """What the groups of `configuration` add on the samples and targets that every method has, where that does not
+    decide."""
     if findings.answering is findings.test:
         return []
-    rows = [row for row in findings.test.gains if row.method in rung.methods]
+    rows = [row for row in findings.test.gains if row.method in configuration.methods]
     named = [f"`{row.method.name}` {points_interval(row.mean)}" for row in rows]
     return [
         f"On the {findings.test.samples:,} test samples and the targets of all methods, which do not decide: "

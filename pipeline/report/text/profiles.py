@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.report.analysis.accuracy import Comparison
-from pipeline.report.analysis.configurations import Rung, rung_name
+from pipeline.report.analysis.configurations import Configuration, configuration_name
 from pipeline.report.analysis.findings import Findings
 from pipeline.report.analysis.matched_compute import are_alike
 from pipeline.report.analysis.plan import Method, Plan
@@ -23,42 +23,46 @@ from pipeline.report.text.wording import level_span, listed, p_equals, points, p
 from pipeline.statistics.significance import fewest_replicates
 
 
-def profile_sentences(plan: Plan, findings: Findings, rung: Rung, *, has_gain: bool) -> tuple[str, ...]:
-    """The answer to RQ2, decided on `rung`: what routed groups gain, what random ones do, and what fits differ by."""
-    rows = gains_on(findings, rung)
+def profile_sentences(
+    plan: Plan, findings: Findings, configuration: Configuration, *, has_gain: bool
+) -> tuple[str, ...]:
+    """The answer to RQ2, decided on `configuration`: what routed groups gain, what random ones do, and what fits
+    differ by."""
+    rows = gains_on(findings, configuration)
     routed = [row for row in rows if row.method.is_routed]
     return (
         *_against_pooled(routed, findings.answering.samples),
         *_over_tasks(routed),
         *([] if has_gain else [_ruled_out(max(row.mean.high for row in routed))]),
         *target_sentences(routed, [row for row in rows if row.method.is_control]),
-        *_against_random(plan, findings, rung),
-        *noise_sentences(plan, [row for row in noise_on(findings, rung) if row.method.is_routed]),
+        *_against_random(plan, findings, configuration),
+        *noise_sentences(plan, [row for row in noise_on(findings, configuration) if row.method.is_routed]),
     )
 
 
-def profile_grounds(plan: Plan, findings: Findings, rung: Rung) -> tuple[str, ...]:
-    """What stands behind that answer: why this rung, on which samples, what is resolved, and all other comparisons."""
-    rows = gains_on(findings, rung)
+def profile_grounds(plan: Plan, findings: Findings, configuration: Configuration) -> tuple[str, ...]:
+    """What stands behind that answer: why this configuration, on which samples, what is resolved, and all other
+    comparisons."""
+    rows = gains_on(findings, configuration)
     return (
-        *_decided_on(plan, findings, rung),
-        *ground_sentences(findings, rung),
+        *_decided_on(plan, findings, configuration),
+        *ground_sentences(findings, configuration),
         *_corrected(plan, rows),
         *_controls(rows),
-        *shared_sentences(findings, rung),
-        *_elsewhere(plan, findings, rung),
+        *shared_sentences(findings, configuration),
+        *_elsewhere(plan, findings, configuration),
         *_pooled(plan, findings),
     )
 
 
-def gains_on(findings: Findings, rung: Rung) -> list[Comparison]:
-    """What the groups of a rung add to its pooled method, where RQ2 is answered."""
-    return [row for row in findings.answering.gains if row.method in rung.methods]
+def gains_on(findings: Findings, configuration: Configuration) -> list[Comparison]:
+    """What the groups of a configuration add to its pooled method, where RQ2 is answered."""
+    return [row for row in findings.answering.gains if row.method in configuration.methods]
 
 
-def noise_on(findings: Findings, rung: Rung) -> list[FitNoise]:
-    """What the fits of a rung differ by, beside the gains of its grouped methods, where RQ2 is answered."""
-    return [row for row in findings.answering.fit_noise if row.method in rung.methods]
+def noise_on(findings: Findings, configuration: Configuration) -> list[FitNoise]:
+    """What the fits of a configuration differ by, beside the gains of its grouped methods, where RQ2 is answered."""
+    return [row for row in findings.answering.fit_noise if row.method in configuration.methods]
 
 
 def beats_controls(plan: Plan, findings: Findings, method: Method) -> bool:
@@ -90,14 +94,14 @@ def _shown(rows: Sequence[TaskGap], place: str) -> str:
     return f"{len(rows) or 'none'}{named} {place}"
 
 
-def _decided_on(plan: Plan, findings: Findings, rung: Rung) -> list[str]:
-    """Which rung it is, where there was a choice."""
-    others = {row.reference for row in findings.test.gains if row.method.is_routed} - {rung.pooled}
-    if not others or rung.pooled is None:
+def _decided_on(plan: Plan, findings: Findings, configuration: Configuration) -> list[str]:
+    """Which configuration it is, where there was a choice."""
+    others = {row.reference for row in findings.test.gains if row.method.is_routed} - {configuration.pooled}
+    if not others or configuration.pooled is None:
         return []
     return [
-        f"Decided on {rung_name(plan, rung)}: of the rungs with routed groups its pooled profile, "
-        f"`{rung.pooled.name}`, is the most accurate at equal compute."
+        f"Decided on {configuration_name(plan, configuration)}: of the configurations with routed groups its pooled profile, "
+        f"`{configuration.pooled.name}`, is the most accurate at equal compute."
     ]
 
 
@@ -164,10 +168,10 @@ def _controls(rows: Sequence[Comparison]) -> list[str]:
     return [f"Controls against the same pooled profile: {listed(named)}."] if named else []
 
 
-def _against_random(plan: Plan, findings: Findings, rung: Rung) -> list[str]:
+def _against_random(plan: Plan, findings: Findings, configuration: Configuration) -> list[str]:
     """Every routed method minus the draws of random groups, and what follows from it."""
-    rows = [row for row in findings.answering.controls if row.method in rung.routed]
-    gained = {r.method for r in gains_on(findings, rung) if r.is_claimed(plan.alpha) and r.mean.value > 0}
+    rows = [row for row in findings.answering.controls if row.method in configuration.routed]
+    gained = {r.method for r in gains_on(findings, configuration) if r.is_claimed(plan.alpha) and r.mean.value > 0}
     found: list[str] = []
     for method in dict.fromkeys(row.method for row in rows):
         mine = [row for row in rows if row.method == method]
@@ -184,11 +188,11 @@ def _against_random(plan: Plan, findings: Findings, rung: Rung) -> list[str]:
     return found
 
 
-def _elsewhere(plan: Plan, findings: Findings, rung: Rung) -> list[str]:
-    """What routed groups gained on the other rungs."""
-    rows = [row for row in findings.test.gains if row.method.is_routed and row.method not in rung.methods]
+def _elsewhere(plan: Plan, findings: Findings, configuration: Configuration) -> list[str]:
+    """What routed groups gained on the other configurations."""
+    rows = [row for row in findings.test.gains if row.method.is_routed and row.method not in configuration.methods]
     named = [f"`{row.method.name}` {points_interval(row.mean)} on `{row.reference.name}`" for row in rows]
-    return [f"On other rungs, which do not decide: {listed(named)}."] if named else []
+    return [f"On other configurations, which do not decide: {listed(named)}."] if named else []
 
 
 def _pooled(plan: Plan, findings: Findings) -> list[str]:

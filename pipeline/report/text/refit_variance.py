@@ -12,12 +12,16 @@ UNKNOWN = "intervals redraw samples and tasks, not fits"
 
 
 def noise_sentences(plan: Plan, rows: Sequence[FitNoise]) -> list[str]:
-    """The gains of methods of one rung beside the standard deviation between its random draws."""
+    """The gains of methods of one configuration beside the standard deviation between its random draws."""
     if not rows:
         return []
     count = len(rows[0].draws)
     if count < FEWEST_DRAWS:
-        why = "there is one draw of random groups on this rung" if count else "no random groups were run on this rung"
+        why = (
+            "there is one draw of random groups on this configuration"
+            if count
+            else "no random groups were run on this configuration"
+        )
         return [f"Fit noise is not known: {why}, and {UNKNOWN}."]
     beyond = [f"`{row.method.name}`" for row in rows if row.scale.is_beyond(plan.confidence)]
     within = [f"`{row.method.name}`" for row in rows if not row.scale.is_beyond(plan.confidence)]

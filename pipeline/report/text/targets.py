@@ -24,8 +24,8 @@ def target_sentences(routed: Sequence[Comparison], controls: Sequence[Comparison
     """The counts of routed methods, those of random groups, and the criterion; none where there is one target.
 
     Args:
-        routed: gains of the routed methods of a rung.
-        controls: gains of the random groups of the same rung.
+        routed: gains of the routed methods of a configuration.
+        controls: gains of the random groups of the same configuration.
     """
     if max(len(row.at_levels) for row in routed) < FEWEST_TARGETS:
         return []

@@ -81,11 +81,11 @@ def _profiles(plan: Plan, findings: Findings) -> Verdict:
     question = "Do cluster-specific profiles beat the pooled profile at the same realised compute?"
     if not findings.test.points:
         return Verdict("RQ2", question, "Not asked", "open", (NO_ACCURACY,))
-    rung = findings.test.deciding
-    if rung is None:
-        text = "No routed method was compared with the pooled method of its rung; only that can answer this."
+    configuration = findings.test.deciding
+    if configuration is None:
+        text = "No routed method was compared with the pooled method of its configuration; only that can answer this."
         return Verdict("RQ2", question, "Not asked", "open", (text,))
-    rows = gains_on(findings, rung)
+    rows = gains_on(findings, configuration)
     routed = [row for row in rows if row.method.is_routed]
     better = [row for row in routed if row.is_claimed(plan.alpha) and row.mean.value > 0]
     worse = [row for row in routed if row.is_claimed(plan.alpha) and row.mean.value < 0]
@@ -96,14 +96,14 @@ def _profiles(plan: Plan, findings: Findings) -> Verdict:
     elif better and not worse and len(better) < len(routed):
         tag, tone = "With one router, not the other" if len(routed) == 2 else "With some routers", "mixed"
     elif better and not worse:
-        doubt = qualifier(plan, [row for row in noise_on(findings, rung) if row.method.is_routed])
+        doubt = qualifier(plan, [row for row in noise_on(findings, configuration) if row.method.is_routed])
         tag, tone = (f"Yes, {doubt}", "mixed") if doubt else ("Yes", "yes")
     elif worse and not better:
         tag, tone = ("No: worse", "no") if len(worse) == len(routed) else ("No gain shown", "no")
     else:
         tag, tone = ("No gain shown", "no") if not better else ("Depends on the router", "mixed")
-    sentences = profile_sentences(plan, findings, rung, has_gain=bool(better))
-    return Verdict("RQ2", question, tag, tone, sentences, profile_grounds(plan, findings, rung))
+    sentences = profile_sentences(plan, findings, configuration, has_gain=bool(better))
+    return Verdict("RQ2", question, tag, tone, sentences, profile_grounds(plan, findings, configuration))
 
 
 def _routing(plan: Plan, findings: Findings) -> Verdict:
@@ -149,11 +149,11 @@ def _groups_matter(plan: Plan, findings: Findings, regrets: Sequence[RegretRow])
 
 
 def _deciding_regrets(plan: Plan, findings: Findings) -> list[RegretRow]:
-    """The regrets on the rung that decides RQ2, or all of them if it has none."""
+    """The regrets on the configuration that decides RQ2, or all of them if it has none."""
     known = {row.router for row in findings.test.routers}
     rows = [row for row in findings.test.regrets if row.method.groups in known]
-    rung = findings.test.deciding
-    return [row for row in rows if rung and row.method in rung.methods] or rows
+    configuration = findings.test.deciding
+    return [row for row in rows if configuration and row.method in configuration.methods] or rows
 
 
 def _share(share: float | None) -> str:

@@ -83,7 +83,8 @@ def make_plan(**changes: object) -> Plan:
 
 
 def with_kl(**changes: object) -> Plan:
-    """The same with a second rung that has groups: `kl`, better than `greedy` by 0.15 at the sparsest target."""
+    """The same with a second configuration that has groups: `kl`, better than `greedy` by 0.15 at the sparsest
+    target."""
     kl = [
         Method("kl", "kl", "global", "wina", "kl", "assigned", "threshold"),
         Method("kl_oracle", "kl_clustered", "activation", "wina", "kl", "assigned", "threshold"),

@@ -1,7 +1,7 @@
 """The primary comparison: few methods on all test samples, read by the same rules as everything else.
 
-The experiment of `synthetic.py` with a second rung, of which all methods have the first samples of a task only, and
-`kl`, its routed and its random groups all of them at the two sparsest targets.
+The experiment of `synthetic.py` with a second configuration, of which all methods have the first samples of a task
+only, and `kl`, its routed and its random groups all of them at the two sparsest targets.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def test_primary_methods_of_another_rung_do_not_answer_and_that_is_said():
     findings = find(plan, make_primary(plan))
     assert findings.test.deciding.pooled.name == "kl" and findings.answering is findings.test
     text = told(rq2(plan, findings))
-    assert "no routed method of the rung that decides, so this is answered from the 128 test samples" in text
+    assert "no routed method of the configuration that decides, so this is answered from the 128 test samples" in text
     assert "Corrected for 3 comparisons with `kl`" in text
 
 

@@ -1,24 +1,31 @@
-"""Places on the ladder follow from profile sets and sources of groups, never from names."""
+"""Places on the table of configurations follow from profile sets and sources of groups, never from names."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from pipeline.config.params import CRITERIA, MASKS
-from pipeline.report.analysis.configurations import CRITERION_NAMES, MASK_NAMES, group_kind, pooled_of, rung_name, rungs
+from pipeline.report.analysis.configurations import (
+    CRITERION_NAMES,
+    MASK_NAMES,
+    configuration_name,
+    configurations,
+    group_kind,
+    pooled_of,
+)
 from pipeline.report.analysis.findings import find
 from pipeline.report.analysis.plan import Method
-from pipeline.report.page.configuration_table import ladder_table
+from pipeline.report.page.configuration_table import configuration_table
 from pipeline.report.text.wording import level_span
 from tests.pipeline.report.synthetic import make_evidence, with_kl
 
 
 def test_rungs_hold_pooled_first_then_controls_given_true_and_routed_groups():
     plan = with_kl()
-    assert [rung_name(plan, rung) for rung in rungs(plan)] == [
+    assert [configuration_name(plan, configuration) for configuration in configurations(plan)] == [
         "TEAL, uniform", "WINA, uniform", "WINA, greedy", "WINA, kl",
     ]  # fmt: skip
-    greedy = rungs(plan)[2]
+    greedy = configurations(plan)[2]
     names = ["greedy", "random", "task", "clustered_oracle", "clustered_embedding", "clustered_scores"]
     assert [method.name for method in greedy.methods] == names
     assert greedy.pooled is plan.method("greedy") and [m.name for m in greedy.controls] == ["random"]
@@ -30,8 +37,10 @@ def test_names_play_no_part():
     renamed = tuple(replace(method, name=name) for method, name in zip(plan.methods, shuffled, strict=True))
     baseline = shuffled[[method.name for method in plan.methods].index(plan.baseline)]
     other = replace(plan, methods=renamed, baseline=baseline)
-    kinds = [[group_kind(method) for method in rung.methods] for rung in rungs(plan)]
-    assert [[group_kind(method) for method in rung.methods] for rung in rungs(other)] == kinds
+    kinds = [[group_kind(method) for method in configuration.methods] for configuration in configurations(plan)]
+    assert [
+        [group_kind(method) for method in configuration.methods] for configuration in configurations(other)
+    ] == kinds
     assert kinds[3] == ["pooled", "random groups", "learned groups, true", "routed by embedding"]
 
 
@@ -48,9 +57,11 @@ def test_every_criterion_and_mask_has_a_name():
 
 def test_masks_are_named_only_where_they_differ(plan):
     exact = replace(plan.method("greedy"), name="exact", mask="topk")
-    assert rung_name(plan, rungs(plan)[0]) == "TEAL, uniform"
+    assert configuration_name(plan, configurations(plan)[0]) == "TEAL, uniform"
     wide = replace(plan, methods=(*plan.methods, exact))
-    assert [rung_name(wide, rung) for rung in rungs(wide)][-1] == "WINA, greedy, top-k"
+    assert [configuration_name(wide, configuration) for configuration in configurations(wide)][
+        -1
+    ] == "WINA, greedy, top-k"
     assert pooled_of(wide, wide.method("task")) == wide.method("greedy")
     assert pooled_of(wide, exact) is None is pooled_of(wide, wide.dense)
 
@@ -58,10 +69,10 @@ def test_masks_are_named_only_where_they_differ(plan):
 def test_the_ladder_shows_every_sparse_method_once_and_marks_the_best_of_a_column():
     plan = with_kl()
     test = find(plan, make_evidence(2, 12, plan=plan)).test
-    table = ladder_table(plan, test)
+    table = configuration_table(plan, test)
     assert table is not None
     assert sorted(row["method"] for row in table["rows"]) == sorted(method.name for method in plan.sparse)
-    assert sum(row["span"] for row in table["rows"] if row["rung"]) == len(plan.sparse)
+    assert sum(row["span"] for row in table["rows"] if row["configuration"]) == len(plan.sparse)
     for at, target in enumerate(plan.targets):
         found = {p.method.name: p.accuracy.value for p in test.points if p.target == target and not p.method.is_dense}
         marked = [row["method"] for row in table["rows"] if row["cells"][at]["best"]]

@@ -1,4 +1,4 @@
-"""Every comparison is made once, on its own rung where it can be."""
+"""Every comparison is made once, on its own configuration where it can be."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def names(pairs):
     return {(method.name, reference.name) for method, reference in pairs}
 
 
-def test_grouped_methods_are_compared_with_the_pooled_one_of_their_rung_one_family_a_rung():
+def test_grouped_methods_are_compared_with_the_pooled_one_of_their_rung_one_family_a_configuration():
     greedy, kl = gain_pairs(with_kl())
     grouped = ("clustered_oracle", "clustered_embedding", "clustered_scores", "task", "random")
     assert names(greedy) == {(name, "greedy") for name in grouped}
@@ -41,14 +41,14 @@ def test_a_rung_without_a_pooled_method_has_no_gains_but_is_compared_with_the_ba
     assert ("kl_embedding", "greedy") in names(baseline_pairs(plan))
 
 
-def test_controls_pair_grouped_methods_with_random_groups_of_the_same_rung():
+def test_controls_pair_grouped_methods_with_random_groups_of_the_same_configuration():
     greedy, kl = control_pairs(with_kl())
     grouped = ("clustered_oracle", "clustered_embedding", "clustered_scores", "task")
     assert names(greedy) == {(name, "random") for name in grouped}
     assert names(kl) == {("kl_oracle", "kl_random"), ("kl_embedding", "kl_random")}
 
 
-def test_another_kind_of_mask_is_another_rung(plan):
+def test_another_kind_of_mask_is_another_configuration(plan):
     topk = replace(plan.method("random"), name="exact", mask="topk")
     wide = replace(plan, methods=(*plan.methods, topk))
     assert len(control_pairs(wide)) == 1 and ("exact", "greedy") in names(baseline_pairs(wide))

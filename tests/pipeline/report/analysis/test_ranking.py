@@ -45,10 +45,10 @@ def names(methods):
 
 def test_the_best_pooled_method_with_routed_groups_decides(plan, results, gains):
     assert names(ranked(plan, results, pooled(plan))) == ["kl", "greedy", "wina", "teal"]
-    rung = primary(plan, results, gains)
-    assert rung is not None and rung.pooled == plan.method("kl")
-    rung = primary(plan, results, [row for row in gains if row.method.name != "kl_embedding"])
-    assert rung is not None and rung.pooled == plan.method("greedy")
+    configuration = primary(plan, results, gains)
+    assert configuration is not None and configuration.pooled == plan.method("kl")
+    configuration = primary(plan, results, [row for row in gains if row.method.name != "kl_embedding"])
+    assert configuration is not None and configuration.pooled == plan.method("greedy")
     assert primary(plan, results, []) is None
 
 
@@ -91,5 +91,5 @@ def test_a_pooled_method_that_cannot_be_chosen_and_a_costly_router_have_no_say(p
     made["teal"] = line(results["teal"], (0.05, 0.1, 0.15, 0.2), 3.0)
     made["clustered_scores"] = line(results["clustered_scores"], (0.05, 0.1, 0.15, 0.2), 1.0)
     assert names(ranked(plan, made, [*chosen, plan.method("teal")])) == ["greedy", "kl", "teal"]
-    rung = primary(plan, made, gains)
-    assert rung is not None and rung.pooled == plan.method("kl")
+    configuration = primary(plan, made, gains)
+    assert configuration is not None and configuration.pooled == plan.method("kl")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.report.analysis.accuracy import compare
-from pipeline.report.analysis.configurations import rung_of
+from pipeline.report.analysis.configurations import configuration_of
 from pipeline.report.analysis.evidence import outcomes
 from pipeline.report.analysis.findings import find
 from pipeline.report.analysis.matched_compute import levels
@@ -42,9 +42,9 @@ def test_draws_are_independent_and_a_gate_over_random_groups_is_none(three):
     plan, _ = three
     gate = replace(plan.method("random"), name="gated", groups="gate_random")
     wide = replace(plan, methods=(*plan.methods, gate), benefit_routers={"gate_random": "random"})
-    rung = rung_of(wide, wide.method("greedy"))
-    assert gate in rung.controls
-    assert [method.name for method in draws_of(rung)] == ["random", "random1", "random2"]
+    configuration = configuration_of(wide, wide.method("greedy"))
+    assert gate in configuration.controls
+    assert [method.name for method in draws_of(configuration)] == ["random", "random1", "random2"]
 
 
 def test_the_scale_equals_a_slow_transcription_at_common_levels(three, results):
@@ -134,9 +134,11 @@ def test_with_one_draw_or_none_fit_noise_is_said_not_to_be_known(plan, evidence)
     row = on(fit_noise(plan, outcomes(plan, evidence, "test")), "clustered_embedding")
     assert len(row.draws) == 1
     (said,) = noise_sentences(plan, [row])
-    assert said.startswith("Fit noise is not known: there is one draw of random groups on this rung, and intervals")
+    assert said.startswith(
+        "Fit noise is not known: there is one draw of random groups on this configuration, and intervals"
+    )
     (said,) = noise_sentences(plan, [replace(row, draws=(), scale=Scale(0.01, ()))])
-    assert said.startswith("Fit noise is not known: no random groups were run on this rung")
+    assert said.startswith("Fit noise is not known: no random groups were run on this configuration")
     assert noise_sentences(plan, []) == [] and qualifier(plan, [row]) == "fit noise not known"
 
 

@@ -18,7 +18,7 @@ def test_every_rung_has_a_pooled_map_and_only_uniform_ones_are_flat():
     plan = with_kl()
     found = pooled_allocations(plan, make_evidence(2, 4, plan=plan))
     assert {one.profile: one.is_flat for one in found} == {"teal": True, "wina": True, "greedy": False, "kl": False}
-    assert {one.target for one in found} == {0.5} and found[-1].rung == "WINA, kl"
+    assert {one.target for one in found} == {0.5} and found[-1].configuration == "WINA, kl"
 
 
 def test_shifts_are_the_tables_sparsities_minus_the_pooled_ones(plan, evidence):

@@ -146,7 +146,7 @@ def test_a_target_out_of_reach_is_a_dash_and_the_page_says_why():
         pytest.param({"targets": (0.5,)}, id="one target"),
         pytest.param(with_many(), id="many methods"),
         pytest.param(with_limited(), id="targets out of reach"),
-        pytest.param({"methods": with_kl().methods}, id="two rungs with groups"),
+        pytest.param({"methods": with_kl().methods}, id="two configurations with groups"),
         pytest.param(with_subjects(), id="unknown words"),
     ],
 )

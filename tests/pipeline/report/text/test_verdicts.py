@@ -85,10 +85,12 @@ def test_a_gain_that_the_correction_takes_back_is_not_claimed_and_named(plan, ev
 def test_a_gain_that_random_groups_may_share_is_not_called_one_of_the_groups(plan, evidence, rows, tag):
     findings = find(plan, evidence)
     controls = [replace(row, p_corrected=0.5) for row in findings.test.controls] if rows == "level" else []
-    rung = findings.test.deciding
+    configuration = findings.test.deciding
     if rows == "none":
-        rung = replace(rung, methods=tuple(method for method in rung.methods if not method.is_control))
-    test = replace(findings.test, controls=controls, deciding=rung)
+        configuration = replace(
+            configuration, methods=tuple(method for method in configuration.methods if not method.is_control)
+        )
+    test = replace(findings.test, controls=controls, deciding=configuration)
     found = {v.key: v for v in verdicts(plan, replace(findings, splits={**findings.splits, "test": test}))}["RQ2"]
     assert (found.tag, found.tone) == (tag, "mixed")
     assert ("not shown to come from what the groups mean" in told(found)) == (rows == "level")
@@ -117,7 +119,7 @@ def test_one_draw_of_random_groups_that_is_not_beaten_is_enough(plan, evidence):
 
 
 @pytest.fixture(scope="module")
-def two_rungs():
+def two_configurations():
     """A plan with groups on `greedy` and on `kl`, whose pooled profile is better; only groups on `greedy` gain."""
     plan = with_kl()
     return plan, find(plan, make_evidence(train=8, test=48, gain=0.2, plan=plan))
@@ -127,29 +129,34 @@ def rq2(plan, findings):
     return {verdict.key: verdict for verdict in verdicts(plan, findings)}["RQ2"]
 
 
-def test_the_rung_with_the_best_pooled_profile_decides_and_gains_on_a_weaker_one_are_only_told(two_rungs):
-    plan, findings = two_rungs
+def test_the_rung_with_the_best_pooled_profile_decides_and_gains_on_a_weaker_one_are_only_told(two_configurations):
+    plan, findings = two_configurations
     weaker = [row for row in findings.test.gains if row.method.name == "clustered_embedding"]
     assert weaker[0].is_claimed(plan.alpha) and weaker[0].mean.value > 0
     found = rq2(plan, findings)
     text = told(found)
     assert found.tag == "No gain shown"
-    assert "Decided on WINA, kl: of the rungs with routed groups its pooled profile, `kl`, is the most accurate" in text
+    assert (
+        "Decided on WINA, kl: of the configurations with routed groups its pooled profile, `kl`, is the most accurate"
+        in text
+    )
     samples = f"{findings.test.samples:,} test samples"
     assert f"Routed profiles against `kl` on {samples} at equal realised compute" in text
-    assert re.search(r"On other rungs, which do not decide: `clustered_embedding` \+\d\.\d \[.*\] on `greedy`", text)
+    assert re.search(
+        r"On other configurations, which do not decide: `clustered_embedding` \+\d\.\d \[.*\] on `greedy`", text
+    )
     assert re.search(r"Other pooled profiles against `greedy`: .*`kl` \+\d\.\d \[", text)
 
 
-def test_rq3_is_about_the_profiles_that_rq2_is_decided_on(two_rungs):
-    plan, findings = two_rungs
+def test_rq3_is_about_the_profiles_that_rq2_is_decided_on(two_configurations):
+    plan, findings = two_configurations
     found = {verdict.key: verdict for verdict in verdicts(plan, findings)}["RQ3"]
     assert "Regret is that of the profiles of `kl_oracle`" in found.sentences[0]
     assert sum("names the right group" in sentence for sentence in found.sentences) == 1
 
 
-def test_a_gain_on_the_deciding_rung_needs_the_random_groups_of_that_rung_to_be_beaten(two_rungs):
-    plan, findings = two_rungs
+def test_a_gain_on_the_deciding_rung_needs_the_random_groups_of_that_rung_to_be_beaten(two_configurations):
+    plan, findings = two_configurations
     gains = [
         replace(row, mean=replace(row.mean, value=0.02, low=0.01, high=0.03), p_corrected=0.01)
         if row.method.name == "kl_embedding"
@@ -196,7 +203,7 @@ def test_routed_groups_without_a_pooled_method_on_their_rung_answer_nothing(plan
     alone = tuple(replace(m, mask="topk") if m.scheme == "activation" else m for m in plan.methods)
     bare = replace(plan, methods=alone)
     found = judged(bare, make_evidence(2, 6, plan=bare))["RQ2"]
-    assert found.tag == "Not asked" and "pooled method of its rung" in found.sentences[0]
+    assert found.tag == "Not asked" and "pooled method of its configuration" in found.sentences[0]
 
 
 def test_depth_and_length_are_told_from_the_numbers(plan, evidence, gained):
