@@ -42,12 +42,12 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_four_models_the_two_published_settings_and_the_three_sets_of_controls_are_there():
-    assert set(NAMES) == {*MODELS, "teal-released", "wina-released", "fit-noise", "controls", "wina-weights"}
+    assert set(NAMES) == {*MODELS, "teal-released", "wina-released", "refit-variance", "controls", "wina-weights"}
 
 
 def test_the_controls_combine(tmp_path: Path):
     text, _ = preset_files.apply(_load("controls"), COMMITTED)
-    text, _ = preset_files.apply(_load("fit-noise"), text)
+    text, _ = preset_files.apply(_load("refit-variance"), text)
     settings = _settings(preset_files.apply(_load("wina-weights"), text)[0], tmp_path)
     controls = {"random", "kl_clustered", "kl_length", "kl_computation", "kl_template", "kl_task"}
     draws, scores = {"kl_random1", "kl_random2"}, {"kl_wina", "learned"}

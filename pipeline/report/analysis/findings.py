@@ -24,7 +24,7 @@ from pipeline.report.analysis.perplexity import TextTask, text_tasks
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.ranking import primary, ranked
 from pipeline.report.analysis.recovery import Recovery, recoveries
-from pipeline.report.analysis.refit_variance import DrawSpread, FitNoise, draw_spreads, fit_noise
+from pipeline.report.analysis.refit_variance import DrawSpread, RefitVariance, draw_spreads, refit_variance
 from pipeline.report.analysis.resampling import resampler, task_resampler
 from pipeline.report.analysis.routers import RegretRow, RouterRow, regret_rows, router_rows
 from pipeline.report.analysis.specialisation import (
@@ -58,7 +58,7 @@ class Accuracies:
     controls: list[Comparison]
     deciding: Configuration | None
     recoveries: list[Recovery]
-    fit_noise: list[FitNoise]
+    refit_variance: list[RefitVariance]
     draw_spreads: list[DrawSpread]
     regrets: list[RegretRow]
     tasks: list[TaskRow]
@@ -193,7 +193,7 @@ def _accuracies(plan: Plan, rows: pd.DataFrame, results: Mapping[str, Outcome]) 
         "controls": [row for pairs in control_pairs(plan) for row in compared(pairs)],
         "deciding": deciding,
         "recoveries": recoveries(plan, results, draws),
-        "fit_noise": fit_noise(plan, results),
+        "refit_variance": refit_variance(plan, results),
         "draw_spreads": draw_spreads(plan, results),
         "regrets": regret_rows(plan, results, draws),
         "tasks": task_rows(plan, rows, results),

@@ -7,7 +7,7 @@ differ by the luck of grouping and fitting alone: the standard deviation between
 scale. (A part of it is how each draw's answers fall on these test samples, so it is rather too large. It is no more
 than a scale: what learned groups would gain in another fit was not measured.)
 
-A gain is beyond fit noise where one more draw is not expected to reach it: with n draws of mean m and standard
+A gain is beyond refit variance where one more draw is not expected to reach it: with n draws of mean m and standard
 deviation s, where `gain > m + t s sqrt(1 + 1/n)`, t the quantile of Student's distribution with n - 1 degrees of
 freedom at (1 + confidence) / 2. That assumes draws from one normal distribution, and is strict with few draws: 3 of
 them need 5.0 s, 5 need 3.0. With one draw s is not known, and neither is anything that follows from it.
@@ -67,7 +67,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class FitNoise:
+class RefitVariance:
     """The mean gain of a grouped method on the pooled `reference` of its configuration, and those of the draws of
     random groups there, none or more, over levels common to all.
     """
@@ -104,12 +104,12 @@ def draws_of(configuration: Configuration) -> tuple[Method, ...]:
     return tuple(method for method in configuration.controls if method in given.values())
 
 
-def fit_noise(plan: Plan, results: Mapping[str, Outcome]) -> list[FitNoise]:
+def refit_variance(plan: Plan, results: Mapping[str, Outcome]) -> list[RefitVariance]:
     """One entry for every grouped method with a pooled reference, configuration by configuration, but for random groups
     and for methods without a level.
     """
     reader = plain_reader(plan, results)
-    found: list[FitNoise] = []
+    found: list[RefitVariance] = []
     for configuration in configurations(plan):
         draws = draws_of(configuration)
         for method in configuration.grouped:
@@ -117,7 +117,7 @@ def fit_noise(plan: Plan, results: Mapping[str, Outcome]) -> list[FitNoise]:
                 at = levels(plan, results, (method, configuration.pooled, *draws))
                 if any(level is not None for level in at):
                     own, *others = (_gain(reader, one, configuration.pooled, at) for one in (method, *draws))
-                    found.append(FitNoise(method, configuration.pooled, draws, at, Scale(own, tuple(others))))
+                    found.append(RefitVariance(method, configuration.pooled, draws, at, Scale(own, tuple(others))))
     return found
 
 

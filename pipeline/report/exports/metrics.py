@@ -19,7 +19,7 @@ from pipeline.report.analysis.findings import Findings, Primary
 from pipeline.report.analysis.perplexity import TextPoint
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.recovery import Recovery
-from pipeline.report.analysis.refit_variance import FitNoise
+from pipeline.report.analysis.refit_variance import RefitVariance
 from pipeline.report.analysis.routers import RouterRow
 from pipeline.report.analysis.variants import without_length
 from pipeline.report.exports.latency import latency_metrics
@@ -38,10 +38,10 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
     `.p` (corrected) and `.compute_most|compute_least` (share of dense FLOPs that remains at the first and last level:
     means over other levels are on another scale), `gain.<method>...` the same against the pooled method of its own
     configuration with `.levels_above|levels_below` (levels whose interval excludes zero),
-    `fit_noise.<method>.draws|deviation|times` (random groups of its configuration, standard deviation of their gains in
-    points, the method's gain in units of it), `primary.samples` and `primary.gain.<method>...`,
+    `refit_variance.<method>.draws|deviation|times` (random groups of its configuration, standard deviation of their
+    gains in points, the method's gain in units of it), `primary.samples` and `primary.gain.<method>...`,
     `primary.control.<method>.<reference>...` as `gain...`, on all test samples at the primary targets, with
-    `.half_width.<target %>` (of the interval, in points) and `primary.fit_noise.<method>...`, `recovered.<pooled
+    `.half_width.<target %>` (of the interval, in points) and `primary.refit_variance.<method>...`, `recovered.<pooled
     method>.<target %>.share|low|high` (of the accuracy that the baseline loses, at equal compute) and
     `primary.recovered...`, `allocation.<profile set>.tokens|evaluations`, `speedup.<method>.<target %>` where decoding
     was timed, `nmi.<label>`, `ari.<label>`, `purity.<label>`, `nmi_p.<label>` (corrected),
@@ -63,8 +63,8 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
     for row in test.gains:
         found |= _gain(f"gain.{row.method.name}", row)
     found |= _recoveries("recovered", plan, test.recoveries)
-    for row in test.fit_noise:
-        found |= _fit_noise(f"fit_noise.{row.method.name}", row)
+    for row in test.refit_variance:
+        found |= _refit_variance(f"refit_variance.{row.method.name}", row)
     found |= _primary(findings.primary)
     for row in test.agreements:
         found |= _agreement_of(row)
@@ -122,8 +122,8 @@ def _primary(primary: Primary | None) -> dict[str, float]:
             if half is not None
         }
     found |= _recoveries("primary.recovered", primary.plan, primary.found.recoveries)
-    for row in primary.found.fit_noise:
-        found |= _fit_noise(f"primary.fit_noise.{row.method.name}", row)
+    for row in primary.found.refit_variance:
+        found |= _refit_variance(f"primary.refit_variance.{row.method.name}", row)
     return found
 
 
@@ -150,7 +150,7 @@ def _comparison(name: str, row: Comparison) -> dict[str, float]:
     return found
 
 
-def _fit_noise(name: str, row: FitNoise) -> dict[str, float]:
+def _refit_variance(name: str, row: RefitVariance) -> dict[str, float]:
     scale = row.scale
     found = {f"{name}.draws": float(len(row.draws))}
     if scale.deviation is not None:

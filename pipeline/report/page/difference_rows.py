@@ -11,23 +11,23 @@ from collections.abc import Mapping
 from pipeline.report.analysis.accuracy import Comparison
 from pipeline.report.analysis.findings import Accuracies
 from pipeline.report.analysis.plan import Method, Plan
-from pipeline.report.analysis.refit_variance import DrawSpread, FitNoise
+from pipeline.report.analysis.refit_variance import DrawSpread, RefitVariance
 from pipeline.report.page.rows import NONE, Row, gap_cell
 from pipeline.report.text.wording import level_name, level_span, number, p_value, points, target_name
 from pipeline.statistics.intervals import Interval
 
-COLUMNS = ("mean", "p, corrected; tasks redrawn", "in fit noise")
+COLUMNS = ("mean", "p, corrected; tasks redrawn", "in refit variance")
 """Before the targets."""
 EMPTY: Row = {"text": "", "bold": False}
 
 
 def difference_table(plan: Plan, split: Accuracies) -> Row:
     """Differences from the pooled method of the configuration, from random groups and from the baseline: the mean over
-    levels with its interval, the corrected p-value and the interval that redraws tasks, the gain in units of fit noise,
-    then target by target. `heading` begins a kind of comparison; the gains of a configuration end with a row of what
-    its draws of random groups differ by.
+    levels with its interval, the corrected p-value and the interval that redraws tasks, the gain in units of refit
+    variance, then target by target. `heading` begins a kind of comparison; the gains of a configuration end with a row
+    of what its draws of random groups differ by.
     """
-    noise = {row.method: row for row in split.fit_noise}
+    noise = {row.method: row for row in split.refit_variance}
     spreads = {row.reference: row for row in split.draw_spreads}
     families = {
         "Groups against the pooled method of their own configuration": _gains(plan, split, noise, spreads),
@@ -43,7 +43,7 @@ def difference_table(plan: Plan, split: Accuracies) -> Row:
 
 
 def _gains(
-    plan: Plan, split: Accuracies, noise: Mapping[Method, FitNoise], spreads: Mapping[Method, DrawSpread]
+    plan: Plan, split: Accuracies, noise: Mapping[Method, RefitVariance], spreads: Mapping[Method, DrawSpread]
 ) -> list[Row]:
     found: list[Row] = []
     for reference in dict.fromkeys(row.reference for row in split.gains):
@@ -53,7 +53,7 @@ def _gains(
     return found
 
 
-def _row(plan: Plan, row: Comparison, noise: FitNoise | None = None) -> Row:
+def _row(plan: Plan, row: Comparison, noise: RefitVariance | None = None) -> Row:
     over_tasks = _ends(row.over_tasks) if row.over_tasks is not None else NONE
     p_corrected = {"text": p_value(row.p_corrected), "small": over_tasks, "bold": row.is_claimed(plan.alpha)}
     mean = {**gap_cell(row.mean, good=1), "at": level_span(row.levels)}
@@ -65,7 +65,7 @@ def _row(plan: Plan, row: Comparison, noise: FitNoise | None = None) -> Row:
     return {"method": row.method.name, "reference": row.reference.name, "cells": cells}
 
 
-def _noise_cell(plan: Plan, noise: FitNoise | None) -> Row:
+def _noise_cell(plan: Plan, noise: RefitVariance | None) -> Row:
     """ "2.9×" of 0.45 points; bold where one more draw is not expected to gain as much."""
     if noise is None:
         return EMPTY
@@ -84,7 +84,7 @@ def _spread_row(row: DrawSpread) -> Row:
         else {"text": _points(deviation), "small": f"at {level_name(level)}", "bold": False}
         for deviation, level in zip(row.at_levels, row.levels, strict=True)
     ]
-    name = f"fit noise: deviation of {len(row.draws)} random draws"
+    name = f"refit variance: deviation of {len(row.draws)} random draws"
     return {"method": name, "reference": row.reference.name, "cells": [mean, EMPTY, EMPTY, *cells]}
 
 

@@ -13,11 +13,11 @@ from pipeline.report.analysis.configurations import Configuration, configuration
 from pipeline.report.analysis.findings import Findings
 from pipeline.report.analysis.matched_compute import are_alike
 from pipeline.report.analysis.plan import Method, Plan
-from pipeline.report.analysis.refit_variance import FitNoise
+from pipeline.report.analysis.refit_variance import RefitVariance
 from pipeline.report.analysis.task_differences import TaskComparison, TaskGap
 from pipeline.report.text.primary_comparison import ground_sentences, shared_sentences
 from pipeline.report.text.recovery import recovery_sentences
-from pipeline.report.text.refit_variance import noise_sentences
+from pipeline.report.text.refit_variance import refit_variance_sentences
 from pipeline.report.text.targets import target_sentences
 from pipeline.report.text.wording import level_span, listed, p_equals, points, points_interval
 from pipeline.statistics.significance import fewest_replicates
@@ -36,7 +36,7 @@ def profile_sentences(
         *([] if has_gain else [_ruled_out(max(row.mean.high for row in routed))]),
         *target_sentences(routed, [row for row in rows if row.method.is_control]),
         *_against_random(plan, findings, configuration),
-        *noise_sentences(plan, [row for row in noise_on(findings, configuration) if row.method.is_routed]),
+        *refit_variance_sentences(plan, [row for row in noise_on(findings, configuration) if row.method.is_routed]),
     )
 
 
@@ -60,9 +60,9 @@ def gains_on(findings: Findings, configuration: Configuration) -> list[Compariso
     return [row for row in findings.answering.gains if row.method in configuration.methods]
 
 
-def noise_on(findings: Findings, configuration: Configuration) -> list[FitNoise]:
+def noise_on(findings: Findings, configuration: Configuration) -> list[RefitVariance]:
     """What the fits of a configuration differ by, beside the gains of its grouped methods, where RQ2 is answered."""
-    return [row for row in findings.answering.fit_noise if row.method in configuration.methods]
+    return [row for row in findings.answering.refit_variance if row.method in configuration.methods]
 
 
 def beats_controls(plan: Plan, findings: Findings, method: Method) -> bool:

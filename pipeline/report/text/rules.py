@@ -43,7 +43,7 @@ def rules(plan: Plan) -> list[str]:
         *_primary(plan),
         f"The criterion for several targets (an uncorrected interval above zero at {FEWEST_TARGETS} or more, below at "
         "none, and no draw of random groups that does the same) is told beside the verdict and does not decide it.",
-        "A yes is qualified where fit noise is not ruled out: where no routed method gains more than one more draw of "
+        "A yes is qualified where refit variance is not ruled out: where no routed method gains more than one more draw of "
         f"random groups is expected to gain at most ({level}, from the mean and standard deviation of the draws). With "
         "fewer than two draws it is not known.",
         "What corrections count: every grouped method against the pooled one of its configuration, configuration by configuration; every pair "
@@ -69,6 +69,6 @@ def _primary(plan: Plan) -> list[str]:
         "Which configuration decides is chosen on the samples and targets that every method has. What it says about RQ2 is read "
         f"from the primary comparison ({methods} on all test samples, at "
         f"{listed([target_name(target) for target in part.targets])}, as the settings name them), if a routed method "
-        "of that configuration is in it: gains, their correction, random groups, fit noise and the criterion for several "
+        "of that configuration is in it: gains, their correction, random groups, refit variance and the criterion for several "
         "targets. Otherwise, as all other accuracies, from the samples that every method has.",
     ]

@@ -73,7 +73,16 @@ def test_all_else_is_what_a_report_without_the_other_samples_finds(plan, evidenc
     results = {n: rows[rows["sample_id"].isin(first["sample_id"])] for n, rows in evidence.results.items()}
     small = find(with_kl(splits=("test",)), replace(evidence, samples=first, results=results))
     assert findings.test.samples == small.test.samples == FIRST * 16
-    for name in ("points", "gains", "differences", "controls", "fit_noise", "regrets", "tasks", "task_differences"):
+    for name in (
+        "points",
+        "gains",
+        "differences",
+        "controls",
+        "refit_variance",
+        "regrets",
+        "tasks",
+        "task_differences",
+    ):
         assert getattr(findings.test, name) == getattr(small.test, name)
     assert small.primary is None and findings.primary is not None
     assert findings.primary.found.samples == ALL * 16
@@ -153,7 +162,7 @@ def test_the_verdict_is_read_from_the_primary_comparison_where_it_has_the_rung_t
 
 def test_a_gain_that_only_the_primary_comparison_shows_is_a_yes_and_one_that_it_does_not_show_is_none(plan, findings):
     primary = findings.primary
-    for sign, tag in ((1, "Yes, fit noise not known"), (-1, "No: worse")):
+    for sign, tag in ((1, "Yes, refit variance not known"), (-1, "No: worse")):
         sure = {"mean": Interval(0.02 * sign, *sorted((0.01 * sign, 0.03 * sign))), "p": 0.001, "p_corrected": 0.002}
         gains = [replace(row, **sure) if row.method.is_routed else row for row in primary.found.gains]
         controls = [replace(row, **sure) for row in primary.found.controls]
@@ -178,11 +187,11 @@ def test_fit_noise_of_the_primary_draws_answers_where_there_are_some():
     draws = ("greedy", "clustered_embedding", "random", "random1", "random2")
     plan = with_primary(draws, make=with_draws)
     findings = find(plan, make_primary(plan))
-    (noise,) = findings.primary.found.fit_noise
+    (noise,) = findings.primary.found.refit_variance
     assert len(noise.draws) == 3 and len(findings.primary.found.draw_spreads) == 1
     assert noise.scale.deviation is not None
     table = difference_table(findings.primary.plan, findings.primary.found)
-    assert any(row["method"] == "fit noise: deviation of 3 random draws" for row in table["rows"])
+    assert any(row["method"] == "refit variance: deviation of 3 random draws" for row in table["rows"])
 
 
 @pytest.mark.parametrize(

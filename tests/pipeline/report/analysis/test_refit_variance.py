@@ -1,4 +1,4 @@
-"""The scale of fit noise is the standard deviation between draws, read where the method is read."""
+"""The scale of refit variance is the standard deviation between draws, read where the method is read."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pipeline.report.analysis.configurations import configuration_of
 from pipeline.report.analysis.evidence import outcomes
 from pipeline.report.analysis.findings import find
 from pipeline.report.analysis.matched_compute import levels
-from pipeline.report.analysis.refit_variance import Scale, draw_spreads, draws_of, fit_noise, needed
+from pipeline.report.analysis.refit_variance import Scale, draw_spreads, draws_of, needed, refit_variance
 from pipeline.report.analysis.resampling import resampler
 from pipeline.report.exports.metrics import metrics
 from pipeline.report.page.difference_rows import difference_table
-from pipeline.report.text.refit_variance import noise_sentences, qualifier
+from pipeline.report.text.refit_variance import qualifier, refit_variance_sentences
 from tests.pipeline.report.synthetic import make_evidence, with_draws
 
 ROUNDING = 1e-9  # sums of a few hundred floats
@@ -52,7 +52,7 @@ def test_the_scale_equals_a_slow_transcription_at_common_levels(three, results):
     method, reference = plan.method("clustered_scores"), plan.method("greedy")
     draws = [plan.method(name) for name in ("random", "random1", "random2")]
     costly = {**results, method.name: replace(results[method.name], compute=results[method.name].compute + 0.12)}
-    row = on(fit_noise(plan, costly), method.name)
+    row = on(refit_variance(plan, costly), method.name)
     dense = float(results["dense"].score[0].mean())
 
     def read(name, level):
@@ -76,7 +76,7 @@ def test_with_levels_that_agree_gain_and_draws_are_those_of_the_comparisons(thre
         (plan.method(name), plan.method("greedy")) for name in ("clustered_oracle", "random", "random1", "random2")
     ]
     means = [row.mean.value for row in compare(plan, results, pairs, resampler(plan, results["dense"].score.shape[1]))]
-    scale = on(fit_noise(plan, results), "clustered_oracle").scale
+    scale = on(refit_variance(plan, results), "clustered_oracle").scale
     assert scale.gain == pytest.approx(means[0], abs=2e-3)  # targets are met within 0.01 of each other
     assert scale.draws == pytest.approx(means[1:], abs=2e-3)
 
@@ -112,10 +112,10 @@ def test_without_a_second_draw_nothing_is_known_and_equal_draws_have_no_scale():
 
 def test_sentences_say_how_many_deviations_the_gain_is_and_how_many_it_takes(three, results):
     plan, _ = three
-    row = on(fit_noise(plan, results), "clustered_embedding")
+    row = on(refit_variance(plan, results), "clustered_embedding")
     small, large = (replace(row, scale=Scale(gain, (-0.001, 0.0, 0.004))) for gain in (0.01, 0.03))
     deviation = np.std([-0.1, 0.0, 0.4], ddof=1)
-    said = " ".join(noise_sentences(plan, [small, replace(large, method=plan.method("clustered_scores"))]))
+    said = " ".join(refit_variance_sentences(plan, [small, replace(large, method=plan.method("clustered_scores"))]))
     assert "3 draws of random groups" in said
     assert (
         f"the gain of `clustered_embedding` is {1 / deviation:.1f} times their standard deviation (0.26 points)" in said
@@ -123,23 +123,26 @@ def test_sentences_say_how_many_deviations_the_gain_is_and_how_many_it_takes(thr
     assert f"lies {0.9 / deviation:.1f} of them above their mean" in said
     assert "it takes 5.0 standard deviations above their mean to rule out, at 95%" in said
     assert said.endswith("ruled out for `clustered_scores`, not ruled out for `clustered_embedding`.")
-    assert qualifier(plan, [small]) == "fit noise not ruled out" and qualifier(plan, [small, large]) == ""
+    assert qualifier(plan, [small]) == "refit variance not ruled out" and qualifier(plan, [small, large]) == ""
     lost = replace(row, scale=Scale(-0.01, (-0.001, 0.0, 0.004)))
-    assert "the loss of `clustered_embedding` is" in noise_sentences(plan, [lost])[0]
+    assert "the loss of `clustered_embedding` is" in refit_variance_sentences(plan, [lost])[0]
     flat = replace(row, scale=Scale(0.01, (0.0, 0.0, 0.0)))
-    assert "the draws that `clustered_embedding` is held against all gain the same" in noise_sentences(plan, [flat])[0]
+    assert (
+        "the draws that `clustered_embedding` is held against all gain the same"
+        in refit_variance_sentences(plan, [flat])[0]
+    )
 
 
 def test_with_one_draw_or_none_fit_noise_is_said_not_to_be_known(plan, evidence):
-    row = on(fit_noise(plan, outcomes(plan, evidence, "test")), "clustered_embedding")
+    row = on(refit_variance(plan, outcomes(plan, evidence, "test")), "clustered_embedding")
     assert len(row.draws) == 1
-    (said,) = noise_sentences(plan, [row])
+    (said,) = refit_variance_sentences(plan, [row])
     assert said.startswith(
-        "Fit noise is not known: there is one draw of random groups on this configuration, and intervals"
+        "Refit variance is not known: there is one draw of random groups on this configuration, and intervals"
     )
-    (said,) = noise_sentences(plan, [replace(row, draws=(), scale=Scale(0.01, ()))])
-    assert said.startswith("Fit noise is not known: no random groups were run on this configuration")
-    assert noise_sentences(plan, []) == [] and qualifier(plan, [row]) == "fit noise not known"
+    (said,) = refit_variance_sentences(plan, [replace(row, draws=(), scale=Scale(0.01, ()))])
+    assert said.startswith("Refit variance is not known: no random groups were run on this configuration")
+    assert refit_variance_sentences(plan, []) == [] and qualifier(plan, [row]) == "refit variance not known"
 
 
 def test_the_page_s_table_and_metrics_have_it_beside_the_gain(three):
@@ -149,8 +152,8 @@ def test_the_page_s_table_and_metrics_have_it_beside_the_gain(three):
     gains = [row for row in rows if row["reference"] == "greedy"]
     of = next(row for row in gains if row["method"] == "clustered_embedding")["cells"][2]
     found = metrics(plan, findings)
-    assert of["text"] == f"{found['fit_noise.clustered_embedding.times']:.1f}×"
-    assert of["small"] == f"of {found['fit_noise.clustered_embedding.deviation']:.2f}"
-    assert found["fit_noise.clustered_embedding.draws"] == 3
+    assert of["text"] == f"{found['refit_variance.clustered_embedding.times']:.1f}×"
+    assert of["small"] == f"of {found['refit_variance.clustered_embedding.deviation']:.2f}"
+    assert found["refit_variance.clustered_embedding.draws"] == 3
     spread = next(row for row in gains if "3 random draws" in row["method"])
     assert re.fullmatch(r"\d\.\d\d", spread["cells"][0]["text"]) and len(spread["cells"]) == 3 + len(plan.targets)

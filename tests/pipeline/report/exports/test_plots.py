@@ -29,7 +29,7 @@ def test_metrics_are_flat_finite_numbers_with_stable_names(plan, findings):
         "difference.clustered_scores.p", "difference.clustered_scores.tasks_low", "purity.template", "nmi_p.template",
         "gain.clustered_scores.mean", "gain.clustered_scores.p", "gain.clustered_scores.levels_above",
         "gain.clustered_scores.levels_below", "gain.clustered_scores.compute_most", "difference.wina.compute_least",
-        "fit_noise.clustered_scores.draws", "allocation.greedy.tokens", "allocation.wina.evaluations",
+        "refit_variance.clustered_scores.draws", "allocation.greedy.tokens", "allocation.wina.evaluations",
         "nmi_without_length.template", "router.scores.accuracy", "regret.clustered_scores.mean", "clusters.stability",
     }  # fmt: skip
     assert wanted <= set(found)

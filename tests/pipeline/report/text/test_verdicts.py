@@ -29,7 +29,10 @@ def lost(plan):
 
 
 def test_a_gain_is_claimed_where_one_was_built_in(gained):
-    assert (gained["RQ2"].tag, gained["RQ2"].tone) == ("Yes, fit noise not known", "mixed")  # one draw of random groups
+    assert (gained["RQ2"].tag, gained["RQ2"].tone) == (
+        "Yes, refit variance not known",
+        "mixed",
+    )  # one draw of random groups
     assert "information that random groups do not" in told(gained["RQ2"])
     assert gained["RQ1"].tag == "Yes: by template"
     assert gained["RQ3"].tag.startswith("Yes: ")
@@ -41,10 +44,10 @@ def test_a_yes_is_qualified_unless_it_is_beyond_what_fits_differ_by():
     found = rq2(plan, findings)
     assert (found.tag, found.tone) == ("Yes", "yes")
     assert re.search(r"the gain of `clustered_scores` is \d+\.\d times their standard", told(found))
-    rows = [replace(row, scale=replace(row.scale, draws=(0.0, 0.05, 0.1))) for row in findings.test.fit_noise]
-    test = replace(findings.test, fit_noise=rows)
+    rows = [replace(row, scale=replace(row.scale, draws=(0.0, 0.05, 0.1))) for row in findings.test.refit_variance]
+    test = replace(findings.test, refit_variance=rows)
     found = rq2(plan, replace(findings, splits={"test": test}))
-    assert (found.tag, found.tone) == ("Yes, fit noise not ruled out", "mixed")
+    assert (found.tag, found.tone) == ("Yes, refit variance not ruled out", "mixed")
     assert "not ruled out for `clustered_embedding` and `clustered_scores`" in told(found)
 
 
@@ -164,7 +167,7 @@ def test_a_gain_on_the_deciding_rung_needs_the_random_groups_of_that_rung_to_be_
         for row in findings.test.gains
     ]
     assert all(row.is_claimed(plan.alpha) for row in findings.test.controls if row.method.name == "clustered_embedding")
-    for p, tag in ((0.5, "A gain, but random groups are not beaten"), (0.01, "Yes, fit noise not known")):
+    for p, tag in ((0.5, "A gain, but random groups are not beaten"), (0.01, "Yes, refit variance not known")):
         controls = [
             replace(row, mean=replace(row.mean, value=0.02), p_corrected=p)
             if row.method.name == "kl_embedding"
