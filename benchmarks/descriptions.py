@@ -14,8 +14,9 @@ takes seconds where fitting the allocations (`benchmarks.groups`) takes minutes.
     active         share of tokens in which a feature is kept at the pooled profile's threshold, in sites of the model
 
 Columns: gain of k-means, of a Gaussian mixture and of HDBSCAN on the principal components, of k-means on a UMAP
-embedding of them (10 dimensions), and of k-means on the wishes that the components predict, which is the scheme
-`gradient` (regression and clustering see the fitted texts of a fold only; the others see all points, but no wish).
+embedding of them (10 dimensions), and of k-means on the allocation_gradients that the components predict, which is the
+scheme `gradient` (regression and clustering see the fitted texts of a fold only; the others see all points, but no
+gradient).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from pipeline.config import params
 from pipeline.config.params import Settings
 from pipeline.grouping.cluster_variants import regress_out
 from pipeline.grouping.clustering import Options, cluster, features
-from pipeline.grouping.gradient_clusters import gradient_groups, held_out_gain, wishes
+from pipeline.grouping.gradient_clusters import allocation_gradients, gradient_groups, held_out_gain
 from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.histograms.aggregate import dense_counts
 from pipeline.histograms.bins import Bins
@@ -76,7 +77,7 @@ def main() -> None:
     wished = text_wishes(settings, train)
     everyone = np.ones(len(train), dtype=np.bool_)
     print(
-        f"{'description':14}{'k-means':>16}{'mixture':>16}{'hdbscan':>21}{'umap, k-means':>16}{'predicted wishes':>18}"
+        f"{'description':14}{'k-means':>16}{'mixture':>16}{'hdbscan':>21}{'umap, k-means':>16}{'predicted allocation_gradients':>18}"
     )
     for name in options.only:
         points = components(described(name, settings, train, loaded), settings.cluster.components)
@@ -87,12 +88,12 @@ def main() -> None:
 
 
 def text_wishes(settings: Settings, train: Any) -> Float[ndarray, "texts directions"]:
-    """Of all train samples, as stage regroup has them."""
+    """Of all train samples, as stage gradient_clusters has them."""
     bench = Bench(Work(settings, POOLED, Parts(Path("data"))))  # nothing is kept
     texts = [Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in train.itertuples()]
     targets = settings.gradient.targets
-    return wishes(
-        [bench.slopes(texts, target) for target in targets], [bench.allocation(one) for one in targets], bench.share
+    return allocation_gradients(
+        [bench.gradients(texts, target) for target in targets], [bench.allocation(one) for one in targets], bench.share
     )
 
 
@@ -173,7 +174,7 @@ def components(description: Float[ndarray, "texts parts numbers"], number: int) 
 def plain(
     points: Float[ndarray, "texts components"], everyone: Bool[ndarray, " texts"], settings: Settings, count: int
 ) -> Iterator[Int[ndarray, " texts"]]:
-    """Groups that no wish was looked at for: k-means, mixture, HDBSCAN, k-means on a UMAP embedding."""
+    """Groups that no gradient was looked at for: k-means, mixture, HDBSCAN, k-means on a UMAP embedding."""
     for algorithm in ("kmeans", "gmm", "hdbscan"):
         chosen = Options(algorithm, count, settings.cluster.min_cluster_size, settings.seed)
         yield cluster(points, everyone, chosen).groups

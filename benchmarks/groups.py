@@ -30,7 +30,7 @@ from pipeline.allocation.calibration.texts import Text, seeded_order
 from pipeline.allocation.kl.shrinkage import FOLDS
 from pipeline.allocation.loss import descent
 from pipeline.allocation.loss.divergence import Divergence
-from pipeline.allocation.loss.gradients import Slopes
+from pipeline.allocation.loss.gradients import LossGradients
 from pipeline.allocation.loss.loss_inputs import LossInputs
 from pipeline.config import params
 from pipeline.config.params import Settings
@@ -159,11 +159,13 @@ class Benefit:
         """KL of every held-out text of a group, under the pooled allocation and under its own."""
         held_out = Divergence(self._inputs.on(texts[::FOLDS]))
         kept = replace(self._inputs, texts=[text for number, text in enumerate(texts) if number % FOLDS])
-        slopes = Slopes(kept).on_minibatches(range(len(kept.texts)), self._allocate.kl_group_batch, self._seed)
+        gradients = LossGradients(kept).on_minibatches(
+            range(len(kept.texts)), self._allocate.kl_group_batch, self._seed
+        )
         share = np.array(held_out.costs, dtype=np.float64) / sum(held_out.costs)
         first = self._pooled.loc[held_out.places].to_numpy()
         state, steps, rate = descent.start(first), self._allocate.kl_group_steps, self._allocate.kl_group_rate
-        for following in descent.descend(state, share, self._target, slopes, steps=steps, rate=rate):
+        for following in descent.descend(state, share, self._target, gradients, steps=steps, rate=rate):
             state = following
         own = descent.result(state, share, self._target)
         return held_out.losses(first), held_out.losses(own)

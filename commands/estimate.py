@@ -57,7 +57,7 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
         return work.START + cost.capture()
     if kind == "weights" and LEARNED in settings.capture.criteria:
         steps = settings.learn.warm_steps + settings.learn.steps
-        return work.START + steps * cost.slopes(settings.learn.batch) / cost.processes
+        return work.START + steps * cost.gradients(settings.learn.batch) / cost.processes
     if kind == "transform" and settings.model.transform != NO_TRANSFORM:
         return work.START + cost.transform()
     if kind == "dense":
@@ -66,9 +66,9 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
         return work.START + _evaluation(evaluate, cost, *_runs(evaluate, name), is_masked=True)
     if kind == "allocate" and settings.profiles[name].allocation != "uniform":
         return work.START + _allocation(settings, cost, settings.profiles[name])
-    if kind == "regroup":
+    if kind == "gradient_clusters":
         train = int(cost.workload.is_train.sum())
-        return work.START + len(settings.gradient.targets) * cost.slopes(train) / cost.processes
+        return work.START + len(settings.gradient.targets) * cost.gradients(train) / cost.processes
     if kind == "gate":
         scheme = settings.profiles[settings.route.benefit_routers[name]].scheme
         profiles = len(settings.route.benefit_targets) * (_groups(settings, scheme, cost.workload) + 1)
@@ -115,13 +115,13 @@ def _allocation(settings: Settings, cost: Cost, profile: ProfileSettings) -> flo
     if profile.allocation == "greedy":
         return cost.greedy(groups, stop=max(targets), step=allocate.greedy_step, tokens=allocate.greedy_tokens)
     if profile.parent is not None:
-        steps = groups * allocate.kl_group_steps * cost.slopes(allocate.kl_group_batch)
+        steps = groups * allocate.kl_group_steps * cost.gradients(allocate.kl_group_batch)
         losses = 2 * len(STRENGTHS) * cost.loss(cost.workload.samples)  # of all groups together, whole passes
         return len(targets) * (steps + losses) / cost.processes
     masks = len(cost.sizes.block) * cost.sizes.blocks
     losses = (masks * (len(LEVELS) - 1) + len(targets)) * cost.loss(allocate.kl_samples)
     losses += 3 * len(targets) * cost.loss(allocate.kl_compared)
-    return groups * (losses + len(targets) * allocate.kl_steps * cost.slopes(allocate.kl_batch)) / cost.processes
+    return groups * (losses + len(targets) * allocate.kl_steps * cost.gradients(allocate.kl_batch)) / cost.processes
 
 
 def _timings(settings: Settings, cost: Cost) -> float:

@@ -57,11 +57,11 @@ def alone(settings: Settings, name: str, profile: ProfileSettings, histograms: A
                 progress.update(-progress.n)  # what follows finds all of it, and counts it again
             bench = make()
             for group in groups:
-                (objective, slopes), store = bench.alone(group), bench.store(group)
+                (objective, gradients), store = bench.alone(group), bench.store(group)
                 found = kl(
                     objective,
                     bench.judge(group).losses,
-                    slopes,
+                    gradients,
                     targets,
                     store,
                     steps=allocate.kl_steps,
@@ -128,14 +128,14 @@ class Bench:
         """What is known of a group; what is added is charged with the work from now on."""
         return MeteredStore(JsonParts(self._parts, f"{group:05d}-"), self._meter)
 
-    def _alone(self, group: int) -> tuple[Divergence, descent.Slopes]:
-        """The loss of a group that is allocated by itself, and its slopes on mini-batches."""
+    def _alone(self, group: int) -> tuple[Divergence, descent.LossGradients]:
+        """The loss of a group that is allocated by itself, and its gradients on mini-batches."""
         from pipeline.allocation.loss.divergence import Divergence
-        from pipeline.allocation.loss.gradients import Slopes
+        from pipeline.allocation.loss.gradients import LossGradients
 
         allocate, inputs = self.settings.allocate, self._inputs(group, self.profile.scheme, group)
-        objective, slopes = Divergence(inputs.on(inputs.texts[: allocate.kl_samples])), Slopes(inputs)
-        return objective, slopes.on_minibatches(range(slopes.texts), allocate.kl_batch, self.settings.seed)
+        objective, gradients = Divergence(inputs.on(inputs.texts[: allocate.kl_samples])), LossGradients(inputs)
+        return objective, gradients.on_minibatches(range(gradients.texts), allocate.kl_batch, self.settings.seed)
 
     def _judge(self, group: int) -> Divergence:
         """The loss of such a group on the texts of the last comparison: others than those of the curves, as far as
@@ -149,18 +149,18 @@ class Bench:
         """A group that starts from the pooled allocation, with pooled thresholds; block and name of its projections."""
         from pipeline.allocation.kl.shrinkage import FOLDS, Group
         from pipeline.allocation.loss.divergence import Divergence
-        from pipeline.allocation.loss.gradients import Slopes
+        from pipeline.allocation.loss.gradients import LossGradients
 
         allocate, inputs = self.settings.allocate, self._inputs(group, "global", 0)
         folds = [Divergence(inputs.on(inputs.texts[first::FOLDS])) for first in range(FOLDS)]
-        slopes, places = Slopes(inputs), folds[0].places
+        gradients, places = LossGradients(inputs), folds[0].places
         pooled: Any = _pooled_rows(self.profile).set_index(["target", "block", "projection"])["sparsity"]
         found = Group(
             {target: pooled[target].loc[places].to_numpy() for target in self.settings.evaluate.targets},
             folds[0].costs,
             [fold.losses for fold in folds],
-            partial(slopes.on_minibatches, size=allocate.kl_group_batch, seed=self.settings.seed),
-            texts=slopes.texts,
+            partial(gradients.on_minibatches, size=allocate.kl_group_batch, seed=self.settings.seed),
+            texts=gradients.texts,
             steps=allocate.kl_group_steps,
             rate=allocate.kl_group_rate,
         )
@@ -212,10 +212,10 @@ def _descent(bench: Bench, group: int, target: float, advance: Advance = lambda 
     """Where the descent of one target leads, or has led."""
     from pipeline.allocation.kl.kl import at_target, curve
 
-    (objective, slopes), store, allocate = bench.alone(group), bench.store(group), bench.settings.allocate
+    (objective, gradients), store, allocate = bench.alone(group), bench.store(group), bench.settings.allocate
     curves = [curve(objective, number, store) for number in range(len(objective.costs))]
     steps, rate = allocate.kl_steps, allocate.kl_rate
-    return at_target(objective, curves, slopes, target, store, steps=steps, rate=rate, advance=advance)
+    return at_target(objective, curves, gradients, target, store, steps=steps, rate=rate, advance=advance)
 
 
 def _try(bench: Bench, piece: tuple[int, float], advance: Advance) -> None:

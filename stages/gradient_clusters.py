@@ -1,5 +1,6 @@
-"""regroup: what single texts would change in a pooled `kl` allocation -> assignments of the scheme `gradient`, random
-groups of the same sizes, and how much first-order gain every number of groups and every other scheme has.
+"""gradient_clusters: what single texts would change in a pooled `kl` allocation -> assignments of the scheme
+`gradient`, random groups of the same sizes, and how much first-order gain every number of groups and every other scheme
+has.
 
 Chunks of texts share the machine's cores (`pipeline/executors/processes.py`), and finished ones are kept over
 interruptions.
@@ -17,12 +18,12 @@ from numpy import ndarray
 from tqdm import tqdm
 
 from pipeline.allocation.calibration.texts import Text
-from pipeline.allocation.loss.gradients import Slopes
+from pipeline.allocation.loss.gradients import LossGradients
 from pipeline.allocation.loss.loss_inputs import LossInputs
 from pipeline.config.params import Settings
 from pipeline.executors.processes import Advance, finish
 from pipeline.grouping.clustering import features
-from pipeline.grouping.gradient_clusters import GradientGroups, gradient_groups, held_out_gain, wishes
+from pipeline.grouping.gradient_clusters import GradientGroups, allocation_gradients, gradient_groups, held_out_gain
 from pipeline.grouping.schemes import GRADIENT, GRADIENT_RANDOM_SCHEMES, LABEL_SCHEMES, label_groups, shuffled_groups
 from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.histograms.bins import Bins
@@ -42,7 +43,7 @@ ASSIGNMENTS_PATH = "data/assignments/{scheme}.parquet"
 QUALITY_PATH = "data/assignments/gradient.json"
 
 CHUNK = 128
-"""Texts whose slopes are taken together."""
+"""Texts whose gradients are taken together."""
 
 SMALLEST_SHARE = 2
 """Train samples that a group must have on average, at least."""
@@ -62,7 +63,7 @@ def main(settings: Settings, name: str) -> None:
     train = (samples["split"] == "train").to_numpy()
     _check_counts(settings, int(train.sum()))
     points = _points(settings, samples["sample_id"].tolist(), train)
-    wished = _wishes(settings, settings.gradient.schemes[name], samples[train])
+    wished = _allocation_gradients(settings, settings.gradient.schemes[name], samples[train])
     found = gradient_groups(points, train, wished, settings.gradient.counts, settings.seed)
     _write(samples, GRADIENT, found.groups, found.distances)
     for draw, scheme in enumerate(GRADIENT_RANDOM_SCHEMES):
@@ -88,12 +89,12 @@ def _points(settings: Settings, sample_ids: list[str], train: ndarray) -> ndarra
 
 @dataclass(frozen=True)
 class Work:
-    """What processes need to take slopes; can be pickled.
+    """What processes need to take gradients; can be pickled.
 
     Attributes:
         settings: all of them.
         name: of the pooled profile set.
-        parts: where slopes go, `[texts, projections]` for every target and chunk of texts.
+        parts: where gradients go, `[texts, projections]` for every target and chunk of texts.
     """
 
     settings: Settings
@@ -111,7 +112,7 @@ class Piece:
 
 
 class Bench:
-    """What one process takes slopes with: a model, whose thresholds mask it, and the pooled allocations."""
+    """What one process takes gradients with: a model, whose thresholds mask it, and the pooled allocations."""
 
     def __init__(self, work: Work) -> None:
         start_logging()
@@ -132,16 +133,16 @@ class Bench:
         rows = self._pooled[self._pooled["target"] == target].set_index(["block", "projection"])["sparsity"]
         return rows.loc[self.places].to_numpy()
 
-    def slopes(self, texts: list[Text], target: float) -> ndarray:
+    def gradients(self, texts: list[Text], target: float) -> ndarray:
         """Of every text, at the pooled allocation of a target."""
         tokens = self._settings.tokens
         inputs = LossInputs(
             self._loaded, texts, self._counts, self._bins, self._criterion, tokens.dense_prefix, tokens.batch
         )
-        return Slopes(inputs).by_text(self.allocation(target))
+        return LossGradients(inputs).by_text(self.allocation(target))
 
 
-def _wishes(settings: Settings, name: str, samples: Any) -> ndarray:
+def _allocation_gradients(settings: Settings, name: str, samples: Any) -> ndarray:
     """Of the train samples, in the order of the table."""
     texts = [Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in samples.itertuples()]
     targets = settings.gradient.targets
@@ -163,27 +164,29 @@ def _wishes(settings: Settings, name: str, samples: Any) -> ndarray:
         "tokens": asdict(settings.tokens),
         "chunk": CHUNK,
     }
-    with Scratch(f"regroup@{name}", fingerprint) as parts:
+    with Scratch(f"gradient_clusters@{name}", fingerprint) as parts:
         work = Work(settings, name, parts)
         missing = [piece for piece in pieces if not parts.has(piece.part)]
-        with tqdm(total=sum(len(piece.texts) for piece in missing), desc=f"slopes of {name}", unit="text") as progress:
+        with tqdm(
+            total=sum(len(piece.texts) for piece in missing), desc=f"gradients of {name}", unit="text"
+        ) as progress:
             processes = model_processes(settings.model)
             finish(_take, missing, make=partial(Bench, work), processes=processes, advance=progress.update)
-        slopes = [np.concatenate([np.load(parts.path(piece.part)) for piece in one]) for one in by_target]
+        gradients = [np.concatenate([np.load(parts.path(piece.part)) for piece in one]) for one in by_target]
         bench = Bench(work)
-    return wishes(slopes, [bench.allocation(target) for target in targets], bench.share)
+    return allocation_gradients(gradients, [bench.allocation(target) for target in targets], bench.share)
 
 
 def _take(bench: Bench, piece: Piece, advance: Advance) -> None:
     """Finish one part."""
-    found = bench.slopes(piece.texts, piece.target)
+    found = bench.gradients(piece.texts, piece.target)
     with bench.parts.writing(piece.part) as path, path.open("wb") as file:
         np.save(file, found)
     advance(len(piece.texts))
 
 
 def _gains_of_schemes(samples: Any, train: ndarray, wished: ndarray, seed: int) -> dict[str, tuple[float, float]]:
-    """The gain of groups that were made without looking at slopes, as a scale: learned ones, labels, random ones."""
+    """The gain of groups that were made without looking at gradients, as a scale: learned ones, labels, random ones."""
     mine = samples[train]
     ids = mine["sample_id"].to_numpy()
     activation: Any = ASSIGNMENTS.read(ASSIGNMENTS_PATH.format(scheme="activation"), columns=("sample_id", "group"))

@@ -132,7 +132,9 @@ def _evidence(plan: Plan) -> Evidence:
         variants=CLUSTER_VARIANTS.read(DATA / "cluster_variants.parquet"),
         cluster_map=CLUSTER_MAP.read(DATA / "cluster_map.parquet"),
         quality=_json(QUALITY_PATH, "The quality of the clusters"),
-        gradient=_json(GRADIENT_PATH, "What stage regroup says of its groups") if GRADIENT in plan.schemes else {},
+        gradient=_json(GRADIENT_PATH, "What stage gradient_clusters says of its groups")
+        if GRADIENT in plan.schemes
+        else {},
         routes={name: ROUTES.read(DATA / "routes" / f"{name}.parquet") for name in routers},
         held_out={name: HELD_OUT.read(DATA / "routes" / f"{name}.held_out.parquet") for name in routers},
         benefits={name: BENEFITS.read(DATA / "routes" / f"{name}.benefits.parquet") for name in plan.benefit_routers},

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy import ndarray
 
     from pipeline.allocation.calibration.texts import Text
-    from pipeline.allocation.feature_weights.learning_gradients import Answer, Ask, LearningSlopes
+    from pipeline.allocation.feature_weights.learning_gradients import Answer, Ask, LearningGradients
 
 SAMPLES_PATH = "data/samples.parquet"
 COSTS_PATH = "data/feature_weights.costs.parquet"
@@ -74,9 +74,9 @@ def _learned(settings: Settings) -> tuple[pd.DataFrame, Cost]:
         kept = store.get("state")
         state = start(shapes.features, plan.targets) if kept is None else State.from_json(kept)
         progress.update(state.step)
-        slopes = _Slopes(ask, shapes, meter)
+        gradients = _Gradients(ask, shapes, meter)
         for following in learn(
-            state, shapes.share, shapes.features, slopes.together, plan, warm_slopes=slopes.of_sparsities
+            state, shapes.share, shapes.features, gradients.together, plan, warm_gradients=gradients.of_sparsities
         ):
             state = following
             progress.update(1)
@@ -87,17 +87,17 @@ def _learned(settings: Settings) -> tuple[pd.DataFrame, Cost]:
 
 @dataclass(frozen=True)
 class _Shapes:
-    """What `learn` must know of the model; for `chunks` see `LearningSlopes`."""
+    """What `learn` must know of the model; for `chunks` see `LearningGradients`."""
 
     features: list[int]
     share: ndarray
     chunks: int
 
 
-class _Slopes:
-    """The slopes of a step, from the processes that share it."""
+class _Gradients:
+    """The gradients of a step, from the processes that share it."""
 
-    def __init__(self, ask: Crew[LearningSlopes], shapes: _Shapes, meter: Meter) -> None:
+    def __init__(self, ask: Crew[LearningGradients], shapes: _Shapes, meter: Meter) -> None:
         self._ask, self._shapes, self._meter = ask, shapes, meter
 
     def together(self, sparsity: ndarray, log_weights: ndarray, step: int) -> tuple[ndarray, ndarray]:
@@ -120,13 +120,13 @@ class _Slopes:
         return mean(answers)
 
 
-def _bench(settings: Settings) -> LearningSlopes:
-    """What one process takes slopes with."""
-    from pipeline.allocation.feature_weights.learning_gradients import LearningSlopes
+def _bench(settings: Settings) -> LearningGradients:
+    """What one process takes gradients with."""
+    from pipeline.allocation.feature_weights.learning_gradients import LearningGradients
     from pipeline.histograms.bins import Bins
 
     start_logging()
-    return LearningSlopes(
+    return LearningGradients(
         load_unweighted(settings.model),
         _train_texts(settings),
         bins=Bins(settings.capture.mantissa_bits),
@@ -137,15 +137,15 @@ def _bench(settings: Settings) -> LearningSlopes:
     )
 
 
-def _shapes(bench: LearningSlopes, _nothing: None) -> _Shapes:
+def _shapes(bench: LearningGradients, _nothing: None) -> _Shapes:
     return _Shapes(bench.features, bench.share, bench.chunks)
 
 
-def _answer(bench: LearningSlopes, asked: Ask) -> Answer:
+def _answer(bench: LearningGradients, asked: Ask) -> Answer:
     return bench.answer(asked)
 
 
-def _rows(bench: LearningSlopes, log_weights: ndarray) -> list[dict[str, Any]]:
+def _rows(bench: LearningGradients, log_weights: ndarray) -> list[dict[str, Any]]:
     found = bench.weights(log_weights)
     return [{"block": block, "projection": name, "weights": one.numpy()} for (block, name), one in found.items()]
 

@@ -65,7 +65,7 @@ def _check_gradient(settings: Settings, file: str) -> None:
         must_know("pooled `kl` profile set", profile, known, f"gradient.schemes.{scheme}", file)
     lost = [scheme for scheme in settings.schemes if scheme in GRADIENT_SCHEMES and not gradient.schemes]
     if lost:
-        must = "A scheme of groups that want the same change needs an allocation that they want to change"
+        must = "A scheme of gradient clusters needs an allocation that they want to change"
         remedy = f"name a pooled `kl` profile set: `schemes: {{{GRADIENT_SCHEMES[0]}: <its name>}}`"
         raise refusal(must, f"{', '.join(lost)} in `schemes`", f"`gradient.schemes` in {file}", remedy)
     stray = [f"{target:g}" for target in gradient.targets if target not in settings.evaluate.targets]

@@ -169,7 +169,7 @@ class AllocateSettings:
 
 @dataclass(frozen=True)
 class GradientSettings:
-    """The scheme `gradient`: samples that want the same change of a pooled allocation.
+    """The scheme `gradient`: samples whose allocation gradients agree.
 
     `stages/gradient_clusters.py` writes it, and random groups of its sizes.
     """
@@ -178,7 +178,7 @@ class GradientSettings:
         "`gradient` -> the pooled `kl` profile set whose allocation is to be changed; `{}` goes without the scheme"
     )
     targets: tuple[float, ...] = setting(
-        "targets, among `evaluate.targets`, at which slopes are taken", above=0, below=1
+        "targets, among `evaluate.targets`, at which gradients are taken", above=0, below=1
     )
     counts: tuple[int, ...] = setting(
         "numbers of groups to choose from: the fewest within a standard error of the largest held-out gain", low=2

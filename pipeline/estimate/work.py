@@ -115,7 +115,7 @@ class Cost:
         share = min(1.0, samples / max(len(tokens), 1)) / 2
         return share * self._pass(tokens, load.answers[load.is_train], is_masked=True)
 
-    def slopes(self, samples: int) -> float:
+    def gradients(self, samples: int) -> float:
         """Seconds of one step of `kl`: a masked pass over so many train samples, and its derivatives."""
         return 2 * self.loss(samples) * SLOPES
 

@@ -71,8 +71,8 @@ def regress_out(
     flat = values.reshape(len(values), -1).astype(np.float64)
     flat -= flat[train].mean(axis=0)
     power = float((centred[train] ** 2).sum())
-    slope = centred[train] @ flat[train] / power if power > 0 else np.zeros(flat.shape[1])
-    return (flat - centred[:, None] * slope).reshape(values.shape)
+    gradient = centred[train] @ flat[train] / power if power > 0 else np.zeros(flat.shape[1])
+    return (flat - centred[:, None] * gradient).reshape(values.shape)
 
 
 def _chosen(

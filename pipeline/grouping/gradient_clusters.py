@@ -1,22 +1,22 @@
-"""Groups of samples that want the same change of a pooled allocation: the scheme `gradient`.
+"""Groups of samples whose allocation gradients agree: the scheme `gradient`.
 
-A text's slopes say, to first order, how its loss falls if sparsity moves from one projection to another. Profiles of
+A text's gradients say, to first order, how its loss falls if sparsity moves from one projection to another. Profiles of
 their own pay for groups whose members agree on that, and not for groups that merely look alike: k-means on signatures
 splits list tasks by their wording, which no allocation profits from. Clients of federated learning are grouped by
 their gradients for the same reason (Sattler, Mueller, Samek, Clustered Federated Learning, arXiv:1910.01991).
 
-One text's slopes are nearly all noise, and a new sample has none. What is clustered is therefore the part of them that
-a sample's signature predicts:
+One text's gradients are nearly all noise, and a new sample has none. What is clustered is therefore the part of them
+that a sample's signature predicts:
 
-    wish_i       slopes by the logits of the sparsities, without what lies along the budget; centred, scaled, clipped
-    predicted_i  ridge regression from the principal components of the signatures to the wishes of the train texts
-    group_i      the nearest centre of k-means on the predicted wishes of the train samples
+    wish_i       gradients by the logits of the sparsities, without what lies along the budget; centred, scaled, clipped
+    predicted_i  ridge regression from the principal components of the signatures to the allocation_gradients of the
+    train texts group_i      the nearest centre of k-means on the predicted allocation_gradients of the train samples
 
 The penalty and the number of groups are those with the largest held-out GAIN,
 
     sum over groups of  share of held-out texts in it  *  <m, h> / |m|
 
-with m the mean wish of the group's fitted texts and h that of its held-out texts, both less the mean of all: what a
+with m the mean gradient of the group's fitted texts and h that of its held-out texts, both less the mean of all: what a
 step of length 1 down each group's own direction brings texts that no direction was fitted to. More groups follow finer
 differences and know their directions less well, so the gain has a maximum. The fewest groups within one standard error
 of it are taken.
@@ -46,7 +46,7 @@ STARTS, STARTS_HELD_OUT = 10, 3
 """Random starts of k-means, in the fit that is kept and in those that only measure a gain."""
 
 LONGEST = 2.0
-"""Medians of length: longer wishes, of single texts that are lost altogether, are shortened to it."""
+"""Medians of length: longer allocation_gradients, of single texts that are lost altogether, are shortened to it."""
 
 Wishes = Float[ndarray, "texts directions"]
 
@@ -67,7 +67,7 @@ class GradientGroups:
 
     Attributes:
         groups: of every sample, from 0, ordered by train size.
-        distances: Euclidean distance of every sample's predicted wish to the centre of its group.
+        distances: Euclidean distance of every sample's predicted gradient to the centre of its group.
         chosen: the gain of the number of groups that was taken.
         gains: the best penalty's gain for every number of groups that was tried.
     """
@@ -78,27 +78,27 @@ class GradientGroups:
     gains: Sequence[Gain]
 
 
-def wishes(
-    slopes: Sequence[Float[ndarray, "texts projections"]],
+def allocation_gradients(
+    gradients: Sequence[Float[ndarray, "texts projections"]],
     allocations: Sequence[Float[ndarray, " projections"]],
     share: Float[ndarray, " projections"],
 ) -> Wishes:
-    """What every text would change, from its slopes at several targets.
+    """What every text would change, from its gradients at several targets.
 
     Args:
-        slopes: at every target: derivative of each text's loss by each sparsity.
+        gradients: at every target: derivative of each text's loss by each sparsity.
         allocations: at every target: the sparsities that they were taken at.
         share: weights of every projection over those of all.
 
     Guarantee: what lies along the budget is taken out before directions are scaled, so a text that would just have less
-    of everything masked wishes what it wishes without that; a projection at sparsity 0 or 1 cannot be moved and has no
-    part in it. The median length is at most 1, the longest `LONGEST`.
+    of everything masked allocation_gradients what it allocation_gradients without that; a projection at sparsity 0 or 1
+    cannot be moved and has no part in it. The median length is at most 1, the longest `LONGEST`.
     """
     parts: list[ndarray] = []
-    for slope, sparsity in zip(slopes, allocations, strict=True):
+    for gradient, sparsity in zip(gradients, allocations, strict=True):
         inner = sparsity * (1 - sparsity)
         budget = share * inner
-        by_logit = slope * inner
+        by_logit = gradient * inner
         by_logit = by_logit - np.outer(by_logit @ budget, budget) / max(float(budget @ budget), _TINY)
         parts.append(_scaled(by_logit))
     joined = np.concatenate(parts, axis=1)
@@ -118,7 +118,7 @@ def gradient_groups(
 
     Args:
         points: what samples look like (`clustering.features`).
-        train: the samples that have wishes.
+        train: the samples that have allocation_gradients.
         wished: of the train samples, in their order.
         counts: numbers of groups to choose from; each at least 2 and at most half of the train samples.
         seed: of folds and of k-means.
@@ -141,8 +141,8 @@ def gradient_groups(
 def held_out_gain(groups: Int[ndarray, " texts"], wished: Wishes, seed: int) -> tuple[float, float]:
     """The gain of given groups: its mean over folds, and the standard error of that.
 
-    Groups of labels and random ones are measured with it; groups that were made from these wishes would look better
-    than they are.
+    Groups of labels and random ones are measured with it; groups that were made from these allocation_gradients would
+    look better than they are.
     """
     found = [_gain(groups, wished, fitted, held) for fitted, held in _folds(len(groups), seed)]
     return _mean(found)

@@ -72,7 +72,7 @@ def test_more_groups_and_more_targets_take_longer(settings: params.Settings):
 def test_weights_take_time_where_a_criterion_asks_for_them(settings: params.Settings):
     cost = _cost(settings)
     learn = settings.learn
-    expected = (learn.warm_steps + learn.steps) * cost.slopes(learn.batch) / cost.processes
+    expected = (learn.warm_steps + learn.steps) * cost.gradients(learn.batch) / cost.processes
     assert estimate.seconds(settings, cost, "weights") == pytest.approx(estimate.work.START + expected)
     without = replace(settings, capture=replace(settings.capture, criteria=("wina",)))
     assert estimate.seconds(without, cost, "weights") == estimate.work.LIGHT_START
@@ -104,9 +104,13 @@ def test_gradient_groups_take_a_step_over_all_train_texts_a_target_and_are_as_ma
 ):
     cost = _cost(settings)
     one = replace(settings, gradient=replace(settings.gradient, targets=(0.75,)))
-    more = estimate.seconds(settings, cost, "regroup@gradient") - estimate.seconds(one, cost, "regroup@gradient")
+    more = estimate.seconds(settings, cost, "gradient_clusters@gradient") - estimate.seconds(
+        one, cost, "gradient_clusters@gradient"
+    )
     others = len(settings.gradient.targets) - 1
-    assert more == pytest.approx(others * cost.slopes(int(cost.workload.is_train.sum())) / cost.processes) and more > 0
+    assert (
+        more == pytest.approx(others * cost.gradients(int(cost.workload.is_train.sum())) / cost.processes) and more > 0
+    )
     few = replace(settings, gradient=replace(settings.gradient, counts=(2, 3)))
     assert (
         estimate._groups(few, "gradient_random", cost.workload) == 3

@@ -1,4 +1,4 @@
-"""Slow, obvious transcription of the slopes: the ramp as a differentiable function, one text at a time."""
+"""Slow, obvious transcription of the gradients: the ramp as a differentiable function, one text at a time."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def ramp_mask(x, lever, weights, counted, band):
     return torch.where(counted, masked, x)
 
 
-def slopes(loaded, texts, bands, criterion, dense_prefix):
+def gradients(loaded, texts, bands, criterion, dense_prefix):
     """The mean KL over the places of the texts, and its derivative by the sparsity of every projection."""
-    loss, by_sparsity, _ = all_slopes(loaded, texts, bands, criterion, dense_prefix)
+    loss, by_sparsity, _ = all_gradients(loaded, texts, bands, criterion, dense_prefix)
     return loss, by_sparsity
 
 
-def all_slopes(loaded, texts, bands, criterion, dense_prefix):
+def all_gradients(loaded, texts, bands, criterion, dense_prefix):
     """The same with the derivative by the log of every feature's weight, the threshold following: a weight that moves
     all scores of a band up by as much as the threshold changes no mask."""
     found = projections(loaded.model)

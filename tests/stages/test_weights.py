@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pipeline.allocation.feature_weights import learning_gradients
-from pipeline.allocation.feature_weights.learning_gradients import LearningSlopes
+from pipeline.allocation.feature_weights.learning_gradients import LearningGradients
 from pipeline.config import params
 from pipeline.executors.processes import PROCESSES
 from pipeline.storage.schemas import ALLOCATION_COSTS, FEATURE_WEIGHTS, SAMPLES
@@ -84,7 +84,7 @@ def test_a_crash_loses_the_last_steps_only_and_the_end_is_the_same(settings, mon
     other = replace(settings, seed=settings.seed)
     for state in Path(".scratch").rglob("state.json"):
         state.unlink()
-    answer, asked = LearningSlopes.answer, []
+    answer, asked = LearningGradients.answer, []
 
     def crash(self, ask):
         if ask.step == 17 and len(asked) < 40:
@@ -93,7 +93,7 @@ def test_a_crash_loses_the_last_steps_only_and_the_end_is_the_same(settings, mon
         asked.append(ask)
         return answer(self, ask)
 
-    monkeypatch.setattr(LearningSlopes, "answer", crash)
+    monkeypatch.setattr(LearningGradients, "answer", crash)
     with pytest.raises(RuntimeError, match="power cut"):
         stage.main(other)
     asked[:] = [None] * 40

@@ -33,7 +33,7 @@ Allocation = Float[ndarray, " projections"]
 LogWeights = Float[ndarray, " features"]
 """log of weight over norm, features of all projections one after the other."""
 
-Slopes = Callable[[Allocation, LogWeights, int], tuple[Allocation, LogWeights]]
+LossGradients = Callable[[Allocation, LogWeights, int], tuple[Allocation, LogWeights]]
 """(allocation, log weights, number of the step) -> derivatives of the loss by every sparsity and every log weight."""
 
 WARM_RATE = 0.15
@@ -117,51 +117,50 @@ def learn(
     state: State,
     share: Allocation,
     features: Sequence[int],
-    slopes: Slopes,
+    gradients: LossGradients,
     plan: Plan,
     *,
-    warm_slopes: descent.Slopes,
+    warm_gradients: descent.LossGradients,
 ) -> Iterator[State]:
     """Take the steps that are left; yields the state after every one.
 
     Args:
-        state: from `start`, or an earlier run's last state.
-        share: weights of every projection's matrix over those of all.
-        features: how many every projection has.
-        slopes: derivatives of the loss; deterministic. Those by log weights are taken with sparsities held, so along a
+        state: from `start`, or an earlier run's last state. share: weights of every projection's matrix over those of
+        all. features: how many every projection has. gradients: derivatives of the loss; deterministic. Those by log
+        weights are taken with sparsities held, so along a
             common factor of a projection's weights they are 0.
         plan: how to descend.
-        warm_slopes: derivatives by sparsities alone, with the norms as weights.
+        warm_gradients: derivatives by sparsities alone, with the norms as weights.
 
     Guarantee: the states depend on the arguments alone, so a run that goes on from a stored state ends where an
-    uninterrupted one does. Every allocation that `slopes` is asked for meets one of the targets.
+    uninterrupted one does. Every allocation that `gradients` is asked for meets one of the targets.
     """
     while state.warm.step < plan.warm_steps:
         target = plan.targets[state.warm.step % len(plan.targets)]
-        warm = next(descent.descend(state.warm, share, target, warm_slopes, steps=plan.warm_steps, rate=WARM_RATE))
+        warm = next(descent.descend(state.warm, share, target, warm_gradients, steps=plan.warm_steps, rate=WARM_RATE))
         state = replace(state, warm=warm)
         yield state
     while state.joint is None or state.joint.step < plan.steps:
-        state = _together(state, share, features, slopes, plan)
+        state = _together(state, share, features, gradients, plan)
         yield state
 
 
-def _together(state: State, share: Allocation, features: Sequence[int], slopes: Slopes, plan: Plan) -> State:
+def _together(state: State, share: Allocation, features: Sequence[int], gradients: LossGradients, plan: Plan) -> State:
     """One step of logits and weights."""
     middle = float(np.mean(plan.targets))
     joint = state.joint or descent.start(descent.allocation(state.warm.logits, share, middle))
     found: list[LogWeights] = []
 
     def both(sparsity: Allocation, step: int) -> Allocation:
-        by_sparsity, by_weight = slopes(sparsity, state.log_weights, plan.warm_steps + step)
+        by_sparsity, by_weight = gradients(sparsity, state.log_weights, plan.warm_steps + step)
         found.append(by_weight)
         return by_sparsity
 
     target = plan.targets[joint.step % len(plan.targets)]
     moved = next(descent.descend(joint, share, target, both, steps=plan.steps, rate=plan.rate))
-    slope, number = found[0], np.repeat(np.arange(len(features)), features)
-    squares = np.bincount(number, slope**2, minlength=len(features)) / np.array(features)
-    first = descent.FIRST_MOMENT * state.first + (1 - descent.FIRST_MOMENT) * slope
+    gradient, number = found[0], np.repeat(np.arange(len(features)), features)
+    squares = np.bincount(number, gradient**2, minlength=len(features)) / np.array(features)
+    first = descent.FIRST_MOMENT * state.first + (1 - descent.FIRST_MOMENT) * gradient
     second = descent.SECOND_MOMENT * state.second + (1 - descent.SECOND_MOMENT) * squares
     scale = np.sqrt(second / (1 - descent.SECOND_MOMENT**moved.step)) + _TINY
     move = first / (1 - descent.FIRST_MOMENT**moved.step) / scale[number]

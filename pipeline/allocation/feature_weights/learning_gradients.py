@@ -1,4 +1,4 @@
-"""The slopes that `learning.learn` asks for, on the model itself, whose learned weights they set.
+"""The gradients that `learning.learn` asks for, on the model itself, whose learned weights they set.
 
 A mini-batch is worked on in chunks, which share nothing, so that several processes can share a step
 (`pipeline.executors.processes.crew`). Every chunk masks with thresholds of its own: the weights have changed since the
@@ -21,7 +21,7 @@ from torch import Tensor
 from pipeline.allocation.calibration.cost import Cost, Meter
 from pipeline.allocation.calibration.texts import Text, minibatch
 from pipeline.allocation.feature_weights.dense_scores import score_counts
-from pipeline.allocation.loss.gradients import Slopes
+from pipeline.allocation.loss.gradients import LossGradients
 from pipeline.allocation.loss.loss_inputs import LossInputs
 from pipeline.histograms.bins import Bins
 from wina_amp.models.load import LoadedModel
@@ -73,8 +73,8 @@ class Answer:
     cost: Cost
 
 
-class LearningSlopes:
-    """What one process takes slopes with.
+class LearningGradients:
+    """What one process takes gradients with.
 
     Args:
         loaded: the dense model; from now on it has learned weights, those of the last chunk.
@@ -110,7 +110,7 @@ class LearningSlopes:
         costs = np.array([one.gated_weights for one in self._projections], dtype=np.float64)
         self.share: Float[ndarray, " projections"] = costs / costs.sum()
         self.chunks = -(-min(size, len(texts)) // CHUNK)
-        self._slopes: Slopes | None = None
+        self._gradients: LossGradients | None = None
         self._meter = Meter()
 
     def weights(self, log_weights: Float[ndarray, " features"]) -> dict[tuple[int, str], Float[Tensor, " in"]]:
@@ -127,15 +127,15 @@ class LearningSlopes:
         picked = whole[ask.chunk * CHUNK : (ask.chunk + 1) * CHUNK]
         layers = attrgetter(self._loaded.family.layers)(self._loaded.model)
         with self._meter.watching(layers):
-            slopes = self._masked_by_scores_of(picked[:COUNTED])
-            found = slopes.by_weight(ask.sparsity, picked) if ask.of_weights else None
-            by_sparsity = slopes.at(ask.sparsity, picked)[1] if found is None else found.by_sparsity
+            gradients = self._masked_by_scores_of(picked[:COUNTED])
+            found = gradients.by_weight(ask.sparsity, picked) if ask.of_weights else None
+            by_sparsity = gradients.at(ask.sparsity, picked)[1] if found is None else found.by_sparsity
         places = sum(len(self._texts[number].answer) for number in picked)
         none = np.zeros(sum(self.features))
         by_weight = none if found is None else torch.cat([one.cpu() for one in found.by_weight]).double().numpy()
         return Answer(places, by_sparsity * places, by_weight * places, self._meter.cost - before)
 
-    def _masked_by_scores_of(self, numbers: Sequence[int]) -> Slopes:
+    def _masked_by_scores_of(self, numbers: Sequence[int]) -> LossGradients:
         texts = [self._texts[number] for number in numbers]
         counts = score_counts(
             self._loaded,
@@ -145,13 +145,13 @@ class LearningSlopes:
             dense_prefix=self._prefix,
             budget=self._budget,
         )
-        if self._slopes is None:
+        if self._gradients is None:
             inputs = LossInputs(
                 self._loaded, self._texts, counts, self._bins, LEARNED, self._prefix, self._budget, self._meter
             )
-            self._slopes = Slopes(inputs)
-        self._slopes.masked_by(counts)
-        return self._slopes
+            self._gradients = LossGradients(inputs)
+        self._gradients.masked_by(counts)
+        return self._gradients
 
 
 def mean(answers: Sequence[Answer]) -> tuple[Float[ndarray, " projections"], Float[ndarray, " features"]]:

@@ -114,7 +114,7 @@ class Found:
 def kl(
     objective: Objective,
     judge: Judge,
-    slopes: descent.Slopes,
+    gradients: descent.LossGradients,
     targets: Sequence[float],
     store: Store,
     *,
@@ -127,7 +127,7 @@ def kl(
     Args:
         objective: the loss, and what projections cost.
         judge: allocation -> the loss of every text, in nats, of more texts: what the last comparison is made on.
-        slopes: (allocation, number of the step) -> derivative of the loss by every sparsity.
+        gradients: (allocation, number of the step) -> derivative of the loss by every sparsity.
         targets: cost-weighted mean sparsities, in (0, 1).
         store: empty, or what an earlier run with the same arguments has left.
         steps: of every descent; 0 takes the knapsack's allocation as it is.
@@ -140,7 +140,7 @@ def kl(
     """
     measured = [curve(objective, number, store, advance) for number in range(len(objective.costs))]
     descents = [
-        at_target(objective, measured, slopes, target, store, steps=steps, rate=rate, advance=advance)
+        at_target(objective, measured, gradients, target, store, steps=steps, rate=rate, advance=advance)
         for target in sorted(targets)
     ]
     for place in range(len(descents)):
@@ -169,7 +169,7 @@ def share_of(objective: Objective) -> Float[ndarray, " projections"]:
 def at_target(
     objective: Objective,
     curves: Sequence[Sequence[float]],
-    slopes: descent.Slopes,
+    gradients: descent.LossGradients,
     target: float,
     store: Store,
     *,
@@ -189,7 +189,7 @@ def at_target(
     if loss <= NEGLIGIBLE:
         advance(steps)
         return Descent(target, first, first)
-    last = descended(first, share, target, slopes, store, name, steps=steps, rate=rate, advance=advance)
+    last = descended(first, share, target, gradients, store, name, steps=steps, rate=rate, advance=advance)
     return Descent(target, first, last)
 
 
@@ -259,7 +259,7 @@ def descended(
     first: Float[ndarray, " projections"],
     share: Float[ndarray, " projections"],
     target: float,
-    slopes: descent.Slopes,
+    gradients: descent.LossGradients,
     store: Store,
     name: str,
     *,
@@ -273,7 +273,7 @@ def descended(
     kept = store.get(name)
     state = descent.start(first) if kept is None else descent.State.from_json(kept)
     advance(state.step)
-    for following in descent.descend(state, share, target, slopes, steps=steps, rate=rate):
+    for following in descent.descend(state, share, target, gradients, steps=steps, rate=rate):
         state = following
         advance(1)
         if state.step % KEPT_EVERY == 0 or state.step == steps:

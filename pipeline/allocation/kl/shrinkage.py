@@ -90,7 +90,7 @@ class Group:
         costs: weights of every projection.
         folds: of the group's train texts, in an order that does not depend on what they say, every `FOLDS`th from the
             first, from the second, ...: allocation -> the loss of each text in the fold, in nats.
-        slopes_on: numbers of texts -> slopes of their loss, as `descent.descend` asks for them.
+        gradients_on: numbers of texts -> gradients of their loss, as `descent.descend` asks for them.
         texts: how many texts the group has.
         steps: of every descent.
         rate: see `descent.descend`.
@@ -99,7 +99,7 @@ class Group:
     pooled: Mapping[float, Float[ndarray, " projections"]]
     costs: Sequence[int]
     folds: Sequence[Judge]
-    slopes_on: Callable[[Sequence[int]], descent.Slopes]
+    gradients_on: Callable[[Sequence[int]], descent.LossGradients]
     texts: int
     steps: int
     rate: float
@@ -143,12 +143,12 @@ def try_at(group: Group, target: float, store: Store, advance: Callable[[int], o
         advance(group.steps + len(STRENGTHS))
         return Tried([pooled] * len(STRENGTHS), start.repeat(len(STRENGTHS)))
     advance(1)
-    slopes = group.slopes_on([number for number in range(group.texts) if number % FOLDS != fold])
+    gradients = group.gradients_on([number for number in range(group.texts) if number % FOLDS != fold])
     own = descended(
         pooled,
         group.share,
         target,
-        slopes,
+        gradients,
         store,
         f"own-{target:g}",
         steps=group.steps,

@@ -4,7 +4,7 @@
 
 The logits u are free, c is found by bisection at every step, so every allocation on the way meets the budget and stays
 within (0, 1): the form of an occupation under a fixed total (Fermi-Dirac), which is what a greedy knapsack converges
-to when sensitivities are exponential. Steps are Adam's (Kingma & Ba 2014): slopes of projections differ by orders of
+to when sensitivities are exponential. Steps are Adam's (Kingma & Ba 2014): gradients of projections differ by orders of
 magnitude, and mini-batches make them noisy. The rate falls to zero over the second half, and the result is the mean of
 the last `AVERAGED` share of the steps, which takes most of what noise is left out of it.
 
@@ -24,11 +24,12 @@ from jaxtyping import Float
 from numpy import ndarray
 
 Allocation = Float[ndarray, " projections"]
-Slopes = Callable[[Allocation, int], Allocation]
+LossGradients = Callable[[Allocation, int], Allocation]
 """(allocation, number of the step) -> derivative of the loss by every sparsity."""
 
 LIMIT = 7.0
-"""Logits stay within +-LIMIT (sparsities 0.1% to 99.9% before the shift): beyond, a slope can no longer move them."""
+"""Logits stay within +-LIMIT (sparsities 0.1% to 99.9% before the shift): beyond, a gradient can no longer move
+them."""
 
 FIRST_MOMENT, SECOND_MOMENT = 0.9, 0.98
 """Decay of Adam's moments: of the second faster than usual, for runs of 30 to 200 steps."""
@@ -80,7 +81,7 @@ def descend(
     state: State,
     share: Allocation,
     target: float,
-    slopes: Slopes,
+    gradients: LossGradients,
     *,
     steps: int,
     rate: float,
@@ -91,7 +92,7 @@ def descend(
         state: from `start`, or an earlier run's last state.
         share: weights of every projection over those of all.
         target: cost-weighted mean sparsity, within (0, 1).
-        slopes: (allocation, number of the step) -> derivative of the loss by every sparsity; deterministic.
+        gradients: (allocation, number of the step) -> derivative of the loss by every sparsity; deterministic.
         steps: of the whole descent.
         rate: how far a logit moves in a step, at most about.
 
@@ -101,11 +102,13 @@ def descend(
     while state.step < steps:
         sparsity = allocation(state.logits, share, target)
         inner = sparsity * (1 - sparsity)
-        slope = slopes(sparsity, state.step) * inner
+        gradient = gradients(sparsity, state.step) * inner
         budget = share * inner
-        slope = slope - (slope @ budget) / max(budget @ budget, _TINY) * budget  # c undoes what lies along the budget
-        first = FIRST_MOMENT * state.first + (1 - FIRST_MOMENT) * slope
-        second = SECOND_MOMENT * state.second + (1 - SECOND_MOMENT) * slope**2
+        gradient = (
+            gradient - (gradient @ budget) / max(budget @ budget, _TINY) * budget
+        )  # c undoes what lies along the budget
+        first = FIRST_MOMENT * state.first + (1 - FIRST_MOMENT) * gradient
+        second = SECOND_MOMENT * state.second + (1 - SECOND_MOMENT) * gradient**2
         done = state.step + 1
         move = (first / (1 - FIRST_MOMENT**done)) / (np.sqrt(second / (1 - SECOND_MOMENT**done)) + _TINY)
         moved = np.clip(state.logits - rate * falling(state.step, steps) * move, -LIMIT, LIMIT)

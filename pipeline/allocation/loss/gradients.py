@@ -28,7 +28,7 @@ from pipeline.allocation.loss import descent
 from pipeline.allocation.loss.answers import AnswerBatch, answer_batch, divergences
 from pipeline.allocation.loss.limits import Limits
 from pipeline.allocation.loss.loss_inputs import LossInputs
-from pipeline.allocation.loss.straight_through import Band, banded_mask
+from pipeline.allocation.loss.straight_through import Band, straight_through_mask
 from pipeline.tokens.batching import batches
 from wina_amp.models.projections import projections
 
@@ -40,7 +40,7 @@ SMALLEST_BAND = 1e-3
 """Of all scores, where a histogram has next to none around its threshold: keeps the quotient finite."""
 
 
-class Slopes:
+class LossGradients:
     """Derivatives of the loss on any subset of the texts. While one is computed, hooks are on the model and its
     parameters need no gradients; afterwards it is as it was.
 
@@ -71,13 +71,13 @@ class Slopes:
         """The loss on the picked texts, in nats per place, and its derivative by every sparsity."""
         return self._mean(self._passes(sparsity, picked))
 
-    def by_weight(self, sparsity: Float[ndarray, " projections"], picked: Sequence[int]) -> WeightSlopes:
+    def by_weight(self, sparsity: Float[ndarray, " projections"], picked: Sequence[int]) -> WeightGradients:
         """The same with the derivative by the logarithm of every feature's weight, sparsities held."""
         factors = [torch.zeros_like(weights, requires_grad=True) for weights in self._limits.weights]
         loss, by_sparsity = self._mean(self._passes(sparsity, picked, factors))
         places = sum(len(self._texts[number].answer) for number in picked)
         by_weight = [torch.zeros_like(one) if one.grad is None else one.grad / places for one in factors]
-        return WeightSlopes(loss, by_sparsity, by_weight)
+        return WeightGradients(loss, by_sparsity, by_weight)
 
     def masked_by(self, counts: Mapping[tuple[int, str], Int[ndarray, " count"]]) -> None:
         """Take thresholds from other histograms, and the weights that the model has by now."""
@@ -87,33 +87,34 @@ class Slopes:
     def by_text(self, sparsity: Float[ndarray, " projections"]) -> Float[ndarray, "texts projections"]:
         """The derivative of every text's loss, in nats summed over its places, by every sparsity.
 
-        Guarantee: summed over the texts it is the slope of `at` times the number of places.
+        Guarantee: summed over the texts it is the gradient of `at` times the number of places.
         """
         self._meter.evaluated(1)
         found = np.zeros((self.texts, len(self._projections)))
         for batch in self._passes(sparsity, range(self.texts)):
-            found[batch.numbers] = batch.slopes
+            found[batch.numbers] = batch.gradients
         return found
 
-    def on_minibatches(self, numbers: Sequence[int], size: int, seed: int) -> descent.Slopes:
-        """The slopes as `descent.descend` asks for them, on mini-batches of these texts (`calibration.minibatch`)."""
+    def on_minibatches(self, numbers: Sequence[int], size: int, seed: int) -> descent.LossGradients:
+        """The gradients as `descent.descend` asks for them, on mini-batches of these texts
+        (`calibration.minibatch`)."""
 
-        def slopes(sparsity: Float[ndarray, " projections"], step: int) -> Float[ndarray, " projections"]:
+        def gradients(sparsity: Float[ndarray, " projections"], step: int) -> Float[ndarray, " projections"]:
             picked = [numbers[place] for place in minibatch(step, len(numbers), size, seed)]
             return self.at(sparsity, picked)[1]
 
-        return slopes
+        return gradients
 
     def _mean(self, passes: Iterable[_Pass]) -> tuple[float, Float[ndarray, " projections"]]:
-        """Loss and slopes per place of all passes together."""
+        """Loss and gradients per place of all passes together."""
         self._meter.evaluated(1)
         total, places = 0.0, 0
-        slopes = np.zeros(len(self._projections))
+        gradients = np.zeros(len(self._projections))
         for batch in passes:
             total += batch.loss
             places += batch.places
-            slopes += batch.slopes.sum(axis=0)
-        return total / places, slopes / places
+            gradients += batch.gradients.sum(axis=0)
+        return total / places, gradients / places
 
     def _passes(
         self,
@@ -131,8 +132,8 @@ class Slopes:
                 self._running = None
                 loss = divergences(self._head, dense, hidden[answer.places]).sum()
                 loss.backward()
-                slopes = torch.zeros_like(levers) if levers.grad is None else levers.grad
-                yield _Pass(batch, float(loss.detach()), len(answer.owners), slopes.T.double().numpy())
+                gradients = torch.zeros_like(levers) if levers.grad is None else levers.grad
+                yield _Pass(batch, float(loss.detach()), len(answer.owners), gradients.T.double().numpy())
 
     @contextmanager
     def _prepared(self) -> Generator[None]:
@@ -183,7 +184,7 @@ class Slopes:
             eligible, weights = running.eligible.to(x.device), self._limits.weights[number]
             band = self._band(number, float(running.sparsity[number]))
             factors = None if running.factors is None else running.factors[number]
-            return (banded_mask(x, running.levers[number], weights, eligible, band, factors), *args[1:])
+            return (straight_through_mask(x, running.levers[number], weights, eligible, band, factors), *args[1:])
 
         return pre_hook
 
@@ -195,8 +196,8 @@ class Slopes:
 
 
 @dataclass(frozen=True)
-class WeightSlopes:
-    """What `Slopes.by_weight` finds.
+class WeightGradients:
+    """What `LossGradients.by_weight` finds.
 
     Attributes:
         loss: in nats per place.
@@ -217,7 +218,7 @@ class _Running:
     Attributes:
         sparsity: of every projection.
         eligible: tokens that are masked.
-        levers: zeros that stand for the sparsities of every row; their gradients are the slopes.
+        levers: zeros that stand for the sparsities of every row; their gradients are the gradients.
         factors: of every projection, zeros that stand for the logarithms of its feature weights; None where nobody asks
             for their gradients.
     """
@@ -236,10 +237,10 @@ class _Pass:
         numbers: which texts.
         loss: of all of them, in nats.
         places: that were predicted.
-        slopes: derivative of every text's loss by every sparsity.
+        gradients: derivative of every text's loss by every sparsity.
     """
 
     numbers: Sequence[int]
     loss: float
     places: int
-    slopes: Float[ndarray, "batch projections"]
+    gradients: Float[ndarray, "batch projections"]

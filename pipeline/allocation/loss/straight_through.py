@@ -64,7 +64,7 @@ class Band:
         return 1 / math.log(self.above / self.below) if 0 < self.below < self.above else 0.0
 
 
-def banded_mask(
+def straight_through_mask(
     x: Float[Tensor, "batch width in"],
     levers: Float[Tensor, " batch"],
     weights: Float[Tensor, " in"],
@@ -82,10 +82,10 @@ def banded_mask(
         band: thresholds around the sparsity.
         factors: stand for the logarithms of `weights`, where their derivative is wanted; their values are not read.
     """
-    return cast(Tensor, _BandedMask.apply(x, levers, weights, eligible, band, factors))
+    return cast(Tensor, _StraightThroughMask.apply(x, levers, weights, eligible, band, factors))
 
 
-class _BandedMask(torch.autograd.Function):
+class _StraightThroughMask(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, levers: Tensor, weights: Tensor, eligible: Tensor, band: Band, factors: Tensor | None
@@ -191,11 +191,11 @@ def _spread_rows(
         for token in range(width):
             part = np.float32(0)
             for feature in range(features):
-                slope = gradient[row, token, feature]
+                gradient = gradient[row, token, feature]
                 kind = state[row, token, feature]
-                banded = slope if kind >= 2 else np.float32(0)
+                banded = gradient if kind >= 2 else np.float32(0)
                 part += banded * x[row, token, feature]
-                found[row, token, feature] = (np.float32(0) if kind & 1 else slope) + flips * banded
+                found[row, token, feature] = (np.float32(0) if kind & 1 else gradient) + flips * banded
             total += float(part)
         totals[row] = np.float32(total)
 
@@ -213,6 +213,6 @@ def _add_rows(
         for token in range(width):
             for feature in range(features):
                 is_banded = state[row, token, feature] >= 2
-                slope = gradient[row, token, feature] if is_banded else np.float32(0)
-                own[feature] += slope * x[row, token, feature]
+                gradient = gradient[row, token, feature] if is_banded else np.float32(0)
+                own[feature] += gradient * x[row, token, feature]
                 count[feature] += np.float32(1) if is_banded else np.float32(0)

@@ -1,8 +1,8 @@
-"""The groups that want the same change of a pooled allocation: who they are, and how many are worth having.
+"""The gradient clusters: who they are, and how many are worth having.
 
 Gains are those of `pipeline/grouping/gradient_clusters.py`, measured on held-out train texts; they have no unit that a
 reader could use, so they are only compared with each other: between numbers of groups, and with groups that were made
-without looking at slopes.
+without looking at gradients.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipeline.report.analysis.plan import Plan
 
 @dataclass(frozen=True)
 class GradientFindings:
-    """What stage regroup says of its choice (`quality`), and the make-up of its groups on the test split."""
+    """What stage gradient_clusters says of its choice (`quality`), and the make-up of its groups on the test split."""
 
     quality: Mapping[str, Any]
     compositions: list[Composition]

@@ -1,4 +1,4 @@
-"""The page's part about groups that want the same change (like `pipeline/report/page/rows.py`)."""
+"""The page's part about gradient clusters (like `pipeline/report/page/rows.py`)."""
 
 from __future__ import annotations
 

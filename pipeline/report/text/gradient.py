@@ -28,7 +28,7 @@ def gradient_sentences(found: GradientFindings) -> list[str]:
         f"{NAMES.get(name, f'groups by {name}')} {_gain(one)}"
         for name, one in sorted(quality["schemes"].items(), key=lambda item: -item[1]["mean"])
     ]
-    return [said, f"Groups that were made without looking at slopes gain: {listed(others)}."]
+    return [said, f"Groups that were made without looking at gradients gain: {listed(others)}."]
 
 
 def _gain(one: Mapping[str, Any]) -> str:

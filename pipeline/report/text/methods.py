@@ -25,7 +25,7 @@ MASKS = {
 SCHEMES = {
     "global": "one profile calibrated on all training samples",
     ACTIVATION: "one profile per learned activation group",
-    GRADIENT: "one profile per group of samples that want the same change of the pooled allocation",
+    GRADIENT: "one profile per group of samples whose allocation gradients agree",
     **{scheme: f"one profile per {scheme} label" for scheme in LABEL_SCHEMES},
     "length": "one profile per range of prompt length, of the same sizes as the learned groups",
     **{scheme: "one profile per random group, of the same sizes as the learned ones" for scheme in RANDOM_SCHEMES},

@@ -110,7 +110,7 @@ def test_a_loss_of_kl_is_half_a_masked_pass_over_its_train_samples(samples: int,
 
 
 def test_a_step_of_kl_is_a_multiple_of_a_masked_pass():
-    assert COST.slopes(1) == pytest.approx(work.SLOPES * _pass([7], [2], True))
+    assert COST.gradients(1) == pytest.approx(work.SLOPES * _pass([7], [2], True))
 
 
 def test_timing_reads_the_weights_for_every_step_of_every_part_and_compiles_every_cell_once():

@@ -59,8 +59,8 @@ def test_what_is_left_is_uncorrelated_with_the_covariate_over_train_samples() ->
 def test_each_number_equals_its_own_least_squares_fit() -> None:
     values, tokens, _, train = signatures()
     left = regress_out(values, np.log(tokens), train)
-    slope, constant = np.polyfit(np.log(tokens)[train], values[train, 1, 0, 2], 1)
-    expected = values[:, 1, 0, 2] - constant - slope * np.log(tokens)
+    gradient, constant = np.polyfit(np.log(tokens)[train], values[train, 1, 0, 2], 1)
+    expected = values[:, 1, 0, 2] - constant - gradient * np.log(tokens)
     np.testing.assert_allclose(left[:, 1, 0, 2], expected, atol=ROUNDING)
 
 

@@ -1,5 +1,5 @@
-"""`pipeline.grouping.gradient_clusters`: wishes leave the budget alone, and groups follow what samples want, not how
-they look."""
+"""`pipeline.grouping.gradient_clusters`: allocation_gradients leave the budget alone, and groups follow what samples
+want, not how they look."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.grouping.gradient_clusters import LONGEST, gradient_groups, held_out_gain, wishes
+from pipeline.grouping.gradient_clusters import LONGEST, allocation_gradients, gradient_groups, held_out_gain
 from pipeline.statistics.intervals import adjusted_rand_index
 
 PROJECTIONS = 6
@@ -17,13 +17,14 @@ PROJECTIONS = 6
 @given(st.integers(0, 2**31 - 1), st.integers(2, 30))
 @settings(max_examples=30, deadline=None)
 def test_wishing_for_less_of_everything_changes_no_wish_and_wishes_are_bounded(seed: int, texts: int):
-    """Slopes in proportion to the weights are what moving the whole budget brings: sum of g ds = c * (budget moved)."""
+    """LossGradients in proportion to the weights are what moving the whole budget brings: sum of g ds = c * (budget
+    moved)."""
     rng = np.random.default_rng(seed)
     share = rng.dirichlet(np.ones(PROJECTIONS))
     sparsity = rng.uniform(0.05, 0.95, PROJECTIONS)
-    slopes = rng.normal(size=(texts, PROJECTIONS)) * rng.exponential(size=(texts, 1))
-    found = wishes([slopes], [sparsity], share)
-    again = wishes([slopes + rng.normal(size=(texts, 1)) * share], [sparsity], share)
+    gradients = rng.normal(size=(texts, PROJECTIONS)) * rng.exponential(size=(texts, 1))
+    found = allocation_gradients([gradients], [sparsity], share)
+    again = allocation_gradients([gradients + rng.normal(size=(texts, 1)) * share], [sparsity], share)
     np.testing.assert_allclose(again, found, rtol=1e-6, atol=1e-6)  # float64, divided by small deviations
     length = np.linalg.norm(found, axis=1)
     assert found.shape == (texts, PROJECTIONS) and (length <= LONGEST + 1e-9).all()
@@ -34,13 +35,13 @@ def test_wishes_equal_a_slow_transcription():
     rng = np.random.default_rng(1)
     share = rng.dirichlet(np.ones(PROJECTIONS))
     allocations = [rng.uniform(0.2, 0.9, PROJECTIONS) for _ in range(2)]
-    slopes = [rng.normal(size=(9, PROJECTIONS)) for _ in range(2)]
+    gradients = [rng.normal(size=(9, PROJECTIONS)) for _ in range(2)]
     rows = []
     for text in range(9):
         row = []
-        for slope, sparsity in zip(slopes, allocations, strict=True):
+        for gradient, sparsity in zip(gradients, allocations, strict=True):
             inner = [s * (1 - s) for s in sparsity]
-            by_logit = [g * d for g, d in zip(slope[text], inner, strict=True)]
+            by_logit = [g * d for g, d in zip(gradient[text], inner, strict=True)]
             budget = [w * d for w, d in zip(share, inner, strict=True)]
             along = sum(g * b for g, b in zip(by_logit, budget, strict=True)) / sum(b * b for b in budget)
             row += [g - along * b for g, b in zip(by_logit, budget, strict=True)]
@@ -49,17 +50,17 @@ def test_wishes_equal_a_slow_transcription():
     table = (table - table.mean(axis=0)) / table.std(axis=0)
     median = np.median([np.sqrt((row**2).sum()) for row in table])
     expected = [row / median * min(1, LONGEST * median / np.sqrt((row**2).sum())) for row in table]
-    np.testing.assert_allclose(wishes(slopes, allocations, share), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(allocation_gradients(gradients, allocations, share), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_a_projection_that_cannot_move_has_no_part_in_any_wish():
-    slopes = np.random.default_rng(0).normal(size=(8, 3))
-    found = wishes([slopes], [np.array([0.0, 0.5, 0.6])], np.full(3, 1 / 3))
+    gradients = np.random.default_rng(0).normal(size=(8, 3))
+    found = allocation_gradients([gradients], [np.array([0.0, 0.5, 0.6])], np.full(3, 1 / 3))
     assert (found[:, 0] == 0).all() and np.isfinite(found).all()
 
 
 def _samples(rng, count: int):
-    """Points in which a loud property and a quiet one are to be seen; wishes follow the quiet one."""
+    """Points in which a loud property and a quiet one are to be seen; allocation_gradients follow the quiet one."""
     loud, quiet = rng.integers(0, 2, count), rng.integers(0, 3, count)
     points = np.stack([6.0 * loud, *(1.0 * (quiet == one) for one in range(3))], axis=1)
     directions = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [-1.0, -1.0, 0.0, 0.0]])

@@ -28,8 +28,8 @@ def data(samples=120, noise=0.3, seed=0):
     """Benefits that are linear in the features, of which two have odd scales, plus noise."""
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(samples, 5)) * np.array([1, 100, 0.01, 1, 1]) + np.array([0, 1000, 0, -2, 0])
-    slopes = rng.normal(size=(5, 3)) / np.array([1, 100, 0.01, 1, 1])[:, None]
-    benefits = (features - features.mean(axis=0)) @ slopes * 0.3 - 0.2
+    gradients = rng.normal(size=(5, 3)) / np.array([1, 100, 0.01, 1, 1])[:, None]
+    benefits = (features - features.mean(axis=0)) @ gradients * 0.3 - 0.2
     return features, benefits + noise * rng.normal(size=benefits.shape)
 
 

@@ -33,7 +33,7 @@ def _warm(sparsity, _step):
 
 def _run(plan=PLAN, state=None, together=_together, warm=_warm):
     state = start(FEATURES, plan.targets) if state is None else state
-    return list(learn(state, SHARE, FEATURES, together, plan, warm_slopes=warm))
+    return list(learn(state, SHARE, FEATURES, together, plan, warm_gradients=warm))
 
 
 def test_the_weights_end_where_the_loss_is_lowest():
@@ -49,8 +49,8 @@ def test_decay_keeps_weights_nearer_to_the_norms():
 
 def test_features_share_a_scale_within_a_projection_and_not_beyond():
     def steep(sparsity, log_weights, _step):
-        slope = np.array([1.0, 1e-6, 0, 1e-9, 0, 0, 0, 5.0, -5.0])
-        return SHARE * PRICE * sparsity, slope
+        gradient = np.array([1.0, 1e-6, 0, 1e-9, 0, 0, 0, 5.0, -5.0])
+        return SHARE * PRICE * sparsity, gradient
 
     moved = -_run(replace(PLAN, steps=1), together=steep)[-1].log_weights
     unit = PLAN.weight_rate

@@ -1,4 +1,4 @@
-"""`pipeline.allocation.feature_weights.learning_gradients`: chunks add up to the slopes of a step, whoever works on
+"""`pipeline.allocation.feature_weights.learning_gradients`: chunks add up to the gradients of a step, whoever works on
 them, in any order."""
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import torch
 from pipeline.allocation.calibration.texts import minibatch
 from pipeline.allocation.feature_weights import learning_gradients as module
 from pipeline.allocation.feature_weights.dense_scores import score_counts
-from pipeline.allocation.feature_weights.learning_gradients import Ask, LearningSlopes, mean
-from pipeline.allocation.loss.gradients import Slopes
+from pipeline.allocation.feature_weights.learning_gradients import Ask, LearningGradients, mean
+from pipeline.allocation.loss.gradients import LossGradients
 from pipeline.allocation.loss.loss_inputs import LossInputs
 from tests.pipeline.allocation.blocks import BINS, random_model, texts
 from wina_amp.models.projections import projections
@@ -31,7 +31,9 @@ def small_chunks(monkeypatch):
 
 def _bench(size=10):
     loaded = random_model("llama")
-    return LearningSlopes(loaded, texts(), bins=BINS, dense_prefix=PREFIX, budget=BUDGET, size=size, seed=SEED), loaded
+    return LearningGradients(
+        loaded, texts(), bins=BINS, dense_prefix=PREFIX, budget=BUDGET, size=size, seed=SEED
+    ), loaded
 
 
 def _asks(bench, step=2, of_weights=True):
@@ -52,8 +54,8 @@ def test_a_chunk_has_the_slopes_of_its_texts_masked_by_its_own_scores():
         attach(own.model, bench.weights(ask.log_weights))
         chosen = [texts()[number] for number in numbers]
         counts = score_counts(own, chosen[:3], criterion=LEARNED, bins=BINS, dense_prefix=PREFIX, budget=BUDGET)
-        slopes = Slopes(LossInputs(own, texts(), counts, BINS, LEARNED, PREFIX, BUDGET))
-        expected = slopes.by_weight(ask.sparsity, list(numbers))
+        gradients = LossGradients(LossInputs(own, texts(), counts, BINS, LEARNED, PREFIX, BUDGET))
+        expected = gradients.by_weight(ask.sparsity, list(numbers))
         places = sum(len(text.answer) for text in chosen)
         assert found.places == places
         np.testing.assert_allclose(found.by_sparsity, expected.by_sparsity * places, rtol=ROUNDING)

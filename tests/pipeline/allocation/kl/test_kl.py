@@ -24,7 +24,7 @@ class Interacting:
 
     def __init__(self, limit: int = 10**9):
         rng = np.random.default_rng(3)
-        self.slope = rng.uniform(0.2, 2, len(COSTS))
+        self.gradient = rng.uniform(0.2, 2, len(COSTS))
         self.mixed = rng.uniform(0, 1, (len(COSTS), len(COSTS)))
         self.left = limit
 
@@ -32,18 +32,18 @@ class Interacting:
         self.left -= 1
         if self.left < 0:
             raise KeyboardInterrupt
-        return float(self.slope @ sparsity**2 + sparsity**2 @ self.mixed @ sparsity**2)
+        return float(self.gradient @ sparsity**2 + sparsity**2 @ self.mixed @ sparsity**2)
 
     def judge(self, sparsity: np.ndarray) -> np.ndarray:
         """The same loss of three texts that weigh it differently."""
         return self.loss(sparsity) * np.array([0.9, 1.0, 1.1])
 
-    def slopes(self, sparsity: np.ndarray, _step: int) -> np.ndarray:
+    def gradients(self, sparsity: np.ndarray, _step: int) -> np.ndarray:
         self.left -= 1
         if self.left < 0:
             raise KeyboardInterrupt
         mixed = (self.mixed + self.mixed.T) @ sparsity**2
-        return 2 * sparsity * (self.slope + mixed)
+        return 2 * sparsity * (self.gradient + mixed)
 
 
 class Memory(dict):
@@ -57,7 +57,7 @@ class Memory(dict):
 
 
 def _run(objective: Interacting, store: Memory, steps: int = 60):
-    return list(kl(objective, objective.judge, objective.slopes, TARGETS, store, steps=steps, rate=0.1))
+    return list(kl(objective, objective.judge, objective.gradients, TARGETS, store, steps=steps, rate=0.1))
 
 
 def test_every_target_is_met_at_a_loss_that_the_descent_lowers():
@@ -72,7 +72,9 @@ def test_every_target_is_met_at_a_loss_that_the_descent_lowers():
 
 def test_a_descent_that_ends_above_its_start_is_not_taken():
     objective = Interacting()
-    uphill = kl(objective, objective.judge, lambda s, k: -objective.slopes(s, k), TARGETS, Memory(), steps=60, rate=0.1)
+    uphill = kl(
+        objective, objective.judge, lambda s, k: -objective.gradients(s, k), TARGETS, Memory(), steps=60, rate=0.1
+    )
     for one, start in zip(uphill, _run(Interacting(), Memory(), steps=0), strict=True):
         np.testing.assert_array_equal(one.sparsity, start.sparsity)
         assert one.loss == start.loss
@@ -90,7 +92,7 @@ def test_start_end_and_the_mean_with_the_neighbours_are_chosen_from_by_the_judge
     objective = Interacting()
     curves = [curve(objective, number, Memory()) for number in range(len(COSTS))]
     descents = [
-        at_target(objective, curves, objective.slopes, target, Memory(), steps=60, rate=0.1) for target in TARGETS
+        at_target(objective, curves, objective.gradients, target, Memory(), steps=60, rate=0.1) for target in TARGETS
     ]
     logits = [np.log(one.end) - np.log1p(-one.end) for one in descents]
     around = np.clip(logits, -descent.LIMIT, descent.LIMIT)
@@ -149,7 +151,7 @@ def test_a_start_that_loses_next_to_nothing_is_kept_as_it_is():
         (found,) = kl(
             scaled,
             scaled.judge,
-            lambda s, k: asked.append(k) or objective.slopes(s, k),
+            lambda s, k: asked.append(k) or objective.gradients(s, k),
             [0.5],
             Memory(),
             steps=9,
@@ -169,7 +171,7 @@ def test_progress_adds_up_to_the_announced_work_interrupted_or_not():
                 kl(
                     objective,
                     objective.judge,
-                    objective.slopes,
+                    objective.gradients,
                     TARGETS,
                     store,
                     steps=30,
@@ -180,7 +182,7 @@ def test_progress_adds_up_to_the_announced_work_interrupted_or_not():
         except KeyboardInterrupt:
             done.clear()
             again = Interacting()
-            list(kl(again, again.judge, again.slopes, TARGETS, store, steps=30, rate=0.1, advance=done.append))
+            list(kl(again, again.judge, again.gradients, TARGETS, store, steps=30, rate=0.1, advance=done.append))
         assert sum(done) == work(len(COSTS), len(TARGETS), 30)
 
 

@@ -36,12 +36,12 @@ class Texts:
     def mean(self, sparsity):
         return float((self.price @ (SHARE * sparsity**2)).mean())
 
-    def slopes_on(self, kept):
-        def slopes(sparsity, _step):
+    def gradients_on(self, kept):
+        def gradients(sparsity, _step):
             self._spend()
             return 2 * self.price[kept].mean(axis=0) * SHARE * sparsity
 
-        return slopes
+        return gradients
 
     def _spend(self):
         self.left -= 1
@@ -61,7 +61,7 @@ class Memory(dict):
 
 def _run(texts: Texts, store=None, number=TEXTS, **options):
     folds = [partial(texts.losses, fold) for fold in range(FOLDS)]
-    group = Group(POOLED, COSTS, folds, texts.slopes_on, texts=number, steps=STEPS, rate=0.1)
+    group = Group(POOLED, COSTS, folds, texts.gradients_on, texts=number, steps=STEPS, rate=0.1)
     return specialise(group, Memory() if store is None else store, **options)
 
 

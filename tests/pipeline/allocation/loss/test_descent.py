@@ -15,13 +15,13 @@ BUDGET = 1e-9
 """Of the budget, in sparsity: the bisection's end."""
 
 
-def _slopes(sparsity, _step):
+def _gradients(sparsity, _step):
     """Of the loss sum share * price * s^2 / 2, whose optimum has price * s equal everywhere."""
     return SHARE * PRICE * sparsity
 
 
-def _run(state, target=0.3, steps=200, slopes=_slopes, rate=0.1):
-    return list(descend(state, SHARE, target, slopes, steps=steps, rate=rate))
+def _run(state, target=0.3, steps=200, gradients=_gradients, rate=0.1):
+    return list(descend(state, SHARE, target, gradients, steps=steps, rate=rate))
 
 
 def test_every_step_meets_the_budget_and_the_end_is_the_optimum():
@@ -35,9 +35,11 @@ def test_every_step_meets_the_budget_and_the_end_is_the_optimum():
 def test_noise_averages_out():
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.15, (400, 4)) * SHARE
-    states = _run(start(np.full(4, 0.3)), steps=400, slopes=lambda s, k: _slopes(s, k) + noise[k])
+    states = _run(start(np.full(4, 0.3)), steps=400, gradients=lambda s, k: _gradients(s, k) + noise[k])
     expected = 0.3 / (SHARE @ (1 / PRICE)) / PRICE
-    np.testing.assert_allclose(result(states[-1], SHARE, 0.3), expected, atol=0.08)  # noise half as large as the slopes
+    np.testing.assert_allclose(
+        result(states[-1], SHARE, 0.3), expected, atol=0.08
+    )  # noise half as large as the gradients
 
 
 @pytest.mark.parametrize("stopped", [1, 57, 199])

@@ -1,4 +1,4 @@
-"""`pipeline.allocation.loss.gradients`: the slopes of the slow transcription, and a model left as it was."""
+"""`pipeline.allocation.loss.gradients`: the gradients of the slow transcription, and a model left as it was."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 
 from pipeline.allocation.feature_weights.dense_scores import score_counts
 from pipeline.allocation.loss.divergence import Divergence
-from pipeline.allocation.loss.gradients import HALF_WIDTH, Slopes
+from pipeline.allocation.loss.gradients import HALF_WIDTH, LossGradients
 from pipeline.allocation.loss.loss_inputs import LossInputs
 from pipeline.allocation.loss.straight_through import Band
 from pipeline.histograms.thresholds import thresholds
 from tests.pipeline.allocation.blocks import BINS, CONFIGS, random_model, texts
 from tests.pipeline.allocation.blocks import score_counts as counts_of
-from tests.reference.slopes import all_slopes, slopes
+from tests.reference.gradients import all_gradients, gradients
 from wina_amp.models.projections import projections
 from wina_amp.scoring.criteria import LEARNED, column_norms
 from wina_amp.scoring.learned_weights import attach
@@ -24,7 +24,7 @@ from wina_amp.scoring.learned_weights import attach
 CRITERION = "wina"
 PREFIX = 1
 ROUNDING = 2e-3
-"""Of the largest slope: float32 gradients of random models; batched and padded here, one text at a time there."""
+"""Of the largest gradient: float32 gradients of random models; batched and padded here, one text at a time there."""
 
 
 def _setup(kind: str) -> LossInputs:
@@ -42,14 +42,14 @@ def _band(counts, sparsity) -> Band:
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_slopes_and_loss_equal_the_slow_transcription(kind: str):
     inputs = _setup(kind)
-    loaded, counts, fast = inputs.loaded, inputs.counts, Slopes(inputs)
+    loaded, counts, fast = inputs.loaded, inputs.counts, LossGradients(inputs)
     found = projections(loaded.model)
     sparsity = np.random.default_rng(0).uniform(0.2, 0.7, len(found))
     picked = [0, 3, 4, 7, 8, 11]
     loss, by_sparsity = fast.at(sparsity, picked)
     again = fast.at(sparsity, picked)
     bands = [_band(counts[p.block, p.name], s) for p, s in zip(found, sparsity, strict=True)]
-    slow_loss, expected = slopes(loaded, [texts()[number] for number in picked], bands, CRITERION, PREFIX)
+    slow_loss, expected = gradients(loaded, [texts()[number] for number in picked], bands, CRITERION, PREFIX)
     assert loss == pytest.approx(slow_loss, rel=ROUNDING)
     np.testing.assert_allclose(by_sparsity, expected, rtol=0, atol=ROUNDING * np.abs(expected).max())
     assert again[0] == loss and (again[1] == by_sparsity).all()
@@ -58,7 +58,7 @@ def test_slopes_and_loss_equal_the_slow_transcription(kind: str):
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_slopes_by_weights_equal_the_slow_transcription(kind: str):
     inputs = replace(_setup(kind), budget=10_000)  # one batch: the threshold follows the scores of a batch
-    loaded, counts, fast = inputs.loaded, inputs.counts, Slopes(inputs)
+    loaded, counts, fast = inputs.loaded, inputs.counts, LossGradients(inputs)
     found = projections(loaded.model)
     sparsity = np.random.default_rng(0).uniform(0.2, 0.7, len(found))
     picked = [0, 3, 4, 7, 8, 11]
@@ -66,7 +66,7 @@ def test_slopes_by_weights_equal_the_slow_transcription(kind: str):
     assert here.loss == pytest.approx(loss, rel=1e-6)
     np.testing.assert_allclose(here.by_sparsity, by_sparsity, rtol=1e-5, atol=1e-9)
     bands = [_band(counts[p.block, p.name], s) for p, s in zip(found, sparsity, strict=True)]
-    _, _, expected = all_slopes(loaded, [texts()[number] for number in picked], bands, CRITERION, PREFIX)
+    _, _, expected = all_gradients(loaded, [texts()[number] for number in picked], bands, CRITERION, PREFIX)
     for one, slow in zip(here.by_weight, expected, strict=True):
         torch.testing.assert_close(one, slow, rtol=0, atol=ROUNDING * float(slow.abs().max()))
 
@@ -77,12 +77,12 @@ def test_thresholds_follow_other_histograms_and_weights_that_have_changed():
     for p in found:
         weights[p.block, p.name] = column_norms(p.module.weight)
     attach(inputs.loaded.model, weights)
-    fast, sparsity, every = Slopes(inputs), np.full(len(found), 0.5), range(len(texts()))
+    fast, sparsity, every = LossGradients(inputs), np.full(len(found), 0.5), range(len(texts()))
     before = fast.at(sparsity, every)[0]
     attach(inputs.loaded.model, {place: 2 * one for place, one in weights.items()})
     counts = score_counts(inputs.loaded, texts(), criterion=LEARNED, bins=BINS, dense_prefix=PREFIX, budget=64)
     fast.masked_by(counts)
-    first = Slopes(replace(inputs, counts=counts))
+    first = LossGradients(replace(inputs, counts=counts))
     assert fast.at(sparsity, every)[0] == first.at(sparsity, every)[0]
     attach(inputs.loaded.model, weights)
     fast.masked_by(inputs.counts)
@@ -91,7 +91,7 @@ def test_thresholds_follow_other_histograms_and_weights_that_have_changed():
 
 def test_the_slopes_of_single_texts_are_those_of_the_slow_transcription_and_sum_to_those_of_all():
     inputs = _setup("llama")
-    loaded, counts, fast = inputs.loaded, inputs.counts, Slopes(inputs)
+    loaded, counts, fast = inputs.loaded, inputs.counts, LossGradients(inputs)
     found = projections(loaded.model)
     sparsity = np.random.default_rng(0).uniform(0.2, 0.7, len(found))
     by_text = fast.by_text(sparsity)
@@ -99,7 +99,7 @@ def test_the_slopes_of_single_texts_are_those_of_the_slow_transcription_and_sum_
     bands = [_band(counts[p.block, p.name], s) for p, s in zip(found, sparsity, strict=True)]
     places = [len(text.answer) for text in texts()]
     for number in (0, 5, 9):
-        _, one = slopes(loaded, [texts()[number]], bands, CRITERION, PREFIX)
+        _, one = gradients(loaded, [texts()[number]], bands, CRITERION, PREFIX)
         expected = one * places[number]
         np.testing.assert_allclose(by_text[number], expected, rtol=0, atol=ROUNDING * np.abs(expected).max())
     _, mean = fast.at(sparsity, range(len(texts())))
@@ -108,7 +108,7 @@ def test_the_slopes_of_single_texts_are_those_of_the_slow_transcription_and_sum_
 
 def test_the_loss_is_that_of_divergence_and_the_model_is_left_as_it_was():
     inputs = _setup("llama")
-    loaded, objective, fast = inputs.loaded, Divergence(inputs), Slopes(inputs)
+    loaded, objective, fast = inputs.loaded, Divergence(inputs), LossGradients(inputs)
     parameter = next(iter(loaded.model.parameters())).requires_grad_()
     sparsity = np.full(len(projections(loaded.model)), 0.5)
     loss, _ = fast.at(sparsity, range(len(texts())))
@@ -119,15 +119,15 @@ def test_the_loss_is_that_of_divergence_and_the_model_is_left_as_it_was():
 
 def test_masking_more_of_everything_is_uphill():
     inputs = _setup("llama")
-    fast, sparsity = Slopes(inputs), np.full(len(projections(inputs.loaded.model)), 0.3)
-    slope = fast.at(sparsity, range(len(texts())))[1]
+    fast, sparsity = LossGradients(inputs), np.full(len(projections(inputs.loaded.model)), 0.3)
+    gradient = fast.at(sparsity, range(len(texts())))[1]
     higher = fast.at(sparsity + 0.1, range(len(texts())))[0]
-    assert slope.sum() > 0 and higher > fast.at(sparsity, range(len(texts())))[0]
+    assert gradient.sum() > 0 and higher > fast.at(sparsity, range(len(texts())))[0]
 
 
 def test_minibatches_give_the_slopes_of_their_texts():
     inputs = _setup("llama")
-    fast, sparsity = Slopes(inputs), np.full(len(projections(inputs.loaded.model)), 0.4)
+    fast, sparsity = LossGradients(inputs), np.full(len(projections(inputs.loaded.model)), 0.4)
     asked = fast.on_minibatches(range(12), 5, seed=2)
     first, second = asked(sparsity, 0), asked(sparsity, 1)
     assert not np.array_equal(first, second) and np.array_equal(first, asked(sparsity, 0))
@@ -139,7 +139,7 @@ def test_minibatches_give_the_slopes_of_their_texts():
 def test_slopes_do_not_depend_on_what_was_asked_before():
     inputs = _setup("llama")
     sparsity = np.full(len(projections(inputs.loaded.model)), 0.4)
-    fresh, used = Slopes(inputs), Slopes(inputs)
+    fresh, used = LossGradients(inputs), LossGradients(inputs)
     used.at(sparsity, [1, 4, 9])
     used.at(sparsity, [0, 2])
     np.testing.assert_array_equal(used.at(sparsity, [2, 4, 6])[1], fresh.at(sparsity, [2, 4, 6])[1])

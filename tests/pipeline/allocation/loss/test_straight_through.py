@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pipeline.allocation.loss import straight_through as module
-from pipeline.allocation.loss.straight_through import Band, banded_mask
-from tests.reference.slopes import ramp_mask
+from pipeline.allocation.loss.straight_through import Band, straight_through_mask
+from tests.reference.gradients import ramp_mask
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.masks.reference import mask
 
@@ -33,7 +33,7 @@ def _inputs(shape, dtype=torch.float32):
 def _gradients(x, weights, eligible, gradient, band=BAND):
     x = x.clone().requires_grad_()
     levers = torch.zeros(len(x), requires_grad=True)
-    masked = banded_mask(x, levers, weights, eligible, band)
+    masked = straight_through_mask(x, levers, weights, eligible, band)
     masked.backward(gradient)
     return masked.detach(), x.grad, levers.grad
 
@@ -65,7 +65,7 @@ def test_the_derivative_by_a_weight_is_that_of_the_ramp_less_what_the_threshold_
     x, weights, eligible, gradient = _inputs(shape)
     monkeypatch.setattr(module, "is_compiled", lambda _x: is_compiled)
     factors, levers = torch.zeros(shape[-1], requires_grad=True), torch.zeros(shape[0], requires_grad=True)
-    banded_mask(x, levers, weights, eligible, BAND, factors).backward(gradient)
+    straight_through_mask(x, levers, weights, eligible, BAND, factors).backward(gradient)
     logs = torch.zeros(shape[-1], requires_grad=True)
     zero = torch.zeros(shape[0], 1, 1)
     ramp_mask(x, zero, weights * logs.exp(), eligible[:, :, None], BAND).backward(gradient)

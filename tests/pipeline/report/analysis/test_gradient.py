@@ -44,6 +44,6 @@ def test_the_page_and_the_metrics_have_it_only_where_the_scheme_was_made():
         evidence = make_evidence(4, 6, plan=plan)
         findings = find(plan, evidence)
         html, _ = render(plan, evidence, findings)
-        assert ("Groups that want the same change" in html) == shown
+        assert ("Gradient clusters" in html) == shown
         assert ("gradient.gain.3" in metrics(plan, findings)) == shown
     assert gradient_context(None) == {"gradient": None}

@@ -59,10 +59,10 @@ def test_a_method_that_has_fewer_levels_stands_behind_those_that_have_more(plan,
     assert names(ranked(plan, idle, pooled(plan))) == ["greedy", "wina", "teal", "kl"]
 
 
-def line(outcome, savings, slope):
-    """A method whose accuracy is 1 - slope x saving, at targets that save `savings`."""
+def line(outcome, savings, gradient):
+    """A method whose accuracy is 1 - gradient x saving, at targets that save `savings`."""
     saving = np.repeat(np.array(savings)[:, None], outcome.score.shape[1], axis=1)
-    return replace(outcome, compute=1 - saving, score=1 - slope * saving)
+    return replace(outcome, compute=1 - saving, score=1 - gradient * saving)
 
 
 def test_differences_from_the_baseline_at_levels_of_their_pairs_would_put_the_better_method_last(plan, results):
