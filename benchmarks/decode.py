@@ -107,8 +107,8 @@ def _ratios(
     for density, spent in zip(DENSITIES, times, strict=True):
         read = _kept(weights[0], batches, density, draw) * size
         ratio = dense.median / spent.median
-        share = f"read {read / size:.3f}"
-        print(f"  density {density:4.2f}  {_row(spent, read)}   {share}   ratio {ratio:.2f}")
+        fraction = f"read {read / size:.3f}"
+        print(f"  density {density:4.2f}  {_row(spent, read)}   {fraction}   ratio {ratio:.2f}")
     return {density: dense.median / spent.median for density, spent in zip(DENSITIES, times, strict=True)}
 
 

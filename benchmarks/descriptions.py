@@ -93,7 +93,9 @@ def text_wishes(settings: Settings, train: Any) -> Float[ndarray, "texts directi
     texts = [Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in train.itertuples()]
     targets = settings.gradient.targets
     return allocation_gradients(
-        [bench.gradients(texts, target) for target in targets], [bench.allocation(one) for one in targets], bench.share
+        [bench.gradients(texts, target) for target in targets],
+        [bench.allocation(one) for one in targets],
+        bench.fraction,
     )
 
 

@@ -42,14 +42,14 @@ def main() -> None:
     with profile_set.installed(model, target=options.target, backend=options.backend) as sparse:
         if profile_set.description.router is not None:
             table = ROUTES.read(f"data/{config.load().methods[options.set].groups_from}.parquet")
-            print(f"routed as in `routes`: {_share(*routed(sparse, samples, table, options.batch))}")
+            print(f"routed as in `routes`: {_fraction(*routed(sparse, samples, table, options.batch))}")
         results = RESULTS.read(f"data/results/{options.set}.parquet").query("target == @options.target")
         is_asked = (samples["kind"] == "generation") & samples["sample_id"].isin(results["sample_id"])
         asked = samples.loc[is_asked]
         measured = results.set_index("sample_id")["score"].loc[asked["sample_id"]].to_numpy()
         found = scored(model, asked, options.batch)
     print(f"accuracy of {len(found)} generations: {found.mean():.4f}, in `results` {measured.mean():.4f}")
-    print(f"scored as in `results`: {_share(found, measured)}")
+    print(f"scored as in `results`: {_fraction(found, measured)}")
 
 
 def routed(
@@ -87,7 +87,7 @@ def _batches(samples: pd.DataFrame, batch: int) -> list[pd.DataFrame]:
     return [samples.iloc[start : start + batch] for start in range(0, len(samples), batch)]
 
 
-def _share(found: np.ndarray, wanted: np.ndarray) -> str:
+def _fraction(found: np.ndarray, wanted: np.ndarray) -> str:
     return f"{int((found == wanted).sum())} of {len(wanted)} prompts"
 
 

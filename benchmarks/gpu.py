@@ -221,9 +221,9 @@ class _Shape:
             tuned.add(rows)
             yield from self._tune(rows, reading, groups)
         for site in SITES:
-            speed, copy, share = self._rate([site], reading, groups)
+            speed, copy, fraction = self._rate([site], reading, groups)
             yield (
-                f"{self.shape}, batch {batch}, kernels of {site} at {KERNELS_AT}: reads {share:.2f}, {speed:.0f} GB/s, "
+                f"{self.shape}, batch {batch}, kernels of {site} at {KERNELS_AT}: reads {fraction:.2f}, {speed:.0f} GB/s, "
                 f"{speed / copy:.2f} of a copy's {copy:.0f}"
             )
             if (self.shape, batch) == (WANTED_SHAPE, 1):

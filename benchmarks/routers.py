@@ -49,8 +49,8 @@ def main() -> None:
     print(f"{len(prompts)} prompts of {mean:.0f} tokens on average, {options.repeats} rounds, medians, {options.model}")
     print(f"{'':20}{'microseconds':>14}{'of dense, %':>13}{'FLOPs':>12}{'of dense, %':>13}")
     for name, seconds in taken.items():
-        time_share, share = seconds / taken[DENSE], counted[name] / counted[DENSE]
-        print(f"{name:20}{1e6 * seconds:14.0f}{100 * time_share:13.2f}{counted[name]:12.3g}{100 * share:13.3f}")
+        time_fraction, fraction = seconds / taken[DENSE], counted[name] / counted[DENSE]
+        print(f"{name:20}{1e6 * seconds:14.0f}{100 * time_fraction:13.2f}{counted[name]:12.3g}{100 * fraction:13.3f}")
 
 
 def random_prompts(loaded: LoadedModel, number: int, longest: int) -> list[Int[ndarray, " tokens"]]:

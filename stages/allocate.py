@@ -64,32 +64,32 @@ def main(settings: Settings, name: str) -> None:
 
 def _uniform(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> pd.DataFrame:
     """The targets that the criterion's masks can reach; those that they cannot are left out, and the log says so."""
-    targets, share = settings.evaluate.targets, _share(settings, profile.criterion)
-    reachable = [target for target in targets if target <= share]
+    targets, fraction = settings.evaluate.targets, _fraction(settings, profile.criterion)
+    reachable = [target for target in targets if target <= fraction]
     if not reachable:
         raise UserError(
-            f"A target must be at most {share:.3f}, the share of the weights that `{profile.criterion}` can mask",
+            f"A target must be at most {fraction:.3f}, the share of the weights that `{profile.criterion}` can mask",
             found=", ".join(f"{target:g}" for target in targets),
             where="`evaluate.targets` in params.yaml",
             remedy=f"add a lower target, or give `profiles.{name}` another criterion",
         )
     if len(reachable) < len(targets):
-        lost = ", ".join(f"{target:g}" for target in targets if target > share)
-        log.warning("`%s` can mask %.3f of the weights: no allocation at %s", profile.criterion, share, lost)
-    return uniform(histograms[histograms["criterion"] == profile.criterion], reachable, name, share)
+        lost = ", ".join(f"{target:g}" for target in targets if target > fraction)
+        log.warning("`%s` can mask %.3f of the weights: no allocation at %s", profile.criterion, fraction, lost)
+    return uniform(histograms[histograms["criterion"] == profile.criterion], reachable, name, fraction)
 
 
-def _share(settings: Settings, criterion: str) -> float:
+def _fraction(settings: Settings, criterion: str) -> float:
     """The share of all projections' weights that the criterion's masks gate."""
     if criterion not in GATE_CRITERIA:
         return 1.0
-    from wina_amp.models.mask_sites import maskable_share, places
+    from wina_amp.models.mask_sites import maskable_fraction, places
     from wina_amp.models.projections import projections
     from wina_amp.models.skeleton import skeleton
     from wina_amp.scoring.criteria import criterion_row
 
     model = skeleton(settings.model.path, settings.model.revision)
-    return maskable_share(places(model, criterion_row(criterion).reads), projections(model))
+    return maskable_fraction(places(model, criterion_row(criterion).reads), projections(model))
 
 
 def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> tuple[pd.DataFrame, Costs]:

@@ -199,13 +199,13 @@ def _target(bench: Bench, piece: tuple[int, float], advance: Advance) -> None:
 
 
 def _settle(bench: Bench, piece: tuple[int, float], advance: Advance) -> None:
-    from pipeline.allocation.kl.kl import settled, share_of
+    from pipeline.allocation.kl.kl import fraction_of, settled
 
     group, target = piece
     targets = sorted(bench.settings.evaluate.targets)
     descents = [_descent(bench, group, one) for one in targets]
-    share = share_of(bench.alone(group)[0])
-    settled(bench.judge(group).losses, descents, targets.index(target), share, bench.store(group), advance)
+    fraction = fraction_of(bench.alone(group)[0])
+    settled(bench.judge(group).losses, descents, targets.index(target), fraction, bench.store(group), advance)
 
 
 def _descent(bench: Bench, group: int, target: float, advance: Advance = lambda _done: None) -> Descent:

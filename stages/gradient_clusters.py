@@ -126,7 +126,7 @@ class Bench:
         found = projections(self._loaded.model)
         self.places = [(projection.block, projection.name) for projection in found]
         weights = np.array([projection.gated_weights for projection in found], dtype=np.float64)
-        self.share = weights / weights.sum()
+        self.fraction = weights / weights.sum()
 
     def allocation(self, target: float) -> ndarray:
         """The pooled sparsity of every projection."""
@@ -174,7 +174,7 @@ def _allocation_gradients(settings: Settings, name: str, samples: Any) -> ndarra
             finish(_take, missing, make=partial(Bench, work), processes=processes, advance=progress.update)
         gradients = [np.concatenate([np.load(parts.path(piece.part)) for piece in one]) for one in by_target]
         bench = Bench(work)
-    return allocation_gradients(gradients, [bench.allocation(target) for target in targets], bench.share)
+    return allocation_gradients(gradients, [bench.allocation(target) for target in targets], bench.fraction)
 
 
 def _take(bench: Bench, piece: Piece, advance: Advance) -> None:

@@ -76,7 +76,7 @@ def _learned(settings: Settings) -> tuple[pd.DataFrame, Cost]:
         progress.update(state.step)
         gradients = _Gradients(ask, shapes, meter)
         for following in learn(
-            state, shapes.share, shapes.features, gradients.together, plan, warm_gradients=gradients.of_sparsities
+            state, shapes.fraction, shapes.features, gradients.together, plan, warm_gradients=gradients.of_sparsities
         ):
             state = following
             progress.update(1)
@@ -90,7 +90,7 @@ class _Shapes:
     """What `learn` must know of the model; for `chunks` see `LearningGradients`."""
 
     features: list[int]
-    share: ndarray
+    fraction: ndarray
     chunks: int
 
 
@@ -138,7 +138,7 @@ def _bench(settings: Settings) -> LearningGradients:
 
 
 def _shapes(bench: LearningGradients, _nothing: None) -> _Shapes:
-    return _Shapes(bench.features, bench.share, bench.chunks)
+    return _Shapes(bench.features, bench.fraction, bench.chunks)
 
 
 def _answer(bench: LearningGradients, asked: Ask) -> Answer:

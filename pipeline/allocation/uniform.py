@@ -16,7 +16,7 @@ import pandas as pd
 _PLACE = ["group", "block", "projection"]
 
 
-def uniform(histograms: pd.DataFrame, targets: Sequence[float], profile: str, share: float = 1.0) -> pd.DataFrame:
+def uniform(histograms: pd.DataFrame, targets: Sequence[float], profile: str, fraction: float = 1.0) -> pd.DataFrame:
     """Rows of the table `allocations`.
 
     Args:
@@ -31,8 +31,8 @@ def uniform(histograms: pd.DataFrame, targets: Sequence[float], profile: str, sh
     Raises:
         ValueError: a target above the share.
     """
-    if max(targets) > share:
-        raise ValueError(f"targets must be at most {share:.4f}, got {max(targets):g}")
+    if max(targets) > fraction:
+        raise ValueError(f"targets must be at most {fraction:.4f}, got {max(targets):g}")
     places = histograms[_PLACE].drop_duplicates()
     rows = places.merge(pd.DataFrame({"target": list(targets)}), how="cross")
-    return rows.assign(profile=profile, sparsity=rows["target"] / share, predicted_error=np.nan)
+    return rows.assign(profile=profile, sparsity=rows["target"] / fraction, predicted_error=np.nan)

@@ -112,8 +112,8 @@ class Cost:
         """Seconds of one loss of `kl`: a masked pass over so many train samples, from the middle block on average."""
         load = self.workload
         tokens = (load.prompts + load.answers)[load.is_train]
-        share = min(1.0, samples / max(len(tokens), 1)) / 2
-        return share * self._pass(tokens, load.answers[load.is_train], is_masked=True)
+        fraction = min(1.0, samples / max(len(tokens), 1)) / 2
+        return fraction * self._pass(tokens, load.answers[load.is_train], is_masked=True)
 
     def gradients(self, samples: int) -> float:
         """Seconds of one step of `kl`: a masked pass over so many train samples, and its derivatives."""

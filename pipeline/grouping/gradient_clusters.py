@@ -81,7 +81,7 @@ class GradientGroups:
 def allocation_gradients(
     gradients: Sequence[Float[ndarray, "texts projections"]],
     allocations: Sequence[Float[ndarray, " projections"]],
-    share: Float[ndarray, " projections"],
+    fraction: Float[ndarray, " projections"],
 ) -> Wishes:
     """What every text would change, from its gradients at several targets.
 
@@ -97,7 +97,7 @@ def allocation_gradients(
     parts: list[ndarray] = []
     for gradient, sparsity in zip(gradients, allocations, strict=True):
         inner = sparsity * (1 - sparsity)
-        budget = share * inner
+        budget = fraction * inner
         by_logit = gradient * inner
         by_logit = by_logit - np.outer(by_logit @ budget, budget) / max(float(budget @ budget), _TINY)
         parts.append(_scaled(by_logit))

@@ -136,8 +136,8 @@ class Bins:
         low, high = self.edges[bin_], self.edges[bin_ + 1]
         before = _pick(np.concatenate([np.zeros_like(cumulative[..., :1]), cumulative], axis=-1), bin_)
         inside = np.maximum(_pick(cumulative, bin_) - before, 1)
-        share = np.clip((rank - before) / inside, 0.0, 1.0)
-        return np.where(np.isinf(high), low, low + share * np.where(np.isinf(high), 0.0, high - low))
+        fraction = np.clip((rank - before) / inside, 0.0, 1.0)
+        return np.where(np.isinf(high), low, low + fraction * np.where(np.isinf(high), 0.0, high - low))
 
     def fraction_at_or_below(self, counts: Int[ndarray, "*rows count"], threshold: object) -> Float[ndarray, "*rows"]:
         """The fraction of scores that are at most `threshold`, interpolated linearly inside its bin.
@@ -160,9 +160,9 @@ class Bins:
         bin_ = np.clip(np.searchsorted(self.edges, values, side="right") - 1, UNDERFLOW_BIN, self.count - 1)
         low, high = self.edges[bin_], self.edges[bin_ + 1]
         width = np.where(np.isinf(high), 1.0, high - low)
-        share = np.where(np.isinf(high), np.isinf(values), (values - low) / width)
+        fraction = np.where(np.isinf(high), np.isinf(values), (values - low) / width)
         before = _pick(cumulative, bin_ - 1)
-        return (before + share * (_pick(cumulative, bin_) - before)) / cumulative[..., -1]
+        return (before + fraction * (_pick(cumulative, bin_) - before)) / cumulative[..., -1]
 
     def trim(self, counts: Int[ndarray, "rows count"]) -> TrimmedRows:
         """Drop the empty bins at both ends of every histogram; `dense` is the inverse."""

@@ -204,9 +204,9 @@ class _Timed:
             seconds = take_turns({"dense": baseline.steps, "sparse": steps}, work.steps, now)
             steps.close()
             baseline.steps.close()
-        share = routing / work.answer_tokens
+        fraction = routing / work.answer_tokens
         step, slow = spread(seconds["sparse"]), spread(seconds["dense"])
-        gain = ratios(seconds["dense"], seconds["sparse"], share)
+        gain = ratios(seconds["dense"], seconds["sparse"], fraction)
         return {
             "batch": batch,
             "context": context,
@@ -215,8 +215,8 @@ class _Timed:
             "step_ms_low": 1e3 * step.low,
             "step_ms_high": 1e3 * step.high,
             "router_ms": 1e3 * routing,
-            "ms_per_token": 1e3 * (step.median + share),
-            "tokens_per_second": batch / (step.median + share),
+            "ms_per_token": 1e3 * (step.median + fraction),
+            "tokens_per_second": batch / (step.median + fraction),
             "dense_way": baseline.way,
             "dense_ms": 1e3 * slow.median,
             "dense_ms_low": 1e3 * slow.low,

@@ -56,11 +56,11 @@ def batches(tokenizer: PreTrainedTokenizerFast, recipe: Recipe, phases: Sequence
 
 
 def _mixture(tokenizer: PreTrainedTokenizerFast, recipe: Recipe, phase: Phase, rng: random.Random) -> Iterator[Batch]:
-    shares = [phase.emphasis.get(computation, 1.0) for computation in COMPUTATIONS]
+    fractions = [phase.emphasis.get(computation, 1.0) for computation in COMPUTATIONS]
     while True:
         drawn = [
             _document(rng, computation, phase.levels.get(computation, TRAINED_LEVELS))
-            for computation in rng.choices(list(COMPUTATIONS), shares, k=_POOL)
+            for computation in rng.choices(list(COMPUTATIONS), fractions, k=_POOL)
         ]
         rows = sorted((_row(doc, tokenizer, phase.context_weight) for doc in drawn), key=lambda row: len(row[0]))
         cut: list[list[tuple[list[int], list[float]]]] = [[]]

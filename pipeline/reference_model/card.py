@@ -179,10 +179,10 @@ def _mean(rows: Sequence[Any], kind: str) -> float:
 
 
 def _phase(phase: Phase) -> str:
-    shares = ", ".join(f"{name} {share:g}" for name, share in phase.emphasis.items())
+    fractions = ", ".join(f"{name} {fraction:g}" for name, fraction in phase.emphasis.items())
     levels = "; ".join(f"{name} {' '.join(map(str, drawn))}" for name, drawn in phase.levels.items())
     rate = f"{phase.rate[0]:.2f} to {phase.rate[1]:.2f}"
-    cells = (f"{phase.until:,}", rate, f"{phase.context_weight:g}", shares or "all 1", levels or "all")
+    cells = (f"{phase.until:,}", rate, f"{phase.context_weight:g}", fractions or "all 1", levels or "all")
     return f"| {' | '.join(cells)} |"
 
 

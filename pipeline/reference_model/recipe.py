@@ -117,7 +117,7 @@ def _rate(value: object, name: str, file: str) -> tuple[float, float]:
     if len(ends) != 2:
         must = f"`{name}` must be a list of two shares of the peak learning rates, at the beginning and at the end"
         raise UserError(must, found=value, where=file, remedy="write for example [1.0, 0.02]")
-    start, end = (check(share, float, _RATE, name, file) for share in ends)
+    start, end = (check(fraction, float, _RATE, name, file) for fraction in ends)
     return start, end
 
 

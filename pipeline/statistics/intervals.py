@@ -199,8 +199,8 @@ def score_at(
     x0, x1 = (np.take_along_axis(x, left + step, axis=1)[:, 0] for step in (0, 1))
     y0, y1 = (np.take_along_axis(y, left + step, axis=1)[:, 0] for step in (0, 1))
     span = x1 - x0
-    share = np.divide(at - x0, span, out=np.zeros_like(span), where=span > 0)
-    return y0 + share * (y1 - y0)
+    fraction = np.divide(at - x0, span, out=np.zeros_like(span), where=span > 0)
+    return y0 + fraction * (y1 - y0)
 
 
 def difference_at_equal_compute(
@@ -250,8 +250,8 @@ def _interval(value: float, replicates: Float[np.ndarray, " replicates"], confid
 
 
 def _entropy(counts: Float[np.ndarray, "tables cells"]) -> Float[np.ndarray, " tables"]:
-    share = counts / counts.sum(axis=1, keepdims=True)
-    return -np.sum(share * np.log(share, out=np.zeros_like(share), where=share > 0), axis=1)
+    fraction = counts / counts.sum(axis=1, keepdims=True)
+    return -np.sum(fraction * np.log(fraction, out=np.zeros_like(fraction), where=fraction > 0), axis=1)
 
 
 def _nmi(tables: Int[np.ndarray, "tables labels_a labels_b"]) -> Float[np.ndarray, " tables"]:

@@ -20,7 +20,7 @@ def test_it_prints_a_line_per_sparsity_beside_the_dense_model(monkeypatch, capsy
     assert printed[0].startswith("1 blocks, one thread") and printed[3].startswith("dense again")
 
 
-def test_thresholds_mask_the_share_of_the_tokens_they_were_taken_from():
+def test_thresholds_mask_the_fraction_of_the_tokens_they_were_taken_from():
     loaded = decode_step.random_model(1, 512, 96)
     limits = decode_step.thresholds(loaded, 0.5)
     tokens = torch.randint(3, decode_step.VOCABULARY, (1, 128), generator=torch.Generator().manual_seed(1))

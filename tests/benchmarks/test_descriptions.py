@@ -46,7 +46,7 @@ def test_quantiles_are_those_of_every_histogram(settings, here):
             assert 2**value == pytest.approx(float(bins.quantile(dense, np.array([fraction]))[0]), rel=1e-9)
 
 
-def test_a_feature_is_active_in_the_share_of_tokens_that_keep_it(settings, here, monkeypatch):
+def test_a_feature_is_active_in_the_fraction_of_tokens_that_keep_it(settings, here, monkeypatch):
     monkeypatch.setattr(descriptions, "TARGET", 0.5)
     tiny_loaded = load_model(settings.model)
     prompts = [np.array([5, 9, 12, 7]), np.array([30, 31]), np.array([8, 8, 40, 41, 42, 43])]

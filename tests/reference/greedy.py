@@ -31,13 +31,13 @@ def greedy(costs, step, stop, error):
     return path
 
 
-def block_error(loaded, layer, projections, weights, thresholds, texts, dense_prefix, measured_share):
+def block_error(loaded, layer, projections, weights, thresholds, texts, dense_prefix, measured_fraction):
     """Relative Frobenius error over measured tokens, one text at a time."""
     above = below = 0.0
     for text in texts:
         ids = torch.tensor([[*text.prompt, *text.answer]])
         first = min(dense_prefix, len(text.prompt))
-        measured = ids.shape[1] - math.ceil(measured_share * (ids.shape[1] - first))
+        measured = ids.shape[1] - math.ceil(measured_fraction * (ids.shape[1] - first))
         dense = _block_output(loaded, layer, ids, {})
         masks = {p.module: (weights[p.name], thresholds[p.name], first) for p in projections}
         masked = _block_output(loaded, layer, ids, masks)

@@ -66,10 +66,10 @@ def linear(
         widths = f"{x.shape[1]}, {weight.shape[0]}, {cutoffs.shape[1]}"
         raise ValueError(f"x, weight and cutoffs must have as many inputs each, got {widths}")
     useful = max(1, min(torch.get_num_threads(), weight.numel() // _WEIGHTS_PER_THREAD))
-    shares = useful if threads is None else threads
+    fractions = useful if threads is None else threads
     y = torch.empty(len(x), weight.shape[1], dtype=torch.float32)
-    with _numba_threads(shares):
-        _linear(x.contiguous().numpy(), weight.numpy(), cutoffs.numpy(), groups.numpy(), y.numpy(), shares)
+    with _numba_threads(fractions):
+        _linear(x.contiguous().numpy(), weight.numpy(), cutoffs.numpy(), groups.numpy(), y.numpy(), fractions)
     return y
 
 
@@ -99,9 +99,9 @@ def _linear(
 ) -> None:
     inputs, values = _kept(x, cutoffs, groups)
     outputs = weight.shape[1]
-    share = ((outputs + threads - 1) // threads + 15) // 16 * 16  # whole cache lines
+    fraction = ((outputs + threads - 1) // threads + 15) // 16 * 16  # whole cache lines
     for thread in numba.prange(threads):
-        start, stop = min(thread * share, outputs), min((thread + 1) * share, outputs)
+        start, stop = min(thread * fraction, outputs), min((thread + 1) * fraction, outputs)
         _add(inputs, values, weight, y, start, stop)
 
 

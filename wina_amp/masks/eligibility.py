@@ -50,5 +50,5 @@ def prefix_lengths(prompt_lengths: Int[Tensor, " batch"], dense_prefix: int | fl
     if not 0 <= dense_prefix < 1:
         raise ValueError(f"dense_prefix must be a whole number or a fraction in [0, 1), got {dense_prefix}")
     # As a fraction of whole numbers: in floating point 0.07 * 100 is above 7, and rounding up would give 8.
-    share = Fraction(str(dense_prefix)).limit_denominator(10**6)
-    return (prompt_lengths * share.numerator + share.denominator - 1) // share.denominator
+    fraction = Fraction(str(dense_prefix)).limit_denominator(10**6)
+    return (prompt_lengths * fraction.numerator + fraction.denominator - 1) // fraction.denominator

@@ -95,7 +95,7 @@ def places(model: PreTrainedModel, reads: str) -> list[Place]:
     return [Place(one, taps[one.block], one.out_features + width[one.block]) for one in downs]
 
 
-def maskable_share(masks: Sequence[Place], every: Sequence[Projection]) -> float:
+def maskable_fraction(masks: Sequence[Place], every: Sequence[Projection]) -> float:
     """The share of all projections' weights that the masks gate: the model-wide sparsity if they zeroed everything."""
     return sum(place.gated_weights for place in masks) / sum(one.gated_weights for one in every)
 

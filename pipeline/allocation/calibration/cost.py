@@ -70,9 +70,9 @@ class Meter:
         """Everything since the meter was made."""
         return Cost(self._tokens, self._evaluations, self._clock() - self._start)
 
-    def ran(self, tokens: float, share: float = 1.0) -> None:
+    def ran(self, tokens: float, fraction: float = 1.0) -> None:
         """`tokens` went through a part of the model that holds `share` of the projections' weights."""
-        self._tokens += tokens * share * self._counting
+        self._tokens += tokens * fraction * self._counting
 
     def spent(self, cost: Cost) -> None:
         """Work that another process has done meanwhile; its seconds are those of this one."""

@@ -115,7 +115,7 @@ def start(features: Sequence[int], targets: Sequence[float]) -> State:
 
 def learn(
     state: State,
-    share: Allocation,
+    fraction: Allocation,
     features: Sequence[int],
     gradients: LossGradients,
     plan: Plan,
@@ -137,18 +137,22 @@ def learn(
     """
     while state.warm.step < plan.warm_steps:
         target = plan.targets[state.warm.step % len(plan.targets)]
-        warm = next(descent.descend(state.warm, share, target, warm_gradients, steps=plan.warm_steps, rate=WARM_RATE))
+        warm = next(
+            descent.descend(state.warm, fraction, target, warm_gradients, steps=plan.warm_steps, rate=WARM_RATE)
+        )
         state = replace(state, warm=warm)
         yield state
     while state.joint is None or state.joint.step < plan.steps:
-        state = _together(state, share, features, gradients, plan)
+        state = _together(state, fraction, features, gradients, plan)
         yield state
 
 
-def _together(state: State, share: Allocation, features: Sequence[int], gradients: LossGradients, plan: Plan) -> State:
+def _together(
+    state: State, fraction: Allocation, features: Sequence[int], gradients: LossGradients, plan: Plan
+) -> State:
     """One step of logits and weights."""
     middle = float(np.mean(plan.targets))
-    joint = state.joint or descent.start(descent.allocation(state.warm.logits, share, middle))
+    joint = state.joint or descent.start(descent.allocation(state.warm.logits, fraction, middle))
     found: list[LogWeights] = []
 
     def both(sparsity: Allocation, step: int) -> Allocation:
@@ -157,7 +161,7 @@ def _together(state: State, share: Allocation, features: Sequence[int], gradient
         return by_sparsity
 
     target = plan.targets[joint.step % len(plan.targets)]
-    moved = next(descent.descend(joint, share, target, both, steps=plan.steps, rate=plan.rate))
+    moved = next(descent.descend(joint, fraction, target, both, steps=plan.steps, rate=plan.rate))
     gradient, number = found[0], np.repeat(np.arange(len(features)), features)
     squares = np.bincount(number, gradient**2, minlength=len(features)) / np.array(features)
     first = descent.FIRST_MOMENT * state.first + (1 - descent.FIRST_MOMENT) * gradient

@@ -108,7 +108,7 @@ class LearningGradients:
         self._norms = [column_norms(one.module.weight).double().cpu().numpy() for one in self._projections]
         self.features = [one.in_features for one in self._projections]
         costs = np.array([one.gated_weights for one in self._projections], dtype=np.float64)
-        self.share: Float[ndarray, " projections"] = costs / costs.sum()
+        self.fraction: Float[ndarray, " projections"] = costs / costs.sum()
         self.chunks = -(-min(size, len(texts)) // CHUNK)
         self._gradients: LossGradients | None = None
         self._meter = Meter()

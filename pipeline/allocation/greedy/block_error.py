@@ -100,7 +100,7 @@ class BlockError:
         self._running: tuple[tuple[int, ...], BlockInput] | None = None
         self._attention_output: Tensor | None = None
         self._hooks: list[Any] = []
-        self._share = {p.name: p.gated_weights / sum(q.gated_weights for q in projections) for p in projections}
+        self._fraction = {p.name: p.gated_weights / sum(q.gated_weights for q in projections) for p in projections}
         self.evaluations, self.tokens = 0, 0.0
 
     def __enter__(self) -> Self:
@@ -255,7 +255,7 @@ class BlockError:
         return pre_hook
 
     def _ran(self, names: Sequence[str], tokens: float) -> None:
-        self.tokens += tokens * sum(self._share[name] for name in names)
+        self.tokens += tokens * sum(self._fraction[name] for name in names)
 
     def _record(self, _module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Keep what o reads, and let it run on no token: its product is another one's business."""

@@ -138,19 +138,19 @@ def search(
     Raises:
         ValueError: an error that is not a number.
     """
-    share = np.asarray(costs, dtype=np.float64) / sum(costs)
+    fraction = np.asarray(costs, dtype=np.float64) / sum(costs)
     rule = chooser(objective)
     levels = (0,) * len(steps)
     rounds = [_sparsity(steps, levels)]
     errors = checked(objective.errors([levels]))
-    while share @ rounds[-1] < stop - _ROUNDING:
+    while fraction @ rounds[-1] < stop - _ROUNDING:
         open_projections = [p for p in range(len(steps)) if levels[p] + 1 < len(steps[p])]
         projection, error = rule.choose(levels, errors[-1], open_projections)
         levels = raised(levels, projection)
         rounds.append(_sparsity(steps, levels))
         errors.append(error)
     sparsity = np.stack(rounds)
-    return Path(sparsity, sparsity @ share, np.array(errors))
+    return Path(sparsity, sparsity @ fraction, np.array(errors))
 
 
 def raised(levels: Levels, projection: int) -> Levels:

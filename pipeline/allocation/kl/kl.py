@@ -144,7 +144,7 @@ def kl(
         for target in sorted(targets)
     ]
     for place in range(len(descents)):
-        yield settled(judge, descents, place, share_of(objective), store, advance)
+        yield settled(judge, descents, place, fraction_of(objective), store, advance)
 
 
 def curve(
@@ -161,7 +161,7 @@ def curve(
     return row
 
 
-def share_of(objective: Objective) -> Float[ndarray, " projections"]:
+def fraction_of(objective: Objective) -> Float[ndarray, " projections"]:
     """Weights of every projection over those of all."""
     return np.array(objective.costs, dtype=np.float64) / sum(objective.costs)
 
@@ -182,14 +182,14 @@ def at_target(
     A start that loses next to nothing on the objective's texts stays where it is. For arguments see `kl`.
     """
     name = f"target-{target:g}"
-    share = share_of(objective)
+    fraction = fraction_of(objective)
     first = allocate(np.array(LEVELS), np.array(curves), objective.costs, target)
     loss = _loss(objective, first, store, f"{name}-first")
     advance(1)
     if loss <= NEGLIGIBLE:
         advance(steps)
         return Descent(target, first, first)
-    last = descended(first, share, target, gradients, store, name, steps=steps, rate=rate, advance=advance)
+    last = descended(first, fraction, target, gradients, store, name, steps=steps, rate=rate, advance=advance)
     return Descent(target, first, last)
 
 
@@ -197,7 +197,7 @@ def settled(
     judge: Judge,
     descents: Sequence[Descent],
     place: int,
-    share: Float[ndarray, " projections"],
+    fraction: Float[ndarray, " projections"],
     store: Store,
     advance: Callable[[int], object] = lambda _done: None,
 ) -> Found:
@@ -219,7 +219,7 @@ def settled(
     best, losses = one.end, judged("end", one.end)
     if one.is_moved and 0 < place < len(descents) - 1:
         around = [descent.logits(other.end) for other in descents[place - 1 : place + 2]]
-        mean = descent.allocation(np.mean(around, axis=0), share, one.target)
+        mean = descent.allocation(np.mean(around, axis=0), fraction, one.target)
         of_mean = judged("mean", mean)
         if of_mean.mean() < losses.mean():
             best, losses = mean, of_mean
@@ -257,7 +257,7 @@ def _loss(objective: Objective, sparsity: Float[ndarray, " projections"], store:
 
 def descended(
     first: Float[ndarray, " projections"],
-    share: Float[ndarray, " projections"],
+    fraction: Float[ndarray, " projections"],
     target: float,
     gradients: descent.LossGradients,
     store: Store,
@@ -273,12 +273,12 @@ def descended(
     kept = store.get(name)
     state = descent.start(first) if kept is None else descent.State.from_json(kept)
     advance(state.step)
-    for following in descent.descend(state, share, target, gradients, steps=steps, rate=rate):
+    for following in descent.descend(state, fraction, target, gradients, steps=steps, rate=rate):
         state = following
         advance(1)
         if state.step % KEPT_EVERY == 0 or state.step == steps:
             store.put(name, state.to_json())
-    return descent.result(state, share, target)
+    return descent.result(state, fraction, target)
 
 
 def work(projections: int, targets: int, steps: int) -> int:

@@ -56,13 +56,13 @@ def allocate(
     """
     if not 0 <= target <= 1:
         raise ValueError(f"the target must be in [0, 1], got {target}")
-    share = np.asarray(costs, dtype=np.float64) / sum(costs)
-    found = np.zeros(len(share))
+    fraction = np.asarray(costs, dtype=np.float64) / sum(costs)
+    found = np.zeros(len(fraction))
     left = target
-    for segment in _by_slope(levels, curves, share):
-        taken = min(segment.end - segment.start, left / share[segment.projection])
+    for segment in _by_slope(levels, curves, fraction):
+        taken = min(segment.end - segment.start, left / fraction[segment.projection])
         found[segment.projection] = segment.end if taken == segment.end - segment.start else segment.start + taken
-        left -= taken * share[segment.projection]
+        left -= taken * fraction[segment.projection]
         if left <= 0:
             break
     return np.clip(found, 0.0, 1.0)
@@ -88,7 +88,7 @@ def lower_hull(
 def _by_slope(
     levels: Float[ndarray, " levels"],
     curves: Float[ndarray, "projections levels"],
-    share: Float[ndarray, " projections"],
+    fraction: Float[ndarray, " projections"],
 ) -> list[Segment]:
     if levels[0] != 0 or levels[-1] != 1 or not np.all(np.diff(levels) > 0):
         raise ValueError(f"levels must rise from 0 to 1, got {levels.tolist()}")
@@ -97,7 +97,7 @@ def _by_slope(
     segments: list[Segment] = []
     for projection, losses in enumerate(curves):
         x, y = lower_hull(levels, losses)
-        slopes = np.diff(y) / (np.diff(x) * share[projection])
+        slopes = np.diff(y) / (np.diff(x) * fraction[projection])
         segments += [Segment(projection, float(x[i]), float(x[i + 1]), float(slope)) for i, slope in enumerate(slopes)]
     return sorted(segments, key=lambda segment: segment.slope)  # stable: segments of one hull stay in order
 

@@ -110,7 +110,7 @@ class Group:
         return sorted(self.pooled)
 
     @property
-    def share(self) -> Float[ndarray, " projections"]:
+    def fraction(self) -> Float[ndarray, " projections"]:
         """Every projection's part of all weights."""
         return np.array(self.costs, dtype=np.float64) / sum(self.costs)
 
@@ -146,7 +146,7 @@ def try_at(group: Group, target: float, store: Store, advance: Callable[[int], o
     gradients = group.gradients_on([number for number in range(group.texts) if number % FOLDS != fold])
     own = descended(
         pooled,
-        group.share,
+        group.fraction,
         target,
         gradients,
         store,
@@ -155,7 +155,7 @@ def try_at(group: Group, target: float, store: Store, advance: Callable[[int], o
         rate=group.rate,
         advance=advance,
     )
-    between = [_between(pooled, own, strength, group.share, target) for strength in STRENGTHS]
+    between = [_between(pooled, own, strength, group.fraction, target) for strength in STRENGTHS]
     losses = _losses(between[1:], group.folds[fold], store, f"held-out-{target:g}")
     advance(len(losses))
     return Tried(between, np.concatenate([start, losses]))
@@ -170,13 +170,13 @@ def _between(
     pooled: Float[ndarray, " projections"],
     own: Float[ndarray, " projections"],
     strength: float,
-    share: Float[ndarray, " projections"],
+    fraction: Float[ndarray, " projections"],
     target: float,
 ) -> Float[ndarray, " projections"]:
     if strength == 0:
         return pooled  # itself, not what rounding makes of it: its masks are the pooled profile's
     mixed = (1 - strength) * descent.logits(pooled) + strength * descent.logits(own)
-    return descent.allocation(mixed, share, target)
+    return descent.allocation(mixed, fraction, target)
 
 
 def _losses(

@@ -79,7 +79,7 @@ def start(sparsity: Allocation) -> State:
 
 def descend(
     state: State,
-    share: Allocation,
+    fraction: Allocation,
     target: float,
     gradients: LossGradients,
     *,
@@ -100,10 +100,10 @@ def descend(
     uninterrupted one does.
     """
     while state.step < steps:
-        sparsity = allocation(state.logits, share, target)
+        sparsity = allocation(state.logits, fraction, target)
         inner = sparsity * (1 - sparsity)
         gradient = gradients(sparsity, state.step) * inner
-        budget = share * inner
+        budget = fraction * inner
         gradient = (
             gradient - (gradient @ budget) / max(budget @ budget, _TINY) * budget
         )  # c undoes what lies along the budget
@@ -113,7 +113,7 @@ def descend(
         move = (first / (1 - FIRST_MOMENT**done)) / (np.sqrt(second / (1 - SECOND_MOMENT**done)) + _TINY)
         moved = np.clip(state.logits - rate * falling(state.step, steps) * move, -LIMIT, LIMIT)
         is_last = is_averaged(done, steps)
-        total = state.total + allocation(moved, share, target) if is_last else state.total
+        total = state.total + allocation(moved, fraction, target) if is_last else state.total
         state = State(done, moved, first, second, total, state.averaged + is_last)
         yield state
 
@@ -128,12 +128,12 @@ def is_averaged(done: int, steps: int) -> bool:
     return done > steps - max(1, round(AVERAGED * steps))
 
 
-def result(state: State, share: Allocation, target: float) -> Allocation:
+def result(state: State, fraction: Allocation, target: float) -> Allocation:
     """The allocation of a descent that has ended."""
-    return allocation(logits(state.total / state.averaged), share, target)
+    return allocation(logits(state.total / state.averaged), fraction, target)
 
 
-def allocation(logits: Allocation, share: Allocation, target: float) -> Allocation:
+def allocation(logits: Allocation, fraction: Allocation, target: float) -> Allocation:
     """The sparsities of these logits that meet the budget.
 
     Guarantee: `share @ result` is the target within 1e-9, for targets in (0, 1).
@@ -141,7 +141,7 @@ def allocation(logits: Allocation, share: Allocation, target: float) -> Allocati
     low, high = -2 * LIMIT - 40, 2 * LIMIT + 40
     for _ in range(80):
         middle = (low + high) / 2
-        if share @ _sigmoid(logits + middle) < target:
+        if fraction @ _sigmoid(logits + middle) < target:
             low = middle
         else:
             high = middle

@@ -124,9 +124,9 @@ def _within(groups: np.ndarray, codes: np.ndarray, strata: np.ndarray) -> float:
 
 
 def _entropy(codes: np.ndarray) -> float:
-    share = np.bincount(codes) / len(codes)
-    share = share[share > 0]
-    return float(-(share * np.log(share)).sum())
+    fraction = np.bincount(codes) / len(codes)
+    fraction = fraction[fraction > 0]
+    return float(-(fraction * np.log(fraction)).sum())
 
 
 def _cross(groups: np.ndarray, label: Label) -> np.ndarray:

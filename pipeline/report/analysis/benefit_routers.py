@@ -43,7 +43,7 @@ class BenefitRouterRow:
     new_task: Interval | None
     new_template: Interval | None
     flops: float
-    share: float
+    fraction: float
 
 
 def benefit_router_rows(plan: Plan, evidence: Evidence) -> list[BenefitRouterRow]:
@@ -73,7 +73,7 @@ def _row(plan: Plan, evidence: Evidence, gate: str, scheme: str) -> BenefitRoute
         new_task=_unmet(plan, evidence, gate, "task", brought, measured),
         new_template=_unmet(plan, evidence, gate, "template", brought, measured),
         flops=float(routes["flops"].mean()),
-        share=float((routes["flops"] / dense).mean()),
+        fraction=float((routes["flops"] / dense).mean()),
     )
 
 

@@ -37,12 +37,12 @@ class Recovery:
     method: Method
     reference: Method
     levels: Levels
-    shares: tuple[Interval | None, ...]
+    fractions: tuple[Interval | None, ...]
 
     @property
     def wins(self) -> bool:
         """Whether anything is won back anywhere."""
-        return any(share is not None and share.value > 0 for share in self.shares)
+        return any(fraction is not None and fraction.value > 0 for fraction in self.fractions)
 
 
 def recoveries(plan: Plan, results: Mapping[str, Outcome], draws: Resampler) -> list[Recovery]:
@@ -53,13 +53,15 @@ def recoveries(plan: Plan, results: Mapping[str, Outcome], draws: Resampler) -> 
     for method in plan.sparse:
         if method.is_pooled and method != baseline:
             at = levels(plan, results, (method, baseline))
-            shares = tuple(None if level is None else _share(reader, dense, method, baseline, level) for level in at)
-            if any(share is not None for share in shares):
-                found.append(Recovery(method, baseline, at, shares))
+            fractions = tuple(
+                None if level is None else _fraction(reader, dense, method, baseline, level) for level in at
+            )
+            if any(fraction is not None for fraction in fractions):
+                found.append(Recovery(method, baseline, at, fractions))
     return found
 
 
-def _share(
+def _fraction(
     reader: Reader, dense: Float[ndarray, " replicates_and_one"], method: Method, baseline: Method, level: float
 ) -> Interval | None:
     """What is won back at one level; None where the baseline loses nothing in some replicate."""

@@ -50,7 +50,7 @@ class RegretRow:
     at_targets: tuple[Interval | None, ...]
     mean: Interval
     flops: float | None
-    share: float | None
+    fraction: float | None
 
 
 def router_rows(plan: Plan, evidence: Evidence, split: str, draws: Resampler) -> list[RouterRow]:
@@ -83,11 +83,11 @@ def _regret(plan: Plan, method: Method, oracle: Method, routed: Outcome, true: O
     at_targets = tuple(found.get(target) for target in plan.targets)
     mean = draws.intervals(gaps.mean(axis=0, keepdims=True))[0]
     same = true.group == routed.group
-    flops = share = None
+    flops = fraction = None
     if same.any():
         spent = (routed.flops - true.flops)[same]
-        flops, share = float(spent.mean()), float((spent / routed.dense_flops[same]).mean())
-    return RegretRow(method, oracle, at_targets, mean, flops, share)
+        flops, fraction = float(spent.mean()), float((spent / routed.dense_flops[same]).mean())
+    return RegretRow(method, oracle, at_targets, mean, flops, fraction)
 
 
 def _unmet(plan: Plan, evidence: Evidence, router: str, label: str, order: pd.Index) -> Interval | None:

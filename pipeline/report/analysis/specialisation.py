@@ -58,12 +58,12 @@ class Specialisation:
     @property
     def by_projection(self) -> Float[np.ndarray, " projections"]:
         """Each projection's share of the sum of absolute differences; NaN if there are none."""
-        return _shares(np.abs(self.shifts).sum(axis=(0, 2)))
+        return _fractions(np.abs(self.shifts).sum(axis=(0, 2)))
 
     @property
     def by_block(self) -> Float[np.ndarray, " blocks"]:
         """The same for blocks."""
-        return _shares(np.abs(self.shifts).sum(axis=(0, 1)))
+        return _fractions(np.abs(self.shifts).sum(axis=(0, 1)))
 
 
 def pooled_allocations(plan: Plan, evidence: Evidence) -> list[PooledAllocation]:
@@ -122,5 +122,5 @@ def _grids(
     return np.stack([wide.loc[group].loc[list(order)].to_numpy() for group in np.unique(rows["group"])])
 
 
-def _shares(sums: np.ndarray) -> np.ndarray:
+def _fractions(sums: np.ndarray) -> np.ndarray:
     return np.divide(sums, sums.sum(), out=np.full_like(sums, np.nan), where=sums.sum() > 0)

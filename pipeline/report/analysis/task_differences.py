@@ -98,5 +98,5 @@ def _read(curve: Curve, level: float) -> Float[np.ndarray, " samples"]:
     """Every sample's score at the setting that saves `level` on average over samples."""
     saving = curve.sparsity.mean(axis=1)
     left = int(np.clip(np.searchsorted(saving, level, side="right") - 1, 0, len(saving) - 2))
-    share = (level - saving[left]) / (saving[left + 1] - saving[left])
-    return (1 - share) * curve.score[left] + share * curve.score[left + 1]
+    fraction = (level - saving[left]) / (saving[left + 1] - saving[left])
+    return (1 - fraction) * curve.score[left] + fraction * curve.score[left + 1]

@@ -130,10 +130,14 @@ def _primary(primary: Primary | None) -> dict[str, float]:
 def _recoveries(name: str, plan: Plan, rows: Sequence[Recovery]) -> dict[str, float]:
     found: dict[str, float] = {}
     for row in rows:
-        for target, share in zip(plan.targets, row.shares, strict=True):
-            if share is not None:
+        for target, fraction in zip(plan.targets, row.fractions, strict=True):
+            if fraction is not None:
                 place = f"{name}.{row.method.name}.{100 * target:g}"
-                found |= {f"{place}.share": share.value, f"{place}.low": share.low, f"{place}.high": share.high}
+                found |= {
+                    f"{place}.share": fraction.value,
+                    f"{place}.low": fraction.low,
+                    f"{place}.high": fraction.high,
+                }
     return found
 
 

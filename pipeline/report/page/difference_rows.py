@@ -93,6 +93,6 @@ def _ends(interval: Interval) -> str:
     return "[{}, {}]".format(*(points(end).removeprefix("+") for end in (interval.low, interval.high)))
 
 
-def _points(share: float) -> str:
+def _points(fraction: float) -> str:
     """A standard deviation in points: 0.0045 -> "0.45"."""
-    return f"{100 * share:.2f}"
+    return f"{100 * fraction:.2f}"

@@ -87,9 +87,13 @@ def entanglement_table(known: Sequence[Label], pairs: np.ndarray) -> Row:
 def composition_table(composition: Composition) -> Row:
     """The make-up of every group (columns) by the values of one label (rows): shares of the group in percent."""
     counts = composition.counts
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     rows = [
-        {"name": value, "extra": [], "cells": [heat_cell(f"{100 * share:.0f}", float(share)) for share in shares[:, i]]}
+        {
+            "name": value,
+            "extra": [],
+            "cells": [heat_cell(f"{100 * fraction:.0f}", float(fraction)) for fraction in fractions[:, i]],
+        }
         for i, value in enumerate(composition.label.values)
     ]
     columns = [f"{group} ({total:,})" for group, total in enumerate(counts.sum(axis=1))]

@@ -9,7 +9,7 @@ from pipeline.report.analysis.findings import Findings
 from pipeline.report.analysis.latency import Cell, Latency, Timing
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.page.latency_figures import pareto_panel
-from pipeline.report.page.rows import Row, share
+from pipeline.report.page.rows import Row, fraction
 from pipeline.report.page.style import Figure
 from pipeline.report.text.latency import machine_sentences, not_timed
 from pipeline.report.text.wording import target_name
@@ -72,8 +72,8 @@ def _full_rows(cell: Cell) -> list[Row]:
             "router": _ms(one.router_ms) if one.router_ms else "0",
             "tokens": f"{one.tokens:.3g}",
             "dense": _ms(one.dense_ms),
-            "skipped": share(one.skipped, 0),
-            "moved": share(one.moved, 0),
+            "skipped": fraction(one.skipped, 0),
+            "moved": fraction(one.moved, 0),
             "kernels": f"{one.kernels:.1f}",
             "copied": f"{one.copy:.1f}",
             "load": f"{one.load:.1f}",

@@ -100,9 +100,9 @@ def cost_rows(plan: Plan, costs: Mapping[str, pd.DataFrame]) -> list[Row]:
     ]
 
 
-def _named(names: Sequence[str], shares: np.ndarray) -> str:
+def _named(names: Sequence[str], fractions: np.ndarray) -> str:
     """The names with the largest shares: "down 31% and o 22%"; a dash where all shares are undefined."""
-    if np.isnan(shares).any():
+    if np.isnan(fractions).any():
         return NONE
-    order = np.argsort(-shares, kind="stable")[:SHOWN]
-    return listed([f"{names[at]} ({percent(float(shares[at]), 0)})" for at in order])
+    order = np.argsort(-fractions, kind="stable")[:SHOWN]
+    return listed([f"{names[at]} ({percent(float(fractions[at]), 0)})" for at in order])

@@ -10,7 +10,7 @@ from pipeline.report.analysis.benefit_routers import BenefitRouterRow
 from pipeline.report.analysis.findings import Findings
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.routers import RegretRow, RouterRow
-from pipeline.report.page.rows import NONE, Row, gap_or_dash, heat_cell, heat_table, percent_cell, share
+from pipeline.report.page.rows import NONE, Row, fraction, gap_or_dash, heat_cell, heat_table, percent_cell
 from pipeline.report.text.benefit_routers import DECIMALS
 from pipeline.report.text.wording import number, quantity, target_name
 from pipeline.statistics.intervals import Interval
@@ -41,12 +41,12 @@ def router_table(findings: Findings) -> list[Row]:
             {
                 "router": row.router,
                 "accuracy": percent_cell(row.accuracy),
-                "train": share(train[row.router].accuracy.value) if row.router in train else NONE,
-                "largest": share(row.largest),
+                "train": fraction(train[row.router].accuracy.value) if row.router in train else NONE,
+                "largest": fraction(row.largest),
                 "new_task": percent_cell(row.new_task) if row.new_task else None,
                 "new_template": percent_cell(row.new_template) if row.new_template else None,
                 "flops": quantity(cost.flops) if cost is not None and cost.flops is not None else NONE,
-                "share": f"{100 * cost.share:.3g}" if cost is not None and cost.share is not None else NONE,
+                "share": f"{100 * cost.fraction:.3g}" if cost is not None and cost.fraction is not None else NONE,
             }
         )
     return found
@@ -62,7 +62,7 @@ def benefit_router_table(rows: Sequence[BenefitRouterRow]) -> list[Row]:
                 _benefit_cell(one) for one in (row.brings, row.own, row.constant, row.new_task, row.new_template)
             ],
             "flops": quantity(row.flops),
-            "share": f"{100 * row.share:.3g}",
+            "share": f"{100 * row.fraction:.3g}",
         }
         for row in rows
     ]
@@ -71,14 +71,14 @@ def benefit_router_table(rows: Sequence[BenefitRouterRow]) -> list[Row]:
 def confusion_table(row: RouterRow) -> Row:
     """Samples of every true group (rows) by the group the router named (columns)."""
     totals = np.maximum(row.confusion.sum(axis=1, keepdims=True), 1)
-    shares = row.confusion / totals
+    fractions = row.confusion / totals
     rows = [
         {
             "name": f"group {i}",
             "extra": [],
             "cells": [heat_cell(str(n), float(s)) for n, s in zip(counts, part, strict=True)],
         }
-        for i, (counts, part) in enumerate(zip(row.confusion, shares, strict=True))
+        for i, (counts, part) in enumerate(zip(row.confusion, fractions, strict=True))
     ]
     caption = f"{row.router}: true group in rows, named group in columns, samples"
     return heat_table(caption, "", [str(i) for i in range(len(rows))], rows)

@@ -36,10 +36,10 @@ def result_rows(split: Accuracies) -> list[Row]:
                 "target": target_name(point.target) if not point.method.is_dense else NONE,
                 "accuracy": percent_cell(point.accuracy),
                 "loss": gap_cell(point.loss, good=0) if not point.method.is_dense else None,
-                "sparsity": share(point.sparsity),
-                "deviation": share(point.deviation),
-                "spread": f"{share(point.spread[0])}, {share(point.spread[1])}",
-                "compute": share(point.compute),
+                "sparsity": fraction(point.sparsity),
+                "deviation": fraction(point.deviation),
+                "spread": f"{fraction(point.spread[0])}, {fraction(point.spread[1])}",
+                "compute": fraction(point.compute),
             }
         )
     return found
@@ -72,7 +72,7 @@ def task_tables(plan: Plan, rows: Sequence[TaskRow]) -> list[Row]:
         lines = [
             {
                 "name": row.task,
-                "extra": [row.samples, share(row.chance, 0), f"{share(row.dense.value, 0)} ±{_half(row.dense)}"],
+                "extra": [row.samples, fraction(row.chance, 0), f"{fraction(row.dense.value, 0)} ±{_half(row.dense)}"],
                 "cells": [_task_cell(row.accuracy[name][i], row.dense.value) for name in names],
             }
             for row in rows
@@ -122,7 +122,12 @@ def gap_cell(interval: Interval, good: int) -> Row:
 
 def percent_cell(interval: Interval) -> Row:
     """An accuracy with its interval."""
-    return {"value": share(interval.value), "low": share(interval.low), "high": share(interval.high), "tone": ""}
+    return {
+        "value": fraction(interval.value),
+        "low": fraction(interval.low),
+        "high": fraction(interval.high),
+        "tone": "",
+    }
 
 
 def gap_or_dash(interval: Interval | None, good: int) -> Row | None:
@@ -130,7 +135,7 @@ def gap_or_dash(interval: Interval | None, good: int) -> Row | None:
     return None if interval is None else gap_cell(interval, good)
 
 
-def share(value: float, decimals: int = 1) -> str:
+def fraction(value: float, decimals: int = 1) -> str:
     """A share of 1 as a number of percent."""
     return f"{100 * value:.{decimals}f}"
 
@@ -139,7 +144,7 @@ def _tradeoff_cell(point: Point) -> Row:
     loss = gap_cell(point.loss, good=0)
     safe = point.loss.high < TOLERANCE
     return {
-        "compute": share(point.compute, 0),
+        "compute": fraction(point.compute, 0),
         "loss": loss["value"],
         "low": loss["low"],
         "high": loss["high"],
@@ -148,14 +153,14 @@ def _tradeoff_cell(point: Point) -> Row:
 
 
 def _budget_cell(point: Point) -> Row:
-    low, high = map(share, point.spread)
-    return {"value": f"{share(point.sparsity)} ± {share(point.deviation)}", "low": low, "high": high, "tone": ""}
+    low, high = map(fraction, point.spread)
+    return {"value": f"{fraction(point.sparsity)} ± {fraction(point.deviation)}", "low": low, "high": high, "tone": ""}
 
 
 def _task_cell(accuracy: float | None, dense: float) -> Row:
     if accuracy is None:
         return heat_cell(NONE, 0.0)
-    return heat_cell(share(accuracy, 0), (dense - accuracy) / FADED_AT)
+    return heat_cell(fraction(accuracy, 0), (dense - accuracy) / FADED_AT)
 
 
 def _half(interval: Interval) -> str:

@@ -18,7 +18,7 @@ def _sentence(findings: Findings, row: BenefitRouterRow) -> str:
     gain = "gain" if row.brings.low > 0 else "lose" if row.brings.high < 0 else "are not shown to gain or lose"
     words = (
         f"`{row.gate}` leaves {percent_interval(row.abstained)} of the test prompts to the pooled profile, for "
-        f"{percent(row.share, 3)} of the dense FLOPs; its choices {gain} against always pooled: mean log ratio of "
+        f"{percent(row.fraction, 3)} of the dense FLOPs; its choices {gain} against always pooled: mean log ratio of "
         f"divergences {number_interval(row.brings, DECIMALS)}, with every prompt's own group "
         f"{number_interval(row.own, DECIMALS)}, without routing {number_interval(row.constant, DECIMALS)}."
     )

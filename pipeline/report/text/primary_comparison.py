@@ -81,6 +81,6 @@ def _targets(plan: Plan) -> str:
     return listed([target_name(target) for target in plan.targets])
 
 
-def _points(share: float) -> str:
+def _points(fraction: float) -> str:
     """Rounded up, so that nothing is said to be resolved that is not: 0.0101 -> "1.1"."""
-    return f"{-(-round(1000 * share, 6) // 1) / 10:.1f}"
+    return f"{-(-round(1000 * fraction, 6) // 1) / 10:.1f}"

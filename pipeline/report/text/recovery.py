@@ -21,8 +21,8 @@ def recovery_sentences(plan: Plan, rows: Sequence[Recovery], samples: int) -> li
 
 def _by_target(plan: Plan, row: Recovery) -> str:
     shown = [
-        f"{percent_interval(share)} at {target_name(target)}"
-        for target, share in zip(plan.targets, row.shares, strict=True)
-        if share is not None
+        f"{percent_interval(fraction)} at {target_name(target)}"
+        for target, fraction in zip(plan.targets, row.fractions, strict=True)
+        if fraction is not None
     ]
     return listed(shown)

@@ -118,7 +118,7 @@ def _routing(plan: Plan, findings: Findings) -> Verdict:
         )
         return Verdict("RQ3", question, "Not asked", "open", (text, *benefit_router_sentences(findings)))
     good = [row for row in regrets if row.mean.high < NEGLIGIBLE]
-    chosen = min(good, key=lambda row: row.share if row.share is not None else 1.0) if good else None
+    chosen = min(good, key=lambda row: row.fraction if row.fraction is not None else 1.0) if good else None
     matters = _groups_matter(plan, findings, regrets)
     tag, tone = (f"Yes: {chosen.method.groups}", "yes") if chosen else ("No router is good enough", "mixed")
     if not matters:
@@ -128,7 +128,7 @@ def _routing(plan: Plan, findings: Findings) -> Verdict:
         sentences.append(f"Regret is that of the profiles of `{regrets[0].oracle.name}`, on which RQ2 is decided.")
     for row in regrets:
         router = routers[row.method.groups]
-        cost = f" for {_share(row.share)} of the dense FLOPs" if row.share is not None else ""
+        cost = f" for {_fraction(row.fraction)} of the dense FLOPs" if row.fraction is not None else ""
         sentences.append(
             f"`{router.router}` names the right group of {percent_interval(router.accuracy)} of the test prompts{cost} "
             f"(always naming the largest group: {percent(router.largest)}); regret {points_interval(row.mean)} points."
@@ -156,10 +156,10 @@ def _deciding_regrets(plan: Plan, findings: Findings) -> list[RegretRow]:
     return [row for row in rows if configuration and row.method in configuration.methods] or rows
 
 
-def _share(share: float | None) -> str:
-    if share is None:
+def _fraction(fraction: float | None) -> str:
+    if fraction is None:
         return "an unknown share"
-    return percent(share, 3) if share < 0.001 else percent(share, 2)
+    return percent(fraction, 3) if fraction < 0.001 else percent(fraction, 2)
 
 
 def _tradeoff(plan: Plan, findings: Findings) -> Verdict:

@@ -15,7 +15,7 @@ MINUS = "\N{MINUS SIGN}"
 THIN = "\N{NARROW NO-BREAK SPACE}"
 
 
-def percent(share: float, decimals: int = 1) -> str:
+def percent(fraction: float, decimals: int = 1) -> str:
     """0.934 -> "93.4%"."""
     return f"{100 * share:.{decimals}f}%"
 
@@ -90,5 +90,5 @@ def listed(items: list[str]) -> str:
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
 
 
-def _bound(share: float) -> str:
-    return points(share).removeprefix("+")
+def _bound(fraction: float) -> str:
+    return points(fraction).removeprefix("+")

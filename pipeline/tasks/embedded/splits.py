@@ -17,7 +17,7 @@ SHARES = {MODEL_TRAINING: range(0, 80), TRAIN: range(80, 90), TEST: range(90, 10
 
 def split_of(problem: Problem) -> str:
     """The one split whose share of the hash buckets contains this item."""
-    return next(split for split, share in SHARES.items() if problem.bucket in share)
+    return next(split for split, fraction in SHARES.items() if problem.bucket in fraction)
 
 
 def draw(maker: Maker, rng: random.Random, level: int, split: str) -> Problem:

@@ -115,7 +115,7 @@ def test_signatures_do_not_see_the_answer(tiny_loaded):
     assert any(not np.array_equal(a, b) for a, b in zip(one[0].counts, two[0].counts, strict=True))
 
 
-def test_projections_whose_scores_are_the_same_share_a_row(tiny_loaded):
+def test_projections_whose_scores_are_the_same_fraction_a_row(tiny_loaded):
     histograms, _ = _captured(tiny_loaded, [_items()])
     names = {key: sorted(rows) for key, rows in histograms.groupby(["sample_id", "block", "criterion"])["projections"]}
     assert len(names) == 3 * 2 * 2

@@ -65,7 +65,7 @@ def test_histograms_are_those_of_the_scores_of_every_projection_and_criterion(ti
     assert checked == 2 * 7 * 2 * 2  # blocks x projections x criteria x rows
 
 
-def test_projections_with_equal_weights_share_a_scoring_and_those_with_their_own_do_not(tiny_loaded):
+def test_projections_with_equal_weights_fraction_a_scoring_and_those_with_their_own_do_not(tiny_loaded):
     with Observer(tiny_loaded, ("teal", "wina_released"), BINS) as observer:
         with observer.batch(HISTOGRAM_ROWS, SIGNATURE_ROWS), torch.inference_mode():
             tiny_loaded.decoder(input_ids=IDS, use_cache=False)

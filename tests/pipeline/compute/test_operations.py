@@ -86,8 +86,8 @@ def test_counts_of_a_gated_mlp_equal_a_walk_over_its_rows_and_columns():
         multiplied = sum(4 * 6 + sum(4 + 4 for is_kept in token if is_kept) for token in masks)
         work = _work([eligible], [0], [0], [eligible], [[int(masks.sum())]])
         assert flops(shape, work).tolist() == [2 * multiplied + 2 * 6 * eligible]
-        share = 1 - multiplied / (72 * eligible)
-        assert np.allclose(realised_sparsity(shape, work), share, rtol=0, atol=ROUNDING)
+        fraction = 1 - multiplied / (72 * eligible)
+        assert np.allclose(realised_sparsity(shape, work), fraction, rtol=0, atol=ROUNDING)
 
 
 def test_continuing_a_prompt_attends_to_as_much_as_running_it_in_one_piece():

@@ -105,8 +105,8 @@ def test_bases_cost_a_gram_matrix_and_a_decomposition_for_both_rotated_inputs_of
 
 
 @pytest.mark.parametrize(("samples", "share"), [(1, 0.5), (10, 0.5)])
-def test_a_loss_of_kl_is_half_a_masked_pass_over_its_train_samples(samples: int, share: float):
-    assert COST.loss(samples) == pytest.approx(share * _pass([7], [2], True))
+def test_a_loss_of_kl_is_half_a_masked_pass_over_its_train_samples(samples: int, fraction: float):
+    assert COST.loss(samples) == pytest.approx(fraction * _pass([7], [2], True))
 
 
 def test_a_step_of_kl_is_a_multiple_of_a_masked_pass():

@@ -20,11 +20,11 @@ def test_wishing_for_less_of_everything_changes_no_wish_and_wishes_are_bounded(s
     """LossGradients in proportion to the weights are what moving the whole budget brings: sum of g ds = c * (budget
     moved)."""
     rng = np.random.default_rng(seed)
-    share = rng.dirichlet(np.ones(PROJECTIONS))
+    fraction = rng.dirichlet(np.ones(PROJECTIONS))
     sparsity = rng.uniform(0.05, 0.95, PROJECTIONS)
     gradients = rng.normal(size=(texts, PROJECTIONS)) * rng.exponential(size=(texts, 1))
-    found = allocation_gradients([gradients], [sparsity], share)
-    again = allocation_gradients([gradients + rng.normal(size=(texts, 1)) * share], [sparsity], share)
+    found = allocation_gradients([gradients], [sparsity], fraction)
+    again = allocation_gradients([gradients + rng.normal(size=(texts, 1)) * fraction], [sparsity], fraction)
     np.testing.assert_allclose(again, found, rtol=1e-6, atol=1e-6)  # float64, divided by small deviations
     length = np.linalg.norm(found, axis=1)
     assert found.shape == (texts, PROJECTIONS) and (length <= LONGEST + 1e-9).all()
@@ -33,7 +33,7 @@ def test_wishing_for_less_of_everything_changes_no_wish_and_wishes_are_bounded(s
 
 def test_wishes_equal_a_slow_transcription():
     rng = np.random.default_rng(1)
-    share = rng.dirichlet(np.ones(PROJECTIONS))
+    fraction = rng.dirichlet(np.ones(PROJECTIONS))
     allocations = [rng.uniform(0.2, 0.9, PROJECTIONS) for _ in range(2)]
     gradients = [rng.normal(size=(9, PROJECTIONS)) for _ in range(2)]
     rows = []
@@ -42,7 +42,7 @@ def test_wishes_equal_a_slow_transcription():
         for gradient, sparsity in zip(gradients, allocations, strict=True):
             inner = [s * (1 - s) for s in sparsity]
             by_logit = [g * d for g, d in zip(gradient[text], inner, strict=True)]
-            budget = [w * d for w, d in zip(share, inner, strict=True)]
+            budget = [w * d for w, d in zip(fraction, inner, strict=True)]
             along = sum(g * b for g, b in zip(by_logit, budget, strict=True)) / sum(b * b for b in budget)
             row += [g - along * b for g, b in zip(by_logit, budget, strict=True)]
         rows.append(row)
@@ -50,7 +50,7 @@ def test_wishes_equal_a_slow_transcription():
     table = (table - table.mean(axis=0)) / table.std(axis=0)
     median = np.median([np.sqrt((row**2).sum()) for row in table])
     expected = [row / median * min(1, LONGEST * median / np.sqrt((row**2).sum())) for row in table]
-    np.testing.assert_allclose(allocation_gradients(gradients, allocations, share), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(allocation_gradients(gradients, allocations, fraction), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_a_projection_that_cannot_move_has_no_part_in_any_wish():

@@ -48,7 +48,7 @@ def test_rows_fit_the_table_and_do_not_depend_on_the_order_of_rows_or_samples(tm
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
 
-def test_projections_that_share_a_row_get_a_row_each_of_the_same_counts() -> None:
+def test_projections_that_fraction_a_row_get_a_row_each_of_the_same_counts() -> None:
     rows = histogram_rows(9)
     shared = rows[rows["projections"] == "q"].assign(projections="q k v")
     found = merge(shared).set_index(["projection", "group", "block", "criterion"])

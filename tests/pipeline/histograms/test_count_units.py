@@ -22,7 +22,7 @@ LARGEST_SHARE = 2.0**-UNITS_BITS
 SIZES = [1, 1000, 2**17 - 1, 2**17, 2**17 + 1, 3_000_000, 2**31 - 1]
 
 
-def _normal_shares(scale):
+def _normal_fractions(scale):
     """The share of |N(0, scale)| in every bin."""
     below = np.array([math.erf(edge / scale / math.sqrt(2)) for edge in BINS.edges])
     return np.diff(below)
@@ -31,7 +31,7 @@ def _normal_shares(scale):
 def _histograms(sizes, seed=0):
     """Histograms of so many scores, their scales over many octaves."""
     generator = np.random.default_rng(seed)
-    rows = [generator.multinomial(n, _normal_shares(2.0 ** generator.integers(-30, 20))) for n in sizes]
+    rows = [generator.multinomial(n, _normal_fractions(2.0 ** generator.integers(-30, 20))) for n in sizes]
     return np.stack(rows).astype(np.int32)
 
 
@@ -40,7 +40,7 @@ def _in_units(counts):
     return rows, BINS.dense(rows)
 
 
-def test_the_share_below_every_edge_is_at_most_the_bound_too_low_and_never_too_high() -> None:
+def test_the_fraction_below_every_edge_is_at_most_the_bound_too_low_and_never_too_high() -> None:
     counts = _histograms(SIZES)
     _, found = _in_units(counts)
     missing = (np.cumsum(counts, axis=1, dtype=np.int64) - np.cumsum(found, axis=1)) / counts.sum(axis=1)[:, None]

@@ -68,7 +68,7 @@ def test_steps_must_be_made_ready(tiny_loaded: LoadedModel):
         Steps(tiny_loaded.model, IDS, CONTEXT, "eager")()
 
 
-def test_a_twin_shares_every_weight_and_stays_dense_while_the_other_decodes_sparse():
+def test_a_twin_fractions_every_weight_and_stays_dense_while_the_other_decodes_sparse():
     loaded = random_model("llama")
     other = twin(loaded.model)
     ours = {name: tensor.data_ptr() for name, tensor in loaded.model.state_dict().items()}

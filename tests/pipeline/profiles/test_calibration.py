@@ -21,7 +21,7 @@ from tests.pipeline.allocation.blocks import random_model
 from wina_amp.masks.eligibility import eligible
 from wina_amp.masks.kinds import MASKS, mask_kind
 from wina_amp.models.load import LoadedModel
-from wina_amp.models.mask_sites import maskable_share, places
+from wina_amp.models.mask_sites import maskable_fraction, places
 from wina_amp.models.projections import projections
 from wina_amp.scoring.criteria import criterion_row, feature_weights
 
@@ -62,9 +62,9 @@ def test_every_mask_meets_its_sparsity_on_the_activations_it_was_calibrated_on(
     loaded: LoadedModel, items: list[Item], histograms: pd.DataFrame, criterion: str, kind: str
 ):
     masks = places(loaded.model, criterion_row(criterion).reads)
-    share = maskable_share(masks, projections(loaded.model))
+    fraction = maskable_fraction(masks, projections(loaded.model))
     own = histograms[histograms["criterion"] == criterion]
-    rows = profiles(uniform(own, TARGETS, "mine", share), own, criterion=criterion, bins=BINS)
+    rows = profiles(uniform(own, TARGETS, "mine", fraction), own, criterion=criterion, bins=BINS)
     seen = _dense_activations(loaded, items, [place.tap for place in masks])
     for target in TARGETS:
         values = torch.from_numpy(profile_array(rows, target, mask_kind(kind).column)).reshape(1, -1)
@@ -78,7 +78,7 @@ def test_every_mask_meets_its_sparsity_on_the_activations_it_was_calibrated_on(
                 masker(x, torch.zeros(1, dtype=torch.int64), counted, count, None)
                 kept, tokens = kept + int(count), tokens + int(counted.sum())
             features = place.projection.in_features
-            wanted = target / share
+            wanted = target / fraction
             if kind == "topk":
                 assert kept == tokens * int(features * (1 - wanted) + 1e-9)
             else:

@@ -66,13 +66,13 @@ def test_answers_count_fully_context_a_little_and_padding_never() -> None:
 def test_emphasis_draws_a_computation_more_often() -> None:
     tokenizer = build_tokenizer(256)
 
-    def share(emphasis: dict[str, float]) -> float:
+    def fraction(emphasis: dict[str, float]) -> float:
         swap = tokenizer.convert_tokens_to_ids("▁swap")
         phase = Phase(10**6, (1.0, 1.0), 0.1, emphasis, {})
         rows = [row for batch in itertools.islice(batches(tokenizer, RECIPE, [phase]), 40) for row in batch.ids]
         return sum(bool((row == swap).any()) for row in rows) / len(rows)
 
-    assert share({"tracking": 6.0}) > 2 * share({})
+    assert fraction({"tracking": 6.0}) > 2 * fraction({})
 
 
 def test_the_learning_rate_rises_then_follows_the_phases() -> None:

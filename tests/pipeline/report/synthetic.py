@@ -199,14 +199,14 @@ def _assignments(scheme: str, groups: np.ndarray, samples: pd.DataFrame, rng: np
 def _variants(samples: pd.DataFrame, clusters: np.ndarray) -> pd.DataFrame:
     """A block's groups are the learned ones for a share of the samples that grows with depth; without length, all."""
     rng = np.random.default_rng(7)
-    shares = {("block", block): block / (BLOCKS - 1) for block in range(BLOCKS)} | {("length_removed", -1): 1.0}
+    fractions = {("block", block): block / (BLOCKS - 1) for block in range(BLOCKS)} | {("length_removed", -1): 1.0}
     frames = [
         samples[["sample_id"]].assign(
             variant=kind,
             block=block,
-            group=np.where(rng.random(len(samples)) < share, clusters, rng.integers(0, GROUPS, len(samples))),
+            group=np.where(rng.random(len(samples)) < fraction, clusters, rng.integers(0, GROUPS, len(samples))),
         )
-        for (kind, block), share in shares.items()
+        for (kind, block), fraction in fractions.items()
     ]
     return pd.concat(frames, ignore_index=True)
 

@@ -23,11 +23,11 @@ def test_means_are_distributed_as_those_of_two_explicit_loops() -> None:
     errors = 5 * slow.std() / np.sqrt(4000)
     assert fast.mean() == pytest.approx(slow.mean(), abs=errors)
     assert fast.std() == pytest.approx(slow.std(), rel=0.06)  # standard error of a deviation of 4,000: 1.1%, twice
-    for share in (0.025, 0.25, 0.75, 0.975):
-        assert np.quantile(fast, share) == pytest.approx(np.quantile(slow, share), abs=3 * errors)
+    for fraction in (0.025, 0.25, 0.75, 0.975):
+        assert np.quantile(fast, fraction) == pytest.approx(np.quantile(slow, fraction), abs=3 * errors)
 
 
-def test_rows_are_shares_and_the_order_of_samples_does_not_matter_to_their_tasks() -> None:
+def test_rows_are_fractions_and_the_order_of_samples_does_not_matter_to_their_tasks() -> None:
     tasks = np.array([3, 1, 1, 3, 2, 2])
     weights = hierarchical_weights(tasks, 50, 0)
     assert weights.shape == (50, 6) and weights.sum(axis=1) == pytest.approx(1, abs=ROUNDING)

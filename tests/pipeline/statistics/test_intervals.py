@@ -82,7 +82,7 @@ def test_agreement_of_independent_labels_has_an_ari_interval_around_zero() -> No
     assert found.ari.low < 0.01 and abs(found.ari.value) < 0.02
 
 
-def test_purity_is_the_share_of_the_commonest_label_of_every_group() -> None:
+def test_purity_is_the_fraction_of_the_commonest_label_of_every_group() -> None:
     rng = np.random.default_rng(4)
     for kind in KINDS:
         a, b = labels(rng, kind)
@@ -136,7 +136,7 @@ def test_a_paired_difference_of_equal_values_is_exactly_zero() -> None:
     assert (found.value, found.low, found.high) == (0, 0, 0)
 
 
-def test_pairing_removes_what_two_methods_share() -> None:
+def test_pairing_removes_what_two_methods_fraction() -> None:
     """Hard and easy samples differ a lot, the methods by 0.1 everywhere: the paired interval has (almost) no width."""
     hard = np.random.default_rng(0).normal(0, 1, 200)
     found = paired_difference(hard + 0.1, hard, **DRAW)

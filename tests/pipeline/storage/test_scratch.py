@@ -115,7 +115,7 @@ def test_publishing_replaces_the_out_and_keeps_the_parts(tmp_path: Path):
         assert not scratch.has("0")
 
 
-def test_experiments_in_temporary_folders_share_the_parts_of_the_main_repository(
+def test_experiments_in_temporary_folders_fraction_the_parts_of_the_main_repository(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     main = tmp_path / "main"

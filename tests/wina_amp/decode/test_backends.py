@@ -163,7 +163,7 @@ def test_halves_that_are_none_are_refused(name: str):
             built.gated(x, groups)
 
 
-def test_maps_that_cannot_share_a_launch_are_refused():
+def test_maps_that_cannot_fraction_a_launch_are_refused():
     first = case(9, 4, 1, torch.float32, "some")
     with pytest.raises(ValueError, match="1 to 3 maps can share a launch, got 4"):
         _build("triton", [first] * 4, (True,) * 4)

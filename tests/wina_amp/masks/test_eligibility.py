@@ -26,7 +26,7 @@ def test_a_token_is_eligible_behind_the_dense_prefix_and_before_the_padding(dens
     assert found.tolist() == reference.eligible(PROMPTS, TOTALS, 140, _prefix(dense_prefix))
 
 
-def test_a_share_is_rounded_up_exactly_where_floating_point_would_overshoot():
+def test_a_fraction_is_rounded_up_exactly_where_floating_point_would_overshoot():
     assert 0.07 * 100 > 7
     assert prefix_lengths(torch.tensor([100, 101]), 0.07).tolist() == [7, 8]
 
@@ -44,6 +44,6 @@ def test_eligibility_does_not_depend_on_the_rest_of_the_batch():
 
 
 @pytest.mark.parametrize("dense_prefix", [-1, -0.1, 1.0, 2.5, float("nan")])
-def test_a_dense_prefix_that_is_no_count_and_no_share_is_refused(dense_prefix):
+def test_a_dense_prefix_that_is_no_count_and_no_fraction_is_refused(dense_prefix):
     with pytest.raises(ValueError, match="dense_prefix"):
         eligible(torch.tensor([3]), torch.tensor([3]), 3, dense_prefix)

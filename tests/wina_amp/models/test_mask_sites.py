@@ -9,7 +9,7 @@ from torch import nn
 from tests.pipeline.allocation.blocks import CONFIGS, random_model
 from wina_amp.errors import UserError
 from wina_amp.models.families import ACTIVATED_GATE, INPUT
-from wina_amp.models.mask_sites import Tap, maskable_share, places
+from wina_amp.models.mask_sites import Tap, maskable_fraction, places
 from wina_amp.models.projections import projections
 
 
@@ -20,7 +20,7 @@ def test_masks_of_inputs_are_the_projections_and_gate_every_weight_once(kind: st
     assert [place.projection for place in masks] == every
     assert [place.gated_weights for place in masks] == [one.gated_weights for one in every]
     assert all(place.tap == Tap(place.projection.module) for place in masks)
-    assert maskable_share(masks, every) == 1.0
+    assert maskable_fraction(masks, every) == 1.0
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -30,7 +30,7 @@ def test_masks_of_gates_are_one_a_block_and_gate_up_and_down(kind: str):
     assert [(place.projection.block, place.projection.name) for place in masks] == [(0, "down"), (1, "down")]
     # hidden 32, intermediate 48: a row of up and a column of down have 32 weights each, fused or not.
     assert [place.gated for place in masks] == [64, 64]
-    assert maskable_share(masks, every) == 2 * 2 * 32 * 48 / sum(one.module.weight.numel() for one in every)
+    assert maskable_fraction(masks, every) == 2 * 2 * 32 * 48 / sum(one.module.weight.numel() for one in every)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)

@@ -114,7 +114,7 @@ def test_a_static_cache_gives_the_tokens_of_a_growing_one(tiny_loaded: LoadedMod
         assert torch.equal(sparse.generate(**_padded(), **GREEDY, cache_implementation="static"), growing)
 
 
-def test_beams_and_several_samples_share_their_prompts_group(tiny_loaded: LoadedModel):
+def test_beams_and_several_samples_fraction_their_prompts_group(tiny_loaded: LoadedModel):
     """A group of beams that is alone in its batch finds the same sequences as in a batch of other groups."""
     options = {"max_new_tokens": STEPS, "num_beams": 3, "num_return_sequences": 2, "do_sample": False}
     with profile_set(tiny_loaded).installed(tiny_loaded, target=0.5) as sparse:

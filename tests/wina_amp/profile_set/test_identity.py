@@ -24,13 +24,13 @@ from wina_amp.profile_set.identity import (
 )
 
 
-def _changed(loaded: LoadedModel, share: float, seed: int = 0):
+def _changed(loaded: LoadedModel, fraction: float, seed: int = 0):
     """A copy whose projections differ by noise of this share of their norms."""
     model = copy.deepcopy(loaded.model)
     draw = torch.Generator().manual_seed(seed)
     for one in projections(model):
         noise = torch.randn(one.module.weight.shape, generator=draw)
-        one.module.weight += noise * share * one.module.weight.norm() / noise.norm()
+        one.module.weight += noise * fraction * one.module.weight.norm() / noise.norm()
     return model
 
 
@@ -64,11 +64,11 @@ def test_a_model_is_itself_in_every_dtype(kind: str):
 
 
 @pytest.mark.parametrize("share", [0.003, 0.03, 0.3])
-def test_the_distance_estimates_how_far_weights_differ(tiny_loaded: LoadedModel, share: float):
+def test_the_distance_estimates_how_far_weights_differ(tiny_loaded: LoadedModel, fraction: float):
     """Of 14 maps one estimate is within a factor of 2 or so; the mean square over 30 draws within a fifth."""
     made_for = sketch(tiny_loaded.model)
-    squares = [distance(made_for, sketch(_changed(tiny_loaded, share, seed))) ** 2 for seed in range(30)]
-    assert (sum(squares) / len(squares)) ** 0.5 == pytest.approx(share, rel=0.2)
+    squares = [distance(made_for, sketch(_changed(tiny_loaded, fraction, seed))) ** 2 for seed in range(30)]
+    assert (sum(squares) / len(squares)) ** 0.5 == pytest.approx(fraction, rel=0.2)
 
 
 def test_other_weights_of_the_same_shapes_are_refused(tiny_loaded: LoadedModel):

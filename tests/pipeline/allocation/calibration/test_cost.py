@@ -74,9 +74,9 @@ def test_the_cost_is_that_of_one_uninterrupted_run_wherever_it_was_interrupted()
 def test_a_run_that_finds_everything_states_what_it_took_and_adds_nothing():
     store, meter = Memory(), Meter(ticking())
     kept = MeteredStore(store, meter)
-    meter.ran(10, share=0.5)
+    meter.ran(10, fraction=0.5)
     kept.leave_out()
-    meter.ran(4, share=0.5)
+    meter.ran(4, fraction=0.5)
     meter.evaluated(2)
     kept.put("a", [1])
     assert kept.cost.tokens == 2 and kept.cost.evaluations == 2 and kept.cost.seconds == 1
@@ -86,7 +86,7 @@ def test_a_run_that_finds_everything_states_what_it_took_and_adds_nothing():
 
 
 @pytest.mark.parametrize("with_gradient", [False, True])
-def test_every_call_of_a_layer_counts_its_share_and_a_recorded_one_its_backward_pass(with_gradient):
+def test_every_call_of_a_layer_counts_its_fraction_and_a_recorded_one_its_backward_pass(with_gradient):
     loaded = random_model("llama")
     layers = list(attrgetter(loaded.family.layers)(loaded.model))
     embedded = torch.randn(3, 5, loaded.model.config.hidden_size, requires_grad=with_gradient)
@@ -140,11 +140,11 @@ def test_a_product_that_is_advanced_counts_the_features_that_are_taken_out():
         limits = torch.from_numpy(thresholds(BINS, counts[1, p.name], np.array([0.0, WORTH / 2])))
         tried[p.name] = cutoffs(feature_weights("wina", p.module.weight, p.name), limits)
     measured = sum(int(one.measured.sum()) for one in inputs)
-    share = own[-1].gated_weights / sum(p.gated_weights for p in own)
+    fraction = own[-1].gated_weights / sum(p.gated_weights for p in own)
     with BlockError(loaded, layers[1], own, inputs, tried) as objective:
         before = objective.tokens
         objective.errors([(*(0,) * (len(own) - 1), 1)])
-        taken = (objective.tokens - before) / share * own[-1].in_features
+        taken = (objective.tokens - before) / fraction * own[-1].in_features
     assert taken == pytest.approx(round(taken), abs=1e-6)  # a number of features; float64 sums and quotients
     assert 0 < taken < WORTH * measured * own[-1].in_features
 

@@ -47,7 +47,7 @@ def test_decay_keeps_weights_nearer_to_the_norms():
     assert (np.abs(pulled) <= np.abs(result(_run()[-1])) + 1e-3).all() and np.abs(pulled).sum() < np.abs(WANTED).sum()
 
 
-def test_features_share_a_scale_within_a_projection_and_not_beyond():
+def test_features_fraction_a_scale_within_a_projection_and_not_beyond():
     def steep(sparsity, log_weights, _step):
         gradient = np.array([1.0, 1e-6, 0, 1e-9, 0, 0, 0, 5.0, -5.0])
         return SHARE * PRICE * sparsity, gradient

@@ -46,7 +46,7 @@ def _asks(bench, step=2, of_weights=True):
 def test_a_chunk_has_the_slopes_of_its_texts_masked_by_its_own_scores():
     bench, loaded = _bench()
     assert bench.chunks == 3 and bench.features == [one.in_features for one in projections(loaded.model)]
-    assert bench.share.sum() == pytest.approx(1)
+    assert bench.fraction.sum() == pytest.approx(1)
     asks = _asks(bench)
     for ask, numbers in zip(asks, np.array_split(minibatch(2, 12, 10, SEED), [4, 8]), strict=True):
         found = bench.answer(ask)

@@ -47,18 +47,18 @@ def _both(steps, costs, stop, make):
 @pytest.mark.parametrize("seed", range(5))
 def test_where_additions_only_grow_the_path_is_that_of_the_exact_search(seed) -> None:
     steps = ladders(COSTS, 0.05)
-    (lazy, exact), share = _both(steps, COSTS, 0.8, lambda: Squares(steps, seed=seed))
+    (lazy, exact), fraction = _both(steps, COSTS, 0.8, lambda: Squares(steps, seed=seed))
     assert np.array_equal(lazy.sparsity, exact.sparsity) and np.array_equal(lazy.error, exact.error)
-    assert share < FEWER
+    assert fraction < FEWER
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_where_projections_interact_errors_stay_the_same(seed) -> None:
     steps = ladders(COSTS, 0.025)
-    (lazy, exact), share = _both(steps, COSTS, 0.8, lambda: Squares(steps, mixed=0.05, seed=seed))
+    (lazy, exact), fraction = _both(steps, COSTS, 0.8, lambda: Squares(steps, mixed=0.05, seed=seed))
     for target in (0.25, 0.4, 0.5, 0.65, 0.8):
         assert lazy.at(target)[1] == pytest.approx(exact.at(target)[1], rel=INTERACTING)
-    assert share < FEWER
+    assert fraction < FEWER
 
 
 def test_a_step_that_has_become_the_best_is_found_when_its_addition_is_too_old() -> None:

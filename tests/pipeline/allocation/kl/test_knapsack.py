@@ -27,8 +27,8 @@ def _best_on_hulls(curves: np.ndarray, target: float) -> float:
     """The same problem as a linear program: a convex mixture of hull corners for every projection."""
     hulls = [lower_hull(LEVELS, row) for row in curves]
     price = np.concatenate([y for _, y in hulls])
-    shares = np.asarray(COSTS) / sum(COSTS)
-    budget = np.concatenate([x * share for (x, _), share in zip(hulls, shares, strict=True)])
+    fractions = np.asarray(COSTS) / sum(COSTS)
+    budget = np.concatenate([x * fraction for (x, _), fraction in zip(hulls, fractions, strict=True)])
     owner = np.concatenate([np.full(len(x), number) for number, (x, _) in enumerate(hulls)])
     equal = np.vstack([budget, *(owner == number for number in range(len(hulls)))])
     done = linprog(price, A_eq=equal, b_eq=[target, *[1.0] * len(hulls)], bounds=(0, None))

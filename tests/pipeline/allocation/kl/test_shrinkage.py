@@ -108,8 +108,8 @@ def test_on_held_out_texts_no_group_is_worse_than_pooled(noise: float):
 
 def test_where_the_pooled_allocation_loses_next_to_nothing_the_group_keeps_it_and_does_not_vote():
     texts, store, done = Texts([4, 1, 1, 0.2, 1], noise=0.1), Memory(), []
-    share = NEGLIGIBLE / texts.mean(POOLED[0.5])  # between the losses at 0.3 and at 0.7
-    texts.price *= share
+    fraction = NEGLIGIBLE / texts.mean(POOLED[0.5])  # between the losses at 0.3 and at 0.7
+    texts.price *= fraction
     found = {one.target: one for one in _run(texts, store, advance=done.append)}
     assert found[0.3].sparsity is POOLED[0.3] and "own-0.3" not in store
     assert found[0.7].sparsity is not POOLED[0.7] and found[0.7].strength >= 0.75

@@ -79,7 +79,7 @@ def test_a_task_that_was_not_met_is_judged_by_the_routes_of_the_gate_that_has_no
 def test_a_gate_costs_what_its_routes_say(evidence, row) -> None:
     tokens = split_samples(evidence, "test")["n_tokens"]
     assert row.flops == pytest.approx(900)
-    assert row.share == pytest.approx((900 / (DENSE_FLOPS_PER_TOKEN * tokens)).mean())
+    assert row.fraction == pytest.approx((900 / (DENSE_FLOPS_PER_TOKEN * tokens)).mean())
 
 
 def test_gates_are_on_the_page_in_the_verdict_and_in_the_metrics(plan, evidence, unrendered) -> None:

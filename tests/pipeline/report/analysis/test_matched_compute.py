@@ -19,9 +19,9 @@ def results(plan, evidence):
     return outcomes(plan, evidence, "test")
 
 
-def costing(outcome, share):
+def costing(outcome, fraction):
     """The same method with a router that costs `share` of the dense FLOPs."""
-    return replace(outcome, compute=outcome.compute + share)
+    return replace(outcome, compute=outcome.compute + fraction)
 
 
 def test_a_pair_has_one_level_a_target_the_smaller_of_its_two_savings(plan, results):
@@ -80,8 +80,8 @@ def test_readings_are_interpolated_between_targets_for_the_estimate_and_every_re
         x = [0.0, *(float(np.sum(weights * (1 - row))) for row in costly[name].compute)]
         y = [float(np.sum(weights * dense)), *(float(np.sum(weights * row)) for row in costly[name].score)]
         right = next((i for i in range(1, len(x)) if x[i] > level), len(x) - 1)
-        share = (level - x[right - 1]) / (x[right] - x[right - 1])
-        return y[right - 1] + share * (y[right] - y[right - 1])
+        fraction = (level - x[right - 1]) / (x[right] - x[right - 1])
+        return y[right - 1] + fraction * (y[right] - y[right - 1])
 
     for level, gap in zip(at, gaps, strict=True):
         expected = [slowly(method.name, level, w) - slowly(reference.name, level, w) for w in draws.weights]

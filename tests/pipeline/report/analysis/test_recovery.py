@@ -37,14 +37,14 @@ def on(rows, name):
     return next(row for row in rows if row.method.name == name)
 
 
-def test_shares_are_a_slow_transcription_with_intervals_over_samples(plan, evidence):
+def test_fractions_are_a_slow_transcription_with_intervals_over_samples(plan, evidence):
     results = outcomes(plan, evidence, "test")
     samples = results["dense"].score.shape[1]
     row = on(recoveries(plan, results, resampler(plan, samples)), "kl")
     kl, greedy, at = results["kl"], results["greedy"], len(plan.targets) - 1
-    assert row.levels == levels(plan, results, (row.method, row.reference)) and row.shares[at] is not None
+    assert row.levels == levels(plan, results, (row.method, row.reference)) and row.fractions[at] is not None
 
-    def share(weights):
+    def fraction(weights):
         def read(one):
             x = [0.0, *((1 - one.compute) @ weights)]
             return np.interp(row.levels[at], x, [results["dense"].score[0] @ weights, *(one.score @ weights)])
@@ -52,11 +52,11 @@ def test_shares_are_a_slow_transcription_with_intervals_over_samples(plan, evide
         dense = results["dense"].score[0] @ weights
         return (read(kl) - read(greedy)) / (dense - read(greedy))
 
-    assert row.shares[at].value == pytest.approx(share(np.full(samples, 1 / samples)), abs=ROUNDING)
-    drawn = [share(weights) for weights in resampling_weights(samples, plan.bootstrap, plan.seed)]
-    assert row.shares[at].low == pytest.approx(np.quantile(drawn, 0.025), abs=ROUNDING)
-    assert row.shares[at].high == pytest.approx(np.quantile(drawn, 0.975), abs=ROUNDING)
-    assert row.shares[at].low < row.shares[at].value < row.shares[at].high
+    assert row.fractions[at].value == pytest.approx(fraction(np.full(samples, 1 / samples)), abs=ROUNDING)
+    drawn = [fraction(weights) for weights in resampling_weights(samples, plan.bootstrap, plan.seed)]
+    assert row.fractions[at].low == pytest.approx(np.quantile(drawn, 0.025), abs=ROUNDING)
+    assert row.fractions[at].high == pytest.approx(np.quantile(drawn, 0.975), abs=ROUNDING)
+    assert row.fractions[at].low < row.fractions[at].value < row.fractions[at].high
 
 
 def test_the_dense_model_would_win_back_all_and_the_baseline_nothing(plan, evidence):
@@ -65,7 +65,9 @@ def test_the_dense_model_would_win_back_all_and_the_baseline_nothing(plan, evide
     perfect = replace(greedy, score=np.repeat(dense.score[:1], len(plan.targets), axis=0))
     draws = resampler(plan, dense.score.shape[1])
     for score, value in ((perfect, 1.0), (greedy, 0.0)):
-        known = [one for one in on(recoveries(plan, {**results, "kl": score}, draws), "kl").shares if one is not None]
+        known = [
+            one for one in on(recoveries(plan, {**results, "kl": score}, draws), "kl").fractions if one is not None
+        ]
         assert known and all(one == Interval(value, value, value) for one in known)
 
 
@@ -92,6 +94,6 @@ def test_only_methods_that_win_something_back_are_named(plan):
 def test_the_answer_and_the_metrics_hold_it(plan, evidence):
     findings = find(plan, evidence)
     row = on(findings.test.recoveries, "kl")
-    assert row.wins and row.shares[-1] is not None
+    assert row.wins and row.fractions[-1] is not None
     assert any("`kl` wins back, at equal compute" in told(one) for one in verdicts(plan, findings))
-    assert metrics(plan, findings)["recovered.kl.65.share"] == pytest.approx(row.shares[-1].value, abs=1e-6)
+    assert metrics(plan, findings)["recovered.kl.65.share"] == pytest.approx(row.fractions[-1].value, abs=1e-6)

@@ -35,7 +35,7 @@ def test_a_router_that_is_never_right_has_no_cost_to_read(plan, results, draws):
     wrong = replace(results["clustered_scores"], group=results["clustered_oracle"].group + 1)
     rows = {r.method.groups: r for r in regret_rows(plan, {**results, "clustered_scores": wrong}, draws)}
     assert rows["scores"].flops is None
-    assert rows["scores"].share is None
+    assert rows["scores"].fraction is None
     assert rows["embedding"].flops is not None
 
 

@@ -85,7 +85,7 @@ def test_a_gain_that_the_correction_takes_back_is_not_claimed_and_named(plan, ev
     ("rows", "tag"),
     [("level", "A gain, but random groups are not beaten"), ("none", "A gain, but no random control was run")],
 )
-def test_a_gain_that_random_groups_may_share_is_not_called_one_of_the_groups(plan, evidence, rows, tag):
+def test_a_gain_that_random_groups_may_fraction_is_not_called_one_of_the_groups(plan, evidence, rows, tag):
     findings = find(plan, evidence)
     controls = [replace(row, p_corrected=0.5) for row in findings.test.controls] if rows == "level" else []
     configuration = findings.test.deciding

@@ -19,7 +19,7 @@ def items(computation: str, split: str, seed: int, count: int = 100) -> set[str]
 
 
 @pytest.mark.parametrize("computation", COMPUTATIONS)
-def test_splits_share_no_item_even_across_seeds(computation: str) -> None:
+def test_splits_fraction_no_item_even_across_seeds(computation: str) -> None:
     sets = {split: items(computation, split, seed) for seed, split in enumerate(SHARES)}
     for first, second in itertools.combinations(sets, 2):
         assert sets[first] & sets[second] == set(), (computation, first, second)
@@ -33,8 +33,8 @@ def test_an_items_split_depends_on_its_content_not_on_its_wording() -> None:
         assert "template" not in problem.key and problem.body in problem.key
 
 
-def test_the_shares_cover_every_bucket_once() -> None:
-    assert sorted(bucket for share in SHARES.values() for bucket in share) == list(range(100))
+def test_the_fractions_cover_every_bucket_once() -> None:
+    assert sorted(bucket for fraction in SHARES.values() for bucket in fraction) == list(range(100))
     assert len(SHARES[MODEL_TRAINING]) > len(SHARES[TRAIN]) == len(SHARES[TEST])
 
 
