@@ -22,7 +22,7 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 from wina_amp.decode.decoding import sparse_decoding
 from wina_amp.models.families import family_of
 from wina_amp.models.load import LoadedModel
-from wina_amp.models.mask_sites import places
+from wina_amp.models.mask_sites import mask_sites
 from wina_amp.scoring.criteria import criterion_row, feature_weights, scores
 
 CRITERION = "wina"
@@ -75,17 +75,17 @@ def random_model(blocks: int, hidden: int, intermediate: int) -> LoadedModel:
 
 def thresholds(loaded: LoadedModel, sparsity: float) -> Tensor:
     """`[1, blocks, projections]`: the quantile of every projection's scores over random tokens; 0 at sparsity 0."""
-    masks = places(loaded.model, criterion_row(CRITERION).reads)
+    masks = mask_sites(loaded.model, criterion_row(CRITERION).reads)
     found: list[Tensor] = [torch.zeros(()) for _ in masks]
     handles = []
-    for number, place in enumerate(masks):
-        weights = feature_weights(CRITERION, place.projection.module.weight, place.projection.name)
+    for number, site in enumerate(masks):
+        weights = feature_weights(CRITERION, site.projection.module.weight, site.projection.name)
 
         def see(x: Tensor, number: int = number, weights: Tensor = weights) -> None:
             ordered = scores(x, weights).flatten().sort().values
             found[number] = ordered[int(sparsity * len(ordered)) - 1] if sparsity else torch.zeros(())
 
-        handles.append(place.tap.register(see))
+        handles.append(site.tap.register(see))
     with torch.inference_mode():
         loaded.model(torch.randint(3, VOCABULARY, (1, CALIBRATION), generator=torch.Generator().manual_seed(1)))
     for handle in handles:

@@ -45,7 +45,7 @@ from wina_amp.decode.decoding import Decoding, sparse_decoding
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.models.families import INPUT, SITES
 from wina_amp.models.load import DTYPES, LoadedModel
-from wina_amp.models.mask_sites import Place, places
+from wina_amp.models.mask_sites import MaskSite, mask_sites
 from wina_amp.scoring.criteria import feature_weights, scores
 
 CRITERION = "wina"
@@ -168,7 +168,7 @@ class _Shape:
         items = random_items(options.samples, self.loaded.model.config.vocab_size)
         self.capture = time_capture(self.loaded, in_batches(items, CAPTURED_TOKENS), CAPTURED_REPEATS)
         self.dense = twin(self.loaded.model)
-        self.masks = places(self.loaded.model, INPUT)
+        self.masks = mask_sites(self.loaded.model, INPUT)
         self.device = self.loaded.device
         self.now = clock(self.device)
         self.cache = last_level_cache(self.device) or 0
@@ -233,7 +233,7 @@ class _Shape:
     def _rate(self, names: Sequence[str], reading: Reading, groups: Tensor) -> tuple[float, float, float]:
         """GB/s of the kept weights of some inputs and of a copy, and the share of weights that is kept."""
         chosen = [number for number, one in enumerate(self.masks) if one.projection.site in names]
-        masks: list[Place] = [self.masks[number] for number in chosen]
+        masks: list[MaskSite] = [self.masks[number] for number in chosen]
         inputs = [reading.inputs[number] for number in chosen]
         kept, offered = 0.0, 0
         for number, place, x in zip(chosen, masks, inputs, strict=True):
@@ -321,7 +321,7 @@ def _backend(options: argparse.Namespace) -> str:
 def thresholds(loaded: LoadedModel, targets: Sequence[float], context: int, steps: int) -> Tensor:
     """`[targets, blocks, projections]`: quantiles of every projection's scores of random tokens behind a context; 0 for
     sparsity 0."""
-    masks = places(loaded.model, INPUT)
+    masks = mask_sites(loaded.model, INPUT)
     found: list[Tensor] = [torch.empty(0) for _ in masks]
     draw = torch.Generator().manual_seed(1)
     ids = torch.randint(3, int(loaded.model.config.vocab_size), (CALIBRATION, context + steps), generator=draw)

@@ -83,13 +83,13 @@ def _fraction(settings: Settings, criterion: str) -> float:
     """The share of all projections' weights that the criterion's masks gate."""
     if criterion not in GATE_CRITERIA:
         return 1.0
-    from wina_amp.models.mask_sites import maskable_fraction, places
+    from wina_amp.models.mask_sites import mask_sites, maskable_fraction
     from wina_amp.models.projections import projections
     from wina_amp.models.skeleton import skeleton
     from wina_amp.scoring.criteria import criterion_row
 
     model = skeleton(settings.model.path, settings.model.revision)
-    return maskable_fraction(places(model, criterion_row(criterion).reads), projections(model))
+    return maskable_fraction(mask_sites(model, criterion_row(criterion).reads), projections(model))
 
 
 def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> tuple[pd.DataFrame, Costs]:

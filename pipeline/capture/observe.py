@@ -29,7 +29,7 @@ from pipeline.histograms.bins import Bins
 from wina_amp.errors import UserError
 from wina_amp.models.families import ACTIVATED_GATE, INPUT
 from wina_amp.models.load import LoadedModel
-from wina_amp.models.mask_sites import Tap, places
+from wina_amp.models.mask_sites import Tap, mask_sites
 from wina_amp.models.projections import Site, projections, sites
 from wina_amp.scoring.criteria import column_norms, criterion_row, projection_weights
 
@@ -152,7 +152,7 @@ def _watched(model: PreTrainedModel, criteria: Sequence[str]) -> list[_Watched]:
     of_inputs = [criterion for criterion in criteria if criterion_row(criterion).reads == INPUT]
     of_gates = [criterion for criterion in criteria if criterion not in of_inputs]
     found = [_Watched(site, Tap(site.projections[0].module), of_inputs, has_profile=True) for site in sites(every)]
-    for place in places(model, ACTIVATED_GATE) if of_gates else ():
+    for place in mask_sites(model, ACTIVATED_GATE) if of_gates else ():
         gate = Site(place.projection.block, ACTIVATED_GATE, (place.projection,))
         found.append(_Watched(gate, place.tap, of_gates, has_profile=False))
     return found

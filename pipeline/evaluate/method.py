@@ -24,7 +24,7 @@ from pipeline.evaluate.tally import Tally
 from pipeline.tasks.views import TaskView, quiet
 from wina_amp.masks.install import install
 from wina_amp.models.load import LoadedModel
-from wina_amp.models.mask_sites import places
+from wina_amp.models.mask_sites import mask_sites
 from wina_amp.models.projections import projections
 from wina_amp.models.rotation import rotated_widths
 from wina_amp.scoring.criteria import criterion_row
@@ -87,13 +87,13 @@ def evaluate(
 def shape_of(loaded: LoadedModel, criterion: str | None) -> Shape:
     """The sizes that compute is counted from: those of a model and of a criterion's masks on it (None: dense)."""
     projs = projections(loaded.model)
-    masks = [] if criterion is None else places(loaded.model, criterion_row(criterion).reads)
+    masks = [] if criterion is None else mask_sites(loaded.model, criterion_row(criterion).reads)
     config: Any = loaded.model.config
     heads = int(config.num_attention_heads)
     return Shape(
         weights=sum(proj.gated_weights for proj in projs),
-        features=tuple(place.projection.in_features for place in masks),
-        gated=tuple(place.gated for place in masks),
+        features=tuple(site.projection.in_features for site in masks),
+        gated=tuple(site.gated for site in masks),
         blocks=projs[-1].block + 1,
         heads=heads,
         head_dim=int(getattr(config, "head_dim", None) or config.hidden_size // heads),

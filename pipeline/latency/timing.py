@@ -34,7 +34,7 @@ from wina_amp.decode.decoding import Decoding, sparse_decoding
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.models.families import INPUT
 from wina_amp.models.load import LoadedModel
-from wina_amp.models.mask_sites import places
+from wina_amp.models.mask_sites import mask_sites
 from wina_amp.routing.prompt_router import PromptRouter
 from wina_amp.routing.router import Router
 from wina_amp.scoring.criteria import projection_weights
@@ -145,8 +145,8 @@ class Dense:
     @property
     def bytes(self) -> int:
         """Bytes of weights that a step reads."""
-        masks = places(self.model, INPUT)
-        return sum(place.projection.module.weight.nbytes for place in masks) + other_bytes(self.model, masks)
+        masks = mask_sites(self.model, INPUT)
+        return sum(site.projection.module.weight.nbytes for site in masks) + other_bytes(self.model, masks)
 
 
 def time_method(loaded: LoadedModel, dense: Dense, method: Profiled, work: Work) -> list[dict[str, Any]]:
@@ -182,10 +182,10 @@ class _Timed:
     ) -> None:
         self.loaded, self.dense, self.decoding = loaded, dense, decoding
         self.method, self.work, self.router = method, work, router
-        self.masks = places(loaded.model, INPUT)
+        self.masks = mask_sites(loaded.model, INPUT)
         flat = method.thresholds.reshape(len(method.thresholds), -1).to(loaded.device)
         self.cutoffs = [
-            cutoffs(projection_weights(method.criterion, place.projection), limits)
+            cutoffs(projection_weights(method.criterion, site.projection), limits)
             for place, limits in zip(self.masks, flat.unbind(dim=1), strict=True)
         ]
 
@@ -260,7 +260,7 @@ class _Timed:
 
 def _unmasked(loaded: LoadedModel, batch: int) -> AbstractContextManager[Decoding]:
     """Sparse decoding that keeps everything but exact zeros."""
-    masks = places(loaded.model, INPUT)
+    masks = mask_sites(loaded.model, INPUT)
     nothing = torch.zeros(1, masks[-1].projection.block + 1, len(masks) // (masks[-1].projection.block + 1))
     backend = able(loaded.device.type, loaded.model.dtype, batch)[0]
     return sparse_decoding(loaded, "teal", nothing, backend=backend)

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from pipeline.latency.steps import recorded
 from pipeline.latency.turns import spread, take_turns
-from wina_amp.models.mask_sites import Place
+from wina_amp.models.mask_sites import MaskSite
 
 LEAST_COPIED = 64_000_000
 """Bytes of a copy's source, at least; twice the last-level cache where that is more."""
@@ -40,7 +40,7 @@ class Reading:
 
 
 def watch(
-    masks: Sequence[Place],
+    masks: Sequence[MaskSite],
     cutoffs: Sequence[Float32[Tensor, "groups in"]],
     groups: Int[Tensor, " batch"],
     step: Callable[[], object],
@@ -67,19 +67,19 @@ def watch(
         return see
 
     with ExitStack() as stack:
-        for number, place in enumerate(masks):
-            stack.callback(place.tap.register(seeing(number)).remove)
+        for number, site in enumerate(masks):
+            stack.callback(site.tap.register(seeing(number)).remove)
         for _ in range(steps):
             step()
-    columns = [place.projection.module.weight[:, 0].nbytes for place in masks]
+    columns = [site.projection.module.weight[:, 0].nbytes for site in masks]
     return Reading(
         inputs=inputs,
         kept=sum(number / steps * size for number, size in zip(kept, columns, strict=True)),
-        offered=sum(place.projection.module.weight.nbytes for place in masks),
+        offered=sum(site.projection.module.weight.nbytes for site in masks),
     )
 
 
-def other_bytes(model: PreTrainedModel, masks: Sequence[Place]) -> int:
+def other_bytes(model: PreTrainedModel, masks: Sequence[MaskSite]) -> int:
     """Bytes of what a step reads besides the projections' weights and the cache: norms, `lm_head`, rotations. Learned
     feature weights, buffers of the projections, are not read: cutoffs are made from them once.
 
@@ -87,8 +87,8 @@ def other_bytes(model: PreTrainedModel, masks: Sequence[Place]) -> int:
         model: the model.
         masks: its projections.
     """
-    known = {id(place.projection.module.weight) for place in masks}
-    known |= {id(one) for place in masks for one in place.projection.module.buffers(recurse=False)}
+    known = {id(site.projection.module.weight) for site in masks}
+    known |= {id(one) for site in masks for one in site.projection.module.buffers(recurse=False)}
     embeddings, head = (cast(Any, one).weight for one in (model.get_input_embeddings(), model.get_output_embeddings()))
     if embeddings is not head:
         known.add(id(embeddings))
@@ -104,7 +104,7 @@ class Rates:
 
 
 def rates(
-    masks: Sequence[Place], reading: Reading, cache: int, rounds: int, device: torch.device, now: Callable[[], float]
+    masks: Sequence[MaskSite], reading: Reading, cache: int, rounds: int, device: torch.device, now: Callable[[], float]
 ) -> Rates:
     """How fast the maps of the last step read what they keep, all of them one after the other, and how fast memory is
     copied (bytes read and written), in turns.
@@ -122,7 +122,7 @@ def rates(
 
     def kernels() -> None:
         for place, x in zip(masks, reading.inputs, strict=True):
-            place.projection.module(x)
+            site.projection.module(x)
 
     def copy() -> None:
         target.copy_(source)

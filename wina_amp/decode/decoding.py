@@ -44,7 +44,7 @@ from wina_amp.masks.kinds import mask_kind
 from wina_amp.masks.override import overridden
 from wina_amp.models.families import INPUT
 from wina_amp.models.load import LoadedModel
-from wina_amp.models.mask_sites import places
+from wina_amp.models.mask_sites import mask_sites
 from wina_amp.models.projections import sites
 from wina_amp.scoring.criteria import criterion_row, projection_weights
 
@@ -75,7 +75,7 @@ def sparse_decoding(
         ValueError: thresholds of the wrong shape, negative, or NaN.
     """
     _refuse_other_criteria(criterion)
-    every = places(loaded.model, INPUT)
+    every = mask_sites(loaded.model, INPUT)
     check_values(thresholds, mask_kind("threshold"), every)
     flat = thresholds.reshape(len(thresholds), -1).to(loaded.device)
     limits: dict[nn.Module, Tensor] = {}

@@ -19,7 +19,7 @@ from torch import Tensor
 from wina_amp.masks.kinds import Masker, MaskKind, mask_kind
 from wina_amp.masks.reference import is_compiled
 from wina_amp.models.load import LoadedModel
-from wina_amp.models.mask_sites import Place, places
+from wina_amp.models.mask_sites import MaskSite, mask_sites
 from wina_amp.scoring.criteria import criterion_row, projection_weights
 
 
@@ -107,9 +107,8 @@ def install(
     """Mask what the criterion reads while the context lasts.
 
     Args:
-        loaded: the model.
-        criterion: how features are scored (`wina_amp.scoring.criteria`).
-        values: `[groups, blocks, masks of a block]` in the order of `models.places.places`. For `threshold`: scores at
+        loaded: the model. criterion: how features are scored (`wina_amp.scoring.criteria`). values: `[groups, blocks,
+        masks of a block]` in the order of `models.mask_sites.places`. For `threshold`: scores at
             or below it are masked, so 0 masks only features that contribute nothing. For `topk`: the sparsity that says
             how many of the largest scores are kept, in float64, as float32 may round k down.
         kind: a name in `sparse.masks.MASKS`.
@@ -123,21 +122,21 @@ def install(
         UserError: unknown criterion or kind.
         ValueError: values of the wrong shape, out of range, or NaN.
     """
-    masks = places(loaded.model, criterion_row(criterion).reads)
+    masks = mask_sites(loaded.model, criterion_row(criterion).reads)
     row = mask_kind(kind)
     check_values(values, row, masks)
     flat = values.reshape(len(values), -1)
     maskers = [
-        row.build(projection_weights(criterion, place.projection), flat[:, index]) for index, place in enumerate(masks)
+        row.build(projection_weights(criterion, site.projection), flat[:, index]) for index, place in enumerate(masks)
     ]
     runtime = Runtime(maskers, len(values))
     with ExitStack() as stack:
         for index, place in enumerate(masks):
-            stack.callback(place.tap.register(runtime.hook(index)).remove)
+            stack.callback(site.tap.register(runtime.hook(index)).remove)
         yield runtime
 
 
-def check_values(values: Tensor, kind: MaskKind, masks: list[Place]) -> None:
+def check_values(values: Tensor, kind: MaskKind, masks: list[MaskSite]) -> None:
     """Refuse what a profile says if it is not one number in range per group, block and mask.
 
     Raises:

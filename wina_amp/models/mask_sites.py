@@ -55,7 +55,7 @@ class Tap:
 
 
 @dataclass(frozen=True)
-class Place:
+class MaskSite:
     """Where one mask acts.
 
     Attributes:
@@ -74,7 +74,7 @@ class Place:
         return self.projection.in_features * self.gated
 
 
-def places(model: PreTrainedModel, reads: str) -> list[Place]:
+def mask_sites(model: PreTrainedModel, reads: str) -> list[MaskSite]:
     """The masks of a model, ordered by block and then by `families.PROJECTION_ORDER`.
 
     Args:
@@ -86,18 +86,18 @@ def places(model: PreTrainedModel, reads: str) -> list[Place]:
     """
     every = projections(model)
     if reads == INPUT:
-        return [Place(one, Tap(one.module), one.out_features) for one in every]
+        return [MaskSite(one, Tap(one.module), one.out_features) for one in every]
     family = family_of(model.config.model_type)
     layers = attrgetter(family.layers)(model)
     taps = [Tap(_activation(layer, family.activation, block), is_output=True) for block, layer in enumerate(layers)]
     width = {one.block: one.in_features for one in every if "up" in (one.name, *one.slices)}
     downs = [one for one in every if one.name == "down"]
-    return [Place(one, taps[one.block], one.out_features + width[one.block]) for one in downs]
+    return [MaskSite(one, taps[one.block], one.out_features + width[one.block]) for one in downs]
 
 
-def maskable_fraction(masks: Sequence[Place], every: Sequence[Projection]) -> float:
+def maskable_fraction(masks: Sequence[MaskSite], every: Sequence[Projection]) -> float:
     """The share of all projections' weights that the masks gate: the model-wide sparsity if they zeroed everything."""
-    return sum(place.gated_weights for place in masks) / sum(one.gated_weights for one in every)
+    return sum(site.gated_weights for site in masks) / sum(one.gated_weights for one in every)
 
 
 def _activation(layer: nn.Module, path: str, block: int) -> nn.Module:

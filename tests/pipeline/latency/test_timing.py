@@ -15,7 +15,7 @@ from pipeline.storage.schemas import TIMINGS
 from tests.pipeline.allocation.blocks import random_model
 from wina_amp.models.families import INPUT
 from wina_amp.models.load import LoadedModel
-from wina_amp.models.mask_sites import places
+from wina_amp.models.mask_sites import mask_sites
 from wina_amp.models.projections import projections
 from wina_amp.models.transform import block_bases, rotate_block
 from wina_amp.routing.router import Router
@@ -87,7 +87,7 @@ def test_a_rotated_model_reads_its_rotations_and_is_compared_with_one_that_has_n
     assert turned["dense_bytes"].tolist() == whole["dense_bytes"].tolist()
     rotations = 4 * 2 * 2 * width * width
     skipped = (turned["skipped"] - whole["skipped"]) * sum(
-        one.projection.module.weight.nbytes for one in places(plain.model, INPUT)
+        one.projection.module.weight.nbytes for one in mask_sites(plain.model, INPUT)
     )
     gained = turned["bytes_moved"] - whole["bytes_moved"] + skipped
     assert gained.to_numpy() == pytest.approx(rotations)
@@ -112,8 +112,8 @@ def test_the_unmasked_side_stays_on_its_backend_for_as_long_as_it_is_compared_wi
     with Dense(loaded, WORK, _ticks()) as dense:
         baseline = dense.cells[1, 5]
         assert baseline.way == "unmasked"
-        assert all("forward" in vars(one.projection.module) for one in places(baseline.steps._model, INPUT))
-    assert not any("forward" in vars(one.projection.module) for one in places(baseline.steps._model, INPUT))
+        assert all("forward" in vars(one.projection.module) for one in mask_sites(baseline.steps._model, INPUT))
+    assert not any("forward" in vars(one.projection.module) for one in mask_sites(baseline.steps._model, INPUT))
 
 
 def _fastest_last(number: int):

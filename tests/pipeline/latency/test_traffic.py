@@ -11,7 +11,7 @@ from tests.pipeline.allocation.blocks import random_model
 from wina_amp.decode.decoding import sparse_decoding
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.models.families import INPUT
-from wina_amp.models.mask_sites import places
+from wina_amp.models.mask_sites import mask_sites
 from wina_amp.models.projections import projections
 from wina_amp.scoring.criteria import feature_weights
 from wina_amp.scoring.learned_weights import attach
@@ -23,7 +23,7 @@ GROUPS = torch.tensor([1, 0])
 
 def test_kept_bytes_are_those_of_columns_that_any_sequence_keeps():
     loaded = random_model("llama")
-    masks = places(loaded.model, INPUT)
+    masks = mask_sites(loaded.model, INPUT)
     values = torch.rand(2, 2, len(masks) // 2, generator=torch.Generator().manual_seed(3)) * 0.5
     weights = [feature_weights("wina", one.projection.module.weight, one.projection.name) for one in masks]
     limits = [cutoffs(row, one) for row, one in zip(weights, values.reshape(2, -1).unbind(1), strict=True)]
@@ -40,13 +40,13 @@ def test_kept_bytes_are_those_of_columns_that_any_sequence_keeps():
     for handle in handles:
         handle.remove()
     expected = 0.0
-    for number, place in enumerate(masks):
+    for number, site in enumerate(masks):
         for x in seen[number]:
-            for feature in range(place.projection.in_features):
+            for feature in range(site.projection.in_features):
                 scores = [float(x[row, 0, feature].abs() * weights[number][feature]) for row in range(2)]
                 limit = [float(values.reshape(2, -1)[group, number]) for group in GROUPS.tolist()]
                 if any(score > bound for score, bound in zip(scores, limit, strict=True)):
-                    expected += 4 * len(place.projection.module.weight) / STEPS
+                    expected += 4 * len(site.projection.module.weight) / STEPS
     assert found.kept == pytest.approx(expected) and 0 < found.kept < found.offered
     assert found.offered == sum(4 * one.projection.module.weight.numel() for one in masks)
     assert all(torch.equal(last, rows[-1]) for last, rows in zip(found.inputs, seen, strict=True))
@@ -60,9 +60,9 @@ def test_other_bytes_have_the_head_and_of_the_embeddings_nothing_unless_they_are
     model = LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=2, tie_word_embeddings=is_tied))
     norms, inverse_frequencies = 3 * 16, sum(buffer.numel() for buffer in model.buffers())
     expected = 4 * (50 * 16 + norms + inverse_frequencies)
-    assert other_bytes(model, places(model, INPUT)) == expected
+    assert other_bytes(model, mask_sites(model, INPUT)) == expected
     attach(model, {(one.block, one.name): torch.ones(one.in_features) for one in projections(model)})
-    assert other_bytes(model, places(model, INPUT)) == expected  # cutoffs are made from learned weights once
+    assert other_bytes(model, mask_sites(model, INPUT)) == expected  # cutoffs are made from learned weights once
 
 
 def test_rates_are_bytes_over_median_seconds():

@@ -21,7 +21,7 @@ from tests.pipeline.allocation.blocks import random_model
 from wina_amp.masks.eligibility import eligible
 from wina_amp.masks.kinds import MASKS, mask_kind
 from wina_amp.models.load import LoadedModel
-from wina_amp.models.mask_sites import maskable_fraction, places
+from wina_amp.models.mask_sites import mask_sites, maskable_fraction
 from wina_amp.models.projections import projections
 from wina_amp.scoring.criteria import criterion_row, feature_weights
 
@@ -61,30 +61,30 @@ def histograms(loaded: LoadedModel, items: list[Item]) -> pd.DataFrame:
 def test_every_mask_meets_its_sparsity_on_the_activations_it_was_calibrated_on(
     loaded: LoadedModel, items: list[Item], histograms: pd.DataFrame, criterion: str, kind: str
 ):
-    masks = places(loaded.model, criterion_row(criterion).reads)
+    masks = mask_sites(loaded.model, criterion_row(criterion).reads)
     fraction = maskable_fraction(masks, projections(loaded.model))
     own = histograms[histograms["criterion"] == criterion]
     rows = profiles(uniform(own, TARGETS, "mine", fraction), own, criterion=criterion, bins=BINS)
-    seen = _dense_activations(loaded, items, [place.tap for place in masks])
+    seen = _dense_activations(loaded, items, [site.tap for site in masks])
     for target in TARGETS:
         values = torch.from_numpy(profile_array(rows, target, mask_kind(kind).column)).reshape(1, -1)
         model_wide = 0.0
-        for number, place in enumerate(masks):
-            weights = feature_weights(criterion, place.projection.module.weight, place.projection.name)
+        for number, site in enumerate(masks):
+            weights = feature_weights(criterion, site.projection.module.weight, site.projection.name)
             masker = mask_kind(kind).build(weights, values[:, number])
             kept = tokens = 0
             for x, counted in seen[number]:
                 count = torch.zeros(1, dtype=torch.int64)
                 masker(x, torch.zeros(1, dtype=torch.int64), counted, count, None)
                 kept, tokens = kept + int(count), tokens + int(counted.sum())
-            features = place.projection.in_features
+            features = site.projection.in_features
             wanted = target / fraction
             if kind == "topk":
                 assert kept == tokens * int(features * (1 - wanted) + 1e-9)
             else:
                 assert 1 - kept / (tokens * features) == pytest.approx(wanted, abs=PERCENTAGE_POINTS)
-            model_wide += place.gated * (features - kept / tokens)
-        allowed = PERCENTAGE_POINTS if kind == "threshold" else max(1 / place.projection.in_features for place in masks)
+            model_wide += site.gated * (features - kept / tokens)
+        allowed = PERCENTAGE_POINTS if kind == "threshold" else max(1 / site.projection.in_features for site in masks)
         total = sum(one.gated_weights for one in projections(loaded.model))
         assert model_wide / total == pytest.approx(target, abs=allowed)
 

@@ -21,7 +21,7 @@ from wina_amp.masks.install import install
 from wina_amp.masks.kinds import MASKS
 from wina_amp.models.families import FAMILIES, family_of
 from wina_amp.models.load import LoadedModel
-from wina_amp.models.mask_sites import places
+from wina_amp.models.mask_sites import mask_sites
 from wina_amp.models.projections import projections
 from wina_amp.scoring.criteria import CRITERIA
 from wina_amp.scoring.learned_weights import attach
@@ -40,7 +40,7 @@ def _logits(loaded: LoadedModel) -> torch.Tensor:
 
 
 def _shape(loaded: LoadedModel, criterion: str) -> tuple[int, int]:
-    masks = places(loaded.model, CRITERIA[criterion].reads)
+    masks = mask_sites(loaded.model, CRITERIA[criterion].reads)
     blocks = masks[-1].projection.block + 1
     return blocks, len(masks) // blocks
 
@@ -67,7 +67,7 @@ def test_capture_counts_every_eligible_feature_of_every_projection(kind: str):
     wanted = {
         (place.projection.block, place.projection.name, criterion): place.projection.in_features
         for criterion, row in CRITERIA.items()
-        for place in places(loaded.model, row.reads)
+        for place in mask_sites(loaded.model, row.reads)
     }
     assert set(found) == set(wanted)
     for key, features in wanted.items():

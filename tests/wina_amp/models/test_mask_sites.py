@@ -9,37 +9,37 @@ from torch import nn
 from tests.pipeline.allocation.blocks import CONFIGS, random_model
 from wina_amp.errors import UserError
 from wina_amp.models.families import ACTIVATED_GATE, INPUT
-from wina_amp.models.mask_sites import Tap, maskable_fraction, places
+from wina_amp.models.mask_sites import Tap, mask_sites, maskable_fraction
 from wina_amp.models.projections import projections
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_masks_of_inputs_are_the_projections_and_gate_every_weight_once(kind: str):
     model = random_model(kind).model
-    every, masks = projections(model), places(model, INPUT)
-    assert [place.projection for place in masks] == every
-    assert [place.gated_weights for place in masks] == [one.gated_weights for one in every]
-    assert all(place.tap == Tap(place.projection.module) for place in masks)
+    every, masks = projections(model), mask_sites(model, INPUT)
+    assert [site.projection for site in masks] == every
+    assert [site.gated_weights for site in masks] == [one.gated_weights for one in every]
+    assert all(site.tap == Tap(site.projection.module) for site in masks)
     assert maskable_fraction(masks, every) == 1.0
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_masks_of_gates_are_one_a_block_and_gate_up_and_down(kind: str):
     model = random_model(kind).model
-    every, masks = projections(model), places(model, ACTIVATED_GATE)
-    assert [(place.projection.block, place.projection.name) for place in masks] == [(0, "down"), (1, "down")]
+    every, masks = projections(model), mask_sites(model, ACTIVATED_GATE)
+    assert [(site.projection.block, site.projection.name) for site in masks] == [(0, "down"), (1, "down")]
     # hidden 32, intermediate 48: a row of up and a column of down have 32 weights each, fused or not.
-    assert [place.gated for place in masks] == [64, 64]
+    assert [site.gated for site in masks] == [64, 64]
     assert maskable_fraction(masks, every) == 2 * 2 * 32 * 48 / sum(one.module.weight.numel() for one in every)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_the_tapped_activation_is_a_factor_of_what_down_reads_in_its_own_block_only(kind: str):
     loaded = random_model(kind)
-    masks = places(loaded.model, ACTIVATED_GATE)
-    assert len({id(place.tap.module) for place in masks}) == len(masks)
+    masks = mask_sites(loaded.model, ACTIVATED_GATE)
+    assert len({id(site.tap.module) for site in masks}) == len(masks)
     read: list[torch.Tensor] = []
-    handles = [Tap(place.projection.module).register(read.append) for place in masks]
+    handles = [Tap(site.projection.module).register(read.append) for site in masks]
     handles.append(masks[1].tap.register(torch.zeros_like))
     loaded.model(torch.arange(3, 9)[None])
     for handle in handles:
@@ -66,5 +66,5 @@ def test_an_activation_that_is_no_module_is_refused_with_its_place():
     model = random_model("llama").model
     del model.model.layers[1].mlp.act_fn
     with pytest.raises(UserError, match=r"module at `mlp\.act_fn`.*nothing.*block 1 .*`activation` in .*families"):
-        places(model, ACTIVATED_GATE)
-    assert len(places(model, INPUT)) == 14
+        mask_sites(model, ACTIVATED_GATE)
+    assert len(mask_sites(model, INPUT)) == 14

@@ -9,7 +9,7 @@ import pytest
 
 from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel
-from wina_amp.models.mask_sites import maskable_fraction, places
+from wina_amp.models.mask_sites import mask_sites, maskable_fraction
 from wina_amp.models.projections import projections
 from wina_amp.models.skeleton import skeleton
 
@@ -20,7 +20,7 @@ def test_it_has_the_shapes_of_the_loaded_model_and_no_weights(tiny_llama: Path, 
     models = (found, tiny_loaded.model)
     shapes = [[(one.block, one.name, one.module.weight.shape) for one in projections(model)] for model in models]
     assert shapes[0] == shapes[1]
-    fractions = [maskable_fraction(places(model, "activated_gate"), projections(model)) for model in models]
+    fractions = [maskable_fraction(mask_sites(model, "activated_gate"), projections(model)) for model in models]
     assert fractions[0] == fractions[1] == 2 * 32 * 48 / (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 48)
 
 
