@@ -14,7 +14,7 @@ takes seconds where fitting the allocations (`benchmarks.groups`) takes minutes.
     active         share of tokens in which a feature is kept at the pooled profile's threshold, in sites of the model
 
 Columns: gain of k-means, of a Gaussian mixture and of HDBSCAN on the principal components, of k-means on a UMAP
-embedding of them (10 dimensions), and of k-means on the allocation_gradients that the components predict, which is the
+embedding of them (10 dimensions), and of k-means on the allocation gradients that the components predict, which is the
 scheme `gradient` (regression and clustering see the fitted texts of a fold only; the others see all points, but no
 gradient).
 """
@@ -77,7 +77,7 @@ def main() -> None:
     wished = text_wishes(settings, train)
     everyone = np.ones(len(train), dtype=np.bool_)
     print(
-        f"{'description':14}{'k-means':>16}{'mixture':>16}{'hdbscan':>21}{'umap, k-means':>16}{'predicted allocation_gradients':>18}"
+        f"{'description':14}{'k-means':>16}{'mixture':>16}{'hdbscan':>21}{'umap, k-means':>16}{'predicted gradients':>20}"
     )
     for name in options.only:
         points = components(described(name, settings, train, loaded), settings.cluster.components)

@@ -223,7 +223,8 @@ class _Shape:
         for site in SITES:
             speed, copy, fraction = self._rate([site], reading, groups)
             yield (
-                f"{self.shape}, batch {batch}, kernels of {site} at {KERNELS_AT}: reads {fraction:.2f}, {speed:.0f} GB/s, "
+                f"{self.shape}, batch {batch}, kernels of {site} at {KERNELS_AT}: reads {fraction:.2f}, "
+                f"{speed:.0f} GB/s, "
                 f"{speed / copy:.2f} of a copy's {copy:.0f}"
             )
             if (self.shape, batch) == (WANTED_SHAPE, 1):

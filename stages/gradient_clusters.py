@@ -63,12 +63,12 @@ def main(settings: Settings, name: str) -> None:
     train = (samples["split"] == "train").to_numpy()
     _check_counts(settings, int(train.sum()))
     points = _points(settings, samples["sample_id"].tolist(), train)
-    wished = _allocation_gradients(settings, settings.gradient.schemes[name], samples[train])
-    found = gradient_groups(points, train, wished, settings.gradient.counts, settings.seed)
+    gradients = _allocation_gradients(settings, settings.gradient.schemes[name], samples[train])
+    found = gradient_groups(points, train, gradients, settings.gradient.counts, settings.seed)
     _write(samples, GRADIENT, found.groups, found.distances)
     for draw, scheme in enumerate(GRADIENT_RANDOM_SCHEMES):
         _write(samples, scheme, shuffled_groups(found.groups, train, settings.seed, draw), np.zeros(len(samples)))
-    _write_quality(found, _gains_of_schemes(samples, train, wished, settings.seed), train)
+    _write_quality(found, _gains_of_schemes(samples, train, gradients, settings.seed), train)
 
 
 def _check_counts(settings: Settings, train: int) -> None:
@@ -185,7 +185,7 @@ def _take(bench: Bench, piece: Piece, advance: Advance) -> None:
     advance(len(piece.texts))
 
 
-def _gains_of_schemes(samples: Any, train: ndarray, wished: ndarray, seed: int) -> dict[str, tuple[float, float]]:
+def _gains_of_schemes(samples: Any, train: ndarray, gradients: ndarray, seed: int) -> dict[str, tuple[float, float]]:
     """The gain of groups that were made without looking at gradients, as a scale: learned ones, labels, random ones."""
     mine = samples[train]
     ids = mine["sample_id"].to_numpy()
@@ -196,7 +196,7 @@ def _gains_of_schemes(samples: Any, train: ndarray, wished: ndarray, seed: int) 
         **{scheme: label_groups(mine[scheme].tolist(), np.ones(len(mine), bool)) for scheme in LABEL_SCHEMES},
         GRADIENT_RANDOM_SCHEMES[0]: random.set_index("sample_id")["group"].loc[ids].to_numpy(),
     }
-    return {name: held_out_gain(groups, wished, seed) for name, groups in known.items() if len(set(groups)) > 1}
+    return {name: held_out_gain(groups, gradients, seed) for name, groups in known.items() if len(set(groups)) > 1}
 
 
 def _write(samples: Any, scheme: str, groups: ndarray, distances: ndarray) -> None:

@@ -8,9 +8,9 @@ their gradients for the same reason (Sattler, Mueller, Samek, Clustered Federate
 One text's gradients are nearly all noise, and a new sample has none. What is clustered is therefore the part of them
 that a sample's signature predicts:
 
-    wish_i       gradients by the logits of the sparsities, without what lies along the budget; centred, scaled, clipped
-    predicted_i  ridge regression from the principal components of the signatures to the allocation_gradients of the
-    train texts group_i      the nearest centre of k-means on the predicted allocation_gradients of the train samples
+    grad_i       gradients by the logits of the sparsities, without what lies along the budget; centred, scaled, clipped
+    predicted_i  ridge regression from the principal components of the signatures to the allocation gradients of the
+    train texts group_i      the nearest centre of k-means on the predicted allocation gradients of the train samples
 
 The penalty and the number of groups are those with the largest held-out GAIN,
 
@@ -46,9 +46,9 @@ STARTS, STARTS_HELD_OUT = 10, 3
 """Random starts of k-means, in the fit that is kept and in those that only measure a gain."""
 
 LONGEST = 2.0
-"""Medians of length: longer allocation_gradients, of single texts that are lost altogether, are shortened to it."""
+"""Medians of length: longer allocation gradients, of single texts that are lost altogether, are shortened to it."""
 
-Wishes = Float[ndarray, "texts directions"]
+AllocationGradients = Float[ndarray, "texts directions"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def allocation_gradients(
     gradients: Sequence[Float[ndarray, "texts projections"]],
     allocations: Sequence[Float[ndarray, " projections"]],
     fraction: Float[ndarray, " projections"],
-) -> Wishes:
+) -> AllocationGradients:
     """What every text would change, from its gradients at several targets.
 
     Args:
@@ -91,7 +91,7 @@ def allocation_gradients(
         share: weights of every projection over those of all.
 
     Guarantee: what lies along the budget is taken out before directions are scaled, so a text that would just have less
-    of everything masked allocation_gradients what it allocation_gradients without that; a projection at sparsity 0 or 1
+    of everything masked has the allocation gradients that it has without that; a projection at sparsity 0 or 1
     cannot be moved and has no part in it. The median length is at most 1, the longest `LONGEST`.
     """
     parts: list[ndarray] = []
@@ -110,7 +110,7 @@ def allocation_gradients(
 def gradient_groups(
     points: Float[ndarray, "samples components"],
     train: Bool[ndarray, " samples"],
-    wished: Wishes,
+    gradients: AllocationGradients,
     counts: Sequence[int],
     seed: int,
 ) -> GradientGroups:
@@ -118,7 +118,7 @@ def gradient_groups(
 
     Args:
         points: what samples look like (`clustering.features`).
-        train: the samples that have allocation_gradients.
+        train: the samples that have allocation gradients.
         wished: of the train samples, in their order.
         counts: numbers of groups to choose from; each at least 2 and at most half of the train samples.
         seed: of folds and of k-means.
@@ -126,9 +126,9 @@ def gradient_groups(
     Guarantee: deterministic for a seed; a test sample changes nothing but its own group.
     """
     known = points[train]
-    measured = _gains(known, wished, counts, seed)
+    measured = _gains(known, gradients, counts, seed)
     chosen = _choose(measured)
-    predicted = _regression(known, wished, chosen.penalty).predict(points)
+    predicted = _regression(known, gradients, chosen.penalty).predict(points)
     rule = _kmeans(predicted[train], chosen.count, STARTS, seed)
     order = by_size(rule.labels_)
     rename = np.empty(len(order), dtype=np.int64)
@@ -138,36 +138,36 @@ def gradient_groups(
     return GradientGroups(groups, distances, chosen, _best(measured))
 
 
-def held_out_gain(groups: Int[ndarray, " texts"], wished: Wishes, seed: int) -> tuple[float, float]:
+def held_out_gain(groups: Int[ndarray, " texts"], gradients: AllocationGradients, seed: int) -> tuple[float, float]:
     """The gain of given groups: its mean over folds, and the standard error of that.
 
-    Groups of labels and random ones are measured with it; groups that were made from these allocation_gradients would
+    Groups of labels and random ones are measured with it; groups that were made from these allocation gradients would
     look better than they are.
     """
-    found = [_gain(groups, wished, fitted, held) for fitted, held in _folds(len(groups), seed)]
+    found = [_gain(groups, gradients, fitted, held) for fitted, held in _folds(len(groups), seed)]
     return _mean(found)
 
 
-def _gains(points: ndarray, wished: Wishes, counts: Sequence[int], seed: int) -> list[Gain]:
+def _gains(points: ndarray, gradients: AllocationGradients, counts: Sequence[int], seed: int) -> list[Gain]:
     """Of every penalty and number of groups; regression and k-means see the fitted texts of a fold only."""
     found: dict[tuple[int, float], list[float]] = {}
     for fitted, held in _folds(len(points), seed):
         for penalty in PENALTIES:
-            predicted = _regression(points[fitted], wished[fitted], penalty).predict(points)
+            predicted = _regression(points[fitted], gradients[fitted], penalty).predict(points)
             for count in counts:
                 groups = _kmeans(predicted[fitted], count, STARTS_HELD_OUT, seed).predict(predicted)
-                found.setdefault((count, penalty), []).append(_gain(groups, wished, fitted, held))
+                found.setdefault((count, penalty), []).append(_gain(groups, gradients, fitted, held))
     return [Gain(count, penalty, *_mean(gains)) for (count, penalty), gains in found.items()]
 
 
-def _gain(groups: ndarray, wished: Wishes, fitted: ndarray, held: ndarray) -> float:
-    first, second = wished[fitted].mean(axis=0), wished[held].mean(axis=0)
+def _gain(groups: ndarray, gradients: AllocationGradients, fitted: ndarray, held: ndarray) -> float:
+    first, second = gradients[fitted].mean(axis=0), gradients[held].mean(axis=0)
     total = 0.0
     for group in np.unique(groups[held]):
         own, others = fitted[groups[fitted] == group], held[groups[held] == group]
         if len(own):
-            direction = wished[own].mean(axis=0) - first
-            brought = (wished[others].mean(axis=0) - second) @ direction
+            direction = gradients[own].mean(axis=0) - first
+            brought = (gradients[others].mean(axis=0) - second) @ direction
             total += len(others) / len(held) * float(brought) / max(float(np.linalg.norm(direction)), _TINY)
     return total
 
@@ -198,8 +198,8 @@ def _mean(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
-def _regression(points: ndarray, wished: Wishes, penalty: float) -> Any:
-    return cast(Any, Ridge)(alpha=penalty).fit(points, wished)
+def _regression(points: ndarray, gradients: AllocationGradients, penalty: float) -> Any:
+    return cast(Any, Ridge)(alpha=penalty).fit(points, gradients)
 
 
 def _kmeans(points: ndarray, count: int, starts: int, seed: int) -> Any:

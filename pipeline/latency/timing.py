@@ -186,7 +186,7 @@ class _Timed:
         flat = method.thresholds.reshape(len(method.thresholds), -1).to(loaded.device)
         self.cutoffs = [
             cutoffs(projection_weights(method.criterion, site.projection), limits)
-            for place, limits in zip(self.masks, flat.unbind(dim=1), strict=True)
+            for site, limits in zip(self.masks, flat.unbind(dim=1), strict=True)
         ]
 
     def row(self, cell: Cell) -> dict[str, Any]:

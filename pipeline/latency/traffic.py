@@ -121,7 +121,7 @@ def rates(
     target = torch.empty_like(source)
 
     def kernels() -> None:
-        for place, x in zip(masks, reading.inputs, strict=True):
+        for site, x in zip(masks, reading.inputs, strict=True):
             site.projection.module(x)
 
     def copy() -> None:

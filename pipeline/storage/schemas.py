@@ -234,7 +234,8 @@ ROUTES = Table(
         Column(
             "probabilities",
             "list<float32>",
-            "softmax of the router's outputs: the probability of each group of the activation scheme; of a benefit router's "
+            "softmax of the router's outputs: the probability of each group of the activation scheme; of a "
+            "benefit router's "
             "predicted benefits, the pooled profile's (its margin) last",
         ),
         Column("flops", "float64", "floating-point operations the router needs for this prompt", low=0),
@@ -255,8 +256,10 @@ HELD_OUT = Table(
 
 BENEFITS = Table(
     "benefits",
-    "What the profile of each group brings to a sample in place of the pooled one, averaged over `route.benefit_targets` "
-    "(one file per benefit router, see pipeline/routing/benefits.py): all train samples, and as many test samples, which no benefit router "
+    "What the profile of each group brings to a sample in place of the pooled one, averaged over "
+    "`route.benefit_targets` "
+    "(one file per benefit router, see pipeline/routing/benefits.py): all train samples, and as many test "
+    "samples, which no benefit router "
     "is fitted on.",
     key=("sample_id",),
     columns=(

@@ -1,6 +1,6 @@
 """Put masks on a loaded model and take them off again: the reference backend, on any device.
 
-A hook at every place where the criterion's masks act (the input of every projection, or the activated gate of every
+A hook at every site where the criterion's masks act (the input of every projection, or the activated gate of every
 MLP; `wina_amp/models/mask_sites.py`) replaces the tensor by the masked one. Nothing else of the model is touched, so
 leaving the context restores it exactly. What a profile says is looked up per row: one forward pass serves a batch that
 mixes groups. Weights stay where they are and are read in full; this backend defines results, it saves no time.
@@ -40,7 +40,7 @@ class Runtime:
     """A model with masks on it; made by `install`.
 
     Args:
-        maskers: the mask of every place.
+        maskers: the mask of every site.
         groups: number of groups that they know.
     """
 
@@ -75,7 +75,7 @@ class Runtime:
             self._rows = None
 
     def hook(self, index: int) -> Callable[[Tensor], Tensor]:
-        """What happens at place number `index`."""
+        """What happens at site number `index`."""
 
         def masked(x: Tensor) -> Tensor:
             rows = self._rows
@@ -127,11 +127,11 @@ def install(
     check_values(values, row, masks)
     flat = values.reshape(len(values), -1)
     maskers = [
-        row.build(projection_weights(criterion, site.projection), flat[:, index]) for index, place in enumerate(masks)
+        row.build(projection_weights(criterion, site.projection), flat[:, index]) for index, site in enumerate(masks)
     ]
     runtime = Runtime(maskers, len(values))
     with ExitStack() as stack:
-        for index, place in enumerate(masks):
+        for index, site in enumerate(masks):
             stack.callback(site.tap.register(runtime.hook(index)).remove)
         yield runtime
 
@@ -140,7 +140,7 @@ def check_values(values: Tensor, kind: MaskKind, masks: list[MaskSite]) -> None:
     """Refuse what a profile says if it is not one number in range per group, block and mask.
 
     Raises:
-        ValueError: the shape, or the first number that is NaN or out of range, with its place.
+        ValueError: the shape, or the first number that is NaN or out of range, with its site.
     """
     blocks = masks[-1].projection.block + 1
     if values.ndim != 3 or values.shape[1:] != (blocks, len(masks) // blocks):

@@ -191,11 +191,11 @@ def _spread_rows(
         for token in range(width):
             part = np.float32(0)
             for feature in range(features):
-                gradient = gradient[row, token, feature]
+                incoming = gradient[row, token, feature]
                 kind = state[row, token, feature]
-                banded = gradient if kind >= 2 else np.float32(0)
+                banded = incoming if kind >= 2 else np.float32(0)
                 part += banded * x[row, token, feature]
-                found[row, token, feature] = (np.float32(0) if kind & 1 else gradient) + flips * banded
+                found[row, token, feature] = (np.float32(0) if kind & 1 else incoming) + flips * banded
             total += float(part)
         totals[row] = np.float32(total)
 
@@ -213,6 +213,6 @@ def _add_rows(
         for token in range(width):
             for feature in range(features):
                 is_banded = state[row, token, feature] >= 2
-                gradient = gradient[row, token, feature] if is_banded else np.float32(0)
-                own[feature] += gradient * x[row, token, feature]
+                incoming = gradient[row, token, feature] if is_banded else np.float32(0)
+                own[feature] += incoming * x[row, token, feature]
                 count[feature] += np.float32(1) if is_banded else np.float32(0)

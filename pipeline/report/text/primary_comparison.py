@@ -25,12 +25,14 @@ def ground_sentences(findings: Findings, configuration: Configuration) -> list[s
         return []
     if findings.answering is findings.test:
         return [
-            f"The primary comparison has no routed method of the configuration that decides, so this is answered from {shared}."
+            "The primary comparison has no routed method of the configuration that decides, so this is "
+            f"answered from {shared}."
         ]
     routed = [row for row in primary.found.gains if row.method in configuration.routed]
     return [
         f"Answered from the primary comparison: {primary.found.samples:,} test samples, target"
-        f"{'s' if len(primary.plan.targets) > 1 else ''} {_targets(primary.plan)}. What is said of other configurations is of "
+        f"{'s' if len(primary.plan.targets) > 1 else ''} {_targets(primary.plan)}. What is said of other "
+        "configurations is of "
         f"{shared}.",
         *resolution_sentences(primary.plan, routed),
     ]

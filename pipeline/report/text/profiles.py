@@ -100,7 +100,8 @@ def _decided_on(plan: Plan, findings: Findings, configuration: Configuration) ->
     if not others or configuration.pooled is None:
         return []
     return [
-        f"Decided on {configuration_name(plan, configuration)}: of the configurations with routed groups its pooled profile, "
+        f"Decided on {configuration_name(plan, configuration)}: of the configurations with routed groups its "
+        "pooled profile, "
         f"`{configuration.pooled.name}`, is the most accurate at equal compute."
     ]
 

@@ -34,22 +34,28 @@ def rules(plan: Plan) -> list[str]:
         "Groups are reproducible when clusterings of two halves of the training samples agree with ARI of at least "
         f"{STABLE}.",
         "RQ2 is decided by the routed methods on the test split, each averaged over the levels of its pair: one must "
-        "be above the pooled method of its own configuration (the same criterion, allocation and mask) and above every draw of "
+        "be above the pooled method of its own configuration (the same criterion, allocation and mask) and "
+        "above every draw of "
         "random groups of the same sizes on it, because several profiles may gain whatever the groups mean. Of several "
-        "configurations with routed groups, the one whose pooled method is most accurate decides: gains on a weaker one may be "
+        "configurations with routed groups, the one whose pooled method is most accurate decides: gains on a "
+        "weaker one may be "
         "what a better pooled profile gives without groups; for that choice, and only for it, the pooled profiles with "
         "routed groups are read at levels common to them. Methods with true groups, random groups and given labels "
         "are controls, not answers.",
         *_primary(plan),
         f"The criterion for several targets (an uncorrected interval above zero at {FEWEST_TARGETS} or more, below at "
         "none, and no draw of random groups that does the same) is told beside the verdict and does not decide it.",
-        "A yes is qualified where refit variance is not ruled out: where no routed method gains more than one more draw of "
+        "A yes is qualified where refit variance is not ruled out: where no routed method gains more than one "
+        "more draw of "
         f"random groups is expected to gain at most ({level}, from the mean and standard deviation of the draws). With "
         "fewer than two draws it is not known.",
-        "What corrections count: every grouped method against the pooled one of its configuration, configuration by configuration; every pair "
-        "with random groups, configuration by configuration; every other method against the baseline; every task of one comparison.",
+        "What corrections count: every grouped method against the pooled one of its configuration, "
+        "configuration by configuration; every pair "
+        "with random groups, configuration by configuration; every other method against the baseline; every "
+        "task of one comparison.",
         f"A router is good enough when the interval of its regret stays below {100 * NEGLIGIBLE:g} point.",
-        "A benefit router gains where the interval of the mean that its choices bring is above zero; one over random groups is a "
+        "A benefit router gains where the interval of the mean that its choices bring is above zero; one over "
+        "random groups is a "
         "control.",
         "An operating point is safe when the interval of its accuracy loss against dense stays below "
         f"{100 * TOLERANCE:g} points.",
@@ -66,9 +72,11 @@ def _primary(plan: Plan) -> list[str]:
         return []
     methods = listed([f"`{method.name}`" for method in part.sparse])
     return [
-        "Which configuration decides is chosen on the samples and targets that every method has. What it says about RQ2 is read "
+        "Which configuration decides is chosen on the samples and targets that every method has. What it says "
+        "about RQ2 is read "
         f"from the primary comparison ({methods} on all test samples, at "
         f"{listed([target_name(target) for target in part.targets])}, as the settings name them), if a routed method "
-        "of that configuration is in it: gains, their correction, random groups, refit variance and the criterion for several "
+        "of that configuration is in it: gains, their correction, random groups, refit variance and the "
+        "criterion for several "
         "targets. Otherwise, as all other accuracies, from the samples that every method has.",
     ]

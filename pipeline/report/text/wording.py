@@ -17,7 +17,7 @@ THIN = "\N{NARROW NO-BREAK SPACE}"
 
 def percent(fraction: float, decimals: int = 1) -> str:
     """0.934 -> "93.4%"."""
-    return f"{100 * share:.{decimals}f}%"
+    return f"{100 * fraction:.{decimals}f}%"
 
 
 def percent_interval(interval: Interval) -> str:

@@ -1,4 +1,4 @@
-"""`pipeline.grouping.gradient_clusters`: allocation_gradients leave the budget alone, and groups follow what samples
+"""`pipeline.grouping.gradient_clusters`: allocation gradients leave the budget alone, and groups follow what samples
 want, not how they look."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PROJECTIONS = 6
 
 @given(st.integers(0, 2**31 - 1), st.integers(2, 30))
 @settings(max_examples=30, deadline=None)
-def test_wishing_for_less_of_everything_changes_no_wish_and_wishes_are_bounded(seed: int, texts: int):
+def test_asking_for_less_of_everything_changes_no_gradient_and_gradients_are_bounded(seed: int, texts: int):
     """LossGradients in proportion to the weights are what moving the whole budget brings: sum of g ds = c * (budget
     moved)."""
     rng = np.random.default_rng(seed)
@@ -31,7 +31,7 @@ def test_wishing_for_less_of_everything_changes_no_wish_and_wishes_are_bounded(s
     assert np.median(length) == pytest.approx(1, abs=1e-9)
 
 
-def test_wishes_equal_a_slow_transcription():
+def test_allocation_gradients_equal_a_slow_transcription():
     rng = np.random.default_rng(1)
     fraction = rng.dirichlet(np.ones(PROJECTIONS))
     allocations = [rng.uniform(0.2, 0.9, PROJECTIONS) for _ in range(2)]
@@ -53,24 +53,24 @@ def test_wishes_equal_a_slow_transcription():
     np.testing.assert_allclose(allocation_gradients(gradients, allocations, fraction), expected, rtol=1e-9, atol=1e-12)
 
 
-def test_a_projection_that_cannot_move_has_no_part_in_any_wish():
+def test_a_projection_that_cannot_move_has_no_part_in_any_gradient():
     gradients = np.random.default_rng(0).normal(size=(8, 3))
     found = allocation_gradients([gradients], [np.array([0.0, 0.5, 0.6])], np.full(3, 1 / 3))
     assert (found[:, 0] == 0).all() and np.isfinite(found).all()
 
 
 def _samples(rng, count: int):
-    """Points in which a loud property and a quiet one are to be seen; allocation_gradients follow the quiet one."""
+    """Points in which a loud property and a quiet one are to be seen; allocation gradients follow the quiet one."""
     loud, quiet = rng.integers(0, 2, count), rng.integers(0, 3, count)
     points = np.stack([6.0 * loud, *(1.0 * (quiet == one) for one in range(3))], axis=1)
     directions = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [-1.0, -1.0, 0.0, 0.0]])
     return points + 0.05 * rng.normal(size=points.shape), directions[quiet] + rng.normal(size=(count, 4)), loud, quiet
 
 
-def test_groups_follow_the_wishes_and_not_what_is_loudest_in_the_points():
-    points, wished, loud, quiet = _samples(np.random.default_rng(0), 400)
+def test_groups_follow_the_gradients_and_not_what_is_loudest_in_the_points():
+    points, gradients, loud, quiet = _samples(np.random.default_rng(0), 400)
     train = np.arange(400) < 300
-    found = gradient_groups(points, train, wished[train], (2, 3, 4, 6), seed=0)
+    found = gradient_groups(points, train, gradients[train], (2, 3, 4, 6), seed=0)
     assert found.chosen.count == 3
     assert adjusted_rand_index(found.groups, quiet) > 0.95 and abs(adjusted_rand_index(found.groups, loud)) < 0.05
     sizes = np.bincount(found.groups[train])
@@ -78,27 +78,27 @@ def test_groups_follow_the_wishes_and_not_what_is_loudest_in_the_points():
 
 
 def test_a_test_sample_changes_nothing_but_its_own_group():
-    points, wished, *_ = _samples(np.random.default_rng(2), 120)
+    points, gradients, *_ = _samples(np.random.default_rng(2), 120)
     train = np.arange(120) < 100
-    first = gradient_groups(points, train, wished[train], (2, 3), seed=0)
+    first = gradient_groups(points, train, gradients[train], (2, 3), seed=0)
     points[110:] += 3
-    again = gradient_groups(points, train, wished[train], (2, 3), seed=0)
+    again = gradient_groups(points, train, gradients[train], (2, 3), seed=0)
     assert (first.groups[:110] == again.groups[:110]).all() and first.chosen == again.chosen
 
 
 def test_the_gain_of_true_groups_is_what_their_directions_are_worth_and_that_of_random_ones_nothing():
-    _, wished, _, quiet = _samples(np.random.default_rng(3), 6000)
-    true, error = held_out_gain(quiet, wished, seed=0)
+    _, gradients, _, quiet = _samples(np.random.default_rng(3), 6000)
+    true, error = held_out_gain(quiet, gradients, seed=0)
     centre = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
     worth = np.mean([np.linalg.norm(one - centre.mean(axis=0)) for one in centre])
     assert true == pytest.approx(worth, abs=0.03)
-    random, noise = held_out_gain(np.random.default_rng(4).permutation(quiet), wished, seed=0)
+    random, noise = held_out_gain(np.random.default_rng(4).permutation(quiet), gradients, seed=0)
     assert abs(random) < 0.1 < true - 5 * max(error, noise)  # a little below 0: what a fold holds out, the rest lacks
 
 
 def test_the_gain_equals_a_slow_transcription():
     rng = np.random.default_rng(5)
-    wished, groups = rng.normal(size=(20, 3)), rng.integers(0, 3, 20)
+    gradients, groups = rng.normal(size=(20, 3)), rng.integers(0, 3, 20)
     generator, found = np.random.default_rng(7), []
     for _ in range(4):
         order = generator.permutation(20)
@@ -109,10 +109,10 @@ def test_the_gain_equals_a_slow_transcription():
             for group in range(3):
                 own, others = ([n for n in part if groups[n] == group] for part in (fitted, held))
                 if own and others:
-                    direction = wished[own].mean(axis=0) - wished[fitted].mean(axis=0)
-                    brought = (wished[others].mean(axis=0) - wished[held].mean(axis=0)) @ direction
+                    direction = gradients[own].mean(axis=0) - gradients[fitted].mean(axis=0)
+                    brought = (gradients[others].mean(axis=0) - gradients[held].mean(axis=0)) @ direction
                     total += len(others) / len(held) * brought / np.sqrt((direction**2).sum())
             found.append(total)
-    mean, error = held_out_gain(groups, wished, seed=7)
+    mean, error = held_out_gain(groups, gradients, seed=7)
     assert mean == pytest.approx(np.mean(found), rel=1e-9)
     assert error == pytest.approx(np.std(found, ddof=1) / 4, rel=1e-9)
