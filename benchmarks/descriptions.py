@@ -76,9 +76,7 @@ def main() -> None:
     loaded = load_model(settings.model)
     wished = text_wishes(settings, train)
     everyone = np.ones(len(train), dtype=np.bool_)
-    print(
-        f"{'description':14}{'k-means':>16}{'mixture':>16}{'hdbscan':>21}{'umap, k-means':>16}{'predicted gradients':>20}"
-    )
+    print(f"{'description':14}{'k-means':>16}{'mixture':>16}{'hdbscan':>21}{'umap, k-means':>16}{'gradients':>18}")
     for name in options.only:
         points = components(described(name, settings, train, loaded), settings.cluster.components)
         cells = [_gain(groups, wished, settings.seed) for groups in plain(points, everyone, settings, options.count)]

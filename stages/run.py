@@ -80,5 +80,5 @@ def _stage_name() -> str:
 def start_logging() -> None:
     """Our own modules report progress; libraries speak up only to warn."""
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, stream=sys.stderr)
-    for name in ("pipeline", "stages", "__main__"):
+    for name in ("wina_amp", "pipeline", "stages", "commands", "__main__"):
         logging.getLogger(name).setLevel(logging.INFO)

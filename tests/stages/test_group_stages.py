@@ -363,7 +363,7 @@ def test_a_second_run_elsewhere_writes_the_same_bytes(settings, done, tmp_path, 
 
 
 def test_an_interrupted_allocation_resumes_behind_the_finished_groups(settings, done, monkeypatch) -> None:
-    from pipeline.allocation.greedy.search import blockwise
+    from pipeline.allocation.greedy import blockwise
 
     path = Path(allocate.ALLOCATIONS_PATH.format(name="random"))
     searched = []

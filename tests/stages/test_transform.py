@@ -81,7 +81,7 @@ def test_none_writes_just_the_note_and_replaces_what_was_there(settings):
 def test_none_imports_no_torch(settings, tmp_path):
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     code = (
-        "import sys; from pipeline import config; from stages import transform; transform.main(config.load());"
+        "import sys; from pipeline.config import params; from stages import transform; transform.main(params.load());"
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, check=True)

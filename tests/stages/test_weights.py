@@ -69,7 +69,7 @@ def test_nothing_is_learned_and_torch_not_loaded_unless_a_criterion_asks(setting
     text = (ROOT / "params.yaml").read_text().replace("[teal, wina, learned]", "[teal, wina]")
     (tmp_path / "params.yaml").write_text(text.replace("criterion: learned", "criterion: wina"))
     code = (
-        "import sys; from pipeline import config; from stages import weights; weights.main(config.load());"
+        "import sys; from pipeline.config import params; from stages import weights; weights.main(params.load());"
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, check=True)

@@ -18,7 +18,7 @@ from itertools import product
 from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from pipeline import triton_accumulate as kernels
+from pipeline.capture import triton_accumulate as kernels
 from pipeline.histograms.bins import FIRST_BIN, Bins
 
 blocks = kernels.BLOCKS

@@ -12,6 +12,7 @@ from transformers import StaticCache
 from pipeline.latency import steps as module
 from pipeline.latency.steps import SparseSteps, Steps, recorded, sparse_steps, twin
 from tests.pipeline.allocation.blocks import CONFIGS, random_model
+from wina_amp.decode import decoding as decoding_module
 from wina_amp.decode.decoding import sparse_decoding
 from wina_amp.models.load import LoadedModel
 
@@ -128,12 +129,12 @@ def test_while_a_graph_is_recorded_nobody_asks_the_device_how_full_the_cache_is(
         steps = SparseSteps(loaded.model, IDS, CONTEXT, "eager", decoding, GROUPS)
         steps.get_ready()
         steps.begin()
-        monkeypatch.setattr(decoding, "_is_recording", lambda: True)
+        monkeypatch.setattr(decoding_module, "_is_recording", lambda: True)
         own = StaticCache.get_seq_length
         monkeypatch.setattr(StaticCache, "get_seq_length", lambda *at: asked.append(at) or own(*at))
         decoding.begin_pass(loaded.model, (IDS[:, :1],), {"past_key_values": steps._cache})
         assert asked == []
-        monkeypatch.setattr(decoding, "_is_recording", lambda: False)
+        monkeypatch.setattr(decoding_module, "_is_recording", lambda: False)
         with pytest.raises(RuntimeError, match="must hold the 6 tokens seen so far, it holds 5"):
             decoding.begin_pass(loaded.model, (IDS[:, :1],), {"past_key_values": steps._cache})
         steps.close()

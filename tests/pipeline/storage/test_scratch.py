@@ -69,7 +69,7 @@ with Scratch("late", {}) as parts:
     print(parts.folder, "pipeline.needed" in sys.modules)
 """
     here = Path.cwd()
-    for name in ("pipeline", "stages"):
+    for name in ("wina_amp", "pipeline", "stages"):
         shutil.copytree(ROOT / name, here / name, ignore=shutil.ignore_patterns("__pycache__"))
     (here / "stages" / "late.py").write_text("def work():\n    from pipeline.needed import x\n\n    return x\n")
     found = []

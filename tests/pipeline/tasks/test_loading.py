@@ -105,7 +105,7 @@ def test_a_task_of_a_group_has_its_own_subject(tiny_tasks: Path, tiny_loaded: Lo
     assert list(tasks) == ["quiz_law", "quiz_art", "pick"]
     assert tasks["quiz_law"]["test"].asked_as == ("quiz", "quiz_law")
     subjects = [
-        next(sample_rows(views["test"], [0], tiny_loaded.tokenizer, 128))["subject"] for views in loading.values()
+        next(sample_rows(views["test"], [0], tiny_loaded.tokenizer, 128))["subject"] for views in tasks.values()
     ]
     assert subjects == ["law", "fine arts", "none"]  # `pick` has a column of its own, which says "none"
 
@@ -126,7 +126,7 @@ def test_pages_of_a_rolling_task_become_windows(tiny_tasks: Path, tmp_path: Path
 
 def test_the_number_of_solved_examples_is_the_settings_unless_the_task_fixes_none(tiny_tasks: Path):
     tasks = load_tasks(tiny_tasks, ["pick", "shown", "single"], Prompting(num_fewshot=3))
-    assert [views["test"].task.config.num_fewshot for views in loading.values()] == [0, 3, 3]
+    assert [views["test"].task.config.num_fewshot for views in tasks.values()] == [0, 3, 3]
     view = tasks["single"]["test"]
     task = view.only(range(14))
     task.build_all_requests()

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 from transformers import DynamicCache, StaticCache
 
 from tests.pipeline.allocation.blocks import CONFIGS, random_model
+from wina_amp.decode import decoding as decoding_module
 from wina_amp.decode.backends import BACKENDS, Backend
 from wina_amp.decode.decoding import masked_prompt, sparse_decoding
 from wina_amp.errors import UserError
@@ -376,7 +377,7 @@ def test_a_recorded_step_neither_waits_nor_has_shapes_that_depend_on_data(
         with torch.inference_mode(), sparse as decoding, decoding.sequences(GROUPS, prompt):
             loaded.model(input_ids=IDS, past_key_values=cache)
             with monkeypatch.context() as patch, _Watched() as watched:
-                patch.setattr(decoding, "_is_recording", lambda: True)
+                patch.setattr(decoding_module, "_is_recording", lambda: True)
                 loaded.model(input_ids=IDS[:, :1], past_key_values=cache)
         found.append(watched.seen)
     assert found[0] == found[1] == found[2]

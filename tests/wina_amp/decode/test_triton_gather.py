@@ -17,7 +17,7 @@ from itertools import product
 from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from pipeline.sparse import triton_gather as kernels
+from wina_amp.decode import triton_gather as kernels
 
 for capability, dtype, rows in product((80, 90), ("*fp16", "*bf16", "*fp32"), (1, 8)):
     tensors = dict(x=dtype, weight=dtype, cutoffs="*fp32", groups="*i64", sums="*fp32")

@@ -18,7 +18,7 @@ REPOSITORY = "organisation/tiny-llama"
 SCRIPT = """
 import json, sys
 from wina_amp.errors import UserError
-from pipeline.models import manifest
+from wina_amp.models import manifest
 from wina_amp.models.load import load
 from wina_amp.models.source import cached_folder, checkpoint_files
 try:
