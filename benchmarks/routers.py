@@ -101,7 +101,7 @@ def operations(loaded: LoadedModel, prompts: Sequence[Int[ndarray, " tokens"]]) 
     scores = scores_flops(tokens, tokens - 1, first, head_dim=shape.head_dim, heads=shape.heads, dim=DIM, groups=GROUPS)
     dense = dense_flops(shape, Work(tokens, met, nothing, nothing, np.zeros((len(tokens), 0), dtype=np.int64)))
     found = {DENSE: float(dense.mean()), "embedding": reading, "neighbours": pairs, "scores": float(scores.mean())}
-    return found | {"gate": pairs}
+    return found | {"benefit": pairs}
 
 
 def _width(loaded: LoadedModel, kind: str) -> int:

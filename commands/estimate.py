@@ -69,7 +69,7 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
     if kind == "gradient_clusters":
         train = int(cost.workload.is_train.sum())
         return work.START + len(settings.gradient.targets) * cost.gradients(train) / cost.processes
-    if kind == "gate":
+    if kind == "benefit_router":
         scheme = settings.profiles[settings.route.benefit_routers[name]].scheme
         profiles = len(settings.route.benefit_targets) * (_groups(settings, scheme, cost.workload) + 1)
         train = int(cost.workload.is_train.sum())

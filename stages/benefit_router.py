@@ -56,7 +56,7 @@ def main(settings: Settings, name: str) -> None:
         UserError: unknown benefit router; the profile set has no pooled profile behind those of its groups.
     """
     if name not in settings.route.benefit_routers:
-        raise unknown("gate", name, settings.route.benefit_routers, "`route.benefit_routers` in params.yaml")
+        raise unknown("benefit router", name, settings.route.benefit_routers, "`route.benefit_routers` in params.yaml")
     profile = settings.route.benefit_routers[name]
     thresholds = _thresholds(settings, profile)
     samples: Any = SAMPLES.read(SAMPLES_PATH, columns=_COLUMNS)
@@ -137,7 +137,7 @@ def _benefits(settings: Settings, name: str, thresholds: ndarray, samples: Any) 
         "tokens": asdict(settings.tokens),
         "chunk": CHUNK,
     }
-    with Scratch(f"gate@{name}", fingerprint) as parts:
+    with Scratch(f"benefit_router@{name}", fingerprint) as parts:
         missing = [chunk for chunk in chunks if not parts.has(chunk[0])]
         with tqdm(
             total=sum(len(chunk) for _, chunk in missing), desc=f"benefits of {profile}", unit="text"

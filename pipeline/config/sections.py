@@ -37,7 +37,7 @@ ALLOCATIONS = ("uniform", "greedy", "kl")
 GREEDY_SEARCHES = ("exact", "lazy")
 MASKS = ("threshold", "topk")
 ROUTERS = ("embedding", "neighbours", "scores")
-BENEFIT = "gate"
+BENEFIT = "benefit"
 """The kind of router that belongs to a profile set; the others name groups of a learned scheme."""
 TRANSFORMS = (NO_TRANSFORM, "orthogonal")
 TOO_LONG = ("refuse", "leave_out")

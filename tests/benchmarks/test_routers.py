@@ -13,7 +13,7 @@ def test_every_kind_is_timed_and_counted_beside_the_dense_pass(tiny_loaded: Load
     taken, counted = alternate(todo, prompts, 2), operations(tiny_loaded, prompts)
     assert list(todo) == list(taken) == [DENSE, *KINDS] and set(counted) == set(taken)
     assert all(seconds > 0 for seconds in taken.values())
-    assert counted["embedding"] < counted["neighbours"] == counted["gate"] < counted["scores"] < counted[DENSE]
+    assert counted["embedding"] < counted["neighbours"] == counted["benefit"] < counted["scores"] < counted[DENSE]
     for kind in KINDS:
         groups = {int(todo[kind](prompt)[0]) for prompt in prompts}
         assert groups <= set(range(GROUPS))

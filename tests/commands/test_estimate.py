@@ -118,11 +118,13 @@ def test_gradient_groups_take_a_step_over_all_train_texts_a_target_and_are_as_ma
     )
 
 
-def test_a_gate_takes_a_pass_for_every_profile_of_every_target_and_a_dense_one(settings: params.Settings):
+def test_a_benefit_router_takes_a_pass_for_every_profile_of_every_target_and_a_dense_one(settings: params.Settings):
     cost = _cost(settings)
-    route = replace(settings.route, benefit_routers={"gate": "clustered"}, benefit_targets=(0.65,))
+    route = replace(settings.route, benefit_routers={"benefit": "clustered"}, benefit_targets=(0.65,))
     one, two = (
-        estimate.seconds(replace(settings, route=replace(route, benefit_targets=targets)), cost, "gate@gate")
+        estimate.seconds(
+            replace(settings, route=replace(route, benefit_targets=targets)), cost, "benefit_router@benefit"
+        )
         - estimate.work.START
         for targets in ((0.65,), (0.65, 0.75))
     )

@@ -38,7 +38,7 @@ def gated(settings):
         settings,
         profiles=settings.profiles | {"with_pooled": own},
         route=replace(
-            settings.route, benefit_routers={"gate": "with_pooled", "bare": "clustered"}, benefit_targets=TARGETS
+            settings.route, benefit_routers={"benefit": "with_pooled", "bare": "clustered"}, benefit_targets=TARGETS
         ),
         methods=settings.methods | {"gated": params.MethodSettings("with_pooled", "routes/benefit", "threshold")},
     )
@@ -50,17 +50,17 @@ def here(gated, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("DVC_ROOT", raising=False)
         patch.delenv("DVC_STAGE", raising=False)
-        patch.chdir(tmp_path_factory.mktemp("gate"))
+        patch.chdir(tmp_path_factory.mktemp("benefit"))
         run_all(gated, ("wina", "clustered"))
         own, pooled = (PROFILES.read(benefit_router.PROFILES_PATH.format(name=name)) for name in ("clustered", "wina"))
         both = pd.concat([own, pooled.assign(group=COUNT)], ignore_index=True).assign(profile="with_pooled")
         PROFILES.write(both, benefit_router.PROFILES_PATH.format(name="with_pooled"))
-        benefit_router.main(gated, "gate")
+        benefit_router.main(gated, "benefit")
         yield Path.cwd()
 
 
 def test_every_sample_is_sent_to_a_group_or_to_the_pooled_profile_at_a_cost(here) -> None:
-    routes = ROUTES.read(benefit_router.ROUTES_PATH.format(name="gate"))
+    routes = ROUTES.read(benefit_router.ROUTES_PATH.format(name="benefit"))
     assert len(routes) == 30 and set(routes["group"]) <= set(range(COUNT + 1))
     outputs = np.stack(routes["probabilities"].to_list())
     assert outputs.shape == (30, COUNT + 1) and (outputs.argmax(axis=1) == routes["group"]).all()
@@ -68,12 +68,12 @@ def test_every_sample_is_sent_to_a_group_or_to_the_pooled_profile_at_a_cost(here
         SAMPLES.read(benefit_router.SAMPLES_PATH).set_index("sample_id")["n_tokens"].loc[routes["sample_id"]].to_numpy()
     )
     np.testing.assert_allclose(routes["flops"], tokens * 32 + (tokens - 1) * 64 + 2 * 64 * (COUNT + 1))
-    facts = load_router(benefit_router.ROUTER_PATH.format(name="gate"))[1]
-    assert (facts["router"], facts["profile"]) == ("gate", "with_pooled")
+    facts = load_router(benefit_router.ROUTER_PATH.format(name="benefit"))[1]
+    assert (facts["router"], facts["profile"]) == ("benefit", "with_pooled")
 
 
 def test_benefits_are_those_of_the_profiles_at_the_gates_targets(here, gated, tiny_loaded) -> None:
-    rows = BENEFITS.read(benefit_router.BENEFITS_PATH.format(name="gate")).set_index("sample_id")
+    rows = BENEFITS.read(benefit_router.BENEFITS_PATH.format(name="benefit")).set_index("sample_id")
     assert len(rows) == 30  # all train samples, and no more test samples than there are
     table = PROFILES.read(benefit_router.PROFILES_PATH.format(name="with_pooled"))
     samples = SAMPLES.read(benefit_router.SAMPLES_PATH)
@@ -108,32 +108,32 @@ def test_no_more_test_samples_are_measured_than_train_samples_and_always_the_sam
 
 
 def test_two_processes_measure_what_one_does(here, gated, monkeypatch) -> None:
-    path = benefit_router.BENEFITS_PATH.format(name="gate")
+    path = benefit_router.BENEFITS_PATH.format(name="benefit")
     monkeypatch.setattr(benefit_router, "CHUNK", 5)
     found = []
     for count in ("1", "2"):
         monkeypatch.setenv(PROCESSES, count)
-        shutil.rmtree(".scratch/gate@gate")
-        benefit_router.main(gated, "gate")
+        shutil.rmtree(".scratch/benefit_router@benefit")
+        benefit_router.main(gated, "benefit")
         found.append(BENEFITS.read(path))
     pd.testing.assert_frame_equal(*found, check_exact=True)
     monkeypatch.undo()
-    benefit_router.main(gated, "gate")  # as it was, for the other tests
+    benefit_router.main(gated, "benefit")  # as it was, for the other tests
 
 
 def test_tasks_and_wordings_are_left_out_one_at_a_time(here) -> None:
-    rows = HELD_OUT.read(benefit_router.HELD_OUT_PATH.format(name="gate"))
+    rows = HELD_OUT.read(benefit_router.HELD_OUT_PATH.format(name="benefit"))
     assert rows.groupby("label").size().to_dict() == {"template": 10, "task": 10}
     assert rows["group"].between(0, COUNT).all()
 
 
 def test_a_second_run_writes_the_same_bytes(here, gated) -> None:
     paths = [
-        Path(path.format(name="gate"))
+        Path(path.format(name="benefit"))
         for path in (benefit_router.ROUTES_PATH, benefit_router.ROUTER_PATH, benefit_router.BENEFITS_PATH)
     ]
     before = [path.read_bytes() for path in paths]
-    benefit_router.main(gated, "gate")
+    benefit_router.main(gated, "benefit")
     assert [path.read_bytes() for path in paths] == before
 
 
@@ -147,7 +147,7 @@ def test_its_export_chooses_the_same_and_names_the_pooled_profile(here, gated, t
     groups = found.description.groups
     assert groups[-1].name == "all samples" and groups[-1].samples == 20
     assert sum(one.samples for one in groups[:-1]) == 20 and len(groups) == COUNT + 1
-    routes = ROUTES.read(benefit_router.ROUTES_PATH.format(name="gate")).set_index("sample_id")["group"]
+    routes = ROUTES.read(benefit_router.ROUTES_PATH.format(name="benefit")).set_index("sample_id")["group"]
     with found.installed(tiny_loaded.model, target=0.5) as sparse:
         for row in samples.itertuples():
             ids = torch.from_numpy(row.prompt_ids.astype(np.int64))[None]
@@ -157,5 +157,6 @@ def test_its_export_chooses_the_same_and_names_the_pooled_profile(here, gated, t
 def test_a_profile_set_without_a_pooled_profile_and_an_unknown_gate_are_refused(here, gated) -> None:
     with pytest.raises(UserError, match=r"last group is the pooled profile.*Found: 3 profiles for the 3 groups of"):
         benefit_router.main(gated, "bare")
-    with pytest.raises(UserError, match=r"gate must be one of bare, gate\. Found: 'gat'.* did you mean 'gate'"):
-        benefit_router.main(gated, "gat")
+    known = r"benefit router must be one of bare, benefit\. Found: 'benefi'.* did you mean 'benefit'"
+    with pytest.raises(UserError, match=known):
+        benefit_router.main(gated, "benefi")

@@ -19,7 +19,8 @@ _ROUTERS = {
     "embedding": "the mean of the prompt's token embeddings",
     "scores": "the first blocks' activations, from a dense pass over the prompt that ends there",
     "neighbours": "the mean of the prompt's token embeddings and of the products of neighbouring ones",
-    "gate": "the mean of the prompt's token embeddings and of the products of neighbouring ones, which leaves a prompt "
+    "benefit": "the mean of the prompt's token embeddings and of the products of neighbouring ones, which "
+    "leaves a prompt "
     "to the pooled profile (the last group) unless it expects another to do better",
 }
 

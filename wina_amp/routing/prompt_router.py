@@ -104,5 +104,5 @@ KINDS: dict[str, Kind] = {
     "embedding": Kind(_embedding),
     "neighbours": Kind(_neighbours),
     "scores": Kind(_scores),
-    "gate": Kind(_neighbours),
+    "benefit": Kind(_neighbours),
 }

@@ -31,7 +31,7 @@ from wina_amp.atomic import replacing
 from wina_amp.errors import UserError
 
 ROUTERS = ("embedding", "neighbours", "scores")
-BENEFIT = "gate"
+BENEFIT = "benefit"
 
 
 class Router(nn.Module):

@@ -73,12 +73,12 @@ def test_calibration_text_alone_needs_no_scheme_of_tasks(tmp_path: Path):
 
 def test_a_gate_gives_groups_to_methods_of_its_own_profile_set_whatever_the_scheme(tmp_path: Path):
     def change(values: dict[str, Any]) -> None:
-        benefit_routers({"gate": "task"})(values)
+        benefit_routers({"benefit": "task"})(values)
         del values["methods"]["kl_gradient_benefit"]
         values["methods"]["task"]["groups_from"] = "routes/benefit"
 
     settings = load(with_change(tmp_path, change))
-    assert settings.route.benefit_routers == {"gate": "task"} and settings.methods["task"].groups == "gate"
+    assert settings.route.benefit_routers == {"benefit": "task"} and settings.methods["task"].groups == "benefit"
 
 
 def test_without_primary_methods_every_method_may_be_evaluated_on_all_test_samples(tmp_path: Path):
@@ -245,12 +245,12 @@ WRONG = [
     (put("gradient", "targets", [0.7, 0.71]), r"`gradient\.targets` must be among `evaluate\.targets`\. Found: 0\.71"),
     (put("gradient", "counts", [1, 2]), r"`gradient\.counts\[0\]` must be a whole number at least 2"),
     (
-        benefit_routers({"gate": "clusterd"}),
-        r"profile set must be one of .*`route\.gates\.gate`.* did you mean 'clustered'",
+        benefit_routers({"benefit": "clusterd"}),
+        r"profile set must be one of .*`route\.benefit_routers\.benefit`.* did you mean 'clustered'",
     ),
     (
-        benefit_routers({"gate": "kl"}),
-        r"A gate must have groups to choose from\. Found: kl, which has the scheme global",
+        benefit_routers({"benefit": "kl"}),
+        r"A benefit router must have groups to choose from\. Found: kl, which has the scheme global",
     ),
     (
         benefit_routers({"scores": "task"}),
@@ -258,16 +258,16 @@ WRONG = [
     ),
     (
         benefit_routers({"my gate": "task"}),
-        r"Names in `route\.gates` must be letters, digits, - and _\. Found: 'my gate'",
+        r"Names in `route\.benefit_routers` must be letters, digits, - and _\. Found: 'my gate'",
     ),
-    (benefit_routers({"gate": 3}), r"`route\.gates\.gate` must be text\. Found: 3"),
-    (benefit_routers(["task"]), r"`route\.gates` must be a section of `key: value` settings"),
+    (benefit_routers({"benefit": 3}), r"`route\.benefit_routers\.benefit` must be text\. Found: 3"),
+    (benefit_routers(["task"]), r"`route\.benefit_routers` must be a section of `key: value` settings"),
     (
-        benefit_routers({"gate": "task"}, benefit_targets=[0.65, 0.66]),
+        benefit_routers({"benefit": "task"}, benefit_targets=[0.65, 0.66]),
         r"`route\.benefit_targets` must be among `evaluate\.targets`\. Found: 0\.66",
     ),
     (
-        benefit_routers({"gate": "task"}),  # while a method of another profile set takes its groups from it
+        benefit_routers({"benefit": "task"}),  # while a method of another profile set takes its groups from it
         r"one of assignments/gradient, .* Found: 'routes/benefit'.*`methods\.kl_gradient_benefit\.groups_from",
     ),
     (put("evaluate", "test_samples", 0), r"`evaluate\.test_samples` must be a whole number at least 1\. Found: 0"),

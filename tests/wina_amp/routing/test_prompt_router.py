@@ -43,10 +43,10 @@ def test_a_gate_names_the_best_group_or_the_pooled_profile_behind_it(tiny_loaded
     features = neighbour_features(tiny_loaded.model.get_input_embeddings().weight, PROMPTS)
     benefits = np.stack([features[:, 0], features[:, 1]], axis=1) * 10
     gate = fit_benefit_router(features, benefits, seed=0)
-    found = PromptRouter(gate.router, {"router": "gate"}, tiny_loaded, 1)(PROMPTS)
+    found = PromptRouter(gate.router, {"router": "benefit"}, tiny_loaded, 1)(PROMPTS)
     assert found.tolist() == gate.router.probabilities(features).argmax(axis=1).tolist()
     never = fit_benefit_router(features, -np.abs(benefits) - 1, seed=0)
-    assert set(PromptRouter(never.router, {"router": "gate"}, tiny_loaded, 1)(PROMPTS).tolist()) == {2}
+    assert set(PromptRouter(never.router, {"router": "benefit"}, tiny_loaded, 1)(PROMPTS).tolist()) == {2}
 
 
 def test_a_kind_may_decide_otherwise(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch):

@@ -18,7 +18,7 @@ from pipeline.report.text.benefit_routers import benefit_router_sentences
 from pipeline.report.text.verdicts import verdicts
 from tests.pipeline.report.synthetic import DENSE_FLOPS_PER_TOKEN, GROUPS, METHODS, make_evidence, make_plan
 
-GATED = Method("clustered_gate", "clustered", "activation", "wina", "greedy", "gate", "threshold")
+GATED = Method("clustered_benefit", "clustered", "activation", "wina", "greedy", "benefit", "threshold")
 OWN, OTHER = 0.3, -0.2
 EXACT = 1e-9
 """Means of a few hundred numbers in float64."""
@@ -26,7 +26,7 @@ EXACT = 1e-9
 
 @pytest.fixture(scope="module")
 def plan():
-    return make_plan(methods=(*METHODS, GATED), benefit_routers={"gate": "activation"})
+    return make_plan(methods=(*METHODS, GATED), benefit_routers={"benefit": "activation"})
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +41,10 @@ def row(plan, evidence):
 
 def _measured(evidence):
     """Test samples that were measured, with their groups, routes and tasks."""
-    rows = evidence.benefits["gate"]
+    rows = evidence.benefits["benefit"]
     rows = rows[rows["split"] == "test"].set_index("sample_id")
     groups = evidence.assignments["activation"].set_index("sample_id")["group"].loc[rows.index]
-    routes = evidence.routes["gate"].set_index("sample_id")["group"].loc[rows.index]
+    routes = evidence.routes["benefit"].set_index("sample_id")["group"].loc[rows.index]
     return rows, groups, routes, split_samples(evidence, "test")["task"].loc[rows.index]
 
 
@@ -54,15 +54,15 @@ def test_choices_bring_what_was_put_in_and_the_pooled_profile_nothing(evidence, 
     assert row.brings.value == pytest.approx(brought.mean(), abs=EXACT)
     assert row.brings.low < row.brings.value < row.brings.high
     assert row.own.value == pytest.approx(OWN, abs=EXACT)
-    test = evidence.routes["gate"].set_index("sample_id")["group"].loc[split_samples(evidence, "test").index]
+    test = evidence.routes["benefit"].set_index("sample_id")["group"].loc[split_samples(evidence, "test").index]
     assert row.abstained.value == pytest.approx((test == GROUPS).mean(), abs=EXACT)
 
 
 def test_without_routing_the_best_group_of_the_train_samples_is_taken_or_none(plan, evidence) -> None:
-    table = evidence.benefits["gate"]
+    table = evidence.benefits["benefit"]
     assert benefit_router_rows(plan, evidence)[0].constant.value == 0  # every group takes away from most samples
     better = table.assign(benefits=[np.array([0.0, 0.5, 0.1, 0.1]) for _ in range(len(table))])
-    found = benefit_router_rows(plan, replace(evidence, benefits={"gate": better}))[0]
+    found = benefit_router_rows(plan, replace(evidence, benefits={"benefit": better}))[0]
     assert found.constant.value == pytest.approx(0.5, abs=EXACT)
 
 
@@ -72,8 +72,8 @@ def test_a_task_that_was_not_met_is_judged_by_the_routes_of_the_gate_that_has_no
     brought = np.where(unmet == GROUPS, 0, np.where(unmet == groups, OWN, OTHER))
     assert row.new_task.value == pytest.approx(brought.mean(), abs=EXACT) != row.brings.value
     assert row.new_template.value == pytest.approx(row.brings.value, abs=EXACT)
-    none = evidence.held_out["gate"].iloc[:0]
-    assert benefit_router_rows(plan, replace(evidence, held_out={"gate": none}))[0].new_task is None
+    none = evidence.held_out["benefit"].iloc[:0]
+    assert benefit_router_rows(plan, replace(evidence, held_out={"benefit": none}))[0].new_task is None
 
 
 def test_a_gate_costs_what_its_routes_say(evidence, row) -> None:
@@ -110,5 +110,5 @@ def test_a_gate_that_brings_nothing_is_said_not_to_gain_and_one_that_harms_to_lo
 
 
 def test_a_gate_over_random_groups_is_a_control() -> None:
-    method = Method("random_gate", "random", "random", "wina", "greedy", "gate", "threshold")
+    method = Method("random_benefit", "random", "random", "wina", "greedy", "benefit", "threshold")
     assert method.is_control and not method.is_routed

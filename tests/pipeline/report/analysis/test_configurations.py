@@ -45,8 +45,8 @@ def test_names_play_no_part():
 
 
 def test_a_router_or_scheme_that_nobody_has_heard_of_has_a_place():
-    gate = Method("x", "p", "activation", "wina", "kl", "gate", "threshold")
-    assert group_kind(gate) == "routed by gate"
+    gate = Method("x", "p", "activation", "wina", "kl", "benefit", "threshold")
+    assert group_kind(gate) == "routed by benefit"
     assert group_kind(replace(gate, scheme="template", groups="assigned")) == "template groups, given"
     assert group_kind(replace(gate, scheme="random2", groups="assigned")) == "random groups, draw 3"
 
