@@ -82,7 +82,7 @@ class _Drawing:
             **gradient_context(findings.gradient),
             **profile_context(plan, findings, self._keep),
             "routers": router_rows.router_table(findings),
-            "benefit routers": router_rows.benefit_router_table(findings.benefit_routers),
+            "benefit_routers": router_rows.benefit_router_table(findings.benefit_routers),
             "regrets": router_rows.regret_table(plan, test.regrets),
             "confusions": [router_rows.confusion_table(row) for row in test.routers],
             "targets": [target_name(target) for target in plan.targets],
