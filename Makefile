@@ -64,12 +64,12 @@ reference: $(INSTALLED)  ## train the reference model anew (over an hour on a CP
 	rm -rf data/reference/model
 	cp -r data/reference/build/. data/reference/
 
-test: $(INSTALLED)  ## all tests
-	python -m pytest -q
+test: $(INSTALLED)  ## all tests, on all cores
+	python -m pytest -q -n auto --dist loadscope
 
 kernels: $(INSTALLED)  ## test the Triton kernels in Triton's interpreter (installs Triton, 0.7 GB)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements-kernels.txt
-	python -m pytest -q tests/wina_amp/decode tests/wina_amp/masks tests/wina_amp/profile_set/test_profile_set.py tests/pipeline/capture/test_accumulate.py tests/pipeline/capture/test_triton_accumulate.py
+	python -m pytest -q -n auto --dist loadscope tests/wina_amp/decode tests/wina_amp/masks tests/wina_amp/profile_set/test_profile_set.py tests/pipeline/capture/test_accumulate.py tests/pipeline/capture/test_triton_accumulate.py
 
 lint: $(INSTALLED)  ## ruff, including the format
 	ruff check .

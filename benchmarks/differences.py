@@ -21,6 +21,8 @@ from numpy import ndarray
 from benchmarks.parity_model import (
     BINS,
     DENSE_PREFIX,
+    PARITY,
+    RECORDINGS,
     SCORED,
     WINDOW,
     Counts,
@@ -39,14 +41,11 @@ from pipeline.histograms.thresholds import thresholds
 from tests.reference.released_greedy import (
     MODES,
     NAMES,
-    PARITY,
     SAMPLES,
     STEP,
     ReleasedError,
     dense_prefix,
     icdf,
-    sequences,
-    table,
 )
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.models.load import LoadedModel
@@ -96,7 +95,7 @@ def main() -> None:
     _row("thresholds rounded to bfloat16", half, "wina_released", rounded)
 
     print("\nGreedy, step 0.025, 2 samples:")
-    tables = [table(MODE, block) for block in range(BLOCKS)]
+    tables = [RECORDINGS.table(MODE, block) for block in range(BLOCKS)]
     theirs = {target: np.stack([_nearest(one, target) for one in tables]) for target in TARGETS}
     between = {target: np.stack([_between(one, target) for one in tables]) for target in TARGETS}
     released_counts = every_token["wina_released"]
@@ -142,7 +141,9 @@ def _limits(counts: Counts, allocations: Allocations) -> Limits:
 def _exact_limits() -> Limits:
     """The released code's thresholds of the uniform allocation, from its recorded exact histograms."""
     return {
-        target: torch.tensor([[[icdf(MODE, block, name, target) for name in NAMES] for block in range(BLOCKS)]])
+        target: torch.tensor(
+            [[[icdf(RECORDINGS, MODE, block, name, target) for name in NAMES] for block in range(BLOCKS)]]
+        )
         for target in TARGETS
     }
 
@@ -178,7 +179,7 @@ def _between(recorded: pd.DataFrame, target: float) -> Float[ndarray, " projecti
 
 
 def _texts() -> list[Text]:
-    return [Text(str(number), ids, []) for number, ids in enumerate(sequences()[:SAMPLES])]
+    return [Text(str(number), ids, []) for number, ids in enumerate(RECORDINGS.sequences()[:SAMPLES])]
 
 
 def _greedy(loaded: LoadedModel, criterion: str, counts: Counts) -> Allocations:
@@ -218,7 +219,7 @@ def _block_errors(
         ) as objective:
             errors = objective.errors([(level,) * len(own) for level in range(1, len(tried))])
         by_ours += np.reshape(errors, by_ours.shape) / BLOCKS
-        with ReleasedError(loaded, MODE, block) as objective:
+        with ReleasedError(RECORDINGS, loaded, MODE, block) as objective:
             by_theirs += np.reshape([objective.error(list(one)) for one in tried[1:]], by_ours.shape) / BLOCKS
     return by_ours, by_theirs
 

@@ -30,12 +30,12 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from benchmarks.parity_model import DENSE_PREFIX, WINDOW, load_parity_model
+from benchmarks.parity_model import DENSE_PREFIX, RECORDINGS, WINDOW, load_parity_model
 from pipeline.allocation.calibration.texts import BlockInput, Text, block_inputs
 from pipeline.allocation.greedy.block_error import BlockError
 from pipeline.allocation.greedy.lazy import Lazy
 from pipeline.allocation.greedy.search import Exact, Path, ladders, search
-from tests.reference.released_greedy import MODES, NAMES, SAMPLES, STEP, PublishedError, icdf, sequences
+from tests.reference.released_greedy import MODES, NAMES, SAMPLES, STEP, PublishedError, icdf
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
@@ -68,7 +68,7 @@ class Case:
         steps = ladders(costs, step)
         tried: dict[str, Tensor] = {}
         for p, ladder in zip(own, steps, strict=True):
-            limits = torch.tensor([icdf(self.mode, self.block, p.name, float(s)) for s in ladder])
+            limits = torch.tensor([icdf(RECORDINGS, self.mode, self.block, p.name, float(s)) for s in ladder])
             tried[p.name] = cutoffs(feature_weights(MODES[self.mode], p.module.weight, p.name), limits)
         layer = list(attrgetter(self.loaded.family.layers)(self.loaded.model))[self.block]
         with BlockError(self.loaded, layer, own, self.inputs, tried) as objective:
@@ -92,7 +92,7 @@ def main() -> None:
     torch.set_num_threads(1)
     loaded = load_parity_model()
     layers = list(attrgetter(loaded.family.layers)(loaded.model))
-    texts = [Text(str(number), ids, []) for number, ids in enumerate(sequences()[:SAMPLES])]
+    texts = [Text(str(number), ids, []) for number, ids in enumerate(RECORDINGS.sequences()[:SAMPLES])]
     inputs = block_inputs(loaded, layers, texts, dense_prefix=DENSE_PREFIX, budget=WINDOW)
     published: list[list[float]] = []
     seconds: dict[str, list[list[float]]] = {name: [] for name in SEARCHES}
@@ -120,7 +120,7 @@ def _block(
     paths: dict[str, Path] = {}
     published: list[float] = []
     taken: dict[str, list[float]] = {name: [] for name in SEARCHES}
-    with PublishedError(case.loaded, case.mode, case.block, steps) as objective:
+    with PublishedError(RECORDINGS, case.loaded, case.mode, case.block, steps) as objective:
         for repeat in range(options.repeats):
             for name, (chooser, factor) in SEARCHES.items():
                 start = time.process_time()

@@ -14,9 +14,9 @@ import argparse
 import numpy as np
 import torch
 
-from benchmarks.parity_model import load_parity_model
+from benchmarks.parity_model import RECORDINGS, load_parity_model
 from pipeline.allocation.greedy.search import ladders, search
-from tests.reference.released_greedy import MODES, NAMES, STEP, ReleasedError, table
+from tests.reference.released_greedy import MODES, NAMES, STEP, ReleasedError
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
 
@@ -37,10 +37,10 @@ def main() -> None:
 
 
 def _compare(loaded: LoadedModel, mode: str, block: int) -> str:
-    recorded = table(mode, block)
+    recorded = RECORDINGS.table(mode, block)
     costs = [p.gated_weights for p in projections(loaded.model) if p.block == block]
     steps = ladders(costs, STEP)
-    with ReleasedError(loaded, mode, block, steps) as objective:
+    with ReleasedError(RECORDINGS, loaded, mode, block, steps) as objective:
         path = search(steps, costs, recorded["Effective Sparsity"].iloc[-1], objective)
     difference = np.abs(path.sparsity[1:] - recorded[list(NAMES)].to_numpy())
     errors = path.error[1:] / recorded["Activation Error"].to_numpy()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -20,11 +21,15 @@ from torch import Tensor
 from pipeline.capture.observe import Observer
 from pipeline.histograms.bins import Bins
 from pipeline.histograms.thresholds import thresholds
-from tests.reference.released_greedy import PARITY
+from tests.reference.released_greedy import FullRecordings
 from wina_amp.masks.eligibility import eligible
 from wina_amp.masks.install import install
 from wina_amp.models.load import LoadedModel, load
 from wina_amp.models.projections import projections
+
+PARITY = Path(__file__).resolve().parents[2] / "shared" / "parity"
+"""The full recordings of the released code (`tests/parity/record.py`), beside a checkout of the developers."""
+RECORDINGS = FullRecordings(PARITY)
 
 CRITERIA = ("teal", "wina", "wina_released")
 BINS = Bins(4)

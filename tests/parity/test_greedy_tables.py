@@ -8,7 +8,6 @@ recorded state before it; complete searches from the dense block are in docs/met
 
 from __future__ import annotations
 
-from functools import lru_cache
 from operator import attrgetter
 
 import numpy as np
@@ -18,29 +17,25 @@ import torch
 from pipeline.allocation.calibration.texts import Text, block_inputs
 from pipeline.allocation.greedy.block_error import BlockError
 from pipeline.allocation.greedy.search import ladders, search
+from tests.parity.recording import FirstBlock, first_block_model
 from tests.reference.released_greedy import (
     MODES,
     NAMES,
-    PARITY,
     SAMPLES,
     STEP,
     PublishedError,
     ReleasedError,
     icdf,
-    sequences,
-    table,
 )
 from wina_amp.masks.cutoffs import cutoffs
-from wina_amp.models.load import LoadedModel, load
 from wina_amp.models.projections import projections
 from wina_amp.scoring.criteria import feature_weights
 
-pytestmark = pytest.mark.skipif(not PARITY.is_dir(), reason=f"no recordings of the released code at {PARITY}")
-
-BLOCKS = 4
+RECORDINGS = FirstBlock()
+BLOCK = 0
 FIRST_ROUNDS = 12
 EVERY = 57
-"""Rounds of a table between two that are compared: 7 of 344, at another place in every block."""
+"""Rounds of a table between two that are compared: 7 of 344."""
 
 SAME_STEPS = 1e-12
 """They add up steps, we multiply them: float64 rounding of at most 93 additions."""
@@ -54,24 +49,18 @@ TIE = 2e-3
 """Relative difference of two candidates' errors below which rounding may decide: twice `ERROR_ROUNDING`."""
 
 
-@lru_cache(maxsize=1)
-def _model() -> LoadedModel:
-    return load(PARITY / "model", revision=None, dtype="float32", device="cpu")
-
-
-def _costs(block: int) -> list[int]:
-    return [p.gated_weights for p in projections(_model().model) if p.block == block]
+def _costs() -> list[int]:
+    return [p.gated_weights for p in projections(first_block_model().model)]
 
 
 def _agree(ours: float, theirs: float) -> bool:
     return abs(ours - theirs) <= ERROR_ROUNDING * theirs + ERROR_FLOOR
 
 
-@pytest.mark.parametrize("block", range(BLOCKS))
 @pytest.mark.parametrize("mode", MODES)
-def test_steps_and_effective_sparsity_of_the_whole_table_follow_from_weight_shapes(mode: str, block: int) -> None:
-    recorded = table(mode, block)
-    costs = np.array(_costs(block))
+def test_steps_and_effective_sparsity_of_the_whole_table_follow_from_weight_shapes(mode: str) -> None:
+    recorded = RECORDINGS.table(mode, BLOCK)
+    costs = np.array(_costs())
     sparsity = recorded[list(NAMES)].to_numpy()
     steps = np.array([ladder[1] for ladder in ladders(costs.tolist(), STEP)])
     taken = np.diff(np.vstack([np.zeros(len(NAMES)), sparsity]), axis=0) / steps
@@ -79,13 +68,12 @@ def test_steps_and_effective_sparsity_of_the_whole_table_follow_from_weight_shap
     np.testing.assert_allclose(sparsity @ costs / costs.sum(), recorded["Effective Sparsity"], atol=SAME_STEPS)
 
 
-@pytest.mark.parametrize("block", [0, 3])
 @pytest.mark.parametrize("mode", MODES)
-def test_a_search_from_the_dense_block_writes_the_first_rows_of_their_table(mode: str, block: int) -> None:
-    recorded = table(mode, block)[:FIRST_ROUNDS]
-    costs = _costs(block)
+def test_a_search_from_the_dense_block_writes_the_first_rows_of_their_table(mode: str) -> None:
+    recorded = RECORDINGS.table(mode, BLOCK)[:FIRST_ROUNDS]
+    costs = _costs()
     steps = ladders(costs, STEP)
-    with ReleasedError(_model(), mode, block, steps) as objective:
+    with ReleasedError(RECORDINGS, first_block_model(), mode, BLOCK, steps) as objective:
         path = search(steps, costs, recorded["Effective Sparsity"].iloc[-1], objective)
     assert len(path.sparsity) == 1 + FIRST_ROUNDS
     np.testing.assert_allclose(path.sparsity[1:], recorded[list(NAMES)], atol=SAME_STEPS)
@@ -93,14 +81,13 @@ def test_a_search_from_the_dense_block_writes_the_first_rows_of_their_table(mode
         assert _agree(ours, theirs)
 
 
-@pytest.mark.parametrize("block", range(BLOCKS))
 @pytest.mark.parametrize("mode", MODES)
-def test_from_their_state_we_take_their_step_but_for_ties_of_rounding(mode: str, block: int) -> None:
-    recorded = table(mode, block)
+def test_from_their_state_we_take_their_step_but_for_ties_of_rounding(mode: str) -> None:
+    recorded = RECORDINGS.table(mode, BLOCK)
     sparsity = recorded[list(NAMES)].to_numpy()
-    steps = ladders(_costs(block), STEP)
-    with ReleasedError(_model(), mode, block, steps) as objective:
-        for row in range(1 + 13 * block, len(recorded), EVERY):
+    steps = ladders(_costs(), STEP)
+    with ReleasedError(RECORDINGS, first_block_model(), mode, BLOCK, steps) as objective:
+        for row in range(1, len(recorded), EVERY):
             before, after = (_levels(sparsity[number], steps) for number in (row - 1, row))
             choices = [(*before[:p], before[p] + 1, *before[p + 1 :]) for p in range(len(NAMES))]
             errors = objective.errors(choices)
@@ -111,30 +98,29 @@ def test_from_their_state_we_take_their_step_but_for_ties_of_rounding(mode: str,
 
 @pytest.mark.parametrize("mode", MODES)
 def test_their_baseline_is_the_error_of_the_uniform_allocation(mode: str) -> None:
-    recorded = table(mode, 1)
-    with ReleasedError(_model(), mode, 1) as objective:
+    recorded = RECORDINGS.table(mode, BLOCK)
+    with ReleasedError(RECORDINGS, first_block_model(), mode, BLOCK) as objective:
         for row in (0, 129, 343):
             found = objective.error([recorded["Effective Sparsity"][row]] * len(NAMES))
             assert _agree(found, recorded["Baseline Error"][row])
 
 
-@pytest.mark.parametrize("block", [0, 3])
-def test_the_pipelines_errors_are_those_of_whole_forward_passes_along_a_search(block: int) -> None:
+def test_the_pipelines_errors_are_those_of_whole_forward_passes_along_a_search() -> None:
     """The fast objective that `pipeline.allocation` searches with, the same thresholds, from states of their tables."""
-    loaded, mode = _model(), "wina"
-    own = [p for p in projections(loaded.model) if p.block == block]
-    steps = ladders(_costs(block), STEP)
+    loaded, mode = first_block_model(), "wina"
+    own = [p for p in projections(loaded.model)]
+    steps = ladders(_costs(), STEP)
     layers = list(attrgetter(loaded.family.layers)(loaded.model))
-    texts = [Text(str(number), ids, []) for number, ids in enumerate(sequences()[:SAMPLES])]
-    inputs = block_inputs(loaded, layers, texts, dense_prefix=0.01, budget=1000)[block]
+    texts = [Text(str(number), ids, []) for number, ids in enumerate(RECORDINGS.sequences()[:SAMPLES])]
+    inputs = block_inputs(loaded, layers, texts, dense_prefix=0.01, budget=1000)[BLOCK]
     tried = {}
     for p, ladder in zip(own, steps, strict=True):
-        limits = torch.tensor([icdf(mode, block, p.name, float(s)) for s in ladder])
+        limits = torch.tensor([icdf(RECORDINGS, mode, BLOCK, p.name, float(s)) for s in ladder])
         tried[p.name] = cutoffs(feature_weights(MODES[mode], p.module.weight, p.name), limits)
-    sparsity = table(mode, block)[list(NAMES)].to_numpy()
+    sparsity = RECORDINGS.table(mode, BLOCK)[list(NAMES)].to_numpy()
     with (
-        PublishedError(loaded, mode, block, steps) as slow,
-        BlockError(loaded, layers[block], own, inputs, tried) as fast,
+        PublishedError(RECORDINGS, loaded, mode, BLOCK, steps) as slow,
+        BlockError(loaded, layers[BLOCK], own, inputs, tried) as fast,
     ):
         for row in range(300):
             levels = _levels(sparsity[row], steps)
@@ -144,15 +130,6 @@ def test_the_pipelines_errors_are_those_of_whole_forward_passes_along_a_search(b
                 theirs = slow.errors(choices)
                 np.testing.assert_allclose(found, theirs, rtol=ERROR_ROUNDING)
                 assert theirs[int(np.argmin(found))] <= min(theirs) * (1 + TIE)
-
-
-def test_the_recordings_used_the_first_two_samples_of_the_shuffled_order() -> None:
-    recorded = table("wina", 0).iloc[200]
-    found = []
-    for samples in (SAMPLES - 1, SAMPLES, SAMPLES + 1):
-        with ReleasedError(_model(), "wina", 0, samples=samples) as objective:
-            found.append(_agree(objective.error(recorded[list(NAMES)].tolist()), recorded["Activation Error"]))
-    assert found == [False, True, False]
 
 
 def _levels(sparsities: np.ndarray, steps: list[np.ndarray]) -> tuple[int, ...]:

@@ -1,7 +1,6 @@
 """Slow, obvious transcription of the greedy objective of microsoft/wina (commit 8153dbf), and its recorded tables.
 
-Their code with file and line is described in `../shared/parity/README.md`. For one decoder layer on its own, with the
-dense model's activations as its input:
+For one decoder layer on its own, with the dense model's activations as its input:
 
     threshold   t(s) = icdf(s) of the exact distribution of half-precision scores of ALL calibration tokens; t(0) = 0
     mask        keep x_i where |x_i * w_i| > t, and everything in the first S - int(0.99 S) tokens
@@ -18,6 +17,7 @@ import math
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -27,24 +27,53 @@ from datasets import Dataset
 from wina_amp.models.projections import projections
 from wina_amp.scoring.criteria import feature_weights
 
-PARITY = Path(__file__).resolve().parents[3] / "shared" / "parity"
 MODES = {"teal": "teal", "wina": "wina_released"}
-"""Folder of the recordings -> our criterion."""
+"""Their criterion -> ours."""
 NAMES = ("q", "k", "v", "o", "gate", "up", "down")
 STEP = 0.025
 SAMPLES = 2
 
 
-def table(mode, block):
-    """The recorded greedy table of a block."""
-    return pd.read_csv(PARITY / "float32" / mode / "lookup" / f"layer-{block}" / "results.csv")
+class Recordings(Protocol):
+    """What their own code wrote."""
+
+    def table(self, mode, block):
+        """The greedy table of a block, a DataFrame with their columns."""
+
+    def sequences(self):
+        """Token ids of their calibration sequences, in the order in which they shuffled them."""
+
+    def histogram(self, mode, block, name):
+        """Distinct half-precision scores of a projection, ascending, and their float32 counts."""
 
 
-def sequences():
-    """Their 20 calibration sequences, in the order in which they shuffled them."""
-    stored = json.loads((PARITY / "data" / "sequences.json").read_text())["calib"]
-    order = Dataset.from_dict({"number": range(len(stored))}).shuffle(42)["number"]
-    return [stored[number] for number in order]
+class FullRecordings:
+    """All of it, in a folder of the developers (`tests/parity/record.py`)."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self._histograms = cache(lambda mode: dict(np.load(self.folder / "float32" / mode / "histograms.npz")))
+
+    def table(self, mode, block):
+        """See `Recordings`."""
+        return pd.read_csv(self.folder / "float32" / mode / "lookup" / f"layer-{block}" / "results.csv")
+
+    def sequences(self):
+        """See `Recordings`."""
+        stored = json.loads((self.folder / "data" / "sequences.json").read_text())["calib"]
+        order = Dataset.from_dict({"number": range(len(stored))}).shuffle(42)["number"]
+        return [stored[number] for number in order]
+
+    def histogram(self, mode, block, name):
+        """See `Recordings`."""
+        key = f"layer{block}.{histogram_key(mode, name)}"
+        return tuple(torch.from_numpy(self._histograms(mode)[f"{key}.{part}"]) for part in ("centers", "counts"))
+
+
+def histogram_key(mode, name):
+    """Which of their histograms is a projection's: TEAL's are shared by projections that read the same input."""
+    shared = "h2" if name in ("o", "down") else "h1"
+    return f"{'self_attn' if name in 'qkvo' else 'mlp'}.{shared if mode == 'teal' else name}"
 
 
 def dense_prefix(length):
@@ -52,27 +81,18 @@ def dense_prefix(length):
     return length - int(0.99 * length)
 
 
-@cache
-def _histograms(mode):
-    return dict(np.load(PARITY / "float32" / mode / "histograms.npz"))
-
-
-def icdf(mode, block, name, sparsity):
+def icdf(recordings, mode, block, name, sparsity):
     """Their threshold: linear between the two distinct half-precision scores around the rank, in float32."""
     if sparsity == 0:
         return 0.0
-    part = "self_attn" if name in "qkvo" else "mlp"
-    shared = "h2" if name in ("o", "down") else "h1"
-    key = f"layer{block}.{part}.{shared if mode == 'teal' else name}"
-    centers = torch.from_numpy(_histograms(mode)[f"{key}.centers"])
-    counts = torch.from_numpy(_histograms(mode)[f"{key}.counts"])
+    centers, counts = recordings.histogram(mode, block, name)
     rank = sparsity * counts.sum()
     below = counts.cumsum(0)
-    place = int(torch.searchsorted(below, rank))
-    if place in (0, len(centers)):
-        return float(centers[min(place, len(centers) - 1)])
-    inside = (rank - below[place - 1]) / (below[place] - below[place - 1])
-    return float(centers[place - 1] + inside * (centers[place] - centers[place - 1]))
+    position = int(torch.searchsorted(below, rank))
+    if position in (0, len(centers)):
+        return float(centers[min(position, len(centers) - 1)])
+    inside = (rank - below[position - 1]) / (below[position] - below[position - 1])
+    return float(centers[position - 1] + inside * (centers[position] - centers[position - 1]))
 
 
 class ReleasedError:
@@ -81,14 +101,14 @@ class ReleasedError:
     Use as a context manager: it takes its hooks off the layer.
     """
 
-    def __init__(self, loaded, mode, block, ladders=None, samples=SAMPLES):
-        self._mode, self._block, self._ladders = mode, block, ladders
+    def __init__(self, recordings, loaded, mode, block, ladders=None, samples=SAMPLES):
+        self._recordings, self._mode, self._block, self._ladders = recordings, mode, block, ladders
         self._layer = attrgetter(loaded.family.layers)(loaded.model)[block]
         self._own = [p for p in projections(loaded.model) if p.block == block]
         self._weights = {p.name: feature_weights(MODES[mode], p.module.weight, p.name) for p in self._own}
         self._thresholds = {}
         self._first = 0
-        self._inputs = [_layer_input(loaded, self._layer, ids) for ids in sequences()[:samples]]
+        self._inputs = [_layer_input(loaded, self._layer, ids) for ids in recordings.sequences()[:samples]]
         self._hooks = []
 
     def __enter__(self):
@@ -118,7 +138,10 @@ class ReleasedError:
     def _outputs(self, sparsities, thresholds=None):
         """The layer's dense and masked output for every sample. Thresholds are looked up for every candidate."""
         if thresholds is None:
-            thresholds = [icdf(self._mode, self._block, n, s) for n, s in zip(NAMES, sparsities, strict=True)]
+            thresholds = [
+                icdf(self._recordings, self._mode, self._block, name, sparsity)
+                for name, sparsity in zip(NAMES, sparsities, strict=True)
+            ]
         for one, dense in zip(self._inputs, self._dense, strict=True):
             self._thresholds = dict(zip(NAMES, thresholds, strict=True))
             self._first = dense_prefix(dense.shape[1])
