@@ -22,7 +22,7 @@ REVISION ?=
 
 APPLY = python -m commands.preset $(PRESET) $(if $(REVISION),--revision $(REVISION))
 
-.PHONY: help install repro preset plan unchanged exp reference test kernels lint format types docs check clean
+.PHONY: help install repro preset estimate unchanged exp reference test kernels lint format types docs check clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -35,7 +35,7 @@ $(INSTALLED): requirements.txt
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements.txt
 	@touch $@
 
-repro: $(INSTALLED)  ## run what is out of date, from benchmark to report; PRESET=... applies it and plans first
+repro: $(INSTALLED)  ## run what is out of date, from benchmark to report; PRESET=... applies it and estimates first
 	@$(if $(PRESET),$(APPLY) && python -m commands.estimate)
 	@python -m commands.check
 	dvc repro
@@ -45,7 +45,7 @@ repro: $(INSTALLED)  ## run what is out of date, from benchmark to report; PRESE
 preset: $(INSTALLED)  ## put a preset into params.yaml: make preset PRESET=llama-3-8b REVISION=<commit>
 	@$(APPLY)
 
-plan: $(INSTALLED)  ## which stages would run, and roughly how long, with how much disk and memory; runs none
+estimate: $(INSTALLED)  ## which stages would run, and roughly how long, with how much disk and memory; runs none
 	@python -m commands.estimate
 
 unchanged: $(INSTALLED)  ## fail if a second run would run anything

@@ -67,7 +67,7 @@ class BenchmarkSettings:
     """The tasks that samples are taken from."""
 
     include: str = setting(
-        "folder of lm-eval task YAMLs and of local files that are tasks (docs/benchmarks.md); tasks not found there "
+        "folder of lm-eval task YAMLs and of local files that are tasks (docs/tasks.md); tasks not found there "
         "are taken from lm-eval's own"
     )
     tasks: tuple[str, ...] = setting("tasks that are evaluated: names of lm-eval tasks, groups or local files")

@@ -1,7 +1,7 @@
 """The column layout of a local file of samples: which columns there are, and what must hold of them.
 
 A file has one of the layouts below and, if it likes, the optional columns of `LABELS` and `split`; other columns are
-not read. docs/benchmarks.md explains them. Checks run on whole columns (Arrow), so a file of a million rows is read in
+not read. docs/tasks.md explains them. Checks run on whole columns (Arrow), so a file of a million rows is read in
 seconds, and name the file, the row (from 0) and the column.
 """
 
@@ -122,7 +122,7 @@ def _layout(table: pa.Table, path: Path) -> Layout:
             return layout
     layouts = "; ".join(f"{', '.join(layout.needs)} ({layout.name})" for layout in LAYOUTS)
     found = ", ".join(name for name in TYPES if name in have) or "none of them"
-    remedy = "add or rename columns, or take some out; docs/benchmarks.md explains every layout"
+    remedy = "add or rename columns, or take some out; docs/tasks.md explains every layout"
     raise _error(f"A file of samples must have the columns of one layout: {layouts}", found, str(path), remedy)
 
 

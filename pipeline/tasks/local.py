@@ -1,7 +1,7 @@
 """Local files as lm-eval tasks: `<name>.jsonl`, `.parquet` or `.txt` in `benchmark.include` is the task `<name>`.
 
 The task is made from plain settings; no code of the file's is run. Rows are handed over as Arrow columns, only running
-text is cut into windows in Python. docs/benchmarks.md describes the files, `pipeline/tasks/columns.py` checks them.
+text is cut into windows in Python. docs/tasks.md describes the files, `pipeline/tasks/columns.py` checks them.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def local_task(path: Path, windows: Windows) -> Task:
         layout, table = read(path)
     table = _MAKERS[layout.name](table, windows)
     if not len(table):
-        remedy = "docs/benchmarks.md says how long a text must be"
+        remedy = "docs/tasks.md says how long a text must be"
         raise _error("A file of samples must have at least one", f"no {layout.name}", str(path), remedy)
     splits = _splits(table)
     training, evaluated = ("train" if "train" in splits else None), ("test" if "test" in splits else "train")
