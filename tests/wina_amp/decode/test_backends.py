@@ -163,7 +163,7 @@ def test_halves_that_are_none_are_refused(name: str):
             built.gated(x, groups)
 
 
-def test_maps_that_cannot_fraction_a_launch_are_refused():
+def test_maps_that_do_not_fit_a_launch_are_refused():
     first = case(9, 4, 1, torch.float32, "some")
     with pytest.raises(ValueError, match="1 to 3 maps can share a launch, got 4"):
         _build("triton", [first] * 4, (True,) * 4)
@@ -241,8 +241,17 @@ def test_a_backend_that_cannot_says_why(name: str, call: Call, message: str, mon
         choose(name, call)
 
 
-def test_triton_is_refused_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("name", "call", "message"),
+    [
+        ("numba", Call("cpu", torch.float32, 1), r"needs the package `numba` \(`pip install wina-amp\[cpu\]`\)"),
+        ("triton", Call("cuda", torch.float16, 1), "needs the package `triton`, which comes with the CUDA builds"),
+    ],
+)
+def test_a_backend_whose_package_is_not_installed_is_refused(
+    name: str, call: Call, message: str, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("wina_amp.decode.backends.find_spec", lambda _name: None)
-    with pytest.raises(UserError, match="needs the package `triton`, which comes with the CUDA builds of PyTorch"):
-        choose("triton", Call("cuda", torch.float16, 1))
-    assert choose(AUTO, Call("cuda", torch.float16, 1)) == "reference"
+    with pytest.raises(UserError, match=message):
+        choose(name, call)
+    assert choose(AUTO, call) == "reference"
