@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import StaticLayer
 
-from wina_amp.decode.decoding import Decoding
+from wina_amp.decode.decoding import Decoding, cache_of
 from wina_amp.errors import UserError
 
 EAGER_STEPS = 3
@@ -67,7 +67,7 @@ class GraphedForward:
         if self._steps <= EAGER_STEPS:
             return self._forward(**given)
         if self._replay is None:
-            _check_cache(given.get("past_key_values"))
+            _check_cache(cache_of(given))
             self._given = {name: _copy(value) for name, value in given.items()}
             self._replay = self._record(self._work)  # its Python counts this step
         elif not _is_like(self._given, given):

@@ -19,7 +19,7 @@ An MLP of silu and a product is run up to the input of `down` at once (`wina_amp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -170,7 +170,7 @@ class Decoding:
         tokens = next(tensor for tensor in given if tensor is not None)
         if len(tokens) != len(batch.groups):
             raise RuntimeError(f"{len(batch.groups)} sequences were declared, the input has {len(tokens)}")
-        cache = kwargs.get("past_key_values")
+        cache = cache_of(kwargs)
         cached = batch.seen if _is_recording() else 0 if cache is None else int(cache.get_seq_length())
         if cached != batch.seen:
             raise RuntimeError(
@@ -220,6 +220,11 @@ class Decoding:
             return mlp.down(shared.built[batch.backend].gated(x[:, 0], batch.groups)[:, None])
 
         return run
+
+
+def cache_of(arguments: Mapping[str, Any]) -> Any:
+    """The key/value cache among the arguments of a forward, or None. transformers 5.24 renamed it."""
+    return arguments.get("cache", arguments.get("past_key_values"))
 
 
 def _is_recording() -> bool:

@@ -13,7 +13,7 @@ from transformers import DynamicCache, StaticCache
 from tests.pipeline.allocation.blocks import CONFIGS, random_model
 from wina_amp.decode import decoding as decoding_module
 from wina_amp.decode.backends import BACKENDS, Backend
-from wina_amp.decode.decoding import masked_prompt, sparse_decoding
+from wina_amp.decode.decoding import cache_of, masked_prompt, sparse_decoding
 from wina_amp.errors import UserError
 from wina_amp.masks.install import install
 from wina_amp.models.load import LoadedModel
@@ -169,6 +169,13 @@ def test_a_forward_of_the_modules_own_comes_back(tiny_loaded: LoadedModel):
         assert module.forward is own
     finally:
         del module.forward
+
+
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])
+def test_the_cache_is_found_under_the_name_of_any_transformers_release(name: str):
+    cache = DynamicCache()
+    assert cache_of({"input_ids": IDS, name: cache}) is cache
+    assert cache_of({"input_ids": IDS}) is None
 
 
 def test_eligible_prompt_tokens_are_found_whichever_side_is_padded():
