@@ -64,6 +64,6 @@ def test_a_kind_may_decide_otherwise(tiny_loaded: LoadedModel, monkeypatch: pyte
 
 def test_an_unknown_kind_is_refused(tiny_loaded: LoadedModel):
     with pytest.raises(
-        UserError, match=r"kind of router must be one of embedding, gate, neighbours, scores\. Found: 'embeding'"
+        UserError, match=r"kind of router must be one of benefit, embedding, neighbours, scores\. Found: 'embeding'"
     ):
         PromptRouter(profile_set(tiny_loaded).router, {"router": "embeding"}, tiny_loaded, 1)
