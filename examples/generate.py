@@ -5,7 +5,7 @@
     python -m examples.generate --model <folder> --set <folder> --target 0.5 "..." "..."
 
 Several prompts are one batch, which may mix groups. The defaults are the embedded reference model, which knows the
-embedded benchmark and nothing else.
+embedded benchmark and nothing else. `docs/usage.md` has the same in a program of one's own.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from stages.run import run_command
+from wina_amp import ProfileSet
 from wina_amp.decode.backends import AUTO, BACKENDS
 from wina_amp.profile_set.generating import PREFILLS, Prefill
-from wina_amp.profile_set.profile_set import ProfileSet
 
 MODEL, SET = "data/reference/model", "data/profile_sets/kl_gradient_routed"
 PROMPTS = (
@@ -38,7 +38,7 @@ def main(
     backend: str = AUTO,
     tokens: int = 8,
 ) -> None:
-    """Print what the model makes of every prompt, dense and sparse."""
+    """Print the continuation of every prompt, dense and sparse."""
     profile_set = ProfileSet.load(folder)
     tokenizer = AutoTokenizer.from_pretrained(model)
     lm: PreTrainedModel = AutoModelForCausalLM.from_pretrained(model, attn_implementation="sdpa").eval()
@@ -49,10 +49,10 @@ def main(
 
     dense = lm.generate(**given, max_new_tokens=tokens, do_sample=False)
     with profile_set.installed(lm, target=target, prefill=prefill, backend=backend) as sparse:
-        found = lm.generate(**given, max_new_tokens=tokens, do_sample=False)
+        sparsely = lm.generate(**given, max_new_tokens=tokens, do_sample=False)
 
     names = [profile_set.description.groups[group].name for group in sparse.groups.tolist()]
-    texts = [tokenizer.batch_decode(rows[:, width:], skip_special_tokens=True) for rows in (dense, found)]
+    texts = [tokenizer.batch_decode(rows[:, width:], skip_special_tokens=True) for rows in (dense, sparsely)]
     for prompt, name, before, after in zip(prompts, names, *texts, strict=True):
         sys.stdout.write(f"{prompt}\n  dense               {before}\n  sparse {target:4g} {name:<12}{after}\n")
 

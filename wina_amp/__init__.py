@@ -1,1 +1,36 @@
-"""WINA-AMP, the runtime: what runs in a program that decodes with a profile set. It never imports `pipeline`."""
+"""WINA-AMP, the runtime: profile sets that make `generate()` of a language model sparse.
+
+    from wina_amp import ProfileSet
+
+    profile_set = ProfileSet.load("profile_sets/kl")
+    with profile_set.installed(model, target=0.5):  # a model of transformers with the weights that the set is for
+        model.generate(**tokenizer(prompt, return_tensors="pt"))
+
+Importing this package loads neither torch nor transformers; the first use of `ProfileSet` does. Nothing here imports
+`pipeline`, the study that makes profile sets.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wina_amp.errors import UserError
+    from wina_amp.profile_set.profile_set import ProfileSet
+
+__all__ = ["ProfileSet", "UserError"]
+
+_MODULES = {"ProfileSet": "wina_amp.profile_set.profile_set", "UserError": "wina_amp.errors"}
+"""Public name -> the module that defines it."""
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

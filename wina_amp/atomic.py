@@ -1,8 +1,8 @@
-"""Files appear whole or not at all.
+"""Atomic writes: a file or folder appears whole or not at all.
 
-Everything the pipeline writes goes to a temporary name beside its destination and is moved there with `os.replace`,
-which POSIX makes atomic. A crash, a full disk or a second process therefore never leaves half a table under a name that
-a later stage would read. Nothing is forced to the platter: this guards against a killed process, not a power cut.
+Everything is written under a temporary name beside its destination and moved there with `os.replace`, which POSIX makes
+atomic. A crash, a full disk or a second process therefore never leaves half a file under its final name. There is no
+fsync: this guards against a killed process, not a power cut.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def replacing(path: str | os.PathLike[str]) -> Generator[Path]:
     """Yield a temporary path beside `path`; on success it becomes `path`, on any failure it is removed.
 
     Works for files and for folders (create the folder yourself; an existing folder at `path` is replaced). Parents are
-    created. An `OSError` such as a full disk becomes a `UserError`; whatever stood at `path` before is then untouched.
+    created. An `OSError` such as a full disk becomes a `UserError`; what was at `path` before is then untouched.
     """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -34,10 +34,10 @@ def replacing(path: str | os.PathLike[str]) -> Generator[Path]:
         os.replace(temporary, target)
     except OSError as error:
         raise UserError(
-            "The pipeline must be able to write its files",
+            "Files must be writable",
             found=f"{type(error).__name__}: {error.strerror or error}",
             where=str(target),
-            remedy="free disk space or correct the permissions, then run `dvc repro` again; finished parts are kept",
+            remedy="free disk space or correct the permissions, then run the command again; finished parts are kept",
         ) from error
     finally:
         _remove(temporary)

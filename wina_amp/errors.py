@@ -1,7 +1,7 @@
-"""The one exception whose text is written for the user.
+"""`UserError`, the exception for mistakes that the user can correct.
 
-A `UserError` is a paragraph that says what must hold, what was found, where, and what to do about it. Stages print it
-without a traceback and exit with code 2 (`stages.run`); any other exception is a bug of ours and keeps its traceback.
+Its text states what must hold, what was found, where, and the remedy. Commands print it without a traceback and exit
+with code 2 (`stages.run`); any other exception is a bug of the program and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 
 
 class UserError(Exception):
-    """Something the user can put right.
+    """A mistake that the user can correct.
 
     Args:
         must: the rule that is broken, as a sentence ("`cluster.count` must be a whole number of at least 2").
-        found: what was found instead.
-        where: file, table, parameter or module it was found in.
-        remedy: what to do, as an imperative sentence.
+        found: the value that breaks it.
+        where: its file, table, parameter or module.
+        remedy: an imperative sentence.
     """
 
     def __init__(self, must: str, *, found: object, where: str, remedy: str) -> None:
@@ -26,7 +26,7 @@ class UserError(Exception):
         super().__init__(f"{must.rstrip('.')}. Found: {found}. Where: {where}. What to do: {remedy.rstrip('.')}.")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Processes hand their errors to the one that waits for them."""
+        """Pickling, by which a worker process passes its error on."""
         return partial(UserError, found=str(self.found), where=self.where, remedy=self.remedy), (self.must,)
 
 

@@ -1,4 +1,4 @@
-"""`python -m examples.generate`: what a reader of the README types works, on any model and set."""
+"""`python -m examples.generate` continues prompts with any model and profile set."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def test_every_prompt_is_continued_dense_and_sparse(
     assert lines[1].startswith("  dense ") and lines[2].startswith("  sparse  0.5 group ")
 
 
-def test_a_folder_that_is_no_set_is_the_users_error(tiny_llama: Path, tmp_path: Path):
+def test_a_folder_without_a_profile_set_is_a_user_error(tiny_llama: Path, tmp_path: Path):
     with pytest.raises(UserError, match="A profile set must have all of its files"):
         main(["w1"], model=str(tiny_llama), folder=str(tmp_path))
 
 
-def test_the_set_that_is_tried_by_default_is_one_that_the_default_run_exports():
+def test_the_default_set_is_one_that_the_default_run_exports():
     exported = params.load(ROOT / "params.yaml").export.methods
     assert Path(SET) in {Path("data/profile_sets", name) for name in exported}

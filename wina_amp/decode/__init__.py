@@ -1,2 +1,4 @@
-"""Sparse decoding: backends (reference, numba, triton), packed weights, CUDA graphs. Entry:
-`decoding.sparse_decoding`."""
+"""Sparse decoding: backends (reference, numba, triton), packed weights, CUDA graphs.
+
+Public: `decoding.sparse_decoding`, `backends.BACKENDS` and `backends.choose`.
+"""

@@ -1,14 +1,15 @@
-"""The ways to run a sparse linear map on a few tokens: one row each, chosen by what the tensors are.
+"""The ways to run a sparse projection on a few tokens: one row each, chosen by device, dtype and number of tokens.
 
 `reference` masks the input and multiplies densely: any device, any dtype, no time saved; it defines the meaning.
 `numba` and `triton` do not read the weights of masked inputs. All compute
 
     y = bias + W x',   x'_i = 0 if |x_i| <= cutoff_i, else x_i
 
-and differ in the rounding of the sums alone. A backend is built once for all maps that read one input, from the weights
-of each and its cutoffs for every group (`wina_amp.decode.maps`), and then called with the tokens and the group of each.
-`triton` runs them in one launch; `numba` and `reference` one after the other, because on a CPU reading the input again
-costs nothing beside reading weights. Nothing else in the pipeline knows a backend by name.
+and differ in the rounding of the sums alone. A backend is built once for all projections that read one input, from the
+weights of each and its cutoffs for every group (`wina_amp.decode.maps`), and then called with the tokens and their
+groups. `triton` runs them in one launch; `numba` and `reference` one after the other, because on a CPU reading the
+input again costs nothing beside reading weights. numba and triton are optional: a backend whose package is missing is
+refused by name, and not chosen by `AUTO`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from wina_amp.decode import numba_gather
-from wina_amp.decode.maps import MaskedMap, Separate, SparseLinear, SparseMaps
+from wina_amp.decode.maps import MOST_TOKENS, MaskedMap, Separate, SparseLinear, SparseMaps
 from wina_amp.errors import UserError, unknown
 from wina_amp.masks import reference
 
@@ -35,7 +35,7 @@ _WHERE = "the backend of sparse decoding"
 
 @dataclass(frozen=True)
 class Call:
-    """What a backend is asked to multiply.
+    """The device, dtype and number of tokens of one product.
 
     Attributes:
         device: `cpu`, `cuda` ..., of inputs and weights.
@@ -49,7 +49,7 @@ class Call:
 
 
 Build = Callable[[Sequence[MaskedMap]], SparseMaps]
-"""From maps of one input, all on one device and in one dtype."""
+"""From projections of one input, all on one device and in one dtype."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Backend:
 
     Attributes:
         refusal: why it cannot run a call; None if it can.
-        build: the maps that read one input.
+        build: makes the sparse projections of one input.
     """
 
     refusal: Callable[[Call], str | None]
@@ -92,7 +92,7 @@ def choose(name: str, call: Call) -> str:
 
 def _refuses_triton(call: Call) -> str | None:
     if find_spec("triton") is None:
-        return "the package `triton`, which comes with the CUDA builds of PyTorch"
+        return "the package `triton`, which comes with the CUDA builds of PyTorch (or `pip install wina-amp[gpu]`)"
     # Triton's interpreter, which only tests use, runs kernels on the CPU.
     if call.device != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
         return "a CUDA device"
@@ -102,6 +102,8 @@ def _refuses_triton(call: Call) -> str | None:
 
 
 def _refuses_numba(call: Call) -> str | None:
+    if find_spec("numba") is None:
+        return "the package `numba` (`pip install wina-amp[cpu]`)"
     if call.device != "cpu":
         return "the CPU"
     if call.dtype != torch.float32:
@@ -110,7 +112,7 @@ def _refuses_numba(call: Call) -> str | None:
 
 
 def _refuses_many(call: Call) -> str | None:
-    return None if 1 <= call.tokens <= numba_gather.MOST_TOKENS else f"1 to {numba_gather.MOST_TOKENS} tokens per call"
+    return None if 1 <= call.tokens <= MOST_TOKENS else f"1 to {MOST_TOKENS} tokens per call"
 
 
 def _triton(maps: Sequence[MaskedMap]) -> SparseMaps:
@@ -119,28 +121,30 @@ def _triton(maps: Sequence[MaskedMap]) -> SparseMaps:
     return Packed(maps)
 
 
-def _numba(one: MaskedMap) -> SparseLinear:
-    by_input = one.weight.detach().t().contiguous()
+def _numba(masked: MaskedMap) -> SparseLinear:
+    from wina_amp.decode import numba_gather
+
+    by_input = masked.weight.detach().t().contiguous()
 
     def run(x: Tensor, groups: Tensor) -> Tensor:
-        y = numba_gather.linear(x, by_input, one.cutoffs, groups)
-        return y if one.bias is None else y.add_(one.bias)
+        y = numba_gather.linear(x, by_input, masked.cutoffs, groups)
+        return y if masked.bias is None else y.add_(masked.bias)
 
     return run
 
 
-def _reference(one: MaskedMap) -> SparseLinear:
+def _reference(masked: MaskedMap) -> SparseLinear:
     def run(x: Tensor, groups: Tensor) -> Tensor:
         everything = torch.ones(len(x), 1, dtype=torch.bool, device=x.device)
         kept = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-        masked = reference.mask(x[:, None], one.cutoffs, groups, everything, kept)
-        return linear(masked[:, 0], one.weight, one.bias)
+        kept_inputs = reference.mask(x[:, None], masked.cutoffs, groups, everything, kept)
+        return linear(kept_inputs[:, 0], masked.weight, masked.bias)
 
     return run
 
 
 def _one_by_one(build: Callable[[MaskedMap], SparseLinear]) -> Build:
-    return lambda maps: Separate([build(one) for one in maps])
+    return lambda maps: Separate([build(masked) for masked in maps])
 
 
 BACKENDS: dict[str, Backend] = {

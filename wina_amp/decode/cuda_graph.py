@@ -1,13 +1,13 @@
 """Decode steps of one `generate()` as a CUDA graph: no Python and no launches one by one, from the fourth step on.
 
 On a static cache every decode step of transformers' loop gives the model tensors of the same shapes: the token, its
-position, and a mask over the whole cache. The first `EAGER_STEPS` steps run as ever, which compiles kernels and makes
+position, and a mask over the whole cache. The first `EAGER_STEPS` steps run eagerly, which compiles kernels and makes
 buffers; the next one is recorded, and that one and all after it replay the recording on buffers that are filled with
-what the loop gives. Every step is a step of the generation: nothing is run for practice, so the cache needs no repair.
+the arguments of the step. Every step is a step of the generation: there is no warm-up, so the cache needs no repair.
 
-A recording holds only where Python does nothing that matters within a step, and memory stays where it is. A cache layer
+A recording is valid only if Python does nothing that matters within a step, and memory stays where it is. A cache layer
 that counts in Python (that of sliding windows) is refused, and so are beams, which move the cache. A step with other
-arguments than the recorded ones (another shape) runs as ever. The output of a replayed step lies in the graph's memory
+arguments than the recorded ones (another shape) runs eagerly. The output of a replayed step lies in the graph's memory
 until the next one; transformers' loop copies what it keeps.
 
 NOT CHECKED: never run on a GPU. Tests replay by running Python again on the same buffers.
@@ -23,22 +23,22 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import StaticLayer
 
-from wina_amp.decode.decoding import Decoding
+from wina_amp.decode.decoding import Decoding, cache_of
 from wina_amp.errors import UserError
 
 EAGER_STEPS = 3
 """Steps of every generation that are not recorded."""
 
 Record = Callable[[Callable[[], None]], Callable[[], None]]
-"""Records what the work does on the device, without doing it; what comes back does it."""
+"""Records the device work of a function without running it, and returns a function that replays it."""
 
 
 class GraphedForward:
-    """In place of a model's forward during one `generate()`.
+    """A model's forward during one `generate()`, whose decode steps are replayed from a CUDA graph.
 
     Args:
         forward: the model's own.
-        decoding: what makes it sparse, inside its `sequences`.
+        decoding: of the model, inside its `sequences`.
         record: see `Record`.
 
     Attributes:
@@ -67,7 +67,7 @@ class GraphedForward:
         if self._steps <= EAGER_STEPS:
             return self._forward(**given)
         if self._replay is None:
-            _check_cache(given.get("past_key_values"))
+            _check_cache(cache_of(given))
             self._given = {name: _copy(value) for name, value in given.items()}
             self._replay = self._record(self._work)  # its Python counts this step
         elif not _is_like(self._given, given):
@@ -107,7 +107,7 @@ def check_beams(number: int) -> None:
 
 
 def check_device(device: torch.device) -> None:
-    """Refuse to record where there is nothing to record with.
+    """Refuse to record on a device without CUDA.
 
     Raises:
         UserError: the model is not on a CUDA device.
@@ -137,11 +137,11 @@ def _check_cache(cache: Any) -> None:
 def _copy(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.clone()
-    return {name: _copy(one) for name, one in _items(value)} if isinstance(value, dict) else value
+    return {name: _copy(inner) for name, inner in _items(value)} if isinstance(value, dict) else value
 
 
 def _is_like(own: Any, other: Any) -> bool:
-    """Whether what was recorded with `own` holds for `other`."""
+    """Whether a recording made with the arguments `own` is valid for `other`."""
     if isinstance(own, Tensor):
         return isinstance(other, Tensor) and own.shape == other.shape and own.dtype == other.dtype
     if isinstance(own, dict):

@@ -1,9 +1,9 @@
-"""Which MLPs a backend may run up to the input of `down` at once: those that compute down(silu(gate(x)) * up(x)).
+"""MLPs that compute down(silu(gate(x)) * up(x)): a backend may run these up to the input of `down` at once.
 
-That is the equation of every family's MLP but for the activation function, and it is transformers' own code that is
-known to compute it. An MLP of remote code, or with another activation (Gemma's is a GELU), keeps its forward: gate and
-up still share a launch, and the activation runs on its own. So does an MLP while somebody watches its parts with hooks,
-which would see nothing.
+Every family's MLP has this form except for the activation function, but only transformers' own code is known to compute
+it. An MLP of remote code, or with another activation (Gemma's is a GELU), keeps its forward: gate and up still share a
+launch, and the activation runs on its own. So does an MLP whose parts have hooks, which would otherwise never be
+called.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class GatedMlp:
 
     Attributes:
         module: the MLP.
-        down: its last map.
-        parts: what runs in front of `down`: gate and up, or the map that holds both, and the activation.
+        down: its last projection.
+        parts: the modules in front of `down`: gate and up, or the projection that fuses them, and the activation.
     """
 
     module: nn.Module
@@ -37,26 +37,26 @@ class GatedMlp:
 
     @property
     def is_watched(self) -> bool:
-        """Whether a hook on a part wants to see what goes through it."""
+        """Whether a part has a hook."""
         return any(part._forward_hooks or part._forward_pre_hooks for part in self.parts)  # pyright: ignore[reportPrivateUsage]
 
 
 def gated_mlps(loaded: LoadedModel, sites: Sequence[Site]) -> list[GatedMlp | None]:
-    """For every site, the MLP that has its gate and up, if it is such an MLP; None for other sites.
+    """For every input of projections, the gated MLP that reads it; None where there is none.
 
     Args:
         loaded: the model.
-        sites: of its projections.
+        sites: the inputs of its projections.
     """
-    path = next(one.path for one in loaded.family.linear_maps if one.name == "down").rpartition(".")[0]
+    path = next(linear.path for linear in loaded.family.linear_maps if linear.name == "down").rpartition(".")[0]
     layers = attrgetter(loaded.family.layers)(loaded.model)
-    downs = {one.block: one.projections[0].module for one in sites if one.name == "down"}
-    found: list[GatedMlp | None] = []
+    downs = {site.block: site.projections[0].module for site in sites if site.name == "down"}
+    mlps: list[GatedMlp | None] = []
     for site in sites:
         module = attrgetter(path)(layers[site.block])
         activation = attrgetter(loaded.family.activation)(layers[site.block])
         is_known = type(module).__module__.startswith(_PACKAGE) and type(activation).__name__ in _SILU
-        parts = (*(one.module for one in site.projections), activation)
+        parts = (*(projection.module for projection in site.projections), activation)
         is_gated = site.name == "gate_up" and is_known
-        found.append(GatedMlp(module, downs[site.block], parts) if is_gated else None)
-    return found
+        mlps.append(GatedMlp(module, downs[site.block], parts) if is_gated else None)
+    return mlps

@@ -1,12 +1,12 @@
-"""Maps that read one input: what a backend is built from, and what it gives back.
+"""The interface of a backend: sparse projections of one input, built from weights, biases and cutoffs.
 
-q, k and v read the same tensor, gate and up another. A backend is built for all maps of an input at once, so that one
-that can do so runs them in one launch; each map has weights, bias and cutoffs of its own all the same. A backend that
-gains nothing by sharing runs them one after the other (`Separate`). Where the maps are those of a gated MLP,
+q, k and v read the same tensor, gate and up another. A backend is built for all projections of an input at once, so
+that it may run them in one launch; each keeps its own weights, bias and cutoffs. A backend that gains nothing by that
+runs them one after the other (`Separate`). For gate and up, a backend also computes the input of `down` at once:
 
     gated(x) = silu(g) * u          g, u: first and second half of all outputs, gate and up or a fused `gate_up`
 
-is what `down` reads, and the same backend gives it at once. Both ways give the same numbers.
+Both ways give the same numbers.
 """
 
 from __future__ import annotations
@@ -20,15 +20,19 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor
 from torch.nn.functional import silu
 
+MOST_TOKENS = 8
+"""Tokens per call that a gather is for: already the union of eight independent masks of density 0.35 keeps 97% of the
+inputs (real ones are not independent)."""
+
 
 @dataclass(frozen=True)
 class MaskedMap:
-    """A linear map and what it masks.
+    """A projection and its mask.
 
     Attributes:
         weight: its matrix.
-        bias: what it adds; None: nothing.
-        cutoffs: largest magnitude that is masked, per group and input (`sparse.cutoffs`).
+        bias: added to the product; None if there is none.
+        cutoffs: largest magnitude that is masked, per group and input (`wina_amp.masks.cutoffs`).
     """
 
     weight: Float[Tensor, "out in"]
@@ -37,28 +41,28 @@ class MaskedMap:
 
 
 class SparseMaps(Protocol):
-    """Maps of one input, each with its own mask, for all groups."""
+    """Projections of one input, each with its own mask, for all groups."""
 
     def __call__(self, x: Float[Tensor, "tokens in"], groups: Int[Tensor, " tokens"]) -> tuple[Tensor, ...]:
-        """What every map makes of the inputs that it keeps, `[tokens, out]` in the dtype of x; rows may be views of a
-        wider tensor. `groups` is int64 and its numbers are not checked."""
+        """The product of every projection with the inputs that it keeps, `[tokens, out]` in the dtype of x; rows may be
+        views of a wider tensor. `groups` is int64 and its numbers are not checked."""
         ...
 
     def gated(self, x: Float[Tensor, "tokens in"], groups: Int[Tensor, " tokens"]) -> Float[Tensor, "tokens half"]:
-        """silu(first half of all outputs) * second half, every step rounded to the dtype of x. The halves must be two
-        maps, or those of one."""
+        """silu(first half of all outputs) * second half, every step rounded to the dtype of x. The halves must be the
+        outputs of two projections, or those of one."""
         ...
 
 
 SparseLinear = Callable[[Tensor, Tensor], Tensor]
-"""One map: (x `[tokens, in]`, groups `[tokens]`) -> `[tokens, out]`."""
+"""One projection: (x `[tokens, in]`, groups `[tokens]`) -> `[tokens, out]`."""
 
 
 class Separate:
-    """Maps that run one after the other.
+    """Projections that run one after the other.
 
     Args:
-        linears: the maps, in order.
+        linears: the projections, in order.
     """
 
     def __init__(self, linears: Sequence[SparseLinear]) -> None:
@@ -75,15 +79,15 @@ class Separate:
 
 
 def halves(outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Gate and up, of two maps or of one that holds both.
+    """The outputs of gate and up, from two projections or from a fused one.
 
     Raises:
-        ValueError: neither.
+        ValueError: the outputs are neither two of one width nor one of even width.
     """
     if len(outputs) == 1 and outputs[0].shape[-1] % 2 == 0:
         gate, up = torch.chunk(outputs[0], 2, dim=-1)
         return gate, up
     if len(outputs) == 2 and outputs[0].shape == outputs[1].shape:
         return outputs[0], outputs[1]
-    widths = ", ".join(str(one.shape[-1]) for one in outputs)
+    widths = ", ".join(str(output.shape[-1]) for output in outputs)
     raise ValueError(f"gate and up must be two maps of one width, or the halves of one map, got widths {widths}")

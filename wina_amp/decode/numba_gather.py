@@ -2,7 +2,7 @@
 
     y_b = bias + sum over i with |x_bi| > cutoff_bi, in ascending order, of x_bi * W[:, i]
 
-Decoding is bound by the reading of weights, so time falls with the share of inputs that are kept. Weights are stored
+Decoding is bound by the reading of weights, so time falls with the fraction of inputs that are kept. Weights are stored
 input-major, `[in, out]`: what an input gates is one contiguous run of memory, and what a masked input gates is a run
 that nobody touches. A batch reads the union of what its tokens keep, once.
 
@@ -29,10 +29,6 @@ from jaxtyping import Float32, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-MOST_TOKENS = 8
-"""Tokens per call that a gather is for: already the union of eight independent masks of density 0.35 keeps 97% of the
-inputs (real ones are not independent)."""
-
 _TILE = 4096
 """Sums that are worked on at a time, together 16 KB: they stay in the L1 cache while weights pass by."""
 
@@ -47,17 +43,17 @@ def linear(
     groups: Int[Tensor, " tokens"],
     threads: int | None = None,
 ) -> Float32[Tensor, "tokens out"]:
-    """The product of a linear map with its masked inputs, without bias.
+    """The product of a projection with its masked inputs, without bias.
 
     Args:
         x: inputs, at least one token; all are masked.
-        weight: the map's matrix, transposed and contiguous.
-        cutoffs: largest magnitude that is masked, per group and input (`sparse.cutoffs`), contiguous.
+        weight: the projection's matrix, transposed and contiguous.
+        cutoffs: largest magnitude that is masked, per group and input (`wina_amp.masks.cutoffs`), contiguous.
         groups: group of every token, int64, below the number of groups (not checked here).
         threads: how many to use at most; None: as many as torch uses.
 
     Guarantee: the same bits for any number of threads, and for a token alone or in any batch. A NaN is kept, as by
-        `sparse.reference`. Weights must be finite: one that is not may reach the tokens that mask its input.
+        `wina_amp.masks.reference`. Weights must be finite: one that is not may reach the tokens that mask its input.
 
     Raises:
         ValueError: inputs, weights and cutoffs of different widths, which compiled code would read past.
@@ -66,10 +62,10 @@ def linear(
         widths = f"{x.shape[1]}, {weight.shape[0]}, {cutoffs.shape[1]}"
         raise ValueError(f"x, weight and cutoffs must have as many inputs each, got {widths}")
     useful = max(1, min(torch.get_num_threads(), weight.numel() // _WEIGHTS_PER_THREAD))
-    fractions = useful if threads is None else threads
+    used = useful if threads is None else threads
     y = torch.empty(len(x), weight.shape[1], dtype=torch.float32)
-    with _numba_threads(fractions):
-        _linear(x.contiguous().numpy(), weight.numpy(), cutoffs.numpy(), groups.numpy(), y.numpy(), fractions)
+    with _numba_threads(used):
+        _linear(x.contiguous().numpy(), weight.numpy(), cutoffs.numpy(), groups.numpy(), y.numpy(), used)
     return y
 
 
@@ -99,9 +95,9 @@ def _linear(
 ) -> None:
     inputs, values = _kept(x, cutoffs, groups)
     outputs = weight.shape[1]
-    fraction = ((outputs + threads - 1) // threads + 15) // 16 * 16  # whole cache lines
+    span = ((outputs + threads - 1) // threads + 15) // 16 * 16  # whole cache lines
     for thread in numba.prange(threads):
-        start, stop = min(thread * fraction, outputs), min((thread + 1) * fraction, outputs)
+        start, stop = min(thread * span, outputs), min((thread + 1) * span, outputs)
         _add(inputs, values, weight, y, start, stop)
 
 

@@ -1,11 +1,12 @@
 """Sparse decoding on a GPU: only the weights of inputs that some token keeps are read (Triton).
 
 The product is that of `wina_amp.decode.numba_gather`, with weights stored input-major in the dtype of the model and
-sums in float32. All maps of one input are PACKED: their columns stand side by side in one matrix `[in, width]`, which
-is the copy that input-major weights need anyway, so that packing takes no memory of its own. One launch runs them all.
-A program takes some columns, which belong to one map, and a part of the inputs; it compares |x| with the cutoffs that
-THIS map has for each token's group, and loads the rows of weights that some token keeps. A predicated load of a masked
-row moves nothing. Pointers to every map's weights instead of packing would save nothing: the copies are made anyway.
+sums in float32. All projections of one input are PACKED: their columns stand side by side in one matrix `[in, width]`,
+which is the copy that input-major weights need anyway, so that packing takes no memory of its own. One launch runs them
+all. A program takes some columns, which belong to one projection, and a part of the inputs; it compares |x| with the
+cutoffs that THIS projection has for each token's group, and loads the rows of weights that some token keeps. A
+predicated load of a masked row moves nothing. Pointers to every projection's weights instead of packing would save
+nothing: the copies are made anyway.
 
 A second launch adds the parts, always in the same order, and the bias; for a gated MLP it goes on to silu(gate) * up,
 so that neither is written. There are no atomic additions, so equal calls give equal bits.
@@ -18,8 +19,8 @@ NOT CHECKED: this kernel has never run on a GPU. Its results are tested in Trito
 compute capabilities 8.0 and 9.0 without a device. Block sizes are guesses, which `python -m benchmarks.gpu` measures;
 no speed is claimed.
 
-Triton is no dependency of this project: it comes with the CUDA builds of torch. `wina_amp.decode.backends` imports this
-module only where Triton is there.
+Triton is the extra `gpu` of the package and comes with the CUDA builds of torch; `wina_amp.decode.backends` imports
+this module only where Triton is installed.
 """
 
 # Triton takes annotations of a kernel's arguments for its own types.
@@ -40,20 +41,17 @@ from torch import Tensor
 
 from wina_amp.decode.maps import MaskedMap
 
-MOST_TOKENS = 8
-"""Tokens per call; they share the weights that any of them keeps."""
-
 MOST_MAPS = 3
-"""Maps of one input: q, k and v."""
+"""Projections of one input: q, k and v."""
 
 WIDTH = 256
-"""A map's columns are filled up with zeros to a multiple of it, so that no program's columns belong to two maps. In
-Llama-3-8B, Qwen2.5-7B and Phi-4 nothing is filled up: their maps have multiples of 256 outputs."""
+"""A projection's columns are padded with zeros to a multiple of it, so that no program's columns belong to two
+projections. In Llama-3-8B, Qwen2.5-7B and Phi-4 there is no padding: all have multiples of 256 outputs."""
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """How the work is cut up. Results depend on `inputs` and `part` in the last bits, because sums do.
+    """Block sizes of a launch. Results depend on `inputs` and `part` in the last bits, because sums do.
 
     Attributes:
         inputs: that a program scores at a time; a power of two.
@@ -75,7 +73,7 @@ BLOCKS = {
     4: Blocks(16, 128, 512, 4),
     8: Blocks(16, 128, 512, 4),
 }
-"""Tokens, rounded up to a power of two -> how they are worked on. A table, so that a benchmark may try others."""
+"""Number of tokens, rounded up to a power of two -> block sizes. A table, so that a benchmark may try others."""
 
 
 _SCHEMA = (
@@ -84,37 +82,37 @@ _SCHEMA = (
 
 
 class Packed:
-    """The maps of one input in one launch (`sparse.maps.SparseMaps`).
+    """The projections of one input in one launch (`wina_amp.decode.maps.SparseMaps`).
 
     Args:
-        maps: 1 to `MOST_MAPS` maps of as many inputs, all on one device and in one dtype.
+        maps: 1 to `MOST_MAPS` projections of the same width, all on one device and in one dtype.
 
-    Guarantee: equal calls give equal bits. A NaN is kept, as by `sparse.reference`. Weights must be finite: one that is
-        not may reach the tokens of the call that mask its input.
+    Guarantee: equal calls give equal bits. A NaN is kept, as by `wina_amp.masks.reference`. Weights must be finite: one
+        that is not may reach the tokens of the call that mask its input.
 
     Raises:
-        ValueError: too many maps, or weights and cutoffs of different numbers of inputs.
+        ValueError: too many projections, or weights and cutoffs of different numbers of inputs.
     """
 
     def __init__(self, maps: Sequence[MaskedMap]) -> None:
         if not 1 <= len(maps) <= MOST_MAPS:
             raise ValueError(f"1 to {MOST_MAPS} maps can share a launch, got {len(maps)}")
-        inputs = {one.weight.shape[1] for one in maps} | {one.cutoffs.shape[1] for one in maps}
+        inputs = {masked.weight.shape[1] for masked in maps} | {masked.cutoffs.shape[1] for masked in maps}
         if len(inputs) != 1:
             raise ValueError(f"weights and cutoffs must have as many inputs each, got {sorted(inputs)}")
-        self._outputs = [len(one.weight) for one in maps]
+        self._outputs = [len(masked.weight) for masked in maps]
         self._firsts: list[int] = []
         width = 0
         for size in self._outputs:
             self._firsts.append(width)
             width += (size + WIDTH - 1) // WIDTH * WIDTH
         self._weight = maps[0].weight.new_zeros(inputs.pop(), width)
-        self._bias = None if all(one.bias is None for one in maps) else self._weight.new_zeros(width)
-        for one, first, size in zip(maps, self._firsts, self._outputs, strict=True):
-            self._weight[:, first : first + size] = one.weight.detach().t()
-            if one.bias is not None and self._bias is not None:
-                self._bias[first : first + size] = one.bias.detach()
-        self._cutoffs = torch.stack([one.cutoffs for one in maps], dim=1)
+        self._bias = None if all(masked.bias is None for masked in maps) else self._weight.new_zeros(width)
+        for masked, first, size in zip(maps, self._firsts, self._outputs, strict=True):
+            self._weight[:, first : first + size] = masked.weight.detach().t()
+            if masked.bias is not None and self._bias is not None:
+                self._bias[first : first + size] = masked.bias.detach()
+        self._cutoffs = torch.stack([masked.cutoffs for masked in maps], dim=1)
 
     def __call__(self, x: Float[Tensor, "tokens in"], groups: Int[Tensor, " tokens"]) -> tuple[Tensor, ...]:
         """See `SparseMaps`. Raises: ValueError: inputs of another width, which the kernel would read past."""
@@ -148,8 +146,8 @@ def _launch(
     half: int,
     up: int,
 ) -> Tensor:
-    """All columns of packed maps, `[tokens, width]`; where `half` is not 0 silu(columns from 0) * (columns from `up`)
-    instead, `[tokens, half]`. `firsts`: first columns of the second and third map."""
+    """All columns of packed projections, `[tokens, width]`; where `half` is not 0 silu(columns from 0) * (columns from
+    `up`) instead, `[tokens, half]`. `firsts`: first columns of the second and third projection."""
     inputs, width = weight.shape
     rows = cast(int, triton.next_power_of_2(len(x)))
     blocks = BLOCKS[rows]
@@ -196,12 +194,12 @@ def _multiply(
     OUT: tl.constexpr,
     PART: tl.constexpr,
 ):
-    """sums[part, token, column] = what the inputs of one part add to one block of columns."""
+    """sums[part, token, column] = the products of one part of the inputs with one block of columns."""
     token = tl.arange(0, ROWS)
     first = tl.program_id(0) * OUT
     column = first + tl.arange(0, OUT)
     part = tl.program_id(1)
-    # Whose columns these are: no block has columns of two maps.
+    # The projection of these columns: no block has columns of two.
     which = (first >= second).to(tl.int32) + (first >= third).to(tl.int32)
     is_token = token < tokens
     group = tl.load(groups + token, mask=is_token, other=0)
@@ -215,7 +213,7 @@ def _multiply(
         # Not `>`: a NaN is kept.
         is_kept = is_here & ~(tl.abs(value) <= cutoff)
         is_read = tl.max(is_kept.to(tl.int32), axis=0) > 0
-        # 64 bits: packed maps of a large model have more than 2^31 weights.
+        # 64 bits: packed projections of a large model have more than 2^31 weights.
         address = weight + feature.to(tl.int64)[:, None] * width + column[None, :]
         # A weight is read once a step; what is read again (inputs, cutoffs, sums) should stay in the cache.
         read = tl.load(address, mask=is_read[:, None], other=0.0, eviction_policy="evict_first").to(tl.float32)
@@ -244,10 +242,10 @@ def _add(
     total = tl.zeros((OUT,), dtype=tl.float32)
     other = tl.zeros((OUT,), dtype=tl.float32)
     for part in range(PARTS):
-        place = sums + (part * tokens + token) * width + column
-        total += tl.load(place, mask=is_output, other=0.0)
+        address = sums + (part * tokens + token) * width + column
+        total += tl.load(address, mask=is_output, other=0.0)
         if IS_GATED:
-            other += tl.load(place + up, mask=is_output, other=0.0)
+            other += tl.load(address + up, mask=is_output, other=0.0)
     if HAS_BIAS:
         total += tl.load(bias + column, mask=is_output, other=0.0).to(tl.float32)
         if IS_GATED:

@@ -13,14 +13,13 @@ of another kind stand beside this module (`wina_amp.masks.topk`).
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-import numba
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
+
+from wina_amp.masks.compiled import HAS_NUMBA, njit
 
 
 def mask(
@@ -55,10 +54,10 @@ def mask(
 
 def is_compiled(x: Tensor) -> bool:
     """Whether `mask` runs the compiled kernel on this input."""
-    return x.device.type == "cpu" and x.dtype == torch.float32
+    return HAS_NUMBA and x.device.type == "cpu" and x.dtype == torch.float32
 
 
-@cast(Any, numba.njit)(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _mask_rows(
     x: NDArray[np.float32],
     cutoffs: NDArray[np.float32],

@@ -21,15 +21,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, cast
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int, Int32
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wina_amp.masks.compiled import njit
 from wina_amp.masks.reference import is_compiled
 from wina_amp.scoring.criteria import scores
 
@@ -109,7 +108,7 @@ def _mask_tensors(
     return x.masked_fill(dropped, 0)
 
 
-@cast(Any, numba.njit)(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _mask_rows(
     x: NDArray[np.float32],
     weights: NDArray[np.float32],

@@ -1,1 +1,4 @@
-"""Profile sets: `ProfileSet` loads, saves and installs one; its description, card and identity checks."""
+"""Profile sets: thresholds, router and description in one folder, for one model.
+
+Public: `profile_set.ProfileSet` (load, save, install), `description.Description`, `identity.sketch`.
+"""

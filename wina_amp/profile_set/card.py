@@ -1,4 +1,4 @@
-"""README.md of a profile set: what it is, for which model, what it does and does not do, and how to use it.
+"""The card, README.md, of a profile set: the model it is for, how to use it, how it was made, measurements and limits.
 
 Written from the description alone, so it cannot disagree with it.
 """
@@ -13,95 +13,101 @@ _CRITERIA = {
     "teal": "the magnitude of the input, |x|",
     "wina": "|x| times the L2 norm of its weight column",
     "wina_released": "|x| times the L2 norm of its weight column for k and gate, |x| elsewhere",
-    "learned": "|x| times a weight of its own, learned from what the input does to predictions",
+    "learned": "|x| times a feature weight, learned from the gradient of the model's predictions",
 }
 _ROUTERS = {
     "embedding": "the mean of the prompt's token embeddings",
-    "scores": "the first blocks' activations, from a dense pass over the prompt that ends there",
+    "scores": "activations of the first blocks, from a dense pass over the prompt through these blocks",
     "neighbours": "the mean of the prompt's token embeddings and of the products of neighbouring ones",
-    "benefit": "the mean of the prompt's token embeddings and of the products of neighbouring ones, which "
-    "leaves a prompt "
-    "to the pooled profile (the last group) unless it expects another to do better",
+    "benefit": "the mean of the prompt's token embeddings and of the products of neighbouring ones, which predicts the "
+    "benefit of every group's profile and keeps the pooled profile (the last group) unless another is predicted to be "
+    "better",
 }
 
-_SHOWN = 0.5
-"""The target in the example, or the nearest to it."""
+_EXAMPLE_TARGET = 0.5
+"""The example uses the target that is nearest to it."""
 
 
 def card(description: Description) -> str:
-    """The text of the file, Markdown."""
+    """The card, in Markdown."""
     parts = (_head(description), _use(description), _made(description), _figures(description), _caveats(description))
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
-def _head(one: Description) -> Iterator[str]:
-    model = one.model
+def _head(description: Description) -> Iterator[str]:
+    model = description.model
     source = f"{model.repository} at commit {model.commit}" if model.repository else "a local folder"
-    maps = ", ".join(f"{name} {rows}x{columns}" for name, (rows, columns) in model.maps.items())
-    yield f"# Profile set `{one.name}`"
+    projections = ", ".join(f"{name} {rows}x{columns}" for name, (rows, columns) in model.maps.items())
+    yield f"# Profile set `{description.name}`"
     yield ""
-    yield "Thresholds that make `generate()` of one language model sparse: inputs of its linear maps that score at or"
-    yield "below them are skipped, token by token. They mean nothing on other weights, which are refused."
+    yield "Activation sparsity for `generate()` of one language model. For every token, the inputs of a projection"
+    yield "whose score is at or below a threshold are skipped. A profile holds the threshold of every block and"
+    yield "projection; a profile set holds one profile for every group of prompts. It applies to the weights below"
+    yield "only; others are refused."
     yield ""
-    yield "| for the model | |"
+    yield "| model | |"
     yield "|---|---|"
     yield f"| checkpoint | {source} |"
     yield f"| SHA-256 of its files | `{model.digest}` |"
-    yield f"| family | {model.family}, {model.blocks} blocks |"
-    yield f"| linear maps | {maps} |"
-    yield f"| weights loaded in | {model.dtype} |"
+    yield f"| architecture | {model.family}, {model.blocks} blocks |"
+    yield f"| projections (outputs x inputs) | {projections} |"
+    yield f"| dtype of the weights | {model.dtype} |"
     if model.transform != PLAIN:
-        yield f"| inputs rotated | `transform: {model.transform}`, by the bases in `rotations/` |"
+        yield f"| rotated inputs | `transform: {model.transform}`, with the bases in `rotations/` |"
 
 
-def _use(one: Description) -> Iterator[str]:
-    target = min(one.targets, key=lambda target: abs(target - _SHOWN))
-    yield "## Use"
+def _use(description: Description) -> Iterator[str]:
+    target = min(description.targets, key=lambda target: abs(target - _EXAMPLE_TARGET))
+    yield "## Usage"
     yield ""
-    yield "In a checkout of WINA-AMP, with a model and a tokenizer of transformers:"
+    yield "With the package `wina-amp`, and a model and a tokenizer of transformers:"
     yield ""
     yield "```python"
-    yield f'profile_set = ProfileSet.load("{one.name}")  # this folder; from wina_amp.profile_set.profile_set'
+    yield "from wina_amp import ProfileSet"
+    yield ""
+    yield f'profile_set = ProfileSet.load("{description.name}")  # path of this folder'
     yield f"with profile_set.installed(model, target={target:g}):"
     yield '    model.generate(**tokenizer(prompt, return_tensors="pt"))'
     yield "```"
-    if one.model.transform != PLAIN:
+    if description.model.transform != PLAIN:
         yield ""
-        yield 'Before, once: `rotate_model(loaded, "rotations")` of `wina_amp.models.rotation_files`.'
+        yield 'Before that, rotate the model once: `rotate_model(loaded, "rotations")` of'
+        yield "`wina_amp.models.rotation_files`."
     yield ""
-    yield f"Targets: {', '.join(f'{target:g}' for target in one.targets)} of the projections' weights."
+    targets = ", ".join(f"{target:g}" for target in description.targets)
+    yield f"Target sparsities, as a fraction of the projections' weights: {targets}."
 
 
-def _made(one: Description) -> Iterator[str]:
+def _made(description: Description) -> Iterator[str]:
+    groups = ", ".join(f"{group.name} ({group.samples} samples)" for group in description.groups)
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(description.versions.items()))
     yield "## How it was made"
     yield ""
-    yield f"- score of an input: {_CRITERIA.get(one.criterion, one.criterion)} (`{one.criterion}`)"
-    yield f"- sparsity spread over the projections: `{one.allocation}`"
-    yield f"- first tokens of every prompt that stay dense: {_prefix(one.dense_prefix)}"
-    yield f"- calibration: train samples of {', '.join(one.calibration)}"
-    yield f"- groups (`{one.scheme}`): " + ", ".join(f"{group.name} ({group.samples} samples)" for group in one.groups)
-    if one.router is not None:
-        kind = one.router["router"]
-        yield f"- router: `{kind}`, a linear layer on {_ROUTERS.get(kind, kind)}; it picks a group once a prompt"
-    yield f"- versions: {', '.join(f'{name} {version}' for name, version in sorted(one.versions.items()))}"
+    yield f"- criterion: `{description.criterion}`, {_CRITERIA.get(description.criterion, description.criterion)}"
+    yield f"- sparsity allocation: `{description.allocation}`"
+    yield f"- dense prefix (first tokens of every prompt, never masked): {_prefix(description.dense_prefix)}"
+    yield f"- calibration data: train samples of {', '.join(description.calibration)}"
+    yield f"- groups (`{description.scheme}`): {groups}"
+    if description.router is not None:
+        kind = description.router["router"]
+        yield f"- router: `{kind}`, a linear layer on {_ROUTERS.get(kind, kind)}; every prompt is routed once"
+    yield f"- versions: {versions}"
 
 
-def _figures(one: Description) -> Iterator[str]:
-    yield "## Measured"
+def _figures(description: Description) -> Iterator[str]:
+    yield "## Evaluation"
     yield ""
-    rows = [(target, row) for target, row in zip(one.targets, one.measured, strict=True) if row is not None]
-    if not rows:
-        yield "Nothing: the test split was not evaluated."
+    rows = zip(description.targets, description.measured, strict=True)
+    measured = [(target, row) for target, row in rows if row is not None]
+    if not measured:
+        yield "Not evaluated."
         return
-    yield f"On held-out samples of {', '.join(one.evaluated)}; {one.confidence:.0%} bootstrap intervals over samples in"
-    yield "brackets."
+    yield f"On held-out samples of {', '.join(description.evaluated)}, with {description.confidence:.0%} bootstrap"
+    yield "intervals over samples in brackets. The accuracy drop compares with the dense model on the same samples."
     yield ""
-    yield (
-        "| target | samples | accuracy, % | lost against dense, points | weights skipped, % "
-        "| operations that remain, % |"
-    )
+    yield "| target | samples | accuracy, % | accuracy drop, points | realised sparsity, % | remaining FLOPs, % |"
     yield "|---:|---:|---:|---:|---:|---:|"
-    yield from (_row(target, row) for target, row in rows)
+    yield from (_row(target, row) for target, row in measured)
 
 
 def _row(target: float, row: Measured) -> str:
@@ -109,18 +115,19 @@ def _row(target: float, row: Measured) -> str:
     return f"| {target:g} | {row.samples:,} | " + " | ".join(_percent(cell) for cell in cells) + " |"
 
 
-def _caveats(one: Description) -> Iterator[str]:
-    yield "## What the figures do not say"
+def _caveats(description: Description) -> Iterator[str]:
+    yield "## Limitations"
     yield ""
-    yield "- Operations are counted, router and scoring included; time was not measured here. Only decoded tokens can"
-    yield "  be faster than dense, and only where a backend reads kept weights alone (`docs/performance.md`)."
-    yield "- Eligible prompt tokens were masked (`prefill='sparse'`, the default). With `prefill='dense'` nothing was"
-    yield "  measured."
-    yield "- Backends sum in another order than the masks that were measured; an input whose score is within rounding"
-    yield "  of its threshold may fall on the other side."
-    yield "- Other tasks, languages and lengths than those above were not tried."
-    if one.router is not None:
-        yield "- The router was fitted on prompts of the calibration tasks only. It names a group for any other, too."
+    yield "- FLOPs are counted, router and scoring included; time was not measured here. Only decoded tokens can be"
+    yield "  faster than dense, and only with a backend that reads the kept weights alone: `numba` on a CPU, `triton`"
+    yield "  on a GPU."
+    yield '- Eligible prompt tokens were masked in the evaluation (`prefill="sparse"`, the default).'
+    yield '  `prefill="dense"` was not evaluated.'
+    yield "- Backends add in another order than the evaluation did; an input whose score is within rounding of its"
+    yield "  threshold may be kept by one and masked by the other."
+    yield "- Other tasks, languages and lengths than those above were not evaluated."
+    if description.router is not None:
+        yield "- The router was fitted on prompts of the calibration tasks only. It routes any other prompt, too."
 
 
 def _prefix(dense_prefix: int | float) -> str:

@@ -1,8 +1,7 @@
-"""profile_set.json: what a profile set is, in words and numbers that need no tensor.
+"""profile_set.json: the description of a profile set, everything but its tensors.
 
 The file is written with sorted keys and no date, so the same set has the same bytes. Reading checks that every field is
-there and of its kind; what the fields must satisfy together with the tensors is checked in
-`wina_amp/profile_set/profile_set.py`.
+there and of its type; `wina_amp/profile_set/profile_set.py` checks the fields against the tensors.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ PLAIN = "none"
 
 @dataclass(frozen=True)
 class Group:
-    """One group: its name, and how many calibration samples its profile was made from."""
+    """One group: its name, and the number of calibration samples that its profile was made from."""
 
     name: str
     samples: int
@@ -38,11 +37,11 @@ class Checkpoint:
         digest: SHA-256 of names and contents of its files (`models.manifest.Manifest.digest`).
         repository: on the hub; None for a folder.
         commit: of the repository; None for a folder.
-        dtype: that its weights were loaded in.
+        dtype: dtype that its weights were loaded in.
         transform: `none`, or how its inputs are rotated (`model.transform`).
         family: `model_type` of its config.
         blocks: number of decoder layers.
-        maps: canonical name -> rows and columns, in canonical order.
+        maps: projection -> rows and columns of its weight, in canonical order.
     """
 
     digest: str
@@ -66,13 +65,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a method was measured to do at one target, on held-out samples.
+    """Measurements of a method at one target, on held-out samples.
 
     Attributes:
-        samples: test samples.
-        accuracy: mean score, 0 to 1, and `loss`, the dense model's less it, paired; None where all samples are text.
-        sparsity: share of all projections' weights that eligible tokens skip.
-        compute: share of the dense model's operations that remain, scoring and router included.
+        samples: number of held-out samples.
+        accuracy: mean score, 0 to 1; None where all samples are text.
+        loss: accuracy of the dense model minus `accuracy`, paired; None where all samples are text.
+        sparsity: fraction of all projections' weights that eligible tokens skip.
+        compute: fraction of the dense model's FLOPs that remain, scoring and router included.
     """
 
     samples: int
@@ -89,17 +89,17 @@ class Description:
     Attributes:
         name: the method's, in params.yaml.
         criterion: how features are scored (`wina_amp.scoring.criteria`).
-        mask: a name in `sparse.masks.MASKS`; `threshold` is the only one that can be decoded with.
+        mask: a kind of mask (`wina_amp.masks.kinds`); sparse decoding needs `threshold`.
         scheme: how samples were assigned to groups.
-        allocation: how the sparsity was spread over projections.
+        allocation: how the target sparsity was allocated to blocks and projections.
         dense_prefix: see `eligibility.eligible`.
         targets: model-wide target sparsities, ascending.
         groups: in the order of their numbers.
         router: the facts about the router, with its kind as `router`; None where there is one group.
         model: the checkpoint.
         calibration: tasks whose train samples the profiles were made from.
-        evaluated: tasks whose test samples were measured.
-        measured: one for every target; None where no test sample was evaluated.
+        evaluated: tasks whose held-out samples were measured.
+        measured: one for every target; None where no held-out sample was evaluated.
         confidence: coverage of the intervals.
         versions: of the libraries that made it.
         tensors: SHA-256 of profiles.safetensors.
@@ -140,8 +140,8 @@ def loads(text: str, where: str) -> Description:
     """
     try:
         values = json.loads(text)
-        found = values["format"]
-        if found == FORMAT:
+        version = values["format"]
+        if version == FORMAT:
             return _description(values)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -152,7 +152,7 @@ def loads(text: str, where: str) -> Description:
         ) from error
     raise UserError(
         f"The profile set must be of format {FORMAT}",
-        found=f"format {found}",
+        found=f"format {version}",
         where=where,
         remedy="export it again with this version of the code, or use the version that wrote it",
     )
@@ -176,7 +176,7 @@ def _description(values: Mapping[str, Any]) -> Description:
         model=Checkpoint(**model, maps={name: maps[name] for name in order}),
         calibration=tuple(str(task) for task in values["calibration"]),
         evaluated=tuple(str(task) for task in values["evaluated"]),
-        measured=tuple(None if one is None else _measured(one) for one in values["measured"]),
+        measured=tuple(None if row is None else _measured(row) for row in values["measured"]),
         confidence=float(values["confidence"]),
         versions={str(key): str(value) for key, value in values["versions"].items()},
         tensors=str(values["tensors"]),

@@ -1,10 +1,10 @@
-"""`model.generate()` of a model that a profile set is installed on: every prompt is routed once, then decoded sparse.
+"""`generate()` of a model with an installed profile set: every prompt is routed once, then decoded sparse.
 
-`generate()` is the place to do it, because only there is the whole prompt known, with its padding, before the first
-pass; a decoder sees pieces of it. Its arguments (sampling, beams, streamers, a static cache) go to transformers' own
-`generate()`, with one change: nothing is compiled, as transformers would do on a GPU with a static cache, because
-Python decides what a pass is. Instead, decode steps can be recorded as a CUDA graph (`wina_amp/decode/cuda_graph.py`).
-Passes of the model outside `generate()` are refused meanwhile.
+Routing happens in `generate()`, because only there is the whole prompt known, with its padding, before the first pass.
+Its arguments (sampling, beams, streamers, a static cache) go to transformers' own `generate()`, with one change:
+nothing is compiled, as transformers would do on a GPU with a static cache, because Python decides whether a pass is a
+decode step. Instead, decode steps can be recorded as a CUDA graph (`wina_amp/decode/cuda_graph.py`). Calling the model
+itself, outside `generate()`, is refused while the profile set is installed.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class SparseModel:
     """A model while a profile set is installed on it; made by `ProfileSet.installed`.
 
     Args:
-        model: the model, whose linear maps `decoding` runs.
-        decoding: its sparse linear maps.
+        model: the model.
+        decoding: its sparse projections.
         router: None where there is one group.
         prefill: whether eligible prompt tokens are masked (`sparse`) or prompts run dense.
         dense_prefix: see `eligibility.eligible`.
@@ -68,8 +68,8 @@ class SparseModel:
         several.
 
         Raises:
-            UserError: prompts that are no token ids, several without a mask, or one without a token; what cannot be
-                recorded, if steps are; and see `Decoding.sequences`.
+            UserError: prompts that are no token ids, several without a mask, or one without a token; beams or a cache
+                that cannot be recorded as a CUDA graph, if steps are; and see `Decoding.sequences`.
         """
         ids = inputs if inputs is not None else options.pop("input_ids", None)
         ids, mask = _prompts(ids, options.pop("attention_mask", None), self._model.device)
@@ -79,8 +79,8 @@ class SparseModel:
             check_beams(self._largest(("num_beams",), generation_config, options))
         generation_config = _uncompiled(generation_config, options)
         prompt = masked_prompt(mask, self._dense_prefix) & (self._prefill == "sparse")
-        declared = (one.repeat_interleave(copies, dim=0) for one in (self.groups, prompt))
-        with self._decoding.sequences(*declared), self._recorded():
+        groups, prompt = self.groups.repeat_interleave(copies, dim=0), prompt.repeat_interleave(copies, dim=0)
+        with self._decoding.sequences(groups, prompt), self._recorded():
             return self._generate(ids, generation_config, attention_mask=mask, **options)
 
     def route(self, ids: Int[Tensor, "prompts width"], mask: Int[Tensor, "prompts width"]) -> Int[Tensor, " prompts"]:
@@ -125,31 +125,31 @@ def check_prefill(prefill: str) -> None:
 
 
 def _uncompiled(generation_config: Any, options: dict[str, Any]) -> Any:
-    """The configuration, or where there is none the options, without compilation; the caller's stays as it is."""
+    """A copy of the configuration with compilation off; without a configuration, the options are changed instead."""
     if generation_config is None:
         options["disable_compile"] = True
         return None
-    own = deepcopy(generation_config)
-    own.disable_compile = True
-    return own
+    uncompiled = deepcopy(generation_config)
+    uncompiled.disable_compile = True
+    return uncompiled
 
 
 def _prompts(ids: object, mask: object, device: torch.device) -> tuple[Int[Tensor, "a b"], Bool[Tensor, "a b"] | Any]:
     if not isinstance(ids, Tensor) or ids.ndim != 2 or ids.is_floating_point():
-        found = f"{list(ids.shape)} in {ids.dtype}" if isinstance(ids, Tensor) else type(ids).__name__
-        raise _refusal("Prompts must be token ids, `[prompts, width]`", found, "pass the tokenizer's `input_ids`")
+        actual = f"{list(ids.shape)} in {ids.dtype}" if isinstance(ids, Tensor) else type(ids).__name__
+        raise _refusal("Prompts must be token ids, `[prompts, width]`", actual, "pass the tokenizer's `input_ids`")
     if mask is None and len(ids) > 1:
         remedy = "pass the tokenizer's `attention_mask`; padding must neither be routed nor masked"
         raise _refusal("Several prompts need an attention mask", f"{len(ids)} prompts and no mask", remedy)
     mask = torch.ones_like(ids) if mask is None else mask
     if not isinstance(mask, Tensor) or mask.shape != ids.shape:
-        found = f"{list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+        actual = f"{list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
         remedy = "pass the tokenizer's `attention_mask`"
-        raise _refusal(f"The attention mask must have the prompts' shape, {list(ids.shape)}", found, remedy)
+        raise _refusal(f"The attention mask must have the prompts' shape, {list(ids.shape)}", actual, remedy)
     if not bool(mask.bool().any(dim=1).all()):
         raise _refusal("Every prompt must have a token", "a row of padding alone", "leave empty prompts out")
     return ids.to(device), mask.to(device)
 
 
-def _refusal(must: str, found: str, remedy: str) -> UserError:
-    return UserError(must, found=found, where="`generate()` of a model with an installed profile set", remedy=remedy)
+def _refusal(must: str, actual: str, remedy: str) -> UserError:
+    return UserError(must, found=actual, where="`generate()` of a model with an installed profile set", remedy=remedy)

@@ -1,16 +1,17 @@
-"""Which model a profile set belongs to, told by the model itself: family, shapes, and a sketch of the weights.
+"""Checks that a model is the one that a profile set was made for: family, shapes, and a sketch of the weights.
 
-Thresholds mean nothing on other weights, and a checkpoint's files are seldom at hand where a model is (it may have been
-loaded from the hub, in another dtype, or made in memory). So every projection is described by one number,
+Thresholds mean nothing on other weights, and the checkpoint's files may not be available where the model is (it may
+have been loaded from the hub, in another dtype, or made in memory). So every projection is described by one number,
 
-    r = a^T W b / ||W||_F          a, b: signs drawn from the map's place and length, the same on every machine
+    r = a^T W b / ||W||_F          a, b: signs drawn from the projection's index and its shape, the same everywhere
 
-For two models the mean over all maps of (r - r')^2 estimates ||W - W'||^2 / ||W||^2, without bias where both have the
-same norms, because E[(a^T D b)^2] = ||D||_F^2 for any matrix D. Its root, the `distance`, is about 1.4 for unrelated
-weights, below 0.003 for the same weights in bfloat16 or float16, and 0 for the same file in the same dtype, up to the
-rounding of sums. Fine-tuning that moves weights by less than `MOST_DISTANCE` passes: thresholds move by no more.
+For two models the mean over all projections of (r - r')^2 estimates ||W - W'||^2 / ||W||^2, without bias where both
+have the same norms, because E[(a^T D b)^2] = ||D||_F^2 for any matrix D. Its root, the `distance`, is about 1.4 for
+unrelated weights, below 0.003 for the same weights in bfloat16 or float16, and 0 for the same file in the same dtype,
+up to the rounding of sums. Fine-tuning that moves weights by less than `MOST_DISTANCE` passes: thresholds move by no
+more.
 
-It is a check against mistakes, not against intent: signs that are known can be defeated.
+This is a check against mistakes, not against intent: the signs are known.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ from wina_amp.errors import UserError
 from wina_amp.models.projections import Projection, projections
 
 MOST_DISTANCE = 0.01
-"""Six times what rounding to bfloat16 does to the reference model (0.0017), a hundredth of what other weights do."""
+"""Six times the distance of the reference model to itself in bfloat16 (0.0017), a hundredth of that to other models."""
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """What can be said of a model without its numbers.
+    """Family and shapes of a model.
 
     Attributes:
         family: `model_type` of its config.
         blocks: number of decoder layers.
-        maps: canonical name -> rows and columns of the map in block 0, in canonical order.
+        maps: projection -> rows and columns of its weight in block 0, in canonical order.
     """
 
     family: str
@@ -57,32 +58,36 @@ def shapes_of(model: PreTrainedModel) -> Shapes:
         UserError: the family is unknown, or a layer is not what its row says.
     """
     every = projections(model)
-    maps = {one.name: (one.out_features, one.in_features) for one in every if one.block == 0}
+    maps = {
+        projection.name: (projection.out_features, projection.in_features)
+        for projection in every
+        if projection.block == 0
+    }
     return Shapes(str(model.config.model_type), every[-1].block + 1, maps)
 
 
 def sketch(model: PreTrainedModel) -> Float32[Tensor, "blocks maps"]:
     """The number r of every projection, by block and in canonical order, on the CPU; sums are float32."""
     every = projections(model)
-    values = [_number(place, one) for place, one in enumerate(every)]
+    values = [_number(index, projection) for index, projection in enumerate(every)]
     return torch.stack(values).reshape(every[-1].block + 1, -1)
 
 
-def distance(one: Float32[Tensor, "blocks maps"], other: Float32[Tensor, "blocks maps"]) -> float:
-    """How far two models' weights differ, as a share of their size, estimated from their sketches."""
-    return math.sqrt(float((one.double() - other.double()).square().mean()))
+def distance(first: Float32[Tensor, "blocks maps"], second: Float32[Tensor, "blocks maps"]) -> float:
+    """The norm of the difference of two models' weights relative to their norm, estimated from their sketches."""
+    return math.sqrt(float((first.double() - second.double()).square().mean()))
 
 
-def check_shapes(expected: Shapes, found: Shapes) -> None:
-    """Refuse a model that a profile set cannot be put on.
+def check_shapes(expected: Shapes, actual: Shapes) -> None:
+    """Refuse a model whose shapes are not those of the profile set's.
 
     Raises:
-        UserError: another family, another number of blocks, or maps of other shapes.
+        UserError: another family, another number of blocks, or projections of other shapes.
     """
-    if found != expected:
+    if actual != expected:
         raise UserError(
             f"The model must have the shapes that the profile set was made for: {expected}",
-            found=str(found),
+            found=str(actual),
             where="the model that the profile set is put on",
             remedy="load the checkpoint that the profile set's README.md names, or export a profile set of this one",
         )
@@ -94,24 +99,24 @@ def check_weights(expected: Float32[Tensor, "blocks maps"], model: PreTrainedMod
     Raises:
         UserError: its weights differ by more than `MOST_DISTANCE`.
     """
-    found = distance(expected, sketch(model))
-    if not found <= MOST_DISTANCE:
+    difference = distance(expected, sketch(model))
+    if not difference <= MOST_DISTANCE:
         raise UserError(
             f"The model must have the weights that the profile set was made for, up to {MOST_DISTANCE:.0%}",
-            found=f"weights that differ by about {found:.1%} of their size",
+            found=f"weights that differ by about {difference:.1%} of their size",
             where="the model that the profile set is put on",
             remedy="load the checkpoint that the profile set's README.md names, or export a profile set of this one",
         )
 
 
-def _number(place: int, one: Projection) -> Tensor:
-    weight = one.module.weight.detach().float()
-    rows, columns = (_signs(place, side, length).to(weight.device) for side, length in enumerate(weight.shape))
+def _number(index: int, projection: Projection) -> Tensor:
+    weight = projection.module.weight.detach().float()
+    rows, columns = (_signs(index, axis, length).to(weight.device) for axis, length in enumerate(weight.shape))
     # A matrix of zeros is described by 0.
-    size = torch.linalg.vector_norm(weight).clamp_min(torch.finfo(torch.float32).tiny)
-    return ((rows @ weight) @ columns / size).cpu()
+    norm = torch.linalg.vector_norm(weight).clamp_min(torch.finfo(torch.float32).tiny)
+    return ((rows @ weight) @ columns / norm).cpu()
 
 
-def _signs(place: int, side: int, length: int) -> Float32[Tensor, " length"]:
-    drawn = np.random.default_rng([place, side, length]).integers(0, 2, length)
+def _signs(index: int, axis: int, length: int) -> Float32[Tensor, " length"]:
+    drawn = np.random.default_rng([index, axis, length]).integers(0, 2, length)
     return torch.from_numpy((2 * drawn - 1).astype(np.float32))

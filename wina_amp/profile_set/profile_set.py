@@ -1,43 +1,29 @@
-"""A profile set on a user's model: `generate()` sparse, by what this pipeline found.
+"""`ProfileSet`: thresholds and router that make `generate()` of one model sparse; loaded, saved and installed.
+
+    from wina_amp import ProfileSet
 
     profile_set = ProfileSet.load("data/profile_sets/kl")
     with profile_set.installed(model, target=0.5):
         model.generate(**tokenizer(prompt, return_tensors="pt"))
 
-The model is a plain one of transformers. It is checked against the one that the set was made for, shapes and weights,
-before anything is put on it, and is what it was when the context ends. A folder holds everything that is needed:
-
-    profile_set.json        what it is, for which model, what it was measured to do
-    (`wina_amp/profile_set/description.py`) profiles.safetensors    thresholds [targets, groups, blocks, projections],
-    the sketch of the weights, the router,
-                            learned feature weights
-    rotations/              only for a model with rotated inputs (`model.transform`)
-    README.md               the same for a reader
-
-Nothing here reads settings, tables or DVC; `stages/export.py` makes the folder. Only thresholds can be decoded with, so
-a set has no other masks.
+The model is one of transformers. Its shapes and weights are checked against those that the set was made for, and it is
+restored when the context ends. Sparse decoding needs threshold masks, so a set has no other masks.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import torch
 from jaxtyping import Float32
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from wina_amp.atomic import replacing
 from wina_amp.decode.backends import AUTO
 from wina_amp.decode.cuda_graph import check_device
 from wina_amp.decode.decoding import sparse_decoding
@@ -46,8 +32,8 @@ from wina_amp.masks.override import overridden
 from wina_amp.models.families import family_of
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.rotation import rotated_widths
-from wina_amp.profile_set.card import card
-from wina_amp.profile_set.description import PLAIN, Description, dumps, loads
+from wina_amp.profile_set.description import PLAIN, Description
+from wina_amp.profile_set.files import ROTATIONS, damaged, read, write
 from wina_amp.profile_set.generating import Prefill, SparseModel, check_prefill
 from wina_amp.profile_set.identity import Shapes, check_shapes, check_weights, shapes_of
 from wina_amp.routing.prompt_router import PromptRouter, kind_of
@@ -55,28 +41,24 @@ from wina_amp.routing.router import Router
 from wina_amp.scoring.criteria import LEARNED, criterion_row
 from wina_amp.scoring.learned_weights import Weights, attached
 
-DESCRIPTION, TENSORS, CARD, ROTATIONS = "profile_set.json", "profiles.safetensors", "README.md", "rotations"
-
 _WEIGHTS = "weights."
 """Begins the names of feature weights: `weights.<block>.<projection>`."""
-
-_REMEDY = "copy the folder again from where it was exported, or run `dvc repro`"
 
 
 @dataclass(frozen=True)
 class ProfileSet:
-    """The thresholds of every group at every target, with what says which group a prompt belongs to.
+    """The thresholds of every group at every target, and the router from prompts to groups.
 
     Attributes:
-        description: what it is.
+        description: everything but the tensors.
         thresholds: scores at or below are masked; on the CPU.
-        sketch: of the weights that it was made for (`handover.identity.sketch`).
+        sketch: of the weights that it was made for (`wina_amp.profile_set.identity.sketch`).
         router: None where there is one group.
-        weights: of the input features, where they are learned, on the CPU; else None.
+        weights: learned feature weights, on the CPU; None unless the criterion is `learned`.
 
     Raises:
         ValueError: thresholds that are negative or NaN, shapes that do not agree with the description, other masks, a
-            router that is missing or has nothing to choose, or feature weights that are missing or not asked for.
+            router that is missing or has nothing to choose, or feature weights that are missing or not used.
     """
 
     description: Description
@@ -86,70 +68,55 @@ class ProfileSet:
     weights: Weights | None = None
 
     def __post_init__(self) -> None:
-        one = self.description
-        blocks, maps, groups = one.model.blocks, len(one.model.maps), len(one.groups)
-        _must_be("thresholds", self.thresholds, (len(one.targets), groups, blocks, maps))
+        description = self.description
+        blocks, maps, groups = description.model.blocks, len(description.model.maps), len(description.groups)
+        _must_be("thresholds", self.thresholds, (len(description.targets), groups, blocks, maps))
         _must_be("sketch", self.sketch, (blocks, maps))
-        if one.mask != "threshold":
-            raise ValueError(f"only threshold masks can be decoded with, got {one.mask}")
+        if description.mask != "threshold":
+            raise ValueError(f"sparse decoding needs threshold masks, got {description.mask}")
         if not bool((self.thresholds >= 0).all()):
             raise ValueError("thresholds must be numbers that are not negative")
-        if (self.router is None) != (one.router is None):
+        if (self.router is None) != (description.router is None):
             raise ValueError("a router must come with its facts, and facts with a router")
         if self.router is None and groups > 1:
             raise ValueError(f"{groups} groups need a router")
-        if (self.weights is not None) != (criterion_row(one.criterion).weights is None):
+        if (self.weights is not None) != (criterion_row(description.criterion).weights is None):
             raise ValueError(f"feature weights must be there exactly where `{LEARNED}` scores features")
         if self.weights is not None:
-            _check_weights(self.weights, one)
+            _check_weights(self.weights, description)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> ProfileSet:
-        """The profile set in `folder`.
+        """Read the profile set in `folder` (`wina_amp/profile_set/files.py` describes its files).
 
         Raises:
             UserError: a file is missing, damaged, of another format, or does not belong to the others.
         """
         path = Path(folder)
-        description = loads(_read(path / DESCRIPTION).decode(errors="replace"), str(path / DESCRIPTION))
+        description, tensors = read(path)
         if description.router is not None:
             kind_of(description.router)
-        content = _read(path / TENSORS)
-        if hashlib.sha256(content).hexdigest() != description.tensors:
-            found = f"{len(content):,} bytes with another SHA-256"
-            raise _damaged(f"The tensors must be those that {DESCRIPTION} describes", found, path / TENSORS)
         try:
-            tensors = load_tensors(content)
             weight, bias = tensors.get("router.weight"), tensors.get("router.bias")
             router = None if weight is None or bias is None else Router(weight, bias)
             weights = _feature_weights(tensors) or None
             return cls(description, tensors["thresholds"], tensors["sketch"], router, weights)
-        except (SafetensorError, KeyError, ValueError) as error:
-            raise _damaged("The tensors of a profile set must fit its description", str(error), path) from error
+        except (KeyError, ValueError) as error:
+            raise damaged("The tensors of a profile set must fit its description", str(error), path) from error
 
     def save(self, folder: str | os.PathLike[str], rotations: str | os.PathLike[str] | None = None) -> None:
-        """Write the folder, atomically, with the same bytes every time; what stood there is replaced.
+        """Write the folder, atomically, with the same bytes every time; an existing folder is replaced.
 
         Args:
-            folder: where to.
-            rotations: folder with the bases of a rotated model's inputs, to be copied along.
-
-        The digest of the tensors is entered into the description.
+            folder: the folder.
+            rotations: folder with the bases of a rotated model's inputs, copied into it.
         """
-        tensors = {"thresholds": self.thresholds.contiguous(), "sketch": self.sketch.contiguous()}
+        tensors = {"thresholds": self.thresholds, "sketch": self.sketch}
         if self.router is not None:
-            tensors |= {f"router.{name}": value.contiguous() for name, value in self.router.state_dict().items()}
+            tensors |= {f"router.{name}": tensor for name, tensor in self.router.state_dict().items()}
         if self.weights is not None:
-            tensors |= {f"{_WEIGHTS}{block}.{name}": one.contiguous() for (block, name), one in self.weights.items()}
-        content = save_tensors(tensors)
-        description = replace(self.description, tensors=hashlib.sha256(content).hexdigest())
-        with replacing(folder) as temporary:
-            temporary.mkdir()
-            (temporary / TENSORS).write_bytes(content)
-            (temporary / DESCRIPTION).write_text(dumps(description), encoding="utf-8")
-            (temporary / CARD).write_text(card(description), encoding="utf-8")
-            if rotations is not None:
-                shutil.copytree(rotations, temporary / ROTATIONS)
+            tensors |= {f"{_WEIGHTS}{block}.{name}": row for (block, name), row in self.weights.items()}
+        write(folder, self.description, tensors, rotations)
 
     def at(self, target: float) -> Float32[Tensor, "groups blocks projections"]:
         """The thresholds at one target.
@@ -160,7 +127,7 @@ class ProfileSet:
         known = self.description.targets
         if target not in known:
             raise UserError(
-                f"The target must be one that the profile set has: {', '.join(f'{one:g}' for one in known)}",
+                f"The target must be one that the profile set has: {', '.join(f'{value:g}' for value in known)}",
                 found=f"{target:g}",
                 where=f"profile set {self.description.name}",
                 remedy="choose one of them, or add the target to `evaluate.targets` and export the set again",
@@ -171,7 +138,7 @@ class ProfileSet:
         """Refuse a model that the set was not made for.
 
         Raises:
-            UserError: another family, other shapes, a rotation too many or too few, or other weights.
+            UserError: another family, other shapes or weights, rotated inputs where they should not be or vice versa.
         """
         made_for = self.description.model
         check_shapes(Shapes(made_for.family, made_for.blocks, made_for.maps), shapes_of(model))
@@ -181,8 +148,8 @@ class ProfileSet:
                 f"The inputs of the model must be rotated as the profile set's were: `transform: {made_for.transform}`",
                 found="a rotated model" if is_rotated else "a model that is not rotated",
                 where="the model that the profile set is put on",
-                remedy=f"load the checkpoint as it is, or turn it with `rotate_model(loaded, <folder>/{ROTATIONS})` of "
-                "wina_amp.models.rotation_files",
+                remedy="load the checkpoint as it is, or rotate it with "
+                f"`rotate_model(loaded, <folder>/{ROTATIONS})` of wina_amp.models.rotation_files",
             )
         check_weights(self.sketch, model)
 
@@ -196,18 +163,18 @@ class ProfileSet:
         prefill: Prefill = "sparse",
         graph: bool = False,
     ) -> Generator[SparseModel]:
-        """Let the model's `generate()` run sparse while the context lasts.
+        """Make the model's `generate()` sparse while the context lasts.
 
         Args:
             model: the model, on the device where it is to run, in eval mode.
             target: one of the set's targets.
-            backend: a name in `sparse.backends.BACKENDS`, or `AUTO`; all compute the same.
-            prefill: `sparse` masks eligible prompt tokens too, as the measured figures had it; `dense` does not, which
-                costs no time, because masked prompts run no faster. Decoded tokens are always sparse.
+            backend: a name in `wina_amp.decode.backends.BACKENDS`, or `AUTO`; all compute the same.
+            prefill: `sparse` masks eligible prompt tokens too, as in the measurements; `dense` does not, which costs no
+                time, because masked prompts run no faster. Decoded tokens are always sparse.
             graph: record the decode steps of every `generate(cache_implementation="static")` as a CUDA graph
                 (`wina_amp/decode/cuda_graph.py`); CUDA only, no beams, no sliding windows. Never run on a GPU.
 
-        Yields: the sparse model; `model.generate` does the same as its `generate`.
+        Yields: the sparse model; its `groups` are those of the last prompts, its `generate` is the model's.
 
         Guarantee: on exit, also after an error, the model is what it was: no attribute, hook or weight differs. Inside,
             a sequence's tokens do not depend on what it is batched with, up to the rounding of sums.
@@ -244,23 +211,23 @@ class ProfileSet:
 
 
 def _as_loaded(model: PreTrainedModel) -> LoadedModel:
-    # Nothing that decodes asks for the tokenizer.
+    # Decoding never reads the tokenizer.
     no_tokenizer = cast(PreTrainedTokenizerBase, None)
     return LoadedModel(model, no_tokenizer, model.device, family_of(model.config.model_type))
 
 
 def _feature_weights(tensors: dict[str, Tensor]) -> dict[tuple[int, str], Tensor]:
-    found: dict[tuple[int, str], Tensor] = {}
-    for name, one in tensors.items():
+    weights: dict[tuple[int, str], Tensor] = {}
+    for name, tensor in tensors.items():
         if name.startswith(_WEIGHTS):
             block, projection = name.removeprefix(_WEIGHTS).split(".")
-            found[int(block), projection] = one
-    return found
+            weights[int(block), projection] = tensor
+    return weights
 
 
-def _check_weights(weights: Weights, one: Description) -> None:
-    for block in range(one.model.blocks):
-        for name, (_, columns) in one.model.maps.items():
+def _check_weights(weights: Weights, description: Description) -> None:
+    for block in range(description.model.blocks):
+        for name, (_, columns) in description.model.maps.items():
             if (block, name) not in weights:
                 raise ValueError(f"feature weights of block {block}, {name} are missing")
             _must_be(f"feature weights of block {block}, {name}", weights[block, name], (columns,))
@@ -269,14 +236,3 @@ def _check_weights(weights: Weights, one: Description) -> None:
 def _must_be(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
     if tensor.shape != shape or tensor.dtype != torch.float32:
         raise ValueError(f"{name} must be {list(shape)} in float32, got {list(tensor.shape)} in {tensor.dtype}")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _damaged("A profile set must have all of its files", error.strerror or str(error), path) from error
-
-
-def _damaged(must: str, found: str, path: Path) -> UserError:
-    return UserError(must, found=found.splitlines()[0], where=str(path), remedy=_REMEDY)

@@ -1,8 +1,8 @@
-"""What the `scores` router reads of a new prompt: signatures of the first blocks, from a dense pass that ends there.
+"""Signatures of the first blocks, the features of the `scores` router, from a dense pass through these blocks alone.
 
 The same numbers as capture's (`pipeline/capture/capture.py`, `wina_amp/scoring/signature.py`) up to the rounding of
-sums: the mean over the eligible prompt tokens of |x_i| * s_i at every site, normalised and projected, site by site. A
-pass goes no further than the last site it needs; its keys and values are not kept.
+sums: the mean over the eligible prompt tokens of |x_i| * s_i at every input of projections, normalised and projected,
+input by input. The pass stops at the last input that is needed; its keys and values are not kept.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class FirstBlocks:
         self._dim, self._seed, self._dense_prefix = dim, seed, dense_prefix
         self._sites = [site for site in sites(projections(loaded.model)) if site.block < blocks]
         self._influence = [
-            torch.stack([column_norms(one.module.weight).square() for one in site.projections]).sum(dim=0).sqrt()
+            torch.stack([column_norms(projection.module.weight).square() for projection in site.projections])
+            .sum(dim=0)
+            .sqrt()
             for site in self._sites
         ]
 
@@ -49,7 +51,7 @@ class FirstBlocks:
         """The signatures of every prompt, site after site.
 
         Raises:
-            UserError: a prompt has no token behind the dense prefix, so nothing to be seen.
+            UserError: a prompt has no token behind the dense prefix.
         """
         lengths = torch.tensor([len(prompt) for prompt in prompts])
         ids = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.int64)
@@ -65,13 +67,13 @@ class FirstBlocks:
         return np.concatenate(vectors, axis=1)
 
     def _sums(self, ids: Int[Tensor, "prompts width"], is_seen: Tensor) -> list[Float32[Tensor, "prompts features"]]:
-        """For every site the sum of |x| over the tokens that are seen."""
-        found: dict[int, Tensor] = {}
+        """The sum of |x| over the eligible tokens, for every input of projections."""
+        sums: dict[int, Tensor] = {}
 
         def hook(number: int) -> Callable[[Tensor], None]:
             def see(x: Tensor) -> None:
-                found[number] = (x.float().abs() * is_seen.to(x.device)[:, :, None]).sum(dim=1)
-                if len(found) == len(self._sites):
+                sums[number] = (x.float().abs() * is_seen.to(x.device)[:, :, None]).sum(dim=1)
+                if len(sums) == len(self._sites):
                     raise _Enough
 
             return see
@@ -81,11 +83,11 @@ class FirstBlocks:
                 stack.callback(Tap(site.projections[0].module).register(hook(number)).remove)
             with suppress(_Enough):
                 self._loaded.decoder(input_ids=ids, use_cache=False)
-        return [found[number] for number in range(len(self._sites))]
+        return [sums[number] for number in range(len(self._sites))]
 
 
 class _Enough(Exception):
-    """The last site was seen; nothing behind it needs to run."""
+    """Raised at the last input that is needed, to end the pass."""
 
 
 def _refuse_empty(is_seen: Tensor, lengths: Tensor, dense_prefix: int | float) -> None:

@@ -1,8 +1,8 @@
-"""A router at work: from new prompts to their groups.
+"""Routing at run time: from new prompts to their groups.
 
-One row of `KINDS` for every kind of router that `wina_amp/routing/router.py` knows: what it reads of a prompt, and how
-it decides. All are one linear layer in between. A kind that decides otherwise than by the largest output (one that
-abstains, say) brings its own `decide`, which sees the outputs and the facts that were saved with the router.
+`KINDS` has one row for every kind of router in `wina_amp/routing/router.py`: the features that it reads of a prompt,
+and how the outputs of the linear layer decide. Without a `decide` of its own (one that abstains, say), the largest
+output does.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Kind:
     """One kind of router.
 
     Attributes:
-        reader: what it reads of prompts, made once for a model, from the facts and the dense prefix.
+        reader: makes the function from prompts to features, once for a model, from the facts and the dense prefix.
         decide: from the outputs of the linear layer, and the facts, to groups (int64).
     """
 
@@ -49,7 +49,7 @@ class PromptRouter:
 
     Args:
         router: the linear layer.
-        facts: what was saved with it; `router` is its kind.
+        facts: saved with it; `router` is its kind.
         loaded: the model.
         dense_prefix: see `eligibility.eligible`.
 
@@ -63,7 +63,7 @@ class PromptRouter:
         self._reader = self._kind.reader(loaded, facts, dense_prefix)
 
     def __call__(self, prompts: Prompts) -> Int[Tensor, " prompts"]:
-        """The group of every prompt, int64 on the CPU; the model must run dense meanwhile.
+        """The group of every prompt, int64 on the CPU; the model must run dense during the call.
 
         Args:
             prompts: token ids without padding, special tokens included.

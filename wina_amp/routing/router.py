@@ -1,14 +1,14 @@
-"""Routers: from a prompt to the group whose profile it should run with.
+"""Routers, linear layers from features of a prompt to groups; their files, and the features of the cheap ones.
 
-    embedding    mean over the prompt's tokens of the model's own input embeddings: no block has to run
-    neighbours   that, and the mean over neighbouring tokens of the product of their embeddings, feature by feature: a
-                 mean of tokens knows no order, which is all that tells sorting from reversing
-    scores       the signatures of the first blocks (`wina_amp/scoring/signature.py`), which clustering reads too
-    gate         what `neighbours` reads; it belongs to one profile set, whose last group is the pooled profile
+    embedding    mean of the model's input embeddings over the prompt's tokens: no block has to run
+    neighbours   that, and the mean of the elementwise products of neighbouring tokens' embeddings: a mean of tokens
+                 ignores their order, and only order distinguishes sorting from reversing
+    scores       signatures of the first blocks (`wina_amp/scoring/signature.py`), which clustering reads too
+    benefit      the features of `neighbours`; it belongs to one profile set, whose last group is the pooled profile
 
-In every case the router proper is one linear layer, with the standardisation of its inputs folded into the weights,
-saved as safetensors. All but the benefit router name the learned group of a prompt and are fitted by
-`pipeline.routing`; a gate predicts what every group's profile would bring. Running one needs no scikit-learn.
+The standardisation of the features is folded into the weights, which are saved as safetensors. A benefit router
+predicts the benefit of every group's profile; all others predict the group of a prompt. `pipeline.routing` fits them
+(with scikit-learn, which is not needed here).
 """
 
 from __future__ import annotations
@@ -47,15 +47,16 @@ class Router(nn.Module):
         return functional.linear(features.float(), self.weight, self.bias)
 
     def probabilities(self, features: Float[ndarray, "samples features"]) -> Float32[ndarray, "samples groups"]:
-        """The softmax of the outputs, on the CPU; rows sum to 1. A router that was fitted to labels gives each group's
-        probability; of a benefit router's outputs, which are benefits, only the order means something."""
+        """The softmax of the outputs, on the CPU; rows sum to 1. For a classifier these are the groups' probabilities;
+        the outputs of a benefit router are benefits, and of their softmax only the order is meaningful."""
         with torch.inference_mode():
             logits = self(torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32)))
             return logits.softmax(dim=-1).numpy()
 
 
 def save_router(router: Router, path: str | os.PathLike[str], facts: Mapping[str, str]) -> None:
-    """Write weights and `facts` (what its features are) as safetensors, atomically, with the same bytes every time.
+    """Write weights and `facts` (the kind of router and its features) as safetensors, atomically, with the same bytes
+    every time.
 
     The facts are one JSON string: safetensors writes several metadata keys in a random order.
     """
@@ -97,15 +98,16 @@ def embedding_features(
 def neighbour_features(
     embeddings: Float[Tensor, "vocabulary hidden"], prompts: Sequence[Int[ndarray, " tokens"]]
 ) -> Float32[ndarray, "samples twice_hidden"]:
-    """`embedding_features`, and behind them the mean over pairs of neighbouring tokens of the product of their
-    embeddings, 0 for a prompt of one token. The product does not tell which of two tokens came first; over a whole
-    prompt, which tokens stand side by side says most of what their order does.
+    """`embedding_features` followed by the mean elementwise product of the embeddings of neighbouring tokens.
+
+    The products are 0 for a prompt of one token. A product does not say which of two tokens came first, but which
+    tokens are neighbours is most of the information in their order.
     """
-    found = np.zeros((len(prompts), embeddings.shape[1]), np.float32)
+    products = np.zeros((len(prompts), embeddings.shape[1]), np.float32)
     with torch.inference_mode():
         for number, prompt in enumerate(prompts):
             if len(prompt) > 1:
                 ids = torch.from_numpy(np.asarray(prompt).astype(np.int64)).to(embeddings.device)
                 tokens = embeddings[ids].float()
-                found[number] = (tokens[1:] * tokens[:-1]).mean(dim=0).cpu().numpy()
-    return np.concatenate([embedding_features(embeddings, prompts), found], axis=1)
+                products[number] = (tokens[1:] * tokens[:-1]).mean(dim=0).cpu().numpy()
+    return np.concatenate([embedding_features(embeddings, prompts), products], axis=1)

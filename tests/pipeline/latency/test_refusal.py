@@ -56,6 +56,6 @@ def test_an_unknown_cache_is_a_reason_that_names_the_setting():
 @pytest.mark.parametrize("field", ["batches"])
 def test_batches_of_the_settings_are_those_that_backends_take(field):
     from pipeline.config.latency import LatencySettings
-    from wina_amp.decode.numba_gather import MOST_TOKENS
+    from wina_amp.decode.maps import MOST_TOKENS
 
     assert LatencySettings.__dataclass_fields__[field].metadata["rule"].high == MOST_TOKENS

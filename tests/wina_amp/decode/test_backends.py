@@ -40,8 +40,8 @@ def _run(name: str, given, bias: bool = True) -> torch.Tensor:
     assert BACKENDS[name].refusal(Call(device, given.x.dtype, len(given.x))) is None
     on = {key: value.to(device) for key, value in vars(given).items()}
     built = BACKENDS[name].build([MaskedMap(on["weight"], on["bias"] if bias else None, on["cutoffs"])])
-    (found,) = built(on["x"], on["groups"])
-    return found.cpu()
+    (y,) = built(on["x"], on["groups"])
+    return y.cpu()
 
 
 @pytest.mark.parametrize("density", ["all", "none", "some", "mixed"])
@@ -49,9 +49,9 @@ def _run(name: str, given, bias: bool = True) -> torch.Tensor:
 def test_every_backend_gives_the_product_of_the_transcription(name: str, dtype: torch.dtype, density: str):
     for tokens, (inputs, outputs) in zip((1, 2, 3, 5, 8, 1), SHAPES, strict=True):
         given = case(inputs, outputs, tokens, dtype, density)
-        found, wanted = _run(name, given), product(given)
-        assert found.dtype == dtype
-        assert ((found.double() - wanted).abs() <= ROUNDING[dtype] * wanted.abs()).all()
+        y, wanted = _run(name, given), product(given)
+        assert y.dtype == dtype
+        assert ((y.double() - wanted).abs() <= ROUNDING[dtype] * wanted.abs()).all()
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -75,8 +75,8 @@ def test_a_nan_reaches_the_output_of_its_token_and_no_other(name: str):
     given.x[1, 4] = torch.nan
     given.x[2, 4] = torch.inf
     given.weight[:, 4] = 1.0
-    found = _run(name, given, bias=False)
-    assert found[1].isnan().all() and found[2].isinf().all() and not found[0].any()
+    y = _run(name, given, bias=False)
+    assert y[1].isnan().all() and y[2].isinf().all() and not y[0].any()
 
 
 @pytest.mark.parametrize("name", ["numba", "triton"])
@@ -90,14 +90,14 @@ def _shared(inputs: int, outputs: tuple[int, ...], tokens: int, dtype: torch.dty
     """Maps of one input, each with its own weights and cutoffs; the second has no bias if `bias` is False."""
     first = case(inputs, outputs[0], tokens, dtype, density)
     others = [case(inputs, size, tokens, dtype, density) for size in outputs[1:]]
-    return [first, *(replace(one, x=first.x, groups=first.groups) for one in others)]
+    return [first, *(replace(other, x=first.x, groups=first.groups) for other in others)]
 
 
 def _build(name: str, every: list, biased: tuple[bool, ...]):
     device = _device(name)
     maps = [
-        MaskedMap(one.weight.to(device), one.bias.to(device) if has else None, one.cutoffs.to(device))
-        for one, has in zip(every, biased, strict=True)
+        MaskedMap(given.weight.to(device), given.bias.to(device) if has else None, given.cutoffs.to(device))
+        for given, has in zip(every, biased, strict=True)
     ]
     return BACKENDS[name].build(maps), every[0].x.to(device), every[0].groups.to(device)
 
@@ -110,10 +110,10 @@ def test_maps_of_one_input_keep_their_own_masks(name: str, dtype: torch.dtype, d
         every = _shared(inputs, outputs, tokens, dtype, density)
         biased = (True, False, True)[: len(every)]
         built, x, groups = _build(name, every, biased)
-        for found, given, has in zip(built(x, groups), every, biased, strict=True):
+        for y, given, has in zip(built(x, groups), every, biased, strict=True):
             wanted = product(given, bias=has)
-            assert found.shape == wanted.shape and found.dtype == dtype
-            assert ((found.cpu().double() - wanted).abs() <= ROUNDING[dtype] * wanted.abs()).all()
+            assert y.shape == wanted.shape and y.dtype == dtype
+            assert ((y.cpu().double() - wanted).abs() <= ROUNDING[dtype] * wanted.abs()).all()
 
 
 def _gated(gate: torch.Tensor, up: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -128,30 +128,30 @@ def test_gate_and_up_are_multiplied_whether_they_are_two_maps_or_one(name: str, 
     for tokens, inputs, half in ((1, 17, 3), (3, 40, 300), (8, 257, 64)):
         two = _shared(inputs, (half, half), tokens, dtype, density)
         two[1] = replace(two[1], cutoffs=two[1].cutoffs.flip(0), weight=two[1].weight.flip(1))
-        two = [replace(one, weight=one.weight / 16, bias=one.bias / 16) for one in two]  # exact, and silu bends
-        one = case(inputs, 2 * half, tokens, dtype, density)
-        one = replace(one, weight=one.weight / 16, bias=one.bias / 16)
-        for every in (two, [one]):
+        two = [replace(given, weight=given.weight / 16, bias=given.bias / 16) for given in two]  # exact, and silu bends
+        fused = case(inputs, 2 * half, tokens, dtype, density)
+        fused = replace(fused, weight=fused.weight / 16, bias=fused.bias / 16)
+        for every in (two, [fused]):
             built, x, groups = _build(name, every, (True,) * len(every))
-            found = built.gated(x, groups).cpu()
+            y = built.gated(x, groups).cpu()
             wanted = [product(given) for given in every]
             gate, up = wanted if len(wanted) == 2 else wanted[0].chunk(2, dim=1)
             wanted = _gated(gate, up, dtype)
             # Gate, silu, up and product round in turn; exp(-gate) turns the gate's rounding into |gate| times as much.
             slack = (4 + gate.abs()) * ROUNDING[dtype] + 1e-6
-            assert found.dtype == dtype and found.shape == wanted.shape
-            assert ((found.double() - wanted).abs() <= slack * wanted.abs()).all()
+            assert y.dtype == dtype and y.shape == wanted.shape
+            assert ((y.double() - wanted).abs() <= slack * wanted.abs()).all()
 
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_a_nan_reaches_its_own_token_through_every_shared_map(name: str):
     every = _shared(17, (5, 5), 3, torch.float32, "none")
     every[0].x[1, 4] = torch.nan
-    for one in every:
-        one.weight[:, 4] = 1.0
+    for given in every:
+        given.weight[:, 4] = 1.0
     built, x, groups = _build(name, every, (False, False))
-    for found in (*built(x, groups), built.gated(x, groups)):
-        assert found[1].isnan().all() and not found[[0, 2]].any()
+    for y in (*built(x, groups), built.gated(x, groups)):
+        assert y[1].isnan().all() and not y[[0, 2]].any()
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -163,7 +163,7 @@ def test_halves_that_are_none_are_refused(name: str):
             built.gated(x, groups)
 
 
-def test_maps_that_cannot_fraction_a_launch_are_refused():
+def test_maps_that_do_not_fit_a_launch_are_refused():
     first = case(9, 4, 1, torch.float32, "some")
     with pytest.raises(ValueError, match="1 to 3 maps can share a launch, got 4"):
         _build("triton", [first] * 4, (True,) * 4)
@@ -177,8 +177,8 @@ def test_a_profile_is_switched_by_the_groups_alone():
     built, x, groups = _build("triton", every, (True, True))
     for numbers in ([0, 0, 0], [1, 0, 1], [1, 1, 1]):
         groups.copy_(torch.tensor(numbers))
-        for found, given in zip(built(x, groups), every, strict=True):
-            assert torch.equal(found.cpu().double(), product(replace(given, groups=torch.tensor(numbers))))
+        for y, given in zip(built(x, groups), every, strict=True):
+            assert torch.equal(y.cpu().double(), product(replace(given, groups=torch.tensor(numbers))))
 
 
 def test_to_a_compiler_the_launches_are_one_operator():
@@ -192,7 +192,8 @@ def test_to_a_compiler_the_launches_are_one_operator():
 
     fast = torch.compile(work, fullgraph=True, backend="aot_eager")
     with torch.inference_mode():
-        assert all(torch.equal(one, two) for one, two in zip(fast(x, groups), work(x, groups), strict=True))
+        pairs = zip(fast(x, groups), work(x, groups), strict=True)
+        assert all(torch.equal(compiled, eager) for compiled, eager in pairs)
 
 
 def test_the_first_backend_that_takes_the_tensors_is_chosen(monkeypatch: pytest.MonkeyPatch):
@@ -241,8 +242,17 @@ def test_a_backend_that_cannot_says_why(name: str, call: Call, message: str, mon
         choose(name, call)
 
 
-def test_triton_is_refused_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("name", "call", "message"),
+    [
+        ("numba", Call("cpu", torch.float32, 1), r"needs the package `numba` \(`pip install wina-amp\[cpu\]`\)"),
+        ("triton", Call("cuda", torch.float16, 1), "needs the package `triton`, which comes with the CUDA builds"),
+    ],
+)
+def test_a_backend_whose_package_is_not_installed_is_refused(
+    name: str, call: Call, message: str, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("wina_amp.decode.backends.find_spec", lambda _name: None)
-    with pytest.raises(UserError, match="needs the package `triton`, which comes with the CUDA builds of PyTorch"):
-        choose("triton", Call("cuda", torch.float16, 1))
-    assert choose(AUTO, Call("cuda", torch.float16, 1)) == "reference"
+    with pytest.raises(UserError, match=message):
+        choose(name, call)
+    assert choose(AUTO, call) == "reference"

@@ -22,7 +22,7 @@ PADDED = torch.tensor([[0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1], [0, 1, 1, 1, 1, 1
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[GraphedForward]:
     """Replays that run Python, which must then not count the step a second time; and every forward that was made."""
-    found: list[GraphedForward] = []
+    forwards: list[GraphedForward] = []
 
     def made(forward, decoding):
         def record(work):
@@ -34,12 +34,12 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[GraphedForward]:
 
             return replay
 
-        found.append(GraphedForward(forward, decoding, record))
-        return found[-1]
+        forwards.append(GraphedForward(forward, decoding, record))
+        return forwards[-1]
 
     monkeypatch.setattr(generating, "GraphedForward", made)
     monkeypatch.setattr(module, "check_device", lambda _device: None)
-    return found
+    return forwards
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
@@ -57,7 +57,7 @@ def test_replayed_steps_give_the_tokens_of_eager_ones(kind: str, backend: str, b
         assert torch.equal(
             sparse.generate(**given, **(GREEDY | {"max_new_tokens": 3, "min_new_tokens": 3})), wanted[:, :9]
         )
-    assert [one.replayed for one in made] == [STEPS - 1 - EAGER_STEPS] * 2 + [0]
+    assert [forward.replayed for forward in made] == [STEPS - 1 - EAGER_STEPS] * 2 + [0]
     assert "forward" not in vars(loaded.model)
 
 
@@ -99,8 +99,8 @@ def test_a_graph_gives_the_tokens_of_eager_steps_on_a_gpu():
     loaded = random_model("llama")
     loaded.model.to("cuda")
     given = {"input_ids": IDS.cuda(), "attention_mask": PADDED.cuda()}
-    own, found = profile_set(loaded), []
+    made, tokens = profile_set(loaded), []
     for is_graph in (False, True):
-        with own.installed(loaded.model, target=0.5, graph=is_graph) as sparse:
-            found.append(sparse.generate(**given, **GREEDY))
-    assert torch.equal(*found)
+        with made.installed(loaded.model, target=0.5, graph=is_graph) as sparse:
+            tokens.append(sparse.generate(**given, **GREEDY))
+    assert torch.equal(*tokens)

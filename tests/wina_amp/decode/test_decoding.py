@@ -13,7 +13,7 @@ from transformers import DynamicCache, StaticCache
 from tests.pipeline.allocation.blocks import CONFIGS, random_model
 from wina_amp.decode import decoding as decoding_module
 from wina_amp.decode.backends import BACKENDS, Backend
-from wina_amp.decode.decoding import masked_prompt, sparse_decoding
+from wina_amp.decode.decoding import cache_of, masked_prompt, sparse_decoding
 from wina_amp.errors import UserError
 from wina_amp.masks.install import install
 from wina_amp.models.load import LoadedModel
@@ -36,7 +36,7 @@ def _thresholds(loaded: LoadedModel) -> torch.Tensor:
 
 def _generate(loaded: LoadedModel, ids: torch.Tensor = IDS, mask: torch.Tensor | None = None, **options):
     """Logits of every step, `[batch, steps, vocabulary]`, and the tokens."""
-    found = loaded.model.generate(
+    output = loaded.model.generate(
         input_ids=ids,
         attention_mask=torch.ones_like(ids) if mask is None else mask,
         min_new_tokens=STEPS,
@@ -46,11 +46,11 @@ def _generate(loaded: LoadedModel, ids: torch.Tensor = IDS, mask: torch.Tensor |
         return_dict_in_generate=True,
         **options,
     )
-    return torch.stack(found.logits, dim=1), found.sequences[:, ids.shape[1] :]
+    return torch.stack(output.logits, dim=1), output.sequences[:, ids.shape[1] :]
 
 
 def _masked_by_hand(loaded: LoadedModel, prompt: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Logits of the same tokens under the reference masks, which are told about every pass."""
+    """Logits of the same tokens under the reference masks, pass by pass."""
     cache, logits = DynamicCache(), []
     with torch.inference_mode(), install(loaded, "wina", _thresholds(loaded)) as runtime:
         for step in range(STEPS):
@@ -61,8 +61,8 @@ def _masked_by_hand(loaded: LoadedModel, prompt: torch.Tensor, tokens: torch.Ten
     return torch.stack(logits, dim=1)
 
 
-def _assert_close(found: torch.Tensor, wanted: torch.Tensor) -> None:
-    assert (found - wanted).abs().max() < TOLERANCE * wanted.abs().max()
+def _assert_close(logits: torch.Tensor, wanted: torch.Tensor) -> None:
+    assert (logits - wanted).abs().max() < TOLERANCE * wanted.abs().max()
 
 
 def _cases():
@@ -114,15 +114,15 @@ def test_a_padded_batch_of_two_groups_gives_every_sequence_its_own_tokens(tiny_l
             assert torch.equal(tokens[row], own[0])
 
 
-def test_a_prompt_of_one_token_and_a_prompt_in_pieces_run_dense(tiny_loaded: LoadedModel):
-    one, whole = _generate(tiny_loaded, IDS[:, :1])[0], _generate(tiny_loaded)[0]
+def test_a_prompt_of_one_token_and_a_prompt_in_chunks_run_dense(tiny_loaded: LoadedModel):
+    short, whole = _generate(tiny_loaded, IDS[:, :1])[0], _generate(tiny_loaded)[0]
     with sparse_decoding(tiny_loaded, "teal", _thresholds(tiny_loaded)) as decoding:
         with decoding.sequences(GROUPS, torch.zeros(3, 1, dtype=torch.bool)):
-            assert torch.equal(_generate(tiny_loaded, IDS[:, :1])[0][:, 0], one[:, 0])
+            assert torch.equal(_generate(tiny_loaded, IDS[:, :1])[0][:, 0], short[:, 0])
         with decoding.sequences(GROUPS, torch.zeros(3, LENGTH, dtype=torch.bool)), torch.inference_mode():
             cache = DynamicCache()
-            for piece in (IDS[:, :4], IDS[:, 4:5], IDS[:, 5:]):
-                last = tiny_loaded.model(input_ids=piece, past_key_values=cache).logits[:, -1]
+            for chunk in (IDS[:, :4], IDS[:, 4:5], IDS[:, 5:]):
+                last = tiny_loaded.model(input_ids=chunk, past_key_values=cache).logits[:, -1]
     _assert_close(last, whole[:, 0])
 
 
@@ -135,16 +135,18 @@ def test_more_sequences_than_a_kernel_takes_run_by_the_reference(tiny_loaded: Lo
         with decoding.sequences(groups, prompt):
             many, _ = _generate(tiny_loaded, ids)
         with decoding.sequences(groups[:1], prompt[:1]):
-            one, _ = _generate(tiny_loaded, ids[:1])
-    _assert_close(many, one.expand_as(many))
+            single, _ = _generate(tiny_loaded, ids[:1])
+    _assert_close(many, single.expand_as(many))
 
 
 def test_the_model_is_what_it_was_on_exit_and_after_an_error(tiny_loaded: LoadedModel):
     def state() -> list[object]:
         modules = list(tiny_loaded.model.modules())
         # nn.Module stores hooks and parameters in dictionaries of these attributes.
-        inside = [{key: dict(value) for key, value in vars(one).items() if isinstance(value, dict)} for one in modules]
-        return [[set(vars(one)) for one in modules], inside]
+        inside = [
+            {key: dict(value) for key, value in vars(module).items() if isinstance(value, dict)} for module in modules
+        ]
+        return [[set(vars(module)) for module in modules], inside]
 
     before, dense = state(), _generate(tiny_loaded)[0]
     weights = {name: value.clone() for name, value in tiny_loaded.model.state_dict().items()}
@@ -169,6 +171,13 @@ def test_a_forward_of_the_modules_own_comes_back(tiny_loaded: LoadedModel):
         assert module.forward is own
     finally:
         del module.forward
+
+
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])
+def test_the_cache_is_found_under_the_name_of_any_transformers_release(name: str):
+    cache = DynamicCache()
+    assert cache_of({"input_ids": IDS, name: cache}) is cache
+    assert cache_of({"input_ids": IDS}) is None
 
 
 def test_eligible_prompt_tokens_are_found_whichever_side_is_padded():
@@ -242,11 +251,11 @@ class _Counted:
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the runs of the reference backend's maps, in order."""
-    found: list[str] = []
+    names: list[str] = []
     row = BACKENDS["reference"]
-    counted = Backend(row.refusal, lambda maps: _Counted(row.build(maps), found))
+    counted = Backend(row.refusal, lambda maps: _Counted(row.build(maps), names))
     monkeypatch.setitem(BACKENDS, "reference", counted)
-    return found
+    return names
 
 
 @pytest.mark.parametrize(
@@ -266,7 +275,7 @@ def test_maps_of_one_input_run_once_a_step(kind: str, wanted: list[str], runs: l
 
 
 def test_hooks_see_every_map_and_change_no_number(runs: list[str]):
-    """What is watched is not skipped over: gate and up still share a run, the activation is the model's own."""
+    """Modules with hooks are called: gate and up still share a run, the activation is the model's own."""
     loaded = random_model("llama")
     sparse = sparse_decoding(loaded, "wina", _thresholds(loaded), backend="reference")
     dense = torch.zeros_like(IDS, dtype=torch.bool)
@@ -275,7 +284,7 @@ def test_hooks_see_every_map_and_change_no_number(runs: list[str]):
         with decoding.sequences(GROUPS, dense):
             logits, _ = _generate(loaded)
         runs.clear()
-        handles = [one.module.register_forward_pre_hook(lambda module, _args: seen.append(module)) for one in every]
+        handles = [p.module.register_forward_pre_hook(lambda module, _args: seen.append(module)) for p in every]
         with decoding.sequences(GROUPS, dense):
             watched, _ = _generate(loaded)
         for handle in handles:
@@ -284,9 +293,9 @@ def test_hooks_see_every_map_and_change_no_number(runs: list[str]):
     assert torch.equal(logits, watched)
 
 
-def test_a_map_whose_input_a_hook_replaces_gets_what_belongs_to_its_own(runs: list[str]):
+def test_a_map_whose_input_a_hook_replaces_gets_the_product_of_its_own(runs: list[str]):
     loaded = random_model("llama")
-    k = next(one.module for one in projections(loaded.model) if one.name == "k")
+    k = next(projection.module for projection in projections(loaded.model) if projection.name == "k")
     dense = torch.zeros_like(IDS, dtype=torch.bool)
     with sparse_decoding(loaded, "wina", _thresholds(loaded), backend="reference") as decoding:
         with decoding.sequences(GROUPS, dense):
@@ -325,14 +334,14 @@ def test_a_static_cache_gives_the_tokens_of_a_growing_one(kind, rows: list[int],
     """One sequence, with and without padding on the left, and three of two groups."""
     loaded, ids, mask, groups = random_model(kind), IDS[rows], PADDED[rows], GROUPS[rows]
     prompt = masked_prompt(mask, 1) & is_prompt_masked
-    found = []
+    outputs = []
     with sparse_decoding(loaded, "wina", _thresholds(loaded), backend=backend) as decoding:
         for cache in (None, "static"):
             with decoding.sequences(groups, prompt):
                 options = {"cache_implementation": cache, "disable_compile": True}
-                found.append(_generate(loaded, ids, mask, **options))
-    _assert_close(found[1][0], found[0][0])
-    assert torch.equal(found[1][1], found[0][1])
+                outputs.append(_generate(loaded, ids, mask, **options))
+    _assert_close(outputs[1][0], outputs[0][0])
+    assert torch.equal(outputs[1][1], outputs[0][1])
 
 
 WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "equal", "bincount")
@@ -348,14 +357,14 @@ class _Watched(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.__name__ if hasattr(func, "__name__") else str(func)
-        assert not any(name.split(".")[0].startswith(one) for one in WAITS), f"{name} waits for the device"
+        assert not any(name.split(".")[0].startswith(operator) for operator in WAITS), f"{name} waits for the device"
         is_index = name.startswith(("index.", "index_put"))
-        bools = [one for one in tree_leaves(args) if isinstance(one, torch.Tensor) and one.dtype == torch.bool]
+        bools = [leaf for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor) and leaf.dtype == torch.bool]
         assert not (is_index and bools), f"{name} by a mask has a shape that depends on data"
-        found = func(*args, **(kwargs or {}))
-        shapes = [tuple(one.shape) for one in tree_leaves(found) if isinstance(one, torch.Tensor)]
+        output = func(*args, **(kwargs or {}))
+        shapes = [tuple(leaf.shape) for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
         self.seen.append((name, shapes))
-        return found
+        return output
 
 
 @pytest.mark.parametrize(("kind", "backend"), [("llama", "triton"), ("phi3", "triton"), ("qwen2", "reference")])
@@ -368,7 +377,7 @@ def test_a_recorded_step_neither_waits_nor_has_shapes_that_depend_on_data(
     loaded = random_model(kind)
     loaded.model.to(torch.bfloat16)
     columns = len(projections(loaded.model)) // 2
-    found = []
+    seen = []
     for threshold in (0.0, 0.3, 1e9):
         values = torch.full((2, 2, columns), threshold)
         cache = StaticCache(config=loaded.model.config, max_cache_len=LENGTH + 2)
@@ -379,7 +388,7 @@ def test_a_recorded_step_neither_waits_nor_has_shapes_that_depend_on_data(
             with monkeypatch.context() as patch, _Watched() as watched:
                 patch.setattr(decoding_module, "_is_recording", lambda: True)
                 loaded.model(input_ids=IDS[:, :1], past_key_values=cache)
-        found.append(watched.seen)
-    assert found[0] == found[1] == found[2]
-    launches = sum("kept_columns" in name for name, _ in found[0])
+        seen.append(watched.seen)
+    assert seen[0] == seen[1] == seen[2]
+    launches = sum("kept_columns" in name for name, _ in seen[0])
     assert launches == (8 if backend == "triton" else 0), "four a block: q k v, o, gate up, down"

@@ -18,13 +18,13 @@ WITH_GELU = {"gemma3_text"}
 def test_what_is_found_computes_the_equation(kind: str):
     loaded = random_model(kind)
     every = sites(projections(loaded.model))
-    found = gated_mlps(loaded, every)
-    assert len(found) == len(every)
-    assert [mlp is not None for mlp in found] == [one.name == "gate_up" and kind not in WITH_GELU for one in every]
+    mlps = gated_mlps(loaded, every)
+    assert len(mlps) == len(every)
+    assert [mlp is not None for mlp in mlps] == [site.name == "gate_up" and kind not in WITH_GELU for site in every]
     x = torch.randn(1, 3, 32, generator=torch.Generator().manual_seed(0))
-    for mlp, site in zip(found, every, strict=True):
+    for mlp, site in zip(mlps, every, strict=True):
         if mlp is not None:
-            gate, up = halves([one.module(x) for one in site.projections])
+            gate, up = halves([projection.module(x) for projection in site.projections])
             assert torch.equal(mlp.module(x), mlp.down(silu(gate) * up))
 
 
@@ -32,13 +32,13 @@ def test_an_mlp_of_foreign_code_keeps_its_forward(monkeypatch: pytest.MonkeyPatc
     loaded = random_model("llama")
     own = type(loaded.model.model.layers[1].mlp)
     loaded.model.model.layers[1].mlp.__class__ = type("Mlp", (own,), {"__module__": "remote.modeling"})
-    found = gated_mlps(loaded, sites(projections(loaded.model)))
-    assert sum(mlp is not None for mlp in found) == 1
+    mlps = gated_mlps(loaded, sites(projections(loaded.model)))
+    assert sum(mlp is not None for mlp in mlps) == 1
 
 
 def test_hooks_on_any_part_are_seen():
     loaded = random_model("llama")
-    mlp = next(one for one in gated_mlps(loaded, sites(projections(loaded.model))) if one is not None)
+    mlp = next(mlp for mlp in gated_mlps(loaded, sites(projections(loaded.model))) if mlp is not None)
     assert not mlp.is_watched and len(mlp.parts) == 3
     for part in mlp.parts:
         for register in (part.register_forward_hook, part.register_forward_pre_hook):

@@ -17,8 +17,8 @@ def test_separate_maps_are_given_the_same_input_and_groups():
 
 
 def test_halves_are_two_maps_or_those_of_one():
-    one = torch.arange(6.0)[None]
-    assert [half.tolist() for half in halves((one,))] == [[[0.0, 1.0, 2.0]], [[3.0, 4.0, 5.0]]]
-    assert halves((one, one)) == (one, one)
+    fused = torch.arange(6.0)[None]
+    assert [half.tolist() for half in halves((fused,))] == [[[0.0, 1.0, 2.0]], [[3.0, 4.0, 5.0]]]
+    assert halves((fused, fused)) == (fused, fused)
     with pytest.raises(ValueError, match="got widths 6, 5"):
-        halves((one, one[:, :5]))
+        halves((fused, fused[:, :5]))

@@ -21,8 +21,8 @@ TOLERANCE = 1e-5
 def test_products_equal_the_transcription(tokens: int, density: str):
     for inputs, outputs in SHAPES:
         given = case(inputs, outputs, tokens, torch.float32, density)
-        found = linear(given.x, given.weight.t().contiguous(), given.cutoffs, given.groups)
-        assert torch.equal(found.double(), product(given, bias=False))
+        y = linear(given.x, given.weight.t().contiguous(), given.cutoffs, given.groups)
+        assert torch.equal(y.double(), product(given, bias=False))
 
 
 def _random(tokens: int, inputs: int = 1000, outputs: int = 333):

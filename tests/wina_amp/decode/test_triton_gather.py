@@ -32,8 +32,8 @@ for capability, dtype, rows in product((80, 90), ("*fp16", "*bf16", "*fp32"), (1
         source = ASTSource(
             fn=kernel,
             signature={name: kind if isinstance(kind, str) else "constexpr" for name, kind in given.items()},
-            constexprs={(place,): kind for place, kind in enumerate(given.values()) if not is_type[place]},
-            attrs={(place,): [["tt.divisibility", 16]] for place, name in enumerate(given) if name in wide},
+            constexprs={(index,): kind for index, kind in enumerate(given.values()) if not is_type[index]},
+            attrs={(index,): [["tt.divisibility", 16]] for index, name in enumerate(given) if name in wide},
         )
         compiled = compile(source, target=GPUTarget("cuda", capability, 32), options={"enable_fp_fusion": True})
         assert compiled.asm["cubin"]

@@ -22,22 +22,24 @@ def test_the_card_names_checkpoint_groups_router_and_figures(tiny_loaded: Loaded
     assert "target=0.5" in text
 
 
-def test_one_group_has_no_router_and_nothing_measured_is_said_to_be_nothing(tiny_loaded: LoadedModel):
-    one = replace(description(tiny_loaded, 1, None), measured=(None, None))
-    assert "router:" not in card(one) and "The router" not in card(one)
-    assert "Nothing: the test split was not evaluated." in card(one)
+def test_one_group_has_no_router_and_a_set_without_measurements_says_so(tiny_loaded: LoadedModel):
+    text = card(replace(description(tiny_loaded, 1, None), measured=(None, None)))
+    assert "router:" not in text and "The router" not in text
+    assert "Not evaluated." in text
 
 
-def test_a_rotated_model_and_a_hub_checkpoint_are_told(tiny_loaded: LoadedModel):
-    one = description(tiny_loaded, 1, None, transform="orthogonal")
-    text = card(replace(one, model=replace(one.model, repository="meta/llama", commit="abc")))
+def test_a_rotated_model_and_a_hub_checkpoint_are_named(tiny_loaded: LoadedModel):
+    rotated = description(tiny_loaded, 1, None, transform="orthogonal")
+    text = card(replace(rotated, model=replace(rotated.model, repository="meta/llama", commit="abc")))
     assert "meta/llama at commit abc" in text
-    assert "`transform: orthogonal`, by the bases in `rotations/`" in text and "rotate_model(loaded" in text
+    assert "`transform: orthogonal`, with the bases in `rotations/`" in text and "rotate_model(loaded" in text
 
 
-def test_every_criterion_and_router_that_can_be_exported_has_words(tiny_loaded: LoadedModel):
-    one = description(tiny_loaded, 2, "embedding")
+def test_every_criterion_and_router_that_can_be_exported_is_described(tiny_loaded: LoadedModel):
+    exported = description(tiny_loaded, 2, "embedding")
     for criterion in (name for name, row in CRITERIA.items() if row.reads == "input"):
-        assert f": {criterion} (" not in card(replace(one, criterion=criterion))
+        text = card(replace(exported, criterion=criterion))
+        assert f"criterion: `{criterion}`, " in text and f"`, {criterion}\n" not in text
     for kind in KINDS:
-        assert f"linear layer on {kind};" not in card(replace(one, router={"router": kind}))
+        text = card(replace(exported, router={"router": kind}))
+        assert f"router: `{kind}`, " in text and f"linear layer on {kind};" not in text

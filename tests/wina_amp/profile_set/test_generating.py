@@ -28,8 +28,8 @@ def _padded(side: str = "left") -> dict[str, torch.Tensor]:
     """The prompts as a tokenizer would give them."""
     ids, mask = (torch.zeros(len(PROMPTS), WIDTH, dtype=torch.int64) for _ in range(2))
     for row, prompt in enumerate(PROMPTS):
-        place = slice(WIDTH - len(prompt), WIDTH) if side == "left" else slice(0, len(prompt))
-        ids[row, place], mask[row, place] = prompt, 1
+        columns = slice(WIDTH - len(prompt), WIDTH) if side == "left" else slice(0, len(prompt))
+        ids[row, columns], mask[row, columns] = prompt, 1
     return {"input_ids": ids, "attention_mask": mask}
 
 
@@ -41,8 +41,8 @@ def _alone(row: int) -> dict[str, torch.Tensor]:
 def _by_hand(
     loaded: LoadedModel, made: ProfileSet, prompt: torch.Tensor, group: int, *, is_prompt_masked: bool
 ) -> list[int]:
-    """The tokens of one prompt by greedy search under the reference masks, which are told about every pass."""
-    cache, ids, found = DynamicCache(), prompt[None], []
+    """The tokens of one prompt by greedy search under the reference masks, pass by pass."""
+    cache, ids, tokens = DynamicCache(), prompt[None], []
     eligible = masked_prompt(torch.ones_like(ids), DENSE_PREFIX) & is_prompt_masked
     with torch.inference_mode(), install(loaded, "wina", made.at(0.5)) as runtime:
         for _ in range(STEPS):
@@ -51,9 +51,9 @@ def _by_hand(
             end = loaded.model.generation_config.eos_token_id
             if end is not None and end < len(logits):
                 logits[end] = -torch.inf  # `min_new_tokens` rules it out
-            found.append(int(logits.argmax()))
-            ids, eligible = torch.tensor([[found[-1]]]), torch.ones(1, 1, dtype=torch.bool)
-    return found
+            tokens.append(int(logits.argmax()))
+            ids, eligible = torch.tensor([[tokens[-1]]]), torch.ones(1, 1, dtype=torch.bool)
+    return tokens
 
 
 @pytest.mark.parametrize("prefill", ["sparse", "dense"])
@@ -61,14 +61,14 @@ def _by_hand(
 def test_generate_gives_the_tokens_of_the_reference_masks(tiny_loaded: LoadedModel, router: str | None, prefill):
     made = profile_set(tiny_loaded, router)
     with made.installed(tiny_loaded.model, target=0.5, prefill=prefill) as sparse:
-        found = tiny_loaded.model.generate(**_padded(), **GREEDY)[:, WIDTH:]
+        sparse_tokens = tiny_loaded.model.generate(**_padded(), **GREEDY)[:, WIDTH:]
         groups = sparse.groups.tolist()
     assert set(groups) == ({0} if router is None else {0, 1})
     for row, (prompt, group) in enumerate(zip(PROMPTS, groups, strict=True)):
         wanted = _by_hand(tiny_loaded, made, prompt, group, is_prompt_masked=prefill == "sparse")
-        assert found[row].tolist() == wanted
+        assert sparse_tokens[row].tolist() == wanted
     dense = tiny_loaded.model.generate(**_padded(), **GREEDY)[:, WIDTH:]
-    assert not torch.equal(found, dense), "thresholds that change nothing prove nothing"
+    assert not torch.equal(sparse_tokens, dense), "thresholds that change nothing prove nothing"
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -76,9 +76,9 @@ def test_every_family_generates(kind: str):
     loaded = random_model(kind)
     made = profile_set(loaded)
     with made.installed(loaded.model, target=0.5) as sparse:
-        found = sparse.generate(PROMPTS[0][None], **GREEDY)[0, WIDTH:]
+        tokens = sparse.generate(PROMPTS[0][None], **GREEDY)[0, WIDTH:]
         group = int(sparse.groups[0])
-    assert found.tolist() == _by_hand(loaded, made, PROMPTS[0], group, is_prompt_masked=True)
+    assert tokens.tolist() == _by_hand(loaded, made, PROMPTS[0], group, is_prompt_masked=True)
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
@@ -93,16 +93,16 @@ def test_a_batch_of_mixed_groups_gives_every_prompt_its_own_tokens(tiny_loaded: 
             alone = sparse.generate(**_alone(row), **options)
             assert sparse.groups.tolist() == groups[row : row + 1]
             assert torch.equal(alone.sequences[0, -STEPS:], together.sequences[row, -STEPS:])
-            many, one = (torch.stack(found.logits, dim=1) for found in (together, alone))
-            assert (many[row] - one[0]).abs().max() < TOLERANCE * one.abs().max()
+            of_batch, of_prompt = (torch.stack(output.logits, dim=1) for output in (together, alone))
+            assert (of_batch[row] - of_prompt[0]).abs().max() < TOLERANCE * of_prompt.abs().max()
 
 
 @pytest.mark.parametrize("router", ["embedding", "scores"])
 def test_padding_is_not_routed_on_either_side(tiny_loaded: LoadedModel, router: str):
     with profile_set(tiny_loaded, router).installed(tiny_loaded, target=0.5) as sparse:
-        found = [sparse.route(*_padded(side).values()).tolist() for side in ("left", "right")]
+        padded = [sparse.route(*_padded(side).values()).tolist() for side in ("left", "right")]
         alone = [int(sparse.route(*_alone(row).values())) for row in range(len(PROMPTS))]
-    assert found == [alone, alone]
+    assert padded == [alone, alone]
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
@@ -114,7 +114,7 @@ def test_a_static_cache_gives_the_tokens_of_a_growing_one(tiny_loaded: LoadedMod
         assert torch.equal(sparse.generate(**_padded(), **GREEDY, cache_implementation="static"), growing)
 
 
-def test_beams_and_several_samples_fraction_their_prompts_group(tiny_loaded: LoadedModel):
+def test_beams_and_several_samples_have_their_prompts_group(tiny_loaded: LoadedModel):
     """A group of beams that is alone in its batch finds the same sequences as in a batch of other groups."""
     options = {"max_new_tokens": STEPS, "num_beams": 3, "num_return_sequences": 2, "do_sample": False}
     with profile_set(tiny_loaded).installed(tiny_loaded, target=0.5) as sparse:
@@ -133,8 +133,8 @@ def test_a_configuration_of_the_callers_is_used_and_left_alone(tiny_loaded: Load
     before = given.to_dict()
     with profile_set(tiny_loaded).installed(tiny_loaded, target=0.5) as sparse:
         wanted = sparse.generate(**_padded(), **GREEDY)
-        found = sparse.generate(_padded()["input_ids"], given, attention_mask=_padded()["attention_mask"])
-    assert torch.equal(found, wanted) and given.to_dict() == before
+        tokens = sparse.generate(_padded()["input_ids"], given, attention_mask=_padded()["attention_mask"])
+    assert torch.equal(tokens, wanted) and given.to_dict() == before
 
 
 def test_nothing_is_compiled_whoever_asks(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch):
@@ -151,7 +151,7 @@ def test_nothing_is_compiled_whoever_asks(tiny_loaded: LoadedModel, monkeypatch:
     assert seen == [True, True, True]
 
 
-def test_prompts_that_cannot_be_told_are_refused(tiny_loaded: LoadedModel):
+def test_prompts_that_are_not_padded_token_ids_are_refused(tiny_loaded: LoadedModel):
     ids, mask = _padded().values()
     with profile_set(tiny_loaded).installed(tiny_loaded, target=0.5) as sparse:
         for arguments, message in (

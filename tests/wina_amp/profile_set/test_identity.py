@@ -25,12 +25,13 @@ from wina_amp.profile_set.identity import (
 
 
 def _changed(loaded: LoadedModel, fraction: float, seed: int = 0):
-    """A copy whose projections differ by noise of this share of their norms."""
+    """A copy whose projections differ by noise of this fraction of their norms."""
     model = copy.deepcopy(loaded.model)
     draw = torch.Generator().manual_seed(seed)
-    for one in projections(model):
-        noise = torch.randn(one.module.weight.shape, generator=draw)
-        one.module.weight += noise * fraction * one.module.weight.norm() / noise.norm()
+    for projection in projections(model):
+        weight = projection.module.weight
+        noise = torch.randn(weight.shape, generator=draw)
+        weight += noise * fraction * weight.norm() / noise.norm()
     return model
 
 
@@ -39,10 +40,10 @@ def _slow_sketch(loaded: LoadedModel) -> list[float]:
     import numpy as np
 
     values = []
-    for place, one in enumerate(projections(loaded.model)):
-        weight = one.module.weight.double().numpy()
-        rows = 2.0 * np.random.default_rng([place, 0, weight.shape[0]]).integers(0, 2, weight.shape[0]) - 1
-        columns = 2.0 * np.random.default_rng([place, 1, weight.shape[1]]).integers(0, 2, weight.shape[1]) - 1
+    for index, projection in enumerate(projections(loaded.model)):
+        weight = projection.module.weight.double().numpy()
+        rows = 2.0 * np.random.default_rng([index, 0, weight.shape[0]]).integers(0, 2, weight.shape[0]) - 1
+        columns = 2.0 * np.random.default_rng([index, 1, weight.shape[1]]).integers(0, 2, weight.shape[1]) - 1
         values.append(float((np.outer(rows, columns) * weight).sum() / np.sqrt((weight**2).sum())))
     return values
 
@@ -63,9 +64,9 @@ def test_a_model_is_itself_in_every_dtype(kind: str):
         check_weights(made_for, same)
 
 
-@pytest.mark.parametrize("share", [0.003, 0.03, 0.3])
+@pytest.mark.parametrize("fraction", [0.003, 0.03, 0.3])
 def test_the_distance_estimates_how_far_weights_differ(tiny_loaded: LoadedModel, fraction: float):
-    """Of 14 maps one estimate is within a factor of 2 or so; the mean square over 30 draws within a fifth."""
+    """Of 14 projections one estimate is within a factor of 2 or so; the mean square over 30 draws within a fifth."""
     made_for = sketch(tiny_loaded.model)
     squares = [distance(made_for, sketch(_changed(tiny_loaded, fraction, seed))) ** 2 for seed in range(30)]
     assert (sum(squares) / len(squares)) ** 0.5 == pytest.approx(fraction, rel=0.2)
@@ -88,12 +89,12 @@ def test_weights_that_are_not_numbers_are_refused(tiny_loaded: LoadedModel):
         check_weights(sketch(tiny_loaded.model), _changed(tiny_loaded, torch.nan))
 
 
-def test_other_shapes_are_refused_in_words(tiny_loaded: LoadedModel):
+def test_other_shapes_are_refused(tiny_loaded: LoadedModel):
     expected = Shapes("llama", 2, {"q": (32, 32)})
     check_shapes(expected, Shapes("llama", 2, {"q": (32, 32)}))
     with pytest.raises(
         UserError, match=r"made for: llama of 2 blocks with q 32x32\. Found: qwen2 of 3 blocks with q 8x4"
     ):
         check_shapes(expected, Shapes("qwen2", 3, {"q": (8, 4)}))
-    found = shapes_of(tiny_loaded.model)
-    assert (found.family, found.blocks, found.maps["down"]) == ("llama", 2, (32, 48))
+    shapes = shapes_of(tiny_loaded.model)
+    assert (shapes.family, shapes.blocks, shapes.maps["down"]) == ("llama", 2, (32, 48))

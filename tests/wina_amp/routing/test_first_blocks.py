@@ -25,9 +25,9 @@ def test_a_prompts_features_are_the_signatures_of_capture(kind: str, blocks: int
     items = [Item(str(number), prompt.tolist(), [], False) for number, prompt in enumerate(PROMPTS)]
     (part,) = capture(loaded, [items], criteria=["wina"], mantissa_bits=2, signature_dim=4, dense_prefix=2, seed=7)
     wanted = signature_vectors(part.signatures.to_pandas(), ["0", "1", "2"], blocks).reshape(3, -1)
-    found = FirstBlocks(loaded, blocks=blocks, dim=4, seed=7, dense_prefix=2)(PROMPTS)
-    assert found.shape == (3, blocks * 4 * 4)
-    assert np.abs(found - wanted).max() < ROUNDING
+    signatures = FirstBlocks(loaded, blocks=blocks, dim=4, seed=7, dense_prefix=2)(PROMPTS)
+    assert signatures.shape == (3, blocks * 4 * 4)
+    assert np.abs(signatures - wanted).max() < ROUNDING
 
 
 def test_blocks_behind_do_not_run_and_no_hook_stays(tiny_loaded: LoadedModel):
@@ -37,7 +37,7 @@ def test_blocks_behind_do_not_run_and_no_hook_stays(tiny_loaded: LoadedModel):
     FirstBlocks(tiny_loaded, blocks=1, dim=4, seed=0, dense_prefix=1)(PROMPTS)
     handle.remove()
     assert not runs
-    assert not any(one.module._forward_pre_hooks for one in projections(tiny_loaded.model))
+    assert not any(projection.module._forward_pre_hooks for projection in projections(tiny_loaded.model))
 
 
 def test_a_prompt_that_stays_dense_as_a_whole_is_refused(tiny_loaded: LoadedModel):

@@ -1,4 +1,4 @@
-"""`wina_amp.routing.prompt_router`: a router on a model says what the stage that fitted it said."""
+"""`wina_amp.routing.prompt_router`: a router on a model gives the groups of the stage that fitted it."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ def test_every_router_that_can_be_fitted_can_run():
 
 def test_the_embedding_router_names_the_most_probable_group(tiny_loaded: LoadedModel):
     router = profile_set(tiny_loaded).router
-    found = PromptRouter(router, FACTS["embedding"], tiny_loaded, 1)(PROMPTS)
+    groups = PromptRouter(router, FACTS["embedding"], tiny_loaded, 1)(PROMPTS)
     features = embedding_features(tiny_loaded.model.get_input_embeddings().weight, PROMPTS)
-    assert found.tolist() == router.probabilities(features).argmax(axis=1).tolist()
-    assert set(found.tolist()) == {0, 1}
+    assert groups.tolist() == router.probabilities(features).argmax(axis=1).tolist()
+    assert set(groups.tolist()) == {0, 1}
 
 
 def test_the_neighbours_router_reads_pairs_as_well(tiny_loaded: LoadedModel):
     features = neighbour_features(tiny_loaded.model.get_input_embeddings().weight, PROMPTS)
     generator = torch.Generator().manual_seed(0)
     router = Router(torch.randn(3, features.shape[1], generator=generator), torch.zeros(3))
-    found = PromptRouter(router, {"router": "neighbours"}, tiny_loaded, 1)(PROMPTS)
-    assert found.tolist() == router.probabilities(features).argmax(axis=1).tolist() and len(set(found.tolist())) > 1
+    groups = PromptRouter(router, {"router": "neighbours"}, tiny_loaded, 1)(PROMPTS)
+    assert groups.tolist() == router.probabilities(features).argmax(axis=1).tolist() and len(set(groups.tolist())) > 1
 
 
 def test_a_gate_names_the_best_group_or_the_pooled_profile_behind_it(tiny_loaded: LoadedModel):
     """As the stage that fitted it says: by the largest of the groups' outputs and the margin, its last bias."""
     features = neighbour_features(tiny_loaded.model.get_input_embeddings().weight, PROMPTS)
     benefits = np.stack([features[:, 0], features[:, 1]], axis=1) * 10
-    gate = fit_benefit_router(features, benefits, seed=0)
-    found = PromptRouter(gate.router, {"router": "benefit"}, tiny_loaded, 1)(PROMPTS)
-    assert found.tolist() == gate.router.probabilities(features).argmax(axis=1).tolist()
+    benefit = fit_benefit_router(features, benefits, seed=0)
+    groups = PromptRouter(benefit.router, {"router": "benefit"}, tiny_loaded, 1)(PROMPTS)
+    assert groups.tolist() == benefit.router.probabilities(features).argmax(axis=1).tolist()
     never = fit_benefit_router(features, -np.abs(benefits) - 1, seed=0)
     assert set(PromptRouter(never.router, {"router": "benefit"}, tiny_loaded, 1)(PROMPTS).tolist()) == {2}
 
@@ -58,12 +58,12 @@ def test_a_kind_may_decide_otherwise(tiny_loaded: LoadedModel, monkeypatch: pyte
     monkeypatch.setitem(prompt_router.KINDS, "cautious", Kind(KINDS["embedding"].reader, decide))
     router = profile_set(tiny_loaded).router
     for limit, wanted in (("inf", {2}), ("-inf", {0, 1})):
-        found = PromptRouter(router, {"router": "cautious", "limit": limit}, tiny_loaded, 1)(PROMPTS)
-        assert set(found.tolist()) == wanted
+        groups = PromptRouter(router, {"router": "cautious", "limit": limit}, tiny_loaded, 1)(PROMPTS)
+        assert set(groups.tolist()) == wanted
 
 
 def test_an_unknown_kind_is_refused(tiny_loaded: LoadedModel):
     with pytest.raises(
-        UserError, match=r"kind of router must be one of embedding, gate, neighbours, scores\. Found: 'embeding'"
+        UserError, match=r"kind of router must be one of benefit, embedding, neighbours, scores\. Found: 'embeding'"
     ):
         PromptRouter(profile_set(tiny_loaded).router, {"router": "embeding"}, tiny_loaded, 1)
