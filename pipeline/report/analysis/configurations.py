@@ -83,8 +83,8 @@ def group_kind(method: Method) -> str:
         draw = draw_of(method.scheme)
         return f"random groups, draw {draw + 1}" if draw else "random groups"
     if method.is_learned:
-        return "learned groups, true" if method.scheme == ACTIVATION else f"{method.scheme} groups, true"
-    return f"{method.scheme} groups, given"
+        return "oracle groups" if method.scheme == ACTIVATION else f"oracle groups ({method.scheme})"
+    return f"label groups ({method.scheme})"
 
 
 def _position(plan: Plan, method: Method) -> tuple[int, int]:
