@@ -16,9 +16,8 @@ def benefit_router_sentences(findings: Findings) -> list[str]:
 
 def _sentences(findings: Findings, row: BenefitRouterRow) -> str:
     chosen, own, constant = (number_interval(benefit, DECIMALS) for benefit in (row.brings, row.own, row.constant))
-    verb = (
-        "gain over" if row.brings.low > 0 else "lose against" if row.brings.high < 0 else "are not shown to differ from"
-    )
+    is_gain, is_loss = row.brings.low > 0, row.brings.high < 0
+    verb = "gain over" if is_gain else "lose against" if is_loss else "are not shown to differ from"
     sentences = [
         f"The benefit router `{row.gate}` keeps the pooled profile for {percent_interval(row.abstained)} of the test "
         f"prompts and costs {percent(row.fraction, 3)} of the dense FLOPs.",

@@ -79,13 +79,9 @@ def _source(plan: Plan, method: Method) -> str:
     if method.is_pooled:
         return ""
     if method.groups in plan.benefit_routers:
-        return (
-            f"; the benefit router {method.groups} chooses the profile of the best predicted benefit, or the pooled one"
-        )
+        return f"; a benefit router ({method.groups}) chooses the profile of best predicted benefit, or the pooled one"
     if method.groups != ASSIGNED:
-        return f"; the router {method.groups} chooses the group from the prompt"
+        return f"; the {method.groups} router chooses the group from the prompt"
     if method.is_learned:
-        return (
-            "; a sample's group comes from a dense run over its prompt (oracle groups: an upper bound, not deployable)"
-        )
-    return "; a sample's group is given"
+        return "; the group comes from a dense run over the prompt (oracle groups: an upper bound, not deployable)"
+    return "; the group is given with the sample"

@@ -44,10 +44,10 @@ def rules(plan: Plan) -> list[str]:
         *_primary(plan),
         f"The criterion over targets (an uncorrected interval above zero at {FEWEST_TARGETS} or more, below zero at "
         "none, and no draw of random groups that does the same) is reported beside the verdict and does not decide it.",
-        "A yes is qualified unless refit variance is ruled out: unless some routed method gains more than one more "
-        f"draw of random groups is expected to gain ({confidence}, from the mean and standard deviation of the draws). "
-        "With fewer than two draws refit variance is not known.",
-        "Corrections count, each by itself: the grouped methods against the pooled one of a configuration; the pairs "
+        "A yes is qualified unless refit variance is ruled out, that is, unless a routed method gains more than one "
+        f"more draw of random groups would be expected to gain ({confidence}, from the mean and standard deviation of "
+        "the draws). With fewer than two draws refit variance is not known.",
+        "Each correction counts one family: the grouped methods against the pooled one of a configuration; the pairs "
         "with random groups of a configuration; all other methods against the baseline; the tasks of one comparison.",
         f"A router is good enough when the interval of its regret stays below {100 * NEGLIGIBLE:g} point.",
         "A benefit router gains when the interval of the mean benefit of its choices is above zero. A benefit router "

@@ -116,7 +116,7 @@ def _routing(plan: Plan, findings: Findings) -> Verdict:
     oracle, routers = regrets[0].oracle, {row.router: row for row in findings.test.routers}
     sentences: list[str] = []
     if any(row.oracle != oracle for row in findings.test.regrets):
-        sentences.append(f"Regret refers to the profiles of `{oracle.name}`, the configuration that RQ2 is decided on.")
+        sentences.append(f"Regret refers to the profile set of `{oracle.name}`, on which RQ2 is decided.")
     sentences += [_router_sentence(routers[row.method.groups], row) for row in regrets]
     sentences.append(
         "Oracle groups beat the pooled profile here, so regret measures a real loss."

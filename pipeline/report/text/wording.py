@@ -17,12 +17,12 @@ THIN = "\N{NARROW NO-BREAK SPACE}"
 
 def percent(fraction: float, decimals: int = 1) -> str:
     """0.934 -> "93.4%"."""
-    return f"{100 * fraction:.{decimals}f}%"
+    return f"{number(100 * fraction, decimals)}%"
 
 
 def percent_interval(interval: Interval) -> str:
     """ "93.4% [92.1, 94.6]"."""
-    return f"{percent(interval.value)} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    return f"{percent(interval.value)} [{number(100 * interval.low, 1)}, {number(100 * interval.high, 1)}]"
 
 
 def points(difference: float, decimals: int = 1) -> str:
