@@ -24,7 +24,7 @@ from pipeline.report.text.rules import rules
 from pipeline.report.text.verdicts import verdicts
 from pipeline.statistics.intervals import Interval, resampling_weights
 from tests.pipeline.report.synthetic import make_evidence, with_draws, with_kl
-from tests.pipeline.report.told import told
+from tests.pipeline.report.verdict_text import verdict_text
 from wina_amp.errors import UserError
 
 FIRST, ALL = 8, 30
@@ -153,7 +153,7 @@ def test_a_missing_primary_result_is_refused_with_its_sample_and_target(plan, ev
 
 def test_the_verdict_is_read_from_the_primary_comparison_where_it_has_the_rung_that_decides(plan, findings):
     assert findings.answering is findings.primary.found
-    text = told(rq2(plan, findings))
+    text = verdict_text(rq2(plan, findings))
     assert f"primary comparison: {ALL * 16} test samples, targets 50% and 65%" in text
     assert "Corrected for 2 comparisons with `kl`" in text and "of 2." in text
     assert "On the 128 test samples and the targets of all methods, which do not decide: `kl_random` " in text
@@ -178,7 +178,7 @@ def test_primary_methods_of_another_rung_do_not_answer_and_that_is_said():
     plan = with_primary(("greedy", "clustered_embedding", "random"))
     findings = find(plan, make_primary(plan))
     assert findings.test.deciding.pooled.name == "kl" and findings.answering is findings.test
-    text = told(rq2(plan, findings))
+    text = verdict_text(rq2(plan, findings))
     assert "no routed method of the configuration that decides, so this is answered from the 128 test samples" in text
     assert "Corrected for 3 comparisons with `kl`" in text
 

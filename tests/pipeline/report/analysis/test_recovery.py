@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.report.analysis.evidence import outcomes
 from pipeline.report.analysis.findings import find
-from pipeline.report.analysis.matched_compute import levels
+from pipeline.report.analysis.matched_compute import matched_savings
 from pipeline.report.analysis.recovery import Recovery, recoveries
 from pipeline.report.analysis.resampling import resampler
 from pipeline.report.exports.metrics import metrics
@@ -18,7 +18,7 @@ from pipeline.report.text.recovery import recovery_sentences
 from pipeline.report.text.verdicts import verdicts
 from pipeline.statistics.intervals import Interval, resampling_weights
 from tests.pipeline.report.synthetic import make_evidence, with_kl
-from tests.pipeline.report.told import told
+from tests.pipeline.report.verdict_text import verdict_text
 
 ROUNDING = 1e-9
 
@@ -42,7 +42,7 @@ def test_fractions_are_a_slow_transcription_with_intervals_over_samples(plan, ev
     samples = results["dense"].score.shape[1]
     row = on(recoveries(plan, results, resampler(plan, samples)), "kl")
     kl, greedy, at = results["kl"], results["greedy"], len(plan.targets) - 1
-    assert row.levels == levels(plan, results, (row.method, row.reference)) and row.fractions[at] is not None
+    assert row.levels == matched_savings(plan, results, (row.method, row.reference)) and row.fractions[at] is not None
 
     def fraction(weights):
         def read(one):
@@ -95,5 +95,5 @@ def test_the_answer_and_the_metrics_hold_it(plan, evidence):
     findings = find(plan, evidence)
     row = on(findings.test.recoveries, "kl")
     assert row.wins and row.fractions[-1] is not None
-    assert any("`kl` wins back, at equal compute" in told(one) for one in verdicts(plan, findings))
+    assert any("`kl` wins back, at equal compute" in verdict_text(one) for one in verdicts(plan, findings))
     assert metrics(plan, findings)["recovered.kl.65.share"] == pytest.approx(row.fractions[-1].value, abs=1e-6)

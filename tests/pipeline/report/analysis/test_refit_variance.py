@@ -12,7 +12,7 @@ from pipeline.report.analysis.accuracy import compare
 from pipeline.report.analysis.configurations import configuration_of
 from pipeline.report.analysis.evidence import outcomes
 from pipeline.report.analysis.findings import find
-from pipeline.report.analysis.matched_compute import levels
+from pipeline.report.analysis.matched_compute import matched_savings
 from pipeline.report.analysis.refit_variance import Scale, draw_spreads, draws_of, needed, refit_variance
 from pipeline.report.analysis.resampling import resampler
 from pipeline.report.exports.metrics import metrics
@@ -59,7 +59,7 @@ def test_the_scale_equals_a_slow_transcription_at_common_levels(three, results):
         x = [0.0, *(1 - costly[name].compute.mean(axis=1))]
         return np.interp(level, x, [dense, *costly[name].score.mean(axis=1)])
 
-    assert row.levels == levels(plan, costly, (method, reference, *draws)) and max(row.levels) < 0.6 - 0.12
+    assert row.levels == matched_savings(plan, costly, (method, reference, *draws)) and max(row.levels) < 0.6 - 0.12
     gains = [np.mean([read(one.name, at) - read(reference.name, at) for at in row.levels]) for one in (method, *draws)]
     assert row.scale.gain == pytest.approx(gains[0], abs=ROUNDING)
     mean = sum(gains[1:]) / 3

@@ -11,7 +11,7 @@ from pipeline.report.analysis.findings import find
 from pipeline.report.text.rules import rules
 from pipeline.report.text.verdicts import verdicts
 from tests.pipeline.report.synthetic import make_evidence, make_plan, with_draws, with_kl
-from tests.pipeline.report.told import told
+from tests.pipeline.report.verdict_text import verdict_text
 
 
 def judged(plan, evidence):
@@ -33,7 +33,7 @@ def test_a_gain_is_claimed_where_one_was_built_in(gained):
         "Yes, refit variance not known",
         "mixed",
     )  # one draw of random groups
-    assert "information that random groups do not" in told(gained["RQ2"])
+    assert "information that random groups do not" in verdict_text(gained["RQ2"])
     assert gained["RQ1"].tag == "Yes: by template"
     assert gained["RQ3"].tag.startswith("Yes: ")
 
@@ -43,17 +43,17 @@ def test_a_yes_is_qualified_unless_it_is_beyond_what_fits_differ_by():
     findings = find(plan, make_evidence(train=4, test=36, gain=0.3, plan=plan))
     found = rq2(plan, findings)
     assert (found.tag, found.tone) == ("Yes", "yes")
-    assert re.search(r"the gain of `clustered_scores` is \d+\.\d times their standard", told(found))
+    assert re.search(r"the gain of `clustered_scores` is \d+\.\d times their standard", verdict_text(found))
     rows = [replace(row, scale=replace(row.scale, draws=(0.0, 0.05, 0.1))) for row in findings.test.refit_variance]
     test = replace(findings.test, refit_variance=rows)
     found = rq2(plan, replace(findings, splits={"test": test}))
     assert (found.tag, found.tone) == ("Yes, refit variance not ruled out", "mixed")
-    assert "not ruled out for `clustered_embedding` and `clustered_scores`" in told(found)
+    assert "not ruled out for `clustered_embedding` and `clustered_scores`" in verdict_text(found)
 
 
 def test_a_loss_is_called_a_loss_and_groups_without_meaning_follow_nothing(lost):
     assert (lost["RQ2"].tag, lost["RQ2"].tone) == ("No: worse", "no")
-    assert "Any gain is ruled out" in told(lost["RQ2"])
+    assert "Any gain is ruled out" in verdict_text(lost["RQ2"])
     assert lost["RQ1"].tag == "Not by any label"
     assert lost["RQ3"].tag == "Little to lose by misrouting"
 
@@ -61,7 +61,7 @@ def test_a_loss_is_called_a_loss_and_groups_without_meaning_follow_nothing(lost)
 def test_no_effect_is_reported_with_what_the_interval_rules_out(plan):
     found = judged(plan, make_evidence(train=8, test=48, gain=0.0, plan=plan))["RQ2"]
     assert (found.tag, found.tone) == ("No gain shown", "no")
-    assert re.search(r"rule out a gain of more than \d\.\d points", told(found))
+    assert re.search(r"rule out a gain of more than \d\.\d points", verdict_text(found))
 
 
 @pytest.mark.parametrize(("stability", "tag"), [(0.3, "Groups not reproducible"), (None, "Stability unknown")])
@@ -76,7 +76,7 @@ def test_a_gain_that_the_correction_takes_back_is_not_claimed_and_named(plan, ev
     test = replace(findings.test, gains=rows)
     found = {v.key: v for v in verdicts(plan, replace(findings, splits={**findings.splits, "test": test}))}["RQ2"]
     assert (found.tag, found.tone) == ("No gain shown", "no")
-    text = told(found)
+    text = verdict_text(found)
     assert "Not so `clustered_embedding` and `clustered_scores` (each at most p = 0.30): only the uncorrected" in text
     assert re.search(r"Corrected for 5 comparisons with `greedy` \(Holm\), .*`clustered_oracle`.* above it\.", text)
 
@@ -96,7 +96,7 @@ def test_a_gain_that_random_groups_may_fraction_is_not_called_one_of_the_groups(
     test = replace(findings.test, controls=controls, deciding=configuration)
     found = {v.key: v for v in verdicts(plan, replace(findings, splits={**findings.splits, "test": test}))}["RQ2"]
     assert (found.tag, found.tone) == (tag, "mixed")
-    assert ("not shown to come from what the groups mean" in told(found)) == (rows == "level")
+    assert ("not shown to come from what the groups mean" in verdict_text(found)) == (rows == "level")
 
 
 def test_a_second_router_that_loses_does_not_turn_an_unproven_gain_into_a_question_of_the_router(plan, evidence):
@@ -137,7 +137,7 @@ def test_the_rung_with_the_best_pooled_profile_decides_and_gains_on_a_weaker_one
     weaker = [row for row in findings.test.gains if row.method.name == "clustered_embedding"]
     assert weaker[0].is_claimed(plan.alpha) and weaker[0].mean.value > 0
     found = rq2(plan, findings)
-    text = told(found)
+    text = verdict_text(found)
     assert found.tag == "No gain shown"
     assert (
         "Decided on WINA, kl: of the configurations with routed groups its pooled profile, `kl`, is the most accurate"
@@ -189,7 +189,7 @@ def test_levels_are_said_once_where_routers_are_read_alike_and_one_by_one_where_
         for row in findings.test.gains
     ]
     test = replace(findings.test, gains=gains)
-    said = told(rq2(plan, replace(findings, splits={**findings.splits, "test": test})))
+    said = verdict_text(rq2(plan, replace(findings, splits={**findings.splits, "test": test})))
     assert re.search(r"`clustered_embedding` [^;]*where 79 to 44%.*; `clustered_scores` .*where 91 to 56%", said)
     assert "means over other levels are not on one scale" in said
 
@@ -197,7 +197,7 @@ def test_levels_are_said_once_where_routers_are_read_alike_and_one_by_one_where_
 def test_levels_whose_interval_excludes_zero_are_counted_on_each_side(plan, evidence):
     findings = find(plan, evidence)
     (row,) = [row for row in findings.test.gains if row.method.name == "clustered_embedding"]
-    text = told(rq2(plan, findings))
+    text = verdict_text(rq2(plan, findings))
     expected = f"`clustered_embedding` above zero at {row.above or 'none'} and below at {row.below or 'none'} of 4"
     assert row.above > 0 and expected in text
 
@@ -210,13 +210,13 @@ def test_routed_groups_without_a_pooled_method_on_their_rung_answer_nothing(plan
 
 
 def test_depth_and_length_are_told_from_the_numbers(plan, evidence, gained):
-    text = told(gained["RQ1"])
+    text = verdict_text(gained["RQ1"])
     assert re.search(r"Block by block, NMI with template is 0\.0\d \[.*\] in the first and 0\.\d\d \[", text)
     assert "in block 0 " in text and " leads" in text  # chance decides there which label leads
     assert "With log prompt length regressed out" in text and "not shown to differ from before" in text
     assert "agree with the original ones with ARI 1.00" in text
     bare = replace(evidence, variants=evidence.variants.iloc[:0])
-    silent = told(judged(plan, bare)["RQ1"])
+    silent = verdict_text(judged(plan, bare)["RQ1"])
     assert "Block" not in silent and "regressed out" not in silent
 
 
@@ -226,7 +226,7 @@ def test_a_label_that_only_some_blocks_follow_is_named_with_them(plan, evidence)
     deep = rows["block"] == 4
     shots = samples.loc[rows.loc[deep, "sample_id"], "shots"].to_numpy()
     rows.loc[deep, "group"] = shots
-    text = told(judged(plan, replace(evidence, variants=rows))["RQ1"])
+    text = verdict_text(judged(plan, replace(evidence, variants=rows))["RQ1"])
     assert "Block 4 taken alone follows solved examples in front as well (NMI 1.00 [1.00, 1.00])" in text
     assert "in blocks 0 and 4 " in text or "in block 4 " in text
 
