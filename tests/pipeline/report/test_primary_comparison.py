@@ -110,7 +110,7 @@ def _slow(plan, evidence, name, target):
     saving = min(saved[method][1 + TARGETS.index(target)].mean() for method in (name, "kl"))
 
     def read(method, weights):
-        """On the straight line through the two points of the replicate that the saving lies between, or the last two."""
+        """On the straight line through the replicate's two points around the saving, or its last two."""
         x, y = ([float(weights @ values) for values in table[method]] for table in (saved, scores))
         left = 0 if saving < x[1] else 1
         return y[left] + (saving - x[left]) / (x[left + 1] - x[left]) * (y[left + 1] - y[left])

@@ -56,12 +56,11 @@ def test_benefits_are_those_built_in_and_zero_for_the_pooled_profile(evidence, r
 
 def test_without_routing_the_best_group_of_the_train_samples_is_taken_or_none(plan, evidence) -> None:
     table = evidence.benefits["benefit"]
-    assert (
-        benefit_router_rows(plan, evidence)[0].constant.value == 0
-    )  # the benefit of every group is negative for most samples
+    # the benefit of every group is negative for most samples
+    assert benefit_router_rows(plan, evidence)[0].constant.value == 0
     better = table.assign(benefits=[np.array([0.0, 0.5, 0.1, 0.1]) for _ in range(len(table))])
-    rows = benefit_router_rows(plan, replace(evidence, benefits={"benefit": better}))[0]
-    assert found.constant.value == pytest.approx(0.5, abs=EXACT)
+    row = benefit_router_rows(plan, replace(evidence, benefits={"benefit": better}))[0]
+    assert row.constant.value == pytest.approx(0.5, abs=EXACT)
 
 
 def test_held_out_tasks_are_scored_by_the_routes_of_the_benefit_router_fitted_without_them(plan, evidence, row) -> None:

@@ -1,4 +1,4 @@
-"""Sentences about benefit routers say whether choices gain or lose, and are part of the answer to RQ3 and of the page."""
+"""Sentences about benefit routers state whether their choices gain, and are part of the answer to RQ3."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The timings' answer to RQ4: a speed-up counts only with a safe accuracy, a deployable method and a lower quartile above
-1; without timings the reason is given.
+"""The timings' answer to RQ4: a speed-up needs a lower quartile above 1, a safe accuracy and a deployable method; without
+timings the reason is given.
 """
 
 from __future__ import annotations
