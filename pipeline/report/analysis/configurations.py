@@ -60,11 +60,6 @@ def configuration_of(plan: Plan, method: Method) -> Configuration:
     return next(configuration for configuration in configurations(plan) if method in configuration.methods)
 
 
-def pooled_of(plan: Plan, method: Method) -> Method | None:
-    """The pooled method on a grouped method's own configuration; None where there is none."""
-    return None if method.is_dense or method.is_pooled else configuration_of(plan, method).pooled
-
-
 def configuration_name(plan: Plan, configuration: Configuration) -> str:
     """ "WINA, greedy"; with the kind of mask only if the plan has several."""
     parts = [CRITERION_NAMES.get(configuration.criterion, configuration.criterion), configuration.allocation]

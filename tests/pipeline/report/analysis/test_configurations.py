@@ -9,9 +9,9 @@ from pipeline.report.analysis.configurations import (
     CRITERION_NAMES,
     MASK_NAMES,
     configuration_name,
+    configuration_of,
     configurations,
     group_kind,
-    pooled_of,
 )
 from pipeline.report.analysis.findings import find
 from pipeline.report.analysis.plan import Method
@@ -62,8 +62,8 @@ def test_masks_are_named_only_where_they_differ(plan):
     assert configuration_name(plan, configurations(plan)[0]) == "TEAL, uniform"
     wide = replace(plan, methods=(*plan.methods, exact))
     assert configuration_name(wide, configurations(wide)[-1]) == "WINA, greedy, top-k"
-    assert pooled_of(wide, wide.method("task")) == wide.method("greedy")
-    assert pooled_of(wide, exact) is None is pooled_of(wide, wide.dense)
+    assert configuration_of(wide, wide.method("task")).pooled == wide.method("greedy")
+    assert configuration_of(wide, exact).pooled is exact
 
 
 def test_the_table_of_configurations_shows_every_sparse_method_once_and_marks_the_best_of_a_column():

@@ -1,6 +1,4 @@
-"""The timings' answer to RQ4: a speed-up needs a lower quartile above 1, a safe accuracy and a deployable method; without
-timings the reason is given.
-"""
+"""The timings' answer to RQ4: a yes needs a lower quartile above 1, a safe accuracy and a deployable method."""
 
 from __future__ import annotations
 
