@@ -1,26 +1,25 @@
-"""RQ2 and RQ4 in numbers: accuracy and compute of every method, and differences at equal realised compute.
+"""Accuracy and compute of every method, and differences between methods at matched compute (RQ2 and RQ4).
 
-Methods hit their targets by different amounts, so equal *targets* are not equal compute. Each method's accuracy is
-therefore a piecewise-linear function of the FLOPs it really saved (masked linears, attention, lm_head, scoring and
-router counted), from the dense model through its targets, and two methods are read at the same saving
-(`pipeline.statistics.intervals`). The savings a pair is read at are its own, one per target
-(`pipeline/report/analysis/matched_compute.py`): what else was evaluated does not move them. A method whose masks reach
-only a part of the weights has no result at the sparsest targets, and its pairs have no level there.
+Equal targets are not equal compute, because methods miss them by different amounts. A method's accuracy is therefore
+read as a piecewise-linear function of the FLOPs that it really saves (masked linears, attention, lm_head, scoring and
+router counted), and two methods are compared at the same savings, one per target
+(`pipeline/report/analysis/matched_compute.py`). A method whose masks reach only a part of the weights has no result at
+the sparsest targets; its pairs are not compared there.
 
-Every interval resamples samples, with the same draws for all methods: all differences are paired. The mean over levels
-is the headline: it has a second interval that redraws tasks as well, and a p-value that is corrected for the number of
-methods it was compared with (Holm).
+Every interval resamples samples, with the same draws for all methods, so all differences are paired. The mean over
+targets is the headline: it has a second interval, from a bootstrap over tasks, and a p-value that is corrected for the
+number of pairs that are compared together (Holm).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pipeline.report.analysis.evidence import Outcome
-from pipeline.report.analysis.matched_compute import Levels, Reader, levels, mean_gap
+from pipeline.report.analysis.matched_compute import Reader, Savings, matched_savings
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.analysis.resampling import Resampler
 from pipeline.statistics.intervals import Interval
@@ -32,8 +31,8 @@ SPREAD = (0.05, 0.95)
 @dataclass(frozen=True)
 class Point:
     """One method at one target on one split. `loss` is dense accuracy minus this accuracy; `deviation` and `spread`
-    are the standard deviation and the 5th and 95th percentile of realised sparsity over samples: how evenly the method
-    keeps its budget. `compute` is the share of dense FLOPs that remain.
+    are the standard deviation and the 5th and 95th percentile of realised sparsity over samples; `compute` is the
+    fraction of dense FLOPs that remain.
     """
 
     method: Method
@@ -48,16 +47,20 @@ class Point:
 
 @dataclass(frozen=True)
 class Comparison:
-    """`method` minus `reference` at equal realised compute: at every target of the plan the difference at the pair's
-    level (`levels`, a saving), None where there is none, and the mean over the others.
+    """`method` minus `reference` at matched compute.
 
-    Of the mean, `over_tasks` is the interval that redraws tasks, too (None: too few tasks), `p` the p-value from the
-    same replicates as its interval, and `p_corrected` that after Holm's correction over all pairs compared together.
+    Attributes:
+        levels: the saving at which the pair is compared, for every target of the plan; None where there is none.
+        at_levels: the difference there.
+        mean: the mean difference over those targets.
+        over_tasks: the interval of the mean from the bootstrap over tasks; None with too few tasks.
+        p: p-value of the mean, from the same replicates as its interval.
+        p_corrected: `p` after Holm's correction over all pairs that are compared together.
     """
 
     method: Method
     reference: Method
-    levels: Levels
+    levels: Savings
     at_levels: tuple[Interval | None, ...]
     mean: Interval
     over_tasks: Interval | None
@@ -66,77 +69,82 @@ class Comparison:
 
     @property
     def half_widths(self) -> tuple[float | None, ...]:
-        """Half of the interval at every level, a share of samples: a difference of that size is resolved there."""
+        """Half of the interval at every target, a fraction of samples: a difference of that size is resolved there."""
         return tuple(None if gap is None else (gap.high - gap.low) / 2 for gap in self.at_levels)
 
     def is_claimed(self, alpha: float) -> bool:
         """Whether the mean differs from 0, corrected for the number of comparisons."""
         return self.p_corrected < alpha
 
+    def is_better(self, alpha: float) -> bool:
+        """Whether `method` is claimed to be more accurate."""
+        return self.is_claimed(alpha) and self.mean.value > 0
+
+    def is_worse(self, alpha: float) -> bool:
+        """Whether `method` is claimed to be less accurate."""
+        return self.is_claimed(alpha) and self.mean.value < 0
+
     @property
     def above(self) -> int:
-        """Levels whose interval is above 0, not corrected for their number."""
+        """Targets whose interval is above 0, not corrected for their number."""
         return sum(gap is not None and gap.low > 0 for gap in self.at_levels)
 
     @property
     def below(self) -> int:
-        """Levels whose interval is below 0, not corrected for their number."""
+        """Targets whose interval is below 0, not corrected for their number."""
         return sum(gap is not None and gap.high < 0 for gap in self.at_levels)
 
 
 def operating_points(plan: Plan, results: Mapping[str, Outcome], draws: Resampler) -> list[Point]:
     """Accuracy, loss and compute of every method at every target, in the plan's order."""
     dense = results[plan.dense.name].score[:1]
-    found: list[Point] = []
+    points: list[Point] = []
     for method in plan.methods:
         outcome = results[method.name]
         accuracy, loss = draws.intervals(outcome.score), draws.intervals(dense - outcome.score)
         for i, target in enumerate(outcome.targets):
-            low, high = np.quantile(outcome.sparsity[i], SPREAD)
-            found.append(
+            sparsity, compute = outcome.sparsity[i], outcome.compute[i]
+            low, high = np.quantile(sparsity, SPREAD)
+            points.append(
                 Point(
-                    method=method,
-                    target=float(target),
-                    accuracy=accuracy[i],
-                    loss=loss[i],
-                    sparsity=float(outcome.sparsity[i].mean()),
-                    deviation=float(outcome.sparsity[i].std()),
+                    method,
+                    float(target),
+                    accuracy[i],
+                    loss[i],
+                    sparsity=float(sparsity.mean()),
+                    deviation=float(sparsity.std()),
                     spread=(float(low), float(high)),
-                    compute=float(outcome.compute[i].mean()),
+                    compute=float(compute.mean()),
                 )
             )
-    return found
+    return points
 
 
 def compare(
     plan: Plan,
     results: Mapping[str, Outcome],
-    pairs: list[tuple[Method, Method]],
+    pairs: Sequence[tuple[Method, Method]],
     draws: Resampler,
     task_draws: Resampler | None = None,
 ) -> list[Comparison]:
-    """The comparison of every (method, reference) pair at its own levels; pairs without a level are left out. The pairs
-    are one family: p-values are corrected for their number.
+    """The comparison of every (method, reference) pair that has matched savings. The pairs are one family: p-values are
+    corrected for their number.
     """
     reader = Reader(plan, results, draws)
-    again = Reader(plan, results, task_draws) if task_draws else None
-    found: list[Comparison] = []
-    for method, reference in pairs:
-        at = levels(plan, results, (method, reference))
-        if any(level is not None for level in at):
-            gaps = reader.gaps(method, reference, at)
-            mean = mean_gap(gaps)
-            found.append(
+    task_reader = Reader(plan, results, task_draws)
+    rows: list[Comparison] = []
+    for pair in pairs:
+        if (savings := matched_savings(plan, results, pair)) is not None:
+            mean = reader.mean_gap(*pair, savings)
+            rows.append(
                 Comparison(
-                    method,
-                    reference,
-                    levels=at,
-                    at_levels=tuple(None if gap is None else draws.interval(gap) for gap in gaps),
+                    *pair,
+                    levels=savings,
+                    at_levels=tuple(gap if gap is None else draws.interval(gap) for gap in reader.gaps(*pair, savings)),
                     mean=draws.interval(mean),
-                    over_tasks=again.draws.interval(mean_gap(again.gaps(method, reference, at))) if again else None,
+                    over_tasks=task_draws.interval(task_reader.mean_gap(*pair, savings)) if task_draws else None,
                     p=draws.p_value(mean),
                     p_corrected=1.0,  # until all are known
                 )
             )
-    corrected = holm([row.p for row in found])
-    return [replace(row, p_corrected=p) for row, p in zip(found, corrected, strict=True)]
+    return [replace(row, p_corrected=p) for row, p in zip(rows, holm([row.p for row in rows]), strict=True)]

@@ -1,8 +1,7 @@
-"""The table of configurations: methods that differ only in whose profile a sample gets stand on one configuration.
+"""Configurations: criterion x allocation x mask. Methods of one configuration differ in the groups only.
 
-A configuration is a criterion, an allocation and a kind of mask; on it stand the pooled method and its variants with
-groups, and whatever separates those is due to the groups. What a configuration and a method's place on it are called
-follows from the profile set and from where groups come from, never from names in params.yaml.
+A configuration's name and a method's position in it follow from the profile set and from the source of its groups,
+never from names in params.yaml.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ MASK_NAMES = {"threshold": "threshold", "topk": "top-k"}
 
 @dataclass(frozen=True)
 class Configuration:
-    """One criterion, allocation and mask. `methods`: pooled first, then controls, given, true and routed groups."""
+    """One criterion, allocation and mask. `methods`: pooled first, then controls, label, oracle and routed groups."""
 
     criterion: str
     allocation: str
@@ -51,20 +50,14 @@ class Configuration:
 
 def configurations(plan: Plan) -> list[Configuration]:
     """Every configuration, in the order in which params.yaml first names one of its methods."""
+    ordered = sorted(plan.sparse, key=lambda method: _position(plan, method))
     keys = dict.fromkeys(method.configuration for method in plan.sparse)
-    return [
-        Configuration(*key, methods=tuple(sorted(_on(plan, key), key=lambda one: _place(plan, one)))) for key in keys
-    ]
+    return [Configuration(*key, tuple(method for method in ordered if method.configuration == key)) for key in keys]
 
 
 def configuration_of(plan: Plan, method: Method) -> Configuration:
-    """The configuration that a sparse method stands on."""
+    """The configuration that a sparse method belongs to."""
     return next(configuration for configuration in configurations(plan) if method in configuration.methods)
-
-
-def pooled_of(plan: Plan, method: Method) -> Method | None:
-    """The pooled method on a grouped method's own configuration; None where there is none."""
-    return None if method.is_dense or method.is_pooled else configuration_of(plan, method).pooled
 
 
 def configuration_name(plan: Plan, configuration: Configuration) -> str:
@@ -76,7 +69,7 @@ def configuration_name(plan: Plan, configuration: Configuration) -> str:
 
 
 def group_kind(method: Method) -> str:
-    """Whose profile a sample gets, in a few words."""
+    """The source of a method's groups, in a few words."""
     if method.is_pooled:
         return "pooled"
     if method.is_routed:
@@ -85,16 +78,12 @@ def group_kind(method: Method) -> str:
         draw = draw_of(method.scheme)
         return f"random groups, draw {draw + 1}" if draw else "random groups"
     if method.is_learned:
-        return "learned groups, true" if method.scheme == ACTIVATION else f"{method.scheme} groups, true"
-    return f"{method.scheme} groups, given"
+        return "oracle groups" if method.scheme == ACTIVATION else f"oracle groups ({method.scheme})"
+    return f"label groups ({method.scheme})"
 
 
-def _on(plan: Plan, key: tuple[str, str, str]) -> list[Method]:
-    return [method for method in plan.sparse if method.configuration == key]
-
-
-def _place(plan: Plan, method: Method) -> tuple[int, int]:
-    """Pooled, with the baseline in front; controls; given labels; true learned groups; routed ones."""
+def _position(plan: Plan, method: Method) -> tuple[int, int]:
+    """Pooled, with the baseline in front; controls; label groups; oracle groups; routed groups."""
     if method.is_pooled:
         return 0, int(method.name != plan.baseline)
     if method.is_control:

@@ -1,11 +1,11 @@
-"""What the report is made from: the tables of the earlier stages, and the plan that says what they should hold.
+"""The tables of earlier stages, checked against the plan and aligned over samples.
 
-Everything iterates the plan (the methods, targets, schemes and routers of `params.yaml`), never the files that happen
-to exist: a method that was removed from the plan leaves its file behind and must not come back in the report.
+Everything iterates the plan, never the files that happen to exist: a method that was removed from the plan leaves its
+file behind and must not come back in the report.
 
 `outcomes` turns result rows into arrays with one column per sample, in one order for every method, because every
-comparison in the report is paired over samples. Tables that do not fit together (another set of samples, a missing
-target) are refused here, so that no later module has to think about it.
+comparison in the report is paired over samples. Tables that do not fit together (other samples, a missing target) are
+refused here, so that later modules need no checks.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Evidence:
         gradient: data/assignments/gradient.json; empty where the scheme is not part of the plan.
         routes: router or benefit router -> ROUTES.
         held_out: router or benefit router -> HELD_OUT.
-        benefits: gate -> BENEFITS.
+        benefits: benefit router -> BENEFITS.
         costs: profile set -> ALLOCATION_COSTS.
         profiles: profile set -> PROFILES.
         results: method -> RESULTS.
@@ -66,8 +66,8 @@ class Evidence:
 class Outcome:
     """One method on one split: a row per target, a column per sample (columns are the same samples for every method).
 
-    `compute` is the share of the dense model's FLOPs that remain, router and scoring included. `score` is NaN for text,
-    `loglikelihood` for generation.
+    `compute` is the fraction of the dense model's FLOPs that remain, router and scoring included. `score` is NaN for
+    text, `loglikelihood` for generation.
     """
 
     targets: Float[np.ndarray, " targets"]
@@ -81,8 +81,8 @@ class Outcome:
 
     def only(self, chosen: Bool[np.ndarray, " samples"]) -> Outcome:
         """The same method on some of the samples."""
-        per_sample = {one.name: getattr(self, one.name)[:, chosen] for one in fields(self) if one.name != "targets"}
-        return Outcome(targets=self.targets, **per_sample)
+        names = [field.name for field in fields(self) if field.name != "targets"]
+        return Outcome(self.targets, **{name: getattr(self, name)[:, chosen] for name in names})
 
 
 def split_samples(evidence: Evidence, split: str) -> pd.DataFrame:
@@ -100,9 +100,8 @@ def outcomes(plan: Plan, evidence: Evidence, split: str) -> dict[str, Outcome]:
     """Method -> its outcome on `evaluated_samples`.
 
     Raises:
-        UserError: when a method's rows do not cover those samples at every target of the plan, or are of others; only
-            dense and primary methods have results of the test samples beyond those. A method whose masks reach only a
-            part of the weights must cover the targets that its profile set has.
+        UserError: when a method's rows do not cover those samples at every one of its targets, or are of other samples;
+            only dense and primary methods have results of more test samples.
     """
     order = pd.Index(evaluated_samples(plan, evidence, split).index)
     return {method.name: _outcome(plan, method, evidence, split, order) for method in plan.methods}
@@ -112,53 +111,13 @@ def targets_of(plan: Plan, method: Method, evidence: Evidence) -> tuple[float, .
     """The targets of the plan that a sparse method has: all, or those that the profile set of a limited one reaches."""
     if not method.is_limited:
         return plan.targets
-    known = set(evidence.profiles[method.profile]["target"].tolist())
-    return tuple(target for target in plan.targets if target in known)
+    reached = set(evidence.profiles[method.profile]["target"].tolist())
+    return tuple(target for target in plan.targets if target in reached)
 
 
 def total(rows: pd.DataFrame, column: str) -> float:
     """The sum of a column of numbers."""
     return float(rows[column].to_numpy().sum())
-
-
-def _outcome(plan: Plan, method: Method, evidence: Evidence, split: str, order: pd.Index) -> Outcome:
-    rows = _of_split(evidence.results[method.name], split)
-    asked = np.unique(rows["target"].to_numpy())[:1] if method.is_dense else targets_of(plan, method, evidence)
-    targets = np.asarray(asked)
-    has_more = split == "test" and (method.name in plan.primary or (method.is_dense and bool(plan.primary)))
-    known = pd.Index(split_samples(evidence, split).index) if has_more else order
-    _check_cover(rows, targets, order, known, f"data/results/{method.name}.parquet, split {split}")
-    wanted: Any = rows.loc[(rows["target"].isin(targets.tolist()) & rows["sample_id"].isin(order.tolist())).to_numpy()]
-
-    def grid(column: str) -> np.ndarray:
-        return wanted.pivot(index="target", columns="sample_id", values=column).loc[targets, order].to_numpy()
-
-    flops, dense_flops = grid("flops"), grid("dense_flops")
-    return Outcome(
-        targets=targets,
-        score=grid("score"),
-        loglikelihood=grid("loglikelihood"),
-        sparsity=grid("realised_sparsity"),
-        compute=flops / dense_flops,
-        flops=flops,
-        dense_flops=dense_flops,
-        group=grid("group"),
-    )
-
-
-def _of_split(rows: pd.DataFrame, split: str) -> pd.DataFrame:
-    return rows.loc[(rows["split"] == split).to_numpy()]
-
-
-def _check_cover(rows: pd.DataFrame, targets: np.ndarray, order: pd.Index, known: pd.Index, where: str) -> None:
-    pairs = pd.MultiIndex.from_arrays([rows["target"], rows["sample_id"]])
-    missing = pd.MultiIndex.from_product([targets, order]).difference(pairs)
-    stray = pd.Index(rows["sample_id"].unique()).difference(known)
-    if len(missing) or len(stray) or not len(targets):
-        examples = ", ".join(f"{sample} at {target:g}" for target, sample in missing[:3])
-        found = f"{len(missing)} results missing ({examples or 'none'}), results of {len(stray)} unknown samples"
-        must = "The results of every method must cover the same samples at every target"
-        raise UserError(must, found=found, where=where, remedy="run `dvc repro`")
 
 
 def groups_of(evidence: Evidence, scheme: str, order: pd.Index) -> Int[np.ndarray, " samples"]:
@@ -178,10 +137,56 @@ def routes_of(evidence: Evidence, router: str, order: pd.Index) -> Int[np.ndarra
     return _aligned(evidence.routes[router], order, f"data/routes/{router}.parquet")
 
 
+def _outcome(plan: Plan, method: Method, evidence: Evidence, split: str, order: pd.Index) -> Outcome:
+    rows = _of_split(evidence.results[method.name], split)
+    targets = np.unique(rows["target"])[:1] if method.is_dense else np.asarray(targets_of(plan, method, evidence))
+    has_more = split == "test" and (method.name in plan.primary or (method.is_dense and bool(plan.primary)))
+    allowed = pd.Index(split_samples(evidence, split).index) if has_more else order
+    _check_cover(rows, targets, order, allowed, f"data/results/{method.name}.parquet, split {split}")
+    chosen: Any = rows.loc[(rows["target"].isin(targets.tolist()) & rows["sample_id"].isin(order.tolist())).to_numpy()]
+
+    def grid(column: str) -> np.ndarray:
+        return chosen.pivot(index="target", columns="sample_id", values=column).loc[targets, order].to_numpy()
+
+    flops, dense_flops = grid("flops"), grid("dense_flops")
+    return Outcome(
+        targets,
+        score=grid("score"),
+        loglikelihood=grid("loglikelihood"),
+        sparsity=grid("realised_sparsity"),
+        compute=flops / dense_flops,
+        flops=flops,
+        dense_flops=dense_flops,
+        group=grid("group"),
+    )
+
+
+def _of_split(rows: pd.DataFrame, split: str) -> pd.DataFrame:
+    return rows.loc[(rows["split"] == split).to_numpy()]
+
+
+def _check_cover(rows: pd.DataFrame, targets: np.ndarray, order: pd.Index, allowed: pd.Index, where: str) -> None:
+    pairs = pd.MultiIndex.from_arrays([rows["target"], rows["sample_id"]])
+    missing = pd.MultiIndex.from_product([targets, order]).difference(pairs)
+    stray = pd.Index(rows["sample_id"].unique()).difference(allowed)
+    if len(missing) or len(stray) or not len(targets):
+        examples = ", ".join(f"{sample} at {target:g}" for target, sample in missing[:3]) or "none"
+        raise UserError(
+            "The results of every method must cover the same samples at every target",
+            found=f"{len(missing)} results missing ({examples}), results of {len(stray)} unknown samples",
+            where=where,
+            remedy="run `dvc repro`",
+        )
+
+
 def _aligned(rows: pd.DataFrame, order: pd.Index, where: str) -> np.ndarray:
     groups = cast(pd.Series, rows.set_index("sample_id")["group"]).reindex(order)
     missing = int(groups.isna().to_numpy().sum())
     if missing:
-        found = f"{missing} samples without a group"
-        raise UserError("Every sample must have a group", found=found, where=where, remedy="run `dvc repro`")
+        raise UserError(
+            "Every sample must have a group",
+            found=f"{missing} samples without a group",
+            where=where,
+            remedy="run `dvc repro`",
+        )
     return groups.to_numpy(dtype=np.int64)

@@ -1,7 +1,4 @@
-"""All numbers of the report in one object: what verdicts, tables, figures and metrics.json are made of.
-
-Computed once, so that a sentence and the table under it cannot disagree.
-"""
+"""All numbers of the report in one object, computed once, so that a sentence and the table under it cannot disagree."""
 
 from __future__ import annotations
 
@@ -40,15 +37,12 @@ from pipeline.report.analysis.variants import Variant, variants
 
 @dataclass(frozen=True)
 class Accuracies:
-    """What was found about accuracy, on a number of samples.
+    """Everything about accuracy, on one set of samples.
 
-    `gains` are comparisons with the pooled method of the same configuration, `differences` all others with the
-    baseline, `controls` those with random groups of the same configuration (`pipeline/report/analysis/pairs.py`); every
-    comparison carries the levels of its pair. `recoveries` say what pooled methods win back of what the baseline loses.
-    `deciding` is the configuration that RQ2 is decided on, None where nothing can decide it.
-
-    All of it is of the samples that can be right or wrong, and empty where there are none; `samples` counts the others,
-    too.
+    `gains` are comparisons with the pooled method of the same configuration, `controls` those with random groups of the
+    same configuration, `differences` all others with the baseline (`pipeline/report/analysis/pairs.py`). `deciding` is
+    the configuration that RQ2 is decided on, None where nothing can decide it. All are of scored samples, and empty
+    where there are none; `samples` counts text, too.
     """
 
     samples: int
@@ -67,8 +61,8 @@ class Accuracies:
 
 @dataclass(frozen=True)
 class SplitFindings(Accuracies):
-    """The numbers of one split: accuracies on the samples that every method was evaluated on, agreements and routers on
-    all samples in the table. `texts` is of those that cannot be right or wrong.
+    """The numbers of one split: accuracies and, on text, perplexities (`texts`) on the samples that every method was
+    evaluated on, agreements and routers on all samples of the split.
     """
 
     split: str
@@ -92,8 +86,8 @@ class Primary:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that was found; `splits` always holds `test`, of which `variants` and `benefit routers` are; `primary` is
-    None where no method was evaluated on more samples than others; `costs` are tables.
+    """All findings. `splits` always holds `test`, which `variants` and `benefit_routers` are about; `primary` is None
+    where no method was evaluated on more samples than others; `costs` are tables.
     """
 
     splits: Mapping[str, SplitFindings]
@@ -109,20 +103,18 @@ class Findings:
 
     @property
     def test(self) -> SplitFindings:
-        """Only these answer the research questions: nothing was fitted on them."""
+        """The split that answers the research questions: nothing was fitted on it."""
         return self.splits["test"]
 
     @property
     def answering(self) -> Accuracies:
-        """What RQ2 is answered from: the primary comparison, if it is about the configuration that decides, else
-        `test`."""
-        configuration = self.test.deciding
-        is_about = self.primary is not None and configuration is not None and self.primary.is_about(configuration)
-        return self.primary.found if self.primary is not None and is_about else self.test
+        """The accuracies that answer RQ2: the primary ones if they are about the deciding configuration, or `test`."""
+        deciding, primary = self.test.deciding, self.primary
+        return primary.found if primary and deciding and primary.is_about(deciding) else self.test
 
     @property
     def train(self) -> SplitFindings | None:
-        """Leaks: profiles, clusters and routers were fitted on these samples."""
+        """The split that profiles, clusters and routers were fitted on: its accuracies are too high."""
         return self.splits.get("train")
 
 
@@ -149,15 +141,14 @@ def find(plan: Plan, evidence: Evidence) -> Findings:
 
 
 def _find_split(plan: Plan, evidence: Evidence, split: str) -> SplitFindings:
-    rows: pd.DataFrame = evaluated_samples(plan, evidence, split)
-    results = outcomes(plan, evidence, split)
+    samples, results = evaluated_samples(plan, evidence, split), outcomes(plan, evidence, split)
     return SplitFindings(
         split=split,
         agreements=agreements(plan, evidence, split),
         compositions=compositions(plan, evidence, split),
         routers=router_rows(plan, evidence, split, resampler(plan, len(split_samples(evidence, split)))),
-        texts=text_tasks(plan, rows, results),
-        **_accuracies(plan, rows, results),
+        texts=text_tasks(plan, samples, results),
+        **_accuracies(plan, samples, results),
     )
 
 
@@ -165,20 +156,19 @@ def _find_primary(plan: Plan, evidence: Evidence) -> Primary | None:
     part = plan.primary_part
     if part is None:
         return None
-    rows: pd.DataFrame = evaluated_samples(part, evidence, "test")
-    return Primary(part, Accuracies(**_accuracies(part, rows, outcomes(part, evidence, "test"))))
+    samples = evaluated_samples(part, evidence, "test")
+    return Primary(part, Accuracies(**_accuracies(part, samples, outcomes(part, evidence, "test"))))
 
 
-def _accuracies(plan: Plan, rows: pd.DataFrame, results: Mapping[str, Outcome]) -> dict[str, Any]:
-    """The fields of `Accuracies`, from the samples that have one."""
-    samples, is_scored = len(rows), (rows["kind"] != "text").to_numpy()
-    rows = rows.loc[is_scored]
+def _accuracies(plan: Plan, samples: pd.DataFrame, results: Mapping[str, Outcome]) -> dict[str, Any]:
+    """The fields of `Accuracies`; lists are empty without scored samples."""
+    is_scored = (samples["kind"] != "text").to_numpy()
+    scored: pd.DataFrame = samples.loc[is_scored]
+    if scored.empty:
+        return {field.name: [] for field in fields(Accuracies)} | {"samples": len(samples), "deciding": None}
     results = {name: outcome.only(is_scored) for name, outcome in results.items()}
-    if rows.empty:
-        nothing = {one.name: [] for one in fields(Accuracies)}
-        return {**nothing, "samples": samples, "deciding": None}
-    tasks = rows["task"].to_numpy(dtype=np.str_)
-    draws, task_draws = resampler(plan, len(rows)), task_resampler(plan, tasks)
+    tasks = scored["task"].to_numpy(dtype=np.str_)
+    draws, task_draws = resampler(plan, len(scored)), task_resampler(plan, tasks)
 
     def compared(pairs: Pairs) -> list[Comparison]:
         return compare(plan, results, pairs, draws, task_draws)
@@ -186,7 +176,7 @@ def _accuracies(plan: Plan, rows: pd.DataFrame, results: Mapping[str, Outcome]) 
     gains = [row for pairs in gain_pairs(plan) for row in compared(pairs)]
     deciding = primary(plan, results, gains)
     return {
-        "samples": samples,
+        "samples": len(samples),
         "points": operating_points(plan, results, draws),
         "differences": compared(baseline_pairs(plan)),
         "gains": gains,
@@ -196,15 +186,15 @@ def _accuracies(plan: Plan, rows: pd.DataFrame, results: Mapping[str, Outcome]) 
         "refit_variance": refit_variance(plan, results),
         "draw_spreads": draw_spreads(plan, results),
         "regrets": regret_rows(plan, results, draws),
-        "tasks": task_rows(plan, rows, results),
-        "task_differences": task_comparisons(plan, tasks, results, _telling(plan, results, deciding, gains)),
+        "tasks": task_rows(plan, scored, results),
+        "task_differences": task_comparisons(plan, tasks, results, _task_pairs(plan, results, deciding, gains)),
     }
 
 
-def _telling(
-    plan: Plan, results: Mapping[str, Outcome], configuration: Configuration | None, gains: list[Comparison]
+def _task_pairs(
+    plan: Plan, results: Mapping[str, Outcome], deciding: Configuration | None, gains: list[Comparison]
 ) -> Pairs:
     """The pairs that are compared task by task: routed against pooled where RQ2 is decided, and the two best pooled."""
     best = ranked(plan, results, [method for method in plan.sparse if method.is_pooled])[:2]
-    routed = [(row.method, row.reference) for row in gains if configuration and row.method in configuration.routed]
+    routed = [(row.method, row.reference) for row in gains if deciding and row.method in deciding.routed]
     return routed + ([(best[0], best[1])] if len(best) == 2 else [])

@@ -1,8 +1,7 @@
-"""The gradient clusters: who they are, and how many are worth having.
+"""Findings about gradient clusters: which samples they hold, and how many of them are worth having.
 
-Gains are those of `pipeline/grouping/gradient_clusters.py`, measured on held-out train texts; they have no unit that a
-reader could use, so they are only compared with each other: between numbers of groups, and with groups that were made
-without looking at gradients.
+Gains are those of `pipeline/grouping/gradient_clusters.py`, measured on held-out train texts. They have no meaningful
+unit, so they are only compared with each other: between numbers of clusters, and with other groups of the same samples.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from pipeline.report.analysis.plan import Plan
 
 @dataclass(frozen=True)
 class GradientFindings:
-    """What stage gradient_clusters says of its choice (`quality`), and the make-up of its groups on the test split."""
+    """The record of stage gradient_clusters (`quality`), and the composition of the clusters on the test split."""
 
     quality: Mapping[str, Any]
     compositions: list[Composition]

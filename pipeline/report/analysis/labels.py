@@ -1,8 +1,7 @@
-"""What a sample can be labelled with: the questions "do clusters follow X?" are asked about.
+"""Labels of the samples that clusters may follow.
 
-A label that has one value for all samples (a benchmark without templates or subjects) is left out, so the report asks
-only what can be answered. `length` (prompt tokens, in quarters of the samples) is always a candidate, because length is
-known to shift activation patterns and can pass for structure.
+A label with one value for all samples (a benchmark without templates or subjects) is left out. `length` (prompt tokens,
+in quarters of the samples) is always a candidate, because length shifts activation patterns and can pass for structure.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ TITLES = {
 ORDERED = ("shots", "length")
 """Labels whose values have an order."""
 COMPOUNDS = ("task",)
-"""Labels that mix others (a task is a computation and a format): shown, but not candidates for what clusters follow."""
+"""Labels that combine others (a task is a computation and a format): shown, but no candidates for an explanation."""
 QUARTERS = 4
 
 
@@ -44,14 +43,14 @@ class Label:
 
 def labels(samples: pd.DataFrame) -> dict[str, Label]:
     """Every label with at least two values among `samples`, in the order of `TITLES`."""
-    found = {name: _length(samples) if name == "length" else _column(name, samples[name].to_numpy()) for name in TITLES}
-    return {name: label for name, label in found.items() if len(label.values) > 1}
+    every = [_length(samples) if name == "length" else _column(name, samples[name].to_numpy()) for name in TITLES]
+    return {label.name: label for label in every if len(label.values) > 1}
 
 
-def candidates(found: dict[str, Label]) -> list[str]:
+def candidates(among: dict[str, Label]) -> list[str]:
     """The labels that may explain clusters: all but compounds, unless nothing else describes the content."""
-    has_content = any(name in found for name in ("computation", "subject", "template"))
-    return [name for name in found if name not in COMPOUNDS or not has_content]
+    has_content = any(name in among for name in ("computation", "subject", "template"))
+    return [name for name in among if name not in COMPOUNDS or not has_content]
 
 
 def _column(name: str, values: np.ndarray) -> Label:

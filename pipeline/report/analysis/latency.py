@@ -1,7 +1,7 @@
 """Measured speed beside accuracy (RQ4): the timings of every batch and context, with the test accuracy of each.
 
-Every timing has a dense one of its own, from steps that took turns with it, because a machine is not equally fast all
-the time. A latency is therefore placed by its speed-up: the dense model's median over all timings of the batch and
+Every timing has a dense one of its own, from interleaved steps, because a machine's speed varies. Latencies are
+therefore comparable through their speed-ups: shown is the dense model's median over all timings of the batch and
 context, divided by the method's speed-up. On a quiet machine that is the measured latency.
 
 An operating point is on the frontier if nothing that can be deployed, the dense model included, is both faster and more
@@ -28,18 +28,17 @@ class Timing:
     """A method at a target, timed; intervals of time are quartiles of decode steps.
 
     Attributes:
-        method, target: what was timed.
-        ms: milliseconds a token, as placed (see above), with the quartiles of the speed-up.
-        measured: milliseconds a token as they were measured, the share of routing included.
+        ms: milliseconds a token from the speed-up (see above), with its quartiles.
+        measured: milliseconds a token as measured, routing included.
         step: milliseconds of a decode step.
         router_ms: milliseconds to route the prompts of the batch, once.
         tokens: tokens a second, of the whole batch.
         dense_ms: milliseconds of the dense steps in between.
         speedup: over the dense model.
-        skipped: share of projections' weights that no sequence needed.
-        moved: bytes a step reads, as a share of the dense step's.
+        skipped: fraction of the projections' weights that no sequence needed.
+        moved: bytes a step reads, as a fraction of the dense step's.
         kernels, copy: GB/s of kept weights, and of a copy of memory.
-        load: programs that wanted a core meanwhile.
+        load: programs that wanted a core during the timing.
         point: accuracy and loss on the test split; None where no sample can be right or wrong.
     """
 
@@ -87,20 +86,20 @@ class Cell:
 
     @property
     def frontier(self) -> list[tuple[float, float]]:
-        """(milliseconds, accuracy) of the deployable points on the frontier, fastest first; with the dense model's."""
+        """(milliseconds, accuracy) of the frontier of deployable points and the dense model, fastest first."""
         if self.dense is None:
             return []
-        found = [(self.dense_ms.value, self.dense.accuracy.value)]
-        found += [(one.ms.value, one.point.accuracy.value) for one in self.timings if one.is_deployable and one.point]
-        return undominated(found)
+        deployable = [(row.ms.value, row.point) for row in self.timings if row.is_deployable]
+        points = [(self.dense_ms.value, self.dense), *deployable]
+        return undominated([(ms, point.accuracy.value) for ms, point in points if point is not None])
 
 
 @dataclass(frozen=True)
 class Latency:
-    """What was timed.
+    """All timings.
 
     Attributes:
-        reason: why nothing was, as the end of a sentence; None if something was.
+        reason: why nothing was timed, as the end of a sentence; None if something was.
         facts: facts.json.
         cells: smallest batch and shortest context first; empty if nothing was timed.
     """
@@ -111,23 +110,11 @@ class Latency:
 
 
 def latency(plan: Plan, evidence: Evidence, points: Sequence[Point]) -> Latency:
-    """The timings of the plan's methods and targets.
-
-    Args:
-        plan: what was asked for.
-        evidence: the tables.
-        points: operating points of the test split.
-    """
-    facts = evidence.latency_facts
-    known = {(point.method.name, point.target): point for point in points}
-    dense = next((point for point in points if point.method.is_dense), None)
-    asked = [(method.name, target) for method in plan.sparse for target in plan.targets]
-    rows = evidence.timings.set_index(["method", "target"], drop=False)
-    rows = rows.loc[rows.index.isin(asked)]
-    cells = [
-        _cell(plan, cast(pd.DataFrame, part), dense, known)
-        for _, part in rows.reset_index(drop=True).groupby(["batch", "context"], sort=True)
-    ]
+    """The timings of the plan's methods and targets; `points` are the operating points of the test split."""
+    facts, rows = evidence.latency_facts, evidence.timings
+    planned = [(method.name, target) for method in plan.sparse for target in plan.targets]
+    rows = rows.loc[pd.MultiIndex.from_arrays([rows["method"], rows["target"]]).isin(planned)]
+    cells = [_cell(plan, cast(pd.DataFrame, part), points) for _, part in rows.groupby(["batch", "context"], sort=True)]
     reason = facts.get("reason")
     if reason is None and not cells:
         reason = "no method of this report was among those that were timed"
@@ -137,26 +124,27 @@ def latency(plan: Plan, evidence: Evidence, points: Sequence[Point]) -> Latency:
 def undominated(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """The points (cost, worth) that no other one beats in one of the two and equals or beats in the other, by cost."""
     best: list[tuple[float, float]] = []
-    for cost, worth in sorted(set(points), key=lambda one: (one[0], -one[1])):
+    for cost, worth in sorted(set(points), key=lambda point: (point[0], -point[1])):
         if not best or worth > best[-1][1]:
             best.append((cost, worth))
     return best
 
 
-def _cell(plan: Plan, rows: pd.DataFrame, dense: Point | None, known: Mapping[tuple[str, float], Point]) -> Cell:
-    every = rows["dense_ms"].to_numpy()
-    reference = float(np.median(every))
+def _cell(plan: Plan, rows: pd.DataFrame, points: Sequence[Point]) -> Cell:
+    dense_ms = rows["dense_ms"].to_numpy()
+    median = float(np.median(dense_ms))
     by_key = {(row.method, row.target): row for row in cast(Any, rows.itertuples(index=False))}
     keys = [(method, target) for method in plan.sparse for target in plan.targets if (method.name, target) in by_key]
+    by_point = {(point.method.name, point.target): point for point in points}
     first = next(iter(by_key.values()))
     return Cell(
         batch=int(first.batch),
         context=int(first.context),
-        dense_ms=Interval(reference, float(every.min()), float(every.max())),
+        dense_ms=Interval(median, float(dense_ms.min()), float(dense_ms.max())),
         dense_way=str(first.dense_way),
-        dense=dense,
+        dense=next((point for point in points if point.method.is_dense), None),
         timings=[
-            _timing(method, by_key[method.name, target], reference, known.get((method.name, target)))
+            _timing(method, by_key[method.name, target], median, by_point.get((method.name, target)))
             for method, target in keys
         ],
     )

@@ -1,19 +1,14 @@
-"""At which compute methods are compared: levels that belong to the methods that are compared, and to nobody else.
+"""Matched compute: the FLOP savings at which methods are compared.
 
-A level is a saving, the mean over samples of 1 - FLOPs / dense FLOPs. Methods hit equal targets with unequal savings,
-so a comparison has one level per target: the smallest saving that any of ITS methods has there. All of them can be read
-at it, nobody is extrapolated, and the sparsest target is looked at whatever else was evaluated. (Levels were once
-common to all methods. One router that costs 12% of the dense FLOPs then kept every other comparison away from the three
-sparsest targets, and turned a verdict round.)
+The saving of a method at a target is the mean over samples of 1 - FLOPs / dense FLOPs. Methods meet equal targets with
+unequal savings, so a comparison reads its methods at one saving per target: the smallest that any of ITS methods has
+there. No method is extrapolated, and no method outside the comparison matters. (With savings common to all methods, one
+router that costs 12% of the dense FLOPs kept every comparison away from the three sparsest targets and reversed a
+verdict.) Means over different savings are not on one scale, so every number is shown with its own.
 
-Who is in a comparison: the two methods of a pair; all methods that are put in one order
-(`pipeline/report/analysis/ranking.py`); a grouped method, its pooled one and the draws of random groups it is held
-against (`pipeline/report/analysis/refit_variance.py`). Numbers read at one set of levels are on one scale. Numbers of
-two comparisons are as comparable as their levels are alike, so every number is shown with its levels.
-
-The method that saves least at a target is read at a measured point, the others between two of theirs, on a straight
-line. Where accuracy falls faster and faster, that line lies below the truth, which favours the one that saves least
-(and the other way round where the fall levels off): little where savings nearly agree, more for a costly router.
+The method that saves least at a target is read at a measured point, the others by linear interpolation between two of
+theirs. Where accuracy falls ever faster, that line lies below the truth, which favours the method that saves least (and
+the reverse where the fall slows down): little where savings nearly agree, more for a costly router.
 """
 
 from __future__ import annotations
@@ -28,33 +23,32 @@ from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.analysis.resampling import Resampler
 from pipeline.statistics.intervals import Curve, score_at
 
-Levels = tuple[float | None, ...]
+Savings = tuple[float | None, ...]
 """A saving for every target of the plan; None where one of the methods has no result, or saves nothing."""
 
 ALIKE = 0.01
-"""Levels that are closer, in shares of the dense FLOPs, are shown as one: targets are met within about that much."""
+"""Savings that differ by less, in fractions of the dense FLOPs, are shown as one: methods miss targets by that much."""
 
 
-def levels(plan: Plan, results: Mapping[str, Outcome], methods: Sequence[Method]) -> Levels:
-    """The smallest saving of any of `methods` at every target of the plan."""
-    found = [_savings(results[method.name]) for method in methods]
-    least = [min(saving.get(target, 0.0) for saving in found) for target in plan.targets]
-    return tuple(level if level > 0 else None for level in least)
+def matched_savings(plan: Plan, results: Mapping[str, Outcome], methods: Sequence[Method]) -> Savings | None:
+    """The smallest saving of any of `methods` at every target of the plan; None if there is none at any target."""
+    savings = [_savings(results[method.name]) for method in methods]
+    least = [min(saving.get(target, 0.0) for saving in savings) for target in plan.targets]
+    return tuple(saving if saving > 0 else None for saving in least) if max(least) > 0 else None
 
 
-def are_alike(first: Levels, second: Levels) -> bool:
-    """Whether two comparisons are read at nearly the same levels, so that their means are on one scale."""
+def are_alike(first: Savings, second: Savings) -> bool:
+    """Whether two comparisons are made at nearly the same savings, so that their means are on one scale."""
     return all(
-        one == other or (one is not None and other is not None and abs(one - other) < ALIKE)
-        for one, other in zip(first, second, strict=True)
+        a == b or (a is not None and b is not None and abs(a - b) < ALIKE) for a, b in zip(first, second, strict=True)
     )
 
 
 def saving_curve(dense: Outcome, outcome: Outcome) -> Curve:
-    """Scores against the share of dense FLOPs that was saved, dense first.
+    """Scores against the fraction of dense FLOPs that was saved, the dense model first.
 
     Raises:
-        ValueError: the method saves nothing at any target; such a method has no level either.
+        ValueError: the method saves nothing at any target; such a method has no matched savings either.
     """
     score, saving = [dense.score[0]], [np.zeros_like(dense.score[0])]
     for row, compute in zip(outcome.score, outcome.compute, strict=True):
@@ -65,34 +59,31 @@ def saving_curve(dense: Outcome, outcome: Outcome) -> Curve:
 
 
 class Reader:
-    """Reads mean scores at levels, the estimate first and then every replicate; a method is read once at a level."""
+    """Mean scores of methods at savings: the estimate first, then every bootstrap replicate; without draws the estimate
+    alone. A method is read once at a saving.
+    """
 
-    def __init__(self, plan: Plan, results: Mapping[str, Outcome], draws: Resampler) -> None:
-        self.dense, self.results, self.draws = results[plan.dense.name], results, draws
+    def __init__(self, plan: Plan, results: Mapping[str, Outcome], draws: Resampler | None = None) -> None:
+        self._dense, self._results = results[plan.dense.name], results
+        samples = self._dense.score.shape[1]
+        self._weights = np.full((1, samples), 1 / samples) if draws is None else draws.weights
         self._known: dict[tuple[str, float], np.ndarray] = {}
 
-    def read(self, method: Method, level: float) -> Float[np.ndarray, " replicates_and_one"]:
-        """Mean score of `method` where it saves `level`, one of its `levels`."""
-        key = method.name, level
+    def read(self, method: Method, saving: float) -> Float[np.ndarray, " replicates_and_one"]:
+        """Mean score of `method` where it saves `saving`, one of its matched savings."""
+        key = method.name, saving
         if key not in self._known:
-            curve = saving_curve(self.dense, self.results[method.name])
-            self._known[key] = score_at(curve, level, self.draws.weights)
+            curve = saving_curve(self._dense, self._results[method.name])
+            self._known[key] = score_at(curve, saving, self._weights)
         return self._known[key]
 
-    def gaps(self, method: Method, reference: Method, at: Levels) -> list[np.ndarray | None]:
-        """`method` minus `reference` at every level, None where there is no level."""
-        return [None if level is None else self.read(method, level) - self.read(reference, level) for level in at]
+    def gaps(self, method: Method, reference: Method, savings: Savings) -> list[np.ndarray | None]:
+        """`method` minus `reference` at every saving, None where there is none."""
+        return [None if at is None else self.read(method, at) - self.read(reference, at) for at in savings]
 
-
-def plain_reader(plan: Plan, results: Mapping[str, Outcome]) -> Reader:
-    """Reads estimates alone, for numbers that get no interval of their own."""
-    samples = results[plan.dense.name].score.shape[1]
-    return Reader(plan, results, Resampler(np.full((1, samples), 1 / samples), plan.confidence))
-
-
-def mean_gap(gaps: Sequence[np.ndarray | None]) -> Float[np.ndarray, " replicates_and_one"]:
-    """The mean over the levels that there are, at least one."""
-    return np.mean([gap for gap in gaps if gap is not None], axis=0)
+    def mean_gap(self, method: Method, reference: Method, savings: Savings) -> Float[np.ndarray, " replicates_and_one"]:
+        """The mean of `gaps` over the savings that there are, at least one."""
+        return np.mean([gap for gap in self.gaps(method, reference, savings) if gap is not None], axis=0)
 
 
 def _savings(outcome: Outcome) -> dict[float, float]:

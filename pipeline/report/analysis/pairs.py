@@ -1,10 +1,9 @@
-"""Who is compared with whom: the families of comparisons, each corrected for its own size.
+"""Which methods are compared with which: families of pairs, each corrected for its own size.
 
-Three questions, three kinds of families. *Gains*: what do groups add to the pooled method of their own configuration?
-One family a configuration, because RQ2 is decided on one of them (`pipeline/report/analysis/ranking.py`). *Controls*:
-do groups beat random groups of the same sizes on their configuration? Again one family a configuration. *Differences*:
-how do all other methods stand to the baseline? A pair that is a gain already is not compared a second time, so that no
-pair has two p-values.
+*Gains*: what groups add to the pooled method of their own configuration; one family a configuration, because RQ2 is
+decided on one of them (`pipeline/report/analysis/ranking.py`). *Controls*: groups against random groups of the same
+sizes, one family a configuration. *Differences*: all other methods against the baseline, in one family; gains are not
+repeated there, so no pair has two p-values.
 """
 
 from __future__ import annotations
@@ -19,35 +18,28 @@ Pairs = list[tuple[Method, Method]]
 
 
 def gain_pairs(plan: Plan) -> list[Pairs]:
-    """Configuration by configuration: every grouped method against the pooled one; configurations without such a
-    pair are left out."""
-    found = [
+    """Configuration by configuration: every grouped method against the pooled one."""
+    families = [
         [(method, configuration.pooled) for method in configuration.grouped if configuration.pooled]
         for configuration in configurations(plan)
     ]
-    return [pairs for pairs in found if pairs]
+    return [pairs for pairs in families if pairs]
 
 
 def control_pairs(plan: Plan) -> list[Pairs]:
-    """Configuration by configuration: every method with informative groups against every draw of random groups of
-    the same sizes."""
-    found = [
-        [
-            (method, control)
-            for control in configuration.controls
-            for method in configuration.grouped
-            if not method.is_control
-        ]
+    """Configuration by configuration: every method with informative groups against every draw of random groups."""
+    families = [
+        [(m, control) for control in configuration.controls for m in configuration.grouped if not m.is_control]
         for configuration in configurations(plan)
     ]
-    return [pairs for pairs in found if pairs]
+    return [pairs for pairs in families if pairs]
 
 
 def baseline_pairs(plan: Plan) -> Pairs:
-    """Every sparse method against the pooled baseline, but for pairs that are gains already."""
-    baseline, known = plan.method(plan.baseline), {pair for pairs in gain_pairs(plan) for pair in pairs}
+    """Every sparse method against the pooled baseline, except pairs that are gains."""
+    baseline, gains = plan.method(plan.baseline), {pair for pairs in gain_pairs(plan) for pair in pairs}
     pairs = [(method, baseline) for method in plan.sparse if method != baseline]
-    return [pair for pair in pairs if pair not in known]
+    return [pair for pair in pairs if pair not in gains]
 
 
 def check_replicates(plan: Plan) -> None:

@@ -1,11 +1,11 @@
-"""Perplexity on text, task by task: samples that are scored by likelihood and never right or wrong.
+"""Perplexity on text, task by task: samples that are scored by likelihood and have no accuracy.
 
 For samples i with log-likelihood l_i of n_i tokens the perplexity is `exp(-sum l_i / sum n_i)`, a mean over tokens and
-not over samples. Bootstrap replicates redraw samples, so numerator and denominator vary together, with the same draws
+not over samples. Bootstrap replicates resample samples, so numerator and denominator vary together, with the same draws
 for all methods: differences of log-perplexity (nats per token; 0.01 is about 1% of perplexity) are paired.
 
-Methods are compared at equal TARGETS here. Targets are met to different degrees, so the realised sparsity and the
-compute of the same samples stand beside every number. Tasks are kept apart: the mean over two corpora means little.
+Methods are compared at equal TARGETS, not at matched compute, so the realised sparsity and the compute of the same
+samples stand beside every number. Tasks are kept apart: the mean over two corpora means little.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ class TextTask:
     points: list[TextPoint]
 
 
-def text_tasks(plan: Plan, rows: pd.DataFrame, results: Mapping[str, Outcome]) -> list[TextTask]:
-    """One entry per task with text samples, in alphabetical order; `rows` are the split's samples in outcome order."""
-    is_text = (rows["kind"] == "text").to_numpy()
-    names = rows["task"].to_numpy(dtype=np.str_)
-    lengths = np.array([len(tokens) for tokens in rows["answer_ids"]], np.float64)
-    found: list[TextTask] = []
+def text_tasks(plan: Plan, samples: pd.DataFrame, results: Mapping[str, Outcome]) -> list[TextTask]:
+    """One entry per task with text samples, in alphabetical order; `samples` are in the outcomes' order."""
+    is_text = (samples["kind"] == "text").to_numpy()
+    names = samples["task"].to_numpy(dtype=np.str_)
+    lengths = np.array([len(tokens) for tokens in samples["answer_ids"]], np.float64)
+    tasks: list[TextTask] = []
     for task in np.unique(names[is_text]):
-        mine = is_text & (names == task)
-        own = {name: outcome.only(mine) for name, outcome in results.items()}
-        points = _points(plan, own, lengths[mine], resampler(plan, int(mine.sum())))
-        found.append(TextTask(str(task), int(mine.sum()), int(lengths[mine].sum()), points))
-    return found
+        chosen = is_text & (names == task)
+        own, count = {name: outcome.only(chosen) for name, outcome in results.items()}, int(chosen.sum())
+        points = _points(plan, own, lengths[chosen], resampler(plan, count))
+        tasks.append(TextTask(str(task), count, int(lengths[chosen].sum()), points))
+    return tasks
 
 
 def _points(
@@ -70,16 +70,16 @@ def _points(
     per_token = draws.weights @ lengths
     logs = {name: -(draws.weights @ outcome.loglikelihood.T) / per_token[:, None] for name, outcome in results.items()}
     dense, baseline = logs[plan.dense.name][:, 0], logs[plan.baseline]
-    found: list[TextPoint] = []
+    points: list[TextPoint] = []
     for method in plan.methods:
         outcome = results[method.name]
         for i, target in enumerate(outcome.targets):
             own = logs[method.name][:, i]
             is_compared = not method.is_dense and method.name != plan.baseline
-            found.append(
+            points.append(
                 TextPoint(
-                    method=method,
-                    target=float(target),
+                    method,
+                    float(target),
                     perplexity=_exp(draws.interval(own)),
                     over_dense=None if method.is_dense else draws.interval(own - dense),
                     over_baseline=draws.interval(own - baseline[:, i]) if is_compared else None,
@@ -87,7 +87,7 @@ def _points(
                     compute=float(outcome.compute[i].mean()),
                 )
             )
-    return found
+    return points
 
 
 def _exp(interval: Interval) -> Interval:

@@ -1,8 +1,8 @@
 """The plan of an experiment: its methods and settings, as far as the report needs them, in plain values.
 
-A method is dense, pooled (one profile for all), routed (a router picks the profile from the prompt), or uses known
-groups: the learned ones, task labels, or random ones as a control. These roles follow from the profile set's scheme and
-from where groups come from, so new methods in params.yaml find their place without a change here.
+A method is dense, pooled (one profile for all), routed (a router chooses the profile from the prompt), or uses known
+groups: oracle, label or, as a control, random groups. These roles follow from the profile set's scheme and the source
+of the groups, so new methods in params.yaml need no change here.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ ASSIGNED = "assigned"
 class Method:
     """One row of `methods` in params.yaml, together with the profile set it names.
 
-    `groups` says where a sample's group comes from: `assigned` (the scheme's assignment table) or a router's name.
-    `mask` is the kind of mask. The masks of a method that `is_limited` reach only a part of the weights, so it may have
-    no result at the sparsest targets. The dense model has no profile; its other fields are empty.
+    `groups` is the source of a sample's group: `assigned` (the scheme's assignment table) or a router's name. The masks
+    of a method that `is_limited` reach only a part of the weights, so it may have no result at the sparsest targets.
+    The dense model has no profile; its other fields are empty.
     """
 
     name: str
@@ -44,8 +44,7 @@ class Method:
 
     @property
     def is_routed(self) -> bool:
-        """Whether a router picks among groups that may mean something; a benefit router over random groups is a
-        control."""
+        """Whether a router chooses among informative groups; a benefit router over random groups is a control."""
         return not self.is_dense and self.groups != ASSIGNED and not self.is_control
 
     @property
@@ -54,23 +53,23 @@ class Method:
 
     @property
     def is_learned(self) -> bool:
-        """Whether its groups were found in what the model does."""
+        """Whether its groups were learned from activations or gradients."""
         return self.scheme in LEARNED_SCHEMES
 
     @property
     def configuration(self) -> tuple[str, str, str]:
-        """Criterion, allocation and mask: all that methods must share for their groups to be compared."""
+        """Criterion, allocation and mask, which methods must share for their groups to be compared."""
         return self.criterion, self.allocation, self.mask
 
     @property
     def is_control(self) -> bool:
-        """Groups that carry no information: what grouping gains by itself."""
+        """Whether its groups are random: what it gains, grouping gains without information."""
         return self.scheme in RANDOM_SCHEMES
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What was asked for: the parts of params.yaml that the report needs, as plain values.
+    """The parts of params.yaml that the report needs, as plain values.
 
     Args:
         methods: every method, in the order of params.yaml; exactly one is dense.
@@ -78,9 +77,9 @@ class Plan:
         splits: splits that were evaluated; `test` must be among them.
         schemes: names, in order.
         routers: name, in order -> the learned scheme whose groups it names.
-        benefit routers: name of every benefit router, which chooses what pays -> scheme of its profile set.
-        limits: split -> samples of a task that every method was evaluated on; None, or no entry, is all.
-        primary: methods that were evaluated on all test samples, as dense then was, at `primary_targets`.
+        benefit_routers: name, in order -> scheme of its profile set.
+        limits: split -> samples of a task that every method was evaluated on; all with None or without an entry.
+        primary: methods that were evaluated on all test samples, as then dense was, at `primary_targets`.
         primary_targets: some of `targets`, ascending.
         baseline: the pooled method that others are compared with.
         bootstrap: replicates behind every interval, permutations behind every permutation p-value.
@@ -107,15 +106,18 @@ class Plan:
     def __post_init__(self) -> None:
         baseline = self.method(self.baseline)
         if not baseline.is_pooled:
-            remedy = f"name a method whose profile set has the scheme {POOLED!r}"
-            found = f"{self.baseline!r}, whose scheme is {baseline.scheme or 'none'!r}"
             raise UserError(
-                "`report.baseline` must be a pooled method", found=found, where="params.yaml", remedy=remedy
+                "`report.baseline` must be a pooled method",
+                found=f"{self.baseline!r}, whose scheme is {baseline.scheme or 'none'!r}",
+                where="params.yaml",
+                remedy=f"name a method whose profile set has the scheme {POOLED!r}",
             )
         if "test" not in self.splits:
-            remedy = "add `test` to `evaluate.splits`"
             raise UserError(
-                "The report needs the test split", found=list(self.splits), where="params.yaml", remedy=remedy
+                "The report needs the test split",
+                found=list(self.splits),
+                where="params.yaml",
+                remedy="add `test` to `evaluate.splits`",
             )
 
     @property
@@ -141,17 +143,16 @@ class Plan:
 
     @property
     def primary_part(self) -> Plan | None:
-        """The plan of the primary comparison alone: dense and the primary methods, at the primary targets, on all
-        test samples; None without primary methods. Its baseline is this plan's if that is one of them, otherwise their
-        first pooled method.
+        """The plan of the primary comparison: dense and primary methods at the primary targets, on all test samples;
+        None without a pooled primary method. Its baseline is this plan's if that is primary, else the first pooled one.
         """
-        chosen = tuple(method for method in self.methods if method.is_dense or method.name in self.primary)
-        pooled = [method.name for method in chosen if method.is_pooled]
+        methods = tuple(method for method in self.methods if method.is_dense or method.name in self.primary)
+        pooled = [method.name for method in methods if method.is_pooled]
         if not pooled:
             return None
         return replace(
             self,
-            methods=chosen,
+            methods=methods,
             targets=self.primary_targets,
             splits=("test",),
             baseline=self.baseline if self.baseline in pooled else pooled[0],
@@ -161,6 +162,6 @@ class Plan:
         )
 
     def oracle_of(self, method: Method) -> Method | None:
-        """The method with the same profile set and mask whose groups are the true assignments."""
+        """The method with the same profile set and mask that uses the assigned groups."""
         wanted = (method.profile, method.mask, ASSIGNED)
         return next((other for other in self.sparse if (other.profile, other.mask, other.groups) == wanted), None)

@@ -1,10 +1,9 @@
-"""How much of what the baseline loses a better pooled profile wins back, at equal realised compute.
+"""Gap recovered: the fraction of the baseline's accuracy loss that another pooled profile does not have.
 
-    share = (method - baseline) / (dense - baseline)          accuracies on the same samples
+    gap recovered = (method - baseline) / (dense - baseline)          accuracies of the same samples at matched compute
 
-Method and baseline are read where both save the same (`pipeline/report/analysis/matched_compute.py`); every replicate
-divides its own numbers. A share is given where the baseline loses something in every replicate: of nothing, nothing can
-be won back.
+Every bootstrap replicate divides its own numbers. The fraction is given where the baseline loses accuracy in every
+replicate; otherwise it is not defined.
 """
 
 from __future__ import annotations
@@ -14,10 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from numpy import ndarray
 
 from pipeline.report.analysis.evidence import Outcome
-from pipeline.report.analysis.matched_compute import Levels, Reader, levels
+from pipeline.report.analysis.matched_compute import Reader, Savings, matched_savings
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.analysis.resampling import ROUNDING, Resampler
 from pipeline.statistics.intervals import Interval
@@ -25,48 +23,43 @@ from pipeline.statistics.intervals import Interval
 
 @dataclass(frozen=True)
 class Recovery:
-    """A pooled method beside the baseline.
+    """The gap that a pooled method recovers from the baseline, its `reference`.
 
     Attributes:
-        method: wins back.
-        reference: loses.
         levels: the saving that both are read at, for every target of the plan.
-        shares: of the loss that is won back there, 1 being all; None where the reference is not sure to lose.
+        fractions: the gap recovered there, 1 being all of it; None where the baseline is not sure to lose.
     """
 
     method: Method
     reference: Method
-    levels: Levels
+    levels: Savings
     fractions: tuple[Interval | None, ...]
 
     @property
     def wins(self) -> bool:
-        """Whether anything is won back anywhere."""
+        """Whether a part of the gap is recovered at any target."""
         return any(fraction is not None and fraction.value > 0 for fraction in self.fractions)
 
 
 def recoveries(plan: Plan, results: Mapping[str, Outcome], draws: Resampler) -> list[Recovery]:
-    """Every pooled method against the baseline, where one share is known at least."""
+    """Every other pooled method against the baseline, where the gap recovered is defined at one target at least."""
     baseline, reader = plan.method(plan.baseline), Reader(plan, results, draws)
-    dense: Float[ndarray, " replicates_and_one"] = draws.weights @ results[plan.dense.name].score[0]
-    found: list[Recovery] = []
+    dense: Float[np.ndarray, " replicates_and_one"] = draws.weights @ results[plan.dense.name].score[0]
+
+    def fraction(method: Method, saving: float | None) -> Interval | None:
+        if saving is None:
+            return None
+        accuracy = reader.read(baseline, saving)
+        loss = dense - accuracy
+        if (np.round(loss, ROUNDING) <= 0).any():
+            return None
+        return draws.interval((reader.read(method, saving) - accuracy) / loss)
+
+    rows: list[Recovery] = []
     for method in plan.sparse:
         if method.is_pooled and method != baseline:
-            at = levels(plan, results, (method, baseline))
-            fractions = tuple(
-                None if level is None else _fraction(reader, dense, method, baseline, level) for level in at
-            )
-            if any(fraction is not None for fraction in fractions):
-                found.append(Recovery(method, baseline, at, fractions))
-    return found
-
-
-def _fraction(
-    reader: Reader, dense: Float[ndarray, " replicates_and_one"], method: Method, baseline: Method, level: float
-) -> Interval | None:
-    """What is won back at one level; None where the baseline loses nothing in some replicate."""
-    left = reader.read(baseline, level)
-    lost = dense - left
-    if (np.round(lost, ROUNDING) <= 0).any():
-        return None
-    return reader.draws.interval((reader.read(method, level) - left) / lost)
+            savings = matched_savings(plan, results, (method, baseline)) or ()
+            fractions = tuple(fraction(method, saving) for saving in savings)
+            if any(value is not None for value in fractions):
+                rows.append(Recovery(method, baseline, savings, fractions))
+    return rows

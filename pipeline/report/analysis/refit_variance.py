@@ -1,25 +1,23 @@
-"""How much fits differ by chance: draws of random groups as the scale that a grouped method's gain is held against.
+"""Refit variance: how much the gains of two fits differ by chance, estimated from draws of random groups.
 
-Every interval of the report redraws samples, and some redraw tasks; none redraws the FITS. A profile set was fitted
-once, to one set of groups, by one descent, and another fit would have gained something else. Random groups of the same
-sizes carry no information, so independent draws of them (`pipeline.grouping.schemes.RANDOM_SCHEMES`), each fitted anew,
-differ by the luck of grouping and fitting alone: the standard deviation between their gains on the pooled method is the
-scale. (A part of it is how each draw's answers fall on these test samples, so it is rather too large. It is no more
-than a scale: what learned groups would gain in another fit was not measured.)
+Every interval of the report resamples samples, some resample tasks, none repeats the FITS: a profile set was fitted
+once. Random groups of the same sizes carry no information, so independent draws of them
+(`pipeline.grouping.schemes.RANDOM_SCHEMES`), each fitted anew, differ by grouping and fitting alone. The standard
+deviation between their gains over the pooled method is the scale. (How each draw's answers fall on these test samples
+is a part of it, so it is rather too large; what learned groups would gain in another fit was not measured.)
 
 A gain is beyond refit variance where one more draw is not expected to reach it: with n draws of mean m and standard
 deviation s, where `gain > m + t s sqrt(1 + 1/n)`, t the quantile of Student's distribution with n - 1 degrees of
-freedom at (1 + confidence) / 2. That assumes draws from one normal distribution, and is strict with few draws: 3 of
-them need 5.0 s, 5 need 3.0. With one draw s is not known, and neither is anything that follows from it.
+freedom at (1 + confidence) / 2. That assumes normal draws, and is strict with few: 3 of them need 5.0 s, 5 need 3.0.
+With one draw s is not known.
 
-The gain of a method, of its pooled reference and of the draws are all read at levels common to them
-(`pipeline/report/analysis/matched_compute.py`): noise grows with sparsity, so a scale from sparser levels would be too
-long.
+The method, the pooled reference and the draws are all read at savings matched between them
+(`pipeline/report/analysis/matched_compute.py`), because refit variance grows with sparsity.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +25,7 @@ from scipy.special import stdtrit
 
 from pipeline.report.analysis.configurations import Configuration, configurations
 from pipeline.report.analysis.evidence import Outcome
-from pipeline.report.analysis.matched_compute import Levels, Reader, levels, mean_gap, plain_reader
+from pipeline.report.analysis.matched_compute import Reader, Savings, matched_savings
 from pipeline.report.analysis.plan import ASSIGNED, Method, Plan
 from pipeline.report.analysis.resampling import ROUNDING
 
@@ -37,7 +35,7 @@ FEWEST_DRAWS = 2
 
 @dataclass(frozen=True)
 class Scale:
-    """A gain and the gains of the draws, as shares of samples, all on the same reference at the same levels."""
+    """A gain and the gains of the draws, as fractions of samples, all over the same reference at the same savings."""
 
     gain: float
     draws: tuple[float, ...]
@@ -45,7 +43,7 @@ class Scale:
     @property
     def deviation(self) -> float | None:
         """Standard deviation between draws (n - 1 in the denominator); None for fewer than `FEWEST_DRAWS`."""
-        return _spread(self.draws) if len(self.draws) >= FEWEST_DRAWS else None
+        return _deviation(self.draws) if len(self.draws) >= FEWEST_DRAWS else None
 
     @property
     def times(self) -> float | None:
@@ -68,26 +66,27 @@ class Scale:
 
 @dataclass(frozen=True)
 class RefitVariance:
-    """The mean gain of a grouped method on the pooled `reference` of its configuration, and those of the draws of
-    random groups there, none or more, over levels common to all.
+    """The mean gain of a grouped method over the pooled `reference` of its configuration, and the gains of the draws of
+    random groups there, none or more, at savings matched between all of them.
     """
 
     method: Method
     reference: Method
     draws: tuple[Method, ...]
-    levels: Levels
+    levels: Savings
     scale: Scale
 
 
 @dataclass(frozen=True)
 class DrawSpread:
-    """The standard deviation between draws on one configuration, as a share of samples, at every target and of the mean
-    over `levels`, which are common to the draws and the pooled `reference`.
+    """The standard deviation between draws on one configuration, as a fraction of samples: at every target
+    (`at_levels`) and of the mean over targets, at savings (`levels`) matched between the draws and the pooled
+    `reference`.
     """
 
     reference: Method
     draws: tuple[Method, ...]
-    levels: Levels
+    levels: Savings
     at_levels: tuple[float | None, ...]
     mean: float
 
@@ -98,54 +97,50 @@ def needed(draws: int, confidence: float) -> float:
 
 
 def draws_of(configuration: Configuration) -> tuple[Method, ...]:
-    """Independent draws of random groups on a configuration: one method a draw, and no benefit router that chooses
-    among its groups."""
-    given = {method.scheme: method for method in reversed(configuration.controls) if method.groups == ASSIGNED}
-    return tuple(method for method in configuration.controls if method in given.values())
+    """Independent draws of random groups on a configuration: one method a draw, without benefit routers over them."""
+    assigned = {method.scheme: method for method in reversed(configuration.controls) if method.groups == ASSIGNED}
+    return tuple(method for method in configuration.controls if method in assigned.values())
 
 
 def refit_variance(plan: Plan, results: Mapping[str, Outcome]) -> list[RefitVariance]:
-    """One entry for every grouped method with a pooled reference, configuration by configuration, but for random groups
-    and for methods without a level.
+    """One entry for every grouped method with a pooled reference and matched savings, configuration by configuration;
+    none for random groups.
     """
-    reader = plain_reader(plan, results)
-    found: list[RefitVariance] = []
-    for configuration in configurations(plan):
-        draws = draws_of(configuration)
+    reader = Reader(plan, results)
+    rows: list[RefitVariance] = []
+    for configuration, pooled, draws in _with_pooled(plan):
         for method in configuration.grouped:
-            if configuration.pooled is not None and not method.is_control:
-                at = levels(plan, results, (method, configuration.pooled, *draws))
-                if any(level is not None for level in at):
-                    own, *others = (_gain(reader, one, configuration.pooled, at) for one in (method, *draws))
-                    found.append(RefitVariance(method, configuration.pooled, draws, at, Scale(own, tuple(others))))
-    return found
+            savings = None if method.is_control else matched_savings(plan, results, (method, pooled, *draws))
+            if savings is not None:
+                gain, *others = (float(reader.mean_gap(m, pooled, savings)[0]) for m in (method, *draws))
+                rows.append(RefitVariance(method, pooled, draws, savings, Scale(gain, tuple(others))))
+    return rows
 
 
 def draw_spreads(plan: Plan, results: Mapping[str, Outcome]) -> list[DrawSpread]:
-    """One entry for every configuration with a pooled method and at least `FEWEST_DRAWS` draws that have a level."""
-    reader = plain_reader(plan, results)
-    found: list[DrawSpread] = []
+    """One entry for every configuration with a pooled method and at least `FEWEST_DRAWS` draws, at matched savings."""
+    reader = Reader(plan, results)
+    rows: list[DrawSpread] = []
+    for _, pooled, draws in _with_pooled(plan):
+        savings = matched_savings(plan, results, (pooled, *draws)) if len(draws) >= FEWEST_DRAWS else None
+        if savings is not None:
+            gains = zip(*(reader.gaps(draw, pooled, savings) for draw in draws), strict=True)
+            at_targets = tuple(
+                None if saving is None else _deviation([gain[0] for gain in row if gain is not None])
+                for saving, row in zip(savings, gains, strict=True)
+            )
+            mean = _deviation([reader.mean_gap(draw, pooled, savings)[0] for draw in draws])
+            rows.append(DrawSpread(pooled, draws, savings, at_targets, mean))
+    return rows
+
+
+def _with_pooled(plan: Plan) -> Iterator[tuple[Configuration, Method, tuple[Method, ...]]]:
+    """Configurations that have a pooled method, with that method and the draws of random groups."""
     for configuration in configurations(plan):
-        draws = draws_of(configuration)
-        if configuration.pooled is not None and len(draws) >= FEWEST_DRAWS:
-            at = levels(plan, results, (configuration.pooled, *draws))
-            if any(level is not None for level in at):
-                gaps = [reader.gaps(draw, configuration.pooled, at) for draw in draws]
-                spreads = tuple(_deviation(row) for row in zip(*gaps, strict=True))
-                mean = _spread([_gain(reader, draw, configuration.pooled, at) for draw in draws])
-                found.append(DrawSpread(configuration.pooled, draws, at, spreads, mean))
-    return found
+        if configuration.pooled is not None:
+            yield configuration, configuration.pooled, draws_of(configuration)
 
 
-def _gain(reader: Reader, method: Method, reference: Method, at: Levels) -> float:
-    return float(mean_gap(reader.gaps(method, reference, at))[0])
-
-
-def _deviation(gaps: Sequence[np.ndarray | None]) -> float | None:
-    known = [float(gap[0]) for gap in gaps if gap is not None]
-    return _spread(known) if known else None
-
-
-def _spread(gains: Sequence[float]) -> float:
+def _deviation(gains: Sequence[float]) -> float:
     """Standard deviation, n - 1 in the denominator; 0 for equal gains whatever their last bits."""
     return round(float(np.std(gains, ddof=1)), ROUNDING)

@@ -1,8 +1,7 @@
-"""One set of bootstrap draws for a whole split, shared by every number of the report; a second one redraws tasks.
+"""Bootstrap draws of a split, shared by every number of the report: one set over samples, one over tasks.
 
-`pipeline.statistics.intervals.resampling_weights` makes the draws; here they are kept, so that hundreds of means and
-differences on one split are one matrix product, and all of them are paired. Row 0 of `weights` is the plain mean (the
-estimate), the others are replicates.
+Shared draws make all differences paired, and hundreds of means one matrix product. Row 0 of `weights` is the plain mean
+(the estimate), the others are replicates.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pipeline.statistics.significance import bootstrap_p
 ROUNDING = 12
 """Decimals kept of an interval's ends: a difference of exactly 0 must not become 4e-19 and count as an effect."""
 FEWEST_TASKS = 5
-"""Tasks below which redrawing tasks says nothing: there are too few different draws."""
+"""Tasks below which there is no bootstrap over tasks: too few draws differ."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +43,24 @@ class Resampler:
         return bootstrap_p(np.round(draws[1:], ROUNDING))
 
 
+def resampler(plan: Plan, samples: int) -> Resampler:
+    """Draws of samples, of which the split has `samples`."""
+    return _resampler(plan, resampling_weights(samples, plan.bootstrap, plan.seed))
+
+
 def task_resampler(plan: Plan, tasks: np.ndarray) -> Resampler | None:
-    """Draws that redraw tasks, then samples within them; None where there are fewer than `FEWEST_TASKS` tasks."""
+    """Draws of tasks, then of samples within them; None where there are fewer than `FEWEST_TASKS` tasks."""
     if len(np.unique(tasks)) < FEWEST_TASKS:
         return None
-    drawn = hierarchical_weights(tasks, plan.bootstrap, plan.seed)
-    return Resampler(np.vstack([np.full((1, len(tasks)), 1 / len(tasks)), drawn]), plan.confidence)
+    return _resampler(plan, hierarchical_weights(tasks, plan.bootstrap, plan.seed))
 
 
-def resampler(plan: Plan, samples: int) -> Resampler:
-    """The draws for a split with `samples` samples."""
-    drawn = resampling_weights(samples, plan.bootstrap, plan.seed)
-    return Resampler(np.vstack([np.full((1, samples), 1 / samples), drawn]), plan.confidence)
+def mean_interval(plan: Plan, values: Float[np.ndarray, " samples"], tasks: np.ndarray | None = None) -> Interval:
+    """The mean over samples, with the interval of the bootstrap over `tasks` if they are given and enough."""
+    draws = None if tasks is None else task_resampler(plan, tasks)
+    return (draws or resampler(plan, len(values))).intervals(values[None])[0]
+
+
+def _resampler(plan: Plan, replicates: Float[np.ndarray, "replicates samples"]) -> Resampler:
+    samples = replicates.shape[1]
+    return Resampler(np.vstack([np.full((1, samples), 1 / samples), replicates]), plan.confidence)

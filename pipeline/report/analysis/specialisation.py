@@ -1,9 +1,8 @@
-"""Where profiles spend their sparsity: the pooled allocation of every configuration, and how far groups are from it.
+"""Allocations: the pooled one of every configuration, and how far those of groups are from it.
 
-If groups get nearly the same allocation, routing between them cannot matter, whatever the clusters look like; so this
-stands beside RQ2. Groups that mean nothing get allocations of their own, too, because each was fitted to other samples:
-what learned groups differ by must be read beside what random groups differ by. Profiles are read at one target, the one
-nearest the middle of the profile set's.
+If groups get nearly the same allocation, routing between them cannot matter, whatever the clusters look like. Random
+groups get different allocations, too, because each was fitted to other samples: differences of learned groups must be
+compared with theirs. Profiles are read at one target, the one nearest the middle of the profile set's.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ class PooledAllocation:
     @property
     def is_flat(self) -> bool:
         """Whether all projections have the same sparsity."""
-        return float(np.ptp(self.values)) < 1e-9  # rounding of the target's share
+        return float(np.ptp(self.values)) < 1e-9  # rounding
 
 
 @dataclass(frozen=True)
 class Specialisation:
-    """How the groups of a profile set differ from the pooled profile of its configuration at `target`: `shifts[g,
-    projection, block]` is group g's sparsity minus the pooled one. `kind` says which groups these are.
+    """The groups of a profile set against the pooled profile of its configuration at `target`: `shifts[g, projection,
+    block]` is group g's sparsity minus the pooled one. `kind` says which groups these are.
     """
 
     profile: str
@@ -57,7 +56,7 @@ class Specialisation:
 
     @property
     def by_projection(self) -> Float[np.ndarray, " projections"]:
-        """Each projection's share of the sum of absolute differences; NaN if there are none."""
+        """Each projection's fraction of the sum of absolute differences; NaN if there are none."""
         return _fractions(np.abs(self.shifts).sum(axis=(0, 2)))
 
     @property
@@ -67,16 +66,15 @@ class Specialisation:
 
 
 def pooled_allocations(plan: Plan, evidence: Evidence) -> list[PooledAllocation]:
-    """One per configuration that has a pooled method, in the order of the configurations; kinds of masks share a
-    profile set."""
-    found: dict[str, PooledAllocation] = {}
+    """One per pooled profile set, in the order of the configurations; kinds of masks share a profile set."""
+    allocations: dict[str, PooledAllocation] = {}
     for configuration in configurations(plan):
-        if configuration.pooled and configuration.pooled.profile not in found:
+        if configuration.pooled and configuration.pooled.profile not in allocations:
             name, target = configuration.pooled.profile, _middle(plan, configuration.pooled, evidence)
             order = _projections(evidence, name)
             values = _grids(evidence, name, target, order)[0]
-            found[name] = PooledAllocation(configuration_name(plan, configuration), name, target, order, values)
-    return list(found.values())
+            allocations[name] = PooledAllocation(configuration_name(plan, configuration), name, target, order, values)
+    return list(allocations.values())
 
 
 def specialisations(plan: Plan, evidence: Evidence) -> list[Specialisation]:
@@ -84,16 +82,15 @@ def specialisations(plan: Plan, evidence: Evidence) -> list[Specialisation]:
     grouped = {
         method.profile: method for configuration in configurations(plan) for method in reversed(configuration.grouped)
     }
-    found: list[Specialisation] = []
+    rows: list[Specialisation] = []
     for profile, method in grouped.items():
         reference = _pooled(plan, method)
         if reference is not None:
             target, order = _middle(plan, method, evidence), _projections(evidence, reference.profile)
             shifts = _grids(evidence, profile, target, order) - _grids(evidence, reference.profile, target, order)
-            is_learned = method.is_learned
-            kind = "learned groups" if is_learned else group_kind(method)
-            found.append(Specialisation(profile, reference.profile, kind, is_learned, target, order, shifts))
-    return sorted(found, key=lambda one: not one.is_learned)
+            kind = "learned groups" if method.is_learned else group_kind(method)
+            rows.append(Specialisation(profile, reference.profile, kind, method.is_learned, target, order, shifts))
+    return sorted(rows, key=lambda row: not row.is_learned)
 
 
 def _pooled(plan: Plan, method: Method) -> Method | None:
@@ -102,15 +99,14 @@ def _pooled(plan: Plan, method: Method) -> Method | None:
 
 
 def _middle(plan: Plan, method: Method, evidence: Evidence) -> float:
-    known = targets_of(plan, method, evidence)
-    middle = float(np.median(known))
-    return min(known, key=lambda value: (round(abs(value - middle), 9), -value))
+    targets = targets_of(plan, method, evidence)
+    middle = float(np.median(targets))
+    return min(targets, key=lambda target: (round(abs(target - middle), 9), -target))
 
 
 def _projections(evidence: Evidence, profile: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(evidence.profiles[profile]["projection"]))
-    known = tuple(name for name in ORDER if name in names)
-    return known + tuple(name for name in names if name not in known)
+    names = dict.fromkeys(evidence.profiles[profile]["projection"])
+    return tuple(dict.fromkeys([*(name for name in ORDER if name in names), *names]))
 
 
 def _grids(

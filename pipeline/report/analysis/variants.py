@@ -1,16 +1,13 @@
-"""RQ1 over depth and without length: how other clusterings of the same samples agree with the labels.
+"""Other clusterings of the same samples, compared with the labels and with the learned groups (RQ1).
 
-The stage `cluster` clusters the signatures of every block alone, and those of all blocks with log prompt length
-regressed out (`pipeline/grouping/cluster_variants.py`). Here these groups are held against every label in the same way
-as the learned ones, and against the learned ones themselves. How much an NMI changes is a paired difference: both
-clusterings are resampled together.
+The stage `cluster` also clusters the signatures of every block alone, and those of all blocks with log prompt length
+regressed out (`pipeline/grouping/cluster_variants.py`). The change of an NMI from the learned groups is a paired
+difference: both clusterings are resampled together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -56,40 +53,29 @@ def variants(plan: Plan, evidence: Evidence, split: str) -> list[Variant]:
     """Every clustering of a block, by block, then the one without length; empty when no groups were learned."""
     if ACTIVATION not in plan.schemes:
         return []
-    rows = split_samples(evidence, split)
-    learned, known = groups_of(evidence, ACTIVATION, rows.index), list(labels(rows).values())
+    samples = split_samples(evidence, split)
+    learned, split_labels = groups_of(evidence, ACTIVATION, samples.index), list(labels(samples).values())
     quality = evidence.quality.get("variants", {})
-    found = variants_of(evidence, rows.index)
-    return [_variant(plan, kind, block, groups, learned, known, quality) for (kind, block), groups in found.items()]
+    clusterings: list[Variant] = []
+    for (kind, block), groups in variants_of(evidence, samples.index).items():
+        p_values, corrected = label_p_values(plan, groups, split_labels)
+        rows = [
+            VariantLabel(label, agreement_with(plan, groups, label), _change(plan, learned, groups, label), *p_pair)
+            for label, *p_pair in zip(split_labels, p_values, corrected, strict=True)
+        ]
+        stability = quality.get(f"{kind} {block}" if kind == BLOCK else kind, {}).get("stability")
+        clusterings.append(Variant(kind, int(block), adjusted_rand_index(learned, groups), stability, tuple(rows)))
+    return clusterings
 
 
-def without_length(found: list[Variant]) -> Variant | None:
+def without_length(clusterings: list[Variant]) -> Variant | None:
     """The variant with length regressed out, if it was clustered."""
-    return next((variant for variant in found if variant.kind == LENGTH_REMOVED), None)
+    return next((variant for variant in clusterings if variant.kind == LENGTH_REMOVED), None)
 
 
-def by_block(found: list[Variant]) -> list[Variant]:
+def by_block(clusterings: list[Variant]) -> list[Variant]:
     """The variants of single blocks, first block first."""
-    return [variant for variant in found if variant.kind == BLOCK]
-
-
-def _variant(
-    plan: Plan,
-    kind: str,
-    block: int,
-    groups: np.ndarray,
-    learned: np.ndarray,
-    known: list[Label],
-    quality: Mapping[str, Mapping[str, Any]],
-) -> Variant:
-    p_values, corrected = label_p_values(plan, groups, known)
-    rows = [
-        VariantLabel(label, agreement_with(plan, groups, label), _change(plan, learned, groups, label), p, p_corrected)
-        for label, p, p_corrected in zip(known, p_values, corrected, strict=True)
-    ]
-    name = f"{kind} {block}" if kind == BLOCK else kind
-    stability = quality.get(name, {}).get("stability")
-    return Variant(kind, int(block), adjusted_rand_index(learned, groups), stability, tuple(rows))
+    return [variant for variant in clusterings if variant.kind == BLOCK]
 
 
 def _change(plan: Plan, learned: np.ndarray, groups: np.ndarray, label: Label) -> Interval:

@@ -1,4 +1,4 @@
-"""What benefit routers are worth, in a sentence each."""
+"""Sentences about benefit routers (RQ3)."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ DECIMALS = 3
 
 
 def benefit_router_sentences(findings: Findings) -> list[str]:
-    """One sentence or two about every benefit router."""
-    return [_sentence(findings, row) for row in findings.benefit_routers]
+    """For every benefit router: how often it abstains, its cost, the benefit of its choices and their regrets."""
+    return [_sentences(findings, row) for row in findings.benefit_routers]
 
 
-def _sentence(findings: Findings, row: BenefitRouterRow) -> str:
-    gain = "gain" if row.brings.low > 0 else "lose" if row.brings.high < 0 else "are not shown to gain or lose"
-    words = (
-        f"`{row.gate}` leaves {percent_interval(row.abstained)} of the test prompts to the pooled profile, for "
-        f"{percent(row.fraction, 3)} of the dense FLOPs; its choices {gain} against always pooled: mean log ratio of "
-        f"divergences {number_interval(row.brings, DECIMALS)}, with every prompt's own group "
-        f"{number_interval(row.own, DECIMALS)}, without routing {number_interval(row.constant, DECIMALS)}."
-    )
-    regrets = [one for one in findings.test.regrets if one.method.groups == row.gate]
-    return words + "".join(
-        f" `{one.method.name}` has a regret of {points_interval(one.mean)} points against `{one.oracle.name}`."
-        for one in regrets
-    )
+def _sentences(findings: Findings, row: BenefitRouterRow) -> str:
+    chosen, own, constant = (number_interval(benefit, DECIMALS) for benefit in (row.brings, row.own, row.constant))
+    is_gain, is_loss = row.brings.low > 0, row.brings.high < 0
+    verb = "gain over" if is_gain else "lose against" if is_loss else "are not shown to differ from"
+    sentences = [
+        f"The benefit router `{row.gate}` keeps the pooled profile for {percent_interval(row.abstained)} of the test "
+        f"prompts and costs {percent(row.fraction, 3)} of the dense FLOPs.",
+        f"Its choices {verb} the pooled profile: mean log ratio of divergences {chosen} (every prompt's own group: "
+        f"{own}; without routing, the group that is best on train samples or the pooled profile: {constant}).",
+    ]
+    for regret in findings.test.regrets:
+        if regret.method.groups == row.gate:
+            difference = points_interval(regret.mean)
+            sentences.append(
+                f"`{regret.method.name}` has a regret of {difference} points against `{regret.oracle.name}`."
+            )
+    return " ".join(sentences)

@@ -1,4 +1,4 @@
-"""How the number of gradient clusters was chosen, in sentences made from the held-out gains."""
+"""Sentences about the number of gradient clusters and the held-out gains that decide it."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from pipeline.report.text.wording import listed, number
 
 DECIMALS = 3
 """Of gains."""
-NAMES = {ACTIVATION: "the groups by activation", GRADIENT_RANDOM_SCHEMES[0]: "random groups of the same sizes"}
+NAMES = {ACTIVATION: "activation clusters", GRADIENT_RANDOM_SCHEMES[0]: "random groups of the same sizes"}
 
 
-def gradient_sentences(found: GradientFindings) -> list[str]:
-    """How the number of groups was chosen, and what other groups of the same samples would gain."""
-    quality = found.quality
-    gains = {int(one["count"]): one for one in quality["gains"]}
-    chosen, best = gains[quality["groups"]], max(gains.values(), key=lambda one: one["mean"])
-    counts = sorted(gains)
-    said = (
-        f"Of {counts[0]} to {counts[-1]} groups, {chosen['count']} are the fewest whose held-out gain "
-        f"({_gain(chosen)}) is within a standard error of the largest ({_gain(best)}, {best['count']} groups)."
-    )
+def gradient_sentences(findings: GradientFindings) -> list[str]:
+    """The choice of the number of clusters, and the gains of other groups of the same samples."""
+    quality = findings.quality
+    gains = {int(row["count"]): row for row in quality["gains"]}
+    chosen, best = gains[quality["groups"]], max(gains.values(), key=lambda row: row["mean"])
     others = [
-        f"{NAMES.get(name, f'groups by {name}')} {_gain(one)}"
-        for name, one in sorted(quality["schemes"].items(), key=lambda item: -item[1]["mean"])
+        f"{NAMES.get(scheme, f'groups by {scheme}')} {_gain(row)}"
+        for scheme, row in sorted(quality["schemes"].items(), key=lambda item: -item[1]["mean"])
     ]
-    return [said, f"Groups that were made without looking at gradients gain: {listed(others)}."]
+    return [
+        f"Of {min(gains)} to {max(gains)} clusters, {chosen['count']} is the smallest number whose held-out gain "
+        f"({_gain(chosen)}) is within a standard error of the largest ({_gain(best)}, {best['count']} clusters).",
+        f"Held-out gains of groups that do not depend on gradients: {listed(others)}.",
+    ]
 
 
-def _gain(one: Mapping[str, Any]) -> str:
-    return f"{number(one['mean'], DECIMALS)} \N{PLUS-MINUS SIGN} {number(one['error'], DECIMALS)}"
+def _gain(row: Mapping[str, Any]) -> str:
+    return f"{number(row['mean'], DECIMALS)} \N{PLUS-MINUS SIGN} {number(row['error'], DECIMALS)}"

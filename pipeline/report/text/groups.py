@@ -1,7 +1,7 @@
-"""RQ1 in sentences made from the numbers: are the groups reproducible, what do they follow, where, and is it length?
+"""Sentences about RQ1: whether the groups are reproducible, the labels that they follow, and the influence of length.
 
-The rules by which a number becomes a word are the constants below; the page prints them
-(`pipeline/report/text/verdicts.py`). Nothing here may name a label: the same code must be able to say the opposite.
+The thresholds by which a number becomes a word are the constants below; the page prints them
+(`pipeline/report/text/rules.py`). No label is named here: the same code must be able to say the opposite.
 """
 
 from __future__ import annotations
@@ -28,109 +28,90 @@ def group_sentences(plan: Plan, findings: Findings, ranked: Sequence[LabelAgreem
         _reproducible(findings),
         *_followed(ranked, plan.alpha),
         *_over_depth(findings, ranked, plan.alpha),
-        *_apart_from_length(findings, ranked[0]),
+        *_without_length(findings, ranked[0]),
     )
 
 
 def strength(row: LabelAgreement | VariantLabel, alpha: float) -> str:
-    """How far groups follow a label: `mostly`, `partly` or `hardly`; `hardly` if chance explains it."""
+    """`mostly`, `partly` or `hardly`: how far groups follow a label; `hardly` if chance explains it."""
     if row.p_corrected >= alpha:
         return "hardly"
-    return "mostly" if row.found.nmi.value >= MOSTLY else "partly" if row.found.nmi.value >= PARTLY else "hardly"
+    nmi = row.found.nmi.value
+    return "mostly" if nmi >= MOSTLY else "partly" if nmi >= PARTLY else "hardly"
 
 
 def _reproducible(findings: Findings) -> str:
     quality = findings.quality
     stability, silhouette = quality.get("stability"), quality.get("silhouette")
-    groups = quality.get("groups")
-    text = f"The {groups} groups found by {quality.get('algorithm', 'clustering')}"
+    groups = f"The {quality.get('groups')} groups from {quality.get('algorithm', 'clustering')}"
     if stability is None:
-        return f"{text} could not be tested for reproducibility (too few samples in a half)."
+        return f"{groups} could not be tested for reproducibility (too few samples in a half)."
     verb = "are reproducible" if stability >= STABLE else "are not reproducible"
-    tail = f", silhouette {number(silhouette)}" if silhouette is not None else ""
-    return (
-        f"{text} {verb}: clusterings from two halves of the training samples agree with ARI {number(stability)}{tail}."
-    )
+    tail = "" if silhouette is None else f"; silhouette {number(silhouette)}"
+    return f"{groups} {verb}: clusterings of two halves of the training samples have ARI {number(stability)}{tail}."
 
 
 def _followed(ranked: Sequence[LabelAgreement], alpha: float) -> list[str]:
-    leader = ranked[0]
-    follow = strength(leader, alpha)
-    measured = (
-        f"NMI {number_interval(leader.found.nmi)}, ARI {number_interval(leader.found.ari)}, purity "
-        f"{number_interval(leader.found.purity)}, {p_equals(leader.p_corrected)}"
-    )
-    if leader.chance is not None:
-        measured += f"; random groups of the same sizes reach NMI {number(leader.chance.nmi.value)}"
-    verb = f"They {follow} follow" if follow != "hardly" else "They hardly follow any label; the nearest is"
-    found = [f"{verb} {leader.label.title} ({measured})."]
-    others = ranked[1:]
+    leader, *others = ranked
+    follow, measured = strength(leader, alpha), leader.found
+    chance = leader.chance and f"; random groups of the same sizes reach NMI {number(leader.chance.nmi.value)}"
+    verb = "They hardly follow any label; the nearest is" if follow == "hardly" else f"They {follow} follow"
+    sentences = [
+        f"{verb} {leader.label.title} (NMI {number_interval(measured.nmi)}, ARI {number_interval(measured.ari)}, "
+        f"purity {number_interval(measured.purity)}, {p_equals(leader.p_corrected)}{chance or ''})."
+    ]
     if others:
-        behind = others[0].found.nmi
-        apart = "clearly behind" if behind.high < leader.found.nmi.low else "not clearly behind"
-        named = [f"{row.label.title} ({number_interval(row.found.nmi)}, {p_equals(row.p_corrected)})" for row in others]
-        found.append(f"Next, {apart}: {listed(named[:3])}.")
-    return found
+        apart = "clearly behind" if others[0].found.nmi.high < measured.nmi.low else "not clearly behind"
+        shown = [f"{row.label.title} ({number_interval(row.found.nmi)}, {p_equals(row.p_corrected)})" for row in others]
+        sentences.append(f"The next labels, {apart}, by NMI: {listed(shown[:3])}.")
+    return sentences
 
 
 def _over_depth(findings: Findings, ranked: Sequence[LabelAgreement], alpha: float) -> list[str]:
-    """What the signatures of single blocks follow: whether one label leads in all, and labels that only some follow."""
+    """The label that the groups of most blocks follow, and labels that the groups of only some blocks follow."""
     blocks = by_block(findings.variants)
     if len(blocks) < 2:
         return []
     leader, titles = ranked[0].label, {row.label.name: row.label.title for row in ranked}
-    leading = [max(titles, key=lambda name, one=one: one.row(name).found.nmi.value) for one in blocks]
-    first, last = (number_interval(one.row(leader.name).found.nmi) for one in (blocks[0], blocks[-1]))
-    text = f"Block by block, NMI with {leader.title} is {first} in the first and {last} in the last"
-    elsewhere = [one for one, name in zip(blocks, leading, strict=True) if name != leader.name]
-    if elsewhere:
-        instead = listed(list(dict.fromkeys(titles[name] for name in leading if name != leader.name)))
-        text += f"; in {_numbered(elsewhere)} {instead} leads"
-    else:
-        text += "; no other label leads in any block"
-    return [f"{text}.", *_only_somewhere(blocks, ranked, alpha)]
-
-
-def _only_somewhere(blocks: Sequence[Variant], ranked: Sequence[LabelAgreement], alpha: float) -> list[str]:
-    """Labels that the groups of all blocks hardly follow, but those of some blocks do."""
-    found: list[str] = []
+    leading = [max(titles, key=lambda name, block=block: _nmi(block, name)) for block in blocks]
+    first, last = (number_interval(block.row(leader.name).found.nmi) for block in (blocks[0], blocks[-1]))
+    elsewhere = [block for block, name in zip(blocks, leading, strict=True) if name != leader.name]
+    others = listed(list(dict.fromkeys(titles[name] for name in leading if name != leader.name))) if elsewhere else ""
+    tail = f"in {_numbered(elsewhere)}, {others} leads" if elsewhere else "no other label leads in any block"
+    sentences = [f"Block by block, NMI with {leader.title} is {first} in the first and {last} in the last; {tail}."]
     for row in ranked:
         name = row.label.name
-        there = [one for one in blocks if strength(one.row(name), alpha) != "hardly"]
-        if there and strength(row, alpha) == "hardly":
-            most = max(there, key=lambda one, name=name: one.row(name).found.nmi.value)
-            measured = number_interval(most.row(name).found.nmi)
-            verb = "taken alone follow" if len(there) > 1 else "taken alone follows"
-            at_most = "up to " if len(there) > 1 else ""
-            place = _numbered(there).capitalize()
-            found.append(f"{place} {verb} {row.label.title} as well (NMI {at_most}{measured}).")
-    return found
+        following = [block for block in blocks if strength(block.row(name), alpha) != "hardly"]
+        if following and strength(row, alpha) == "hardly":
+            strongest = max(following, key=lambda block, name=name: _nmi(block, name)).row(name).found.nmi
+            verb, most = ("follow", "up to ") if len(following) > 1 else ("follows", "")
+            sentences.append(
+                f"{_numbered(following).capitalize()} alone {verb} {row.label.title}, too (NMI {most}"
+                f"{number_interval(strongest)})."
+            )
+    return sentences
+
+
+def _nmi(variant: Variant, label: str) -> float:
+    return variant.row(label).found.nmi.value
 
 
 def _numbered(blocks: Sequence[Variant]) -> str:
-    plural = "blocks" if len(blocks) > 1 else "block"
-    return f"{plural} {listed([str(one.block) for one in blocks])}"
+    return f"block{'s' if len(blocks) > 1 else ''} {listed([str(variant.block) for variant in blocks])}"
 
 
-def _apart_from_length(findings: Findings, leader: LabelAgreement) -> list[str]:
-    """What happens to the leading label, and to length, when length is regressed out of the signatures."""
-    apart = without_length(findings.variants)
-    if apart is None:
+def _without_length(findings: Findings, leader: LabelAgreement) -> list[str]:
+    """The agreement with the leading label and with length, after length is regressed out of the signatures."""
+    variant = without_length(findings.variants)
+    if variant is None:
         return []
-    change = apart.row(leader.label.name).change
-    text = (
-        f"With log prompt length regressed out, NMI with {leader.label.title} is "
-        f"{number_interval(apart.row(leader.label.name).found.nmi)}, {_changed(change.low, change.high)} "
-        f"(paired change [{number(change.low)}, {number(change.high)}]); the groups agree with the original ones with "
-        f"ARI {number(apart.same)}{_length_left(apart)}."
-    )
-    return [text]
-
-
-def _changed(low: float, high: float) -> str:
-    return "higher than before" if low > 0 else "lower than before" if high < 0 else "not shown to differ from before"
-
-
-def _length_left(apart: Variant) -> str:
-    known = [row for row in apart.rows if row.label.name == "length"]
-    return f", and their NMI with {known[0].label.title} is {number_interval(known[0].found.nmi)}" if known else ""
+    row = variant.row(leader.label.name)
+    low, high = row.change.low, row.change.high
+    changed = "higher than" if low > 0 else "lower than" if high < 0 else "not shown to differ from"
+    length = next((other for other in variant.rows if other.label.name == "length"), None)
+    tail = f", and with {length.label.title} NMI {number_interval(length.found.nmi)}" if length else ""
+    return [
+        f"With log prompt length regressed out, NMI with {leader.label.title} is {number_interval(row.found.nmi)}, "
+        f"{changed} before (paired change [{number(low)}, {number(high)}]); these groups have ARI "
+        f"{number(variant.same)} with the original ones{tail}."
+    ]

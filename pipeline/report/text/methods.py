@@ -1,6 +1,4 @@
-"""What each method does, in words, composed from its profile set: nobody writes these by hand, so none can be out of
-date.
-"""
+"""Descriptions of methods, composed from their profile sets so that none can be out of date."""
 
 from __future__ import annotations
 
@@ -15,8 +13,8 @@ CRITERIA = {
     "teal": "|x|",
     "wina": "|x| times the L2 norm of its weight column",
     "wina_released": "|x| times the L2 norm of its weight column for k and gate, |x| elsewhere (WINA's released code)",
-    "learned": "|x| times a weight that was learned from what the feature does to predictions",
-    "cats": "the magnitude of the MLP's activated gate, which spares rows of up and columns of down (CATS)",
+    "learned": "|x| times a weight learned from the feature's effect on predictions",
+    "cats": "the magnitude of the MLP's activated gate, which skips rows of up and columns of down (CATS)",
 }
 MASKS = {
     "threshold": "keeps those above a calibrated threshold",
@@ -24,23 +22,23 @@ MASKS = {
 }
 SCHEMES = {
     "global": "one profile calibrated on all training samples",
-    ACTIVATION: "one profile per learned activation group",
-    GRADIENT: "one profile per group of samples whose allocation gradients agree",
+    ACTIVATION: "one profile per activation cluster",
+    GRADIENT: "one profile per gradient cluster (samples whose allocation gradients agree)",
     **{scheme: f"one profile per {scheme} label" for scheme in LABEL_SCHEMES},
-    "length": "one profile per range of prompt length, of the same sizes as the learned groups",
-    **{scheme: "one profile per random group, of the same sizes as the learned ones" for scheme in RANDOM_SCHEMES},
+    "length": "one profile per range of prompt length, of the same sizes as the activation clusters",
+    **{scheme: "one profile per random group, of the same sizes as the clusters" for scheme in RANDOM_SCHEMES},
 }
 ALLOCATIONS = {
     "uniform": "the same sparsity for every projection",
-    "greedy": "sparsity spread block by block, greedily by output error",
-    "kl": "sparsity spread over the whole model, by what it does to predictions (KL)",
+    "greedy": "sparsity allocated block by block, greedily by output error",
+    "kl": "sparsity allocated over the whole model, by its effect on predictions (KL)",
 }
 
 
 def describe(plan: Plan, method: Method) -> str:
     """One sentence about a method."""
     if method.is_dense:
-        return "The model as it is; every other method is compared with it."
+        return "The unmodified model; every other method is compared with it."
     criterion = CRITERIA.get(method.criterion, f"the criterion {method.criterion}")
     scheme = SCHEMES.get(method.scheme, f"one profile per group of {method.scheme}")
     allocation = ALLOCATIONS.get(method.allocation, f"allocation by {method.allocation}")
@@ -49,14 +47,12 @@ def describe(plan: Plan, method: Method) -> str:
 
 
 def limits(points: Sequence[Point], plan: Plan) -> str:
-    """Why methods have no result at some targets, one sentence; empty if all have."""
-    reached = {
-        method.name: max((p.target for p in points if p.method == method), default=0.0) for method in plan.sparse
-    }
+    """The methods that have no result at some targets, and the reason; empty if all have."""
+    reached = {method: max((p.target for p in points if p.method == method), default=0.0) for method in plan.sparse}
     lacking = [
-        f"`{method.name}` above {target_name(reached[method.name])}"
-        for method in plan.sparse
-        if method.is_limited and reached[method.name] < plan.targets[-1]
+        f"`{method.name}` above {target_name(target)}"
+        for method, target in reached.items()
+        if method.is_limited and target < plan.targets[-1]
     ]
     if not lacking:
         return ""
@@ -65,7 +61,7 @@ def limits(points: Sequence[Point], plan: Plan) -> str:
 
 
 def role(plan: Plan, method: Method) -> str:
-    """What the method is for in the comparison."""
+    """The role of a method in the comparison."""
     if method.is_dense:
         return "reference"
     if method.name == plan.baseline:
@@ -76,16 +72,16 @@ def role(plan: Plan, method: Method) -> str:
         return "control"
     if method.is_routed:
         return "routed"
-    return "true groups" if method.is_learned else "given groups"
+    return "oracle groups" if method.is_learned else "label groups"
 
 
 def _source(plan: Plan, method: Method) -> str:
     if method.is_pooled:
         return ""
+    if method.groups in plan.benefit_routers:
+        return f"; a benefit router ({method.groups}) chooses the profile of best predicted benefit, or the pooled one"
     if method.groups != ASSIGNED:
-        if method.groups in plan.benefit_routers:
-            return f"; a gate ({method.groups}) picks the group that it expects to do best, or the pooled profile"
-        return f"; the {method.groups} router picks the group from the prompt"
+        return f"; the {method.groups} router chooses the group from the prompt"
     if method.is_learned:
-        return "; a sample's group is its true one, from a dense run over its prompt (an upper bound, not deployable)"
-    return "; a sample's group is given"
+        return "; the group comes from a dense run over the prompt (oracle groups: an upper bound, not deployable)"
+    return "; the group is given with the sample"

@@ -1,4 +1,4 @@
-"""How much of the loss of the baseline better pooled profiles recover, in sentences."""
+"""Sentences about the gap recovered: how much of the baseline's accuracy loss better pooled profiles avoid."""
 
 from __future__ import annotations
 
@@ -10,19 +10,15 @@ from pipeline.report.text.wording import listed, percent_interval, target_name
 
 
 def recovery_sentences(plan: Plan, rows: Sequence[Recovery], samples: int) -> list[str]:
-    """What the methods that win something back win, target by target."""
+    """The gap recovered, target by target, for every method that recovers a part of it at any target."""
     return [
-        f"Of the accuracy that `{row.reference.name}` loses against the dense model, `{row.method.name}` wins back, at "
-        f"equal compute on {samples:,} test samples: {_by_target(plan, row)}."
+        f"Gap recovered by `{row.method.name}` (the fraction of the accuracy that `{row.reference.name}` loses against "
+        f"the dense model), at matched compute on {samples:,} test samples: {_by_target(plan, row)}."
         for row in rows
         if row.wins
     ]
 
 
 def _by_target(plan: Plan, row: Recovery) -> str:
-    shown = [
-        f"{percent_interval(fraction)} at {target_name(target)}"
-        for target, fraction in zip(plan.targets, row.fractions, strict=True)
-        if fraction is not None
-    ]
-    return listed(shown)
+    fractions = zip(plan.targets, row.fractions, strict=True)
+    return listed([f"{percent_interval(part)} at {target_name(at)}" for at, part in fractions if part is not None])

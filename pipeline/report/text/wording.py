@@ -1,5 +1,4 @@
-"""How numbers are written: accuracies in percent, differences in percentage points with their interval, a real minus
-sign.
+"""Formatting of numbers and lists: accuracies in percent, differences in percentage points with their interval.
 
 One place, so that a number in a sentence, a table and a figure label cannot be rounded in three ways. Differences and
 intervals have one decimal: with a few thousand items the interval is wider than a tenth of a point.
@@ -7,8 +6,9 @@ intervals have one decimal: with a few thousand items the interval is wider than
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from pipeline.report.analysis.plan import Method
 from pipeline.statistics.intervals import Interval
 
 MINUS = "\N{MINUS SIGN}"
@@ -17,16 +17,16 @@ THIN = "\N{NARROW NO-BREAK SPACE}"
 
 def percent(fraction: float, decimals: int = 1) -> str:
     """0.934 -> "93.4%"."""
-    return f"{100 * fraction:.{decimals}f}%"
+    return f"{number(100 * fraction, decimals)}%"
 
 
 def percent_interval(interval: Interval) -> str:
     """ "93.4% [92.1, 94.6]"."""
-    return f"{percent(interval.value)} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    return f"{percent(interval.value)} [{number(100 * interval.low, 1)}, {number(100 * interval.high, 1)}]"
 
 
 def points(difference: float, decimals: int = 1) -> str:
-    """A difference of shares in percentage points with its sign: 0.013 -> "+1.3"; zero has no sign."""
+    """A difference of fractions in percentage points with its sign: 0.013 -> "+1.3"; zero has no sign."""
     text = f"{100 * abs(difference):.{decimals}f}"
     if float(text) == 0:
         return text
@@ -35,7 +35,8 @@ def points(difference: float, decimals: int = 1) -> str:
 
 def points_interval(interval: Interval) -> str:
     """ "+1.3 [0.4, 2.2]"."""
-    return f"{points(interval.value)} [{_bound(interval.low)}, {_bound(interval.high)}]"
+    low, high = (points(end).removeprefix("+") for end in (interval.low, interval.high))
+    return f"{points(interval.value)} [{low}, {high}]"
 
 
 def number(value: float, decimals: int = 2) -> str:
@@ -58,7 +59,7 @@ def quantity(value: float) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p-value with two digits: 0.0123 -> "0.012"; below 0.001 only that it is."""
+    """A p-value with two digits: 0.0123 -> "0.012"; "<0.001" below that."""
     return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
@@ -74,13 +75,13 @@ def target_name(target: float) -> str:
 
 
 def level_name(saving: float) -> str:
-    """A compute level: the share of dense FLOPs that remains, 0.43 saved -> "57%"."""
+    """The fraction of dense FLOPs that remains at a saving: 0.43 -> "57%"."""
     return percent(1 - saving, 0)
 
 
-def level_span(levels: Sequence[float | None]) -> str:
-    """The levels of a comparison, savings of which None is none: "94 to 24%" remain, or "57%" if there is one."""
-    known = [level for level in levels if level is not None]
+def level_span(savings: Sequence[float | None]) -> str:
+    """The dense FLOPs that remain at the savings of a comparison: "94 to 24%", or "57%" if there is one saving."""
+    known = [saving for saving in savings if saving is not None]
     most, least = level_name(min(known)), level_name(max(known))
     return least if most == least else f"{most.removesuffix('%')} to {least}"
 
@@ -90,5 +91,11 @@ def listed(items: list[str]) -> str:
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
 
 
-def _bound(fraction: float) -> str:
-    return points(fraction).removeprefix("+")
+def method_names(methods: Iterable[Method]) -> str:
+    """ "`a`, `b` and `c`"; the page shows names in backticks as code."""
+    return listed([f"`{method.name}`" for method in methods])
+
+
+def target_names(targets: Iterable[float]) -> str:
+    """ "25%, 40% and 50%"."""
+    return listed([target_name(target) for target in targets])

@@ -1,8 +1,7 @@
-"""A made-up experiment with known truth, as the tables that the report reads.
+"""A made-up experiment with known truth, as the tables that the report reads; no model is run.
 
 Samples have crossed labels; clusters follow the template for most samples; group profiles gain `gain` accuracy over
-pooled ones at the sparsest target; the `scores` router errs on 3% of the samples, the `embedding` router on 15%. No
-model is run.
+pooled ones at the sparsest target; the `scores` router errs on 3% of the samples, the `embedding` router on 15%.
 """
 
 from __future__ import annotations
@@ -96,17 +95,17 @@ def with_kl(**changes: object) -> Plan:
 
 def with_draws(**changes: object) -> Plan:
     """The embedded run with three independent draws of random groups."""
-    more = [
+    draws = [
         Method(name, name, name, "wina", "greedy", "assigned", "threshold") for name in ACTIVATION_RANDOM_SCHEMES[1:]
     ]
     schemes = ("global", "activation", "task", *ACTIVATION_RANDOM_SCHEMES)
-    return make_plan(**{"methods": (*METHODS, *more), "schemes": schemes, **changes})
+    return make_plan(**{"methods": (*METHODS, *draws), "schemes": schemes, **changes})
 
 
 def make_evidence(
     train: int = 20, test: int = 30, gain: float = 0.05, purity: float = 0.85, seed: int = 0, plan: Plan | None = None
 ) -> Evidence:
-    """Tables for `train` + `test` samples per task; `purity` is the share of samples whose cluster follows the
+    """Tables for `train` + `test` samples per task; `purity` is the fraction of samples whose cluster follows the
     template.
     """
     plan, rng = plan or make_plan(), np.random.default_rng(seed)
@@ -117,11 +116,10 @@ def make_evidence(
     for split in ("train", "test"):
         rows = np.flatnonzero(samples["split"] == split)
         random[rows] = rng.permutation(random[rows])
-    draws = {}
-    for number, name in enumerate(
-        (*ACTIVATION_RANDOM_SCHEMES[1:], *GRADIENT_RANDOM_SCHEMES)
-    ):  # their own generator: other numbers do not depend on draws
-        draws[name] = np.random.default_rng([seed, number]).permutation(random)
+    other_draws = (*ACTIVATION_RANDOM_SCHEMES[1:], *GRADIENT_RANDOM_SCHEMES)
+    draws = {  # from generators of their own, so that no other number depends on them
+        name: np.random.default_rng([seed, number]).permutation(random) for number, name in enumerate(other_draws)
+    }
     tasks = samples["task"].astype("category").cat.codes.to_numpy()
     groups = {"global": np.zeros(len(samples), int), "activation": clusters, "gradient": clusters, "task": tasks}
     groups |= {"random": random, **draws}
@@ -197,7 +195,7 @@ def _assignments(scheme: str, groups: np.ndarray, samples: pd.DataFrame, rng: np
 
 
 def _variants(samples: pd.DataFrame, clusters: np.ndarray) -> pd.DataFrame:
-    """A block's groups are the learned ones for a share of the samples that grows with depth; without length, all."""
+    """A block's groups are the learned ones for more samples the deeper it is; without length, for all samples."""
     rng = np.random.default_rng(7)
     fractions = {("block", block): block / (BLOCKS - 1) for block in range(BLOCKS)} | {("length_removed", -1): 1.0}
     frames = [
@@ -225,21 +223,21 @@ def _routes(router: str, groups: np.ndarray, samples: pd.DataFrame) -> pd.DataFr
 
 
 def _held_out(groups: np.ndarray, samples: pd.DataFrame) -> pd.DataFrame:
-    """Routers that have not met a task name the wrong group for `sorting`, and are otherwise the same."""
+    """Routers that were fitted without a task name the wrong group for `sorting`, and are otherwise the same."""
     test = (samples["split"] == "test").to_numpy()
-    unmet = np.where(samples["task"] == "sorting", (groups + 1) % GROUPS, groups)
+    without_task = np.where(samples["task"] == "sorting", (groups + 1) % GROUPS, groups)
     frames = [
         pd.DataFrame({"label": label, "sample_id": samples["sample_id"][test], "group": named[test]})
-        for label, named in (("template", groups), ("task", unmet))
+        for label, named in (("template", groups), ("task", without_task))
     ]
     return pd.concat(frames, ignore_index=True)
 
 
 def _benefits(clusters: np.ndarray, samples: pd.DataFrame) -> pd.DataFrame:
-    """A sample's own profile brings 0.3 and any other takes 0.2 away; every second test sample was measured."""
-    brought = np.where(np.arange(GROUPS) == clusters[:, None], 0.3, -0.2)
+    """The benefit is 0.3 of a sample's own profile and -0.2 of any other; every second test sample was measured."""
+    benefits = np.where(np.arange(GROUPS) == clusters[:, None], 0.3, -0.2)
     known = (samples["split"] == "train").to_numpy() | (np.arange(len(samples)) % 2 == 0)
-    return samples[["sample_id", "split"]].assign(benefits=list(brought))[known]
+    return samples[["sample_id", "split"]].assign(benefits=list(benefits))[known]
 
 
 def _profiles(method: Method, groups: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:
@@ -274,19 +272,19 @@ def _results(
     count, tokens = len(samples), samples["n_tokens"].to_numpy()
     shared = np.random.default_rng(99)  # the same difficulty for every method: comparisons are paired
     difficulty, dense_accuracy = shared.random(count), 0.86 + 0.12 * shared.random(count)
-    used = groups.get(method.scheme, np.zeros(count, int)) if not method.is_routed else routes[method.groups]
-    lucky = method.profile == "clustered"
+    group = groups.get(method.scheme, np.zeros(count, int)) if not method.is_routed else routes[method.groups]
+    is_better = method.profile == "clustered"
     frames = []
     for target in (0.0,) if method.is_dense else _targets(method, plan.targets):
         loss = 0.0 if method.is_dense else LOSS.get(method.profile, 0.2) * (target / 0.65) ** 3
-        bonus = gain * (target / 0.65) ** 2 * (used == groups["activation"]) if lucky else 0.0
+        bonus = gain * (target / 0.65) ** 2 * (group == groups["activation"]) if is_better else 0.0
         chance = np.clip(dense_accuracy - loss + bonus, 0, 1)
         correct = np.abs(difficulty + rng.normal(0, 0.03, count)) < chance
         sparsity = np.zeros(count) if method.is_dense else np.clip(target + rng.normal(-0.01, 0.02, count), 0, 1)
         flops = DENSE_FLOPS_PER_TOKEN * tokens
         router = ROUTER_FLOPS.get(method.groups, 900.0) * 1.0 if method.is_routed else 0.0
         # The masks of a sample depend on its group only, so routed and oracle FLOPs agree where the groups do.
-        own = np.clip(target - 0.01 + 0.002 * used, 0, 1) if not method.is_dense else 0.0
+        own = np.clip(target - 0.01 + 0.002 * group, 0, 1) if not method.is_dense else 0.0
         frames.append(
             pd.DataFrame(
                 {
@@ -294,7 +292,7 @@ def _results(
                     "target": float(target),
                     "split": samples["split"],
                     "sample_id": samples["sample_id"],
-                    "group": used,
+                    "group": group,
                     "score": correct.astype(float),
                     "correct": correct,
                     "loglikelihood": -0.3,

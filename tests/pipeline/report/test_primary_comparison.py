@@ -1,7 +1,7 @@
-"""The primary comparison: few methods on all test samples, read by the same rules as everything else.
+"""The primary comparison: few methods on all test samples, by the same rules as everything else, from findings to page.
 
-The experiment of `synthetic.py` with a second configuration, of which all methods have the first samples of a task
-only, and `kl`, its routed and its random groups all of them at the two sparsest targets.
+The experiment of `synthetic.py` with a second configuration; all methods have the first samples of a task, and `kl`,
+its routed and its random groups have all samples at the two sparsest targets.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from pipeline.report.exports.metrics import metrics
 from pipeline.report.exports.plots import plot_tables
 from pipeline.report.page.difference_rows import difference_table
 from pipeline.report.page.page import render
-from pipeline.report.text.primary_comparison import resolution_sentences
+from pipeline.report.text.primary_comparison import ground_sentences, shared_sentences, summary
 from pipeline.report.text.rules import rules
 from pipeline.report.text.verdicts import verdicts
 from pipeline.statistics.intervals import Interval, resampling_weights
 from tests.pipeline.report.synthetic import make_evidence, with_draws, with_kl
-from tests.pipeline.report.told import told
 from wina_amp.errors import UserError
 
 FIRST, ALL = 8, 30
@@ -68,7 +67,7 @@ def rq2(plan, findings):
     return verdicts(plan, findings)[1]
 
 
-def test_all_else_is_what_a_report_without_the_other_samples_finds(plan, evidence, findings):
+def test_all_other_findings_are_those_of_a_report_on_the_shared_samples_alone(plan, evidence, findings):
     first = evidence.samples[among_first(evidence.samples, plan.limits)]
     results = {n: rows[rows["sample_id"].isin(first["sample_id"])] for n, rows in evidence.results.items()}
     small = find(with_kl(splits=("test",)), replace(evidence, samples=first, results=results))
@@ -92,37 +91,36 @@ def test_the_primary_gains_are_those_of_a_slow_comparison_on_the_union_of_both_p
     primary = findings.primary
     assert {row.method.name for row in primary.found.gains} == {"kl_embedding", "kl_random"}
     for row in primary.found.gains:
-        level, gap, replicates = _slow(plan, evidence, row.method.name, 0.65)
-        assert row.levels[-1] == pytest.approx(level, abs=EXACT)
-        found = row.at_levels[-1]
-        assert (found.value, found.low, found.high) == pytest.approx((gap, *replicates), abs=EXACT)
-        assert row.half_widths[-1] == pytest.approx((replicates[1] - replicates[0]) / 2, abs=EXACT)
+        saving, gap, (low, high) = _slow(plan, evidence, row.method.name, 0.65)
+        assert row.levels[-1] == pytest.approx(saving, abs=EXACT)
+        interval = row.at_levels[-1]
+        assert (interval.value, interval.low, interval.high) == pytest.approx((gap, low, high), abs=EXACT)
+        assert row.half_widths[-1] == pytest.approx((high - low) / 2, abs=EXACT)
 
 
 def _slow(plan, evidence, name, target):
-    """The pair's level at a target, the difference of mean scores there and its interval, one replicate at a time."""
+    """The matched saving at a target, the difference of mean scores there and its interval, replicate by replicate."""
     order = sorted(sample for sample in evidence.samples["sample_id"] if "/test/" in sample)
     dense = evidence.results["dense"].set_index("sample_id").loc[order, "score"].to_numpy()
     scores, saved = {}, {}
     for method in (name, "kl"):
         rows = [evidence.results[method].query("target == @at").set_index("sample_id").loc[order] for at in TARGETS]
-        scores[method] = [dense, *(one["score"].to_numpy() for one in rows)]
-        saved[method] = [0 * dense, *((1 - one["flops"] / one["dense_flops"]).to_numpy() for one in rows)]
-    place = 1 + TARGETS.index(target)
-    level = min(saved[method][place].mean() for method in (name, "kl"))
+        scores[method] = [dense, *(table["score"].to_numpy() for table in rows)]
+        saved[method] = [0 * dense, *((1 - table["flops"] / table["dense_flops"]).to_numpy() for table in rows)]
+    saving = min(saved[method][1 + TARGETS.index(target)].mean() for method in (name, "kl"))
 
     def read(method, weights):
-        """On the straight line through the two points of the replicate that the level lies between, or last two."""
-        x, y = ([float(weights @ one) for one in of[method]] for of in (saved, scores))
-        left = 0 if level < x[1] else 1
-        return y[left] + (level - x[left]) / (x[left + 1] - x[left]) * (y[left + 1] - y[left])
+        """On the straight line through the replicate's two points around the saving, or its last two."""
+        x, y = ([float(weights @ values) for values in table[method]] for table in (saved, scores))
+        left = 0 if saving < x[1] else 1
+        return y[left] + (saving - x[left]) / (x[left + 1] - x[left]) * (y[left + 1] - y[left])
 
     def gap(weights):
         return read(name, weights) - read("kl", weights)
 
     gaps = [gap(weights) for weights in resampling_weights(len(order), plan.bootstrap, plan.seed)]
     low, high = np.quantile(gaps, [(1 - plan.confidence) / 2, (1 + plan.confidence) / 2])
-    return level, gap(np.full(len(order), 1 / len(order))), (low, high)
+    return saving, gap(np.full(len(order), 1 / len(order))), (low, high)
 
 
 def test_holm_counts_the_primary_pairs_alone(findings):
@@ -144,81 +142,69 @@ def test_a_missing_primary_result_is_refused_with_its_sample_and_target(plan, ev
     beyond = sorted(
         set(evaluated_samples(part, evidence, "test").index) - set(evaluated_samples(plan, evidence, "test").index)
     )
-    gone = (rows["sample_id"] == beyond[0]) & (rows["target"] == rows["target"].max())
-    broken = replace(evidence, results={**evidence.results, name: rows[~gone]})
+    is_missing = (rows["sample_id"] == beyond[0]) & (rows["target"] == rows["target"].max())
+    broken = replace(evidence, results={**evidence.results, name: rows[~is_missing]})
     outcomes(plan, broken, "test")
     with pytest.raises(UserError, match=rf"1 results missing \({beyond[0]} at"):
         find(plan, broken)
 
 
-def test_the_verdict_is_read_from_the_primary_comparison_where_it_has_the_rung_that_decides(plan, findings):
+def test_the_verdict_is_from_the_primary_comparison_if_it_has_the_deciding_configuration(plan, findings):
     assert findings.answering is findings.primary.found
-    text = told(rq2(plan, findings))
-    assert f"primary comparison: {ALL * 16} test samples, targets 50% and 65%" in text
-    assert "Corrected for 2 comparisons with `kl`" in text and "of 2." in text
-    assert "On the 128 test samples and the targets of all methods, which do not decide: `kl_random` " in text
-    assert any("read from the primary comparison (`kl`, `kl_embedding` and `kl_random`" in rule for rule in rules(plan))
+    verdict = rq2(plan, findings)
+    assert f"on {ALL * 16} test samples" in verdict.sentences[0]
+    (ground,) = (sentence for sentence in verdict.grounds if "primary comparison" in sentence)
+    assert f"{ALL * 16} test samples" in ground and "targets 50% and 65%" in ground
+    assert any("2 comparisons with `kl`" in sentence for sentence in verdict.grounds)
+    (shared,) = shared_sentences(findings, findings.test.deciding)
+    assert shared in verdict.grounds and "128 test samples" in shared and "`kl_oracle`" in shared
+    assert any("primary comparison" in rule and "`kl`, `kl_embedding` and `kl_random`" in rule for rule in rules(plan))
 
 
-def test_a_gain_that_only_the_primary_comparison_shows_is_a_yes_and_one_that_it_does_not_show_is_none(plan, findings):
+def test_a_gain_counts_only_if_the_primary_comparison_shows_it(plan, findings):
     primary = findings.primary
     for sign, tag in ((1, "Yes, refit variance not known"), (-1, "No: worse")):
-        sure = {"mean": Interval(0.02 * sign, *sorted((0.01 * sign, 0.03 * sign))), "p": 0.001, "p_corrected": 0.002}
-        gains = [replace(row, **sure) if row.method.is_routed else row for row in primary.found.gains]
-        controls = [replace(row, **sure) for row in primary.found.controls]
+        claimed = {"mean": Interval(0.02 * sign, *sorted((0.01 * sign, 0.03 * sign))), "p": 0.001, "p_corrected": 0.002}
+        gains = [replace(row, **claimed) if row.method.is_routed else row for row in primary.found.gains]
+        controls = [replace(row, **claimed) for row in primary.found.controls]
         changed = replace(primary, found=replace(primary.found, gains=gains, controls=controls))
         assert rq2(plan, replace(findings, primary=changed)).tag == tag
-    sure = {"mean": Interval(0.02, 0.01, 0.03), "p_corrected": 0.001}
-    test = replace(findings.test, gains=[replace(row, **sure) for row in findings.test.gains])
+    claimed = {"mean": Interval(0.02, 0.01, 0.03), "p_corrected": 0.001}
+    test = replace(findings.test, gains=[replace(row, **claimed) for row in findings.test.gains])
     shared = replace(findings, splits={"test": test})
     assert rq2(plan, shared).tag == rq2(plan, findings).tag
 
 
-def test_primary_methods_of_another_rung_do_not_answer_and_that_is_said():
+def test_primary_methods_of_another_configuration_do_not_answer():
     plan = with_primary(("greedy", "clustered_embedding", "random"))
     findings = find(plan, make_primary(plan))
     assert findings.test.deciding.pooled.name == "kl" and findings.answering is findings.test
-    text = told(rq2(plan, findings))
-    assert "no routed method of the configuration that decides, so this is answered from the 128 test samples" in text
-    assert "Corrected for 3 comparisons with `kl`" in text
+    (sentence,) = ground_sentences(findings, findings.test.deciding)
+    assert "no routed method" in sentence and "128 test samples" in sentence
+    verdict = rq2(plan, findings)
+    assert sentence in verdict.grounds and any("3 comparisons with `kl`" in ground for ground in verdict.grounds)
 
 
-def test_fit_noise_of_the_primary_draws_answers_where_there_are_some():
+def test_refit_variance_is_from_the_primary_draws_if_there_are_some():
     draws = ("greedy", "clustered_embedding", "random", "random1", "random2")
     plan = with_primary(draws, make=with_draws)
     findings = find(plan, make_primary(plan))
-    (noise,) = findings.primary.found.refit_variance
-    assert len(noise.draws) == 3 and len(findings.primary.found.draw_spreads) == 1
-    assert noise.scale.deviation is not None
+    (row,) = findings.primary.found.refit_variance
+    assert len(row.draws) == 3 and len(findings.primary.found.draw_spreads) == 1
+    assert row.scale.deviation is not None
     table = difference_table(findings.primary.plan, findings.primary.found)
-    assert any(row["method"] == "refit variance: deviation of 3 random draws" for row in table["rows"])
+    assert any("3 random draws" in cells["method"] for cells in table["rows"])
 
 
-@pytest.mark.parametrize(
-    ("halves", "said"),
-    [
-        ((0.008, 0.0099), "1.0 points is resolved at all these targets, one of 1 point at all of them."),
-        ((0.008, 0.0101), "1.1 points is resolved at all these targets, one of 1 point at 50% only."),
-        ((0.02, 0.021), "2.1 points is resolved at all these targets, one of 1 point at none of them."),
-    ],
-)
-def test_what_is_resolved_is_spelled_out_from_the_widths_and_never_rounded_down(findings, halves, said):
-    gaps = tuple(Interval(0.0, -half, half) for half in halves)
-    row = replace(findings.primary.found.gains[0], at_levels=gaps)
-    (sentence,) = resolution_sentences(findings.primary.plan, [row])
-    assert sentence.endswith(said)
-    assert sentence.startswith("Half of the 95% interval of `kl_random` minus `kl` in points: ")
-
-
-def test_metrics_and_plot_data_have_the_primary_numbers(plan, findings):
-    found, rows = metrics(plan, findings), plot_tables(plan, findings)["primary"]
-    assert found["primary.samples"] == ALL * 16
+def test_metrics_and_plot_data_have_the_primary_comparison(plan, findings):
+    values, rows = metrics(plan, findings), plot_tables(plan, findings)["primary"]
+    assert values["primary.samples"] == ALL * 16
     (gain,) = [row for row in findings.primary.found.gains if row.method.name == "kl_embedding"]
-    assert found["primary.gain.kl_embedding.mean"] == pytest.approx(100 * gain.mean.value, abs=1e-6)
-    assert found["primary.gain.kl_embedding.p"] == pytest.approx(gain.p_corrected, abs=1e-6)
-    assert found["primary.gain.kl_embedding.levels_above"] == gain.above
-    assert found["primary.gain.kl_embedding.half_width.65"] == pytest.approx(100 * gain.half_widths[-1], abs=1e-6)
-    assert "primary.control.kl_embedding.kl_random.low" in found
+    assert values["primary.gain.kl_embedding.mean"] == pytest.approx(100 * gain.mean.value, abs=1e-6)
+    assert values["primary.gain.kl_embedding.p"] == pytest.approx(gain.p_corrected, abs=1e-6)
+    assert values["primary.gain.kl_embedding.levels_above"] == gain.above
+    assert values["primary.gain.kl_embedding.half_width.65"] == pytest.approx(100 * gain.half_widths[-1], abs=1e-6)
+    assert "primary.control.kl_embedding.kl_random.low" in values
     pairs = rows.groupby(["method", "reference"]).size()
     assert set(pairs.index) == {("kl_embedding", "kl"), ("kl_random", "kl"), ("kl_embedding", "kl_random")}
     assert (pairs == len(TARGETS)).all() and (rows["samples"] == ALL * 16).all()
@@ -228,7 +214,8 @@ def test_metrics_and_plot_data_have_the_primary_numbers(plan, findings):
 @pytest.mark.usefixtures("unrendered")
 def test_the_page_has_a_section_of_its_own_and_none_without_primary_methods(plan, evidence, findings):
     html, _ = render(plan, evidence, findings)
-    assert f"The primary comparison, on {ALL * 16} test samples" in html
+    assert summary(findings.primary).split("`")[-1] in html
+    assert f"{ALL * 16} test samples" in html
     bare = replace(plan, primary=(), primary_targets=())
     without, _ = render(bare, evidence, replace(findings, primary=None))
-    assert "The primary comparison" not in without
+    assert f"{ALL * 16} test samples" not in without

@@ -1,4 +1,4 @@
-"""Differences at equal compute against a slow transcription, and the truth built into the made-up experiment."""
+"""Differences at matched compute against a slow transcription, and the truth built into the made-up experiment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.report.analysis.accuracy import compare, operating_points
 from pipeline.report.analysis.evidence import outcomes, split_samples
-from pipeline.report.analysis.matched_compute import levels
+from pipeline.report.analysis.matched_compute import matched_savings
 from pipeline.report.analysis.pairs import baseline_pairs, gain_pairs
 from pipeline.report.analysis.resampling import FEWEST_TASKS, resampler, task_resampler
 from pipeline.statistics.significance import holm
@@ -41,23 +41,21 @@ def test_differences_equal_a_slow_transcription(plan, results, draws):
     first, second = plan.method("clustered_oracle"), plan.method("greedy")
     (row,) = compare(plan, results, [(first, second)], draws)
     dense = results["dense"]
-    assert row.levels == levels(plan, results, (first, second)) and len(row.levels) == len(plan.targets)
-    for level, found in zip(row.levels, row.at_levels, strict=True):
+    assert row.levels == matched_savings(plan, results, (first, second)) and len(row.levels) == len(plan.targets)
+    for saving, gap in zip(row.levels, row.at_levels, strict=True):
         gaps = [
-            read_slowly(dense, results[first.name], level, w) - read_slowly(dense, results[second.name], level, w)
+            read_slowly(dense, results[first.name], saving, w) - read_slowly(dense, results[second.name], saving, w)
             for w in draws.weights
         ]
         low, high = np.quantile(gaps[1:], [0.025, 0.975])
-        np.testing.assert_allclose([found.value, found.low, found.high], [gaps[0], low, high], atol=ROUNDING)
+        np.testing.assert_allclose([gap.value, gap.low, gap.high], [gaps[0], low, high], atol=ROUNDING)
 
 
-def test_the_interval_that_redraws_tasks_equals_a_slow_transcription_and_is_about_the_same_estimate(
-    plan, evidence, results, draws
-):
+def test_the_bootstrap_over_tasks_equals_a_slow_transcription_and_has_the_same_estimate(plan, evidence, results, draws):
     first, second = plan.method("clustered_oracle"), plan.method("greedy")
-    again = task_resampler(plan, split_samples(evidence, "test")["task"].to_numpy())
-    assert again is not None
-    (row,) = compare(plan, results, [(first, second)], draws, again)
+    task_draws = task_resampler(plan, split_samples(evidence, "test")["task"].to_numpy())
+    assert task_draws is not None
+    (row,) = compare(plan, results, [(first, second)], draws, task_draws)
     dense = results["dense"]
     gaps = [
         np.mean(
@@ -66,10 +64,10 @@ def test_the_interval_that_redraws_tasks_equals_a_slow_transcription_and_is_abou
                 for at in row.levels
             ]
         )
-        for w in again.weights[:200]
+        for w in task_draws.weights[:200]
     ]
-    exact = replace(again, weights=again.weights[:200])
-    (few,) = compare(plan, results, [(first, second)], draws, exact)
+    first_draws = replace(task_draws, weights=task_draws.weights[:200])
+    (few,) = compare(plan, results, [(first, second)], draws, first_draws)
     assert few.over_tasks is not None and row.over_tasks is not None
     np.testing.assert_allclose(
         [few.over_tasks.value, few.over_tasks.low, few.over_tasks.high],
@@ -91,8 +89,8 @@ def test_p_values_are_of_the_interval_s_replicates_and_corrected_over_the_pairs_
 
 def test_too_few_tasks_have_no_second_interval(plan):
     assert task_resampler(plan, np.arange(20) % (FEWEST_TASKS - 1)) is None
-    found = task_resampler(plan, np.arange(20) % FEWEST_TASKS)
-    assert found is not None and found.weights.shape == (plan.bootstrap + 1, 20)
+    draws = task_resampler(plan, np.arange(20) % FEWEST_TASKS)
+    assert draws is not None and draws.weights.shape == (plan.bootstrap + 1, 20)
 
 
 def test_a_method_does_not_differ_from_itself(plan, results, draws):
@@ -104,15 +102,15 @@ def test_a_method_does_not_differ_from_itself(plan, results, draws):
 def test_a_method_that_saves_nothing_is_left_out_and_the_rest_is_compared_as_before(plan, results, draws):
     idle = {**results, "teal": replace(results["teal"], compute=np.ones_like(results["teal"].compute))}
     pairs = baseline_pairs(plan)
-    found = {row.method.name: row for row in compare(plan, idle, pairs, draws)}
-    assert "teal" not in found
+    after = {row.method.name: row for row in compare(plan, idle, pairs, draws)}
+    assert "teal" not in after
     before = {row.method.name: row for row in compare(plan, results, pairs, draws)}
-    assert found["wina"].at_levels == before["wina"].at_levels and found["wina"].mean == before["wina"].mean
+    assert after["wina"].at_levels == before["wina"].at_levels and after["wina"].mean == before["wina"].mean
 
 
 def test_a_costly_method_changes_its_own_comparisons_and_no_other(plan, results, draws):
-    dear = results["clustered_scores"]
-    costly = {**results, "clustered_scores": replace(dear, compute=dear.compute + 0.12)}
+    cheap = results["clustered_scores"]
+    costly = {**results, "clustered_scores": replace(cheap, compute=cheap.compute + 0.12)}
     pairs = gain_pairs(plan)[0]
     for before, after in zip(compare(plan, results, pairs, draws), compare(plan, costly, pairs, draws), strict=True):
         if before.method.name == "clustered_scores":
@@ -123,9 +121,11 @@ def test_a_costly_method_changes_its_own_comparisons_and_no_other(plan, results,
 
 def test_a_built_in_gain_is_found_and_random_groups_gain_nothing(plan, results, draws):
     rows = {row.method.name: row for row in compare(plan, results, gain_pairs(plan)[0], draws)}
-    found = {name: row.mean for name, row in rows.items()}
-    assert found["clustered_oracle"].low > 0
-    assert found["random"].low <= 0 <= found["random"].high
+    means = {name: row.mean for name, row in rows.items()}
+    assert means["clustered_oracle"].low > 0
+    assert means["random"].low <= 0 <= means["random"].high
+    assert rows["clustered_oracle"].is_better(plan.alpha) and not rows["clustered_oracle"].is_worse(plan.alpha)
+    assert not rows["random"].is_better(plan.alpha)
     for row in rows.values():
         assert row.above == sum(gap.low > 0 for gap in row.at_levels)
         assert row.below == sum(gap.high < 0 for gap in row.at_levels)
@@ -141,11 +141,11 @@ def test_a_method_with_fewer_targets_is_compared_at_those_and_nowhere_else(plan,
         results={**evidence.results, "teal": results[results["target"] <= 0.4]},
         profiles={**evidence.profiles, "teal": profiles[profiles["target"] <= 0.4]},
     )
-    found = outcomes(limited, cut, "test")
-    assert found["teal"].targets.tolist() == [0.25, 0.4]
-    (row,) = compare(limited, found, [(short, plan.method("greedy"))], draws)
+    cut_results = outcomes(limited, cut, "test")
+    assert cut_results["teal"].targets.tolist() == [0.25, 0.4]
+    (row,) = compare(limited, cut_results, [(short, plan.method("greedy"))], draws)
     assert [gap is not None for gap in row.at_levels] == [True, True, False, False]
-    assert [level is not None for level in row.levels] == [True, True, False, False]
+    assert [saving is not None for saving in row.levels] == [True, True, False, False]
     values = [gap.value for gap in row.at_levels if gap is not None]
     assert row.mean.value == pytest.approx(np.mean(values), abs=ROUNDING)
     with pytest.raises(UserError, match="results missing"):  # results that its profile set promises must be there

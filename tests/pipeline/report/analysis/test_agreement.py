@@ -39,7 +39,7 @@ def test_determined_is_mutual_information_over_the_entropy_of_the_groups(plan, e
         assert row.determined == pytest.approx(mutual_info_score(groups, row.label.codes) / entropy, abs=EXACT)
 
 
-def test_structure_that_is_only_length_vanishes_at_like_length(plan, evidence):
+def test_the_nmi_within_lengths_is_that_of_prompts_of_one_length_range(plan, evidence):
     samples = evidence.samples.assign(template=evidence.samples["shots"].map(lambda shots: f"wording {shots // 2}"))
     groups = evidence.assignments["activation"].assign(group=samples["shots"].to_numpy() // 2)
     copied = replace(evidence, samples=samples, assignments={**evidence.assignments, "activation": groups})
@@ -48,24 +48,24 @@ def test_structure_that_is_only_length_vanishes_at_like_length(plan, evidence):
     assert row.within_length == pytest.approx(1.0, abs=EXACT)  # one value on both sides: equal partitions
 
 
-def test_the_make_up_counts_every_sample_once(plan, evidence):
+def test_a_composition_counts_every_sample_once(plan, evidence):
     for composition in compositions(plan, evidence, "test"):
         assert composition.counts.sum() == len(split_samples(evidence, "test"))
         assert composition.counts.shape[1] == len(composition.label.values)
 
 
 def test_crossed_labels_are_not_entangled_and_a_task_is_with_its_computation(evidence):
-    known, pairs = entanglement(evidence, "test")
-    at = {label.name: i for i, label in enumerate(known)}
+    split_labels, pairs = entanglement(evidence, "test")
+    at = {label.name: i for i, label in enumerate(split_labels)}
     assert pairs[at["computation"], at["template"]] < 0.01
     assert pairs[at["computation"], at["task"]] > 0.8
 
 
 def test_labels_with_one_value_are_left_out(evidence):
-    found = labels(split_samples(evidence, "test"))
-    assert "subject" not in found
-    assert set(candidates(found)) == {"computation", "template", "shots", "length", "kind"}
-    assert candidates({"task": found["task"], "length": found["length"]}) == ["task", "length"]
+    split_labels = labels(split_samples(evidence, "test"))
+    assert "subject" not in split_labels
+    assert set(candidates(split_labels)) == {"computation", "template", "shots", "length", "kind"}
+    assert candidates({name: split_labels[name] for name in ("task", "length")}) == ["task", "length"]
 
 
 def test_length_quarters_are_of_similar_size_and_named_by_their_ends(evidence):

@@ -1,4 +1,4 @@
-"""Places on the table of configurations follow from profile sets and sources of groups, never from names."""
+"""Configurations and positions in them follow from profile sets and sources of groups, never from names."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pipeline.report.analysis.configurations import (
     CRITERION_NAMES,
     MASK_NAMES,
     configuration_name,
+    configuration_of,
     configurations,
     group_kind,
-    pooled_of,
 )
 from pipeline.report.analysis.findings import find
 from pipeline.report.analysis.plan import Method
@@ -20,7 +20,7 @@ from pipeline.report.text.wording import level_span
 from tests.pipeline.report.synthetic import make_evidence, with_kl
 
 
-def test_rungs_hold_pooled_first_then_controls_given_true_and_routed_groups():
+def test_a_configuration_holds_pooled_first_then_controls_label_oracle_and_routed_groups():
     plan = with_kl()
     assert [configuration_name(plan, configuration) for configuration in configurations(plan)] == [
         "TEAL, uniform", "WINA, uniform", "WINA, greedy", "WINA, kl",
@@ -31,24 +31,26 @@ def test_rungs_hold_pooled_first_then_controls_given_true_and_routed_groups():
     assert greedy.pooled is plan.method("greedy") and [m.name for m in greedy.controls] == ["random"]
 
 
-def test_names_play_no_part():
+def test_method_names_do_not_matter():
     plan = with_kl()
     shuffled = [f"m{number}" for number in range(len(plan.methods))]
     renamed = tuple(replace(method, name=name) for method, name in zip(plan.methods, shuffled, strict=True))
     baseline = shuffled[[method.name for method in plan.methods].index(plan.baseline)]
     other = replace(plan, methods=renamed, baseline=baseline)
     kinds = [[group_kind(method) for method in configuration.methods] for configuration in configurations(plan)]
-    assert [
+    renamed_kinds = [
         [group_kind(method) for method in configuration.methods] for configuration in configurations(other)
-    ] == kinds
-    assert kinds[3] == ["pooled", "random groups", "learned groups, true", "routed by embedding"]
+    ]
+    assert renamed_kinds == kinds
+    assert kinds[3] == ["pooled", "random groups", "oracle groups", "routed by embedding"]
 
 
-def test_a_router_or_scheme_that_nobody_has_heard_of_has_a_place():
-    gate = Method("x", "p", "activation", "wina", "kl", "benefit", "threshold")
-    assert group_kind(gate) == "routed by benefit"
-    assert group_kind(replace(gate, scheme="template", groups="assigned")) == "template groups, given"
-    assert group_kind(replace(gate, scheme="random2", groups="assigned")) == "random groups, draw 3"
+def test_new_routers_and_schemes_are_described():
+    routed = Method("x", "p", "activation", "wina", "kl", "benefit", "threshold")
+    assert group_kind(routed) == "routed by benefit"
+    assert group_kind(replace(routed, scheme="template", groups="assigned")) == "label groups (template)"
+    assert group_kind(replace(routed, scheme="gradient", groups="assigned")) == "oracle groups (gradient)"
+    assert group_kind(replace(routed, scheme="random2", groups="assigned")) == "random groups, draw 3"
 
 
 def test_every_criterion_and_mask_has_a_name():
@@ -59,14 +61,12 @@ def test_masks_are_named_only_where_they_differ(plan):
     exact = replace(plan.method("greedy"), name="exact", mask="topk")
     assert configuration_name(plan, configurations(plan)[0]) == "TEAL, uniform"
     wide = replace(plan, methods=(*plan.methods, exact))
-    assert [configuration_name(wide, configuration) for configuration in configurations(wide)][
-        -1
-    ] == "WINA, greedy, top-k"
-    assert pooled_of(wide, wide.method("task")) == wide.method("greedy")
-    assert pooled_of(wide, exact) is None is pooled_of(wide, wide.dense)
+    assert configuration_name(wide, configurations(wide)[-1]) == "WINA, greedy, top-k"
+    assert configuration_of(wide, wide.method("task")).pooled == wide.method("greedy")
+    assert configuration_of(wide, exact).pooled is exact
 
 
-def test_the_ladder_shows_every_sparse_method_once_and_marks_the_best_of_a_column():
+def test_the_table_of_configurations_shows_every_sparse_method_once_and_marks_the_best_of_a_column():
     plan = with_kl()
     test = find(plan, make_evidence(2, 12, plan=plan)).test
     table = configuration_table(plan, test)
@@ -74,9 +74,11 @@ def test_the_ladder_shows_every_sparse_method_once_and_marks_the_best_of_a_colum
     assert sorted(row["method"] for row in table["rows"]) == sorted(method.name for method in plan.sparse)
     assert sum(row["span"] for row in table["rows"] if row["configuration"]) == len(plan.sparse)
     for at, target in enumerate(plan.targets):
-        found = {p.method.name: p.accuracy.value for p in test.points if p.target == target and not p.method.is_dense}
+        accuracies = {
+            p.method.name: p.accuracy.value for p in test.points if p.target == target and not p.method.is_dense
+        }
         marked = [row["method"] for row in table["rows"] if row["cells"][at]["best"]]
-        assert marked and all(found[name] == max(found.values()) for name in marked)
+        assert marked and all(accuracies[name] == max(accuracies.values()) for name in marked)
     pooled = [row for row in table["rows"] if row["kind"] == "pooled"]
     assert all(row["gain"] is None for row in pooled)
     spans = {row.method.name: level_span(row.levels) for row in test.gains}

@@ -1,4 +1,4 @@
-"""Tables that do not fit the plan are refused with the place and the count."""
+"""Tables that do not fit the plan are refused with the file and the count."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from wina_amp.errors import UserError
 
 
 def test_outcomes_have_one_column_per_sample_in_the_same_order_for_every_method(plan, evidence):
-    found = outcomes(plan, evidence, "test")
+    results = outcomes(plan, evidence, "test")
     order = split_samples(evidence, "test").index
     rows = evidence.results["wina"].sample(frac=1, random_state=0)
     shuffled = replace(evidence, results={**evidence.results, "wina": rows})
-    assert found["dense"].score.shape == (1, len(order))
-    assert found["wina"].score.shape == (len(plan.targets), len(order))
-    np.testing.assert_array_equal(outcomes(plan, shuffled, "test")["wina"].score, found["wina"].score)
+    assert results["dense"].score.shape == (1, len(order))
+    assert results["wina"].score.shape == (len(plan.targets), len(order))
+    np.testing.assert_array_equal(outcomes(plan, shuffled, "test")["wina"].score, results["wina"].score)
     expected = rows[rows["target"] == 0.5].set_index("sample_id").loc[order, "score"]
-    np.testing.assert_array_equal(found["wina"].score[2], expected)
+    np.testing.assert_array_equal(results["wina"].score[2], expected)
 
 
 def test_a_missing_result_is_refused_with_its_sample_and_target(plan, evidence):

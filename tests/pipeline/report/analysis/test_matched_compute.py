@@ -1,17 +1,18 @@
-"""Levels are the smallest saving of the methods that are compared, and of nobody else."""
+"""Matched savings are the smallest of the methods that are compared, and of no others."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pipeline.report.analysis.evidence import outcomes
-from pipeline.report.analysis.matched_compute import Reader, are_alike, levels, mean_gap, plain_reader, saving_curve
+from pipeline.report.analysis.matched_compute import Reader, are_alike, matched_savings, saving_curve
 from pipeline.report.analysis.resampling import resampler
 
-ROUNDING = 1e-12  # means of a few hundred shares
+ROUNDING = 1e-12  # means of a few hundred fractions
 
 
 @pytest.fixture(scope="module")
@@ -20,45 +21,46 @@ def results(plan, evidence):
 
 
 def costing(outcome, fraction):
-    """The same method with a router that costs `share` of the dense FLOPs."""
+    """The same method with a router that costs `fraction` of the dense FLOPs."""
     return replace(outcome, compute=outcome.compute + fraction)
 
 
-def test_a_pair_has_one_level_a_target_the_smaller_of_its_two_savings(plan, results):
+def test_a_pair_has_one_saving_a_target_the_smaller_of_its_two(plan, results):
     pair = plan.method("clustered_scores"), plan.method("greedy")
-    found = levels(plan, results, pair)
-    assert len(found) == len(plan.targets)
-    for i, level in enumerate(found):
+    matched = matched_savings(plan, results, pair)
+    assert len(matched) == len(plan.targets)
+    for i, saving in enumerate(matched):
         savings = [float(np.mean(1 - results[method.name].compute[i])) for method in pair]
-        assert level == pytest.approx(min(savings), abs=ROUNDING)
+        assert saving == pytest.approx(min(savings), abs=ROUNDING)
 
 
-def test_nobody_is_read_past_what_it_reached_and_the_sparsest_target_is_looked_at(plan, results):
-    for method in plan.sparse:
-        for reference in plan.sparse:
-            reached = [(1 - results[one.name].compute).mean(axis=1).max() for one in (method, reference)]
-            assert max(levels(plan, results, (method, reference))) == pytest.approx(min(reached), abs=ROUNDING)
+def test_no_method_is_extrapolated_and_the_sparsest_target_is_compared(plan, results):
+    for pair in itertools.product(plan.sparse, plan.sparse):
+        reached = [(1 - results[method.name].compute).mean(axis=1).max() for method in pair]
+        assert max(matched_savings(plan, results, pair)) == pytest.approx(min(reached), abs=ROUNDING)
 
 
-def test_a_costly_third_method_moves_no_level(plan, results):
+def test_a_costly_third_method_does_not_change_the_savings_of_a_pair(plan, results):
     costly = {**results, "clustered_scores": costing(results["clustered_scores"], 0.12)}
     pair = plan.method("clustered_embedding"), plan.method("greedy")
-    assert levels(plan, costly, pair) == levels(plan, results, pair)
-    everybody = levels(plan, costly, plan.sparse)  # what levels common to all methods would be
-    assert max(everybody) < max(levels(plan, costly, pair)) - 0.1
+    matched = matched_savings(plan, costly, pair)
+    assert matched == matched_savings(plan, results, pair)
+    common = matched_savings(plan, costly, plan.sparse)
+    assert max(common) < max(matched) - 0.1
 
 
-def test_a_target_at_which_a_method_saves_nothing_or_has_no_result_has_no_level(plan, results):
-    dear = costing(results["wina"], 0.3)  # more than masks save at the first target
-    short = replace(results["teal"], **{name: getattr(results["teal"], name)[:2] for name in vars(results["teal"])})
-    found = {**results, "wina": dear, "teal": short}
-    known = [level is not None for level in levels(plan, found, (plan.method("wina"), plan.method("greedy")))]
-    assert known == [False, True, True, True]
-    known = [level is not None for level in levels(plan, found, (plan.method("teal"), plan.method("greedy")))]
-    assert known == [True, True, False, False]
+def test_targets_at_which_a_method_saves_nothing_or_has_no_result_are_not_compared(plan, results):
+    costly = costing(results["wina"], 0.3)  # more than masks save at the first target
+    short = replace(results["teal"], **{name: values[:2] for name, values in vars(results["teal"]).items()})
+    changed = {**results, "wina": costly, "teal": short}
+    for name, compared in (("wina", [False, True, True, True]), ("teal", [True, True, False, False])):
+        matched = matched_savings(plan, changed, (plan.method(name), plan.method("greedy")))
+        assert [saving is not None for saving in matched] == compared
+    idle = {**results, "wina": costing(results["wina"], 1.0)}
+    assert matched_savings(plan, idle, (plan.method("wina"), plan.method("greedy"))) is None
 
 
-def test_levels_are_alike_within_a_point_of_flops_and_at_the_same_targets():
+def test_savings_are_alike_within_a_point_of_flops_and_at_the_same_targets():
     assert are_alike((0.2, None), (0.209, None))
     assert not are_alike((0.2, None), (0.22, None)) and not are_alike((0.2, None), (0.2, 0.3))
 
@@ -72,19 +74,18 @@ def test_readings_are_interpolated_between_targets_for_the_estimate_and_every_re
     method, reference = plan.method("clustered_scores"), plan.method("greedy")
     costly = {**results, "clustered_scores": costing(results["clustered_scores"], 0.12)}
     draws = resampler(replace(plan, bootstrap=30), results["dense"].score.shape[1])
-    at = levels(plan, costly, (method, reference))
-    gaps = Reader(plan, costly, draws).gaps(method, reference, at)
-    dense = results["dense"].score[0]
+    matched = matched_savings(plan, costly, (method, reference))
+    reader, dense = Reader(plan, costly, draws), results["dense"].score[0]
 
-    def slowly(name, level, weights):
+    def slowly(name, saving, weights):
         x = [0.0, *(float(np.sum(weights * (1 - row))) for row in costly[name].compute)]
         y = [float(np.sum(weights * dense)), *(float(np.sum(weights * row)) for row in costly[name].score)]
-        right = next((i for i in range(1, len(x)) if x[i] > level), len(x) - 1)
-        fraction = (level - x[right - 1]) / (x[right] - x[right - 1])
+        right = next((i for i in range(1, len(x)) if x[i] > saving), len(x) - 1)
+        fraction = (saving - x[right - 1]) / (x[right] - x[right - 1])
         return y[right - 1] + fraction * (y[right] - y[right - 1])
 
-    for level, gap in zip(at, gaps, strict=True):
-        expected = [slowly(method.name, level, w) - slowly(reference.name, level, w) for w in draws.weights]
+    for saving, gap in zip(matched, reader.gaps(method, reference, matched), strict=True):
+        expected = [slowly(method.name, saving, w) - slowly(reference.name, saving, w) for w in draws.weights]
         np.testing.assert_allclose(gap, expected, atol=1e-10)
-    plain = plain_reader(plan, costly).gaps(method, reference, at)
-    assert mean_gap(plain)[0] == pytest.approx(mean_gap(gaps)[0], abs=ROUNDING)
+    mean, estimate = (r.mean_gap(method, reference, matched) for r in (reader, Reader(plan, costly)))
+    assert estimate.shape == (1,) and estimate[0] == pytest.approx(mean[0], abs=ROUNDING)

@@ -1,4 +1,4 @@
-"""`pipeline.report.analysis.perplexity`: a token-weighted mean, paired over samples; text never enters an accuracy."""
+"""Perplexity is a token-weighted mean, paired over samples; text never enters an accuracy."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pipeline.report.exports.metrics import metrics
 from pipeline.report.exports.plots import plot_tables
 from pipeline.report.page.page import render
 from pipeline.report.page.text_rows import left_out_sentences, perplexity_tables
+from pipeline.report.text.verdicts import verdicts
 from tests.pipeline.report.synthetic import make_counts
 
 EXACT = 1e-9
@@ -79,18 +80,17 @@ def test_differences_are_paired(plan: Plan, evidence: Evidence):
 
 def test_text_samples_are_not_part_of_accuracies(plan: Plan, evidence: Evidence):
     mixed = as_text(evidence, ["facts"])
-    left = evidence.samples["task"] != "facts"
-    kept = set(evidence.samples["sample_id"][left])
+    is_kept = evidence.samples["task"] != "facts"
+    kept = set(evidence.samples["sample_id"][is_kept])
     without = replace(
         evidence,
-        samples=evidence.samples[left],
+        samples=evidence.samples[is_kept],
         results={name: rows[rows["sample_id"].isin(kept)] for name, rows in evidence.results.items()},
     )
-    found, expected = find(plan, mixed).test, find(plan, without).test
-    assert found.points == expected.points and found.gains == expected.gains
-    assert found.differences == expected.differences and found.tasks == expected.tasks
-    assert found.regrets == expected.regrets
-    assert found.samples > expected.samples and not expected.texts
+    test, expected = find(plan, mixed).test, find(plan, without).test
+    for name in ("points", "gains", "differences", "tasks", "regrets"):
+        assert getattr(test, name) == getattr(expected, name)
+    assert test.samples > expected.samples and not expected.texts
 
 
 def test_perplexities_are_metrics_and_plot_data(plan: Plan, evidence: Evidence):
@@ -122,23 +122,23 @@ def test_a_run_of_text_alone_has_no_accuracy_and_says_so(plan: Plan, evidence: E
     findings = find(plan, only)
     html, _ = render(plan, only, findings)
     text = lxml.html.fromstring(html).text_content()
-    assert "No test sample can be right or wrong" in text and "nan" not in text.split()
+    assert [verdict.tag for verdict in verdicts(plan, findings)][1:] == ["Not asked"] * 3
+    assert verdicts(plan, findings)[1].sentences[0] in text and "nan" not in text.split()
     assert not [name for name in metrics(plan, findings) if name.startswith("accuracy.")]
     assert plot_tables(plan, findings)["accuracy"].empty
 
 
 def test_a_difference_on_one_window_is_not_marked_as_clear(plan: Plan, evidence: Evidence):
     (facts,) = find(plan, as_text(evidence, ["facts"])).test.texts
-    (many,), (one,) = perplexity_tables([facts]), perplexity_tables([replace(facts, samples=1)])
-    tones = [{row["over_baseline"]["tone"] for row in table["rows"] if row["over_baseline"]} for table in (many, one)]
+    (many,), (single,) = perplexity_tables([facts]), perplexity_tables([replace(facts, samples=1)])
+    tones = [
+        {row["over_baseline"]["tone"] for row in table["rows"] if row["over_baseline"]} for table in (many, single)
+    ]
     assert tones[0] == {"", "down"} and tones[1] == {""}
 
 
-def test_what_was_left_out_is_said(evidence: Evidence):
+def test_skipped_and_missing_items_are_counted_by_task_and_split(evidence: Evidence):
     assert left_out_sentences(evidence.sample_counts) == []
-    one = make_counts(evidence.samples[evidence.samples["task"] == "facts"])
-    said = left_out_sentences(one.assign(too_long=[0, 3], wanted=one["taken"] + [0, 2]))
-    assert said == [
-        "Left out because they are longer than the model's context: 3 of `facts` (train).",
-        "Fewer items than asked for: 8 of 10 for `facts` (train).",
-    ]
+    counts = make_counts(evidence.samples[evidence.samples["task"] == "facts"])
+    too_long, too_few = left_out_sentences(counts.assign(too_long=[0, 3], wanted=counts["taken"] + [0, 2]))
+    assert "3 of `facts` (train)" in too_long and "8 of 10 for `facts` (train)" in too_few

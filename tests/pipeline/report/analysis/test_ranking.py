@@ -1,4 +1,4 @@
-"""Pooled methods are put in order on one scale, which only those that can be chosen have a say in."""
+"""Pooled methods are ranked on one scale, which only methods that can be chosen influence."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def test_the_best_pooled_method_with_routed_groups_decides(plan, results, gains)
     assert primary(plan, results, []) is None
 
 
-def test_a_method_that_has_fewer_levels_stands_behind_those_that_have_more(plan, results):
-    short = replace(results["kl"], **{name: getattr(results["kl"], name)[:-1] for name in vars(results["kl"])})
+def test_a_method_with_fewer_targets_ranks_behind_those_with_more(plan, results):
+    short = replace(results["kl"], **{name: values[:-1] for name, values in vars(results["kl"]).items()})
     assert names(ranked(plan, {**results, "kl": short}, pooled(plan)))[-1] == "kl"
     idle = {**results, "kl": replace(results["kl"], compute=np.ones_like(results["kl"].compute))}
     assert names(ranked(plan, idle, pooled(plan))) == ["greedy", "wina", "teal", "kl"]
@@ -65,31 +65,31 @@ def line(outcome, savings, gradient):
     return replace(outcome, compute=1 - saving, score=1 - gradient * saving)
 
 
-def test_differences_from_the_baseline_at_levels_of_their_pairs_would_put_the_better_method_last(plan, results):
+def test_differences_from_the_baseline_at_savings_of_their_pairs_would_put_the_better_method_last(plan, results):
     """`kl` is the more accurate at EVERY saving, but its pair with `greedy` is read at lower savings, where the two
     differ less; so its mean difference from the baseline is the smaller one.
     """
-    made = {**results, "dense": replace(results["dense"], score=np.ones_like(results["dense"].score))}
-    made["greedy"] = line(results["greedy"], (0.2, 0.4, 0.6, 0.8), 1.0)
-    made["wina"] = line(results["wina"], (0.2, 0.4, 0.6, 0.8), 0.5)
-    made["kl"] = line(results["kl"], (0.1, 0.2, 0.3, 0.4), 0.4)
+    changed = {**results, "dense": replace(results["dense"], score=np.ones_like(results["dense"].score))}
+    changed["greedy"] = line(results["greedy"], (0.2, 0.4, 0.6, 0.8), 1.0)
+    changed["wina"] = line(results["wina"], (0.2, 0.4, 0.6, 0.8), 0.5)
+    changed["kl"] = line(results["kl"], (0.1, 0.2, 0.3, 0.4), 0.4)
     draws = resampler(plan, results["dense"].score.shape[1])
     pairs = [(plan.method(name), plan.method("greedy")) for name in ("wina", "kl")]
-    wina, kl = compare(plan, made, pairs, draws)
+    wina, kl = compare(plan, changed, pairs, draws)
     assert wina.mean.value == pytest.approx(0.25) and kl.mean.value == pytest.approx(0.15)
-    assert names(ranked(plan, made, [plan.method("wina"), plan.method("kl")])) == ["kl", "wina"]
+    assert names(ranked(plan, changed, [plan.method("wina"), plan.method("kl")])) == ["kl", "wina"]
 
 
-def test_a_pooled_method_that_cannot_be_chosen_and_a_costly_router_have_no_say(plan, results, gains):
-    """At high savings `kl` is better, at low ones `greedy`: whoever pulls levels down would choose."""
-    made = {**results, "dense": replace(results["dense"], score=np.ones_like(results["dense"].score))}
-    made["greedy"] = line(results["greedy"], (0.2, 0.4, 0.6, 0.8), 1.0)
-    made["kl"] = line(results["kl"], (0.2, 0.4, 0.6, 0.8), 1.0)
-    made["kl"].score[0], made["kl"].score[-1] = 0.7, 0.4
+def test_pooled_methods_that_cannot_be_chosen_and_costly_routers_do_not_influence_the_choice(plan, results, gains):
+    """At high savings `kl` is better, at low ones `greedy`: a method that lowers the common savings would decide."""
+    changed = {**results, "dense": replace(results["dense"], score=np.ones_like(results["dense"].score))}
+    changed["greedy"] = line(results["greedy"], (0.2, 0.4, 0.6, 0.8), 1.0)
+    changed["kl"] = line(results["kl"], (0.2, 0.4, 0.6, 0.8), 1.0)
+    changed["kl"].score[0], changed["kl"].score[-1] = 0.7, 0.4
     chosen = [plan.method("greedy"), plan.method("kl")]
-    assert names(ranked(plan, made, chosen)) == ["kl", "greedy"]
-    made["teal"] = line(results["teal"], (0.05, 0.1, 0.15, 0.2), 3.0)
-    made["clustered_scores"] = line(results["clustered_scores"], (0.05, 0.1, 0.15, 0.2), 1.0)
-    assert names(ranked(plan, made, [*chosen, plan.method("teal")])) == ["greedy", "kl", "teal"]
-    configuration = primary(plan, made, gains)
+    assert names(ranked(plan, changed, chosen)) == ["kl", "greedy"]
+    changed["teal"] = line(results["teal"], (0.05, 0.1, 0.15, 0.2), 3.0)
+    changed["clustered_scores"] = line(results["clustered_scores"], (0.05, 0.1, 0.15, 0.2), 1.0)
+    assert names(ranked(plan, changed, [*chosen, plan.method("teal")])) == ["greedy", "kl", "teal"]
+    configuration = primary(plan, changed, gains)
     assert configuration is not None and configuration.pooled == plan.method("kl")

@@ -1,4 +1,4 @@
-"""The scale of refit variance is the standard deviation between draws, read where the method is read."""
+"""The scale of refit variance is the standard deviation between draws, at the savings of the method."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from pipeline.report.analysis.accuracy import compare
 from pipeline.report.analysis.configurations import configuration_of
 from pipeline.report.analysis.evidence import outcomes
 from pipeline.report.analysis.findings import find
-from pipeline.report.analysis.matched_compute import levels
+from pipeline.report.analysis.matched_compute import matched_savings
 from pipeline.report.analysis.refit_variance import Scale, draw_spreads, draws_of, needed, refit_variance
 from pipeline.report.analysis.resampling import resampler
 from pipeline.report.exports.metrics import metrics
 from pipeline.report.page.difference_rows import difference_table
-from pipeline.report.text.refit_variance import qualifier, refit_variance_sentences
 from tests.pipeline.report.synthetic import make_evidence, with_draws
 
 ROUNDING = 1e-9  # sums of a few hundred floats
@@ -38,16 +37,16 @@ def on(rows, name):
     return next(row for row in rows if row.method.name == name)
 
 
-def test_draws_are_independent_and_a_gate_over_random_groups_is_none(three):
+def test_a_benefit_router_over_random_groups_is_no_independent_draw(three):
     plan, _ = three
-    gate = replace(plan.method("random"), name="gated", groups="gate_random")
-    wide = replace(plan, methods=(*plan.methods, gate), benefit_routers={"gate_random": "random"})
+    routed = replace(plan.method("random"), name="routed", groups="benefit_random")
+    wide = replace(plan, methods=(*plan.methods, routed), benefit_routers={"benefit_random": "random"})
     configuration = configuration_of(wide, wide.method("greedy"))
-    assert gate in configuration.controls
+    assert routed in configuration.controls
     assert [method.name for method in draws_of(configuration)] == ["random", "random1", "random2"]
 
 
-def test_the_scale_equals_a_slow_transcription_at_common_levels(three, results):
+def test_the_scale_equals_a_slow_transcription_at_matched_savings(three, results):
     plan, _ = three
     method, reference = plan.method("clustered_scores"), plan.method("greedy")
     draws = [plan.method(name) for name in ("random", "random1", "random2")]
@@ -55,12 +54,12 @@ def test_the_scale_equals_a_slow_transcription_at_common_levels(three, results):
     row = on(refit_variance(plan, costly), method.name)
     dense = float(results["dense"].score[0].mean())
 
-    def read(name, level):
+    def read(name, saving):
         x = [0.0, *(1 - costly[name].compute.mean(axis=1))]
-        return np.interp(level, x, [dense, *costly[name].score.mean(axis=1)])
+        return np.interp(saving, x, [dense, *costly[name].score.mean(axis=1)])
 
-    assert row.levels == levels(plan, costly, (method, reference, *draws)) and max(row.levels) < 0.6 - 0.12
-    gains = [np.mean([read(one.name, at) - read(reference.name, at) for at in row.levels]) for one in (method, *draws)]
+    assert row.levels == matched_savings(plan, costly, (method, reference, *draws)) and max(row.levels) < 0.6 - 0.12
+    gains = [np.mean([read(m.name, at) - read(reference.name, at) for at in row.levels]) for m in (method, *draws)]
     assert row.scale.gain == pytest.approx(gains[0], abs=ROUNDING)
     mean = sum(gains[1:]) / 3
     deviation = (sum((gain - mean) ** 2 for gain in gains[1:]) / 2) ** 0.5
@@ -70,7 +69,7 @@ def test_the_scale_equals_a_slow_transcription_at_common_levels(three, results):
     )
 
 
-def test_with_levels_that_agree_gain_and_draws_are_those_of_the_comparisons(three, results):
+def test_with_savings_that_agree_gain_and_draws_are_those_of_the_comparisons(three, results):
     plan, _ = three
     pairs = [
         (plan.method(name), plan.method("greedy")) for name in ("clustered_oracle", "random", "random1", "random2")
@@ -81,19 +80,19 @@ def test_with_levels_that_agree_gain_and_draws_are_those_of_the_comparisons(thre
     assert scale.draws == pytest.approx(means[1:], abs=2e-3)
 
 
-def test_the_spread_of_a_rung_is_that_of_its_draws_at_every_target(three, results):
+def test_the_spread_of_a_configuration_is_that_of_its_draws_at_every_target(three, results):
     plan, _ = three
     (row,) = draw_spreads(plan, results)
     assert [method.name for method in row.draws] == ["random", "random1", "random2"]
     pairs = [(method, row.reference) for method in row.draws]
-    found = compare(plan, results, pairs, resampler(plan, results["dense"].score.shape[1]))
+    comparisons = compare(plan, results, pairs, resampler(plan, results["dense"].score.shape[1]))
     for i, deviation in enumerate(row.at_levels):
-        assert deviation == pytest.approx(np.std([one.at_levels[i].value for one in found], ddof=1), abs=5e-3)
+        assert deviation == pytest.approx(np.std([pair.at_levels[i].value for pair in comparisons], ddof=1), abs=5e-3)
 
 
-@pytest.mark.parametrize(("draws", "asked"), [(2, 15.6), (3, 4.97), (5, 3.04), (200, 1.98)])
-def test_few_draws_ask_for_much(draws, asked):
-    assert needed(draws, 0.95) == pytest.approx(asked, abs=0.05)  # Student's table to two decimals
+@pytest.mark.parametrize(("draws", "deviations"), [(2, 15.6), (3, 4.97), (5, 3.04), (200, 1.98)])
+def test_few_draws_need_many_deviations(draws, deviations):
+    assert needed(draws, 0.95) == pytest.approx(deviations, abs=0.05)  # Student's table to two decimals
 
 
 def test_one_more_draw_stays_below_what_is_needed_as_often_as_promised():
@@ -102,7 +101,7 @@ def test_one_more_draw_stays_below_what_is_needed_as_often_as_promised():
     assert np.mean(drawn[:, 3] > limits) == pytest.approx(0.05, abs=0.005)  # three standard errors of 20,000 draws
 
 
-def test_without_a_second_draw_nothing_is_known_and_equal_draws_have_no_scale():
+def test_without_a_second_draw_refit_variance_is_unknown_and_equal_draws_have_no_scale():
     for scale in (Scale(0.02, ()), Scale(0.02, (0.01,))):
         assert (scale.deviation, scale.times, scale.excess, scale.is_beyond(0.95)) == (None, None, None, None)
     flat = Scale(0.02, (0.01, 0.01))
@@ -110,50 +109,15 @@ def test_without_a_second_draw_nothing_is_known_and_equal_draws_have_no_scale():
     assert flat.is_beyond(0.95) is True and Scale(0.0, (0.01, 0.01)).is_beyond(0.95) is False
 
 
-def test_sentences_say_how_many_deviations_the_gain_is_and_how_many_it_takes(three, results):
-    plan, _ = three
-    row = on(refit_variance(plan, results), "clustered_embedding")
-    small, large = (replace(row, scale=Scale(gain, (-0.001, 0.0, 0.004))) for gain in (0.01, 0.03))
-    deviation = np.std([-0.1, 0.0, 0.4], ddof=1)
-    said = " ".join(refit_variance_sentences(plan, [small, replace(large, method=plan.method("clustered_scores"))]))
-    assert "3 draws of random groups" in said
-    assert (
-        f"the gain of `clustered_embedding` is {1 / deviation:.1f} times their standard deviation (0.26 points)" in said
-    )
-    assert f"lies {0.9 / deviation:.1f} of them above their mean" in said
-    assert "it takes 5.0 standard deviations above their mean to rule out, at 95%" in said
-    assert said.endswith("ruled out for `clustered_scores`, not ruled out for `clustered_embedding`.")
-    assert qualifier(plan, [small]) == "refit variance not ruled out" and qualifier(plan, [small, large]) == ""
-    lost = replace(row, scale=Scale(-0.01, (-0.001, 0.0, 0.004)))
-    assert "the loss of `clustered_embedding` is" in refit_variance_sentences(plan, [lost])[0]
-    flat = replace(row, scale=Scale(0.01, (0.0, 0.0, 0.0)))
-    assert (
-        "the draws that `clustered_embedding` is held against all gain the same"
-        in refit_variance_sentences(plan, [flat])[0]
-    )
-
-
-def test_with_one_draw_or_none_fit_noise_is_said_not_to_be_known(plan, evidence):
-    row = on(refit_variance(plan, outcomes(plan, evidence, "test")), "clustered_embedding")
-    assert len(row.draws) == 1
-    (said,) = refit_variance_sentences(plan, [row])
-    assert said.startswith(
-        "Refit variance is not known: there is one draw of random groups on this configuration, and intervals"
-    )
-    (said,) = refit_variance_sentences(plan, [replace(row, draws=(), scale=Scale(0.01, ()))])
-    assert said.startswith("Refit variance is not known: no random groups were run on this configuration")
-    assert refit_variance_sentences(plan, []) == [] and qualifier(plan, [row]) == "refit variance not known"
-
-
-def test_the_page_s_table_and_metrics_have_it_beside_the_gain(three):
+def test_the_page_s_table_and_the_metrics_have_refit_variance_beside_the_gain(three):
     plan, evidence = three
     findings = find(plan, evidence)
     rows = difference_table(plan, findings.test)["rows"]
     gains = [row for row in rows if row["reference"] == "greedy"]
-    of = next(row for row in gains if row["method"] == "clustered_embedding")["cells"][2]
-    found = metrics(plan, findings)
-    assert of["text"] == f"{found['refit_variance.clustered_embedding.times']:.1f}×"
-    assert of["small"] == f"of {found['refit_variance.clustered_embedding.deviation']:.2f}"
-    assert found["refit_variance.clustered_embedding.draws"] == 3
+    cell = next(row for row in gains if row["method"] == "clustered_embedding")["cells"][2]
+    values = metrics(plan, findings)
+    assert cell["text"] == f"{values['refit_variance.clustered_embedding.times']:.1f}×"
+    assert cell["small"] == f"of {values['refit_variance.clustered_embedding.deviation']:.2f}"
+    assert values["refit_variance.clustered_embedding.draws"] == 3
     spread = next(row for row in gains if "3 random draws" in row["method"])
     assert re.fullmatch(r"\d\.\d\d", spread["cells"][0]["text"]) and len(spread["cells"]) == 3 + len(plan.targets)

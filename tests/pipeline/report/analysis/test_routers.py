@@ -26,9 +26,9 @@ def draws(plan, results):
 
 
 def test_the_cost_of_a_router_is_read_off_the_results(plan, results, draws):
-    found = {row.method.groups: row.flops for row in regret_rows(plan, results, draws)}
+    costs = {row.method.groups: row.flops for row in regret_rows(plan, results, draws)}
     for router, flops in ROUTER_FLOPS.items():
-        assert found[router] == pytest.approx(flops, rel=CLOSE)
+        assert costs[router] == pytest.approx(flops, rel=CLOSE)
 
 
 def test_a_router_that_is_never_right_has_no_cost_to_read(plan, results, draws):
@@ -39,7 +39,7 @@ def test_a_router_that_is_never_right_has_no_cost_to_read(plan, results, draws):
     assert rows["embedding"].flops is not None
 
 
-def test_regret_is_the_accuracy_of_true_groups_less_that_of_routed_ones(plan, results, draws):
+def test_regret_is_the_accuracy_of_oracle_groups_less_that_of_routed_groups(plan, results, draws):
     for row in regret_rows(plan, results, draws):
         gaps = results[row.oracle.name].score.mean(axis=1) - results[row.method.name].score.mean(axis=1)
         np.testing.assert_allclose([gap.value for gap in row.at_targets], gaps, atol=1e-9)
@@ -54,7 +54,7 @@ def test_accuracy_is_the_diagonal_of_the_confusion_table(plan, evidence, draws):
         np.testing.assert_array_equal(row.confusion.sum(axis=1), np.bincount(truth))
 
 
-def test_a_group_that_no_sample_belongs_to_keeps_its_place_in_the_confusion_table(plan, evidence, draws):
+def test_a_group_without_samples_keeps_its_row_in_the_confusion_table(plan, evidence, draws):
     routes = evidence.routes["scores"].assign(group=5)
     row = router_rows(plan, replace(evidence, routes={**evidence.routes, "scores": routes}), "test", draws)[1]
     assert row.confusion.shape == (6, 6)
@@ -62,17 +62,17 @@ def test_a_group_that_no_sample_belongs_to_keeps_its_place_in_the_confusion_tabl
     assert row.accuracy.value == 0
 
 
-def test_a_router_that_has_not_met_a_task_or_a_wording_is_judged_by_what_it_said(plan, evidence, draws):
+def test_held_out_accuracy_is_that_of_routers_fitted_without_the_task_or_template(plan, evidence, draws):
     truth = evidence.assignments["activation"].set_index("sample_id")["group"]
     for row in router_rows(plan, evidence, "test", draws):
         rows = evidence.held_out[row.router]
-        for label, found in (("task", row.new_task), ("template", row.new_template)):
-            mine = rows[rows["label"] == label]
-            hits = truth.loc[mine["sample_id"]].to_numpy() == mine["group"].to_numpy()
-            assert found.value == pytest.approx(hits.mean(), abs=1e-9)
-            assert found.low < found.value < found.high
+        for label, accuracy in (("task", row.new_task), ("template", row.new_template)):
+            held_out = rows[rows["label"] == label]
+            hits = truth.loc[held_out["sample_id"]].to_numpy() == held_out["group"].to_numpy()
+            assert accuracy.value == pytest.approx(hits.mean(), abs=1e-9)
+            assert accuracy.low < accuracy.value < accuracy.high
         assert row.new_template.value == pytest.approx(row.accuracy.value, abs=1e-9) != row.new_task.value
     none = {name: rows.iloc[:0] for name, rows in evidence.held_out.items()}
     assert router_rows(plan, replace(evidence, held_out=none), "test", draws)[0].new_task is None
     train = resampler(plan, len(split_samples(evidence, "train")))
-    assert router_rows(plan, evidence, "train", train)[0].new_task is None  # only test samples are asked about
+    assert router_rows(plan, evidence, "train", train)[0].new_task is None  # test samples alone are routed so

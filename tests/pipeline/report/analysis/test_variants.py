@@ -17,24 +17,28 @@ EXACT = 1e-12
 
 
 @pytest.fixture(scope="module")
-def found(plan, evidence):
+def clusterings(plan, evidence):
     return variants(plan, evidence, "test")
 
 
-def test_there_is_one_variant_a_block_in_order_and_one_without_length(found):
-    assert [one.block for one in by_block(found)] == list(range(BLOCKS))
-    assert without_length(found) is found[-1] and len(found) == BLOCKS + 1
+def test_there_is_one_variant_a_block_in_order_and_one_without_length(clusterings):
+    assert [variant.block for variant in by_block(clusterings)] == list(range(BLOCKS))
+    assert without_length(clusterings) is clusterings[-1] and len(clusterings) == BLOCKS + 1
 
 
-def test_what_the_groups_follow_grows_with_depth_as_it_was_built_in(found):
-    template = [one.row("template").found.nmi.value for one in by_block(found)]
+def test_agreement_with_the_template_grows_with_depth_as_built_in(clusterings):
+    template = [variant.row("template").found.nmi.value for variant in by_block(clusterings)]
     assert template == sorted(template) and template[0] < 0.02 < 0.3 < template[-1]
-    assert by_block(found)[0].row("template").p_corrected > 0.05 > by_block(found)[-1].row("template").p_corrected
+    assert (
+        by_block(clusterings)[0].row("template").p_corrected
+        > 0.05
+        > by_block(clusterings)[-1].row("template").p_corrected
+    )
 
 
-def test_the_learned_groups_under_another_name_do_not_differ_from_themselves(plan, evidence, found):
+def test_the_learned_groups_under_another_name_do_not_differ_from_themselves(plan, evidence, clusterings):
     whole = {row.label.name: row for row in agreements(plan, evidence, "test")}
-    same = without_length(found)
+    same = without_length(clusterings)
     assert same.same == pytest.approx(1.0, abs=EXACT)
     for row in same.rows:
         assert row.found == whole[row.label.name].found
@@ -42,15 +46,15 @@ def test_the_learned_groups_under_another_name_do_not_differ_from_themselves(pla
         assert max(map(abs, (row.change.value, row.change.low, row.change.high))) < EXACT
 
 
-def test_a_change_is_the_nmi_less_that_of_the_learned_groups(evidence, found):
+def test_a_change_is_the_nmi_less_that_of_the_learned_groups(evidence, clusterings):
     samples = split_samples(evidence, "test")
     learned = groups_of(evidence, "activation", samples.index)
     rows = evidence.variants[evidence.variants["block"] == 1].set_index("sample_id")
     groups = rows["group"].reindex(samples.index).to_numpy()
-    for row in found[1].rows:
-        before, after = (normalized_mutual_information(one, row.label.codes) for one in (learned, groups))
+    for row in clusterings[1].rows:
+        before, after = (normalized_mutual_information(labelling, row.label.codes) for labelling in (learned, groups))
         assert row.change.value == pytest.approx(after - before, abs=EXACT)
-    assert found[1].same == adjusted_rand_index(learned, groups)
+    assert clusterings[1].same == adjusted_rand_index(learned, groups)
 
 
 def test_without_learned_groups_or_variants_there_is_nothing_to_compare(plan, evidence):

@@ -8,13 +8,16 @@ from pipeline.report.text.wording import (
     level_name,
     level_span,
     listed,
+    method_names,
     number,
     p_equals,
     p_value,
+    percent,
     points,
     points_interval,
     quantity,
     target_name,
+    target_names,
 )
 from pipeline.statistics.intervals import Interval
 
@@ -44,9 +47,9 @@ def test_small_p_values_have_three_digits_and_none_is_zero(value, text, equals):
     assert (p_value(value), p_equals(value)) == (text, equals)
 
 
-def test_numbers_targets_levels_and_quantities_read_naturally():
+def test_numbers_targets_savings_and_quantities_read_naturally(plan):
     assert number(-0.001) == "0.00"
-    assert number(-0.5) == "\N{MINUS SIGN}0.50"
+    assert number(-0.5) == "\N{MINUS SIGN}0.50" and percent(-0.257) == "\N{MINUS SIGN}25.7%"
     assert target_name(0.65) == "65%"
     assert target_name(0.125) == "12.5%"
     assert level_name(0.434) == "57%"
@@ -55,3 +58,5 @@ def test_numbers_targets_levels_and_quantities_read_naturally():
     assert quantity(12) == "12"
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c"]) == "a, b and c"
+    assert method_names([plan.method("teal"), plan.method("wina")]) == "`teal` and `wina`"
+    assert target_names((0.25, 0.5)) == "25% and 50%"
