@@ -27,7 +27,7 @@ from sklearn.metrics import silhouette_score
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import NearestNeighbors
 
-from pipeline.statistics.intervals import adjusted_rand_index
+from pipeline.statistics.agreement import adjusted_rand_index
 from wina_amp.errors import UserError, unknown
 
 STARTS = 10

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy import ndarray
 
-from pipeline.statistics.intervals import mean_interval
+from pipeline.statistics.bootstrap import mean_interval
 from wina_amp.errors import UserError
 from wina_amp.profile_set.description import Estimate, Measured
 

@@ -3,7 +3,7 @@
 Methods hit their targets by different amounts, so equal *targets* are not equal compute. Each method's accuracy is
 therefore a piecewise-linear function of the FLOPs it really saved (masked linears, attention, lm_head, scoring and
 router counted), from the dense model through its targets, and two methods are read at the same saving
-(`pipeline.statistics.intervals`). The savings a pair is read at are its own, one per target
+(`pipeline.statistics.matched_compute`). The savings a pair is read at are its own, one per target
 (`pipeline/report/analysis/matched_compute.py`): what else was evaluated does not move them. A method whose masks reach
 only a part of the weights has no result at the sparsest targets, and its pairs have no level there.
 
@@ -23,7 +23,7 @@ from pipeline.report.analysis.evidence import Outcome
 from pipeline.report.analysis.matched_compute import Levels, Reader, levels, mean_gap
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.analysis.resampling import Resampler
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 from pipeline.statistics.significance import holm
 
 SPREAD = (0.05, 0.95)

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from pipeline.report.analysis.evidence import Evidence, groups_of, routes_of, split_samples
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.resampling import resampler, task_resampler
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 
 
 @dataclass(frozen=True)

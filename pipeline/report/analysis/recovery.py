@@ -20,7 +20,7 @@ from pipeline.report.analysis.evidence import Outcome
 from pipeline.report.analysis.matched_compute import Levels, Reader, levels
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.analysis.resampling import ROUNDING, Resampler
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """One set of bootstrap draws for a whole split, shared by every number of the report; a second one redraws tasks.
 
-`pipeline.statistics.intervals.resampling_weights` makes the draws; here they are kept, so that hundreds of means and
+`pipeline.statistics.bootstrap.resampling_weights` makes the draws; here they are kept, so that hundreds of means and
 differences on one split are one matrix product, and all of them are paired. Row 0 of `weights` is the plain mean (the
 estimate), the others are replicates.
 """
@@ -13,8 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pipeline.report.analysis.plan import Plan
-from pipeline.statistics.hierarchical import hierarchical_weights
-from pipeline.statistics.intervals import Interval, resampling_weights
+from pipeline.statistics.bootstrap import Interval, hierarchical_weights, resampling_weights
 from pipeline.statistics.significance import bootstrap_p
 
 ROUNDING = 12

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.grouping.cluster_variants import ALL_BLOCKS, regress_out, variants
 from pipeline.grouping.clustering import Options
-from pipeline.statistics.intervals import adjusted_rand_index
+from pipeline.statistics.agreement import adjusted_rand_index
 
 OPTIONS = Options(algorithm="kmeans", count=2, min_cluster_size=8, seed=0)
 ROUNDING = 1e-9

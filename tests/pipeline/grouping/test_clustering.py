@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.grouping.clustering import Options, cluster, features
-from pipeline.statistics.intervals import adjusted_rand_index
+from pipeline.statistics.agreement import adjusted_rand_index
 from wina_amp.errors import UserError
 
 ALGORITHMS = ["kmeans", "gmm", "hdbscan"]

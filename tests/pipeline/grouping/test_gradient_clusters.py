@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.grouping.gradient_clusters import LONGEST, allocation_gradients, gradient_groups, held_out_gain
-from pipeline.statistics.intervals import adjusted_rand_index
+from pipeline.statistics.agreement import adjusted_rand_index
 
 PROJECTIONS = 6
 

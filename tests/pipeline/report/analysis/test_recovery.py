@@ -16,7 +16,7 @@ from pipeline.report.analysis.resampling import resampler
 from pipeline.report.exports.metrics import metrics
 from pipeline.report.text.recovery import recovery_sentences
 from pipeline.report.text.verdicts import verdicts
-from pipeline.statistics.intervals import Interval, resampling_weights
+from pipeline.statistics.bootstrap import Interval, resampling_weights
 from tests.pipeline.report.synthetic import make_evidence, with_kl
 from tests.pipeline.report.told import told
 

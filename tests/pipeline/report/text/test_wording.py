@@ -16,7 +16,7 @@ from pipeline.report.text.wording import (
     quantity,
     target_name,
 )
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 
 
 @pytest.mark.parametrize(
