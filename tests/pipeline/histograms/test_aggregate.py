@@ -24,8 +24,8 @@ GROUPS = np.array([0, 1, 2, 0, 1, 2, 0, 0, 1])
 
 
 def merge(rows, parts=3, samples=SAMPLES, groups=GROUPS):
-    pieces = [histogram_part(rows.iloc[piece]) for piece in np.array_split(np.arange(len(rows)), parts)]
-    return aggregate(pieces, samples, groups, scheme="task", bins=BINS).to_pandas()
+    tables = [histogram_part(rows.iloc[numbers]) for numbers in np.array_split(np.arange(len(rows)), parts)]
+    return aggregate(tables, samples, groups, scheme="task", bins=BINS).to_pandas()
 
 
 def test_groups_equal_the_slow_transcription() -> None:
