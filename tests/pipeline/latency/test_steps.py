@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import StaticCache
 
 from pipeline.latency import steps as module
-from pipeline.latency.steps import SparseSteps, Steps, copy_sharing_weights, recorded, sparse_steps
+from pipeline.latency.steps import SparseSteps, Step, Steps, copy_sharing_weights, recorded, sparse_steps
 from tests.pipeline.allocation.blocks import CONFIGS, random_model
 from wina_amp.decode import decoding as decoding_module
 from wina_amp.decode.decoding import sparse_decoding
@@ -53,10 +53,24 @@ def test_steps_choose_what_one_pass_over_all_tokens_chooses_and_can_begin_again(
     assert steps.cache_bytes > 0
 
 
-def test_compiled_steps_choose_the_same(tiny_loaded: LoadedModel):
-    steps = Steps(tiny_loaded.model, IDS, CONTEXT, "compiled")
+def test_compiled_steps_choose_the_same(monkeypatch):
+    """Traced once for all steps, with the cache that they write to. Code generation, most of the time, is torch's."""
+    compiled, asked, graphs = torch.compile, [], []
+
+    def traced(graph: torch.fx.GraphModule, _inputs: list[Tensor]) -> torch.fx.GraphModule:
+        graphs.append(graph)
+        return graph
+
+    def without_code_generation(step: Step, **options: object) -> Step:
+        asked.append(options)
+        return compiled(step, backend=traced, **options)
+
+    monkeypatch.setattr(torch, "compile", without_code_generation)
+    loaded = random_model("llama")
+    steps = Steps(loaded.model, IDS, CONTEXT, "compiled")
     steps.get_ready()
-    assert _run(steps) == _in_one_pass(tiny_loaded)
+    assert _run(steps) == _in_one_pass(loaded)
+    assert asked == [{"dynamic": False, "mode": None}] and len(graphs) == 1
 
 
 def test_steps_must_be_made_ready(tiny_loaded: LoadedModel):
