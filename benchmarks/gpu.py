@@ -36,11 +36,11 @@ from torch import Tensor
 
 from benchmarks.full_size import SHAPES, in_batches, random_items, random_model, time_capture
 from pipeline.capture.accumulate import way
+from pipeline.latency.interleaved import WARM, clock, ratios, spread, time_interleaved
 from pipeline.latency.machine import last_level_cache, load, machine
 from pipeline.latency.refusal import able
-from pipeline.latency.steps import SparseSteps, Steps, sparse_steps, twin
+from pipeline.latency.steps import SparseSteps, Steps, copy_sharing_weights, sparse_steps
 from pipeline.latency.traffic import Reading, other_bytes, rates, watch
-from pipeline.latency.turns import WARM, clock, ratios, spread, take_turns
 from wina_amp.decode.decoding import Decoding, sparse_decoding
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.models.families import INPUT, SITES
@@ -167,7 +167,7 @@ class _Shape:
         # Before anything else is on the model.
         items = random_items(options.samples, self.loaded.model.config.vocab_size)
         self.capture = time_capture(self.loaded, in_batches(items, CAPTURED_TOKENS), CAPTURED_REPEATS)
-        self.dense = twin(self.loaded.model)
+        self.dense = copy_sharing_weights(self.loaded.model)
         self.masks = mask_sites(self.loaded.model, INPUT)
         self.device = self.loaded.device
         self.now = clock(self.device)
@@ -284,7 +284,7 @@ class _Shape:
             every = {f"dense {steps.way}": steps for steps in sides} | {"sparse": sparse}
             for steps in every.values():
                 steps.begin()
-            seconds = take_turns(every, self.options.steps, self.now)
+            seconds = time_interleaved(every, self.options.steps, self.now)
             for steps in every.values():
                 steps.close()
             slow = min((name for name in every if name != "sparse"), key=lambda name: spread(seconds[name]).median)

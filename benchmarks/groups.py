@@ -39,7 +39,7 @@ from pipeline.grouping.clustering import Options, cluster, features
 from pipeline.grouping.schemes import label_groups, shuffled_groups
 from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.histograms.bins import Bins
-from pipeline.statistics.intervals import normalized_mutual_information
+from pipeline.statistics.agreement import normalized_mutual_information
 from pipeline.storage.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES, SIGNATURES
 from stages.inputs.allocation import counts_of
 from stages.inputs.model import load_model

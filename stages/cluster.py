@@ -29,7 +29,7 @@ from pipeline.grouping.schemes import (
     shuffled_groups,
 )
 from pipeline.grouping.signature_vectors import signature_vectors
-from pipeline.statistics.intervals import adjusted_rand_index, normalized_mutual_information
+from pipeline.statistics.agreement import adjusted_rand_index, normalized_mutual_information
 from pipeline.storage.schemas import ASSIGNMENTS, CLUSTER_MAP, CLUSTER_VARIANTS, SAMPLES, SIGNATURES
 from stages.run import run
 from wina_amp.atomic import replacing

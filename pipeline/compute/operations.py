@@ -9,7 +9,7 @@ the number of positions token t attends to (itself included):
     attention          4 * heads * head_dim * sum_t L_t    per block: QK^T and PV
     lm_head            2 * P * hidden * vocabulary         P: positions whose next token is predicted
     rotation           2 * N * d * d                       per rotated input of width d (`model.transform`)
-    router             as told by the router
+    router             see `pipeline.compute.routing`
 
 A mask on the input of a projection has n = d_in and g = d_out; one on the activated gate of an MLP gates a row of `up`
 and a column of `down` (`wina_amp/models/mask_sites.py`). Z = N_eligible * n - K, K being the features that were kept.
@@ -58,7 +58,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Work:
-    """What ran for each of n samples; every array is `[samples]` but `kept`.
+    """The work done for each of n samples; every array is `[samples]` but `kept`.
 
     Attributes:
         tokens: tokens that passed through the blocks.
@@ -97,8 +97,8 @@ def flops(shape: Shape, work: Work, router: Numbers | float = 0.0) -> Numbers:
 
 
 def realised_sparsity(shape: Shape, work: Work) -> Numbers:
-    """Share of all projections' weights that eligible tokens skipped: what masks zeroed, weighted by the weights it
-    gates; weights that no mask gates count as used. 0 where no token was eligible."""
+    """Fraction of all projections' weights that eligible tokens skipped: zeroed features, weighted by the weights they
+    gate; weights that no mask gates count as used. 0 where no token was eligible."""
     offered = work.eligible * float(shape.weights)
     return _skipped(shape, work) / np.maximum(offered, 1.0)
 

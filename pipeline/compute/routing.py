@@ -1,7 +1,7 @@
 """Operations that a router costs, counted like everything else (`pipeline.compute.operations`).
 
-`scores` pays for a dense pass of the first blocks over the prompt, because the profile is not known before they have
-run: all of their projections but the last `down`, whose input is the last thing observed. That pass is charged in full;
+`scores` needs a dense pass of the first blocks over the prompt, because the profile is not known before they have run:
+all of their projections but the last `down`, whose input is the last activation observed. That pass is counted in full;
 nothing of it is reused.
 """
 
@@ -46,7 +46,7 @@ def scores_flops(
 
     Args:
         tokens: tokens of every prompt.
-        eligible: those of them that a signature looks at.
+        eligible: those of them that a signature is made from.
         projections: all projections of the first blocks.
         head_dim, heads: length and number of attention's query heads.
         dim: numbers per signature.
@@ -54,9 +54,9 @@ def scores_flops(
         rotations: width of every rotated input of the first blocks.
     """
     last = projections[-1].block
-    run = [one for one in projections if (one.block, one.name) != (last, "down")]
+    run = [projection for projection in projections if (projection.block, projection.name) != (last, "down")]
     shape = Shape(
-        weights=sum(one.gated_weights for one in run),
+        weights=sum(projection.gated_weights for projection in run),
         features=(),
         gated=(),
         blocks=last + 1,
@@ -67,8 +67,8 @@ def scores_flops(
         rotations=rotations,
     )
     nothing = np.zeros(len(tokens), dtype=np.int64)
-    met = np.array([attended(0, int(number)) for number in tokens])
-    dense = flops(shape, Work(tokens, met, nothing, nothing, np.zeros((len(tokens), 0), dtype=np.int64)))
+    positions = np.array([attended(0, int(number)) for number in tokens])
+    dense = flops(shape, Work(tokens, positions, nothing, nothing, np.zeros((len(tokens), 0), dtype=np.int64)))
     observed = [site.features for site in sites(projections)]
     signatures = eligible * float(sum(observed)) + (3.0 + 2.0 * dim) * sum(observed)
     return dense + signatures + _linear(len(observed) * dim, groups)

@@ -33,7 +33,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What time and memory depend on.
+    """The sizes that time and memory depend on.
 
     Attributes:
         block: the linear maps of one block, in canonical order.
@@ -65,7 +65,7 @@ class Sizes:
 
     @property
     def shape(self) -> Shape:
-        """The same for `pipeline.compute.operations`."""
+        """The sizes that compute depends on, for `pipeline.compute.operations`."""
         return Shape(
             weights=self.blocks * self.block_weights,
             features=tuple(linear.inputs for linear in self.block) * self.blocks,
@@ -92,9 +92,9 @@ def sizes_of(config: Mapping[str, Any]) -> Sizes:
         "o": (query, hidden), "gate": (hidden, inner), "up": (hidden, inner), "gate_up": (hidden, 2 * inner),
         "down": (inner, hidden),
     }  # fmt: skip
-    maps = sorted(family_of(config["model_type"]).linear_maps, key=lambda one: PROJECTION_ORDER.index(one.name))
+    maps = sorted(family_of(config["model_type"]).linear_maps, key=lambda linear: PROJECTION_ORDER.index(linear.name))
     return Sizes(
-        block=tuple(Linear(one.name, one.site, *shapes[one.name]) for one in maps),
+        block=tuple(Linear(linear.name, linear.site, *shapes[linear.name]) for linear in maps),
         blocks=config["num_hidden_layers"],
         hidden=hidden,
         vocabulary=config["vocab_size"],

@@ -1,7 +1,7 @@
 """A two-dimensional map of the samples for the report: UMAP of the clustering space. For looking at, not for deciding.
 
 Seeded, on one thread, and started from the first two principal components instead of a spectral embedding, so that the
-map is the same in every run and does not fail when the neighbour graph falls into pieces. Above `MOST_SAMPLES` a seeded
+map is the same in every run and does not fail when the neighbour graph is not connected. Above `MOST_SAMPLES` a seeded
 choice is shown: more points hide each other, and a map of 7,700 took longer than the clustering.
 """
 
@@ -27,7 +27,7 @@ def shown(samples: int, seed: int) -> Int[ndarray, " shown"]:
 
 
 def coordinates(points: Float[ndarray, "samples components"], seed: int) -> Float[ndarray, "samples 2"]:
-    """A point of the plane for every sample: neighbours stay neighbours, distances between far points mean little."""
+    """UMAP coordinates of every sample: neighbours stay neighbours, distances between far points mean little."""
     start = np.zeros((len(points), 2))
     start[:, : min(2, points.shape[1])] = points[:, :2]
     if len(points) < FEWEST_SAMPLES:

@@ -1,11 +1,11 @@
-"""The same clustering on other signatures: what it would find in one block, and without prompt length.
+"""Variants of a clustering: on the signatures of one block alone, and with prompt length regressed out.
 
-Two questions about the learned groups are asked by clustering again and comparing. WHERE in the model is what they
-follow? Each block's signatures are clustered alone (one block at a time, not the first b: a label that only early
-blocks carry must not look as if it lasted). Is it only LENGTH? Log prompt length is regressed out first.
+They answer two questions about the learned groups. In which blocks is what the groups follow? Each block's signatures
+are clustered alone (one block at a time, not the first b: a label that only early blocks carry must not look as if it
+lasted). Is it only length? Log prompt length is regressed out first.
 
-The report counts how the groups agree with labels; the clusterings are made here, once, so that a word changed in the
-report clusters nothing.
+The report compares these groups with labels; clusterings are made here, so that a change of the report clusters
+nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Variant:
-    """A clustering and what it was made of: `kind` is `block` or `length_removed`, `block` a number or `ALL_BLOCKS`."""
+    """A clustering and the signatures that it was made from.
+
+    Attributes:
+        kind: `block` or `length_removed`.
+        block: the block whose signatures were clustered, or `ALL_BLOCKS`.
+        found: its groups.
+    """
 
     kind: str
     block: int
@@ -36,6 +42,7 @@ class Variant:
 
     @property
     def name(self) -> str:
+        """The kind, with the number of the block where there is one."""
         return self.kind if self.block == ALL_BLOCKS else f"{self.kind} {self.block}"
 
 
@@ -50,19 +57,19 @@ def variants(
 
     Signatures in which the algorithm finds no cluster (HDBSCAN may) have no variant, which is logged.
     """
-    found: list[Variant] = []
+    made: list[Variant] = []
     for kind, block, chosen in _chosen(signatures, tokens, train):
         try:
-            found.append(Variant(kind, block, cluster(features(chosen, train, components), train, options)))
+            made.append(Variant(kind, block, cluster(features(chosen, train, components), train, options)))
         except UserError as error:
             log.warning("no clusters in the variant %s of block %d: %s", kind, block, error)
-    return found
+    return made
 
 
 def regress_out(
     values: Float[ndarray, "samples ..."], covariate: Float[ndarray, " samples"], train: Bool[ndarray, " samples"]
 ) -> Float[ndarray, "samples ..."]:
-    """`values` less their linear regression on the covariate, `x - a - b z`, fitted on the train samples.
+    """Residuals of a linear regression on the covariate, `x - a - b z`, fitted on the train samples.
 
     Guarantee: over the train samples every number has mean 0 and covariance 0 with the covariate, within rounding. What
     depends on the covariate in another way stays. A covariate that does not vary removes the mean only.

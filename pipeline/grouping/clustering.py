@@ -27,7 +27,7 @@ from sklearn.metrics import silhouette_score
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import NearestNeighbors
 
-from pipeline.statistics.intervals import adjusted_rand_index
+from pipeline.statistics.agreement import adjusted_rand_index
 from wina_amp.errors import UserError, unknown
 
 STARTS = 10
@@ -45,7 +45,7 @@ Rule = Callable[[Points], Int[ndarray, " samples"]]
 
 @dataclass(frozen=True)
 class Options:
-    """How to cluster; the fields are those of the section `cluster` in params.yaml."""
+    """Settings of a clustering; the fields are those of the section `cluster` in params.yaml."""
 
     algorithm: str
     count: int
@@ -55,7 +55,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Clustering:
-    """Groups of all samples and how good they are.
+    """Groups of all samples with measures of their quality.
 
     Attributes:
         groups: group of every sample, from 0, ordered by train size.
@@ -90,7 +90,7 @@ def cluster(points: Points, train: Bool[ndarray, " samples"], options: Options) 
     """Fit on the train samples and assign every sample.
 
     Raises:
-        UserError: unknown algorithm; more clusters than train samples; HDBSCAN calls everything noise.
+        UserError: unknown algorithm; more clusters than train samples; HDBSCAN finds no cluster.
     """
     known = points[train]
     rule, noise = _fit(known, options)
@@ -193,7 +193,7 @@ def _silhouette(points: Points, groups: Int[ndarray, " samples"], seed: int) -> 
 def _stability(points: Points, options: Options) -> float | None:
     """Mean ARI between the groupings of all train samples by rules fitted to two disjoint random halves."""
     generator = np.random.default_rng(options.seed)
-    found: list[float] = []
+    scores: list[float] = []
     for _ in range(HALVES):
         shuffled = generator.permutation(len(points))
         halves = np.array_split(shuffled, 2)
@@ -201,5 +201,5 @@ def _stability(points: Points, options: Options) -> float | None:
             first, second = (_fit(points[half], options)[0](points) for half in halves)
         except UserError:
             return None
-        found.append(adjusted_rand_index(first, second))
-    return float(np.mean(found))
+        scores.append(adjusted_rand_index(first, second))
+    return float(np.mean(scores))

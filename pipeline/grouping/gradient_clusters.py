@@ -1,25 +1,25 @@
 """Groups of samples whose allocation gradients agree: the scheme `gradient`.
 
-A text's gradients say, to first order, how its loss falls if sparsity moves from one projection to another. Profiles of
-their own pay for groups whose members agree on that, and not for groups that merely look alike: k-means on signatures
+A text's gradients say, to first order, how its loss falls if sparsity moves from one projection to another. A profile
+of its own helps a group whose members agree on that, and not a group that merely looks alike: k-means on signatures
 splits list tasks by their wording, which no allocation profits from. Clients of federated learning are grouped by
 their gradients for the same reason (Sattler, Mueller, Samek, Clustered Federated Learning, arXiv:1910.01991).
 
 One text's gradients are nearly all noise, and a new sample has none. What is clustered is therefore the part of them
 that a sample's signature predicts:
 
-    grad_i       gradients by the logits of the sparsities, without what lies along the budget; centred, scaled, clipped
-    predicted_i  ridge regression from the principal components of the signatures to the allocation gradients of the
-    train texts group_i      the nearest centre of k-means on the predicted allocation gradients of the train samples
+    gradient_i   by the logits of the sparsities, without what lies along the budget; centred, scaled, clipped
+    predicted_i  ridge regression from the principal components of the signatures to the gradients of the train texts
+    group_i      the nearest centre of k-means on the predicted gradients of the train samples
 
 The penalty and the number of groups are those with the largest held-out GAIN,
 
-    sum over groups of  share of held-out texts in it  *  <m, h> / |m|
+    sum over groups of  fraction of held-out texts in it  *  <m, h> / |m|
 
-with m the mean gradient of the group's fitted texts and h that of its held-out texts, both less the mean of all: what a
-step of length 1 down each group's own direction brings texts that no direction was fitted to. More groups follow finer
-differences and know their directions less well, so the gain has a maximum. The fewest groups within one standard error
-of it are taken.
+with m the mean gradient of the group's fitted texts and h that of its held-out texts, both less the mean of all: the
+benefit of a step of length 1 along each group's own direction for texts that no direction was fitted to. More groups
+follow finer differences and know their directions less well, so the gain has a maximum. The fewest groups within one
+standard error of it are taken.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ from sklearn.linear_model import Ridge
 from pipeline.grouping.clustering import by_size
 
 PENALTIES = (10.0, 30.0, 100.0, 300.0)
-"""Of the ridge regression. On the reference model the gain is flat between 30 and 100 (docs/log.md)."""
+"""Penalties of the ridge regression that are tried. On the reference model the gain is flat between 30 and 100
+(docs/log.md)."""
 
 FOLDS, DRAWS = 4, 4
-"""Every draw cuts the train texts into this many folds."""
+"""Folds of cross-validation, and how often the train texts are cut into folds anew."""
 
 STARTS, STARTS_HELD_OUT = 10, 3
 """Random starts of k-means, in the fit that is kept and in those that only measure a gain."""
@@ -83,16 +84,16 @@ def allocation_gradients(
     allocations: Sequence[Float[ndarray, " projections"]],
     fraction: Float[ndarray, " projections"],
 ) -> AllocationGradients:
-    """What every text would change, from its gradients at several targets.
+    """The allocation gradient of every text: its loss by moves of sparsity between projections, at several targets.
 
     Args:
         gradients: at every target: derivative of each text's loss by each sparsity.
         allocations: at every target: the sparsities that they were taken at.
-        share: weights of every projection over those of all.
+        fraction: weights of every projection over those of all.
 
-    Guarantee: what lies along the budget is taken out before directions are scaled, so a text that would just have less
-    of everything masked has the allocation gradients that it has without that; a projection at sparsity 0 or 1
-    cannot be moved and has no part in it. The median length is at most 1, the longest `LONGEST`.
+    Guarantee: what lies along the budget is taken out before directions are scaled, so gradients that ask for less
+    sparsity everywhere change nothing; a projection at sparsity 0 or 1 cannot be moved and has gradient 0. The median
+    length is at most 1, the longest `LONGEST`.
     """
     parts: list[ndarray] = []
     for gradient, sparsity in zip(gradients, allocations, strict=True):
@@ -117,9 +118,9 @@ def gradient_groups(
     """Choose penalty and number of groups on the train samples, fit on all of them, and assign every sample.
 
     Args:
-        points: what samples look like (`clustering.features`).
+        points: principal components of the samples' signatures (`clustering.features`).
         train: the samples that have allocation gradients.
-        wished: of the train samples, in their order.
+        gradients: of the train samples, in their order.
         counts: numbers of groups to choose from; each at least 2 and at most half of the train samples.
         seed: of folds and of k-means.
 
@@ -144,20 +145,19 @@ def held_out_gain(groups: Int[ndarray, " texts"], gradients: AllocationGradients
     Groups of labels and random ones are measured with it; groups that were made from these allocation gradients would
     look better than they are.
     """
-    found = [_gain(groups, gradients, fitted, held) for fitted, held in _folds(len(groups), seed)]
-    return _mean(found)
+    return _mean([_gain(groups, gradients, fitted, held) for fitted, held in _folds(len(groups), seed)])
 
 
 def _gains(points: ndarray, gradients: AllocationGradients, counts: Sequence[int], seed: int) -> list[Gain]:
-    """Of every penalty and number of groups; regression and k-means see the fitted texts of a fold only."""
-    found: dict[tuple[int, float], list[float]] = {}
+    """The gain of every penalty and number of groups; regression and k-means see the fitted texts of a fold only."""
+    gains: dict[tuple[int, float], list[float]] = {}
     for fitted, held in _folds(len(points), seed):
         for penalty in PENALTIES:
             predicted = _regression(points[fitted], gradients[fitted], penalty).predict(points)
             for count in counts:
                 groups = _kmeans(predicted[fitted], count, STARTS_HELD_OUT, seed).predict(predicted)
-                found.setdefault((count, penalty), []).append(_gain(groups, gradients, fitted, held))
-    return [Gain(count, penalty, *_mean(gains)) for (count, penalty), gains in found.items()]
+                gains.setdefault((count, penalty), []).append(_gain(groups, gradients, fitted, held))
+    return [Gain(count, penalty, *_mean(values)) for (count, penalty), values in gains.items()]
 
 
 def _gain(groups: ndarray, gradients: AllocationGradients, fitted: ndarray, held: ndarray) -> float:
@@ -167,25 +167,26 @@ def _gain(groups: ndarray, gradients: AllocationGradients, fitted: ndarray, held
         own, others = fitted[groups[fitted] == group], held[groups[held] == group]
         if len(own):
             direction = gradients[own].mean(axis=0) - first
-            brought = (gradients[others].mean(axis=0) - second) @ direction
-            total += len(others) / len(held) * float(brought) / max(float(np.linalg.norm(direction)), _TINY)
+            benefit = (gradients[others].mean(axis=0) - second) @ direction
+            total += len(others) / len(held) * float(benefit) / max(float(np.linalg.norm(direction)), _TINY)
     return total
 
 
 def _choose(measured: Sequence[Gain]) -> Gain:
     """The fewest groups within a standard error of the largest gain; of equal numbers the largest gain."""
-    best = max(measured, key=lambda one: one.mean)
-    good = [one for one in measured if one.mean >= best.mean - best.error]
-    return min(good, key=lambda one: (one.count, -one.mean))
+    best = max(measured, key=lambda gain: gain.mean)
+    good = [gain for gain in measured if gain.mean >= best.mean - best.error]
+    return min(good, key=lambda gain: (gain.count, -gain.mean))
 
 
 def _best(measured: Sequence[Gain]) -> list[Gain]:
-    counts = sorted({one.count for one in measured})
-    return [max((one for one in measured if one.count == count), key=lambda one: one.mean) for count in counts]
+    """The best penalty's gain for every number of groups."""
+    counts = sorted({gain.count for gain in measured})
+    return [max((gain for gain in measured if gain.count == count), key=lambda gain: gain.mean) for count in counts]
 
 
 def _folds(texts: int, seed: int) -> Iterator[tuple[ndarray, ndarray]]:
-    """Fitted and held-out texts."""
+    """The numbers of the fitted and of the held-out texts, for every fold of every draw."""
     generator = np.random.default_rng(seed)
     for _ in range(DRAWS):
         shuffled = generator.permutation(texts)
@@ -195,6 +196,7 @@ def _folds(texts: int, seed: int) -> Iterator[tuple[ndarray, ndarray]]:
 
 
 def _mean(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard error."""
     return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 

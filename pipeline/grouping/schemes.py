@@ -41,9 +41,9 @@ NO_GROUP = -1
 
 
 def draw_of(scheme: str) -> int:
-    """Which draw a scheme of `RANDOM_SCHEMES` is, from 0."""
-    same = next(one for one in (ACTIVATION_RANDOM_SCHEMES, GRADIENT_RANDOM_SCHEMES) if scheme in one)
-    return same.index(scheme)
+    """The number of the draw that a scheme of `RANDOM_SCHEMES` is, from 0."""
+    draws = ACTIVATION_RANDOM_SCHEMES if scheme in ACTIVATION_RANDOM_SCHEMES else GRADIENT_RANDOM_SCHEMES
+    return draws.index(scheme)
 
 
 def one_group(samples: int) -> Int[ndarray, " samples"]:
@@ -61,8 +61,8 @@ def label_groups(labels: Sequence[str], train: Bool[ndarray, " samples"]) -> Int
     known = np.unique(names[train & (names != "")])
     if not len(known):
         return np.full(len(names), NO_GROUP, dtype=np.int64)
-    places = np.searchsorted(known, names).clip(max=len(known) - 1)
-    return np.where(known[places] == names, places, NO_GROUP).astype(np.int64)
+    numbers = np.searchsorted(known, names).clip(max=len(known) - 1)
+    return np.where(known[numbers] == names, numbers, NO_GROUP).astype(np.int64)
 
 
 def check_labels(scheme: str, sample_ids: Sequence[str], groups: Int[ndarray, " samples"]) -> None:
@@ -87,7 +87,7 @@ def length_groups(
     """`length`: ranges of prompt length, as many and as large in each split as the given groups.
 
     The shortest prompts get the number of the group whose train samples are shortest on average, and so on: what the
-    given groups would be if they followed length and nothing else. Equal lengths at a border are told apart by chance.
+    given groups would be if they followed length and nothing else. Equal lengths at a border are assigned by chance.
 
     Args:
         tokens: length of every prompt.
@@ -98,11 +98,11 @@ def length_groups(
     sizes = np.bincount(groups[train])
     order = np.argsort(np.bincount(groups[train], weights=tokens[train]) / sizes, kind="stable")
     ties = np.random.default_rng([seed, len(groups)]).permutation(len(groups))
-    found = np.empty_like(groups)
+    matched = np.empty_like(groups)
     for members in (np.flatnonzero(train), np.flatnonzero(~train)):
         ranked = members[np.lexsort((ties[members], tokens[members]))]
-        found[ranked] = np.repeat(order, np.bincount(groups[members], minlength=len(order))[order])
-    return found
+        matched[ranked] = np.repeat(order, np.bincount(groups[members], minlength=len(order))[order])
+    return matched
 
 
 def shuffled_groups(

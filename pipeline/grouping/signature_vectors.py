@@ -1,4 +1,4 @@
-"""The table `signatures` as one array, for clustering and for the `scores` router: samples x sites x numbers."""
+"""The table `signatures` as one array `[samples, sites, dim]`, for clustering and for the `scores` router."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def signature_vectors(
     kept = table[table["block"] < last]
     sites = [site for site in SITES if site in set(kept["site"])]
     sample = pd.Index(sample_ids).get_indexer(kept["sample_id"])
-    place = kept["block"].to_numpy() * len(sites) + pd.Index(sites).get_indexer(kept["site"])
+    column = kept["block"].to_numpy() * len(sites) + pd.Index(sites).get_indexer(kept["site"])
     wanted = sample >= 0
     dim = len(kept["vector"].iloc[0])
-    found = np.full((len(sample_ids), last * len(sites), dim), np.nan, dtype=np.float32)
-    found[sample[wanted], place[wanted]] = np.stack(kept["vector"].to_numpy()[wanted])
-    missing = np.isnan(found[:, :, 0]).any(axis=1)
+    vectors = np.full((len(sample_ids), last * len(sites), dim), np.nan, dtype=np.float32)
+    vectors[sample[wanted], column[wanted]] = np.stack(kept["vector"].to_numpy()[wanted])
+    missing = np.isnan(vectors[:, :, 0]).any(axis=1)
     if missing.any():
         raise UserError(
             "Every sample must have a signature of every block and site",
@@ -53,4 +53,4 @@ def signature_vectors(
             where="table `signatures`",
             remedy="run `dvc repro`, which rebuilds whichever table is out of date",
         )
-    return found
+    return vectors

@@ -5,7 +5,7 @@ Projections that share a row of `histograms`, because their scores are the same,
 Parts are read one at a time and added to one dense array, so memory depends on groups x projections x bins and not on
 the number of samples. A sum of counts is the histogram of all the group's scores together: a sample weighs as much as
 it has tokens. Rows of long samples are stored in larger units (`pipeline/histograms/count_units.py`); their sum keeps
-the same bound on the share of scores at any edge.
+the same bound on the fraction of scores at any edge.
 """
 
 from __future__ import annotations
@@ -87,11 +87,11 @@ def _scoring_slots(part: pa.Table, slots: dict[tuple[int, str, str], int]) -> In
 
 
 def _positions(part: pa.Table, lookup: pa.Array) -> Int[ndarray, " rows"]:
-    found = pc.index_in(part["sample_id"], value_set=lookup)
-    if found.null_count:
-        unknown = part.filter(pc.is_null(found))["sample_id"].unique().to_pylist()
+    positions = pc.index_in(part["sample_id"], value_set=lookup)
+    if positions.null_count:
+        unknown = part.filter(pc.is_null(positions))["sample_id"].unique().to_pylist()
         raise _mismatch(f"{len(unknown)} samples with histograms but no group, for example {unknown[0]}")
-    return found.to_numpy().astype(np.int64)
+    return positions.to_numpy().astype(np.int64)
 
 
 def _trimmed_rows(part: pa.Table) -> TrimmedRows:
@@ -120,7 +120,7 @@ def _group_rows(
     bins: Bins,
 ) -> pa.Table:
     number = len(sizes)
-    rows = [(slot, *place, name) for place, slot in slots.items() for name in place[1].split(" ")]
+    rows = [(slot, *scoring, name) for scoring, slot in slots.items() for name in scoring[1].split(" ")]
     slot, block, _, criterion, projection = zip(*rows, strict=True)
     trimmed = bins.trim(totals[list(slot)].reshape(-1, bins.count))
     offsets = pa.array(trimmed.offsets, pa.int32())

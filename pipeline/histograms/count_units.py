@@ -10,8 +10,8 @@ where n is the number of scores of the histogram, C_i how many of them are in bi
 not empty is left at C'_i = n. Rounding the cumulative counts and not the counts keeps errors from adding up.
 
 Guarantee: counts still add up to n, the highest bin that has scores keeps at least one, and at every edge of a bin the
-share of the scores below it is at most 2^-16 (0.0015 percentage points) too low, never too high; this holds for sums of
-such histograms as well. A histogram of fewer than 2^17 scores is not changed at all.
+fraction of the scores below it is at most 2^-16 (0.0015 percentage points) too low, never too high; this holds for sums
+of such histograms as well. A histogram of fewer than 2^17 scores is not changed at all.
 
 What it does not do: change the edges of bins (`pipeline/histograms/bins.py`). Below the lowest 2^-16 of the scores
 nothing is known any more. A power of two, because readers then need not know the unit: counts stay counts, their low
@@ -27,7 +27,7 @@ from numpy import ndarray
 from pipeline.histograms.bins import TrimmedRows
 
 UNITS_BITS = 16
-"""The share of a histogram's scores that may be misplaced at any edge is below 2^-UNITS_BITS."""
+"""The fraction of a histogram's scores that may be misplaced at any edge is below 2^-UNITS_BITS."""
 
 
 def units(scores: Int[ndarray, " rows"]) -> Int[ndarray, " rows"]:
@@ -42,7 +42,7 @@ def in_units(rows: TrimmedRows, scores: Int[ndarray, " rows"]) -> TrimmedRows:
 
     Args:
         rows: exact histograms.
-        scores: how many scores each of them counts, which whoever counted knows without adding them up.
+        scores: number of scores that each of them counts, known from counting.
 
     Returns: `rows` itself where every unit is 1.
 

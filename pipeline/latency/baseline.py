@@ -1,4 +1,4 @@
-"""The strongest dense baseline: every way the dense model can decode takes turns, and the fastest is compared with.
+"""The strongest dense baseline: all ways to decode with the dense model are timed interleaved, and the fastest is kept.
 
 Speed is never compared with eager alone. Tried are the ways of `steps.DENSE_WAYS`, and `unmasked`: the sparse backend
 with nothing masked. Its kernel may be the better dense product (of a few tokens on a CPU it is), and what it gains over
@@ -12,8 +12,8 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from pipeline.latency.interleaved import Spread, spread, time_interleaved
 from pipeline.latency.steps import Steps
-from pipeline.latency.turns import Spread, spread, take_turns
 
 UNMASKED = "unmasked"
 
@@ -22,7 +22,7 @@ log = logging.getLogger("pipeline.latency")
 
 @dataclass(frozen=True)
 class Baseline:
-    """The dense side of one batch and context.
+    """The dense baseline of one batch and context.
 
     Attributes:
         way: name of the fastest.
@@ -37,20 +37,20 @@ class Baseline:
     failed: dict[str, str]
 
 
-def strongest(sides: Mapping[str, Steps], rounds: int, now: Callable[[], float]) -> Baseline:
-    """The fastest side by the median step.
+def strongest(candidates: Mapping[str, Steps], rounds: int, now: Callable[[], float]) -> Baseline:
+    """The candidate with the lowest median time of a step.
 
     Args:
-        sides: name -> steps of the same tokens; the first must work.
-        rounds: steps that count; there must be `turns.WARM` more.
-        now: see `turns.clock`.
+        candidates: name -> steps over the same tokens; the first must work.
+        rounds: steps that count; there must be `interleaved.WARM` more.
+        now: see `interleaved.clock`.
 
     Raises:
-        RuntimeError: the first side does not work.
+        RuntimeError: the first candidate does not work.
     """
     ready: dict[str, Steps] = {}
     failed: dict[str, str] = {}
-    for name, steps in sides.items():
+    for name, steps in candidates.items():
         try:
             steps.get_ready()
         except RuntimeError as error:
@@ -62,7 +62,7 @@ def strongest(sides: Mapping[str, Steps], rounds: int, now: Callable[[], float])
         ready[name] = steps
     for steps in ready.values():
         steps.begin()
-    seconds = take_turns(ready, rounds, now)
+    seconds = time_interleaved(ready, rounds, now)
     for steps in ready.values():
         steps.close()
     tried = {name: spread(values) for name, values in seconds.items()}

@@ -1,4 +1,4 @@
-"""The machine that is timed: its last-level cache, and what identifies it."""
+"""Facts about the machine that is timed: its last-level cache, its name, its software, its load."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _PACKAGES = ("torch", "transformers", "numba", "triton")
 
 
 def last_level_cache(device: torch.device, caches: Path = CPU_CACHES) -> int | None:
-    """Bytes of the cache in front of the memory that weights are read from; None where the machine does not say.
+    """Bytes of the last-level cache; None where it is unknown.
 
-    A GPU's L2, from its driver; of a CPU the unified cache of the highest level, from Linux.
+    Of a GPU its L2, from the driver; of a CPU the unified cache of the highest level, from Linux.
 
     Args:
-        device: where weights are.
+        device: the device that holds the weights.
         caches: the folder in which Linux describes the caches of a core.
     """
     if device.type == "cuda":
         size = int(getattr(torch.cuda.get_device_properties(device), "L2_cache_size", 0))
         return size or None
-    found: list[tuple[int, int]] = []
+    unified: list[tuple[int, int]] = []
     for index in caches.glob("index*"):
         try:
             kind, level, size = ((index / name).read_text().strip() for name in ("type", "level", "size"))
@@ -37,12 +37,12 @@ def last_level_cache(device: torch.device, caches: Path = CPU_CACHES) -> int | N
             continue
         parts = re.fullmatch(r"(\d+)([KMG]?)", size)
         if kind == "Unified" and parts:
-            found.append((int(level), int(parts[1]) * _UNITS[parts[2]]))
-    return max(found)[1] if found else None
+            unified.append((int(level), int(parts[1]) * _UNITS[parts[2]]))
+    return max(unified)[1] if unified else None
 
 
 def device_name(device: torch.device, facts: Path = CPU_FACTS) -> str:
-    """What the device calls itself: the GPU's name, or the processor's."""
+    """The GPU's or the processor's name."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
@@ -53,8 +53,8 @@ def device_name(device: torch.device, facts: Path = CPU_FACTS) -> str:
 
 
 def machine(device: torch.device, threads: int) -> dict[str, object]:
-    """What timings depend on besides the work, JSON-serialisable: equal on the same machine with the same software."""
-    found: dict[str, object] = {
+    """Device, system and package versions, JSON-serialisable: equal on the same machine with the same software."""
+    facts: dict[str, object] = {
         "device": device_name(device),
         "system": platform.platform(),
         "cores": os.cpu_count(),
@@ -63,14 +63,14 @@ def machine(device: torch.device, threads: int) -> dict[str, object]:
     }
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            facts[package] = version(package)
         except PackageNotFoundError:
-            found[package] = None
+            facts[package] = None
     if device.type == "cuda":
-        found["cuda"] = torch.version.cuda
-    return found
+        facts["cuda"] = torch.version.cuda
+    return facts
 
 
 def load() -> float:
-    """Programs that want a core, on average over the last minute."""
+    """Mean number of runnable programs over the last minute."""
     return round(os.getloadavg()[0], 2)

@@ -1,10 +1,10 @@
-"""Whether sparse decoding can win at all: where it cannot, nothing is timed, and the reason is what is reported.
+"""Refuse to time sparse decoding where it cannot win; the reason is reported instead.
 
-Two things rule it out. No backend that skips the weights of masked inputs runs the model's dtype on its device. Or the
-weights come out of a cache: a step reads every weight once, so a dense step over weights that fit is fed by the cache
-and not by memory, and a time says nothing about a model that does not fit. The two sides take turns on two copies of
-the weights (input-major for the sparse one), which drive each other out of a cache that would have held one. So the
-weights that masks act on must be at least `TIMES_THE_CACHE` times the last-level cache.
+It cannot win in two cases. No backend that skips the weights of masked inputs runs the model's dtype on its device. Or
+the weights fit the last-level cache: a step reads every weight once, so a dense step would be fed by the cache and not
+by memory, and its time would say nothing about a model that does not fit. Dense and sparse steps alternate on two
+copies of the weights (input-major for the sparse one), which evict each other from a cache that would have held one.
+So the weights that masks act on must be at least `TIMES_THE_CACHE` times the last-level cache.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NO_SAVING = ("reference",)
 
 
 def able(device: str, dtype: torch.dtype, batch: int) -> list[str]:
-    """The backends that skip weights and run such a step, best first.
+    """Names of the backends that skip weights and run such a step, best first.
 
     Args:
         device: `cpu` or `cuda`.
@@ -31,7 +31,7 @@ def able(device: str, dtype: torch.dtype, batch: int) -> list[str]:
 
 
 def why_not_timed(device: str, dtype: torch.dtype, batch: int, *, weights: int, cache: int | None) -> str | None:
-    """Why nothing is timed, as the end of a sentence; None if sparse decoding can win.
+    """The reason why nothing is timed, as the end of a sentence; None if sparse decoding can win.
 
     Args:
         device: `cpu` or `cuda`.
@@ -58,14 +58,14 @@ def why_not_timed(device: str, dtype: torch.dtype, batch: int, *, weights: int, 
 
 
 def _refusals(device: str, dtype: torch.dtype, batch: int) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
+    refusals: dict[str, str | None] = {}
     for name, row in BACKENDS.items():
         if name in NO_SAVING:
             continue
         reason = row.refusal(Call(device, dtype, batch))
         # Triton's interpreter runs kernels on the CPU, for tests of their results.
-        found[name] = "a CUDA device" if reason is None and name == "triton" and device != "cuda" else reason
-    return found
+        refusals[name] = "a CUDA device" if reason is None and name == "triton" and device != "cuda" else reason
+    return refusals
 
 
 def _megabytes(size: int) -> str:

@@ -5,8 +5,8 @@
     graph       CUDA graph of the eager step: no Python, no launches one by one
 
 A step is the model's own forward pass over one token a sequence, with `lm_head` and the choice of the likeliest token,
-on transformers' static cache, which holds the context and all steps from the start: what a graph needs, and the same
-for every side. The context runs dense and is not timed.
+on transformers' static cache, which holds the context and all steps from the start, as a graph needs it. Dense and
+sparse steps are run in the same way. The context runs dense and is not timed.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ Step = Callable[[Tensor, Any], Tensor]
 """(tokens `[batch, 1]`, cache) -> the likeliest next tokens `[batch]`."""
 
 Way = Callable[[Step, Tensor, Any], Callable[[], object]]
-"""(step, token buffer, cache) -> the work of one step over what lies in the buffer. It may run steps to get ready."""
+"""(step, token buffer, cache) -> a function that runs one step over the buffer. Making it may run steps."""
 
 DENSE_WAYS = {"cpu": ("eager", "compiled"), "cuda": ("eager", "graph", "compiled")}
-"""What the dense model is tried in, by device; the first must work."""
+"""Ways in which the dense model is tried, by device; the first must work."""
 
 SPARSE_WAYS = {"cpu": ("eager",), "cuda": ("graph", "eager")}
-"""What sparse decoding is run in, by device: the first that works."""
+"""Ways in which sparse decoding is tried, by device: the first that works is taken."""
 
 _RECORDED_AFTER = 3
 """Eager steps on a stream of their own before a graph is recorded: kernels compile and libraries make their buffers."""
 
 _COMPILED_AT_MOST = 64
-"""Batches and contexts that one step function may be compiled for; torch's own limit, 8, turns to eager in silence."""
+"""Batches and contexts that one step function may be compiled for; torch's own is 8, and it runs eager beyond."""
 
 
 class Steps:
-    """Steps of a model behind a context, as often as wanted.
+    """Decode steps of a model behind a context; they can be run any number of times.
 
     Args:
         model: the model.
@@ -100,14 +100,14 @@ class Steps:
 
 
 class SparseSteps(Steps):
-    """The same of a model that decodes sparse; its context runs dense.
+    """Decode steps of a model that decodes sparse; its context runs dense.
 
     Args:
         model: the model, under `sparse_decoding`.
         ids: see `Steps`.
         context: see `Steps`.
         way: a name in `WAYS`, not `compiled`: Python decides what a pass is.
-        decoding: what `sparse_decoding` gave; it serves one of these at a time, from `begin` to `close`.
+        decoding: from `sparse_decoding`; it serves one `SparseSteps` at a time, from `begin` to `close`.
         groups: group of every sequence, on the model's device.
     """
 
@@ -163,17 +163,17 @@ def sparse_steps(
     return steps
 
 
-def twin(model: PreTrainedModel) -> PreTrainedModel:
-    """The same model as another object: modules are copied, weights and buffers are shared.
+def copy_sharing_weights(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy of the model: modules are copied, weights and buffers are shared.
 
-    One of the two can be run sparse, the other stays dense, and both take turns.
+    One of the two can be run sparse while the other stays dense.
     """
     shared: dict[int, Any] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     return deepcopy(model, shared)
 
 
 def recorded(work: Callable[[], object]) -> Callable[[], object]:
-    """The work as a CUDA graph: calling what comes back does on the device what `work` did there.
+    """The work as a CUDA graph: a function that repeats on the device what `work` did there.
 
     Raises:
         RuntimeError: there is no GPU, or the work waits for the device or allocates where a graph may not.

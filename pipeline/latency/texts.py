@@ -1,8 +1,8 @@
-"""What is decoded: real text of any length, the same for every method.
+"""The sequences that are decoded: real text of any length, the same for every method.
 
 How many inputs a step keeps depends on the tokens, so random ones will not do. Samples of the benchmark are shorter
 than contexts may be; a sequence is therefore one sample's prompt with those of the following samples behind it. The
-tokens of the timed steps are given, too: both sides run on the same ones, whatever they would have chosen.
+tokens of the timed steps are given, too: dense and sparse steps run on the same ones, whatever they would have chosen.
 """
 
 from __future__ import annotations

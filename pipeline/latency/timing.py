@@ -1,11 +1,11 @@
-"""Time one method at one target: decode steps through `sparse_decoding`, in turns with the dense baseline.
+"""Time one method at one target: decode steps through `sparse_decoding`, interleaved with the dense baseline.
 
     ms a token = median step + time to route the batch's prompts / tokens of an answer
-    speed-up   = median over rounds of dense step / (sparse step + the same share of routing)
+    speed-up   = median over rounds of dense step / (sparse step + the same fraction of routing)
 
-Scoring and masking happen inside the sparse steps, rotations in front of the projections; the dense side is the model
-without rotations. What a step keeps, and how fast its kernels read it, is seen in other steps over the same tokens,
-because watching takes time.
+Scoring and masking happen inside the sparse steps, rotations in front of the projections; the dense baseline is the
+model without rotations. What a step keeps, and how fast its kernels read it, is measured in other steps over the same
+tokens, because measuring takes time.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from numpy import ndarray
 from torch import Tensor
 
 from pipeline.latency.baseline import UNMASKED, Baseline, strongest
+from pipeline.latency.interleaved import WARM, clock, ratios, spread, time_interleaved
 from pipeline.latency.machine import device_name, load
 from pipeline.latency.refusal import able
-from pipeline.latency.steps import DENSE_WAYS, SparseSteps, Steps, sparse_steps, twin
+from pipeline.latency.steps import DENSE_WAYS, SparseSteps, Steps, copy_sharing_weights, sparse_steps
 from pipeline.latency.texts import Texts, texts
 from pipeline.latency.traffic import Rates, Reading, other_bytes, rates, watch
-from pipeline.latency.turns import WARM, clock, ratios, spread, take_turns
 from wina_amp.decode.decoding import Decoding, sparse_decoding
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.models.families import INPUT
@@ -40,10 +40,10 @@ from wina_amp.routing.router import Router
 from wina_amp.scoring.criteria import projection_weights
 
 WATCHED = 4
-"""Steps in which is counted what they keep."""
+"""Steps whose kept inputs are counted."""
 
 ROUTED = 5
-"""Times that the prompts of a batch are routed."""
+"""How often the prompts of a batch are routed, to time it."""
 
 Cell = tuple[int, int]
 """Batch and context."""
@@ -53,7 +53,7 @@ log = logging.getLogger("pipeline.latency")
 
 @dataclass(frozen=True)
 class Work:
-    """What is decoded, and how it is timed.
+    """The text that is decoded and the settings of timing.
 
     Attributes:
         prompts: token ids of the samples whose text is decoded.
@@ -102,22 +102,22 @@ class Profiled:
 
 
 class Dense:
-    """The dense side: the strongest baseline of every cell, found before anything is compared. A context manager.
+    """The strongest dense baseline of every cell, chosen before anything is compared. A context manager.
 
     Args:
-        loaded: the model as it was stored, without rotations. It is left alone: twins of it run, which share its
-            weights. `unmasked` needs them input-major as well; where it is nowhere the fastest, they are given back.
+        loaded: the model as it was stored, without rotations. It is left alone: copies of it run, which share its
+            weights. `unmasked` needs them input-major as well; where it is nowhere the fastest, that memory is freed.
         work: what is decoded.
-        now: see `turns.clock`; None takes that of the model's device.
+        now: see `interleaved.clock`; None takes that of the model's device.
     """
 
     def __init__(self, loaded: LoadedModel, work: Work, now: Callable[[], float] | None = None) -> None:
         device = loaded.device
-        self.model = twin(loaded.model)
+        self.model = copy_sharing_weights(loaded.model)
         self.now = clock(device) if now is None else now
         self.cells: dict[Cell, Baseline] = {}
-        whole = replace(loaded, model=twin(loaded.model))
-        # Kept: a context that is forgotten ends, and the twin would be dense torch's.
+        whole = replace(loaded, model=copy_sharing_weights(loaded.model))
+        # Kept: a context manager that nobody refers to ends, and `unmasked` would be torch's eager model.
         self._inside = ExitStack()
         decoding = self._inside.enter_context(_unmasked(whole, max(work.batches)))
         with torch.inference_mode():
@@ -125,13 +125,13 @@ class Dense:
                 batch, context = cell
                 ids = work.texts(cell).ids.to(device)
                 groups = torch.zeros(batch, dtype=torch.int64, device=device)
-                sides = {way: Steps(self.model, ids, context, way) for way in DENSE_WAYS[device.type]}
-                sides[UNMASKED] = sparse_steps(whole.model, ids, context, decoding, groups)
-                found = strongest(sides, work.steps, self.now)
-                named = ", ".join(f"{way} {1e3 * seconds.median:.2f} ms" for way, seconds in found.tried.items())
+                candidates = {way: Steps(self.model, ids, context, way) for way in DENSE_WAYS[device.type]}
+                candidates[UNMASKED] = sparse_steps(whole.model, ids, context, decoding, groups)
+                baseline = strongest(candidates, work.steps, self.now)
+                named = ", ".join(f"{way} {1e3 * seconds.median:.2f} ms" for way, seconds in baseline.tried.items())
                 log.info("dense, batch %d, context %d: %s a token", *cell, named)
-                self.cells[cell] = found
-        if all(found.way != UNMASKED for found in self.cells.values()):
+                self.cells[cell] = baseline
+        if all(baseline.way != UNMASKED for baseline in self.cells.values()):
             self._inside.close()
 
     def __enter__(self) -> Dense:
@@ -154,9 +154,9 @@ def time_method(loaded: LoadedModel, dense: Dense, method: Profiled, work: Work)
 
     Args:
         loaded: the model, rotated if it is to be. It runs sparse, and is afterwards what it was.
-        dense: the dense side of the same checkpoint.
-        method: what is timed.
-        work: what is decoded; the same that `dense` was made with.
+        dense: the dense baselines of the same checkpoint.
+        method: the method that is timed.
+        work: the work that `dense` was made with.
 
     Raises:
         UserError: no backend that skips weights; and see `sparse_decoding`.
@@ -169,7 +169,7 @@ def time_method(loaded: LoadedModel, dense: Dense, method: Profiled, work: Work)
 
 
 class _Timed:
-    """A method while the model decodes sparse."""
+    """A method's measurements while the model decodes sparse."""
 
     def __init__(
         self,
@@ -201,7 +201,7 @@ class _Timed:
             steps = sparse_steps(self.loaded.model, ids, context, self.decoding, groups)
             steps.begin()
             baseline.steps.begin()
-            seconds = take_turns({"dense": baseline.steps, "sparse": steps}, work.steps, now)
+            seconds = time_interleaved({"dense": baseline.steps, "sparse": steps}, work.steps, now)
             steps.close()
             baseline.steps.close()
         fraction = routing / work.answer_tokens
@@ -245,7 +245,7 @@ class _Timed:
             with self.decoding.sequences(groups, dense):
                 router(prompts)
 
-        return spread(take_turns({"router": route}, ROUTED, self.dense.now, warm=1)["router"]).median
+        return spread(time_interleaved({"router": route}, ROUTED, self.dense.now, warm=1)["router"]).median
 
     def _read(self, ids: Tensor, context: int, groups: Tensor) -> tuple[Reading, Rates]:
         work = self.work

@@ -1,4 +1,4 @@
-"""What a decode step reads, and how fast its kernels read it beside a copy of memory.
+"""The bytes that a decode step reads, and the speed of its kernels beside that of a memory copy.
 
 A step is bound by the bytes it reads: the kept columns of every projection (of a batch: those that any sequence keeps),
 all other weights but the embeddings, of which one row is read, and the cache's keys and values.
@@ -16,8 +16,8 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from pipeline.latency.interleaved import spread, time_interleaved
 from pipeline.latency.steps import recorded
-from pipeline.latency.turns import spread, take_turns
 from wina_amp.models.mask_sites import MaskSite
 
 LEAST_COPIED = 64_000_000
@@ -26,7 +26,7 @@ LEAST_COPIED = 64_000_000
 
 @dataclass(frozen=True)
 class Reading:
-    """What the projections were given in decode steps, and what they kept of it.
+    """The inputs of projections in decode steps, and the weights that masks kept of them.
 
     Attributes:
         inputs: of the last step, for every map `[batch, 1, in]`.
@@ -46,10 +46,10 @@ def watch(
     step: Callable[[], object],
     steps: int,
 ) -> Reading:
-    """Run steps and see what they keep.
+    """Run steps and count what they keep.
 
     Args:
-        masks: where masks act, the inputs of projections.
+        masks: the mask sites, inputs of projections.
         cutoffs: of every mask, the largest magnitude that is masked.
         groups: of every sequence.
         step: runs one decode step, whose projections are called by Python.
@@ -88,8 +88,9 @@ def other_bytes(model: PreTrainedModel, masks: Sequence[MaskSite]) -> int:
         masks: its projections.
     """
     known = {id(site.projection.module.weight) for site in masks}
-    known |= {id(one) for site in masks for one in site.projection.module.buffers(recurse=False)}
-    embeddings, head = (cast(Any, one).weight for one in (model.get_input_embeddings(), model.get_output_embeddings()))
+    known |= {id(buffer) for site in masks for buffer in site.projection.module.buffers(recurse=False)}
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    embeddings, head = (cast(Any, module).weight for module in ends)
     if embeddings is not head:
         known.add(id(embeddings))
     return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()) if id(tensor) not in known)
@@ -97,7 +98,7 @@ def other_bytes(model: PreTrainedModel, masks: Sequence[MaskSite]) -> int:
 
 @dataclass(frozen=True)
 class Rates:
-    """Bytes a second."""
+    """Bytes a second: read by the projections' kernels, and moved by a memory copy."""
 
     kernels: float
     copy: float
@@ -106,16 +107,17 @@ class Rates:
 def rates(
     masks: Sequence[MaskSite], reading: Reading, cache: int, rounds: int, device: torch.device, now: Callable[[], float]
 ) -> Rates:
-    """How fast the maps of the last step read what they keep, all of them one after the other, and how fast memory is
-    copied (bytes read and written), in turns.
+    """Speed of the projections, run one after the other as in the last step, and of a copy, timed interleaved.
+
+    The copy counts bytes read and written.
 
     Args:
         masks: the projections, which run as in a decode step.
-        reading: what they are given.
+        reading: their inputs.
         cache: bytes of the last-level cache.
-        rounds: of each.
-        device: where.
-        now: see `turns.clock`.
+        rounds: timed calls of each.
+        device: of the model.
+        now: see `interleaved.clock`.
     """
     source = torch.ones(max(LEAST_COPIED, 2 * cache) // 4, dtype=torch.float32, device=device)
     target = torch.empty_like(source)
@@ -127,8 +129,8 @@ def rates(
     def copy() -> None:
         target.copy_(source)
 
-    works: dict[str, Callable[[], object]] = {"kernels": kernels, "copy": copy}
+    workloads: dict[str, Callable[[], object]] = {"kernels": kernels, "copy": copy}
     if device.type == "cuda":  # one launch after the other would measure launches
-        works = {name: recorded(work) for name, work in works.items()}
-    seconds = take_turns(works, rounds, now)
+        workloads = {name: recorded(workload) for name, workload in workloads.items()}
+    seconds = time_interleaved(workloads, rounds, now)
     return Rates(reading.kept / spread(seconds["kernels"]).median, 2 * source.nbytes / spread(seconds["copy"]).median)

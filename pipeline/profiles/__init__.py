@@ -1,1 +1,1 @@
-"""Profiles: an allocation turned into thresholds, and what a profile set was measured to do."""
+"""Profiles: the thresholds of an allocation, and the measured figures of a profile set."""

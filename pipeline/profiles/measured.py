@@ -1,4 +1,4 @@
-"""What a method was measured to do, from its result rows: the figures that a profile set carries with it.
+"""Measured accuracy, sparsity and compute of a method, from its result rows: the figures in a profile set.
 
 Only the test split counts: profiles were built on the other. Means are over samples, intervals those of the report (the
 same draws of the same samples), and `loss` is paired with the dense model's results. Every target has all samples that
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy import ndarray
 
-from pipeline.statistics.intervals import mean_interval
+from pipeline.statistics.bootstrap import mean_interval
 from wina_amp.errors import UserError
 from wina_amp.profile_set.description import Estimate, Measured
 
@@ -49,7 +49,7 @@ def measured(
         return tuple(None for _ in targets)
     by_target = {target: rows[rows["target"] == target] for target in targets}
     fewest = min(by_target.values(), key=len).index
-    found: list[Measured | None] = []
+    figures: list[Measured | None] = []
     for target, here in by_target.items():
         is_whole, is_part = here.index.equals(baseline.index), here.index.equals(fewest)
         if not is_whole and not (is_part and len(here) and here.index.isin(baseline.index).all()):
@@ -67,7 +67,7 @@ def measured(
 
         score, reference = here["score"].to_numpy(), baseline["score"].loc[here.index].to_numpy()
         is_scored = ~np.isnan(score)
-        found.append(
+        figures.append(
             Measured(
                 samples=len(here),
                 accuracy=estimate(score[is_scored]) if is_scored.any() else None,
@@ -76,7 +76,7 @@ def measured(
                 compute=estimate((here["flops"] / here["dense_flops"]).to_numpy()),
             )
         )
-    return tuple(found)
+    return tuple(figures)
 
 
 def _test(rows: Any) -> Any:

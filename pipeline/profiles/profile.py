@@ -18,7 +18,7 @@ from pipeline.histograms.thresholds import thresholds
 from wina_amp.errors import UserError
 from wina_amp.models.families import PROJECTION_ORDER
 
-_PLACE = ["group", "block", "projection"]
+_KEY = ["group", "block", "projection"]
 
 
 def profiles(
@@ -38,8 +38,8 @@ def profiles(
     """
     known: Any = histograms[histograms["criterion"] == criterion].reset_index(drop=True)
     allocated: Any = allocations.reset_index(drop=True)
-    place = ["block", "projection"] if is_pooled else _PLACE
-    row = pd.MultiIndex.from_frame(known[place]).get_indexer(pd.MultiIndex.from_frame(allocated[place]))
+    key = ["block", "projection"] if is_pooled else _KEY
+    row = pd.MultiIndex.from_frame(known[key]).get_indexer(pd.MultiIndex.from_frame(allocated[key]))
     if (row < 0).any():
         lost = allocated[row < 0].iloc[0]
         raise UserError(
@@ -49,13 +49,13 @@ def profiles(
             remedy="run `dvc repro`, which rebuilds whichever table is out of date",
         )
     threshold = _thresholds(known, row, allocated["sparsity"].to_numpy(), bins)
-    return allocated[["profile", "target", *_PLACE, "sparsity"]].assign(threshold=threshold)
+    return allocated[["profile", "target", *_KEY, "sparsity"]].assign(threshold=threshold)
 
 
 def profile_array(
     profile_rows: pd.DataFrame, target: float, column: str
 ) -> Float[ndarray, "groups blocks projections"]:
-    """What the profiles say at one target, indexed by group, block and projection in canonical order.
+    """Thresholds or sparsities of the profiles at one target, by group, block and projection in canonical order.
 
     Args:
         profile_rows: rows of the table `profiles` of one profile set.
@@ -72,27 +72,27 @@ def profile_array(
     names = sorted(rows["projection"].unique(), key=PROJECTION_ORDER.index)
     values = rows[column].to_numpy()
     shape = (int(rows["group"].max()) + 1, int(rows["block"].max()) + 1, len(names))
-    found = np.full(shape, np.nan, dtype=values.dtype)
+    array = np.full(shape, np.nan, dtype=values.dtype)
     position = rows["projection"].map({name: number for number, name in enumerate(names)}).to_numpy()
-    found[rows["group"].to_numpy(), rows["block"].to_numpy(), position] = values
-    if np.isnan(found).any():
-        group, block, projection = np.argwhere(np.isnan(found))[0]
+    array[rows["group"].to_numpy(), rows["block"].to_numpy(), position] = values
+    if np.isnan(array).any():
+        group, block, projection = np.argwhere(np.isnan(array))[0]
         raise _incomplete(column, f"no {column} for group {group}, block {block}, {names[projection]}")
-    return found
+    return array
 
 
 def _thresholds(
     histograms: Any, row: Int[ndarray, " rows"], sparsity: Float[ndarray, " rows"], bins: Bins
 ) -> Float32[ndarray, " rows"]:
-    """Group by group: the dense histograms of one group are small, those of all groups of a large model are not."""
+    """The thresholds of all rows, group by group: dense histograms of all groups of a large model are large."""
     group = histograms["group"].to_numpy()[row]
-    found = np.empty(len(row), dtype=np.float32)
+    limits = np.empty(len(row), dtype=np.float32)
     for number in np.unique(group):
         here = group == number
         needed, inverse = np.unique(row[here], return_inverse=True)
         counts = dense_counts(histograms.iloc[needed], bins)
-        found[here] = thresholds(bins, counts[inverse], sparsity[here])
-    return found
+        limits[here] = thresholds(bins, counts[inverse], sparsity[here])
+    return limits
 
 
 def _incomplete(column: str, found: str) -> UserError:

@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pipeline.reference_model.recipe import Phase, ReferenceSettings
-from pipeline.statistics.intervals import mean_interval
+from pipeline.statistics.bootstrap import mean_interval
 
 _REPLICATES = 2000
 

@@ -1,1 +1,1 @@
-"""Fitting routers and benefit routers, and asking them about samples of kinds that they have not seen."""
+"""Fit routers and benefit routers, and test them on tasks and wordings that they were not fitted on."""

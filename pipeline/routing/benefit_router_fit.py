@@ -1,12 +1,12 @@
-"""Fit a benefit router: a linear layer that predicts, from a prompt, what every group's profile would bring.
+"""Fit a benefit router: a linear layer that predicts the benefit of every group's profile from a prompt.
 
     predicted(x) = W z(x) + b        z: standardised features; b: mean benefit of every group
     W = argmin sum over samples and groups of (benefit - predicted)^2  +  penalty * samples * ||W||^2      (ridge)
     choice(x) = the group of the largest prediction if that exceeds the margin, else the pooled profile
 
-The penalty and the margin are those whose choices brought most, on average, on samples that the prediction had not seen
-(cross-validation; the pooled profile brings 0 by definition). "Always the pooled profile" is among the candidates, so
-the mean benefit that was chosen is never below 0; among equals the more cautious one is taken.
+The penalty and the margin are those whose choices have the largest mean benefit in cross-validation (the pooled profile
+has benefit 0 by definition). "Always the pooled profile" is among the candidates, so that mean is never below 0; among
+equals the more cautious candidate is taken.
 
 The margin is the bias of one more output whose weights are 0. The benefit router is then a router like any other: the
 largest output is the choice, and the last group is the pooled profile. Only train samples may be passed in; that is the
@@ -25,10 +25,11 @@ from numpy import ndarray
 from wina_amp.routing.router import Router
 
 PENALTIES = tuple(10.0**power for power in np.arange(-3, 3.5, 0.5))
-"""Per sample, for features of variance 1: from next to no shrinkage to next to nothing but the mean."""
+"""Penalties that are tried, per sample, for features of variance 1: from hardly any shrinkage to hardly more than the
+mean."""
 
 MARGINS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, float("inf"))
-"""Predicted benefits that must be exceeded; infinity never leaves the pooled profile."""
+"""Predicted benefits that must be exceeded, as tried; infinity never leaves the pooled profile."""
 
 FOLDS = 10
 
@@ -39,7 +40,7 @@ class BenefitRouter:
 
     Attributes:
         router: one output for every group, and one for the pooled profile.
-        penalty, margin: what cross-validation chose.
+        penalty, margin: chosen by cross-validation.
         expected: mean benefit of the choices in cross-validation; 0 or more. Slightly too good: it is the best of many.
     """
 
@@ -55,8 +56,8 @@ def fit_benefit_router(
     """The benefit router for these train samples.
 
     Args:
-        features: what the benefit router reads of every prompt.
-        benefits: what every group's profile brings to it in place of the pooled one.
+        features: of every prompt, as the benefit router reads them.
+        benefits: of every group's profile over the pooled one (`pipeline/routing/benefits.py`).
         seed: of the folds.
 
     Raises:
@@ -65,12 +66,12 @@ def fit_benefit_router(
     values = np.asarray(features, dtype=np.float64)
     if len(values) < 2 or not np.isfinite(benefits).all():
         raise ValueError(f"a benefit router needs two samples or more and finite benefits, got {len(values)} samples")
-    earned = _validated(values, benefits, fold_of(len(values), seed))
+    validated = _validated(values, benefits, fold_of(len(values), seed))
     # The last of equal maxima: the highest penalty, then the highest margin.
-    best = len(earned.flat) - 1 - int(np.argmax(earned.ravel()[::-1]))
+    best = len(validated.flat) - 1 - int(np.argmax(validated.ravel()[::-1]))
     penalty, margin = PENALTIES[best // len(MARGINS)], MARGINS[best % len(MARGINS)]
     weight, bias = _fitted(values, benefits, (penalty,))[0]
-    return BenefitRouter(_folded(weight, bias, margin), penalty, margin, float(earned.flat[best]))
+    return BenefitRouter(_folded(weight, bias, margin), penalty, margin, float(validated.flat[best]))
 
 
 def fold_of(samples: int, seed: int) -> Int[ndarray, " samples"]:
@@ -81,7 +82,7 @@ def fold_of(samples: int, seed: int) -> Int[ndarray, " samples"]:
 def realised(
     predicted: Float[ndarray, "samples groups"], benefits: Float[ndarray, "samples groups"], margin: float
 ) -> float:
-    """The mean benefit of the choices that predictions lead to."""
+    """The mean benefit of the choices that follow from predictions: 0 where none exceeds the margin."""
     choice = predicted.argmax(axis=1)
     rows = np.arange(len(choice))
     return float(np.where(predicted[rows, choice] > margin, benefits[rows, choice], 0.0).mean())
@@ -108,17 +109,17 @@ def _fitted(
     X'X and XX', since (X'X + p)^-1 X' = X' (XX' + p)^-1."""
     mean, spread = features.mean(axis=0), features.std(axis=0)
     spread = np.where(spread > 1e-12 * (1 + np.abs(mean)), spread, np.inf)  # a feature that never varies gets no weight
-    x, level = (features - mean) / spread, benefits.mean(axis=0)
+    x, offset = (features - mean) / spread, benefits.mean(axis=0)
     is_tall = len(x) >= x.shape[1]
     squares, axes = np.linalg.eigh(x.T @ x if is_tall else x @ x.T)
-    turned = axes.T @ (x.T @ (benefits - level) if is_tall else benefits - level)
+    rotated = axes.T @ (x.T @ (benefits - offset) if is_tall else benefits - offset)
     back = axes if is_tall else x.T @ axes
-    found: list[tuple[ndarray, ndarray]] = []
+    layers: list[tuple[ndarray, ndarray]] = []
     for penalty in penalties:
-        shrunk = turned / (squares.clip(min=0) + penalty * len(x))[:, None]
+        shrunk = rotated / (squares.clip(min=0) + penalty * len(x))[:, None]
         weight = (back @ shrunk).T / spread
-        found.append((weight, level - weight @ mean))
-    return found
+        layers.append((weight, offset - weight @ mean))
+    return layers
 
 
 def _folded(weight: Float[ndarray, "groups features"], bias: Float[ndarray, " groups"], margin: float) -> Router:

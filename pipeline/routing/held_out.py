@@ -1,9 +1,8 @@
-"""Routers on samples of a kind that they have not met: one task left out, or one wording.
+"""Routers on samples of a kind that they were not fitted on: one task left out, or one template.
 
-For every value of a label (a task; a template, which is the template that a question is wrapped in) the router is
-fitted anew on the train samples of all other values, and asked about the test samples of this one. The embedded
-benchmark crosses computations with templates, so a template left out is a template that is new while its contents are
-not.
+For every value of a label (a task; a template, the wording that an item is wrapped in) the router is fitted anew on the
+train samples of all other values and asked about the test samples of this one. The embedded benchmark crosses
+computations with templates, so with a template left out the wording is new and the content is not.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ Ask = Callable[[Bool[ndarray, " samples"], Bool[ndarray, " samples"]], Int[ndarr
 
 
 def held_out(samples: pd.DataFrame, ask: Ask) -> pd.DataFrame:
-    """Rows of the table `held_out`: every test sample's group by the router that has not met its label.
+    """Rows of the table `held_out`: every test sample's group by the router that was not fitted on its label.
 
     A label that is empty, or whose removal leaves fewer than two train samples, has no rows. A value that no train
-    sample has is asked about all the same: no router has met it.
+    sample has is asked about all the same: no router was fitted on it.
 
     Args:
         samples: with `sample_id`, `split` and the columns of `LABELS`.
@@ -42,8 +41,8 @@ def held_out(samples: pd.DataFrame, ask: Ask) -> pd.DataFrame:
         for value in sorted(set(values[~train].tolist()) - {""}):
             kept, asked = train & (values != value), ~train & (values == value)
             if kept.sum() >= 2:
-                found = {"label": label, "sample_id": samples["sample_id"][asked], "group": ask(kept, asked)}
-                parts.append(pd.DataFrame(found))
+                rows = {"label": label, "sample_id": samples["sample_id"][asked], "group": ask(kept, asked)}
+                parts.append(pd.DataFrame(rows))
     whole = pd.concat(parts, ignore_index=True)
     return whole.astype({"label": str, "sample_id": str, "group": np.int64})
 
@@ -51,7 +50,7 @@ def held_out(samples: pd.DataFrame, ask: Ask) -> pd.DataFrame:
 def ask_labels(
     features: Float[ndarray, "samples features"], groups: Int[ndarray, " samples"], *, weight_decay: float
 ) -> Ask:
-    """Of a router that names groups. A group all of whose samples are left out cannot be named."""
+    """Fit and ask a router. A group all of whose samples are left out cannot be chosen."""
 
     def ask(kept: Bool[ndarray, " samples"], asked: Bool[ndarray, " samples"]) -> Int[ndarray, " asked"]:
         present, numbers = np.unique(groups[kept], return_inverse=True)
@@ -64,10 +63,10 @@ def ask_labels(
 def ask_benefit_router(
     features: Float[ndarray, "samples features"], benefits: Float[ndarray, "samples groups"], *, seed: int
 ) -> Ask:
-    """Of a benefit router; penalty and margin are chosen anew, too. Benefits are read of the kept samples only."""
+    """Fit and ask a benefit router; penalty and margin are chosen anew, too, from the kept samples only."""
 
     def ask(kept: Bool[ndarray, " samples"], asked: Bool[ndarray, " samples"]) -> Int[ndarray, " asked"]:
-        gate = fit_benefit_router(features[kept], benefits[kept], seed)
-        return gate.router.probabilities(features[asked]).argmax(axis=1)
+        fitted = fit_benefit_router(features[kept], benefits[kept], seed)
+        return fitted.router.probabilities(features[asked]).argmax(axis=1)
 
     return ask

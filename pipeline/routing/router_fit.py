@@ -25,7 +25,7 @@ _ITERATIONS = 5000
 def fit_router(
     features: Float[ndarray, "samples features"], groups: Int[ndarray, " samples"], *, weight_decay: float
 ) -> Router:
-    """The router for groups numbered from 0 without gaps; with one group it names that one.
+    """The router for groups numbered from 0 without gaps; with one group it always chooses that group.
 
     Raises:
         ValueError: a group number without samples.

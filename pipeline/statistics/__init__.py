@@ -1,1 +1,1 @@
-"""Agreement of labelings, bootstrap intervals, p-values. Plain arrays in, numbers out."""
+"""Agreement of labelings, bootstrap intervals, scores at matched compute, p-values: plain arrays in, numbers out."""

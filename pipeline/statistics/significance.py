@@ -1,9 +1,9 @@
-"""p-values: of the agreement of two labelings, of a bootstrapped difference, and corrected for their number.
+"""p-values of an agreement of two labelings and of a bootstrapped difference, and their correction by Holm's method.
 
-Three ideas, each the plainest of its kind. A permutation test asks how often chance alone makes two labelings agree as
-well (it assumes nothing but that samples are exchangeable). A bootstrap p-value inverts the percentile interval, so a
-p-value and the interval beside it cannot contradict each other. Holm's correction bounds the chance of ANY false claim
-in a family of comparisons, whatever their dependence.
+A permutation test asks how often chance alone makes two labelings agree as well (it assumes nothing but that samples
+are exchangeable). A bootstrap p-value inverts the percentile interval, so a p-value and the interval beside it cannot
+contradict each other. Holm's correction bounds the chance of ANY false claim in a family of comparisons, whatever their
+dependence.
 
 Both kinds of p-value count themselves among the replicates (Davison and Hinkley, 1997, 4.2): none is 0, and the
 smallest that can be shown is set by the number of replicates (`fewest_replicates`).
@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from pipeline.statistics.intervals import contingency
+from pipeline.statistics.agreement import contingency
 
 CHUNK = 1_000_000
 """Permuted codes held at a time."""
@@ -27,7 +27,7 @@ ROUNDING = 1e-9
 
 
 def permutation_p(a: ArrayLike, b: ArrayLike, *, permutations: int, seed: int) -> float:
-    """The chance that labelings with these class sizes, put together at random, share as much information.
+    """p-value of "the labelings are independent": how often random labelings with these class sizes agree as well.
 
     `p = (1 + #{I(A; B') >= I(A; B)}) / (1 + permutations)`, B' a random permutation of B. Sizes stay as they are, so
     mutual information I, NMI and `sum of n_ij log n_ij` (what is computed) order the tables in the same way.

@@ -7,11 +7,11 @@ from collections import Counter
 
 def merged(histograms, group_of):
     """{(group, block, projection, criterion): Counter of bin -> count} from rows of the table `histograms`."""
-    found = {}
+    merged_counts = {}
     for row in histograms.to_dict("records"):
         for projection in row["projections"].split():
             key = (group_of[row["sample_id"]], row["block"], projection, row["criterion"])
-            total = found.setdefault(key, Counter())
+            total = merged_counts.setdefault(key, Counter())
             for index, count in enumerate(row["counts"], start=row["first_bin"]):
                 total[int(index)] += int(count)
-    return found
+    return merged_counts

@@ -1,4 +1,4 @@
-"""Slow, obvious transcription of a gate's fit: normal equations, one penalty, one fold and one sample at a time."""
+"""Slow, obvious transcription of a benefit router's fit: normal equations, one penalty, fold and sample at a time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def ridge(features, benefits, penalty):
 
 
 def earned(features, benefits, folds, penalty, margin):
-    """Mean benefit of what a gate chooses on folds that it was not fitted on."""
+    """Mean benefit of the choices of a benefit router on folds that it was not fitted on."""
     total = 0.0
     for fold in np.unique(folds):
         out = folds == fold
         predict = ridge(features[~out], benefits[~out], penalty)
-        for x, brought in zip(features[out], benefits[out], strict=True):
+        for x, benefit in zip(features[out], benefits[out], strict=True):
             predicted = predict(x)
             if predicted.max() > margin:
-                total += brought[predicted.argmax()]
+                total += benefit[predicted.argmax()]
     return total / len(features)

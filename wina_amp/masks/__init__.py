@@ -1,1 +1,1 @@
-"""Masks: which tokens and features they act on, threshold and top-k, and how they are installed on a model."""
+"""Masks: the tokens and features that they act on, threshold and top-k, and their installation on a model."""

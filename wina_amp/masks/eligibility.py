@@ -1,4 +1,4 @@
-"""Which tokens are scored, masked and counted: the one definition used by capture, masks, realised sparsity and FLOPs.
+"""Token eligibility: the tokens that capture scores, masks act on, and realised sparsity and FLOPs count.
 
 Padding never counts. The first tokens of a prompt (the dense prefix, attention sinks) stay dense, because errors there
 are seen by every later token. Both are computed from lengths alone, never from attention masks or from the position in
@@ -29,7 +29,7 @@ def eligible(
         total_lengths: prompt and continuation tokens of each row, at least the prompt's.
         width: tokens per row, padding included.
         dense_prefix: a whole number: that many first tokens of the prompt stay dense (all of them if the prompt is
-            shorter); a fraction below 1: that share of the prompt, rounded up.
+            shorter); a fraction below 1: that fraction of the prompt, rounded up.
 
     Returns: on the device of the lengths.
 
@@ -42,7 +42,7 @@ def eligible(
 
 
 def prefix_lengths(prompt_lengths: Int[Tensor, " batch"], dense_prefix: int | float) -> Int[Tensor, " batch"]:
-    """How many first tokens of each prompt stay dense; see `eligible`."""
+    """The number of first tokens of each prompt that stay dense; see `eligible`."""
     if isinstance(dense_prefix, int):
         if dense_prefix < 0:
             raise ValueError(f"dense_prefix must not be negative, got {dense_prefix}")

@@ -1,4 +1,4 @@
-"""Methods of a module or model, replaced for a while."""
+"""Replace a method of a module or model temporarily."""
 
 from __future__ import annotations
 

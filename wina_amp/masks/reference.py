@@ -1,4 +1,4 @@
-"""What running sparse means: masked dense execution of one projection.
+"""The reference semantics of running sparse: masked dense execution of one projection.
 
     x'_i = 0 if the token is eligible and score_i <= threshold, else x_i          (TEAL eq. 3, WINA eq. 5)
 

@@ -77,25 +77,12 @@ def mask(
 
     Guarantee: exactly k features of every eligible token without NaN are kept, also where scores are equal or zero.
     """
-    if not is_compiled(x):
-        return _mask_tensors(x, weights, keep, most, groups, eligible, kept)
-    source = x.contiguous()
-    result = torch.empty_like(source) if out is None else out
-    _mask_rows(
-        source.numpy(), weights.numpy(), keep.numpy(), groups.numpy(), eligible.numpy(), kept.numpy(), result.numpy()
-    )
-    return result
-
-
-def _mask_tensors(
-    x: Float[Tensor, "batch width in"],
-    weights: Float32[Tensor, " in"],
-    keep: Int[Tensor, " groups"],
-    most: int,
-    groups: Int[Tensor, " batch"],
-    eligible: Bool[Tensor, "batch width"],
-    kept: Int[Tensor, " batch"],
-) -> Float[Tensor, "batch width in"]:
+    if is_compiled(x):
+        source = x.contiguous()
+        result = torch.empty_like(source) if out is None else out
+        arrays = (array.numpy() for array in (weights, keep, groups, eligible, kept, result))
+        _mask_rows(source.numpy(), *arrays)
+        return result
     wanted = keep[groups][:, None, None]
     patterns: Int32[Tensor, "batch width in"] = scores(x, weights).view(torch.int32) & _MAGNITUDE
     largest = patterns.topk(max(most, 1), dim=-1).values
@@ -137,11 +124,11 @@ def _mask_rows(
             while low < high and reached > wanted:
                 middle = low + (high - low + 1) // 2
                 bound = np.int32(middle)
-                found = np.int32(0)
+                count = np.int32(0)
                 for feature in range(features):
-                    found += np.int32(pattern[feature] >= bound)
-                if found >= wanted:
-                    low, reached = middle, np.int64(found)
+                    count += np.int32(pattern[feature] >= bound)
+                if count >= wanted:
+                    low, reached = middle, np.int64(count)
                 else:
                     high = middle - 1
             equal = np.int64(0)

@@ -1,1 +1,1 @@
-"""Models as masks see them: families as data, loading, checkpoint integrity, projections, mask sites, rotation."""
+"""Models: families as data, loading, checkpoint integrity, projections, mask sites, rotation."""

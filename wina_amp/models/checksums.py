@@ -1,9 +1,9 @@
-"""SHA-256 of files, remembered for as long as a file's status says that nothing was written to it.
+"""SHA-256 of files, cached for as long as a file's status says that nothing was written to it.
 
-Hashing 15 GB takes most of a minute on a fast disk, and happens whenever somebody asks whether a checkpoint is still
-the same. A hash is therefore kept with the file's size, inode and times. The time of the last status change cannot be
-set by a program that restores the time of modification (`rsync --inplace --times`), so a write never goes unnoticed,
-with one exception that is met as Git meets it: a file written within the last two seconds is not remembered, because a
+Hashing 15 GB takes most of a minute on a fast disk, and happens whenever a checkpoint is compared with its manifest. A
+hash is therefore kept with the file's size, inode and times. The time of the last status change cannot be set by a
+program that restores the time of modification (`rsync --inplace --times`), so a write never goes unnoticed, with one
+exception that is handled as in Git: the hash of a file written within the last two seconds is not kept, because a
 second write in the same tick of the clock would leave its times as they were.
 """
 
@@ -27,7 +27,7 @@ log = logging.getLogger("wina_amp.models.checksums")
 
 
 class Checksums:
-    """A `manifest.Hasher` with a memory; call it with a path.
+    """A `manifest.Hasher` that keeps hashes; call it with a path.
 
     Args:
         memory: file that keeps hashes between processes. A missing or damaged one is an empty one: it only saves time.
@@ -47,13 +47,13 @@ class Checksums:
         if status[0] > _WORTH_SAYING:
             log.info("hashing %s, %.1f GB", path.name, status[0] / 1e9)
         with real.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
         if _status(real) == status and time.time() - max(status[2:]) / 1e9 > _TICK:
             others = {name: kept for name, kept in self._known.items() if not name.startswith(f"{real} ")}
-            self._known = {**others, key: found}
+            self._known = {**others, key: digest}
             with replacing(self._memory) as temporary:
                 temporary.write_text(json.dumps(self._known, indent=0), encoding="utf-8")
-        return found
+        return digest
 
 
 def _status(path: Path) -> tuple[int, int, int, int]:

@@ -1,17 +1,18 @@
-"""How long a sequence may be, read from a checkpoint's config alone.
+"""A checkpoint's config, and the context length of the model, which it decides.
 
 Where attention slides over a window, the window is the limit: inside it sliding and full attention are the same, and
-everything this project measures stays the measurement of one well-defined model.
+every measurement is of one well-defined model.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import cast
 
 from transformers import AutoConfig, PreTrainedConfig
 
 from wina_amp.errors import UserError
-from wina_amp.models.integrity import refuse_code
+from wina_amp.models.integrity import FETCH, first_line, refuse_code
 from wina_amp.models.source import model_folder
 
 
@@ -22,22 +23,27 @@ def context_of(config: PreTrainedConfig) -> int:
     return positions if window is None else min(positions, int(window))
 
 
+def load_config(path: str | Path, *, revision: str | None, remote_code: bool = False) -> PreTrainedConfig:
+    """The config of a checkpoint on disk or on the hub, without its weights.
+
+    Raises:
+        UserError: it cannot be read, or is defined by code that may not be run.
+    """
+    folder = model_folder(path, revision, remote_code=remote_code)
+    if not remote_code and (folder / "config.json").is_file():
+        refuse_code(folder)
+    try:
+        return cast(PreTrainedConfig, AutoConfig.from_pretrained(str(folder), trust_remote_code=remote_code))
+    except Exception as error:
+        raise UserError(
+            "The model must have a readable config.json", found=first_line(error), where=str(path), remedy=FETCH
+        ) from error
+
+
 def load_context(path: str, *, revision: str | None, remote_code: bool = False) -> int:
     """`context_of` a checkpoint on disk or on the hub, without its weights.
 
     Raises:
         UserError: its config cannot be read, or is defined by code that may not be run.
     """
-    folder = model_folder(path, revision, remote_code=remote_code)
-    if not remote_code and (folder / "config.json").is_file():
-        refuse_code(folder)
-    try:
-        config: Any = AutoConfig.from_pretrained(str(folder), trust_remote_code=remote_code)
-    except Exception as error:
-        raise UserError(
-            "The model must have a readable config.json",
-            found=(str(error).strip().splitlines() or [type(error).__name__])[0],
-            where=path,
-            remedy="run `dvc pull` or `git checkout` to restore the folder, or correct `model.path` in params.yaml",
-        ) from error
-    return context_of(config)
+    return context_of(load_config(path, revision=revision, remote_code=remote_code))

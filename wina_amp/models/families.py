@@ -1,8 +1,8 @@
 """The model families this project can profile, one literal row each.
 
 A row says where a decoder layer keeps its linear maps and which activation (site) each of them reads. Everything else
-(sizes, number of blocks, number of heads) comes from the checkpoint's own config and weight shapes, so a row never
-mentions a model by name or by size. Adding a family is adding a row here and its test. Gemma 2 has no row: its capped
+(sizes, number of blocks, number of heads) comes from the checkpoint's own config and weight shapes, so a row
+mentions no model by name or size. Adding a family is adding a row here and its test. Gemma 2 has no row: its capped
 attention scores rule out the attention kernel, and with it the masks by which several continuations share a prompt.
 
 Fused weights are ONE projection with named slices: `qkv` is a single linear map whose output rows are those of q, then

@@ -1,4 +1,4 @@
-"""Look at a checkpoint's folder before transformers does, and refuse what would load as another model.
+"""Check a checkpoint's folder before transformers reads it, and refuse what would load as another model.
 
 transformers gives missing tensors random values, reads the shards it finds, and asks on the terminal whether foreign
 code may be run. Everything here reads configuration files and the headers of weight files, never weights.
@@ -23,7 +23,7 @@ _INDEX = "model.safetensors.index.json"
 
 
 def check_folder(folder: Path, *, remote_code: bool = False) -> None:
-    """Refuse a checkpoint that cannot be loaded as what it says it is.
+    """Refuse a checkpoint that cannot be loaded as what its config says.
 
     Args:
         folder: the checkpoint.
@@ -94,7 +94,7 @@ def folder_error(rule: str, found: str, folder: Path) -> UserError:
 
 
 def first_line(error: Exception) -> str:
-    """What an exception says, in one line."""
+    """The first line of an exception's message, or its type if it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
@@ -110,12 +110,12 @@ def _check_weights(folder: Path) -> None:
         held = _held(folder / name)
         absent = sorted(weight for weight, file in listed.items() if file == name and weight not in held)
         if absent:
-            found = f"{len(absent)} that are not, for example {absent[0]}"
-            raise folder_error(f"have the weights that {_INDEX} says are in {name}", found, folder)
+            lacking = f"{len(absent)} that are not, for example {absent[0]}"
+            raise folder_error(f"have the weights that {_INDEX} says are in {name}", lacking, folder)
 
 
 def _listed(folder: Path) -> dict[str, str]:
-    """The weight file of every weight, as the index has it; empty where there is no index."""
+    """The file of every weight according to the index; empty where there is no index."""
     index = folder / _INDEX
     if not index.is_file():
         return {}

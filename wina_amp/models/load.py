@@ -31,12 +31,12 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.tx
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A causal LM in eval mode without gradients, its tokenizer, and what is known about it.
+    """A causal LM in eval mode without gradients, with its tokenizer, device and family.
 
     Attributes:
         model: the whole causal LM, `lm_head` included.
         tokenizer: its tokenizer.
-        device: where token ids go in, and the weights are; a model that is spread has blocks on other GPUs too.
+        device: the device of token ids and weights; a model that is spread has blocks on other GPUs too.
         family: the row of `families.FAMILIES` it belongs to.
     """
 
@@ -109,7 +109,7 @@ def load_tokenizer(path: str | Path, *, revision: str | None, remote_code: bool 
 
 
 def _check_vocabulary(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """A tokenizer of another model would index past the embeddings, or mean other words by the same numbers."""
+    """Refuse a tokenizer of another model, which would index past the embeddings."""
     largest = max(tokenizer.get_vocab().values(), default=-1)
     size = config_of(folder).get("vocab_size")
     if isinstance(size, int) and largest >= size:
@@ -121,7 +121,7 @@ def _check_vocabulary(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 
 
 def _refuse_code(folder: Path) -> None:
-    """transformers would ask on the terminal, and wait."""
+    """Refuse a tokenizer that brings its own code: transformers would ask on the terminal, and wait."""
     file = folder / "tokenizer_config.json"
     try:
         named = json.loads(file.read_text(encoding="utf-8")).get("auto_map", {}) if file.is_file() else {}

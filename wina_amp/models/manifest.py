@@ -1,4 +1,4 @@
-"""What a checkpoint consists of: every file that decides what the model computes, with its size and SHA-256.
+"""The manifest of a checkpoint: every file that decides what the model computes, with its size and SHA-256.
 
 Weights are never a dependency of DVC: it would hash 15 GB again for every experiment, and sees no folder outside the
 repository anyway. Stages depend on this small table instead, and rerun when a file of the checkpoint is another one.
@@ -41,7 +41,7 @@ class File:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A checkpoint's files, and for one of the hub where they are from.
+    """A checkpoint's files, with repository and commit if it is from the hub.
 
     Attributes:
         repository: `organisation/name` on the hub; None for a folder.
@@ -60,7 +60,7 @@ class Manifest:
         return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
     def without_weights(self) -> Manifest:
-        """What decides about texts only: configuration and tokenizer."""
+        """The manifest of configuration and tokenizer only, on which token ids depend."""
         return replace(self, files={name: file for name, file in self.files.items() if not _is_weights(name)})
 
 
@@ -83,7 +83,7 @@ def describe(files: Mapping[str, Path], sha256: Hasher) -> Manifest:
 
 
 def differences(manifest: Manifest, files: Mapping[str, Path], sha256: Hasher | None = None) -> list[str]:
-    """How a checkpoint differs from its manifest, one phrase per file; empty if it does not.
+    """The differences between a checkpoint and its manifest, one phrase per file; empty if there are none.
 
     Names and sizes are compared first; contents only where those agree, and only if `sha256` is given.
     """

@@ -1,14 +1,14 @@
-"""Where masks act: which features are scored and zeroed, and which weights need not be read where one is zero.
+"""Mask sites: the activations whose features are scored and zeroed, and the weights that a zero feature saves reading.
 
 Most criteria score the INPUT of every projection: a feature of it gates one column of that projection's matrix, `d_out`
-weights. A criterion may instead read the ACTIVATED BENEFIT of the MLP, act(gate(x)) (CATS, Lee et al. 2024):
+weights. A criterion may instead read the ACTIVATED GATE of the MLP, act(gate(x)) (CATS, Lee et al. 2024):
 
     mlp(x) = down(act(gate(x)) * up(x))
 
-where one of its features is zero, the input of `down` is zero, so a column of `down` need not be read; and what `up`
-computes there is multiplied by zero, so a row of `up` need not be read either. There is one such mask in a block; it
-gates `d_in(up) + d_out(down)` weights per feature, and every other projection stays dense. It is listed under `down`,
-whose input features it zeroes. In a fused `gate_up` only the half that holds `up` is gated.
+Where a feature of it is zero, the input of `down` is zero, so a column of `down` need not be read; and the output of
+`up` is multiplied by zero, so a row of `up` need not be read either. There is one such mask site in a block; it gates
+`d_in(up) + d_out(down)` weights per feature, and every other projection stays dense. It is listed under `down`, whose
+input features it zeroes. In a fused `gate_up` only the half that holds `up` is gated.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
-from wina_amp.errors import UserError
 from wina_amp.models.families import INPUT, family_of
-from wina_amp.models.projections import Projection, projections
+from wina_amp.models.projections import Projection, projections, submodule
 
 
 @dataclass(frozen=True)
@@ -33,14 +32,14 @@ class Tap:
 
     Attributes:
         module: the module.
-        is_output: whether its output is meant.
+        is_output: whether the tensor is its output.
     """
 
     module: nn.Module
     is_output: bool = False
 
     def register(self, see: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
-        """Call `see` with the tensor in every forward pass; what it returns, unless None, takes the tensor's place."""
+        """Call `see` with the tensor in every forward pass; what it returns, unless None, replaces the tensor."""
 
         def before(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
             replaced = see(args[0])
@@ -56,10 +55,10 @@ class Tap:
 
 @dataclass(frozen=True)
 class MaskSite:
-    """Where one mask acts.
+    """The site of one mask.
 
     Attributes:
-        projection: whose input features are zeroed; tables list the mask under its block and name.
+        projection: the projection whose input features are zeroed; tables list the mask under its block and name.
         tap: the tensor that is scored and masked, `[batch, width, projection.in_features]`.
         gated: weights that one feature gates.
     """
@@ -70,29 +69,29 @@ class MaskSite:
 
     @property
     def gated_weights(self) -> int:
-        """Weights that all features of the place gate together."""
+        """Weights that all features of the site gate together."""
         return self.projection.in_features * self.gated
 
 
 def mask_sites(model: PreTrainedModel, reads: str) -> list[MaskSite]:
-    """The masks of a model, ordered by block and then by `families.PROJECTION_ORDER`.
+    """The mask sites of a model, ordered by block and then by `families.PROJECTION_ORDER`.
 
     Args:
         model: the model.
-        reads: `families.INPUT`: one mask for every projection. `families.ACTIVATED_GATE`: one for every block.
+        reads: `families.INPUT`: a site for every projection. `families.ACTIVATED_GATE`: a site for every block.
 
     Raises:
         UserError: the family is unknown or a layer is not what its row says.
     """
     every = projections(model)
     if reads == INPUT:
-        return [MaskSite(one, Tap(one.module), one.out_features) for one in every]
+        return [MaskSite(projection, Tap(projection.module), projection.out_features) for projection in every]
     family = family_of(model.config.model_type)
     layers = attrgetter(family.layers)(model)
     taps = [Tap(_activation(layer, family.activation, block), is_output=True) for block, layer in enumerate(layers)]
-    width = {one.block: one.in_features for one in every if "up" in (one.name, *one.slices)}
-    downs = [one for one in every if one.name == "down"]
-    return [MaskSite(one, taps[one.block], one.out_features + width[one.block]) for one in downs]
+    ups = {up.block: up for up in every if "up" in (up.name, *up.slices)}
+    downs = [projection for projection in every if projection.name == "down"]
+    return [MaskSite(down, taps[down.block], down.out_features + ups[down.block].in_features) for down in downs]
 
 
 def maskable_fraction(masks: Sequence[MaskSite], every: Sequence[Projection]) -> float:
@@ -101,15 +100,6 @@ def maskable_fraction(masks: Sequence[MaskSite], every: Sequence[Projection]) ->
 
 
 def _activation(layer: nn.Module, path: str, block: int) -> nn.Module:
-    try:
-        module = attrgetter(path)(layer)
-    except AttributeError:
-        module = None
-    if not isinstance(module, nn.Module):
-        raise UserError(
-            f"The activation function of every MLP must be a module at `{path}`",
-            found="nothing" if module is None else type(module).__name__,
-            where=f"block {block} of the model",
-            remedy="correct `activation` in the family's row in wina_amp/models/families.py",
-        )
-    return module
+    must = f"The activation function of every MLP must be a module at `{path}`"
+    remedy = "correct `activation` in the family's row in wina_amp/models/families.py"
+    return submodule(block, layer, path, nn.Module, must, remedy)

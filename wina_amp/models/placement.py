@@ -1,4 +1,4 @@
-"""Where a model's weights go: one device, or block after block onto all GPUs.
+"""Placement of a model's weights: one device, or block after block onto all GPUs.
 
 `spread` is transformers' `device_map="auto"`: blocks fill one GPU after the other, hidden states travel along, and one
 GPU works at a time. It makes room, it does not make anything faster. Weights that fit no GPU would be left in main
@@ -20,7 +20,7 @@ DEVICES = ("auto", "cpu", "cuda", "spread")
 
 
 def choose_device(device: str) -> torch.device:
-    """Where token ids go in.
+    """The device that token ids go to.
 
     `auto` is the GPU if there is one, else the CPU; for `spread` it is the first GPU, where the embeddings are.
 
@@ -48,12 +48,12 @@ def choose_device(device: str) -> torch.device:
 
 
 def loading_options(device: str) -> dict[str, Any]:
-    """What `from_pretrained` must be told in addition."""
+    """Arguments of `from_pretrained` that the device needs."""
     return {"device_map": "auto"} if device == "spread" else {}
 
 
 def place(model: PreTrainedModel, device: str) -> torch.device:
-    """Move a loaded model to its device, unless loading has already spread it; returns where token ids go in.
+    """Move a loaded model to its device, unless loading has already spread it; returns the device that token ids go to.
 
     Raises:
         UserError: a spread model that does not fit onto the GPUs.

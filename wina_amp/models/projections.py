@@ -1,7 +1,7 @@
-"""The projections of a loaded model: which `nn.Linear` is `q` of block 3, and which of them read the same activation.
+"""The projections of a loaded model: the `nn.Linear` of every (block, name), and those that read the same activation.
 
 One list, in one order (block, then q k v o gate up down), indexes every table and every array of thresholds. It is read
-off the model itself through the family's row; nothing here knows a model by name.
+off the model itself through the family's row.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import TypeVar
 
 from torch import nn
 from transformers import PreTrainedModel
 
 from wina_amp.errors import UserError
 from wina_amp.models.families import PROJECTION_ORDER, SITES, LinearMap, family_of
+
+_Kind = TypeVar("_Kind", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -78,27 +81,43 @@ def projections(model: PreTrainedModel) -> list[Projection]:
     return [_projection(block, layer, linear) for block, layer in enumerate(layers) for linear in maps]
 
 
-def sites(projs: Sequence[Projection]) -> list[Site]:
+def sites(maps: Sequence[Projection]) -> list[Site]:
     """Group projections that read the same activation, ordered by block and then by `families.SITES`."""
     members: dict[tuple[int, str], list[Projection]] = {}
-    for projection in projs:
+    for projection in maps:
         members.setdefault((projection.block, projection.site), []).append(projection)
     keys = sorted(members, key=lambda key: (key[0], SITES.index(key[1])))
     return [Site(block, name, tuple(members[block, name])) for block, name in keys]
 
 
-def _projection(block: int, layer: nn.Module, linear: LinearMap) -> Projection:
+def submodule(block: int, layer: nn.Module, path: str, kind: type[_Kind], must: str, remedy: str) -> _Kind:
+    """The module of a decoder layer at an attribute path.
+
+    Args:
+        block: number of the layer, for the error.
+        layer: the layer.
+        path: attribute path inside the layer.
+        kind: the class that the module must have.
+        must: the rule that the error states.
+        remedy: the error's remedy.
+
+    Raises:
+        UserError: nothing is there, or something else.
+    """
     try:
-        module = attrgetter(linear.path)(layer)
+        module = attrgetter(path)(layer)
     except AttributeError:
         module = None
-    if not isinstance(module, nn.Linear):
-        raise UserError(
-            f"Projection {linear.name} of every block must be an nn.Linear at `{linear.path}`",
-            found="nothing" if module is None else type(module).__name__,
-            where=f"block {block} of the model",
-            remedy="use an unquantised checkpoint of a family listed in wina_amp/models/families.py",
-        )
+    if not isinstance(module, kind):
+        found = "nothing" if module is None else type(module).__name__
+        raise UserError(must, found=found, where=f"block {block} of the model", remedy=remedy)
+    return module
+
+
+def _projection(block: int, layer: nn.Module, linear: LinearMap) -> Projection:
+    must = f"Projection {linear.name} of every block must be an nn.Linear at `{linear.path}`"
+    remedy = "use an unquantised checkpoint of a family listed in wina_amp/models/families.py"
+    module = submodule(block, layer, linear.path, nn.Linear, must, remedy)
     return Projection(
         block=block,
         name=linear.name,

@@ -1,11 +1,11 @@
-"""Rotated inputs at run time: attention or an MLP reads V^T x where its decoder layer hands it x.
+"""Rotated inputs at run time: attention or an MLP reads V^T x where its decoder layer passes x.
 
 V belongs to the module that reads the rotated input, as its submodule `input_rotation`, and a forward pre-hook applies
-it. Hooks on projections, `generate()` and key/value caches therefore treat a rotated model like any other. Who runs a
-part of a layer by hand calls `rotated` at the same place; who records what a layer hands to attention, in order to hand
-it over again, registers the recording hook with `prepend=True`, before the rotation.
+it. Hooks on projections, `generate()` and key/value caches therefore treat a rotated model like any other. Code that
+runs a part of a layer by hand calls `rotated` on the input of that part; code that records the input of attention in
+order to pass it in again registers the recording hook with `prepend=True`, before the rotation.
 
-The weights that make up for the rotation are the business of `wina_amp/models/transform.py`.
+The weights that make up for the rotation are made in `wina_amp/models/transform.py`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def rotate_input(module: nn.Module, vectors: Float[Tensor, "in in"]) -> None:
 
 
 def rotated(module: nn.Module, x: Float[Tensor, "*tokens in"]) -> Float[Tensor, "*tokens in"]:
-    """What the maps inside `module` read when it is given x: x itself if its input is not rotated."""
+    """The input that the maps inside `module` read for x: V^T x, or x itself if its input is not rotated."""
     rotation = getattr(module, _NAME, None)
     return x if rotation is None else rotation(x)
 

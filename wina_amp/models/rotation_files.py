@@ -1,4 +1,4 @@
-"""Bases on disk: one safetensors file per block, and how a model is rotated by a folder of them.
+"""Bases on disk, one safetensors file per block, and the rotation of a model by a folder of them.
 
 Vectors are stored in float32, whatever the dtype of the model. That is half the disk of float64 (Llama-3-8B: 64 sites
 of 64 MiB), and the error it makes is that of one float32 rounding, which any model's products make as well. Every stage
@@ -36,8 +36,8 @@ def blocks_of(loaded: LoadedModel) -> int:
 
 def save_bases(bases: Mapping[str, Basis], path: str | os.PathLike[str]) -> None:
     """Write the bases of one block, by site; the same bases give the same bytes."""
-    tensors = {f"{site}.vectors": one.vectors.float().cpu().contiguous() for site, one in bases.items()}
-    tensors |= {f"{site}.values": one.values.float().cpu().contiguous() for site, one in bases.items()}
+    tensors = {f"{site}.vectors": basis.vectors.float().cpu().contiguous() for site, basis in bases.items()}
+    tensors |= {f"{site}.values": basis.values.float().cpu().contiguous() for site, basis in bases.items()}
     save_file(tensors, path)
 
 

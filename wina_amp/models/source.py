@@ -1,4 +1,4 @@
-"""Where a checkpoint's files are: a folder of the user's, or a snapshot of a hub repository in the local cache.
+"""Find a checkpoint's files: in a folder of the user's, or in a snapshot of a hub repository in the local cache.
 
 Everything after this module reads a folder, so a hub checkpoint and a local one go through the same checks and the
 same code. A hub repository needs a pinned revision, because results could not be repeated without one. Only
@@ -27,7 +27,7 @@ from wina_amp.errors import UserError
 
 WANTED = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt")
 UNWANTED = ("original/*", "consolidated*", "*/*")
-"""Copies of the weights in another layout, which some repositories carry beside the one that transformers reads."""
+"""Copies of the weights in another layout, which some repositories carry beside the layout that transformers reads."""
 
 CONFIG = "config.json"
 
@@ -54,16 +54,16 @@ def model_folder(path: str | Path, revision: str | None, *, remote_code: bool = 
 
 
 def cached_folder(path: str | Path, revision: str | None, *, remote_code: bool = False) -> Path | None:
-    """What of a checkpoint is on this machine, which may be a part; None where nothing is, or `path` is no checkpoint.
+    """The folder with the files of a checkpoint that are on this machine, perhaps not all; None where there are none.
 
-    Asks nobody.
+    None, too, where `path` is no checkpoint. Never uses the network.
     """
     if Path(path).is_dir():
         return Path(path)
     if not _HUB_ID.match(str(path)):
         return None
     try:
-        found = snapshot_download(
+        folder = snapshot_download(
             str(path),
             revision=revision,
             allow_patterns=_patterns(remote_code),
@@ -72,7 +72,7 @@ def cached_folder(path: str | Path, revision: str | None, *, remote_code: bool =
         )
     except LocalEntryNotFoundError:
         return None
-    return Path(found)
+    return Path(folder)
 
 
 def config_folder(path: str | Path, revision: str | None) -> Path:
@@ -81,11 +81,11 @@ def config_folder(path: str | Path, revision: str | None) -> Path:
     Raises:
         UserError: as `model_folder`; there is no config.json.
     """
-    found = _folder(path, revision, [CONFIG])
-    if not (found / CONFIG).is_file():
+    folder = _folder(path, revision, [CONFIG])
+    if not (folder / CONFIG).is_file():
         remedy = "correct `model.path`, or restore the folder"
-        raise _error("The folder of a checkpoint must have a config.json", "no such file", str(found), remedy)
-    return found
+        raise _error("The folder of a checkpoint must have a config.json", "no such file", str(folder), remedy)
+    return folder
 
 
 def checkpoint_files(folder: Path, *, remote_code: bool = False) -> dict[str, Path]:
@@ -97,19 +97,19 @@ def checkpoint_files(folder: Path, *, remote_code: bool = False) -> dict[str, Pa
     Raises:
         UserError: there is none.
     """
-    found = {
+    files = {
         path.name: path
         for path in sorted(folder.iterdir())
         if path.is_file()
         and any(fnmatch(path.name, pattern) for pattern in _patterns(remote_code))
         and not any(fnmatch(path.name, pattern) for pattern in UNWANTED)
     }
-    if not found:
+    if not files:
         remedy = "correct `model.path`, or put the checkpoint's files directly into this folder"
         raise _error(
             "The folder of a checkpoint must hold its files", f"none of {', '.join(WANTED)}", str(folder), remedy
         )
-    return found
+    return files
 
 
 def _folder(path: str | Path, revision: str | None, patterns: list[str]) -> Path:
@@ -133,7 +133,7 @@ def _patterns(remote_code: bool) -> list[str]:
 def _snapshot(repository: str, revision: str, patterns: list[str]) -> Path:
     where = f"{repository} at {revision}"
     try:
-        found = snapshot_download(
+        folder = snapshot_download(
             repository, revision=revision, allow_patterns=patterns, ignore_patterns=list(UNWANTED)
         )
     except GatedRepoError as error:
@@ -148,9 +148,9 @@ def _snapshot(repository: str, revision: str, patterns: list[str]) -> Path:
         remedy = "correct `model.path`; for a private repository `hf auth login` or set HF_TOKEN"
         raise _error("The hub repository must exist", "no such repository, or a private one", where, remedy) from error
     except LocalEntryNotFoundError as error:
-        found = f"nothing under {constants.HF_HUB_CACHE}, and the hub cannot be reached or must not be asked"
+        nothing = f"nothing under {constants.HF_HUB_CACHE}, and the hub cannot be reached or must not be asked"
         raise _error(
-            "A hub checkpoint must be in the local cache or be downloadable", found, where, _OFFLINE
+            "A hub checkpoint must be in the local cache or be downloadable", nothing, where, _OFFLINE
         ) from error
     except OSError as error:  # HTTP errors of the hub are OSErrors too
         is_full = error.errno == errno.ENOSPC
@@ -162,7 +162,7 @@ def _snapshot(repository: str, revision: str, patterns: list[str]) -> Path:
             where,
             remedy if is_full else "run again; finished files are kept",
         ) from error
-    return Path(found)
+    return Path(folder)
 
 
 def _error(must: str, found: str, where: str, remedy: str) -> UserError:

@@ -8,7 +8,7 @@ With W the weights of k (attention) or gate (MLP), the norm in front folded in, 
 and WINA's score is the error itself (Chen et al., 2025, arXiv:2505.19427, section on the tensor transform). All maps
 of a site read x', so all of them become W V; fused maps (qkv, gate_up) are masked as one and lead as one.
 
-Two things are done otherwise than in the released code, which turns the residual stream itself:
+Two things differ from the released code, which rotates the residual stream itself:
 
 - Only the INPUT of attention and MLP is rotated (`wina_amp/models/rotation.py`); the residual stream keeps its basis.
   The masked features are the same, because an RMS norm without weights commutes with rotations, and so is the price,
@@ -16,7 +16,7 @@ Two things are done otherwise than in the released code, which turns the residua
   they are, and families with norms behind attention and MLP (Gemma 3, OLMo 2), whose weights cannot be folded into a
   rotated stream, work.
 - With grouped queries k has fewer rows than columns, and its null space gets no arbitrary basis but the right singular
-  vectors of the site's other maps (q and v) within it: where k has nothing to say, they decide. k's columns there are
+  vectors of the site's other maps (q and v) within it. k's columns there are
   rounding noise and are set to exactly 0: their score is 0, so k always skips them, at no error (75% of k's inputs in
   Llama-3-8B: its realised sparsity is above any lower target).
 
@@ -44,7 +44,7 @@ LEADING = ("k", "qkv", "gate", "gate_up")
 """The projections whose columns become orthogonal, one for each rotated site."""
 
 ORTHOGONAL_WITHIN = 1e-10
-"""Largest entry of V^T V - I that a float64 eigendecomposition may leave; found: 1e-14 at d = 4096."""
+"""Largest entry of V^T V - I that a float64 eigendecomposition may leave; measured: 1e-14 at d = 4096."""
 
 SAME_NORMS = 1e-4
 """Largest difference, relative to the largest column norm, between a stored basis's norms and those of the weights it
@@ -80,22 +80,22 @@ def basis(leading: Float64[Tensor, "out in"], rest: Sequence[Float64[Tensor, "_ 
     """
     features = leading.shape[1]
     left = torch.eye(features, dtype=torch.float64, device=leading.device)
-    found: list[Tensor] = []
+    columns: list[Tensor] = []
     values = torch.zeros(features, dtype=torch.float64, device=leading.device)
     for number, maps in enumerate(([leading], rest)):
         vectors, squares, rank = _right_vectors(maps, left)
-        found.append(left @ vectors[:, :rank])
+        columns.append(left @ vectors[:, :rank])
         left = left @ vectors[:, rank:]
         if number == 0:
             values[:rank] = squares[:rank].sqrt()
-    every = torch.cat([*found, left], dim=1)
-    every *= every.gather(0, every.abs().argmax(dim=0)[None, :]).sign()
-    error = float((every.T @ every).fill_diagonal_(0).abs().max())
-    lengths = float((every.square().sum(dim=0) - 1).abs().max())
+    joined = torch.cat([*columns, left], dim=1)
+    joined *= joined.gather(0, joined.abs().argmax(dim=0)[None, :]).sign()
+    error = float((joined.T @ joined).fill_diagonal_(0).abs().max())
+    lengths = float((joined.square().sum(dim=0) - 1).abs().max())
     worst = max(error, lengths)
     if not worst <= ORTHOGONAL_WITHIN:
         raise ArithmeticError(f"V^T V must be the identity within {ORTHOGONAL_WITHIN}, it is off by {worst}")
-    return Basis(every, values)
+    return Basis(joined, values)
 
 
 def block_bases(loaded: LoadedModel, block: int) -> dict[str, Basis]:
@@ -108,15 +108,15 @@ def block_bases(loaded: LoadedModel, block: int) -> dict[str, Basis]:
     Raises:
         UserError: a weight is NaN or infinite.
     """
-    found: dict[str, Basis] = {}
+    bases: dict[str, Basis] = {}
     for site in _rotated_sites(loaded, block):
         scale = _scale(loaded, site)
         leading, rest = _split(site)
         weights = [_folded(projection, scale) for projection in (leading, *rest)]
         for projection, weight in zip((leading, *rest), weights, strict=True):
             _refuse_broken(projection, weight)
-        found[site.name] = basis(weights[0], weights[1:])
-    return found
+        bases[site.name] = basis(weights[0], weights[1:])
+    return bases
 
 
 def rotate_block(loaded: LoadedModel, block: int, bases: Mapping[str, Basis]) -> None:
@@ -185,7 +185,7 @@ def _norm(loaded: LoadedModel, site: Site) -> nn.Module | None:
 
 
 def _scale(loaded: LoadedModel, site: Site) -> Float64[Tensor, " in"] | None:
-    """What the norm in front multiplies by; None if there is no norm."""
+    """The factors of the norm in front; None if there is no norm."""
     norm = _norm(loaded, site)
     return None if norm is None else _weight(norm).detach().double() + loaded.family.norm_offset
 

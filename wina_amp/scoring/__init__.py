@@ -1,1 +1,1 @@
-"""How an input feature is scored: criteria, learned feature weights, and the signature of what fires."""
+"""Scores of input features: criteria, learned feature weights, and signatures of which features fire."""

@@ -1,8 +1,8 @@
 """Learned feature weights, kept on the model whose features they weigh.
 
 The criterion `learned` has no formula: its weights are a table (`feature_weights`), or tensors of a profile set. Both
-are put on the modules themselves, as buffers that no checkpoint stores, so that whoever has the model has the weights,
-on the right device, and no function between needs to hand them on.
+are put on the modules themselves, as buffers that no checkpoint stores, so that code that has the model has the
+weights, on the right device, and no function between needs to pass them on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BUFFER = "learned_feature_weights"
 
 
 def attach(model: PreTrainedModel, weights: Weights) -> None:
-    """Put weights on every projection, in place of what is there.
+    """Put weights on every projection, replacing those that are there.
 
     Args:
         model: the model.
@@ -40,7 +40,7 @@ def attach(model: PreTrainedModel, weights: Weights) -> None:
 
 
 def detach(model: PreTrainedModel) -> None:
-    """Take them off again."""
+    """Take the weights off every projection."""
     for projection in projections(model):
         if hasattr(projection.module, _BUFFER):
             delattr(projection.module, _BUFFER)
@@ -66,34 +66,35 @@ def learned(projection: Projection) -> Float32[Tensor, " in"]:
     Raises:
         UserError: there are none.
     """
-    found = getattr(projection.module, _BUFFER, None)
-    if found is None:
+    weights = getattr(projection.module, _BUFFER, None)
+    if weights is None:
         raise UserError(
             "A model whose features are scored by `learned` must have its learned weights",
             found="none",
             where=f"block {projection.block}, projection {projection.name}",
             remedy="list `learned` in `capture.criteria`, so that stage `weights` makes them, and run `dvc repro`",
         )
-    return found
+    return weights
 
 
 def _attach_one(projection: Projection, weights: Weights) -> None:
-    found = weights.get((projection.block, projection.name))
-    wrong = _wrong(found, projection.in_features)
-    if found is None or wrong:
+    factors = weights.get((projection.block, projection.name))
+    wrong = _wrong(factors, projection.in_features)
+    if factors is None or wrong:
         raise UserError(
             f"Learned weights must be {projection.in_features} numbers that are not negative",
             found=wrong,
             where=f"block {projection.block}, projection {projection.name}",
             remedy="run `dvc repro`, which makes the weights of this model, or export the profile set again",
         )
-    on_device = found.to(projection.module.weight.device, torch.float32)
+    on_device = factors.to(projection.module.weight.device, torch.float32)
     projection.module.register_buffer(_BUFFER, on_device, persistent=False)
 
 
-def _wrong(found: Tensor | None, length: int) -> str:
-    if found is None:
+def _wrong(factors: Tensor | None, length: int) -> str:
+    """The reason why these are no weights; empty if they are."""
+    if factors is None:
         return "none"
-    if found.shape != (length,):
-        return f"a tensor of shape {list(found.shape)}"
-    return "" if bool((torch.isfinite(found) & (found >= 0)).all()) else "numbers that are negative, or not finite"
+    if factors.shape != (length,):
+        return f"a tensor of shape {list(factors.shape)}"
+    return "" if bool((torch.isfinite(factors) & (factors >= 0)).all()) else "numbers that are negative, or not finite"

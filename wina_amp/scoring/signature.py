@@ -1,4 +1,4 @@
-"""Per-sample signatures: WHICH features of a site fire, in a few numbers.
+"""Per-sample signatures: which features of a site fire, in a few numbers.
 
 The profile of a sample at a site is the mean over its eligible prompt tokens of |x_i| * s_i, with
 s_i = sqrt(sum over the site's projections of ||W[:, i]||^2): the norm of what feature i adds to everything that reads

@@ -22,7 +22,7 @@ from pipeline.report.analysis.evidence import Outcome
 from pipeline.report.analysis.matched_compute import Reader, Savings, matched_savings
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.analysis.resampling import Resampler
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 from pipeline.statistics.significance import holm
 
 SPREAD = (0.05, 0.95)

@@ -19,7 +19,7 @@ from pipeline.report.analysis.evidence import Evidence, groups_of, routes_of, sp
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.resampling import mean_interval
 from pipeline.report.analysis.routers import held_out_interval, held_out_routes
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import pandas as pd
 from pipeline.report.analysis.accuracy import Point
 from pipeline.report.analysis.evidence import Evidence
 from pipeline.report.analysis.plan import Method, Plan
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from pipeline.report.analysis.evidence import Outcome
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.analysis.resampling import Resampler
-from pipeline.statistics.intervals import Curve, score_at
+from pipeline.statistics.matched_compute import Curve, score_at
 
 Savings = tuple[float | None, ...]
 """A saving for every target of the plan; None where one of the methods has no result, or saves nothing."""

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from pipeline.report.analysis.evidence import Outcome
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.analysis.resampling import Resampler, resampler
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 
 
 @dataclass(frozen=True)

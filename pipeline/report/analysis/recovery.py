@@ -18,7 +18,7 @@ from pipeline.report.analysis.evidence import Outcome
 from pipeline.report.analysis.matched_compute import Reader, Savings, matched_savings
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.analysis.resampling import ROUNDING, Resampler
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 
 
 @dataclass(frozen=True)

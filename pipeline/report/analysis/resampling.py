@@ -12,8 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pipeline.report.analysis.plan import Plan
-from pipeline.statistics.hierarchical import hierarchical_weights
-from pipeline.statistics.intervals import Interval, resampling_weights
+from pipeline.statistics.bootstrap import Interval, hierarchical_weights, resampling_weights
 from pipeline.statistics.significance import bootstrap_p
 
 ROUNDING = 12

@@ -18,7 +18,8 @@ from jaxtyping import Int
 from pipeline.report.analysis.evidence import Evidence, Outcome, groups_of, routes_of, split_samples
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.analysis.resampling import Resampler, mean_interval
-from pipeline.statistics.intervals import Interval, contingency
+from pipeline.statistics.agreement import contingency
+from pipeline.statistics.bootstrap import Interval
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from pipeline.report.analysis.evidence import Outcome
 from pipeline.report.analysis.matched_compute import Savings, matched_savings, saving_curve
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.analysis.resampling import resampler
-from pipeline.statistics.intervals import Curve, Interval
+from pipeline.statistics.bootstrap import Interval
+from pipeline.statistics.matched_compute import Curve
 from pipeline.statistics.significance import holm
 
 FEWEST = 2

@@ -13,7 +13,7 @@ import pandas as pd
 from pipeline.report.analysis.evidence import Outcome
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.resampling import mean_interval
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 
 
 @dataclass(frozen=True)

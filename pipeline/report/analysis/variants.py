@@ -15,7 +15,8 @@ from pipeline.report.analysis.agreement import agreement_with, label_p_values
 from pipeline.report.analysis.evidence import Evidence, groups_of, split_samples, variants_of
 from pipeline.report.analysis.labels import Label, labels
 from pipeline.report.analysis.plan import ACTIVATION, Plan
-from pipeline.statistics.intervals import Agreement, Interval, adjusted_rand_index, nmi_difference
+from pipeline.statistics.agreement import Agreement, adjusted_rand_index, nmi_difference
+from pipeline.statistics.bootstrap import Interval
 
 BLOCK, LENGTH_REMOVED = "block", "length_removed"
 

@@ -23,7 +23,7 @@ from pipeline.report.analysis.refit_variance import RefitVariance
 from pipeline.report.analysis.routers import RouterRow
 from pipeline.report.analysis.variants import without_length
 from pipeline.report.exports.latency import latency_metrics
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 from wina_amp.atomic import replacing
 
 DECIMALS = 6

@@ -15,7 +15,7 @@ from pipeline.report.analysis.findings import Findings, Primary, SplitFindings
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.exports.latency import latency_table
 from pipeline.report.exports.metrics import DECIMALS
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 from wina_amp.atomic import replacing
 
 

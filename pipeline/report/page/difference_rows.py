@@ -14,7 +14,7 @@ from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.analysis.refit_variance import DrawSpread, RefitVariance
 from pipeline.report.page.rows import NONE, Row, gap_cell
 from pipeline.report.text.wording import level_name, level_span, number, p_value, points, target_name
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 
 COLUMNS = ("mean", "p, corrected; tasks redrawn", "in refit variance")
 """Before the targets."""

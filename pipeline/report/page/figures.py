@@ -19,7 +19,7 @@ from pipeline.report.analysis.plan import ASSIGNED, Method, Plan
 from pipeline.report.page import style
 from pipeline.report.page.style import GRID, INK, MUTED, PAPER, SEQUENTIAL, Figure
 from pipeline.report.text.wording import level_name, target_name
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 
 PANEL = 4.2
 """Width of a standard panel in inches (403 px in the page): two stand side by side, one fills a phone."""

@@ -14,7 +14,7 @@ from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.variants import Variant, by_block, without_length
 from pipeline.report.page.rows import NONE, Row, heat_cell, heat_table
 from pipeline.report.text.wording import number, p_value, percent
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 
 
 def agreement_rows(plan: Plan, findings: Findings) -> list[Row]:

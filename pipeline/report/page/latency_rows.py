@@ -13,7 +13,7 @@ from pipeline.report.page.rows import Row, fraction
 from pipeline.report.page.style import Figure
 from pipeline.report.text.latency import machine_sentences, not_timed
 from pipeline.report.text.wording import target_name
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 
 Keep = Callable[[Figure], Figure]
 """Notes a figure that was drawn, and hands it back."""

@@ -13,7 +13,7 @@ from pipeline.report.analysis.routers import RegretRow, RouterRow
 from pipeline.report.page.rows import NONE, Row, fraction, gap_or_dash, heat_cell, heat_table, percent_cell
 from pipeline.report.text.benefit_routers import DECIMALS
 from pipeline.report.text.wording import number, quantity, target_name
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 
 
 def regret_table(plan: Plan, rows: Sequence[RegretRow]) -> Row:

@@ -15,7 +15,7 @@ from pipeline.report.analysis.tasks import TaskRow
 from pipeline.report.text.methods import describe, role
 from pipeline.report.text.rules import TOLERANCE
 from pipeline.report.text.wording import points, target_name
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 
 FADED_AT = 0.5
 """Accuracy lost against dense at which a task cell has its full shade."""

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.report.analysis.perplexity import TextTask
 from pipeline.report.text.wording import listed, number, percent, target_name
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 
 NONE = "\N{EM DASH}"
 Row = dict[str, Any]

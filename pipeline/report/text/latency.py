@@ -9,7 +9,7 @@ from pipeline.report.analysis.findings import Findings
 from pipeline.report.analysis.latency import Cell, Latency, Timing
 from pipeline.report.text.rules import TOLERANCE
 from pipeline.report.text.wording import listed, percent, points_interval, target_name
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 
 Answer = tuple[str, str, list[str]]
 """Tag, tone and sentences of a verdict."""

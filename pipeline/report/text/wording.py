@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pipeline.report.analysis.plan import Method
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 
 MINUS = "\N{MINUS SIGN}"
 THIN = "\N{NARROW NO-BREAK SPACE}"

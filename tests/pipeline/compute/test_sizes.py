@@ -11,7 +11,7 @@ from wina_amp.errors import UserError
 from wina_amp.models.projections import projections
 
 BIASES_AND_NORMS = 0.05
-"""Their share of the tiny models' parameters, at most; below 0.1% from a few hundred features on."""
+"""Their fraction of the tiny models' parameters, at most; below 0.1% from a few hundred features on."""
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -19,11 +19,11 @@ def test_shapes_and_parameters_are_those_of_the_model(kind: str):
     loaded = random_model(kind)
     sizes = sizes_of(loaded.model.config.to_dict())
     assert sizes.shape == shape_of(loaded, "teal")
-    assert [(one.name, one.site) for one in sizes.block] == [
-        (one.name, one.site) for one in projections(loaded.model) if one.block == 0
+    assert [(linear.name, linear.site) for linear in sizes.block] == [
+        (each.name, each.site) for each in projections(loaded.model) if each.block == 0
     ]
-    found = sum(parameter.numel() for parameter in loaded.model.parameters())
-    assert sizes.parameters == pytest.approx(found, rel=BIASES_AND_NORMS)
+    parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
+    assert sizes.parameters == pytest.approx(parameters, rel=BIASES_AND_NORMS)
 
 
 def test_llama_3_8b_has_eight_billion_parameters():

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.grouping.cluster_variants import ALL_BLOCKS, regress_out, variants
 from pipeline.grouping.clustering import Options
-from pipeline.statistics.intervals import adjusted_rand_index
+from pipeline.statistics.agreement import adjusted_rand_index
 
 OPTIONS = Options(algorithm="kmeans", count=2, min_cluster_size=8, seed=0)
 ROUNDING = 1e-9
@@ -28,13 +28,17 @@ def signatures(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nd
 
 def test_a_block_is_clustered_by_what_it_carries_alone() -> None:
     values, _, _, train = signatures()
-    found = variants(values, np.full(120, 9), train, 4, OPTIONS)
-    assert [(one.kind, one.block) for one in found] == [("block", 0), ("block", 1), ("length_removed", ALL_BLOCKS)]
-    assert [one.name for one in found] == ["block 0", "block 1", "length_removed"]
+    made = variants(values, np.full(120, 9), train, 4, OPTIONS)
+    assert [(variant.kind, variant.block) for variant in made] == [
+        ("block", 0),
+        ("block", 1),
+        ("length_removed", ALL_BLOCKS),
+    ]
+    assert [variant.name for variant in made] == ["block 0", "block 1", "length_removed"]
     changed = values.copy()
     changed[:, 1] = values[::-1, 1]
     again = variants(changed, np.full(120, 9), train, 4, OPTIONS)
-    assert np.array_equal(found[0].found.groups, again[0].found.groups)
+    assert np.array_equal(made[0].found.groups, again[0].found.groups)
 
 
 def test_with_length_removed_groups_follow_what_length_had_hidden() -> None:
@@ -68,7 +72,7 @@ def test_the_fit_does_not_see_test_samples_and_a_constant_covariate_takes_the_me
     values, tokens, _, train = signatures()
     moved = values.copy()
     moved[~train] += 50
-    first, second = (regress_out(one, np.log(tokens), train)[train] for one in (values, moved))
+    first, second = (regress_out(rows, np.log(tokens), train)[train] for rows in (values, moved))
     assert np.array_equal(first, second)
     np.testing.assert_allclose(
         regress_out(values, np.ones(120), train), values - values[train].mean(axis=0), atol=ROUNDING

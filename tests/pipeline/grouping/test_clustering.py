@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.grouping.clustering import Options, cluster, features
-from pipeline.statistics.intervals import adjusted_rand_index
+from pipeline.statistics.agreement import adjusted_rand_index
 from wina_amp.errors import UserError
 
 ALGORITHMS = ["kmeans", "gmm", "hdbscan"]
@@ -27,10 +27,10 @@ def blobs(seed: int = 0, spread: float = 0.3) -> tuple[np.ndarray, np.ndarray, n
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_groups_that_are_there_are_found_and_numbered_by_train_size(algorithm: str) -> None:
     points, labels, train = blobs()
-    found = cluster(points, train, replace(OPTIONS, algorithm=algorithm))
-    assert np.array_equal(found.groups, labels)
-    assert found.quality["sizes_train"] == [60, 40, 20] and found.quality["sizes_test"] == [20, 20, 20]
-    assert found.quality["silhouette"] > 0.7 and found.quality["stability"] > 0.95
+    clustering = cluster(points, train, replace(OPTIONS, algorithm=algorithm))
+    assert np.array_equal(clustering.groups, labels)
+    assert clustering.quality["sizes_train"] == [60, 40, 20] and clustering.quality["sizes_test"] == [20, 20, 20]
+    assert clustering.quality["silhouette"] > 0.7 and clustering.quality["stability"] > 0.95
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -63,24 +63,26 @@ def test_numbering_does_not_depend_on_the_order_of_samples() -> None:
 
 def test_distances_are_to_the_train_mean_of_the_group_and_add_up_to_the_inertia() -> None:
     points, _, train = blobs()
-    found = cluster(points, train, OPTIONS)
-    centre = points[train & (found.groups == 1)].mean(axis=0)
-    assert np.allclose(found.distances[found.groups == 1], np.linalg.norm(points[found.groups == 1] - centre, axis=1))
-    assert found.quality["inertia"] == pytest.approx((found.distances[train] ** 2).sum())
+    clustering = cluster(points, train, OPTIONS)
+    centre = points[train & (clustering.groups == 1)].mean(axis=0)
+    assert np.allclose(
+        clustering.distances[clustering.groups == 1], np.linalg.norm(points[clustering.groups == 1] - centre, axis=1)
+    )
+    assert clustering.quality["inertia"] == pytest.approx((clustering.distances[train] ** 2).sum())
 
 
 def test_one_cluster_has_no_silhouette() -> None:
     points, _, train = blobs()
-    found = cluster(points, train, replace(OPTIONS, count=1))
-    assert found.quality["silhouette"] is None and set(found.groups) == {0}
+    clustering = cluster(points, train, replace(OPTIONS, count=1))
+    assert clustering.quality["silhouette"] is None and set(clustering.groups) == {0}
 
 
 def test_hdbscan_gives_noise_samples_to_the_nearest_cluster() -> None:
     points, labels, train = blobs()
     centre = points[labels == 2].mean(axis=0)
     lonely = centre + 3 * (centre - points.mean(axis=0))  # farther out than clusters are apart, on the side of 2
-    found = cluster(np.vstack([points, lonely]), np.append(train, True), replace(OPTIONS, algorithm="hdbscan"))
-    assert found.groups[-1] == 2 and found.quality["noise_train"] >= 1
+    clustering = cluster(np.vstack([points, lonely]), np.append(train, True), replace(OPTIONS, algorithm="hdbscan"))
+    assert clustering.groups[-1] == 2 and clustering.quality["noise_train"] >= 1
 
 
 def test_more_clusters_than_train_samples_is_the_users_error() -> None:

@@ -67,11 +67,11 @@ def test_samples_without_a_label_have_no_group_and_a_scheme_that_needs_one_is_re
 def test_length_groups_have_the_sizes_of_the_given_groups_and_are_ranges_of_length() -> None:
     rng = np.random.default_rng(0)
     groups, tokens = rng.choice(4, 100, p=[0.5, 0.3, 0.1, 0.1]), rng.integers(5, 30, 100)
-    found = length_groups(tokens, groups, TRAIN, seed=0)
+    matched = length_groups(tokens, groups, TRAIN, seed=0)
     for split in (TRAIN, ~TRAIN):
-        assert np.bincount(found[split], minlength=4).tolist() == np.bincount(groups[split], minlength=4).tolist()
-        order = np.argsort([tokens[split & (found == group)].mean() for group in range(4)])
-        ends = [(tokens[split & (found == group)].min(), tokens[split & (found == group)].max()) for group in order]
+        assert np.bincount(matched[split], minlength=4).tolist() == np.bincount(groups[split], minlength=4).tolist()
+        order = np.argsort([tokens[split & (matched == group)].mean() for group in range(4)])
+        ends = [(tokens[split & (matched == group)].min(), tokens[split & (matched == group)].max()) for group in order]
         assert all(before[1] <= after[0] for before, after in pairwise(ends))
 
 
@@ -83,6 +83,6 @@ def test_groups_that_follow_length_are_found_again() -> None:
 
 def test_equal_lengths_are_told_apart_by_the_seed_and_not_by_their_place_in_the_table() -> None:
     groups, tokens = np.repeat([0, 1], 50), np.full(100, 7)
-    found = length_groups(tokens, groups, np.ones(100, dtype=bool), seed=0)
-    assert 10 < found[:50].sum() < 40  # 25 expected, three standard errors of 2.5
-    assert not np.array_equal(found, length_groups(tokens, groups, np.ones(100, dtype=bool), seed=1))
+    matched = length_groups(tokens, groups, np.ones(100, dtype=bool), seed=0)
+    assert 10 < matched[:50].sum() < 40  # 25 expected, three standard errors of 2.5
+    assert not np.array_equal(matched, length_groups(tokens, groups, np.ones(100, dtype=bool), seed=1))

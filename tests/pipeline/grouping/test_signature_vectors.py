@@ -12,20 +12,20 @@ from wina_amp.models.families import SITES
 
 
 def rows(samples=("a", "b", "c"), blocks=2, dim=3):
-    found = [
+    table = [
         (sample, block, site, np.array([ord(sample), block, SITES.index(site)], dtype=np.float32)[:dim])
         for sample in samples
         for block in range(blocks)
         for site in SITES
     ]
-    return pd.DataFrame(found, columns=["sample_id", "block", "site", "vector"]).sample(frac=1, random_state=0)
+    return pd.DataFrame(table, columns=["sample_id", "block", "site", "vector"]).sample(frac=1, random_state=0)
 
 
 def test_vectors_are_ordered_by_sample_then_block_then_site() -> None:
-    found = signature_vectors(rows(), ["c", "a"])
-    assert found.shape == (2, 8, 3)
-    assert found[:, :, 0].tolist() == [[ord("c")] * 8, [ord("a")] * 8]
-    assert found[0, :, 1:].tolist() == [[block, site] for block in range(2) for site in range(4)]
+    vectors = signature_vectors(rows(), ["c", "a"])
+    assert vectors.shape == (2, 8, 3)
+    assert vectors[:, :, 0].tolist() == [[ord("c")] * 8, [ord("a")] * 8]
+    assert vectors[0, :, 1:].tolist() == [[block, site] for block in range(2) for site in range(4)]
 
 
 def test_first_blocks_only() -> None:

@@ -24,16 +24,16 @@ GROUPS = np.array([0, 1, 2, 0, 1, 2, 0, 0, 1])
 
 
 def merge(rows, parts=3, samples=SAMPLES, groups=GROUPS):
-    pieces = [histogram_part(rows.iloc[piece]) for piece in np.array_split(np.arange(len(rows)), parts)]
-    return aggregate(pieces, samples, groups, scheme="task", bins=BINS).to_pandas()
+    tables = [histogram_part(rows.iloc[numbers]) for numbers in np.array_split(np.arange(len(rows)), parts)]
+    return aggregate(tables, samples, groups, scheme="task", bins=BINS).to_pandas()
 
 
 def test_groups_equal_the_slow_transcription() -> None:
     rows = histogram_rows(9)
     expected = merged(rows, dict(zip(SAMPLES, GROUPS.tolist(), strict=True)))
-    found = merge(rows).to_dict("records")
-    assert len(found) == len(expected)
-    for row in found:
+    merged = merge(rows).to_dict("records")
+    assert len(merged) == len(expected)
+    for row in merged:
         want = expected[row["group"], row["block"], row["projection"], row["criterion"]]
         counted = enumerate(row["counts"].tolist(), start=row["first_bin"])
         assert {index: count for index, count in counted if count} == {i: c for i, c in want.items() if c}
@@ -51,20 +51,20 @@ def test_rows_fit_the_table_and_do_not_depend_on_the_order_of_rows_or_samples(tm
 def test_projections_that_fraction_a_row_get_a_row_each_of_the_same_counts() -> None:
     rows = histogram_rows(9)
     shared = rows[rows["projections"] == "q"].assign(projections="q k v")
-    found = merge(shared).set_index(["projection", "group", "block", "criterion"])
-    assert set(found.index.get_level_values(0)) == {"q", "k", "v"}
+    merged = merge(shared).set_index(["projection", "group", "block", "criterion"])
+    assert set(merged.index.get_level_values(0)) == {"q", "k", "v"}
     expected = merge(rows[rows["projections"] == "q"]).set_index(["group", "block", "criterion"])
     for name in ("q", "k", "v"):
-        for key, row in found.loc[name].iterrows():
+        for key, row in merged.loc[name].iterrows():
             same = expected.loc[key]
             assert (row["first_bin"], row["n_samples"]) == (same["first_bin"], same["n_samples"])
             assert np.array_equal(row["counts"], same["counts"])
 
 
 def test_one_group_is_the_histogram_of_all_scores_pooled() -> None:
-    found = merge(histogram_rows(9), groups=np.zeros(9, dtype=int))
+    merged = merge(histogram_rows(9), groups=np.zeros(9, dtype=int))
     pooled = BINS.histogram(np.concatenate([sample_scores(number, 1, "k") for number in range(9)]))
-    row = found[(found["block"] == 1) & (found["projection"] == "k") & (found["criterion"] == "teal")]
+    row = merged[(merged["block"] == 1) & (merged["projection"] == "k") & (merged["criterion"] == "teal")]
     assert np.array_equal(dense_counts(row, BINS)[0], pooled)
 
 
@@ -72,11 +72,11 @@ def test_histograms_in_units_merge_to_the_sum_of_their_counts() -> None:
     rng = np.random.default_rng(0)
     exact = np.stack([BINS.histogram(rng.lognormal(number, 2, 300_000).astype(np.float32)) for number in range(3)])
     stored = in_units(BINS.trim(exact), exact.sum(axis=1))
-    found = aggregate(
+    merged = aggregate(
         [histogram_table(stored)], ["s00000", "s00001", "s00002"], np.array([0, 1, 0]), scheme="task", bins=BINS
     ).to_pandas()
     dense = np.array([reference_units(row) for row in exact])
-    assert np.array_equal(dense_counts(found, BINS), [dense[0] + dense[2], dense[1]])
+    assert np.array_equal(dense_counts(merged, BINS), [dense[0] + dense[2], dense[1]])
 
 
 def test_samples_without_a_group_and_groups_without_histograms_are_refused() -> None:

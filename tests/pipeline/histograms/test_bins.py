@@ -44,9 +44,9 @@ def _scores(name, n, seed=0):
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_a_quantile_is_within_the_stated_relative_error(name, n, mantissa_bits):
     bins, scores = Bins(mantissa_bits), _scores(name, n)
-    found = bins.quantile(bins.histogram(scores), QUANTILES)
+    estimates = bins.quantile(bins.histogram(scores), QUANTILES)
     exact = np.array([reference.exact_quantile(scores, q) for q in QUANTILES])
-    assert np.all(np.abs(found - exact) <= bins.relative_error * exact * (1 + ROUNDING) + SMALLEST)
+    assert np.all(np.abs(estimates - exact) <= bins.relative_error * exact * (1 + ROUNDING) + SMALLEST)
 
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
@@ -156,7 +156,7 @@ def test_rows_of_histograms_are_read_at_once_and_broadcast():
     table = bins.quantile(counts[:, None], q)
     fractions = bins.fraction_at_or_below(counts[:, None], np.array([0.1, 2.0]))
     for row in range(len(counts)):
-        assert table[row].tolist() == [float(bins.quantile(counts[row], one)) for one in q]
+        assert table[row].tolist() == [float(bins.quantile(counts[row], fraction)) for fraction in q]
         assert fractions[row].tolist() == [float(bins.fraction_at_or_below(counts[row], t)) for t in (0.1, 2.0)]
     diagonal = bins.quantile(counts[:2], q)
     assert diagonal.tolist() == [table[0, 0], table[1, 1]]

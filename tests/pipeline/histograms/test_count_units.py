@@ -23,7 +23,7 @@ SIZES = [1, 1000, 2**17 - 1, 2**17, 2**17 + 1, 3_000_000, 2**31 - 1]
 
 
 def _normal_fractions(scale):
-    """The share of |N(0, scale)| in every bin."""
+    """The fraction of |N(0, scale)| in every bin."""
     below = np.array([math.erf(edge / scale / math.sqrt(2)) for edge in BINS.edges])
     return np.diff(below)
 
@@ -42,18 +42,18 @@ def _in_units(counts):
 
 def test_the_fraction_below_every_edge_is_at_most_the_bound_too_low_and_never_too_high() -> None:
     counts = _histograms(SIZES)
-    _, found = _in_units(counts)
-    missing = (np.cumsum(counts, axis=1, dtype=np.int64) - np.cumsum(found, axis=1)) / counts.sum(axis=1)[:, None]
+    _, rounded = _in_units(counts)
+    missing = (np.cumsum(counts, axis=1, dtype=np.int64) - np.cumsum(rounded, axis=1)) / counts.sum(axis=1)[:, None]
     assert missing.min() == 0 and missing.max() < LARGEST_SHARE
-    assert np.array_equal(found.sum(axis=1), SIZES) and found.min() == 0
+    assert np.array_equal(rounded.sum(axis=1), SIZES) and rounded.min() == 0
 
 
 def test_the_bound_holds_for_the_sum_of_many_samples_and_so_for_its_thresholds() -> None:
     counts = _histograms([4_000_000, 1_300_000, 700_000, 50_000, 9_000_000])
-    exact, found = counts.sum(axis=0), _in_units(counts)[1].sum(axis=0)
-    assert not np.array_equal(exact, found)
+    exact, rounded = counts.sum(axis=0), _in_units(counts)[1].sum(axis=0)
+    assert not np.array_equal(exact, rounded)
     for sparsity in (0.01, 0.25, 0.5, 0.65, 0.8, 0.99, 1.0):
-        masked = BINS.fraction_at_or_below(exact, BINS.quantile(found, sparsity))
+        masked = BINS.fraction_at_or_below(exact, BINS.quantile(rounded, sparsity))
         assert abs(masked - sparsity) <= LARGEST_SHARE
 
 
@@ -67,13 +67,13 @@ def test_one_histogram_equals_the_slow_transcription(counts, first):
 def test_rows_are_trimmed_and_keep_their_highest_bin() -> None:
     counts = np.concatenate([_histograms(SIZES), np.zeros((1, BINS.count), np.int32)])
     counts[3, BINS.count - 1] = 1  # a single score far above 2^17 others
-    rows, found = _in_units(counts)
-    again = BINS.trim(found)
+    rows, rounded = _in_units(counts)
+    again = BINS.trim(rounded)
     assert np.array_equal(rows.offsets, again.offsets) and np.array_equal(rows.first, again.first)
-    assert np.array_equal(rows.counts, again.counts) and found[3, -1] > 0 and not found[-1].any()
+    assert np.array_equal(rows.counts, again.counts) and rounded[3, -1] > 0 and not rounded[-1].any()
     assert rows.counts.dtype == np.int32 and rows.first.dtype == np.int16
     highest = [np.flatnonzero(row)[-1] for row in counts[:-1]]
-    assert highest == [np.flatnonzero(row)[-1] for row in found[:-1]]
+    assert highest == [np.flatnonzero(row)[-1] for row in rounded[:-1]]
 
 
 def test_fewer_than_131072_scores_are_handed_on_untouched() -> None:

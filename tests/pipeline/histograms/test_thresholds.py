@@ -26,9 +26,9 @@ def test_the_masked_fraction_is_the_sparsity_up_to_the_scores_of_one_bin(kind: s
     values = scores(kind)
     counts = BINS.histogram(values)
     asked = np.array([0.35, 0.5, 0.65, 0.9])
-    found = thresholds(BINS, counts, asked)
-    assert found.dtype == np.float32
-    masked = (values[None, :] <= found[:, None]).mean(axis=1)
+    limits = thresholds(BINS, counts, asked)
+    assert limits.dtype == np.float32
+    masked = (values[None, :] <= limits[:, None]).mean(axis=1)
     fullest = counts[1:].max() / counts.sum()  # the threshold lies in the bin of the exact quantile
     assert np.all(np.abs(masked - asked) <= fullest)
 
@@ -40,8 +40,8 @@ def test_sparsity_zero_masks_only_zeros_and_sparsity_one_masks_everything() -> N
 
 
 def test_thresholds_rise_with_sparsity() -> None:
-    found = thresholds(BINS, BINS.histogram(scores("log-normal")), np.linspace(0, 1, 101))
-    assert np.all(np.diff(found) >= 0)
+    limits = thresholds(BINS, BINS.histogram(scores("log-normal")), np.linspace(0, 1, 101))
+    assert np.all(np.diff(limits) >= 0)
 
 
 def test_an_empty_histogram_and_a_sparsity_above_one_are_refused() -> None:

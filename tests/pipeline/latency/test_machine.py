@@ -1,4 +1,4 @@
-"""`pipeline.latency.machine`: the last-level cache as Linux and CUDA describe it, or nobody does."""
+"""`pipeline.latency.machine`: the last-level cache as Linux and CUDA describe it, or unknown."""
 
 from __future__ import annotations
 
@@ -55,6 +55,6 @@ def test_a_device_has_the_name_it_gives_itself(tmp_path, monkeypatch):
 
 def test_the_facts_are_json_the_same_every_time_and_name_what_is_missing(monkeypatch):
     monkeypatch.setattr(machines, "_PACKAGES", ("torch", "no-such-package"))
-    found = machine(CPU, 3)
-    assert json.dumps(found) == json.dumps(machine(CPU, 3))
-    assert found["threads"] == 3 and found["torch"] and found["no-such-package"] is None and "cuda" not in found
+    facts = machine(CPU, 3)
+    assert json.dumps(facts) == json.dumps(machine(CPU, 3))
+    assert facts["threads"] == 3 and facts["torch"] and facts["no-such-package"] is None and "cuda" not in facts

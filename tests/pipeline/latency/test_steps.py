@@ -10,11 +10,12 @@ from torch import Tensor
 from transformers import StaticCache
 
 from pipeline.latency import steps as module
-from pipeline.latency.steps import SparseSteps, Steps, recorded, sparse_steps, twin
+from pipeline.latency.steps import SparseSteps, Step, Steps, copy_sharing_weights, recorded, sparse_steps
 from tests.pipeline.allocation.blocks import CONFIGS, random_model
 from wina_amp.decode import decoding as decoding_module
 from wina_amp.decode.decoding import sparse_decoding
 from wina_amp.models.load import LoadedModel
+from wina_amp.models.projections import projections
 
 CONTEXT, COUNT = 5, 4
 IDS = torch.randint(3, 64, (2, CONTEXT + COUNT), generator=torch.Generator().manual_seed(2))
@@ -28,21 +29,15 @@ def _no_gradients():
 
 
 def _thresholds(loaded: LoadedModel) -> Tensor:
-    columns = len(module_places(loaded)) // 2
+    columns = len(projections(loaded.model)) // 2
     return torch.rand(2, 2, columns, generator=torch.Generator().manual_seed(3)) * 0.5
-
-
-def module_places(loaded: LoadedModel) -> list[object]:
-    from wina_amp.models.projections import projections
-
-    return list(projections(loaded.model))
 
 
 def _run(steps: Steps) -> list[list[int]]:
     steps.begin()
-    found = [steps() for _ in range(COUNT)]
+    chosen = [steps() for _ in range(COUNT)]
     steps.close()
-    return [tokens.tolist() for tokens in found if isinstance(tokens, Tensor)]
+    return [tokens.tolist() for tokens in chosen if isinstance(tokens, Tensor)]
 
 
 def _in_one_pass(loaded: LoadedModel) -> list[list[int]]:
@@ -58,10 +53,24 @@ def test_steps_choose_what_one_pass_over_all_tokens_chooses_and_can_begin_again(
     assert steps.cache_bytes > 0
 
 
-def test_compiled_steps_choose_the_same(tiny_loaded: LoadedModel):
-    steps = Steps(tiny_loaded.model, IDS, CONTEXT, "compiled")
+def test_compiled_steps_choose_the_same(monkeypatch):
+    """Traced once for all steps, with the cache that they write to. Code generation, most of the time, is torch's."""
+    compiled, asked, graphs = torch.compile, [], []
+
+    def traced(graph: torch.fx.GraphModule, _inputs: list[Tensor]) -> torch.fx.GraphModule:
+        graphs.append(graph)
+        return graph
+
+    def without_code_generation(step: Step, **options: object) -> Step:
+        asked.append(options)
+        return compiled(step, backend=traced, **options)
+
+    monkeypatch.setattr(torch, "compile", without_code_generation)
+    loaded = random_model("llama")
+    steps = Steps(loaded.model, IDS, CONTEXT, "compiled")
     steps.get_ready()
-    assert _run(steps) == _in_one_pass(tiny_loaded)
+    assert _run(steps) == _in_one_pass(loaded)
+    assert asked == [{"dynamic": False, "mode": None}] and len(graphs) == 1
 
 
 def test_steps_must_be_made_ready(tiny_loaded: LoadedModel):
@@ -69,22 +78,22 @@ def test_steps_must_be_made_ready(tiny_loaded: LoadedModel):
         Steps(tiny_loaded.model, IDS, CONTEXT, "eager")()
 
 
-def test_a_twin_fractions_every_weight_and_stays_dense_while_the_other_decodes_sparse():
+def test_a_copy_shares_every_weight_and_stays_dense_while_the_model_decodes_sparse():
     loaded = random_model("llama")
-    other = twin(loaded.model)
+    other = copy_sharing_weights(loaded.model)
     ours = {name: tensor.data_ptr() for name, tensor in loaded.model.state_dict().items()}
     assert ours == {name: tensor.data_ptr() for name, tensor in other.state_dict().items()}
-    assert all(one is not two for one, two in zip(loaded.model.modules(), other.modules(), strict=True))
+    assert all(first is not second for first, second in zip(loaded.model.modules(), other.modules(), strict=True))
     before = other(IDS).logits
     with sparse_decoding(loaded, "wina", _thresholds(loaded)):
         assert torch.equal(other(IDS).logits, before)
 
 
-def test_sparse_steps_take_turns_with_dense_ones_and_mask_what_the_reference_masks():
+def test_sparse_steps_alternate_with_dense_ones_and_mask_what_the_reference_masks():
     loaded = random_model("llama")
-    dense = Steps(twin(loaded.model), IDS, CONTEXT, "eager")
+    dense = Steps(copy_sharing_weights(loaded.model), IDS, CONTEXT, "eager")
     dense.get_ready()
-    found = {}
+    chosen = {}
     for backend in ("numba", "reference"):
         with sparse_decoding(loaded, "wina", _thresholds(loaded), backend=backend) as decoding:
             steps = sparse_steps(loaded.model, IDS, CONTEXT, decoding, GROUPS)
@@ -93,13 +102,13 @@ def test_sparse_steps_take_turns_with_dense_ones_and_mask_what_the_reference_mas
             pairs = [(steps().tolist(), dense().tolist()) for _ in range(COUNT)]
             steps.close()
             assert _run(steps) == [sparse for sparse, _ in pairs], "they can begin again"
-        found[backend] = pairs
-    assert found["numba"] == found["reference"]
-    assert [plain for _, plain in found["numba"]] == _in_one_pass(loaded)
-    assert any(sparse != plain for sparse, plain in found["numba"])
+        chosen[backend] = pairs
+    assert chosen["numba"] == chosen["reference"]
+    assert [plain for _, plain in chosen["numba"]] == _in_one_pass(loaded)
+    assert any(sparse != plain for sparse, plain in chosen["numba"])
 
 
-def test_a_way_that_does_not_work_is_said_and_the_next_one_taken(monkeypatch, caplog):
+def test_a_way_that_does_not_work_is_logged_and_the_next_one_taken(monkeypatch, caplog):
     monkeypatch.setitem(module.SPARSE_WAYS, "cpu", ("graph", "eager"))
     loaded = random_model("llama")
     with sparse_decoding(loaded, "wina", _thresholds(loaded)) as decoding, caplog.at_level(logging.WARNING):
@@ -122,7 +131,7 @@ def test_nothing_is_recorded_without_a_gpu():
         recorded(lambda: None)
 
 
-def test_while_a_graph_is_recorded_nobody_asks_the_device_how_full_the_cache_is(monkeypatch):
+def test_while_a_graph_is_recorded_the_length_of_the_cache_is_not_read_from_the_device(monkeypatch):
     loaded = random_model("llama")
     asked = []
     with sparse_decoding(loaded, "wina", _thresholds(loaded)) as decoding:

@@ -16,9 +16,9 @@ PROMPTS = st.lists(st.integers(0, 6), min_size=1, max_size=9).filter(any)
 def test_a_sequence_is_its_first_sample_and_those_behind_it_cut_to_width(lengths: list[int], batch: int, width: int):
     numbers = iter(range(10_000))
     prompts = [np.array([next(numbers) for _ in range(length)], np.int32) for length in lengths]
-    found = texts(prompts, batch, width)
-    assert found.ids.shape == (batch, width)
-    for row, first in zip(found.ids.tolist(), found.first, strict=True):
+    made = texts(prompts, batch, width)
+    assert made.ids.shape == (batch, width)
+    for row, first in zip(made.ids.tolist(), made.first, strict=True):
         endless = [
             int(token) for start in range(first, first + 50 * len(prompts)) for token in prompts[start % len(prompts)]
         ]

@@ -1,4 +1,4 @@
-"""`pipeline.latency.timing` on a tiny model under a clock that ticks once a look: rows add up and fit the table."""
+"""`pipeline.latency.timing` on a tiny model under a clock that ticks when read: rows add up and fit the table."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_every_batch_and_context_has_a_row_that_fits_the_table(tmp_path):
     assert rows["skipped"].between(0.01, 0.99).all() and (rows["bytes_moved"] < rows["dense_bytes"]).all()
 
 
-def test_a_router_is_paid_for_once_and_spread_over_an_answer():
+def test_routing_is_timed_once_and_spread_over_an_answer():
     loaded = random_model("llama")
     rows = _rows(loaded, _profiled(loaded, 0.3, router=True))
     assert rows["router_ms"].to_numpy() == pytest.approx(1e3 * TICK)
@@ -82,41 +82,41 @@ def test_a_rotated_model_reads_its_rotations_and_is_compared_with_one_that_has_n
     plain, rotated = random_model("llama"), random_model("llama")
     for block in range(2):
         rotate_block(rotated, block, block_bases(rotated, block))
-    whole, turned = (_rows(one, _profiled(one, 0.0), plain) for one in (plain, rotated))
+    before, after = (_rows(loaded, _profiled(loaded, 0.0), plain) for loaded in (plain, rotated))
     width = int(plain.model.config.hidden_size)
-    assert turned["dense_bytes"].tolist() == whole["dense_bytes"].tolist()
+    assert after["dense_bytes"].tolist() == before["dense_bytes"].tolist()
     rotations = 4 * 2 * 2 * width * width
-    skipped = (turned["skipped"] - whole["skipped"]) * sum(
-        one.projection.module.weight.nbytes for one in mask_sites(plain.model, INPUT)
+    skipped = (after["skipped"] - before["skipped"]) * sum(
+        site.projection.module.weight.nbytes for site in mask_sites(plain.model, INPUT)
     )
-    gained = turned["bytes_moved"] - whole["bytes_moved"] + skipped
-    assert gained.to_numpy() == pytest.approx(rotations)
+    added = after["bytes_moved"] - before["bytes_moved"] + skipped
+    assert added.to_numpy() == pytest.approx(rotations)
 
 
 def test_the_model_is_afterwards_what_it_was():
     loaded = random_model("llama")
     ids = torch.tensor([[3, 4, 5]])
-    before, names = loaded.model(ids).logits, [sorted(vars(one)) for one in loaded.model.modules()]
+    before, names = loaded.model(ids).logits, [sorted(vars(module)) for module in loaded.model.modules()]
     _rows(loaded, _profiled(loaded, 0.3))
     assert torch.equal(loaded.model(ids).logits, before)
-    assert [sorted(vars(one)) for one in loaded.model.modules()] == names
+    assert [sorted(vars(module)) for module in loaded.model.modules()] == names
 
 
-def test_the_unmasked_side_stays_on_its_backend_for_as_long_as_it_is_compared_with(monkeypatch):
-    """A context manager that nobody holds ends: the side would be eager torch under another name."""
+def test_the_unmasked_baseline_stays_on_its_backend_for_as_long_as_it_is_compared_with(monkeypatch):
+    """A context manager that nobody refers to ends: the baseline would be eager torch under another name."""
     loaded = random_model("llama")
-    asked = []
+    calls = []
     monkeypatch.setattr(
-        "pipeline.latency.baseline.spread", lambda values: asked.append(values) or _fastest_last(len(asked))
+        "pipeline.latency.baseline.spread", lambda values: calls.append(values) or _fastest_last(len(calls))
     )
     with Dense(loaded, WORK, _ticks()) as dense:
         baseline = dense.cells[1, 5]
         assert baseline.way == "unmasked"
-        assert all("forward" in vars(one.projection.module) for one in mask_sites(baseline.steps._model, INPUT))
-    assert not any("forward" in vars(one.projection.module) for one in mask_sites(baseline.steps._model, INPUT))
+        assert all("forward" in vars(site.projection.module) for site in mask_sites(baseline.steps._model, INPUT))
+    assert not any("forward" in vars(site.projection.module) for site in mask_sites(baseline.steps._model, INPUT))
 
 
 def _fastest_last(number: int):
-    from pipeline.latency.turns import Spread
+    from pipeline.latency.interleaved import Spread
 
     return Spread(1.0 / number, 0.0, 1.0)

@@ -25,17 +25,17 @@ def test_kept_bytes_are_those_of_columns_that_any_sequence_keeps():
     loaded = random_model("llama")
     masks = mask_sites(loaded.model, INPUT)
     values = torch.rand(2, 2, len(masks) // 2, generator=torch.Generator().manual_seed(3)) * 0.5
-    weights = [feature_weights("wina", one.projection.module.weight, one.projection.name) for one in masks]
-    limits = [cutoffs(row, one) for row, one in zip(weights, values.reshape(2, -1).unbind(1), strict=True)]
+    weights = [feature_weights("wina", site.projection.module.weight, site.projection.name) for site in masks]
+    limits = [cutoffs(row, bound) for row, bound in zip(weights, values.reshape(2, -1).unbind(1), strict=True)]
     seen: list[list[torch.Tensor]] = [[] for _ in masks]
-    handles = [one.tap.register(seen[number].append) for number, one in enumerate(masks)]
+    handles = [site.tap.register(seen[number].append) for number, site in enumerate(masks)]
     with torch.inference_mode(), sparse_decoding(loaded, "wina", values) as decoding:
         steps = SparseSteps(loaded.model, IDS, CONTEXT, "eager", decoding, GROUPS)
         steps.get_ready()
         steps.begin()
         for rows in seen:
             rows.clear()
-        found = watch(masks, limits, GROUPS, steps, STEPS)
+        reading = watch(masks, limits, GROUPS, steps, STEPS)
         steps.close()
     for handle in handles:
         handle.remove()
@@ -47,9 +47,9 @@ def test_kept_bytes_are_those_of_columns_that_any_sequence_keeps():
                 limit = [float(values.reshape(2, -1)[group, number]) for group in GROUPS.tolist()]
                 if any(score > bound for score, bound in zip(scores, limit, strict=True)):
                     expected += 4 * len(site.projection.module.weight) / STEPS
-    assert found.kept == pytest.approx(expected) and 0 < found.kept < found.offered
-    assert found.offered == sum(4 * one.projection.module.weight.numel() for one in masks)
-    assert all(torch.equal(last, rows[-1]) for last, rows in zip(found.inputs, seen, strict=True))
+    assert reading.kept == pytest.approx(expected) and 0 < reading.kept < reading.offered
+    assert reading.offered == sum(4 * site.projection.module.weight.numel() for site in masks)
+    assert all(torch.equal(last, rows[-1]) for last, rows in zip(reading.inputs, seen, strict=True))
 
 
 @pytest.mark.parametrize("is_tied", [False, True])
@@ -61,11 +61,11 @@ def test_other_bytes_have_the_head_and_of_the_embeddings_nothing_unless_they_are
     norms, inverse_frequencies = 3 * 16, sum(buffer.numel() for buffer in model.buffers())
     expected = 4 * (50 * 16 + norms + inverse_frequencies)
     assert other_bytes(model, mask_sites(model, INPUT)) == expected
-    attach(model, {(one.block, one.name): torch.ones(one.in_features) for one in projections(model)})
+    attach(model, {(each.block, each.name): torch.ones(each.in_features) for each in projections(model)})
     assert other_bytes(model, mask_sites(model, INPUT)) == expected  # cutoffs are made from learned weights once
 
 
 def test_rates_are_bytes_over_median_seconds():
-    now = iter(number * 0.5 for number in range(1000))  # every piece of work takes half a second
-    found = rates([], Reading([], 3e9, 4_000_000_000), 0, 4, torch.device("cpu"), lambda: next(now))
-    assert found.kernels == pytest.approx(6e9) and found.copy == pytest.approx(2 * LEAST_COPIED / 0.5)
+    now = iter(number * 0.5 for number in range(1000))  # every call takes half a second
+    speed = rates([], Reading([], 3e9, 4_000_000_000), 0, 4, torch.device("cpu"), lambda: next(now))
+    assert speed.kernels == pytest.approx(6e9) and speed.copy == pytest.approx(2 * LEAST_COPIED / 0.5)

@@ -1,7 +1,7 @@
 """From captured scores to masks on the calibration data itself: every target is met, by thresholds and by top-k.
 
 Each mask is put on the activations it was calibrated on, those of the DENSE model. In a sparse run earlier masks change
-what later ones read, and there a threshold's share may drift from its target (a top-k mask's cannot).
+what later ones read, and there a threshold's fraction may drift from its target (a top-k mask's cannot).
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from wina_amp.models.projections import projections
 from wina_amp.scoring.criteria import criterion_row, feature_weights
 
 PERCENTAGE_POINTS = 0.005
-"""Largest distance of a projection's masked share from its target: the requirement. Thresholds lie inside a histogram
-bin, 1/16 of an octave wide, which holds a few percent of the scores; interpolation leaves far less than that."""
+"""Largest distance of a projection's masked fraction from its target: the requirement. Thresholds lie in a histogram bin, 1/16 of an octave wide, which holds a few percent of the scores; interpolation leaves far less than that."""
 
 BINS = Bins(4)
 PREFIX = 1
@@ -64,7 +63,7 @@ def test_every_mask_meets_its_sparsity_on_the_activations_it_was_calibrated_on(
     masks = mask_sites(loaded.model, criterion_row(criterion).reads)
     fraction = maskable_fraction(masks, projections(loaded.model))
     own = histograms[histograms["criterion"] == criterion]
-    rows = profiles(uniform(own, TARGETS, "mine", fraction), own, criterion=criterion, bins=BINS)
+    rows = profiles(uniform(own, TARGETS, "own", fraction), own, criterion=criterion, bins=BINS)
     seen = _dense_activations(loaded, items, [site.tap for site in masks])
     for target in TARGETS:
         values = torch.from_numpy(profile_array(rows, target, mask_kind(kind).column)).reshape(1, -1)
@@ -85,22 +84,22 @@ def test_every_mask_meets_its_sparsity_on_the_activations_it_was_calibrated_on(
                 assert 1 - kept / (tokens * features) == pytest.approx(wanted, abs=PERCENTAGE_POINTS)
             model_wide += site.gated * (features - kept / tokens)
         allowed = PERCENTAGE_POINTS if kind == "threshold" else max(1 / site.projection.in_features for site in masks)
-        total = sum(one.gated_weights for one in projections(loaded.model))
+        total = sum(each.gated_weights for each in projections(loaded.model))
         assert model_wide / total == pytest.approx(target, abs=allowed)
 
 
 def _dense_activations(loaded, items, taps):
     """For every tap and sample what the dense model has there, and which tokens are eligible."""
-    found = [[] for _ in taps]
+    tapped = [[] for _ in taps]
     for item in items:
         prompt, total = torch.tensor([len(item.prompt)]), torch.tensor([item.length])
         counted = eligible(prompt, total, item.length, PREFIX)
         handles = [
             tap.register(lambda x, list_=list_, counted=counted: list_.append((x, counted)))
-            for tap, list_ in zip(taps, found, strict=True)
+            for tap, list_ in zip(taps, tapped, strict=True)
         ]
         with torch.inference_mode():
             loaded.decoder(input_ids=torch.tensor([[*item.prompt, *item.answer]]), use_cache=False)
         for handle in handles:
             handle.remove()
-    return found
+    return tapped

@@ -32,23 +32,23 @@ def _results(targets: tuple[float, ...], *, wrong: int = 0, samples: int = 20) -
 
 def test_means_are_those_of_the_test_split_and_losses_are_paired():
     low, high = measured(_results((0.25, 0.5), wrong=3), _results((0.0,), wrong=1), (0.25, 0.5), **OPTIONS)
-    for target, found in ((0.25, low), (0.5, high)):
-        assert found.samples == 10
-        assert (found.accuracy.value, found.loss.value) == (0.7, 0.2)
-        assert found.accuracy.low < 0.7 < found.accuracy.high
-        assert found.sparsity.value == found.sparsity.high == target
-        assert found.compute.value == pytest.approx(1 - target)
+    for target, figures in ((0.25, low), (0.5, high)):
+        assert figures.samples == 10
+        assert (figures.accuracy.value, figures.loss.value) == (0.7, 0.2)
+        assert figures.accuracy.low < 0.7 < figures.accuracy.high
+        assert figures.sparsity.value == figures.sparsity.high == target
+        assert figures.compute.value == pytest.approx(1 - target)
 
 
 def test_a_method_like_the_dense_model_loses_exactly_nothing():
-    (found,) = measured(_results((0.5,), wrong=3), _results((0.0,), wrong=3), (0.5,), **OPTIONS)
-    assert (found.loss.low, found.loss.value, found.loss.high) == (0, 0, 0)
+    (figures,) = measured(_results((0.5,), wrong=3), _results((0.0,), wrong=3), (0.5,), **OPTIONS)
+    assert (figures.loss.low, figures.loss.value, figures.loss.high) == (0, 0, 0)
 
 
 def test_text_has_no_accuracy():
     results, dense = (_results((target,)).assign(score=np.nan) for target in (0.5, 0.0))
-    (found,) = measured(results, dense, (0.5,), **OPTIONS)
-    assert found.accuracy is None and found.loss is None and found.sparsity.value == 0.5
+    (figures,) = measured(results, dense, (0.5,), **OPTIONS)
+    assert figures.accuracy is None and figures.loss is None and figures.sparsity.value == 0.5
 
 
 def test_nothing_is_said_where_the_test_split_was_not_evaluated():
@@ -60,8 +60,8 @@ def test_targets_with_more_samples_are_measured_on_all_of_them_each_paired_with_
     dense = _results((0.0,), wrong=1)
     results = pd.concat([_results((0.25, 0.5), wrong=3, samples=16), _results((0.75,), wrong=3)])
     *low, high = measured(results, dense, (0.25, 0.5, 0.75), **OPTIONS)
-    assert [one.samples for one in (*low, high)] == [8, 8, 10]
-    assert [one.loss.value for one in (*low, high)] == [0.25, 0.25, 0.2]
+    assert [each.samples for each in (*low, high)] == [8, 8, 10]
+    assert [each.loss.value for each in (*low, high)] == [0.25, 0.25, 0.2]
 
 
 def test_results_of_other_samples_or_targets_are_refused():

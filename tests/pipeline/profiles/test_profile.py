@@ -1,4 +1,4 @@
-"""`pipeline.profiles.profile`: every threshold is a quantile of its own group's scores, and the array keeps places."""
+"""`pipeline.profiles.profile`: every threshold is a quantile of its own group's scores, and arrays keep positions."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def histograms() -> pd.DataFrame:
 
 
 def built(histograms: pd.DataFrame, criterion: str = "wina") -> pd.DataFrame:
-    return profiles(uniform(histograms, TARGETS, "mine"), histograms, criterion=criterion, bins=BINS)
+    return profiles(uniform(histograms, TARGETS, "own"), histograms, criterion=criterion, bins=BINS)
 
 
 def test_thresholds_are_quantiles_of_the_groups_own_scores(histograms, tmp_path) -> None:
-    found = built(histograms)
-    PROFILES.write(found, tmp_path / "profiles.parquet")
-    assert len(found) == 3 * len(TARGETS) * BLOCKS * len(PROJECTIONS)
-    for row in found.to_dict("records"):
+    made = built(histograms)
+    PROFILES.write(made, tmp_path / "profiles.parquet")
+    assert len(made) == 3 * len(TARGETS) * BLOCKS * len(PROJECTIONS)
+    for row in made.to_dict("records"):
         members = np.flatnonzero(row["group"] == GROUPS)
         own = 2 * np.concatenate([sample_scores(int(s), row["block"], row["projection"]) for s in members])
         exact = np.quantile(own, row["target"], method="inverted_cdf")
@@ -47,20 +47,20 @@ def test_thresholds_are_quantiles_of_the_groups_own_scores(histograms, tmp_path)
 
 
 def test_the_array_holds_every_row_at_its_group_block_and_projection(histograms) -> None:
-    found = built(histograms)
-    found["sparsity"] += 0.01 * np.arange(len(found))
+    made = built(histograms)
+    made["sparsity"] += 0.01 * np.arange(len(made))
     for column, dtype in (("threshold", np.float32), ("sparsity", np.float64)):
-        array = profile_array(found.sample(frac=1, random_state=0), 0.5, column)
+        array = profile_array(made.sample(frac=1, random_state=0), 0.5, column)
         assert array.shape == (3, BLOCKS, len(PROJECTIONS)) and array.dtype == dtype
-        for row in found[found["target"] == 0.5].to_dict("records"):
+        for row in made[made["target"] == 0.5].to_dict("records"):
             assert array[row["group"], row["block"], PROJECTIONS.index(row["projection"])] == row[column]
 
 
 def test_a_target_or_a_row_that_is_missing_is_named(histograms) -> None:
-    found = built(histograms)
+    made = built(histograms)
     with pytest.raises(UserError, match=r"target 0\.3 is not in it \(it has 0\.25, 0\.5\)"):
-        profile_array(found, 0.3, "threshold")
-    lost = found[~((found["group"] == 1) & (found["block"] == 0) & (found["projection"] == "k"))]
+        profile_array(made, 0.3, "threshold")
+    lost = made[~((made["group"] == 1) & (made["block"] == 0) & (made["projection"] == "k"))]
     with pytest.raises(UserError, match="no threshold for group 1, block 0, k"):
         profile_array(lost, 0.25, "threshold")
     with pytest.raises(UserError, match=r"have a sparsity for every .* no sparsity for group 1, block 0, k"):
@@ -68,7 +68,7 @@ def test_a_target_or_a_row_that_is_missing_is_named(histograms) -> None:
 
 
 def test_an_allocation_without_a_histogram_is_refused(histograms) -> None:
-    rows = uniform(histograms, TARGETS, "mine")
+    rows = uniform(histograms, TARGETS, "own")
     rows.loc[3, "block"] = 9
     with pytest.raises(UserError, match=r"none for criterion teal, group \d, block 9, (q|k|down)"):
         profiles(rows, histograms, criterion="teal", bins=BINS)
@@ -78,9 +78,9 @@ def test_pooled_histograms_serve_every_group(histograms) -> None:
     pooled = aggregate(
         [histogram_part(histogram_rows(6))], [f"s{n}" for n in range(6)], np.zeros(6, int), scheme="global", bins=BINS
     ).to_pandas()
-    found = profiles(uniform(histograms, TARGETS, "mine"), pooled, criterion="wina", bins=BINS, is_pooled=True)
-    one = profiles(uniform(pooled, TARGETS, "mine"), pooled, criterion="wina", bins=BINS)
+    made = profiles(uniform(histograms, TARGETS, "own"), pooled, criterion="wina", bins=BINS, is_pooled=True)
+    alone = profiles(uniform(pooled, TARGETS, "own"), pooled, criterion="wina", bins=BINS)
     for target in TARGETS:
-        array = profile_array(found, target, "threshold")
+        array = profile_array(made, target, "threshold")
         assert len(array) == 3
-        np.testing.assert_array_equal(array, np.repeat(profile_array(one, target, "threshold"), 3, axis=0))
+        np.testing.assert_array_equal(array, np.repeat(profile_array(alone, target, "threshold"), 3, axis=0))

@@ -22,7 +22,7 @@ from pipeline.report.page.page import render
 from pipeline.report.text.primary_comparison import ground_sentences, shared_sentences, summary
 from pipeline.report.text.rules import rules
 from pipeline.report.text.verdicts import verdicts
-from pipeline.statistics.intervals import Interval, resampling_weights
+from pipeline.statistics.bootstrap import Interval, resampling_weights
 from tests.pipeline.report.synthetic import make_evidence, with_draws, with_kl
 from wina_amp.errors import UserError
 

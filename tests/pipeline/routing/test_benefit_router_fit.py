@@ -1,5 +1,5 @@
 """`pipeline.routing.benefit_router_fit`: ridge as transcribed, the best candidate on unseen folds, cautious where
-nothing pays."""
+no profile has a benefit."""
 
 from __future__ import annotations
 
@@ -33,38 +33,38 @@ def data(samples=120, noise=0.3, seed=0):
     return features, benefits + noise * rng.normal(size=benefits.shape)
 
 
-def choices(gate: BenefitRouter, features):
-    return gate.router.probabilities(features).argmax(axis=1)
+def choices(fitted: BenefitRouter, features):
+    return fitted.router.probabilities(features).argmax(axis=1)
 
 
 def test_penalty_and_margin_earn_most_of_all_candidates_on_folds_that_the_fit_has_not_seen() -> None:
     features, benefits = data()
-    gate, folds = fit_benefit_router(features, benefits, SEED), fold_of(len(features), SEED)
+    fitted, folds = fit_benefit_router(features, benefits, SEED), fold_of(len(features), SEED)
     slow = {(p, m): earned(features, benefits, folds, p, m) for p in PENALTIES for m in MARGINS}
-    assert gate.expected == pytest.approx(max(slow.values()), abs=ROUNDING)
-    assert slow[gate.penalty, gate.margin] == pytest.approx(gate.expected, abs=ROUNDING)
-    assert gate.expected > 0.1
+    assert fitted.expected == pytest.approx(max(slow.values()), abs=ROUNDING)
+    assert slow[fitted.penalty, fitted.margin] == pytest.approx(fitted.expected, abs=ROUNDING)
+    assert fitted.expected > 0.1
 
 
 def test_outputs_are_the_ridge_regression_and_the_margin() -> None:
     features, benefits = data()
-    gate = fit_benefit_router(features, benefits, SEED)
-    assert np.isfinite(gate.margin)
-    outputs = gate.router(gate.router.weight.new_tensor(features)).numpy()
-    slow = ridge(features, benefits, gate.penalty)(features)
+    fitted = fit_benefit_router(features, benefits, SEED)
+    assert np.isfinite(fitted.margin)
+    outputs = fitted.router(fitted.router.weight.new_tensor(features)).numpy()
+    slow = ridge(features, benefits, fitted.penalty)(features)
     assert np.allclose(outputs[:, :3], slow, atol=SINGLE)
-    assert np.allclose(outputs[:, 3], gate.margin)
-    clear = np.abs(slow.max(axis=1) - gate.margin) > 2 * SINGLE
-    expected = np.where(slow.max(axis=1) > gate.margin, slow.argmax(axis=1), 3)
-    assert (choices(gate, features) == expected)[clear].all() and clear.mean() > 0.95
-    assert set(choices(gate, features).tolist()) == {0, 1, 2, 3}
+    assert np.allclose(outputs[:, 3], fitted.margin)
+    clear = np.abs(slow.max(axis=1) - fitted.margin) > 2 * SINGLE
+    expected = np.where(slow.max(axis=1) > fitted.margin, slow.argmax(axis=1), 3)
+    assert (choices(fitted, features) == expected)[clear].all() and clear.mean() > 0.95
+    assert set(choices(fitted, features).tolist()) == {0, 1, 2, 3}
 
 
-def test_a_gate_stays_with_the_pooled_profile_where_nothing_pays() -> None:
+def test_a_benefit_router_stays_with_the_pooled_profile_where_no_other_has_a_benefit() -> None:
     features, benefits = data(noise=0.0)
-    gate = fit_benefit_router(features, -np.abs(benefits) - 0.1, SEED)
-    assert gate.expected == 0 and np.isinf(gate.margin)
-    assert set(choices(gate, features).tolist()) == set(choices(gate, 1000 * features).tolist()) == {3}
+    fitted = fit_benefit_router(features, -np.abs(benefits) - 0.1, SEED)
+    assert fitted.expected == 0 and np.isinf(fitted.margin)
+    assert set(choices(fitted, features).tolist()) == set(choices(fitted, 1000 * features).tolist()) == {3}
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -76,22 +76,22 @@ def test_noise_alone_never_promises_a_loss_and_a_gain_everywhere_is_taken(seed) 
     assert set(choices(fit_benefit_router(features, better, seed), features).tolist()) == {1}
 
 
-def test_a_feature_that_never_varies_is_ignored_and_the_same_seed_gives_the_same_gate() -> None:
+def test_a_feature_that_never_varies_is_ignored_and_the_same_seed_gives_the_same_router() -> None:
     features, benefits = data()
     constant = np.column_stack([features, np.full(len(features), 7.0)])
-    gate, again = (fit_benefit_router(constant, benefits, SEED) for _ in range(2))
-    assert gate.router.weight[:, -1].abs().max() == 0
-    assert gate.router.weight.equal(again.router.weight) and gate.margin == again.margin
+    fitted, again = (fit_benefit_router(constant, benefits, SEED) for _ in range(2))
+    assert fitted.router.weight[:, -1].abs().max() == 0
+    assert fitted.router.weight.equal(again.router.weight) and fitted.margin == again.margin
 
 
 def test_more_features_than_samples_are_no_obstacle() -> None:
     rng = np.random.default_rng(0)
     features = rng.normal(size=(12, 40))
     benefits = features[:, :2] + 0.1 * rng.normal(size=(12, 2))
-    gate = fit_benefit_router(features, benefits, SEED)
-    outputs = gate.router(gate.router.weight.new_tensor(features)).numpy()
-    assert np.isfinite(gate.margin) and gate.expected > 0
-    assert np.allclose(outputs[:, :2], ridge(features, benefits, gate.penalty)(features), atol=SINGLE)
+    fitted = fit_benefit_router(features, benefits, SEED)
+    outputs = fitted.router(fitted.router.weight.new_tensor(features)).numpy()
+    assert np.isfinite(fitted.margin) and fitted.expected > 0
+    assert np.allclose(outputs[:, :2], ridge(features, benefits, fitted.penalty)(features), atol=SINGLE)
 
 
 def test_folds_are_of_equal_size_and_no_more_than_samples() -> None:
@@ -102,9 +102,9 @@ def test_folds_are_of_equal_size_and_no_more_than_samples() -> None:
 
 def test_what_is_realised_is_the_benefit_of_the_largest_prediction_above_the_margin() -> None:
     predicted = np.array([[0.2, 0.5], [0.3, 0.1], [-1.0, 0.05]])
-    brought = np.array([[9.0, 1.0], [-2.0, 9.0], [9.0, 9.0]])
-    assert realised(predicted, brought, 0.1) == pytest.approx((1.0 - 2.0 + 0.0) / 3)
-    assert realised(predicted, brought, float("inf")) == 0
+    benefits = np.array([[9.0, 1.0], [-2.0, 9.0], [9.0, 9.0]])
+    assert realised(predicted, benefits, 0.1) == pytest.approx((1.0 - 2.0 + 0.0) / 3)
+    assert realised(predicted, benefits, float("inf")) == 0
 
 
 def test_one_sample_or_missing_benefits_are_refused() -> None:

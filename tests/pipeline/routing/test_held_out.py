@@ -35,9 +35,9 @@ def test_routers_are_fitted_on_the_train_samples_of_all_other_values_and_asked_a
     test = table[table["split"] == "test"]
     assert len(asked) == 3 + 2
     for label in ("task", "template"):
-        mine = rows[rows["label"] == label]
-        assert sorted(mine["sample_id"]) == sorted(test["sample_id"])
-        for value, part in mine.merge(table, on="sample_id").groupby(label, sort=False):
+        of_label = rows[rows["label"] == label]
+        assert sorted(of_label["sample_id"]) == sorted(test["sample_id"])
+        for value, part in of_label.merge(table, on="sample_id").groupby(label, sort=False):
             kept, wanted = asked[part["group"].iloc[0]]
             assert part["group"].nunique() == 1
             assert set(table[kept]["split"]) == {"train"} and set(table[wanted]["split"]) == {"test"}
@@ -63,8 +63,8 @@ def test_a_group_that_is_left_out_with_its_samples_cannot_be_named():
     groups = np.repeat([0, 1, 2], 20)
     features = rng.normal(size=(60, 4)) + 3 * np.eye(4)[groups]
     kept = groups != 1
-    found = ask_labels(features, groups, weight_decay=0.01)(kept, ~kept)
-    assert set(found.tolist()) <= {0, 2}
+    groups_asked = ask_labels(features, groups, weight_decay=0.01)(kept, ~kept)
+    assert set(groups_asked.tolist()) <= {0, 2}
     everyone = np.ones(60, dtype=bool)
     same = fit_router(features, groups, weight_decay=0.01).probabilities(features).argmax(axis=1)
     assert ask_labels(features, groups, weight_decay=0.01)(everyone, everyone).tolist() == same.tolist()
@@ -76,6 +76,6 @@ def test_a_gate_that_is_asked_is_the_gate_of_the_kept_samples():
     kept = np.arange(60) < 40
     unknown = benefits.copy()
     unknown[~kept] = np.nan
-    found = ask_benefit_router(features, unknown, seed=0)(kept, ~kept)
-    gate = fit_benefit_router(features[kept], benefits[kept], 0)
-    assert found.tolist() == gate.router.probabilities(features[~kept]).argmax(axis=1).tolist()
+    groups_asked = ask_benefit_router(features, unknown, seed=0)(kept, ~kept)
+    fitted = fit_benefit_router(features[kept], benefits[kept], 0)
+    assert groups_asked.tolist() == fitted.router.probabilities(features[~kept]).argmax(axis=1).tolist()

@@ -28,9 +28,9 @@ def test_folding_the_standardisation_changes_no_probability(groups) -> None:
     features, labels = data(groups)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1 / (DECAY * 120), tol=1e-8, max_iter=10000))
     expected = model.fit(features, labels).predict_proba(features)
-    found = fit_router(features, labels, weight_decay=DECAY).probabilities(features)
-    assert np.allclose(found, expected, atol=SOLVER)
-    assert (found.argmax(axis=1) == labels).mean() > 0.8
+    probabilities = fit_router(features, labels, weight_decay=DECAY).probabilities(features)
+    assert np.allclose(probabilities, expected, atol=SOLVER)
+    assert (probabilities.argmax(axis=1) == labels).mean() > 0.8
 
 
 def test_a_feature_that_never_varies_is_ignored() -> None:

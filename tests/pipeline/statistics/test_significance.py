@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.statistics.intervals import normalized_mutual_information, resampling_weights
+from pipeline.statistics.agreement import normalized_mutual_information
+from pipeline.statistics.bootstrap import resampling_weights
 from pipeline.statistics.significance import bootstrap_p, fewest_replicates, holm, permutation_p
 from tests.reference.statistics import holm_slowly
 
@@ -16,12 +17,12 @@ SMALL = {"permutations": 99, "seed": 0}
 
 def test_permutation_p_of_independent_labels_is_uniform() -> None:
     rng = np.random.default_rng(0)
-    found = [
+    values = [
         permutation_p(rng.integers(0, 4, 120), rng.integers(0, 3, 120), permutations=99, seed=i) for i in range(400)
     ]
-    three_errors = 3 * np.sqrt(0.25 / 400)  # the largest standard error of a share of 400
+    three_errors = 3 * np.sqrt(0.25 / 400)  # the largest standard error of a fraction of 400
     for alpha in (0.05, 0.1, 0.25, 0.5, 0.75):
-        assert np.mean(np.array(found) <= alpha) == pytest.approx(alpha, abs=three_errors)
+        assert np.mean(np.array(values) <= alpha) == pytest.approx(alpha, abs=three_errors)
 
 
 def test_permutation_p_of_labels_that_agree_is_the_smallest_that_can_be_shown() -> None:
@@ -35,13 +36,13 @@ def test_permutation_p_of_a_constant_label_is_one() -> None:
 
 
 def test_permutation_p_orders_tables_as_nmi_does() -> None:
-    """With all permutations of five samples counted by NMI, the sampled share must come out the same."""
+    """With all permutations of five samples counted by NMI, the sampled fraction must come out the same."""
     rng = np.random.default_rng(3)
     a, b = np.array([0, 0, 1, 1, 2, 2, 0, 1]), np.array([0, 0, 1, 1, 1, 0, 0, 1])
     observed = normalized_mutual_information(a, b)
     slow = np.mean([normalized_mutual_information(a, rng.permutation(b)) >= observed - ROUNDING for _ in range(4000)])
-    found = permutation_p(a, b, permutations=4000, seed=1)
-    assert found == pytest.approx(slow, abs=0.03)  # two shares of 4,000 draws: three standard errors of 0.011
+    sampled = permutation_p(a, b, permutations=4000, seed=1)
+    assert sampled == pytest.approx(slow, abs=0.03)  # two fractions of 4,000 draws: three standard errors of 0.011
 
 
 def test_permutation_p_does_not_depend_on_how_many_permutations_are_held_at_a_time(monkeypatch) -> None:
@@ -65,10 +66,10 @@ def test_bootstrap_p_agrees_with_the_interval_of_the_same_replicates() -> None:
 def test_bootstrap_p_of_a_mean_is_uniform_where_the_true_mean_is_zero() -> None:
     rng = np.random.default_rng(0)
     weights = resampling_weights(150, 399, 0)
-    found = np.array([bootstrap_p(weights @ rng.normal(0, 1, 150)) for _ in range(600)])
+    values = np.array([bootstrap_p(weights @ rng.normal(0, 1, 150)) for _ in range(600)])
     for alpha in (0.05, 0.2, 0.5):
-        # Three standard errors of a share of 600, and 1 point that percentile intervals of 150 samples are too narrow.
-        assert np.mean(found <= alpha) == pytest.approx(alpha, abs=3 * np.sqrt(alpha * (1 - alpha) / 600) + 0.01)
+        # Three standard errors of a fraction of 600; percentile intervals of 150 samples are 1 point too narrow.
+        assert np.mean(values <= alpha) == pytest.approx(alpha, abs=3 * np.sqrt(alpha * (1 - alpha) / 600) + 0.01)
 
 
 def test_bootstrap_p_of_no_difference_at_all_is_one_and_never_zero_otherwise() -> None:

@@ -15,10 +15,10 @@ def test_the_cutoff_is_the_last_masked_magnitude(scale: float):
     draw = torch.Generator().manual_seed(0)
     weights = torch.rand(500, generator=draw) * scale
     thresholds = torch.rand(7, generator=draw) * scale
-    found = cutoffs(weights, thresholds)
-    above = torch.from_numpy(np.nextafter(found.numpy(), np.float32(np.inf)))
-    assert found.shape == (7, 500)
-    assert (scores(found, weights) <= thresholds[:, None]).all()
+    limits = cutoffs(weights, thresholds)
+    above = torch.from_numpy(np.nextafter(limits.numpy(), np.float32(np.inf)))
+    assert limits.shape == (7, 500)
+    assert (scores(limits, weights) <= thresholds[:, None]).all()
     assert (scores(above, weights) > thresholds[:, None]).all()
 
 

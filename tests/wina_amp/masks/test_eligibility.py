@@ -22,8 +22,8 @@ def _prefix(dense_prefix):
 
 @pytest.mark.parametrize("dense_prefix", [0, 1, 4, 0.0, 0.01, 0.1, 0.5, 0.99])
 def test_a_token_is_eligible_behind_the_dense_prefix_and_before_the_padding(dense_prefix):
-    found = eligible(torch.tensor(PROMPTS), torch.tensor(TOTALS), 140, dense_prefix)
-    assert found.tolist() == reference.eligible(PROMPTS, TOTALS, 140, _prefix(dense_prefix))
+    marked = eligible(torch.tensor(PROMPTS), torch.tensor(TOTALS), 140, dense_prefix)
+    assert marked.tolist() == reference.eligible(PROMPTS, TOTALS, 140, _prefix(dense_prefix))
 
 
 def test_a_fraction_is_rounded_up_exactly_where_floating_point_would_overshoot():

@@ -67,8 +67,8 @@ def test_every_projection_sees_the_mask_of_the_transcription(tiny_loaded: Loaded
     for handle in handles:
         handle.remove()
     with install(tiny_loaded, criterion, thresholds) as runtime, runtime.rows(GROUPS, COUNTED) as counts:
-        found = _run(tiny_loaded)
-    assert torch.equal(found, wanted)
+        logits = _run(tiny_loaded)
+    assert torch.equal(logits, wanted)
     # Hooks ran in the order in which a block computes its projections, which is the canonical order.
     assert torch.equal(counts.kept, torch.stack(kept, dim=1))
     assert counts.tokens.tolist() == [8, 3, 6]
@@ -97,8 +97,8 @@ def test_every_projection_keeps_the_features_of_the_transcribed_topk(tiny_loaded
     for handle in handles:
         handle.remove()
     with install(tiny_loaded, criterion, values, "topk") as runtime, runtime.rows(GROUPS, COUNTED) as counts:
-        found = _run(tiny_loaded)
-    assert torch.equal(found, wanted)
+        logits = _run(tiny_loaded)
+    assert torch.equal(logits, wanted)
     assert torch.equal(counts.kept, torch.stack(kept, dim=1))
     exact = [
         [int(proj.in_features * (1 - sparsity[group][index])) for index, proj in enumerate(projs)] for group in GROUPS

@@ -25,16 +25,16 @@ def _counter() -> torch.Tensor:
 def test_threshold_builds_the_mask_of_the_reference():
     values = torch.tensor([0.2, 0.5])
     kept, wanted = _counter(), _counter()
-    found = mask_kind("threshold").build(WEIGHTS, values)(X, GROUPS, COUNTED, kept, None)
-    assert torch.equal(found, reference.mask(X, cutoffs(WEIGHTS, values), GROUPS, COUNTED, wanted))
+    masked = mask_kind("threshold").build(WEIGHTS, values)(X, GROUPS, COUNTED, kept, None)
+    assert torch.equal(masked, reference.mask(X, cutoffs(WEIGHTS, values), GROUPS, COUNTED, wanted))
     assert torch.equal(kept, wanted)
 
 
 def test_topk_builds_the_mask_that_keeps_k_of_the_rows_group():
     kept, wanted = _counter(), _counter()
     values = torch.tensor([0.9, 0.4], dtype=torch.float64)
-    found = mask_kind("topk").build(WEIGHTS, values)(X, GROUPS, COUNTED, kept, None)
-    assert torch.equal(found, topk.mask(X, WEIGHTS, torch.tensor([1, 6]), 6, GROUPS, COUNTED, wanted))
+    masked = mask_kind("topk").build(WEIGHTS, values)(X, GROUPS, COUNTED, kept, None)
+    assert torch.equal(masked, topk.mask(X, WEIGHTS, torch.tensor([1, 6]), 6, GROUPS, COUNTED, wanted))
     assert kept.tolist() == [3 * 6, 3 * 1]
 
 

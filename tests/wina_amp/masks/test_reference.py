@@ -27,10 +27,10 @@ def test_masks_and_counts_equal_the_transcription(dtype: torch.dtype):
     if dtype == torch.float64:  # scores are float32, so float64 inputs must be representable there
         x = x.float().double()
     kept = torch.zeros(5, dtype=torch.int64)
-    found = mask(x, cutoffs(weights, thresholds), groups, counted, kept)
+    masked = mask(x, cutoffs(weights, thresholds), groups, counted, kept)
     wanted, wanted_kept = threshold_mask(x, weights, thresholds[groups], counted)
-    assert found.dtype == dtype
-    assert torch.equal(found, wanted)
+    assert masked.dtype == dtype
+    assert torch.equal(masked, wanted)
     assert torch.equal(kept, wanted_kept)
 
 
@@ -39,8 +39,8 @@ def test_scores_that_equal_the_threshold_are_masked():
     weights = torch.ones(3)
     kept = torch.zeros(1, dtype=torch.int64)
     table, group = cutoffs(weights, torch.tensor([0.3])), torch.zeros(1, dtype=torch.int64)
-    found = mask(x, table, group, torch.ones(1, 1).bool(), kept)
-    assert found.tolist() == [[[0.0, 0.0, x[0, 0, 2].item()]]]
+    masked = mask(x, table, group, torch.ones(1, 1).bool(), kept)
+    assert masked.tolist() == [[[0.0, 0.0, x[0, 0, 2].item()]]]
     assert kept.tolist() == [1]
 
 
@@ -49,8 +49,8 @@ def test_nan_and_infinity_are_kept_so_that_they_cannot_vanish(dtype: torch.dtype
     x = torch.tensor([[[float("nan"), float("inf"), 0.1]]], dtype=dtype)
     table = cutoffs(torch.ones(3), torch.tensor([10.0]))
     kept = torch.zeros(1, dtype=torch.int64)
-    found = mask(x, table, torch.zeros(1, dtype=torch.int64), torch.ones(1, 1).bool(), kept)
-    assert torch.isnan(found[0, 0, 0]) and torch.isinf(found[0, 0, 1]) and found[0, 0, 2] == 0
+    masked = mask(x, table, torch.zeros(1, dtype=torch.int64), torch.ones(1, 1).bool(), kept)
+    assert torch.isnan(masked[0, 0, 0]) and torch.isinf(masked[0, 0, 1]) and masked[0, 0, 2] == 0
     assert kept.tolist() == [2]
 
 
@@ -58,10 +58,10 @@ def test_counts_are_added_and_memory_is_reused_when_it_is_given():
     x, weights, thresholds, groups, counted = _case(torch.float32)
     table, out = cutoffs(weights, thresholds), torch.full((5, 11, 37), 7.0)
     kept = torch.full((5,), 100)
-    found = mask(x, table, groups, counted, kept, out)
+    masked = mask(x, table, groups, counted, kept, out)
     once = torch.zeros(5, dtype=torch.int64)
-    assert found.data_ptr() == out.data_ptr()
-    assert torch.equal(found, mask(x, table, groups, counted, once))
+    assert masked.data_ptr() == out.data_ptr()
+    assert torch.equal(masked, mask(x, table, groups, counted, once))
     assert torch.equal(kept, once + 100)
 
 

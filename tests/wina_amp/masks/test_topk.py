@@ -53,10 +53,10 @@ def _masked(x: torch.Tensor, weights: torch.Tensor, sparsity: list[float]) -> tu
 def test_masks_and_counts_equal_the_transcription_and_exactly_k_are_kept(kind: str, dtype: torch.dtype):
     x, weights = _inputs(kind, dtype), _weights(kind)
     exact = [Fraction(text) for text in SPARSITY]
-    found, kept = _masked(x, weights, [float(value) for value in exact])
+    masked, kept = _masked(x, weights, [float(value) for value in exact])
     wanted, wanted_kept = topk_mask(x, weights, [exact[group] for group in GROUPS], COUNTED)
-    assert found.dtype == dtype
-    assert torch.equal(found, wanted)
+    assert masked.dtype == dtype
+    assert torch.equal(masked, wanted)
     k = torch.tensor([37, 22, 3, 0])[GROUPS]
     assert kept.tolist() == wanted_kept == (k * COUNTED.sum(dim=1)).tolist()
 
@@ -82,8 +82,8 @@ def test_sparsity_0_keeps_everything_and_sparsity_1_nothing_of_eligible_tokens(d
 
 def test_equal_scores_are_kept_from_the_lowest_feature_on():
     x = torch.ones(BATCH, WIDTH, FEATURES)
-    found, _ = _masked(x, torch.ones(FEATURES), [0.4] * 4)
-    assert (found[COUNTED] == (torch.arange(FEATURES) < 22).float()).all()
+    masked, _ = _masked(x, torch.ones(FEATURES), [0.4] * 4)
+    assert (masked[COUNTED] == (torch.arange(FEATURES) < 22).float()).all()
 
 
 def test_k_is_the_floor_of_the_exact_product_for_every_sparsity_a_user_may_write():
@@ -101,18 +101,18 @@ def test_nan_is_kept_in_addition_and_ranks_above_infinity(dtype: torch.dtype):
     for k, number in ((0, 2), (1, 2), (2, 2), (3, 3), (4, 4)):
         kept = torch.zeros(1, dtype=torch.int64)
         one = torch.ones(1, 1).bool()
-        found = mask(x, torch.ones(5), torch.tensor([k]), k, torch.zeros(1, dtype=torch.int64), one, kept)
-        assert found.isnan().sum() == 2 and kept.tolist() == [number]
-        assert bool(found.isinf().any()) == (k >= 3) and (found[0, 0, 4] != 0).item() == (k >= 4)
+        masked = mask(x, torch.ones(5), torch.tensor([k]), k, torch.zeros(1, dtype=torch.int64), one, kept)
+        assert masked.isnan().sum() == 2 and kept.tolist() == [number]
+        assert bool(masked.isinf().any()) == (k >= 3) and (masked[0, 0, 4] != 0).item() == (k >= 4)
 
 
 def test_counts_are_added_and_memory_is_reused_when_it_is_given():
     x, weights = _inputs("normal", torch.float32), _weights("normal")
     keep = torch.tensor([22, 22, 22, 22])
     out, kept = torch.full(x.shape, 7.0), torch.full((BATCH,), 100)
-    found = mask(x, weights, keep, 22, GROUPS, COUNTED, kept, out)
+    masked = mask(x, weights, keep, 22, GROUPS, COUNTED, kept, out)
     once = torch.zeros(BATCH, dtype=torch.int64)
-    assert found.data_ptr() == out.data_ptr()
+    assert masked.data_ptr() == out.data_ptr()
     strided = torch.stack([x, x], dim=-1)[..., 0]
-    assert torch.equal(found, mask(strided, weights, keep, 22, GROUPS, COUNTED, once))
+    assert torch.equal(masked, mask(strided, weights, keep, 22, GROUPS, COUNTED, once))
     assert torch.equal(kept, once + 100)

@@ -16,7 +16,7 @@ OLD = time.time() - 3600
 
 
 @pytest.fixture
-def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+def old_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files just written count as old ones: the time of a status change cannot be set."""
     monkeypatch.setattr(checksums, "_TICK", -1.0)
 
@@ -24,18 +24,18 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with every file that is really hashed."""
-    found: list[int] = []
+    hashed: list[int] = []
     original = hashlib.file_digest
 
     def counted(*arguments: object) -> object:
-        found.append(1)
+        hashed.append(1)
         return original(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(hashlib, "file_digest", counted)
-    return found
+    return hashed
 
 
-def test_a_file_is_hashed_once_and_remembered_by_another_process(settled, reads: list[int], tmp_path: Path):
+def test_a_file_is_hashed_once_and_remembered_by_another_process(old_files, reads: list[int], tmp_path: Path):
     file = tmp_path / "weights"
     file.write_bytes(b"abc")
     memory = tmp_path / "memory" / "checksums.json"
@@ -44,7 +44,7 @@ def test_a_file_is_hashed_once_and_remembered_by_another_process(settled, reads:
     assert len(reads) == 1
 
 
-def test_a_write_that_restores_size_and_date_is_noticed(settled, reads: list[int], tmp_path: Path):
+def test_a_write_that_restores_size_and_date_is_noticed(old_files, reads: list[int], tmp_path: Path):
     file = tmp_path / "weights"
     file.write_bytes(b"abc")
     os.utime(file, (OLD, OLD))
@@ -68,7 +68,7 @@ def test_a_file_written_just_now_is_not_remembered(reads: list[int], tmp_path: P
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"weights": 1}'])
-def test_a_damaged_memory_only_costs_time(settled, tmp_path: Path, text: str):
+def test_a_damaged_memory_only_costs_time(old_files, tmp_path: Path, text: str):
     memory = tmp_path / "checksums.json"
     memory.write_text(text.replace("weights", str(tmp_path / "weights")))
     (tmp_path / "weights").write_bytes(b"abc")

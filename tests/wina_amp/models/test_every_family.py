@@ -52,26 +52,26 @@ def test_every_row_has_a_model_here():
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_capture_counts_every_eligible_feature_of_every_projection(kind: str):
     loaded = random_model(kind)
-    attach(loaded.model, {(one.block, one.name): torch.ones(one.in_features) for one in projections(loaded.model)})
+    attach(loaded.model, {(each.block, each.name): torch.ones(each.in_features) for each in projections(loaded.model)})
     rows = torch.where(COUNTED, torch.arange(3)[:, None], -1)
     with Observer(loaded, list(CRITERIA), Bins(4)) as observer:
         with observer.batch(rows, rows), torch.inference_mode():
             loaded.decoder(input_ids=IDS, use_cache=False)
         observations = observer.take()
-    found = {
-        (one.site.block, projection, criterion): counts.sum(axis=1)
-        for one in observations
-        for projection, criterion, counts in one.by_projection()
+    counted = {
+        (observation.site.block, projection, criterion): counts.sum(axis=1)
+        for observation in observations
+        for projection, criterion, counts in observation.by_projection()
     }
     tokens = COUNTED.sum(dim=1).numpy()
     wanted = {
-        (place.projection.block, place.projection.name, criterion): place.projection.in_features
+        (site.projection.block, site.projection.name, criterion): site.projection.in_features
         for criterion, row in CRITERIA.items()
-        for place in mask_sites(loaded.model, row.reads)
+        for site in mask_sites(loaded.model, row.reads)
     }
-    assert set(found) == set(wanted)
+    assert set(counted) == set(wanted)
     for key, features in wanted.items():
-        np.testing.assert_array_equal(found[key], tokens * features)
+        np.testing.assert_array_equal(counted[key], tokens * features)
 
 
 @pytest.mark.parametrize("mask", MASKS)
@@ -96,7 +96,7 @@ def test_cats_is_a_gated_mlp_that_reads_only_the_kept_rows_of_up_and_columns_of_
     loaded = random_model(kind)
     values = torch.tensor([[[0.1], [0.25]]], dtype=torch.float64)
     with install(loaded, "cats", values, mask) as runtime, runtime.rows(GROUPS, COUNTED) as counts:
-        found = _logits(loaded)
+        masked = _logits(loaded)
     kept, read = [], []
     for layer, amount in zip(attrgetter(loaded.family.layers)(loaded.model), values.flatten().tolist(), strict=True):
         parts = (*_mlp_weights(layer), attrgetter(loaded.family.activation)(layer).forward, _keep(mask, amount))
@@ -108,7 +108,7 @@ def test_cats_is_a_gated_mlp_that_reads_only_the_kept_rows_of_up_and_columns_of_
             return output
 
         layer.mlp.forward = forward
-    torch.testing.assert_close(found, _logits(loaded), rtol=0, atol=FUSED_ROUNDING)
+    torch.testing.assert_close(masked, _logits(loaded), rtol=0, atol=FUSED_ROUNDING)
     assert torch.equal(counts.kept, torch.stack(kept, dim=1))
     # What compute counts as used is what the MLPs read, and all weights of attention.
     shape, tokens = shape_of(loaded, "cats"), counts.tokens.numpy()
@@ -166,8 +166,8 @@ def test_a_fused_model_equals_the_split_one_with_the_same_weights_dense_and_mask
     with install(split, "teal", for_split) as runtime, runtime.rows(GROUPS, COUNTED) as split_counts:
         expected = _logits(split)
     with install(fused, "teal", per_site.expand(1, 2, 4)) as runtime, runtime.rows(GROUPS, COUNTED) as fused_counts:
-        found = _logits(fused)
-    torch.testing.assert_close(found, expected, rtol=0, atol=FUSED_ROUNDING)
+        masked = _logits(fused)
+    torch.testing.assert_close(masked, expected, rtol=0, atol=FUSED_ROUNDING)
     by_site = split_counts.kept.reshape(3, 2, 7)[:, :, [0, 3, 4, 6]]
     assert torch.equal(fused_counts.kept.reshape(3, 2, 4), by_site)
     # The activated gate is one tensor in both, and its mask gates the same weights.
@@ -176,7 +176,7 @@ def test_a_fused_model_equals_the_split_one_with_the_same_weights_dense_and_mask
         with install(split, "cats", amounts, mask) as runtime, runtime.rows(GROUPS, COUNTED) as split_counts:
             expected = _logits(split)
         with install(fused, "cats", amounts, mask) as runtime, runtime.rows(GROUPS, COUNTED) as fused_counts:
-            found = _logits(fused)
-        torch.testing.assert_close(found, expected, rtol=0, atol=FUSED_ROUNDING)
+            masked = _logits(fused)
+        torch.testing.assert_close(masked, expected, rtol=0, atol=FUSED_ROUNDING)
         assert torch.equal(fused_counts.kept, split_counts.kept)
     assert shape_of(fused, "cats") == shape_of(split, "cats")

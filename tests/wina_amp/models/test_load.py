@@ -31,8 +31,8 @@ def _refuses(path, pattern, **options):
 def test_a_folder_gives_the_model_that_was_saved_frozen_and_in_eval_mode(tiny_llama):
     loaded = load(tiny_llama, **CPU)
     saved = load_file(tiny_llama / "model.safetensors")
-    found = loaded.model.state_dict()
-    assert all(torch.equal(found[name], weight) for name, weight in saved.items())
+    held = loaded.model.state_dict()
+    assert all(torch.equal(held[name], weight) for name, weight in saved.items())
     assert not loaded.model.training
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
     assert loaded.family.model_type == "llama" and loaded.context == 128
@@ -53,9 +53,9 @@ def test_low_precision_keeps_the_rotary_frequencies_in_float32(tiny_llama, dtype
     loaded = load(tiny_llama, **CPU | {"dtype": dtype})
     assert all(parameter.dtype == getattr(torch, dtype) for parameter in loaded.model.parameters())
     exact = LlamaForCausalLM(loaded.model.config).model.rotary_emb.inv_freq
-    found = loaded.model.model.rotary_emb.inv_freq
-    assert found.dtype == torch.float32
-    assert torch.equal(found, exact)
+    frequencies = loaded.model.model.rotary_emb.inv_freq
+    assert frequencies.dtype == torch.float32
+    assert torch.equal(frequencies, exact)
     with torch.inference_mode():
         assert loaded.model(input_ids=torch.tensor([[1, 5, 6]])).logits.isfinite().all()
 
@@ -107,8 +107,8 @@ def test_shards_give_the_same_model(folder, tiny_llama):
         held = {name: weight for name, weight in weights.items() if index[name] == shard}
         save_file(held, folder / shard, metadata={"format": "pt"})
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
-    found = load(folder, **CPU).model.state_dict()
-    assert all(torch.equal(found[name], weight) for name, weight in weights.items())
+    held = load(folder, **CPU).model.state_dict()
+    assert all(torch.equal(held[name], weight) for name, weight in weights.items())
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"weight_map": 1}'])

@@ -32,11 +32,11 @@ def folder(tiny_llama: Path, tmp_path: Path) -> Path:
 
 
 def test_every_file_of_the_checkpoint_is_listed_with_its_size_and_hash(folder: Path):
-    found = describe(folder)
-    assert set(found.files) >= {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
-    for name, file in found.files.items():
+    described = describe(folder)
+    assert set(described.files) >= {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    for name, file in described.files.items():
         assert file.size == (folder / name).stat().st_size and file.sha256 == sha256(folder / name)
-    assert found.repository is None and found.commit is None
+    assert described.repository is None and described.commit is None
 
 
 def test_another_place_another_date_and_other_files_beside_it_give_the_same_bytes(folder: Path, tmp_path: Path):
@@ -51,9 +51,9 @@ def test_another_place_another_date_and_other_files_beside_it_give_the_same_byte
 
 
 def test_a_written_manifest_is_read_back(folder: Path, tmp_path: Path):
-    found = describe(folder)
-    manifest.write(found, tmp_path / "model.json")
-    assert manifest.read(tmp_path / "model.json") == found
+    described = describe(folder)
+    manifest.write(described, tmp_path / "model.json")
+    assert manifest.read(tmp_path / "model.json") == described
 
 
 def test_the_digest_depends_on_names_and_contents_alone(folder: Path):
@@ -111,9 +111,9 @@ def test_a_snapshot_of_the_hubs_cache_is_known_by_repository_and_commit(folder: 
         shutil.copy(file, blob)
         (snapshot / file.name).symlink_to(blob)
     read: list[str] = []
-    found = manifest.describe(checkpoint_files(snapshot), lambda path: read.append(path.name) or sha256(path))
-    assert (found.repository, found.commit) == ("organisation/tiny-llama", COMMIT)
-    assert found.files == describe(folder).files
+    described = manifest.describe(checkpoint_files(snapshot), lambda path: read.append(path.name) or sha256(path))
+    assert (described.repository, described.commit) == ("organisation/tiny-llama", COMMIT)
+    assert described.files == describe(folder).files
     assert "config.json" in read and "model.safetensors" not in read
 
 

@@ -1,4 +1,4 @@
-"""`wina_amp.models.mask_sites`: which masks a model can have, what they gate, and how a tensor is tapped."""
+"""`wina_amp.models.mask_sites`: the mask sites of every family, the weights that they gate, and taps."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def test_masks_of_inputs_are_the_projections_and_gate_every_weight_once(kind: st
     model = random_model(kind).model
     every, masks = projections(model), mask_sites(model, INPUT)
     assert [site.projection for site in masks] == every
-    assert [site.gated_weights for site in masks] == [one.gated_weights for one in every]
+    assert [site.gated_weights for site in masks] == [projection.gated_weights for projection in every]
     assert all(site.tap == Tap(site.projection.module) for site in masks)
     assert maskable_fraction(masks, every) == 1.0
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_masks_of_gates_are_one_a_block_and_gate_up_and_down(kind: str):
+def test_masks_of_activated_gates_are_one_a_block_and_gate_up_and_down(kind: str):
     model = random_model(kind).model
     every, masks = projections(model), mask_sites(model, ACTIVATED_GATE)
     assert [(site.projection.block, site.projection.name) for site in masks] == [(0, "down"), (1, "down")]
     # hidden 32, intermediate 48: a row of up and a column of down have 32 weights each, fused or not.
     assert [site.gated for site in masks] == [64, 64]
-    assert maskable_fraction(masks, every) == 2 * 2 * 32 * 48 / sum(one.module.weight.numel() for one in every)
+    assert maskable_fraction(masks, every) == 2 * 2 * 32 * 48 / sum(each.module.weight.numel() for each in every)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -49,7 +49,7 @@ def test_the_tapped_activation_is_a_factor_of_what_down_reads_in_its_own_block_o
 
 
 @pytest.mark.parametrize("is_output", [False, True])
-def test_a_tap_sees_a_tensor_replaces_it_if_told_to_and_can_be_removed(is_output: bool):
+def test_a_tap_sees_a_tensor_replaces_it_if_asked_to_and_can_be_removed(is_output: bool):
     module = nn.Linear(3, 3).requires_grad_(False)
     x, seen = torch.randn(2, 3), []
     plain = module(x)
@@ -62,7 +62,7 @@ def test_a_tap_sees_a_tensor_replaces_it_if_told_to_and_can_be_removed(is_output
     assert torch.equal(module(x), plain)
 
 
-def test_an_activation_that_is_no_module_is_refused_with_its_place():
+def test_an_activation_that_is_no_module_is_refused_with_its_block():
     model = random_model("llama").model
     del model.model.layers[1].mlp.act_fn
     with pytest.raises(UserError, match=r"module at `mlp\.act_fn`.*nothing.*block 1 .*`activation` in .*families"):

@@ -23,8 +23,8 @@ def test_without_a_padding_token_samples_and_results_are_the_same(
         (folder / name).write_text(json.dumps({key: value for key, value in values.items() if "pad" not in key}))
     bare = load(folder, revision=None, dtype="float32", device="cpu")
     assert bare.tokenizer.pad_token is None and bare.model.config.pad_token_id is None
-    found = [_evaluated(loaded, tiny_tasks) for loaded in (bare, tiny_loaded)]
-    pd.testing.assert_frame_equal(*found, check_exact=True)
+    results = [_evaluated(loaded, tiny_tasks) for loaded in (bare, tiny_loaded)]
+    pd.testing.assert_frame_equal(*results, check_exact=True)
 
 
 def _evaluated(loaded: LoadedModel, tiny_tasks: Path) -> pd.DataFrame:

@@ -61,7 +61,7 @@ def test_a_model_in_the_hands_of_accelerate_is_watched_and_masked_as_before(tiny
     dispatch_model(placed.model, dict.fromkeys(parts, "cpu"), force_hooks=True)
     assert all(hasattr(placed.model.get_submodule(part), "_hf_hook") for part in parts)
     ours, theirs = _watched_and_masked(tiny_loaded), _watched_and_masked(placed)
-    assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+    assert all(torch.equal(first, second) for first, second in zip(ours, theirs, strict=True))
 
 
 def _watched_and_masked(loaded: LoadedModel) -> list[Tensor]:
@@ -70,13 +70,13 @@ def _watched_and_masked(loaded: LoadedModel) -> list[Tensor]:
         with observe.Observer(loaded, ["wina"], Bins(4)) as observer:
             with observer.batch(rows, rows):
                 loaded.decoder(input_ids=ids)
-            counts = [torch.from_numpy(one.counts) for one in observer.take()]
+            counts = [torch.from_numpy(observation.counts) for observation in observer.take()]
         with install.install(loaded, "wina", torch.full((1, 2, 7), 0.5)) as runtime:
             engine = Engine(loaded, runtime, 0)
             hidden, kept = engine.forward(ids, [0, 0], torch.ones(2, 4).bool())
-            found = engine.predict(hidden[0], [0, 1, 2], [5, 6, 9])
+            predictions = engine.predict(hidden[0], [0, 1, 2], [5, 6, 9])
     assert kept is not None
-    return [*counts, hidden, kept.kept, torch.from_numpy(found.logprobs)]
+    return [*counts, hidden, kept.kept, torch.from_numpy(predictions.logprobs)]
 
 
 def test_masks_find_their_rows_and_counters_on_the_device_of_every_projection():

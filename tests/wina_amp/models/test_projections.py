@@ -34,11 +34,11 @@ def _model(model_type):
 @pytest.mark.parametrize("model_type", FAMILIES)
 def test_the_projections_of_a_family_are_all_linear_maps_of_its_blocks(model_type):
     model = _model(model_type)
-    found = projections(model)
+    listed = projections(model)
     linear = [module for module in model.base_model.modules() if isinstance(module, nn.Linear)]
-    assert {id(projection.module) for projection in found} == {id(module) for module in linear}
-    assert [projection.block for projection in found] == sorted(projection.block for projection in found)
-    assert sum(p.gated_weights for p in found) == sum(module.weight.numel() for module in linear)
+    assert {id(projection.module) for projection in listed} == {id(module) for module in linear}
+    assert [projection.block for projection in listed] == sorted(projection.block for projection in listed)
+    assert sum(p.gated_weights for p in listed) == sum(module.weight.numel() for module in linear)
 
 
 @pytest.mark.parametrize("model_type", FAMILIES)
@@ -53,22 +53,22 @@ def test_projections_of_a_site_read_the_same_tensor(model_type):
     for site in sites(projections(model)):
         first, *rest = [seen[site.block, projection.name] for projection in site.projections]
         assert first.shape[-1] == site.features
-        assert all(torch.equal(one, first) for one in rest)
+        assert all(torch.equal(other, first) for other in rest)
 
 
 def test_blocks_list_their_projections_in_canonical_order_and_sites_group_them():
-    found = projections(_model("llama"))
-    assert [(p.block, p.name) for p in found] == [
+    listed = projections(_model("llama"))
+    assert [(p.block, p.name) for p in listed] == [
         (block, name) for block in (0, 1) for name in ("q", "k", "v", "o", "gate", "up", "down")
     ]
-    grouped = [(site.block, site.name, "".join(p.name[0] for p in site.projections)) for site in sites(found)]
+    grouped = [(site.block, site.name, "".join(p.name[0] for p in site.projections)) for site in sites(listed)]
     one_block = [("qkv", "qkv"), ("o", "o"), ("gate_up", "gu"), ("down", "d")]
     assert grouped == [(block, *rest) for block in (0, 1) for rest in one_block]
 
 
 def test_fused_weights_are_one_projection_with_named_slices():
-    found = projections(_model("phi3"))
-    assert [(p.name, p.slices) for p in found[:4]] == [
+    listed = projections(_model("phi3"))
+    assert [(p.name, p.slices) for p in listed[:4]] == [
         ("qkv", ("q", "k", "v")),
         ("o", ()),
         ("gate_up", ("gate", "up")),

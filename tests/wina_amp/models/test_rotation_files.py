@@ -40,11 +40,11 @@ def test_bases_come_back_in_float32_and_are_written_as_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         save_bases(bases, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    found = load_bases(tmp_path / "a")
-    assert set(found) == set(MODULES)
-    for site, one in bases.items():
-        assert torch.equal(found[site].vectors, one.vectors.float())
-        assert torch.equal(found[site].values, one.values.float())
+    loaded_bases = load_bases(tmp_path / "a")
+    assert set(loaded_bases) == set(MODULES)
+    for site, saved in bases.items():
+        assert torch.equal(loaded_bases[site].vectors, saved.vectors.float())
+        assert torch.equal(loaded_bases[site].values, saved.values.float())
 
 
 def test_there_is_a_file_for_every_block():

@@ -61,22 +61,22 @@ SHAPES = {
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_basis_is_orthogonal_and_makes_the_columns_of_the_leading_map_orthogonal(name):
     leading, rest, rank = SHAPES[name]
-    found = basis(leading, [rest])
+    right = basis(leading, [rest])
     identity = torch.eye(8, dtype=torch.float64)
-    torch.testing.assert_close(found.vectors.T @ found.vectors, identity, rtol=0, atol=ORTHOGONAL_WITHIN)
-    gram = (leading @ found.vectors).T @ (leading @ found.vectors)
-    torch.testing.assert_close(gram, found.values.square().diag(), rtol=0, atol=DECOMPOSITION)
-    assert int((found.values > 0).sum()) == rank
-    assert (found.values.diff() <= 0).all()
+    torch.testing.assert_close(right.vectors.T @ right.vectors, identity, rtol=0, atol=ORTHOGONAL_WITHIN)
+    gram = (leading @ right.vectors).T @ (leading @ right.vectors)
+    torch.testing.assert_close(gram, right.values.square().diag(), rtol=0, atol=DECOMPOSITION)
+    assert int((right.values > 0).sum()) == rank
+    assert (right.values.diff() <= 0).all()
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_basis_is_that_of_singular_value_decompositions_within_and_outside_the_leading_map(name):
     leading, rest, rank = SHAPES[name]
     expected = slow_basis(leading.numpy(), rest.numpy(), rank)
-    found = basis(leading, [rest]).vectors.numpy()[:, : expected.shape[1]]
-    expected *= np.sign((found * expected).sum(axis=0))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=DECOMPOSITION)
+    vectors = basis(leading, [rest]).vectors.numpy()[:, : expected.shape[1]]
+    expected *= np.sign((vectors * expected).sum(axis=0))
+    np.testing.assert_allclose(vectors, expected, rtol=0, atol=DECOMPOSITION)
 
 
 def test_in_the_null_space_the_columns_of_the_other_maps_are_orthogonal_and_ordered():
@@ -151,9 +151,9 @@ def _rms(x):
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_a_transformed_model_is_the_dense_model_in_float32(kind):
-    dense, found = _logits(uneven_model(kind)), _logits(rotated_model(kind))
-    assert not torch.equal(found, dense)
-    assert float((found - dense).abs().max()) <= FLOAT32 * _rms(dense)
+    dense, rotated = _logits(uneven_model(kind)), _logits(rotated_model(kind))
+    assert not torch.equal(rotated, dense)
+    assert float((rotated - dense).abs().max()) <= FLOAT32 * _rms(dense)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -192,7 +192,7 @@ def test_norms_in_front_multiply_by_one_and_everything_else_is_untouched(kind):
     for name, parameter in rotated.items():
         if any(f".{norm}." in name for norm in in_front):
             assert (parameter + family.norm_offset == 1).all()
-        elif not any(f".{one}.weight" in name for one in maps):
+        elif not any(f".{linear}.weight" in name for linear in maps):
             assert torch.equal(parameter, plain[name]), name
 
 
@@ -218,9 +218,9 @@ def test_capture_sees_the_rotated_input_and_half_of_ks_scores_are_zero(kind):
         with observer.batch(rows, rows), torch.inference_mode():
             loaded.decoder(input_ids=IDS, use_cache=False)
         observations = observer.take()
-    for one in observations:
-        for projection, _, counts in one.by_projection():
-            assert counts[0].sum() == int(COUNTED.sum()) * one.site.features
+    for observation in observations:
+        for projection, _, counts in observation.by_projection():
+            assert counts[0].sum() == int(COUNTED.sum()) * observation.site.features
             if projection == "k":
                 low, high = thresholds(bins, counts[0].astype(np.int64), np.array([0.4, 0.6]))
                 assert low == 0 < high
@@ -229,11 +229,11 @@ def test_capture_sees_the_rotated_input_and_half_of_ks_scores_are_zero(kind):
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_generate_writes_the_tokens_of_the_dense_model(kind):
     options = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
-    dense, found = (
+    dense, rotated = (
         build(kind).model.generate(IDS, attention_mask=torch.ones_like(IDS), **options)
         for build in (uneven_model, rotated_model)
     )
-    assert torch.equal(found, dense)
+    assert torch.equal(rotated, dense)
 
 
 def test_a_second_transform_of_the_same_model_is_the_same_in_every_bit():

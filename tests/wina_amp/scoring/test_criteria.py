@@ -25,9 +25,9 @@ def _weight(dtype=torch.float32):
 def test_wina_scores_by_the_norm_of_the_column_in_float32(dtype):
     weight = _weight(dtype)
     exact = np.array([np.sqrt(sum(float(w) ** 2 for w in column)) for column in weight.T.double().numpy()])
-    found = feature_weights("wina", weight)
-    assert found.dtype == torch.float32
-    np.testing.assert_allclose(found.numpy(), exact, rtol=FLOAT32_NORM)
+    weights = feature_weights("wina", weight)
+    assert weights.dtype == torch.float32
+    np.testing.assert_allclose(weights.numpy(), exact, rtol=FLOAT32_NORM)
 
 
 @pytest.mark.parametrize("numbers", [1, 17, 40, 24 * 17])
@@ -57,16 +57,16 @@ def test_cats_scores_the_activated_gate_by_magnitude_and_all_others_read_inputs(
 
 def test_scores_are_float32_also_for_low_precision_activations():
     x = torch.tensor([0.30078125], dtype=torch.bfloat16)
-    found = scores(x, torch.tensor([1.001]))
-    assert found.dtype == torch.float32
-    assert found.item() == np.float32(0.30078125) * np.float32(1.001)
+    weights = scores(x, torch.tensor([1.001]))
+    assert weights.dtype == torch.float32
+    assert weights.item() == np.float32(0.30078125) * np.float32(1.001)
 
 
 @pytest.mark.parametrize("criterion", sorted(set(CRITERIA) - {LEARNED}))
 def test_feature_weights_never_carry_a_gradient_or_a_negative_factor(criterion):
-    found = feature_weights(criterion, _weight().requires_grad_(True), "k")
-    assert not found.requires_grad
-    assert (found >= 0).all() and found.shape == (17,)
+    weights = feature_weights(criterion, _weight().requires_grad_(True), "k")
+    assert not weights.requires_grad
+    assert (weights >= 0).all() and weights.shape == (17,)
 
 
 def test_learned_weights_are_no_formula_and_lie_on_the_model():

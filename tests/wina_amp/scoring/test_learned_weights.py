@@ -15,19 +15,19 @@ from wina_amp.scoring.learned_weights import attach, attached, detach, learned
 
 def _weights(model, seed=0):
     draw = torch.Generator().manual_seed(seed)
-    return {(one.block, one.name): torch.rand(one.in_features, generator=draw) for one in projections(model)}
+    return {(each.block, each.name): torch.rand(each.in_features, generator=draw) for each in projections(model)}
 
 
 def test_every_projection_scores_by_the_weights_that_were_attached():
     model = random_model("phi3").model
     weights = _weights(model)
     attach(model, weights)
-    for one in projections(model):
-        assert torch.equal(projection_weights(LEARNED, one), weights[one.block, one.name])
-        assert torch.equal(projection_weights("wina", one), column_norms(one.module.weight))
+    for projection in projections(model):
+        assert torch.equal(projection_weights(LEARNED, projection), weights[projection.block, projection.name])
+        assert torch.equal(projection_weights("wina", projection), column_norms(projection.module.weight))
     again = _weights(model, seed=1)
     attach(model, again)
-    assert all(torch.equal(learned(one), again[one.block, one.name]) for one in projections(model))
+    assert all(torch.equal(learned(each), again[each.block, each.name]) for each in projections(model))
 
 
 def test_weights_are_on_no_checkpoint_and_follow_the_model():
@@ -36,7 +36,7 @@ def test_weights_are_on_no_checkpoint_and_follow_the_model():
     attach(model, _weights(model))
     assert set(model.state_dict()) == before
     model.to("meta")
-    assert all(learned(one).device.type == "meta" for one in projections(model))
+    assert all(learned(each).device.type == "meta" for each in projections(model))
 
 
 def test_a_context_leaves_the_model_as_it_was_also_after_an_error():

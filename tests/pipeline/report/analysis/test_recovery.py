@@ -13,7 +13,7 @@ from pipeline.report.analysis.matched_compute import matched_savings
 from pipeline.report.analysis.recovery import recoveries
 from pipeline.report.analysis.resampling import resampler
 from pipeline.report.exports.metrics import metrics
-from pipeline.statistics.intervals import Interval, resampling_weights
+from pipeline.statistics.bootstrap import Interval, resampling_weights
 from tests.pipeline.report.synthetic import make_evidence, with_kl
 
 ROUNDING = 1e-9

@@ -9,7 +9,7 @@ import pytest
 from pipeline.report.analysis.agreement import agreements
 from pipeline.report.analysis.evidence import groups_of, split_samples
 from pipeline.report.analysis.variants import by_block, variants, without_length
-from pipeline.statistics.intervals import adjusted_rand_index, normalized_mutual_information
+from pipeline.statistics.agreement import adjusted_rand_index, normalized_mutual_information
 from tests.pipeline.report.synthetic import BLOCKS, make_evidence, make_plan
 from wina_amp.errors import UserError
 

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.report.analysis.accuracy import Comparison
 from pipeline.report.text.primary_comparison import resolution_sentences
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 from tests.pipeline.report.synthetic import make_plan
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.report.analysis.task_differences import TaskComparison, TaskGap
 from pipeline.report.text.profiles import task_sentence
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 
 
 @pytest.fixture

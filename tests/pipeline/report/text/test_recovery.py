@@ -6,7 +6,7 @@ from pipeline.report.analysis.findings import find
 from pipeline.report.analysis.recovery import Recovery
 from pipeline.report.text.recovery import recovery_sentences
 from pipeline.report.text.verdicts import verdicts
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 from tests.pipeline.report.synthetic import make_evidence, with_kl
 
 

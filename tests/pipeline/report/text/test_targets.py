@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.report.analysis.accuracy import Comparison
 from pipeline.report.text.targets import stands_out, target_sentences
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 
 ABOVE, BELOW, NEITHER = Interval(0.02, 0.01, 0.03), Interval(-0.02, -0.03, -0.01), Interval(0.0, -0.01, 0.01)
 

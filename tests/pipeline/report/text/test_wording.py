@@ -19,7 +19,7 @@ from pipeline.report.text.wording import (
     target_name,
     target_names,
 )
-from pipeline.statistics.intervals import Interval
+from pipeline.statistics.bootstrap import Interval
 
 
 @pytest.mark.parametrize(
