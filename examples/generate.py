@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from stages.run import run_command
-from wina_amp.decode.backends import AUTO, BACKENDS
+from wina_amp.names import AUTO, BACKENDS
 from wina_amp.profile_set.generating import PREFILLS, Prefill
 from wina_amp.profile_set.profile_set import ProfileSet
 

@@ -32,7 +32,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int
 from torch import Tensor, nn
 
-from wina_amp.decode.backends import AUTO, BACKENDS, Call, choose
+from wina_amp.decode.backends import BACKENDS, Call, choose
 from wina_amp.decode.gated import GatedMlp, gated_mlps
 from wina_amp.decode.maps import MaskedMap, SparseMaps
 from wina_amp.errors import UserError
@@ -46,6 +46,7 @@ from wina_amp.models.families import INPUT
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.mask_sites import mask_sites
 from wina_amp.models.projections import sites
+from wina_amp.names import AUTO, THRESHOLD
 from wina_amp.scoring.criteria import criterion_row, projection_weights
 
 
@@ -76,7 +77,7 @@ def sparse_decoding(
     """
     _refuse_other_criteria(criterion)
     every = mask_sites(loaded.model, INPUT)
-    check_values(thresholds, mask_kind("threshold"), every)
+    check_values(thresholds, mask_kind(THRESHOLD), every)
     flat = thresholds.reshape(len(thresholds), -1).to(loaded.device)
     limits: dict[nn.Module, Tensor] = {}
     for index, place in enumerate(every):

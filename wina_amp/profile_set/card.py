@@ -7,22 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wina_amp.profile_set.description import PLAIN, Description, Estimate, Measured
-
-_CRITERIA = {
-    "teal": "the magnitude of the input, |x|",
-    "wina": "|x| times the L2 norm of its weight column",
-    "wina_released": "|x| times the L2 norm of its weight column for k and gate, |x| elsewhere",
-    "learned": "|x| times a weight of its own, learned from what the input does to predictions",
-}
-_ROUTERS = {
-    "embedding": "the mean of the prompt's token embeddings",
-    "scores": "the first blocks' activations, from a dense pass over the prompt that ends there",
-    "neighbours": "the mean of the prompt's token embeddings and of the products of neighbouring ones",
-    "benefit": "the mean of the prompt's token embeddings and of the products of neighbouring ones, which "
-    "leaves a prompt "
-    "to the pooled profile (the last group) unless it expects another to do better",
-}
+from wina_amp.names import CRITERIA, NO_TRANSFORM, ROUTER_KINDS
+from wina_amp.profile_set.description import Description, Estimate, Measured
 
 _SHOWN = 0.5
 """The target in the example, or the nearest to it."""
@@ -50,7 +36,7 @@ def _head(one: Description) -> Iterator[str]:
     yield f"| family | {model.family}, {model.blocks} blocks |"
     yield f"| linear maps | {maps} |"
     yield f"| weights loaded in | {model.dtype} |"
-    if model.transform != PLAIN:
+    if model.transform != NO_TRANSFORM:
         yield f"| inputs rotated | `transform: {model.transform}`, by the bases in `rotations/` |"
 
 
@@ -65,7 +51,7 @@ def _use(one: Description) -> Iterator[str]:
     yield f"with profile_set.installed(model, target={target:g}):"
     yield '    model.generate(**tokenizer(prompt, return_tensors="pt"))'
     yield "```"
-    if one.model.transform != PLAIN:
+    if one.model.transform != NO_TRANSFORM:
         yield ""
         yield 'Before, once: `rotate_model(loaded, "rotations")` of `wina_amp.models.rotation_files`.'
     yield ""
@@ -75,14 +61,14 @@ def _use(one: Description) -> Iterator[str]:
 def _made(one: Description) -> Iterator[str]:
     yield "## How it was made"
     yield ""
-    yield f"- score of an input: {_CRITERIA.get(one.criterion, one.criterion)} (`{one.criterion}`)"
+    yield f"- score of an input: {CRITERIA.get(one.criterion, one.criterion)} (`{one.criterion}`)"
     yield f"- sparsity spread over the projections: `{one.allocation}`"
     yield f"- first tokens of every prompt that stay dense: {_prefix(one.dense_prefix)}"
     yield f"- calibration: train samples of {', '.join(one.calibration)}"
     yield f"- groups (`{one.scheme}`): " + ", ".join(f"{group.name} ({group.samples} samples)" for group in one.groups)
     if one.router is not None:
         kind = one.router["router"]
-        yield f"- router: `{kind}`, a linear layer on {_ROUTERS.get(kind, kind)}; it picks a group once a prompt"
+        yield f"- router: `{kind}`, a linear layer on {ROUTER_KINDS.get(kind, kind)}; it picks a group once a prompt"
     yield f"- versions: {', '.join(f'{name} {version}' for name, version in sorted(one.versions.items()))}"
 
 

@@ -46,13 +46,14 @@ from wina_amp.masks.override import overridden
 from wina_amp.models.families import family_of
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.rotation import rotated_widths
+from wina_amp.names import LEARNED, NO_TRANSFORM, THRESHOLD, Prefill
 from wina_amp.profile_set.card import card
-from wina_amp.profile_set.description import PLAIN, Description, dumps, loads
-from wina_amp.profile_set.generating import Prefill, SparseModel, check_prefill
+from wina_amp.profile_set.description import Description, dumps, loads
+from wina_amp.profile_set.generating import SparseModel, check_prefill
 from wina_amp.profile_set.identity import Shapes, check_shapes, check_weights, shapes_of
 from wina_amp.routing.prompt_router import PromptRouter, kind_of
 from wina_amp.routing.router import Router
-from wina_amp.scoring.criteria import LEARNED, criterion_row
+from wina_amp.scoring.criteria import criterion_row
 from wina_amp.scoring.learned_weights import Weights, attached
 
 DESCRIPTION, TENSORS, CARD, ROTATIONS = "profile_set.json", "profiles.safetensors", "README.md", "rotations"
@@ -90,7 +91,7 @@ class ProfileSet:
         blocks, maps, groups = one.model.blocks, len(one.model.maps), len(one.groups)
         _must_be("thresholds", self.thresholds, (len(one.targets), groups, blocks, maps))
         _must_be("sketch", self.sketch, (blocks, maps))
-        if one.mask != "threshold":
+        if one.mask != THRESHOLD:
             raise ValueError(f"only threshold masks can be decoded with, got {one.mask}")
         if not bool((self.thresholds >= 0).all()):
             raise ValueError("thresholds must be numbers that are not negative")
@@ -176,7 +177,7 @@ class ProfileSet:
         made_for = self.description.model
         check_shapes(Shapes(made_for.family, made_for.blocks, made_for.maps), shapes_of(model))
         is_rotated = bool(rotated_widths(_as_loaded(model)))
-        if is_rotated != (made_for.transform != PLAIN):
+        if is_rotated != (made_for.transform != NO_TRANSFORM):
             raise UserError(
                 f"The inputs of the model must be rotated as the profile set's were: `transform: {made_for.transform}`",
                 found="a rotated model" if is_rotated else "a model that is not rotated",

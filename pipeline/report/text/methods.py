@@ -6,35 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.grouping.schemes import ACTIVATION, GRADIENT, LABEL_SCHEMES, RANDOM_SCHEMES
 from pipeline.report.analysis.accuracy import Point
 from pipeline.report.analysis.plan import ASSIGNED, Method, Plan
 from pipeline.report.text.wording import listed, target_name
-
-CRITERIA = {
-    "teal": "|x|",
-    "wina": "|x| times the L2 norm of its weight column",
-    "wina_released": "|x| times the L2 norm of its weight column for k and gate, |x| elsewhere (WINA's released code)",
-    "learned": "|x| times a weight that was learned from what the feature does to predictions",
-    "cats": "the magnitude of the MLP's activated gate, which spares rows of up and columns of down (CATS)",
-}
-MASKS = {
-    "threshold": "keeps those above a calibrated threshold",
-    "topk": "keeps an exact number of the highest for every token",
-}
-SCHEMES = {
-    "global": "one profile calibrated on all training samples",
-    ACTIVATION: "one profile per learned activation group",
-    GRADIENT: "one profile per group of samples whose allocation gradients agree",
-    **{scheme: f"one profile per {scheme} label" for scheme in LABEL_SCHEMES},
-    "length": "one profile per range of prompt length, of the same sizes as the learned groups",
-    **{scheme: "one profile per random group, of the same sizes as the learned ones" for scheme in RANDOM_SCHEMES},
-}
-ALLOCATIONS = {
-    "uniform": "the same sparsity for every projection",
-    "greedy": "sparsity spread block by block, greedily by output error",
-    "kl": "sparsity spread over the whole model, by what it does to predictions (KL)",
-}
+from wina_amp.names import ALLOCATIONS, CRITERIA, MASKS, SCHEMES
 
 
 def describe(plan: Plan, method: Method) -> str:
