@@ -27,7 +27,7 @@ class ModelSettings:
         description="basis that attention and MLP read their inputs in; orthogonal (WINA's tensor transform) makes "
         "the columns of k and gate orthogonal, for two more products of hidden size by hidden size a block"
     )
-    remote_code: StrictBool = Field(description="whether Python code that the checkpoint brings along may be run")
+    remote_code: StrictBool = Field(description="whether Python code of the checkpoint may be run")
 
 
 @dataclass(frozen=True, config=SECTION)

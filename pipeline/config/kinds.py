@@ -1,4 +1,4 @@
-"""Types of settings that pydantic has not: names from a list, lists without repetition, fractions.
+"""Types of settings that pydantic lacks: names from a list, lists without repetition, fractions.
 
 Numbers, text and truth values are pydantic's strict ones: YAML's `1` is no text, `true` no number, `2.0` no count.
 """

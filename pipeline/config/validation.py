@@ -24,7 +24,7 @@ Node = Mapping[str, Any]
 
 _UNEXPECTED, _MISSING, _KEY = "unexpected_keyword_argument", "missing", "[key]"
 _NOT_A_SECTION = ("dataclass_type", "dict_type", "invalid_key")
-_REMEDY = "correct it; docs/params.md explains every setting"
+_EXPLAINED = "docs/params.md explains every setting"
 _TYPES = {
     "integer": "a whole number",
     "number": "a number",
@@ -119,7 +119,7 @@ def _user_error(schema: Schema, errors: Sequence[ErrorDetails], file: str) -> Us
         must = "be a section of `key: value` settings"
     else:
         must = f"be {_expected(schema, node)}"
-    return UserError(f"`{name}` must {must}", found=found, where=where, remedy=_REMEDY)
+    return UserError(f"`{name}` must {must}", found=found, where=where, remedy=f"correct it; {_EXPLAINED}")
 
 
 def _wrong_settings(schema: Schema, error: ErrorDetails, errors: Sequence[ErrorDetails], file: str) -> UserError:
@@ -132,7 +132,7 @@ def _wrong_settings(schema: Schema, error: ErrorDetails, errors: Sequence[ErrorD
     missing = [str(other["loc"][-1]) for other in errors if other["type"] == _MISSING and other["loc"][:-1] == path]
     must = f"Section `{name}` must have the settings" if name else f"{file} must have the sections"
     found = f"no {', '.join(missing)}"
-    return UserError(f"{must} {', '.join(known)}", found=found, where=where, remedy=f"add it; {_REMEDY[12:]}")
+    return UserError(f"{must} {', '.join(known)}", found=found, where=where, remedy=f"add it; {_EXPLAINED}")
 
 
 def _wrong_key(section: str, error: ErrorDetails, file: str) -> UserError:
@@ -148,6 +148,8 @@ def _expected(schema: Schema, node: Node) -> str:
     """All of what a value may be, the length of a list included."""
     if "anyOf" in node:
         return " or ".join(_expected(schema, option) for option in node["anyOf"])
+    if "enum" in node:
+        return schema.rule(node).limits
     rule, least, most = schema.rule(node), node.get("minItems", 0), node.get("maxItems", 0)
     words = [rule.type, rule.limits]
     if least and least == most:

@@ -74,7 +74,7 @@ def test_calibration_text_alone_needs_no_scheme_of_tasks(tmp_path: Path):
     assert load(COMMITTED).benchmark.calibration is None
 
 
-def test_a_gate_gives_groups_to_methods_of_its_own_profile_set_whatever_the_scheme(tmp_path: Path):
+def test_a_benefit_router_gives_groups_to_methods_of_its_own_profile_set_whatever_the_scheme(tmp_path: Path):
     def change(values: dict[str, Any]) -> None:
         benefit_routers({"benefit": "task"})(values)
         del values["methods"]["kl_gradient_benefit"]
@@ -266,8 +266,8 @@ WRONG = [
         r"must not have the name of another router \(embedding, gradient, .*\)\. Found: scores",
     ),
     (
-        benefit_routers({"my gate": "task"}),
-        r"Names in `route\.benefit_routers` must be letters, digits, - and _\. Found: 'my gate'",
+        benefit_routers({"my router": "task"}),
+        r"Names in `route\.benefit_routers` must be letters, digits, - and _\. Found: 'my router'",
     ),
     (benefit_routers({"benefit": 3}), r"`route\.benefit_routers\.benefit` must be text\. Found: 3"),
     (benefit_routers(["task"]), r"`route\.benefit_routers` must be a section of `key: value` settings"),
@@ -320,9 +320,9 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("change", "said"), WRONG)
-def test_a_mistake_is_named_with_its_place_and_a_remedy(tmp_path: Path, change, said: str):
-    with pytest.raises(UserError, match=said) as caught:
+@pytest.mark.parametrize(("change", "message"), WRONG)
+def test_a_mistake_is_named_with_its_place_and_a_remedy(tmp_path: Path, change, message: str):
+    with pytest.raises(UserError, match=message) as caught:
         load(with_change(tmp_path, change))
     assert "params.yaml" in caught.value.where and caught.value.remedy
 
