@@ -38,7 +38,6 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from wina_amp.atomic import replacing
-from wina_amp.decode.backends import AUTO
 from wina_amp.decode.cuda_graph import check_device
 from wina_amp.decode.decoding import sparse_decoding
 from wina_amp.errors import UserError
@@ -46,7 +45,7 @@ from wina_amp.masks.override import overridden
 from wina_amp.models.families import family_of
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.rotation import rotated_widths
-from wina_amp.names import LEARNED, NO_TRANSFORM, THRESHOLD, Prefill
+from wina_amp.names import AUTO, LEARNED, NO_TRANSFORM, THRESHOLD, Prefill
 from wina_amp.profile_set.card import card
 from wina_amp.profile_set.description import Description, dumps, loads
 from wina_amp.profile_set.generating import SparseModel, check_prefill

@@ -11,7 +11,8 @@ from wina_amp import names
 from wina_amp.errors import UserError
 from wina_amp.models.families import ACTIVATED_GATE, INPUT
 from wina_amp.models.projections import projections
-from wina_amp.scoring.criteria import CRITERIA, LEARNED, column_norms, feature_weights, projection_weights, scores
+from wina_amp.names import LEARNED
+from wina_amp.scoring.criteria import CRITERIA, column_norms, feature_weights, projection_weights, scores
 
 FLOAT32_NORM = 1e-6
 """Relative rounding of a float32 sum of some tens of squares."""
