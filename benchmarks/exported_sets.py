@@ -19,7 +19,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from pipeline.storage.schemas import RESULTS, ROUTES, SAMPLES
-from wina_amp.decode.backends import AUTO
+from wina_amp.names import AUTO
 from wina_amp.profile_set.generating import SparseModel
 from wina_amp.profile_set.profile_set import ProfileSet
 

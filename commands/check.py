@@ -16,7 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.config.params import ModelSettings, Settings
+from pipeline.config.inputs import ModelSettings
+from pipeline.config.params import Settings
 from stages.inputs.model import MANIFEST_PATH, checksums
 from stages.run import run
 from wina_amp.errors import UserError

@@ -18,7 +18,9 @@ from commands.check import changes
 from pipeline.allocation.kl.kl import LEVELS
 from pipeline.allocation.kl.shrinkage import STRENGTHS
 from pipeline.compute.sizes import BYTES, Sizes, sizes_of
-from pipeline.config.params import GRADIENT_SCHEMES, LEARNED, NO_TRANSFORM, EvaluateSettings, ProfileSettings, Settings
+from pipeline.config.methods import EvaluateSettings
+from pipeline.config.params import Settings
+from pipeline.config.profiles import ProfileSettings
 from pipeline.estimate import work
 from pipeline.estimate.page import amount, page, rows
 from pipeline.estimate.pending import pending
@@ -30,6 +32,7 @@ from pipeline.storage.schemas import SAMPLES
 from stages.latency_inputs import what_is_timed
 from stages.run import limit_threads, run
 from wina_amp.models.source import cached_folder, config_folder
+from wina_amp.names import GRADIENT_SCHEMES, LEARNED, NO_TRANSFORM
 
 SAMPLES_PATH = Path("data/samples.parquet")
 

@@ -20,8 +20,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from pipeline.config.fields import as_mapping
 from pipeline.config.params import parse
+from pipeline.config.validation import validated
 from wina_amp.errors import UserError, unknown
 
 FOLDER = Path("presets")
@@ -67,8 +67,8 @@ def load(name: str, revision: str | None = None, folder: Path = FOLDER) -> dict[
     if name not in names(folder):
         raise unknown("preset", name, names(folder), f"{folder}/")
     file = folder / f"{name}.yaml"
-    values = dict(as_mapping(parse(file), "preset", str(file)))
-    model = dict(as_mapping(values.get("model", {}), "model", str(file)))
+    values = validated(dict[str, Any], parse(file), str(file))
+    model = values.get("model") or {}
     path = model.get("path")
     if revision is None and (path is None or model.get("revision") is not None):
         return values

@@ -2,23 +2,25 @@
 
     python -m docs.generate
 
-tests/test_docs.py fails when a committed page is not what this writes.
+tests/docs/test_generate.py fails when a committed page is not what this writes.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from collections.abc import Iterator, Mapping
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
 
-from pipeline.config.fields import Rule
-from pipeline.config.params import NAMED_SECTIONS, ORDER, SCHEME_LIST, SECTIONS, SEED
+from pipeline.config.params import Settings
+from pipeline.config.validation import Node, Schema
 from pipeline.storage.schemas import TABLES
 from pipeline.storage.tables import Column, Table
+from wina_amp import names
 
 FOLDER = Path(__file__).resolve().parent
+
+_WIDTH = 120
 
 
 def pages() -> dict[str, str]:
@@ -30,9 +32,8 @@ def _tables() -> Iterator[str]:
     yield "# Tables"
     yield (
         "Every table of the pipeline, generated from `pipeline/storage/schemas.py` by `make docs`. Tables are Parquet "
-        "files, "
-        "checked when they are written and again when they are read; `dvc.yaml` says which stage writes which. Rows "
-        "are sorted by the key. List columns come back as one numpy array per row."
+        "files, checked when they are written and again when they are read; `dvc.yaml` says which stage writes which. "
+        "Rows are sorted by the key. List columns come back as one numpy array per row."
     )
     for table in TABLES:
         yield f"## {table.name}"
@@ -42,66 +43,69 @@ def _tables() -> Iterator[str]:
 
 def _column_row(table: Table, column: Column) -> tuple[str, ...]:
     name = f"**`{column.name}`**" if column.name in table.key else f"`{column.name}`"
-    rule = Rule("", low=column.low, high=column.high, choices=column.values).limits
-    return (name, column.type, rule or ("may be NaN" if column.nullable else ""), column.description)
+    limits = [f"at least {column.low:g}"] if column.low is not None else []
+    limits += [f"at most {column.high:g}"] if column.high is not None else []
+    limits += ["one of " + ", ".join(column.values)] if column.values is not None else []
+    must = " and ".join(limits) or ("may be NaN" if column.nullable else "")
+    return (name, column.type, must, column.description)
 
 
 def _params() -> Iterator[str]:
     yield "# Settings"
     yield (
-        "Every setting of `params.yaml`, generated from `pipeline/config/sections.py` by `make docs`. The values in "
-        "use are "
-        "those of `params.yaml`; `dvc exp run -S 'section.key=value'` tries another one. All are checked at the start "
-        "of every stage, and a mistake is reported with the setting's name and what it may be."
+        "Every setting of `params.yaml`, generated from `pipeline/config` by `make docs`. The values in use are those "
+        "of `params.yaml`; `dvc exp run -S 'section.key=value'` tries another one. All are checked at the start of "
+        "every stage, and a mistake is reported with the setting's name and what it may be."
     )
-    for section in ORDER:
-        yield f"## {section}"
-        if section in SECTIONS:
-            yield from _section(SECTIONS[section], section)
-        elif section in NAMED_SECTIONS:
-            yield from _section(NAMED_SECTIONS[section], f"{section}.<name>")
+    schema = Schema(Settings)
+    for name, node in schema.root["properties"].items():
+        yield f"## {name}"
+        inner = schema.resolved(node)
+        if "properties" in inner:
+            yield from _section(schema, inner, name)
+        elif "$ref" in (entry := schema.entry(inner)):
+            yield from _section(schema, schema.resolved(entry), f"{name}.<name>")
         else:
-            rule, type_name = (SEED, "whole number") if section == "seed" else (SCHEME_LIST, "list of text")
-            yield _grid(_PARAM_HEAD, [(f"`{section}`", type_name, rule.limits, rule.description)])
+            yield _grid(_PARAM_HEAD, [_param_row(schema, name, node)])
+    yield "## Names"
+    yield "What the names stand for, from `wina_amp/names.py`."
+    for kind, names_of_kind in _NAMES.items():
+        yield _grid((kind, "meaning"), [(f"`{name}`", meaning) for name, meaning in names_of_kind.items()])
 
 
 _PARAM_HEAD = ("setting", "type", "must be", "meaning")
+_NAMES: dict[str, dict[str, str]] = {
+    "criterion": names.CRITERIA,
+    "mask": names.MASKS,
+    "scheme": names.SCHEMES,
+    "clustering algorithm": names.ALGORITHMS,
+    "allocation": names.ALLOCATIONS,
+    "search of `greedy`": names.GREEDY_SEARCHES,
+    "router": names.ROUTER_KINDS,
+    "transform": names.TRANSFORMS,
+    "device": names.DEVICES,
+    "dtype": names.DTYPES,
+    "split": names.SPLITS,
+    "too long": names.TOO_LONG,
+}
 
 
-def _section(cls: type[Any], prefix: str) -> Iterator[str]:
-    yield " ".join((cls.__doc__ or "").split())
-    hints = get_type_hints(cls)
-    rows: list[tuple[str, ...]] = []
-    for field in dataclasses.fields(cls):
-        rule: Rule = field.metadata["rule"]
-        rows.append((f"`{prefix}.{field.name}`", _type_name(hints[field.name]), rule.limits, rule.description))
-    yield _grid(_PARAM_HEAD, rows)
-    for name, hint in hints.items():
-        inner = next(filter(dataclasses.is_dataclass, get_args(hint)), None)
-        if inner is not None:
-            keys = ".<name>" if get_origin(hint) is Mapping else ""
-            yield from _section(inner, f"{prefix}.{name}{keys}")
+def _section(schema: Schema, section: Node, prefix: str) -> Iterator[str]:
+    yield " ".join(section["description"].split())
+    settings = {f"{prefix}.{name}": node for name, node in section["properties"].items()}
+    yield _grid(_PARAM_HEAD, [_param_row(schema, name, node) for name, node in settings.items()])
+    for name, node in settings.items():
+        inner = schema.resolved(node)
+        entry = schema.entry(inner)
+        if "properties" in inner:
+            yield from _section(schema, inner, name)
+        elif "$ref" in entry:
+            yield from _section(schema, schema.resolved(entry), f"{name}.<name>")
 
 
-def _type_name(hint: Any) -> str:
-    if any(map(dataclasses.is_dataclass, get_args(hint))):
-        return "names with sections" if get_origin(hint) is Mapping else "section or null"
-    names = {
-        int: "whole number",
-        float: "number",
-        str: "text",
-        bool: "true or false",
-        str | None: "text or null",
-        int | None: "whole number or null",
-        int | float: "number",
-        float | None: "number or null",
-        tuple[str, ...]: "list of text",
-        tuple[str, ...] | None: "list of text or null",
-        tuple[float, ...]: "list of numbers",
-        tuple[int, ...]: "list of whole numbers",
-        Mapping[str, str]: "names with text",
-    }
-    return names[hint]
+def _param_row(schema: Schema, name: str, node: Node) -> tuple[str, ...]:
+    rule = schema.rule(node)
+    return (f"`{name}`", rule.type.removeprefix("a "), rule.limits, node["description"])
 
 
 def _grid(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -110,7 +114,9 @@ def _grid(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def _join(blocks: Iterator[str]) -> str:
-    return "\n\n".join(blocks) + "\n"
+    """One text; what is no heading or table is wrapped."""
+    wrapped = (block if block.startswith(("#", "|")) else textwrap.fill(block, _WIDTH) for block in blocks)
+    return "\n\n".join(wrapped) + "\n"
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ import pandas as pd
 from pipeline.allocation.calibration.cost import Cost, Meter, MeteredStore
 from pipeline.allocation.greedy.search import Path as GreedyPath
 from pipeline.allocation.uniform import uniform
-from pipeline.config.params import GATE_CRITERIA, ProfileSettings, Settings
+from pipeline.config.params import Settings
+from pipeline.config.profiles import ProfileSettings
 from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import ALLOCATION_COSTS, ALLOCATIONS, GROUP_HISTOGRAMS
 from pipeline.storage.scratch import JsonParts, Scratch
@@ -35,6 +36,7 @@ from stages.inputs.allocation import (
 from stages.inputs.model import load_model
 from stages.run import run_named
 from wina_amp.errors import UserError
+from wina_amp.names import GATE_CRITERIA
 
 if TYPE_CHECKING:
     from pipeline.allocation.calibration.texts import Text

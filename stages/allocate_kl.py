@@ -17,7 +17,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from pipeline.allocation.calibration.cost import Cost, Meter, MeteredStore
-from pipeline.config.params import ProfileSettings, Settings
+from pipeline.config.params import Settings
+from pipeline.config.profiles import ProfileSettings
 from pipeline.executors.processes import Advance, finish, finish_rounds
 from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import ALLOCATIONS, GROUP_HISTOGRAMS

@@ -33,7 +33,8 @@ from stages.inputs.model import load_model, model_identity, model_processes
 from stages.run import run_named, start_logging
 from wina_amp.errors import UserError, unknown
 from wina_amp.models.load import LoadedModel
-from wina_amp.routing.router import BENEFIT, neighbour_features, save_router
+from wina_amp.names import BENEFIT
+from wina_amp.routing.router import neighbour_features, save_router
 
 SAMPLES_PATH = "data/samples.parquet"
 ASSIGNMENTS_PATH = "data/assignments/{scheme}.parquet"

@@ -18,21 +18,13 @@ from pipeline.config.params import Settings
 from pipeline.grouping.cluster_map import coordinates, shown
 from pipeline.grouping.cluster_variants import Variant, variants
 from pipeline.grouping.clustering import Clustering, Options, cluster, features
-from pipeline.grouping.schemes import (
-    ACTIVATION_RANDOM_SCHEMES,
-    LABEL_SCHEMES,
-    NO_GROUP,
-    check_labels,
-    label_groups,
-    length_groups,
-    one_group,
-    shuffled_groups,
-)
+from pipeline.grouping.schemes import NO_GROUP, check_labels, label_groups, length_groups, one_group, shuffled_groups
 from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.statistics.agreement import adjusted_rand_index, normalized_mutual_information
 from pipeline.storage.schemas import ASSIGNMENTS, CLUSTER_MAP, CLUSTER_VARIANTS, SAMPLES, SIGNATURES
 from stages.run import run
 from wina_amp.atomic import replacing
+from wina_amp.names import ACTIVATION_RANDOM_SCHEMES, LABEL_SCHEMES
 
 SAMPLES_PATH = "data/samples.parquet"
 SIGNATURES_PATH = "data/signatures.parquet"

@@ -24,7 +24,8 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from pipeline.config.params import DENSE, GATE_CRITERIA, Settings, TokenSettings
+from pipeline.config.inputs import TokenSettings
+from pipeline.config.params import Settings
 from pipeline.evaluate.portions import among_first
 from pipeline.evaluate.profiles import Profiles
 from pipeline.executors.processes import Advance, finish
@@ -35,6 +36,7 @@ from stages.inputs.model import load_model, model_identity, model_processes
 from stages.run import run_named, start_logging
 from wina_amp.errors import UserError, unknown
 from wina_amp.masks.kinds import mask_kind
+from wina_amp.names import DENSE, GATE_CRITERIA
 
 if TYPE_CHECKING:
     from pipeline.tasks.views import TaskView

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 import transformers
 
-from pipeline.config.params import LEARNED, NO_TRANSFORM, Settings, why_not_exported
+from pipeline.config.consistency import why_not_exported
+from pipeline.config.params import Settings
 from pipeline.profiles.measured import measured
 from pipeline.profiles.profile import profile_array
 from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, RESULTS
@@ -19,6 +20,7 @@ from wina_amp.errors import UserError, unknown
 from wina_amp.models import manifest
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
+from wina_amp.names import LEARNED, NO_TRANSFORM
 from wina_amp.profile_set.description import Checkpoint, Description, Group
 from wina_amp.profile_set.identity import shapes_of, sketch
 from wina_amp.profile_set.profile_set import ProfileSet

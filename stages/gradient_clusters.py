@@ -24,7 +24,7 @@ from pipeline.config.params import Settings
 from pipeline.executors.processes import Advance, finish
 from pipeline.grouping.clustering import features
 from pipeline.grouping.gradient_clusters import GradientGroups, allocation_gradients, gradient_groups, held_out_gain
-from pipeline.grouping.schemes import GRADIENT, GRADIENT_RANDOM_SCHEMES, LABEL_SCHEMES, label_groups, shuffled_groups
+from pipeline.grouping.schemes import label_groups, shuffled_groups
 from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES, SIGNATURES
@@ -36,6 +36,7 @@ from wina_amp.atomic import replacing
 from wina_amp.errors import UserError, unknown
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
+from wina_amp.names import GRADIENT, GRADIENT_RANDOM_SCHEMES, LABEL_SCHEMES
 
 SAMPLES_PATH = "data/samples.parquet"
 SIGNATURES_PATH = "data/signatures.parquet"
@@ -52,18 +53,22 @@ _COLUMNS = ("sample_id", "split", "prompt_ids", "answer_ids", *LABEL_SCHEMES)
 
 
 def main(settings: Settings, name: str) -> None:
-    """Write the assignments of scheme `name`, of random groups of its sizes, and the quality JSON.
+    """Write the assignments of gradient clusters, of random groups of their sizes, and the quality JSON.
+
+    Args:
+        settings: all of them.
+        name: the pooled profile set whose allocation gradients are clustered.
 
     Raises:
-        UserError: the scheme is not in `gradient.schemes`; more groups than the train samples allow.
+        UserError: the profile set is not in `gradient.pooled`; more groups than the train samples allow.
     """
-    if name not in settings.gradient.schemes:
-        raise unknown("scheme", name, settings.gradient.schemes, "`gradient.schemes` in params.yaml")
+    if name not in settings.gradient.pooled:
+        raise unknown("pooled profile set", name, settings.gradient.pooled, "`gradient.pooled` in params.yaml")
     samples: Any = SAMPLES.read(SAMPLES_PATH, columns=_COLUMNS)
     train = (samples["split"] == "train").to_numpy()
     _check_counts(settings, int(train.sum()))
     points = _points(settings, samples["sample_id"].tolist(), train)
-    gradients = _allocation_gradients(settings, settings.gradient.schemes[name], samples[train])
+    gradients = _allocation_gradients(settings, name, samples[train])
     found = gradient_groups(points, train, gradients, settings.gradient.counts, settings.seed)
     _write(samples, GRADIENT, found.groups, found.distances)
     for draw, scheme in enumerate(GRADIENT_RANDOM_SCHEMES):

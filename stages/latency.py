@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.config.params import NO_TRANSFORM, Settings
+from pipeline.config.params import Settings
 from pipeline.storage.schemas import SAMPLES, TIMINGS
 from pipeline.storage.scratch import Parts, Scratch, file_digest
 from stages.inputs.model import load_checkpoint, load_model, model_identity
@@ -39,6 +39,7 @@ from stages.latency_inputs import (
 )
 from stages.run import run
 from wina_amp.atomic import replacing
+from wina_amp.names import NO_TRANSFORM
 
 if TYPE_CHECKING:
     from pipeline.latency.timing import Dense, Profiled, Work

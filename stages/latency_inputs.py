@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.compute.sizes import BYTES, sizes_of
-from pipeline.config.params import MethodSettings, ProfileSettings, Settings, why_not_decoded
+from pipeline.config.consistency import why_not_decoded
+from pipeline.config.methods import MethodSettings
+from pipeline.config.params import Settings
+from pipeline.config.profiles import ProfileSettings
 from pipeline.profiles.profile import profile_array
 from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, ROUTES
 from wina_amp.errors import UserError

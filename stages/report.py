@@ -14,8 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.config.params import GATE_CRITERIA, MethodSettings, ProfileSettings, Settings
-from pipeline.grouping.schemes import GRADIENT
+from pipeline.config.methods import MethodSettings
+from pipeline.config.params import Settings
+from pipeline.config.profiles import ProfileSettings
 from pipeline.report.analysis.evidence import Evidence
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.exports.write import write_report
@@ -36,6 +37,7 @@ from pipeline.storage.schemas import (
 )
 from stages.run import run
 from wina_amp.errors import UserError
+from wina_amp.names import GATE_CRITERIA, GRADIENT
 
 DATA = Path("data")
 QUALITY_PATH = DATA / "cluster_quality.json"

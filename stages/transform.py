@@ -14,11 +14,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pipeline.config.params import NO_TRANSFORM, Settings
+from pipeline.config.params import Settings
 from pipeline.storage.scratch import Scratch
 from stages.inputs.model import ROTATION_FACTS, ROTATIONS_PATH, load_unweighted, rotation_facts, unweighted_identity
 from stages.run import run
 from wina_amp.atomic import replacing
+from wina_amp.names import NO_TRANSFORM
 
 log = logging.getLogger("stages.transform")
 

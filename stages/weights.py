@@ -15,12 +15,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from pipeline.allocation.calibration.cost import Cost, Meter, MeteredStore
-from pipeline.config.params import LEARNED, Settings
+from pipeline.config.params import Settings
 from pipeline.executors.processes import Crew, crew
 from pipeline.storage.schemas import ALLOCATION_COSTS, FEATURE_WEIGHTS, SAMPLES
 from pipeline.storage.scratch import JsonParts, Scratch, file_digest
 from stages.inputs.model import FEATURE_WEIGHTS_PATH, load_unweighted, model_processes, unweighted_identity
 from stages.run import run, start_logging
+from wina_amp.names import LEARNED
 
 if TYPE_CHECKING:
     from numpy import ndarray

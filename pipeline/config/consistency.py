@@ -7,20 +7,27 @@ after an hour.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
-from pipeline.config.sections import (
+from pipeline.config.methods import MethodSettings
+from pipeline.config.profiles import ProfileSettings
+from wina_amp.errors import UserError, unknown
+from wina_amp.names import (
     DENSE,
     GATE_CRITERIA,
+    GLOBAL,
     GRADIENT_SCHEMES,
+    KL,
     LEARNED_SCHEMES,
     MASKS,
-    MethodSettings,
-    ProfileSettings,
-    Settings,
+    TEST,
+    THRESHOLD,
+    UNIFORM,
 )
-from wina_amp.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from pipeline.config.params import Settings
 
 
 def check_together(settings: Settings, file: str) -> None:
@@ -29,18 +36,14 @@ def check_together(settings: Settings, file: str) -> None:
     Raises:
         UserError: names the settings, the file and a remedy.
     """
-    prefix = settings.tokens.dense_prefix
-    if isinstance(prefix, float) and prefix >= 1:
-        must = "`tokens.dense_prefix` must be a whole number of tokens or a share below 1"
-        raise refusal(must, prefix, f"`tokens.dense_prefix` in {file}", f"write {prefix:.0f} for a number of tokens")
-    if "global" not in settings.schemes:
+    if GLOBAL not in settings.schemes:
         must = "`schemes` must have `global`: pooled histograms are what every other group is compared with"
         raise refusal(must, ", ".join(settings.schemes), f"`schemes` in {file}", "add it")
     _check_gradient(settings, file)
     for name, profile in settings.profiles.items():
         must_know("scheme", profile.scheme, settings.schemes, f"profiles.{name}.scheme", file)
         must_know("criterion", profile.criterion, settings.capture.criteria, f"profiles.{name}.criterion", file)
-        if profile.allocation != "uniform" and profile.criterion in GATE_CRITERIA:
+        if profile.allocation != UNIFORM and profile.criterion in GATE_CRITERIA:
             must = f"`allocation: {profile.allocation}` needs a criterion with several masks in a block to choose from"
             found = f"criterion {profile.criterion}, which has one"
             raise refusal(must, found, f"`profiles.{name}` in {file}", "use `allocation: uniform`")
@@ -59,28 +62,26 @@ def check_together(settings: Settings, file: str) -> None:
 
 
 def _check_gradient(settings: Settings, file: str) -> None:
-    gradient, known = settings.gradient, pooled_kl(settings)
-    for scheme, profile in gradient.schemes.items():
-        must_know("scheme", scheme, GRADIENT_SCHEMES[:1], "gradient.schemes", file)
-        must_know("pooled `kl` profile set", profile, known, f"gradient.schemes.{scheme}", file)
-    lost = [scheme for scheme in settings.schemes if scheme in GRADIENT_SCHEMES and not gradient.schemes]
+    gradient = settings.gradient
+    for profile in gradient.pooled:
+        must_know("pooled `kl` profile set", profile, pooled_kl(settings), "gradient.pooled", file)
+    lost = [scheme for scheme in settings.schemes if scheme in GRADIENT_SCHEMES and not gradient.pooled]
     if lost:
-        must = "A scheme of gradient clusters needs an allocation that they want to change"
-        remedy = f"name a pooled `kl` profile set: `schemes: {{{GRADIENT_SCHEMES[0]}: <its name>}}`"
-        raise refusal(must, f"{', '.join(lost)} in `schemes`", f"`gradient.schemes` in {file}", remedy)
+        must = "A scheme of gradient clusters needs a pooled allocation, whose gradients are taken"
+        remedy = "name a pooled `kl` profile set: `pooled: [<its name>]`"
+        raise refusal(must, f"{', '.join(lost)} in `schemes`", f"`gradient.pooled` in {file}", remedy)
     stray = [f"{target:g}" for target in gradient.targets if target not in settings.evaluate.targets]
-    if gradient.schemes and stray:
+    if gradient.pooled and stray:
         must = "`gradient.targets` must be among `evaluate.targets`"
         raise refusal(must, ", ".join(stray), f"`gradient.targets` in {file}", "choose targets that have allocations")
 
 
 def pooled_kl(settings: Settings) -> list[str]:
     """The profile sets that are one `kl` allocation for all samples."""
-    return [name for name, one in settings.profiles.items() if (one.scheme, one.allocation) == ("global", "kl")]
+    return [name for name, profile in settings.profiles.items() if (profile.scheme, profile.allocation) == (GLOBAL, KL)]
 
 
 def _check_routers(settings: Settings, file: str) -> None:
-    check_names(settings.route.routers, "route.routers", file)
     tables = [f"assignments/{scheme}" for scheme in settings.schemes if scheme in LEARNED_SCHEMES]
     for name, router in settings.route.routers.items():
         must_know("table of learned groups", router.groups_from, tables, f"route.routers.{name}.groups_from", file)
@@ -88,14 +89,13 @@ def _check_routers(settings: Settings, file: str) -> None:
 
 def _check_benefit_routers(settings: Settings, file: str) -> None:
     route = settings.route
-    check_names(route.benefit_routers, "route.benefit_routers", file)
     for name, profile in route.benefit_routers.items():
         where = f"`route.benefit_routers.{name}` in {file}"
         if name in route.routers:
             must = f"A benefit router must not have the name of another router ({', '.join(route.routers)})"
             raise refusal(must, name, where, "choose another name")
         must_know("profile set", profile, settings.profiles, f"route.benefit_routers.{name}", file)
-        if settings.profiles[profile].scheme == "global":
+        if settings.profiles[profile].scheme == GLOBAL:
             must = "A benefit router must have groups to choose from"
             raise refusal(
                 must, f"{profile}, which has the scheme global", where, "name a profile set of another scheme"
@@ -108,7 +108,7 @@ def _check_benefit_routers(settings: Settings, file: str) -> None:
 
 def _check_start(name: str, profile: ProfileSettings, settings: Settings, file: str) -> None:
     starts = [f"group_histograms/{profile.scheme}"]
-    if profile.allocation == "kl" and profile.scheme != "global":
+    if profile.allocation == KL and profile.scheme != GLOBAL:
         starts += [
             f"allocations/{other}"
             for other in pooled_kl(settings)
@@ -126,7 +126,7 @@ def _check_method(name: str, method: MethodSettings, settings: Settings, file: s
     tables = [f"assignments/{scheme}"]
     tables += [f"routes/{name}" for name, router in settings.route.routers.items() if router.scheme == scheme]
     tables += [
-        f"routes/{gate}" for gate, profile in settings.route.benefit_routers.items() if profile == method.profile
+        f"routes/{router}" for router, profile in settings.route.benefit_routers.items() if profile == method.profile
     ]
     must_know("table of groups", method.groups_from, tables, f"{where}.groups_from", file)
     must_know("mask", method.mask, MASKS, f"{where}.mask", file)
@@ -150,7 +150,7 @@ def _check_primary(settings: Settings, file: str) -> None:
     if evaluate.test_samples is None:
         must = "`evaluate.primary` needs `evaluate.test_samples`, beyond which only its methods are evaluated"
         raise refusal(must, "null: every method is evaluated on all of them", where, "give a number, or set it to null")
-    if "test" not in evaluate.splits:
+    if TEST not in evaluate.splits:
         must = "`evaluate.primary` needs the test split"
         raise refusal(must, ", ".join(evaluate.splits), f"`evaluate.splits` in {file}", "add `test`, or set it to null")
     for name in primary.methods:
@@ -161,7 +161,7 @@ def _check_primary(settings: Settings, file: str) -> None:
         must = "`evaluate.primary.methods` must reach every target that they are compared at"
         found = f"{limited[0]}, whose masks reach only a part of the weights"
         raise refusal(must, found, where, "take it out")
-    if not any(profile.scheme == "global" for profile in profiles.values()):
+    if not any(profile.scheme == GLOBAL for profile in profiles.values()):
         must = "`evaluate.primary.methods` must have a pooled method, with which the others are compared"
         raise refusal(must, ", ".join(primary.methods), where, "add a method whose profile set has the scheme global")
     stray = [f"{target:g}" for target in primary.targets if target not in evaluate.targets]
@@ -186,7 +186,7 @@ def _check_calibration(settings: Settings, file: str) -> None:
 def why_not_exported(method: MethodSettings, profile: ProfileSettings) -> str | None:
     """Why a method cannot run on new prompts by `generate()`, in words; None if it can."""
     reason = why_not_decoded(method, profile)
-    if reason is None and method.groups == "assigned" and profile.scheme != "global":
+    if reason is None and method.groups == "assigned" and profile.scheme != GLOBAL:
         return f"its groups are read from `{method.groups_from}`, and a new prompt stands in no such table"
     return reason
 
@@ -195,17 +195,9 @@ def why_not_decoded(method: MethodSettings, profile: ProfileSettings) -> str | N
     """Why a method cannot decode on a backend that skips weights, in words; None if it can."""
     if profile.criterion in GATE_CRITERIA:
         return f"criterion {profile.criterion} masks the activated gate, which no backend of sparse decoding reads"
-    if method.mask != "threshold":
+    if method.mask != THRESHOLD:
         return f"`mask: {method.mask}` ranks the features of every token, which takes longer than it saves"
     return None
-
-
-def check_names(names: Collection[str], section: str, file: str) -> None:
-    """Names of the user's choice become parts of file names and of DVC stage names."""
-    for name in names:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-            must = f"Names in `{section}` must be letters, digits, - and _"
-            raise refusal(must, repr(name), f"`{section}` in {file}", "choose another name")
 
 
 def must_know(kind: str, name: str | None, known: Collection[str], setting_name: str, file: str) -> None:

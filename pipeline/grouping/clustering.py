@@ -28,6 +28,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import NearestNeighbors
 
 from pipeline.statistics.agreement import adjusted_rand_index
+from wina_amp import names
 from wina_amp.errors import UserError, unknown
 
 STARTS = 10
@@ -122,7 +123,7 @@ def _fit(points: Points, options: Options) -> tuple[Rule, int]:
     """The fitted rule, which returns only groups that occur among `points`, and how many points were noise."""
     if options.algorithm not in _ALGORITHMS:
         raise unknown("clustering algorithm", options.algorithm, _ALGORITHMS, "`cluster.algorithm`")
-    if options.algorithm != "hdbscan" and options.count > len(points):
+    if options.algorithm != names.HDBSCAN and options.count > len(points):
         raise UserError(
             "`cluster.count` must not exceed the number of train samples",
             found=f"{options.count} clusters for {len(points)} samples",
@@ -169,9 +170,9 @@ def _hdbscan(points: Points, options: Options) -> tuple[Rule, int]:
 
 
 _ALGORITHMS: dict[str, Callable[[Points, Options], tuple[Rule, int]]] = {
-    "kmeans": _kmeans,
-    "gmm": _mixture,
-    "hdbscan": _hdbscan,
+    names.KMEANS: _kmeans,
+    names.GMM: _mixture,
+    names.HDBSCAN: _hdbscan,
 }
 
 

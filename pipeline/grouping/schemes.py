@@ -15,26 +15,7 @@ from jaxtyping import Bool, Int
 from numpy import ndarray
 
 from wina_amp.errors import UserError
-
-LABEL_SCHEMES = ("task", "computation", "template")
-"""Schemes with one group per value of the sample's label of the same name."""
-ACTIVATION, GRADIENT = "activation", "gradient"
-LEARNED_SCHEMES = (ACTIVATION, GRADIENT)
-"""Groups that are found in what the model does: its activations, or what a pooled allocation does to it."""
-ACTIVATION_RANDOM_SCHEMES = ("random", "random1", "random2")
-"""The random control and independent draws of it, which show how much the control itself varies."""
-GRADIENT_RANDOM_SCHEMES = ("gradient_random", "gradient_random1", "gradient_random2")
-"""The same with the sizes of `gradient`."""
-RANDOM_SCHEMES = (*ACTIVATION_RANDOM_SCHEMES, *GRADIENT_RANDOM_SCHEMES)
-SCHEMES = (
-    "global",
-    ACTIVATION,
-    *LABEL_SCHEMES,
-    "length",
-    *ACTIVATION_RANDOM_SCHEMES,
-    GRADIENT,
-    *GRADIENT_RANDOM_SCHEMES,
-)
+from wina_amp.names import ACTIVATION_RANDOM_SCHEMES, GRADIENT_RANDOM_SCHEMES
 
 NO_GROUP = -1
 """The group of a sample that has none; no such row is written."""

@@ -2,72 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Annotated
 
-from pipeline.config.fields import Rule, as_mapping, build, check, setting
+from pydantic import Field, StrictFloat, StrictInt, StrictStr
+from pydantic.dataclasses import dataclass
+
+from pipeline.config.kinds import SECTION, OneOf
 from pipeline.config.params import parse
+from pipeline.config.validation import validated
 from pipeline.tasks.embedded.computations import COMPUTATIONS, TRAINED_LEVELS
-from wina_amp.errors import UserError, unknown
+from wina_amp.errors import UserError
 
-_UNTIL = Rule("tokens at which a phase ends", low=1)
-_RATE = Rule("share of the peak learning rates", above=0, high=1.1)
-_CONTEXT_WEIGHT = Rule("loss weight of tokens that are not part of an answer", low=0, high=1)
-_EMPHASIS = Rule("how much more often than once a computation is drawn", above=0)
+Computation = Annotated[StrictStr, OneOf(COMPUTATIONS)]
+Rate = Annotated[StrictFloat, Field(ge=0, le=1.1)]
+Level = Annotated[StrictInt, Field(ge=TRAINED_LEVELS[0], le=TRAINED_LEVELS[-1])]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=SECTION)
 class Architecture:
     """Sizes of the Llama model (grouped-query attention, gated MLP)."""
 
-    hidden: int = setting("width of the residual stream", low=8)
-    blocks: int = setting("decoder layers", low=1)
-    heads: int = setting("query heads", low=1)
-    kv_heads: int = setting("key and value heads; divides `heads`", low=1)
-    intermediate: int = setting("width of the gated MLP", low=8)
-    context: int = setting("longest sequence, in tokens", low=64)
+    hidden: StrictInt = Field(ge=8, description="width of the residual stream")
+    blocks: StrictInt = Field(ge=1, description="decoder layers")
+    heads: StrictInt = Field(ge=1, description="query heads")
+    kv_heads: StrictInt = Field(ge=1, description="key and value heads; divides `heads`")
+    intermediate: StrictInt = Field(ge=8, description="width of the gated MLP")
+    context: StrictInt = Field(ge=64, description="longest sequence, in tokens")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=SECTION)
 class Recipe:
     """How it is trained. Learning rates are peaks."""
 
-    seed: int = setting("seed of the initial weights and of the stream of documents", low=0)
-    batch_tokens: int = setting("tokens per step, padding included", low=256)
-    muon_lr: float = setting("learning rate of the blocks' matrices (Muon)", above=0)
-    adam_lr: float = setting("learning rate of everything else (AdamW)", above=0)
-    weight_decay: float = setting("weight decay of the blocks' matrices", low=0)
-    warmup: int = setting("tokens over which the learning rates rise from nothing", low=1)
+    seed: StrictInt = Field(ge=0, description="seed of the initial weights and of the stream of documents")
+    batch_tokens: StrictInt = Field(ge=256, description="tokens per step, padding included")
+    muon_lr: StrictFloat = Field(gt=0, description="learning rate of the blocks' matrices (Muon)")
+    adam_lr: StrictFloat = Field(gt=0, description="learning rate of everything else (AdamW)")
+    weight_decay: StrictFloat = Field(ge=0, description="weight decay of the blocks' matrices")
+    warmup: StrictInt = Field(ge=1, description="tokens over which the learning rates rise from nothing")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=SECTION)
 class Phase:
-    """What the model reads, until it has read so much.
+    """What the model reads, until it has read so much."""
 
-    Attributes:
-        until: tokens of the whole run, padding included, at which the phase ends.
-        rate: share of the peak learning rates at the beginning and at the end; linear in between.
-        context_weight: loss weight of tokens that are not part of an answer.
-        emphasis: how much more often than once a computation is drawn (1 where not named).
-        levels: levels of difficulty a computation is drawn from, repeats counting (all four where not named).
-    """
-
-    until: int
-    rate: tuple[float, float]
-    context_weight: float
-    emphasis: dict[str, float]
-    levels: dict[str, tuple[int, ...]]
+    until: StrictInt = Field(ge=1, description="tokens of the whole run, padding included, at which the phase ends")
+    rate: tuple[Rate, Rate] = Field(
+        description="fraction of the peak learning rates at the beginning and at the end; linear in between"
+    )
+    context_weight: StrictFloat = Field(ge=0, le=1, description="loss weight of tokens that are not part of an answer")
+    emphasis: dict[Computation, Annotated[StrictFloat, Field(gt=0)]] = Field(
+        description="how much more often than once a computation is drawn; 1 where not named"
+    )
+    levels: dict[Computation, Annotated[tuple[Level, ...], Field(min_length=1)]] = Field(
+        description="levels of difficulty a computation is drawn from, repeats counting; all where not named"
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=SECTION)
 class ReferenceSettings:
     """All of data/reference/params.yaml."""
 
     architecture: Architecture
     recipe: Recipe
-    phases: tuple[Phase, ...]
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
 
 
 def load(path: str | Path) -> ReferenceSettings:
@@ -77,53 +76,8 @@ def load(path: str | Path) -> ReferenceSettings:
         UserError: a missing, unknown or impossible setting, by name.
     """
     file = str(path)
-    values = as_mapping(parse(Path(path)), "params", file)
-    listed = values.get("phases")
-    if not isinstance(listed, list) or not listed:
-        raise UserError("`phases` must be a list of phases", found=listed, where=file, remedy="add at least one phase")
-    phases = tuple(_phase(entry, f"phases[{i}]", file) for i, entry in enumerate(cast(list[object], listed)))
-    ends = [phase.until for phase in phases]
+    settings = validated(ReferenceSettings, parse(Path(path)), file)
+    ends = [phase.until for phase in settings.phases]
     if ends != sorted(set(ends)):
         raise UserError("Each phase must end after the one before", found=ends, where=file, remedy="raise `until`")
-    return ReferenceSettings(
-        build(Architecture, values.get("architecture"), "architecture", file),
-        build(Recipe, values.get("recipe"), "recipe", file),
-        phases,
-    )
-
-
-def _phase(values: object, name: str, file: str) -> Phase:
-    phase = as_mapping(values, name, file)
-    parts: dict[str, Mapping[str, object]] = {}
-    for part in ("emphasis", "levels"):
-        parts[part] = as_mapping(phase.get(part), f"{name}.{part}", file)
-        for computation in parts[part]:
-            if computation not in COMPUTATIONS:
-                raise unknown("computation", computation, COMPUTATIONS, f"`{name}.{part}` in {file}")
-    return Phase(
-        check(phase.get("until"), int, _UNTIL, f"{name}.until", file),
-        _rate(phase.get("rate"), f"{name}.rate", file),
-        check(phase.get("context_weight"), float, _CONTEXT_WEIGHT, f"{name}.context_weight", file),
-        {
-            key: check(value, float, _EMPHASIS, f"{name}.emphasis.{key}", file)
-            for key, value in parts["emphasis"].items()
-        },
-        {key: _levels(value, f"{name}.levels.{key}", file) for key, value in parts["levels"].items()},
-    )
-
-
-def _rate(value: object, name: str, file: str) -> tuple[float, float]:
-    ends = cast(list[object], value) if isinstance(value, list) else []
-    if len(ends) != 2:
-        must = f"`{name}` must be a list of two shares of the peak learning rates, at the beginning and at the end"
-        raise UserError(must, found=value, where=file, remedy="write for example [1.0, 0.02]")
-    start, end = (check(fraction, float, _RATE, name, file) for fraction in ends)
-    return start, end
-
-
-def _levels(value: object, name: str, file: str) -> tuple[int, ...]:
-    levels = cast(list[object], value) if isinstance(value, list) else []
-    if not levels or not all(level in TRAINED_LEVELS for level in levels):
-        must = f"`{name}` must be a list of levels from {TRAINED_LEVELS[0]} to {TRAINED_LEVELS[-1]}"
-        raise UserError(must, found=value, where=file, remedy="list at least one level")
-    return tuple(cast(list[int], levels))
+    return settings

@@ -7,9 +7,7 @@ one or more projections read (`qkv` is read by q, k and v), a *group* is a set o
 from __future__ import annotations
 
 from pipeline.storage.tables import Column, Table
-
-SPLITS = ("train", "test")
-KINDS = ("choice", "generation", "text")
+from wina_amp.names import SAMPLE_KINDS, SPLITS
 
 _SAMPLE_ID = Column("sample_id", "string", "`task/split/doc_id`, unique over the benchmark")
 _BLOCK = Column("block", "int16", "decoder layer, from 0", low=0)
@@ -29,10 +27,15 @@ SAMPLES = Table(
     columns=(
         _SAMPLE_ID,
         Column("task", "string", "lm-eval task name"),
-        Column("split", "string", "train: calibration; test: held out", values=SPLITS),
+        Column("split", "string", "train: calibration; test: held out", values=tuple(SPLITS)),
         Column("doc_id", "int32", "row of the document in the task's split", low=0),
         Column("doc_hash", "string", "SHA-256 of the document's canonical JSON; ties lm-eval requests to samples"),
-        Column("kind", "string", "choice: the likeliest; generation: exact match; text: perplexity only", values=KINDS),
+        Column(
+            "kind",
+            "string",
+            "choice: the likeliest; generation: exact match; text: perplexity only",
+            values=tuple(SAMPLE_KINDS),
+        ),
         Column("subject", "string", "subject label: the document's, or its task's within a group; else empty"),
         Column("computation", "string", "embedded benchmark: what must be computed; elsewhere empty"),
         Column("template", "string", "embedded benchmark: the wording; elsewhere empty"),
@@ -53,7 +56,7 @@ SAMPLE_COUNTS = Table(
     key=("task", "split"),
     columns=(
         Column("task", "string", "lm-eval task name"),
-        Column("split", "string", "train: calibration; test: held out", values=SPLITS),
+        Column("split", "string", "train: calibration; test: held out", values=tuple(SPLITS)),
         Column("wanted", "int32", "samples asked for", low=1),
         Column("taken", "int32", "samples there are", low=1),
         Column("too_long", "int32", "items left out because they are longer than the model's context", low=0),
@@ -111,7 +114,7 @@ ASSIGNMENTS = Table(
     columns=(
         _SCHEME,
         _SAMPLE_ID,
-        Column("split", "string", "split of the sample", values=SPLITS),
+        Column("split", "string", "split of the sample", values=tuple(SPLITS)),
         _GROUP,
         Column(
             "distance", "float64", "distance to the group's centre in clustering space; 0 where there is none", low=0
@@ -264,7 +267,7 @@ BENEFITS = Table(
     key=("sample_id",),
     columns=(
         _SAMPLE_ID,
-        Column("split", "string", "split of the sample", values=SPLITS),
+        Column("split", "string", "split of the sample", values=tuple(SPLITS)),
         Column(
             "benefits",
             "list<float64>",
@@ -280,7 +283,7 @@ RESULTS = Table(
     columns=(
         Column("method", "string", "name of the method in params.yaml"),
         _TARGET,
-        Column("split", "string", "train rows leak: profiles were built on them", values=SPLITS),
+        Column("split", "string", "train rows leak: profiles were built on them", values=tuple(SPLITS)),
         _SAMPLE_ID,
         Column("group", "int32", "group whose profile was used", low=0),
         Column(

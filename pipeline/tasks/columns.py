@@ -18,12 +18,12 @@ import pyarrow.json
 import pyarrow.parquet as pq
 
 from wina_amp.errors import UserError
+from wina_amp.names import SPLITS
 
 pc: Any = pyarrow.compute  # its functions are made at import time, so type checkers see none of them
 
 SPLIT = "split"
 LABELS = ("subject", "computation", "template", "shots")
-SPLIT_NAMES = ("train", "test")
 
 _TEXT, _TEXTS, _NUMBER = pa.string(), pa.list_(pa.string()), pa.int64()
 TYPES: dict[str, pa.DataType] = {
@@ -153,7 +153,7 @@ def _check_values(table: pa.Table, path: Path) -> None:
         if name in columns:
             _refuse(pc.less(columns[name], low), f"be at least {low}", columns[name], name, path)
     if SPLIT in columns:
-        is_known = pc.is_in(columns[SPLIT], value_set=pa.array(SPLIT_NAMES))
+        is_known = pc.is_in(columns[SPLIT], value_set=pa.array(list(SPLITS)))
         _refuse(pc.invert(is_known), "be train or test", columns[SPLIT], SPLIT, path)
 
 

@@ -18,10 +18,11 @@ from datasets.table import InMemoryTable
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask, Task
 
-from pipeline.tasks.columns import LABELS, SPLIT, SPLIT_NAMES, Layout, read
+from pipeline.tasks.columns import LABELS, SPLIT, Layout, read
 from pipeline.tasks.text import text_task, window_rows
 from pipeline.tasks.windows import Windows
 from wina_amp.errors import UserError
+from wina_amp.names import SPLITS
 
 pc: Any = pyarrow.compute  # its functions are made at import time, so type checkers see none of them
 
@@ -125,7 +126,7 @@ def _generation(common: Mapping[str, Any]) -> Task:
 def _splits(table: pa.Table) -> dict[str, Dataset]:
     if SPLIT not in table.column_names:
         return {"test": Dataset(InMemoryTable(table))}
-    parts = {name: table.filter(pc.equal(table[SPLIT], name)).drop_columns([SPLIT]) for name in SPLIT_NAMES}
+    parts = {name: table.filter(pc.equal(table[SPLIT], name)).drop_columns([SPLIT]) for name in SPLITS}
     return {name: Dataset(InMemoryTable(part.combine_chunks())) for name, part in parts.items() if len(part)}
 
 

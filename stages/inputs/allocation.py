@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.allocation.calibration.cost import Cost
-from pipeline.config.params import ProfileSettings, Settings
+from pipeline.config.params import Settings
+from pipeline.config.profiles import ProfileSettings
 from pipeline.histograms.aggregate import dense_counts
 from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import ASSIGNMENTS, SAMPLES

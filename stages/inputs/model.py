@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.params import NO_TRANSFORM, ModelSettings
+from pipeline.config.inputs import ModelSettings
 from pipeline.executors.processes import processes
 from pipeline.storage.schemas import FEATURE_WEIGHTS
 from pipeline.storage.scratch import file_digest
@@ -21,6 +21,7 @@ from stages.run import limit_threads
 from wina_amp.errors import UserError
 from wina_amp.models import manifest
 from wina_amp.models.checksums import Checksums
+from wina_amp.names import NO_TRANSFORM
 
 if TYPE_CHECKING:
     from wina_amp.models.load import LoadedModel

@@ -5,7 +5,7 @@ Not a stage.
 
 from __future__ import annotations
 
-from pipeline.config.params import BenchmarkSettings
+from pipeline.config.inputs import BenchmarkSettings
 from pipeline.tasks.loading import load_tasks
 from pipeline.tasks.views import Prompting, TaskView
 from pipeline.tasks.windows import Windows

@@ -104,8 +104,8 @@ def test_gradient_groups_take_a_step_over_all_train_texts_a_target_and_are_as_ma
 ):
     cost = _cost(settings)
     one = replace(settings, gradient=replace(settings.gradient, targets=(0.75,)))
-    more = estimate.seconds(settings, cost, "gradient_clusters@gradient") - estimate.seconds(
-        one, cost, "gradient_clusters@gradient"
+    more = estimate.seconds(settings, cost, "gradient_clusters@kl") - estimate.seconds(
+        one, cost, "gradient_clusters@kl"
     )
     others = len(settings.gradient.targets) - 1
     assert (

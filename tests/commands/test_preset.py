@@ -86,7 +86,7 @@ def test_changes_are_named_with_what_was_there_before():
         {"tokens": {"dense_prefix": 1.0}, "profiles": {"new": {"scheme": "task"}}}, COMMITTED
     )
     assert changes == [
-        preset_files.Change("tokens.dense_prefix", 1, 1.0),  # a share, not a number of tokens
+        preset_files.Change("tokens.dense_prefix", 1, 1.0),  # a fraction, not a number of tokens
         preset_files.Change("profiles.new", None, {"scheme": "task"}),
     ]
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
 from docs import generate
-from pipeline.config.params import ORDER
+from pipeline.config.params import Settings
 from pipeline.storage.schemas import TABLES
+from wina_amp.names import CRITERIA, MASKS, ROUTER_KINDS, SCHEMES
 
 
 @pytest.mark.parametrize("name", generate.pages())
@@ -22,4 +25,5 @@ def test_every_column_of_every_table_is_explained():
 
 def test_every_section_of_the_settings_is_explained():
     page = generate.pages()["params.md"]
-    assert all(f"## {section}\n" in page for section in ORDER)
+    assert all(f"## {field.name}\n" in page for field in fields(Settings))
+    assert all(f"`{name}`" in page for known in (CRITERIA, MASKS, SCHEMES, ROUTER_KINDS) for name in known)

@@ -241,7 +241,7 @@ def make_small(values: dict[str, Any]) -> None:
         "pooled": _profile("global"),
         "clustered": _profile("activation"),
     }
-    values["gradient"] = {"schemes": {}, "targets": [0.5], "counts": [2]}
+    values["gradient"] = {"pooled": [], "targets": [0.5], "counts": [2]}
     routers = {"embedding": {"reads": "embedding", "groups_from": "assignments/activation"}}
     values["route"] |= {"routers": routers, "benefit_routers": {}, "blocks": 1}
     values["evaluate"] |= {"targets": [0.5], "train_samples": 4, "test_samples": None, "primary": None}

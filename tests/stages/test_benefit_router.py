@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pipeline.allocation.calibration.texts import Text
-from pipeline.config import params
+from pipeline.config.methods import MethodSettings
 from pipeline.executors.processes import PROCESSES
 from pipeline.profiles.profile import profile_array
 from pipeline.routing.benefits import benefits, text_divergences
@@ -40,7 +40,7 @@ def gated(settings):
         route=replace(
             settings.route, benefit_routers={"benefit": "with_pooled", "bare": "clustered"}, benefit_targets=TARGETS
         ),
-        methods=settings.methods | {"gated": params.MethodSettings("with_pooled", "routes/benefit", "threshold")},
+        methods=settings.methods | {"gated": MethodSettings("with_pooled", "routes/benefit", "threshold")},
     )
 
 

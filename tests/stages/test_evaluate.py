@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 
 from pipeline.config import params
+from pipeline.config.methods import MethodSettings, PrimarySettings
+from pipeline.config.profiles import ProfileSettings
 from pipeline.evaluate import method
 from pipeline.executors.processes import PROCESSES
 from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
@@ -40,8 +42,7 @@ def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: py
         ),
         tokens=replace(full.tokens, batch=100),
         evaluate=replace(full.evaluate, targets=TARGETS),
-        methods=full.methods
-        | {"clustered_oracle": params.MethodSettings("clustered", "assignments/activation", "threshold")},
+        methods=full.methods | {"clustered_oracle": MethodSettings("clustered", "assignments/activation", "threshold")},
     )
 
 
@@ -119,7 +120,7 @@ def test_a_method_has_every_sample_at_every_target_and_a_router_is_paid_for(sett
 
 def _primary(settings: params.Settings, *methods: str, targets: tuple[float, ...] = (0.5,)) -> params.Settings:
     """Two of five test samples a task for every method, all five for `methods` at `targets`."""
-    primary = params.PrimarySettings(methods, targets) if methods else None
+    primary = PrimarySettings(methods, targets) if methods else None
     return replace(settings, evaluate=replace(settings.evaluate, test_samples=2, primary=primary))
 
 
@@ -260,11 +261,11 @@ def test_cats_is_evaluated_at_the_targets_that_its_profiles_reach(settings: para
         columns=["profile", "group", "target", "block", "projection", "sparsity", "threshold"],
     )
     PROFILES.write(profile, "data/profiles/cats.parquet")
-    method = params.MethodSettings("cats", "assignments/activation", mask)
+    method = MethodSettings("cats", "assignments/activation", mask)
     changed = replace(
         settings,
         profiles=settings.profiles
-        | {"cats": params.ProfileSettings("activation", "cats", "uniform", "group_histograms/activation")},
+        | {"cats": ProfileSettings("activation", "cats", "uniform", "group_histograms/activation")},
         methods=settings.methods | {"cats": method},
     )
     evaluate.main(changed, "cats")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.config import params
+from pipeline.config.methods import MethodSettings
 from pipeline.profiles.profile import profile_array
 from pipeline.storage.schemas import PROFILES, RESULTS, ROUTES, SAMPLES
 from stages import export, route
@@ -111,8 +111,8 @@ def test_new_prompts_are_routed_as_the_stage_route_routed_them(settings, here, t
 )
 def test_methods_that_cannot_run_on_new_prompts_are_refused(settings, here, name, message):
     methods = settings.methods | {
-        "topk": params.MethodSettings("wina", "assignments/global", "topk"),
-        "cats": params.MethodSettings("cats", "routes/embedding", "threshold"),
+        "topk": MethodSettings("wina", "assignments/global", "topk"),
+        "cats": MethodSettings("cats", "routes/embedding", "threshold"),
     }
     with pytest.raises(UserError, match=message):
         export.main(replace(settings, methods=methods), name)

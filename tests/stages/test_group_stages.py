@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 
 from pipeline.config import params
+from pipeline.config.methods import MethodSettings
+from pipeline.config.profiles import ProfileSettings
 from pipeline.executors.processes import PROCESSES
 from pipeline.profiles.profile import profile_array
 from pipeline.storage.schemas import (
@@ -64,16 +66,16 @@ def settings(tiny_llama):
         capture=replace(full.capture, criteria=("teal", "wina", "learned", "cats")),
         profiles=full.profiles
         | {
-            "cats": params.ProfileSettings("activation", "cats", "uniform", "group_histograms/activation"),
-            "random": params.ProfileSettings("random", "wina", "greedy", "group_histograms/random"),
-            "kl_template": params.ProfileSettings("template", "learned", "kl", "allocations/kl"),
-            "kl_clustered": params.ProfileSettings("activation", "learned", "kl", "allocations/kl"),
+            "cats": ProfileSettings("activation", "cats", "uniform", "group_histograms/activation"),
+            "random": ProfileSettings("random", "wina", "greedy", "group_histograms/random"),
+            "kl_template": ProfileSettings("template", "learned", "kl", "allocations/kl"),
+            "kl_clustered": ProfileSettings("activation", "learned", "kl", "allocations/kl"),
         },
         # The default run evaluates neither; stage export knows them.
         methods=full.methods
         | {
-            "clustered_scores": params.MethodSettings("clustered", "routes/scores", "threshold"),
-            "clustered_oracle": params.MethodSettings("clustered", "assignments/activation", "threshold"),
+            "clustered_scores": MethodSettings("clustered", "routes/scores", "threshold"),
+            "clustered_oracle": MethodSettings("clustered", "assignments/activation", "threshold"),
         },
     )
 
@@ -122,7 +124,7 @@ def run_all(settings, profile_sets=PROFILE_SETS) -> None:
         allocate.main(settings, name)
         profile.main(settings, name)
     if "kl" in profile_sets:
-        gradient_clusters.main(settings, "gradient")
+        gradient_clusters.main(settings, "kl")
         for name in GRADIENT_SCHEMES:
             aggregate.main(settings, name)
     for name, router in settings.route.routers.items():
@@ -325,16 +327,16 @@ def test_gradient_groups_hold_every_sample_and_random_ones_have_their_sizes(sett
 def test_two_processes_find_the_gradient_groups_of_one(settings, done, monkeypatch) -> None:
     before = [Path(f"data/assignments/{name}.parquet").read_bytes() for name in GRADIENT_SCHEMES]
     monkeypatch.setenv(PROCESSES, "2")
-    gradient_clusters.main(settings, "gradient")
+    gradient_clusters.main(settings, "kl")
     assert before == [Path(f"data/assignments/{name}.parquet").read_bytes() for name in GRADIENT_SCHEMES]
 
 
-def test_more_gradient_groups_than_the_samples_allow_and_an_unknown_scheme_are_refused(settings, done) -> None:
+def test_more_gradient_groups_than_the_samples_allow_and_another_profile_set_are_refused(settings, done) -> None:
     many = replace(settings, gradient=replace(settings.gradient, counts=(2, 11)))
     with pytest.raises(UserError, match=r"`gradient\.counts` must leave 2 train samples.*11 groups for 20 train"):
-        gradient_clusters.main(many, "gradient")
-    with pytest.raises(UserError, match=r"scheme must be one of gradient\. Found: 'gradent'"):
-        gradient_clusters.main(settings, "gradent")
+        gradient_clusters.main(many, "kl")
+    with pytest.raises(UserError, match=r"pooled profile set must be one of kl\. Found: 'greedy'"):
+        gradient_clusters.main(settings, "greedy")
 
 
 def test_routers_know_the_train_samples_and_cost_something(settings, done) -> None:

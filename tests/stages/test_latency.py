@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pipeline.config import params
+from pipeline.config.methods import MethodSettings
 from pipeline.latency import machine, steps, timing
 from pipeline.storage.schemas import TIMINGS
 from stages import latency, transform
@@ -137,8 +138,8 @@ def test_a_rotated_model_is_compared_with_the_checkpoint_as_it_is(few):
 def test_methods_that_cannot_decode_are_skipped_with_their_reason(few):
     methods = {
         "dense": few.methods["dense"],
-        "topk": params.MethodSettings("wina", "assignments/global", "topk"),
-        "cats": params.MethodSettings("cats", "assignments/activation", "threshold"),
+        "topk": MethodSettings("wina", "assignments/global", "topk"),
+        "cats": MethodSettings("cats", "assignments/activation", "threshold"),
     }
     latency.main(replace(few, methods=methods, latency=replace(few.latency, methods=None)))
     assert "no method can decode" in str(_facts()["reason"]) and set(_facts()["skipped"]) == {"topk", "cats"}

@@ -26,9 +26,7 @@ from torch.nn.functional import linear
 from wina_amp.decode.maps import MOST_TOKENS, MaskedMap, Separate, SparseLinear, SparseMaps
 from wina_amp.errors import UserError, unknown
 from wina_amp.masks import reference
-
-AUTO = "auto"
-"""In place of a name: the first backend that takes the tensors."""
+from wina_amp.names import AUTO, NUMBA, REFERENCE, TRITON
 
 _WHERE = "the backend of sparse decoding"
 
@@ -148,7 +146,7 @@ def _one_by_one(build: Callable[[MaskedMap], SparseLinear]) -> Build:
 
 
 BACKENDS: dict[str, Backend] = {
-    "numba": Backend(_refuses_numba, _one_by_one(_numba)),
-    "triton": Backend(_refuses_triton, _triton),
-    "reference": Backend(lambda _call: None, _one_by_one(_reference)),
+    NUMBA: Backend(_refuses_numba, _one_by_one(_numba)),
+    TRITON: Backend(_refuses_triton, _triton),
+    REFERENCE: Backend(lambda _call: None, _one_by_one(_reference)),
 }

@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from wina_amp.decode.backends import AUTO, Call, choose
+from wina_amp.decode.backends import Call, choose
 from wina_amp.decode.gated import GatedMlp, gated_mlps
 from wina_amp.decode.sequences import Sequences
 from wina_amp.decode.shared_input import MaskedLayer, SharedInput
@@ -42,6 +42,7 @@ from wina_amp.models.families import INPUT
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.mask_sites import mask_sites
 from wina_amp.models.projections import sites
+from wina_amp.names import AUTO, THRESHOLD
 from wina_amp.scoring.criteria import criterion_row, projection_weights
 
 
@@ -72,7 +73,7 @@ def sparse_decoding(
     """
     _refuse_other_criteria(criterion)
     masked = mask_sites(loaded.model, INPUT)
-    check_values(thresholds, mask_kind("threshold"), masked)
+    check_values(thresholds, mask_kind(THRESHOLD), masked)
     flat = thresholds.reshape(len(thresholds), -1).to(loaded.device)
     layers: dict[nn.Module, MaskedLayer] = {}
     for index, mask_site in enumerate(masked):

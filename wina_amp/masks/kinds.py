@@ -18,6 +18,7 @@ from torch import Tensor
 from wina_amp.errors import unknown
 from wina_amp.masks import reference, topk
 from wina_amp.masks.cutoffs import cutoffs
+from wina_amp.names import THRESHOLD, TOPK
 
 
 class Masker(Protocol):
@@ -81,6 +82,6 @@ def _topk(weights: Float32[Tensor, " in"], values: Float[Tensor, " groups"]) -> 
 
 
 MASKS: dict[str, MaskKind] = {
-    "threshold": MaskKind("threshold", math.inf, _threshold),
-    "topk": MaskKind("sparsity", 1.0, _topk),
+    THRESHOLD: MaskKind("threshold", math.inf, _threshold),
+    TOPK: MaskKind("sparsity", 1.0, _topk),
 }

@@ -15,8 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from wina_amp.errors import UserError, unknown
-
-DEVICES = ("auto", "cpu", "cuda", "spread")
+from wina_amp.names import CUDA, DEVICES, SPREAD
 
 
 def choose_device(device: str) -> torch.device:
@@ -30,14 +29,14 @@ def choose_device(device: str) -> torch.device:
     if device not in DEVICES:
         raise unknown("device", device, DEVICES, "`model.device`")
     has_gpu = torch.cuda.is_available()
-    if device in ("cuda", "spread") and not has_gpu:
+    if device in (CUDA, SPREAD) and not has_gpu:
         raise UserError(
             f"`model.device: {device}` needs a GPU that PyTorch can use",
             found=f"none (torch {torch.__version__})",
             where="params.yaml",
             remedy="set `model.device: auto`, or install a CUDA build of PyTorch",
         )
-    if device == "spread" and importlib.util.find_spec("accelerate") is None:
+    if device == SPREAD and importlib.util.find_spec("accelerate") is None:
         raise UserError(
             "`model.device: spread` needs the package accelerate, which places the blocks",
             found="it is not installed",
@@ -49,7 +48,7 @@ def choose_device(device: str) -> torch.device:
 
 def loading_options(device: str) -> dict[str, Any]:
     """Arguments of `from_pretrained` that the device needs."""
-    return {"device_map": "auto"} if device == "spread" else {}
+    return {"device_map": "auto"} if device == SPREAD else {}
 
 
 def place(model: PreTrainedModel, device: str) -> torch.device:
@@ -58,7 +57,7 @@ def place(model: PreTrainedModel, device: str) -> torch.device:
     Raises:
         UserError: a spread model that does not fit onto the GPUs.
     """
-    if device != "spread":
+    if device != SPREAD:
         where = choose_device(device)
         model.to(where)  # pyright: ignore[reportArgumentType]
         return where

@@ -7,22 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wina_amp.profile_set.description import PLAIN, Description, Estimate, Measured
-
-_CRITERIA = {
-    "teal": "the magnitude of the input, |x|",
-    "wina": "|x| times the L2 norm of its weight column",
-    "wina_released": "|x| times the L2 norm of its weight column for k and gate, |x| elsewhere",
-    "learned": "|x| times a feature weight, learned from the gradient of the model's predictions",
-}
-_ROUTERS = {
-    "embedding": "the mean of the prompt's token embeddings",
-    "scores": "activations of the first blocks, from a dense pass over the prompt through these blocks",
-    "neighbours": "the mean of the prompt's token embeddings and of the products of neighbouring ones",
-    "benefit": "the mean of the prompt's token embeddings and of the products of neighbouring ones, which predicts the "
-    "benefit of every group's profile and keeps the pooled profile (the last group) unless another is predicted to be "
-    "better",
-}
+from wina_amp.names import CRITERIA, NO_TRANSFORM, ROUTER_KINDS
+from wina_amp.profile_set.description import Description, Estimate, Measured
 
 _EXAMPLE_TARGET = 0.5
 """The example uses the target that is nearest to it."""
@@ -52,7 +38,7 @@ def _head(description: Description) -> Iterator[str]:
     yield f"| architecture | {model.family}, {model.blocks} blocks |"
     yield f"| projections (outputs x inputs) | {projections} |"
     yield f"| dtype of the weights | {model.dtype} |"
-    if model.transform != PLAIN:
+    if model.transform != NO_TRANSFORM:
         yield f"| rotated inputs | `transform: {model.transform}`, with the bases in `rotations/` |"
 
 
@@ -69,7 +55,7 @@ def _use(description: Description) -> Iterator[str]:
     yield f"with profile_set.installed(model, target={target:g}):"
     yield '    model.generate(**tokenizer(prompt, return_tensors="pt"))'
     yield "```"
-    if description.model.transform != PLAIN:
+    if description.model.transform != NO_TRANSFORM:
         yield ""
         yield 'Before that, rotate the model once: `rotate_model(loaded, "rotations")` of'
         yield "`wina_amp.models.rotation_files`."
@@ -83,14 +69,14 @@ def _made(description: Description) -> Iterator[str]:
     versions = ", ".join(f"{name} {version}" for name, version in sorted(description.versions.items()))
     yield "## How it was made"
     yield ""
-    yield f"- criterion: `{description.criterion}`, {_CRITERIA.get(description.criterion, description.criterion)}"
+    yield f"- criterion: `{description.criterion}`, {CRITERIA.get(description.criterion, description.criterion)}"
     yield f"- sparsity allocation: `{description.allocation}`"
     yield f"- dense prefix (first tokens of every prompt, never masked): {_prefix(description.dense_prefix)}"
     yield f"- calibration data: train samples of {', '.join(description.calibration)}"
     yield f"- groups (`{description.scheme}`): {groups}"
     if description.router is not None:
         kind = description.router["router"]
-        yield f"- router: `{kind}`, a linear layer on {_ROUTERS.get(kind, kind)}; every prompt is routed once"
+        yield f"- router: `{kind}`, a linear layer on {ROUTER_KINDS.get(kind, kind)}; every prompt is routed once"
     yield f"- versions: {versions}"
 
 

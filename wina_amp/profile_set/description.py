@@ -17,9 +17,6 @@ from wina_amp.models.families import PROJECTION_ORDER
 FORMAT = 1
 """Raised whenever a reader of the old files would go wrong."""
 
-PLAIN = "none"
-"""`transform` of a model that is not rotated."""
-
 
 @dataclass(frozen=True)
 class Group:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Int
@@ -23,11 +23,8 @@ from wina_amp.decode.cuda_graph import GraphedForward, check_beams
 from wina_amp.decode.decoding import Decoding, masked_prompt
 from wina_amp.errors import UserError, unknown
 from wina_amp.masks.override import overridden
+from wina_amp.names import PREFILLS
 from wina_amp.routing.prompt_router import PromptRouter
-
-Prefill = Literal["sparse", "dense"]
-
-PREFILLS: tuple[str, ...] = get_args(Prefill)
 
 
 class SparseModel:

@@ -24,7 +24,6 @@ from jaxtyping import Float32
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from wina_amp.decode.backends import AUTO
 from wina_amp.decode.cuda_graph import check_device
 from wina_amp.decode.decoding import sparse_decoding
 from wina_amp.errors import UserError
@@ -32,13 +31,14 @@ from wina_amp.masks.override import overridden
 from wina_amp.models.families import family_of
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.rotation import rotated_widths
-from wina_amp.profile_set.description import PLAIN, Description
+from wina_amp.names import AUTO, LEARNED, NO_TRANSFORM, THRESHOLD, Prefill
+from wina_amp.profile_set.description import Description
 from wina_amp.profile_set.files import ROTATIONS, damaged, read, write
-from wina_amp.profile_set.generating import Prefill, SparseModel, check_prefill
+from wina_amp.profile_set.generating import SparseModel, check_prefill
 from wina_amp.profile_set.identity import Shapes, check_shapes, check_weights, shapes_of
 from wina_amp.routing.prompt_router import PromptRouter, kind_of
 from wina_amp.routing.router import Router
-from wina_amp.scoring.criteria import LEARNED, criterion_row
+from wina_amp.scoring.criteria import criterion_row
 from wina_amp.scoring.learned_weights import Weights, attached
 
 _WEIGHTS = "weights."
@@ -72,7 +72,7 @@ class ProfileSet:
         blocks, maps, groups = description.model.blocks, len(description.model.maps), len(description.groups)
         _must_be("thresholds", self.thresholds, (len(description.targets), groups, blocks, maps))
         _must_be("sketch", self.sketch, (blocks, maps))
-        if description.mask != "threshold":
+        if description.mask != THRESHOLD:
             raise ValueError(f"sparse decoding needs threshold masks, got {description.mask}")
         if not bool((self.thresholds >= 0).all()):
             raise ValueError("thresholds must be numbers that are not negative")
@@ -143,7 +143,7 @@ class ProfileSet:
         made_for = self.description.model
         check_shapes(Shapes(made_for.family, made_for.blocks, made_for.maps), shapes_of(model))
         is_rotated = bool(rotated_widths(_as_loaded(model)))
-        if is_rotated != (made_for.transform != PLAIN):
+        if is_rotated != (made_for.transform != NO_TRANSFORM):
             raise UserError(
                 f"The inputs of the model must be rotated as the profile set's were: `transform: {made_for.transform}`",
                 found="a rotated model" if is_rotated else "a model that is not rotated",

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from wina_amp.errors import unknown
 from wina_amp.models.load import LoadedModel
+from wina_amp.names import BENEFIT, EMBEDDING, NEIGHBOURS, SCORES
 from wina_amp.routing.first_blocks import FirstBlocks
 from wina_amp.routing.router import Router, embedding_features, neighbour_features
 
@@ -101,8 +102,8 @@ def _scores(loaded: LoadedModel, facts: Facts, dense_prefix: int | float) -> Rea
 
 
 KINDS: dict[str, Kind] = {
-    "embedding": Kind(_embedding),
-    "neighbours": Kind(_neighbours),
-    "scores": Kind(_scores),
-    "benefit": Kind(_neighbours),
+    EMBEDDING: Kind(_embedding),
+    NEIGHBOURS: Kind(_neighbours),
+    SCORES: Kind(_scores),
+    BENEFIT: Kind(_neighbours),
 }

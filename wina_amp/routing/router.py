@@ -30,9 +30,6 @@ from torch.nn import functional
 from wina_amp.atomic import replacing
 from wina_amp.errors import UserError
 
-ROUTERS = ("embedding", "neighbours", "scores")
-BENEFIT = "benefit"
-
 
 class Router(nn.Module):
     """One linear layer from a prompt's features to the groups' logits."""

@@ -13,8 +13,7 @@
 - `cats` (CATS, Lee et al. 2024, arXiv:2404.08763): w_i = 1, and x is the activated gate act(gate(x)) of the MLP, whose
   zeros save rows of `up` and columns of `down` (`wina_amp/models/mask_sites.py`).
 
-Every criterion of this form is one row of `CRITERIA`. Elsewhere names of criteria stand in the lists of the settings,
-in words for readers, and `learned` where its weights are made and exported.
+Every criterion is one row of `CRITERIA`; `wina_amp/names.py` lists their names.
 """
 
 from __future__ import annotations
@@ -29,9 +28,8 @@ from torch import Tensor
 from wina_amp.errors import unknown
 from wina_amp.models.families import ACTIVATED_GATE, INPUT
 from wina_amp.models.projections import Projection
+from wina_amp.names import CATS, LEARNED, TEAL, WINA, WINA_RELEASED
 from wina_amp.scoring.learned_weights import learned
-
-LEARNED = "learned"
 
 RELEASED_NORMS = ("k", "gate", "qkv", "gate_up")
 """The projections whose column norms the released code of WINA uses."""
@@ -126,9 +124,9 @@ def _wina_released(weight: Float[Tensor, "out in"], projection: str) -> Float32[
 
 
 CRITERIA: dict[str, Criterion] = {
-    "teal": Criterion(_teal),
-    "wina": Criterion(_wina),
-    "wina_released": Criterion(_wina_released),
+    TEAL: Criterion(_teal),
+    WINA: Criterion(_wina),
+    WINA_RELEASED: Criterion(_wina_released),
     LEARNED: Criterion(None),
-    "cats": Criterion(_teal, reads=ACTIVATED_GATE),
+    CATS: Criterion(_teal, reads=ACTIVATED_GATE),
 }

@@ -26,7 +26,8 @@ from pipeline.allocation.loss.loss_inputs import LossInputs
 from pipeline.histograms.bins import Bins
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
-from wina_amp.scoring.criteria import LEARNED, column_norms
+from wina_amp.names import LEARNED
+from wina_amp.scoring.criteria import column_norms
 from wina_amp.scoring.learned_weights import attach
 
 CHUNK = 32

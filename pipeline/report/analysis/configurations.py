@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.grouping.schemes import ACTIVATION, draw_of
+from pipeline.grouping.schemes import draw_of
 from pipeline.report.analysis.plan import Method, Plan
+from wina_amp.names import ACTIVATION
 
 CRITERION_NAMES = {
     "teal": "TEAL",

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.grouping.schemes import GRADIENT
 from pipeline.report.analysis.agreement import Composition, compositions
 from pipeline.report.analysis.evidence import Evidence
 from pipeline.report.analysis.plan import Plan
+from wina_amp.names import GRADIENT
 
 
 @dataclass(frozen=True)

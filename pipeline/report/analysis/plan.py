@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.grouping.schemes import ACTIVATION as ACTIVATION
-from pipeline.grouping.schemes import LEARNED_SCHEMES, RANDOM_SCHEMES
 from wina_amp.errors import UserError
+from wina_amp.names import ACTIVATION as ACTIVATION
+from wina_amp.names import LEARNED_SCHEMES, RANDOM_SCHEMES
 
 POOLED = "global"
 RANDOM = RANDOM_SCHEMES[0]

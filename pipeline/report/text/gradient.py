@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.grouping.schemes import ACTIVATION, GRADIENT_RANDOM_SCHEMES
 from pipeline.report.analysis.gradient import GradientFindings
 from pipeline.report.text.wording import listed, number
+from wina_amp.names import ACTIVATION, GRADIENT_RANDOM_SCHEMES
 
 DECIMALS = 3
 """Of gains."""

@@ -4,35 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.grouping.schemes import ACTIVATION, GRADIENT, LABEL_SCHEMES, RANDOM_SCHEMES
 from pipeline.report.analysis.accuracy import Point
 from pipeline.report.analysis.plan import ASSIGNED, Method, Plan
 from pipeline.report.text.wording import listed, target_name
-
-CRITERIA = {
-    "teal": "|x|",
-    "wina": "|x| times the L2 norm of its weight column",
-    "wina_released": "|x| times the L2 norm of its weight column for k and gate, |x| elsewhere (WINA's released code)",
-    "learned": "|x| times a weight learned from the feature's effect on predictions",
-    "cats": "the magnitude of the MLP's activated gate, which skips rows of up and columns of down (CATS)",
-}
-MASKS = {
-    "threshold": "keeps those above a calibrated threshold",
-    "topk": "keeps an exact number of the highest for every token",
-}
-SCHEMES = {
-    "global": "one profile calibrated on all training samples",
-    ACTIVATION: "one profile per activation cluster",
-    GRADIENT: "one profile per gradient cluster (samples whose allocation gradients agree)",
-    **{scheme: f"one profile per {scheme} label" for scheme in LABEL_SCHEMES},
-    "length": "one profile per range of prompt length, of the same sizes as the activation clusters",
-    **{scheme: "one profile per random group, of the same sizes as the clusters" for scheme in RANDOM_SCHEMES},
-}
-ALLOCATIONS = {
-    "uniform": "the same sparsity for every projection",
-    "greedy": "sparsity allocated block by block, greedily by output error",
-    "kl": "sparsity allocated over the whole model, by its effect on predictions (KL)",
-}
+from wina_amp.names import ALLOCATIONS, CRITERIA, MASKS, SCHEMES
 
 
 def describe(plan: Plan, method: Method) -> str:

@@ -13,8 +13,8 @@ from datasets import Dataset, DatasetDict
 from pipeline.tasks.embedded.computations import COMPUTATIONS, LEVELS
 from pipeline.tasks.embedded.documents import documents
 from pipeline.tasks.embedded.drawn import Fields, drawn
-from pipeline.tasks.embedded.splits import TEST, TRAIN
 from wina_amp.errors import UserError, unknown
+from wina_amp.names import TEST, TRAIN
 
 
 def dataset(

@@ -10,8 +10,9 @@ from __future__ import annotations
 import random
 
 from pipeline.tasks.embedded.problem import Maker, Problem
+from wina_amp.names import TEST, TRAIN
 
-MODEL_TRAINING, TRAIN, TEST = "model-training", "train", "test"
+MODEL_TRAINING = "model-training"
 SHARES = {MODEL_TRAINING: range(0, 80), TRAIN: range(80, 90), TEST: range(90, 100)}
 
 

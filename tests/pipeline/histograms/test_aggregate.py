@@ -31,9 +31,9 @@ def merge(rows, parts=3, samples=SAMPLES, groups=GROUPS):
 def test_groups_equal_the_slow_transcription() -> None:
     rows = histogram_rows(9)
     expected = merged(rows, dict(zip(SAMPLES, GROUPS.tolist(), strict=True)))
-    merged = merge(rows).to_dict("records")
-    assert len(merged) == len(expected)
-    for row in merged:
+    groups = merge(rows).to_dict("records")
+    assert len(groups) == len(expected)
+    for row in groups:
         want = expected[row["group"], row["block"], row["projection"], row["criterion"]]
         counted = enumerate(row["counts"].tolist(), start=row["first_bin"])
         assert {index: count for index, count in counted if count} == {i: c for i, c in want.items() if c}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -53,9 +55,11 @@ def test_an_unknown_cache_is_a_reason_that_names_the_setting():
     assert "`latency.cache_mb`" in str(_why(cache=None))
 
 
-@pytest.mark.parametrize("field", ["batches"])
-def test_batches_of_the_settings_are_those_that_backends_take(field):
-    from pipeline.config.latency import LatencySettings
-    from wina_amp.decode.maps import MOST_TOKENS
+def test_batches_of_the_settings_are_those_that_backends_take():
+    from pipeline.config.params import load
+    from wina_amp.decode.numba_gather import MOST_TOKENS
 
-    assert LatencySettings.__dataclass_fields__[field].metadata["rule"].high == MOST_TOKENS
+    latency = load().latency
+    assert replace(latency, batches=(MOST_TOKENS,))
+    with pytest.raises(ValueError, match="batches"):
+        replace(latency, batches=(MOST_TOKENS + 1,))

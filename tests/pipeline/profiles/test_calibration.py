@@ -26,7 +26,8 @@ from wina_amp.models.projections import projections
 from wina_amp.scoring.criteria import criterion_row, feature_weights
 
 PERCENTAGE_POINTS = 0.005
-"""Largest distance of a projection's masked fraction from its target: the requirement. Thresholds lie in a histogram bin, 1/16 of an octave wide, which holds a few percent of the scores; interpolation leaves far less than that."""
+"""Largest distance of a projection's masked fraction from its target: the requirement. Thresholds lie in a histogram
+bin, 1/16 of an octave wide, which holds a few percent of the scores; interpolation leaves far less than that."""
 
 BINS = Bins(4)
 PREFIX = 1

@@ -27,7 +27,8 @@ def test_the_committed_settings_are_sound() -> None:
         ("{addition: 4.0", "{adition: 4.0", "did you mean 'addition'"),
         ("sorting: [2, 3, 4]", "sorting: [2, 9]", "phases[2].levels.sorting"),
         ("[0.45, 0.02]", "[0.45]", "phases[2].rate"),
-        ("phases:", "fases:", "`phases` must be a list"),
+        ("phases:", "fases:", "did you mean 'phases'"),
+        ("  - until: 4923000", "  - untill: 4923000", "did you mean 'until'"),
     ],
 )
 def test_a_mistake_is_an_error_that_names_the_setting(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pipeline.grouping.schemes import ACTIVATION_RANDOM_SCHEMES, GRADIENT_RANDOM_SCHEMES
 from pipeline.report.analysis.evidence import Evidence
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.storage.schemas import TIMINGS
+from wina_amp.names import ACTIVATION_RANDOM_SCHEMES, GRADIENT_RANDOM_SCHEMES
 
 TARGETS = (0.25, 0.4, 0.5, 0.65)
 TEMPLATES = ("note", "talk", "code", "form")

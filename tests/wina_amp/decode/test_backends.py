@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from tests.wina_amp.decode.products import SHAPES, case, product
-from wina_amp.decode.backends import AUTO, BACKENDS, Call, choose
+from wina_amp.decode.backends import BACKENDS, Call, choose
 from wina_amp.decode.maps import MaskedMap
 from wina_amp.errors import UserError
+from wina_amp.names import AUTO
 
 DTYPES = {
     "numba": (torch.float32,),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.config import params
 from pipeline.storage.schemas import PROFILES
+from wina_amp import names
 from wina_amp.errors import UserError
 from wina_amp.masks import reference, topk
 from wina_amp.masks.cutoffs import cutoffs
@@ -44,5 +44,5 @@ def test_an_unknown_kind_lists_the_known_ones():
 
 
 def test_the_settings_know_exactly_the_kinds_that_exist_and_their_columns_are_in_the_table():
-    assert set(params.MASKS) == set(MASKS)
+    assert set(names.MASKS) == set(MASKS)
     assert {kind.column for kind in MASKS.values()} <= {column.name for column in PROFILES.columns}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config import params
 from pipeline.routing.benefit_router_fit import fit_benefit_router
 from tests.wina_amp.profile_set.sets import FACTS, profile_set
+from wina_amp import names
 from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel
 from wina_amp.routing import prompt_router
@@ -19,7 +19,7 @@ PROMPTS = [np.random.default_rng(number).integers(3, 64, 4 + number) for number 
 
 
 def test_every_router_that_can_be_fitted_can_run():
-    assert set(KINDS) == {*params.ROUTERS, params.BENEFIT}
+    assert set(KINDS) == set(names.ROUTER_KINDS)
 
 
 def test_the_embedding_router_names_the_most_probable_group(tiny_loaded: LoadedModel):

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config import params
 from tests.pipeline.allocation.blocks import random_model
+from wina_amp import names
 from wina_amp.errors import UserError
 from wina_amp.models.families import ACTIVATED_GATE, INPUT
 from wina_amp.models.projections import projections
-from wina_amp.scoring.criteria import CRITERIA, LEARNED, column_norms, feature_weights, projection_weights, scores
+from wina_amp.names import LEARNED
+from wina_amp.scoring.criteria import CRITERIA, column_norms, feature_weights, projection_weights, scores
 
 FLOAT32_NORM = 1e-6
 """Relative rounding of a float32 sum of some tens of squares."""
@@ -84,4 +85,4 @@ def test_an_unknown_criterion_lists_the_known_ones():
 
 
 def test_the_settings_know_exactly_the_criteria_that_exist():
-    assert set(params.CRITERIA) == set(CRITERIA)
+    assert set(names.CRITERIA) == set(CRITERIA)

@@ -9,7 +9,8 @@ import torch
 from tests.pipeline.allocation.blocks import random_model
 from wina_amp.errors import UserError
 from wina_amp.models.projections import projections
-from wina_amp.scoring.criteria import LEARNED, column_norms, projection_weights
+from wina_amp.names import LEARNED
+from wina_amp.scoring.criteria import column_norms, projection_weights
 from wina_amp.scoring.learned_weights import attach, attached, detach, learned
 
 

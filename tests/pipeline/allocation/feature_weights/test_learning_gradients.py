@@ -15,7 +15,8 @@ from pipeline.allocation.loss.gradients import LossGradients
 from pipeline.allocation.loss.loss_inputs import LossInputs
 from tests.pipeline.allocation.blocks import BINS, random_model, texts
 from wina_amp.models.projections import projections
-from wina_amp.scoring.criteria import LEARNED, column_norms
+from wina_amp.names import LEARNED
+from wina_amp.scoring.criteria import column_norms
 from wina_amp.scoring.learned_weights import attach, learned
 
 PREFIX, BUDGET, SEED = 1, 64, 3

@@ -18,7 +18,8 @@ from tests.pipeline.allocation.blocks import BINS, CONFIGS, random_model, texts
 from tests.pipeline.allocation.blocks import score_counts as counts_of
 from tests.reference.gradients import all_gradients, gradients
 from wina_amp.models.projections import projections
-from wina_amp.scoring.criteria import LEARNED, column_norms
+from wina_amp.names import LEARNED
+from wina_amp.scoring.criteria import column_norms
 from wina_amp.scoring.learned_weights import attach
 
 CRITERION = "wina"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.config.params import CRITERIA, MASKS
 from pipeline.report.analysis.configurations import (
     CRITERION_NAMES,
     MASK_NAMES,
@@ -18,6 +17,7 @@ from pipeline.report.analysis.plan import Method
 from pipeline.report.page.configuration_table import configuration_table
 from pipeline.report.text.wording import level_span
 from tests.pipeline.report.synthetic import make_evidence, with_kl
+from wina_amp.names import CRITERIA, MASKS
 
 
 def test_a_configuration_holds_pooled_first_then_controls_label_oracle_and_routed_groups():

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.grouping.schemes import ACTIVATION_RANDOM_SCHEMES
 from pipeline.report.analysis.pairs import baseline_pairs, check_replicates, control_pairs, gain_pairs
 from pipeline.statistics.significance import bootstrap_p
 from tests.pipeline.report.synthetic import with_kl
 from wina_amp.errors import UserError
+from wina_amp.names import ACTIVATION_RANDOM_SCHEMES
 
 
 def names(pairs):
