@@ -1,1 +1,1 @@
-"""Independent tasks in several worker processes."""
+"""Independent tasks in worker processes: `processes.WorkerPool`, and `processes.processes`, how many there is room for."""
