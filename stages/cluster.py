@@ -31,15 +31,9 @@ from pipeline.grouping.schemes import (
 from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.statistics.intervals import adjusted_rand_index, normalized_mutual_information
 from pipeline.storage.schemas import ASSIGNMENTS, CLUSTER_MAP, CLUSTER_VARIANTS, SAMPLES, SIGNATURES
+from stages.inputs import paths
 from stages.run import run
 from wina_amp.atomic import replacing
-
-SAMPLES_PATH = "data/samples.parquet"
-SIGNATURES_PATH = "data/signatures.parquet"
-ASSIGNMENTS_PATH = "data/assignments/{scheme}.parquet"
-VARIANTS_PATH = "data/cluster_variants.parquet"
-MAP_PATH = "data/cluster_map.parquet"
-QUALITY_PATH = "data/cluster_quality.json"
 
 _LABELS = ("task", "subject", "computation", "template", "shots")
 
@@ -49,10 +43,10 @@ _QUALITY_OF_VARIANTS = ("groups", "silhouette", "stability")
 
 def main(settings: Settings) -> None:
     """Read `samples` and `signatures`, write `assignments`, `cluster_variants`, `cluster_map` and the quality JSON."""
-    samples = SAMPLES.read(SAMPLES_PATH, columns=("sample_id", "split", "n_tokens", *_LABELS))
+    samples = SAMPLES.read(paths.SAMPLES, columns=("sample_id", "split", "n_tokens", *_LABELS))
     sample_ids = samples["sample_id"].tolist()
     train = (samples["split"] == "train").to_numpy()
-    table: Any = SIGNATURES.read(SIGNATURES_PATH)
+    table: Any = SIGNATURES.read(paths.SIGNATURES)
     vectors = signature_vectors(table, sample_ids)
     points = features(vectors, train, settings.cluster.components)
     options = Options(
@@ -67,10 +61,10 @@ def main(settings: Settings) -> None:
         rows = cast(pd.DataFrame, samples[["sample_id", "split"]]).assign(
             scheme=scheme, group=numbers, distance=found.distances if scheme == "activation" else 0.0
         )
-        ASSIGNMENTS.write(rows[numbers != NO_GROUP], ASSIGNMENTS_PATH.format(scheme=scheme))
+        ASSIGNMENTS.write(rows[numbers != NO_GROUP], paths.assignments(scheme))
     by_block = vectors.reshape(len(vectors), int(table["block"].max()) + 1, -1, vectors.shape[2])
     others = variants(by_block, samples["n_tokens"].to_numpy(), train, settings.cluster.components, options)
-    CLUSTER_VARIANTS.write(_variant_rows(sample_ids, others), VARIANTS_PATH)
+    CLUSTER_VARIANTS.write(_variant_rows(sample_ids, others), paths.CLUSTER_VARIANTS)
     _write_quality(
         {
             **found.quality,
@@ -81,7 +75,7 @@ def main(settings: Settings) -> None:
     on_map = shown(len(points), settings.seed)
     plane = coordinates(points[on_map], settings.seed)
     ids = [sample_ids[number] for number in on_map]
-    CLUSTER_MAP.write(pd.DataFrame({"sample_id": ids, "x": plane[:, 0], "y": plane[:, 1]}), MAP_PATH)
+    CLUSTER_MAP.write(pd.DataFrame({"sample_id": ids, "x": plane[:, 0], "y": plane[:, 1]}), paths.CLUSTER_MAP)
 
 
 def _groups(samples: Any, train: ndarray, found: Clustering, seed: int) -> dict[str, ndarray]:
@@ -120,7 +114,7 @@ def _label_agreement(samples: Any, groups: ndarray) -> dict[str, dict[str, float
 
 
 def _write_quality(quality: Mapping[str, object]) -> None:
-    with replacing(QUALITY_PATH) as path:
+    with replacing(paths.CLUSTER_QUALITY) as path:
         path.write_text(json.dumps(quality, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

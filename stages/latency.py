@@ -17,7 +17,6 @@ import json
 import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +26,10 @@ import pyarrow as pa
 from pipeline.config.params import NO_TRANSFORM, Settings
 from pipeline.storage.schemas import SAMPLES, TIMINGS
 from pipeline.storage.scratch import Parts, Scratch, file_digest
-from stages.inputs.model import load_checkpoint, load_model, model_identity
+from stages.inputs import paths
+from stages.inputs.fingerprint import Fingerprint
+from stages.inputs.model import load_checkpoint, load_model
 from stages.latency_inputs import (
-    SAMPLES_PATH,
     Asked,
     Key,
     check_contexts,
@@ -43,7 +43,6 @@ from wina_amp.atomic import replacing
 if TYPE_CHECKING:
     from pipeline.latency.timing import Dense, Profiled, Work
 
-FOLDER = "data/latency"
 TABLE, FACTS = "timings.parquet", "facts.json"
 PART = "timings.parquet"
 
@@ -62,18 +61,20 @@ def main(settings: Settings) -> None:
         _write(TIMINGS.arrow_schema.empty_table(), {"reason": asked.reason, "skipped": asked.skipped})
         return
     check_contexts(settings)
-    samples: Any = SAMPLES.read(SAMPLES_PATH, columns=("sample_id", "split", "prompt_ids"))
+    samples: Any = SAMPLES.read(paths.SAMPLES, columns=("sample_id", "split", "prompt_ids"))
     samples = samples[samples["split"] == "test"].reset_index(drop=True)
     work = what_is_decoded(settings, samples, asked.cache or 0)
     chosen = {name: settings.methods[name] for name in asked.methods}
     methods = profiled_methods(samples, chosen, settings.profiles, settings.evaluate.targets)
     facts = _facts(settings, asked)
+    fingerprint = Fingerprint(settings, "latency")
     with ExitStack() as stack:
         parts = {
-            key: stack.enter_context(Scratch("latency", _fingerprint(settings, samples, key, one, facts)))
-            for key, one in methods.items()
+            key: stack.enter_context(_scratch(settings, fingerprint, samples, key, profiled, facts))
+            for key, profiled in methods.items()
         }
-        dense = _time(settings, work, {key: one for key, one in methods.items() if not parts[key].has(PART)}, parts)
+        missing = {key: profiled for key, profiled in methods.items() if not parts[key].has(PART)}
+        dense = _time(settings, work, missing, parts)
         rows = pd.concat([TIMINGS.read(part.path(PART)) for part in parts.values()], ignore_index=True)
         _write(rows, {"reason": None, "skipped": asked.skipped, **facts, "dense": dense})
         for part in parts.values():
@@ -83,7 +84,7 @@ def main(settings: Settings) -> None:
 def _time(
     settings: Settings, work: Work, missing: Mapping[Key, Profiled], parts: Mapping[Key, Parts]
 ) -> list[dict[str, Any]]:
-    """Finish the parts that are missing; the dense baselines that were found for them."""
+    """Time the missing methods and return the dense baselines that they were compared with."""
     from pipeline.latency.timing import Dense, time_method
 
     if not missing:
@@ -92,29 +93,29 @@ def _time(
     plain = loaded if settings.model.transform == NO_TRANSFORM else load_checkpoint(settings.model)
     _set_threads(settings.latency.threads)
     with Dense(plain, work) as dense:
-        for number, (key, one) in enumerate(missing.items(), start=1):
-            rows = pd.DataFrame(time_method(loaded, dense, one, work)).assign(method=key[0], target=key[1])
+        for number, (key, profiled) in enumerate(missing.items(), start=1):
+            rows = pd.DataFrame(time_method(loaded, dense, profiled, work)).assign(method=key[0], target=key[1])
             with parts[key].writing(PART) as path:
                 TIMINGS.write(rows, path)
-            log.info("%s at %g: %s (%d of %d)", *key, _told(rows), number, len(missing))
+            log.info("%s at %g: %s (%d of %d)", *key, _summary(rows), number, len(missing))
         return _baselines(dense)
 
 
-def _told(rows: pd.DataFrame) -> str:
+def _summary(rows: pd.DataFrame) -> str:
     return ", ".join(f"{row.ms_per_token:.2f} ms a token, {row.speedup:.2f}x" for row in _tuples(rows))
 
 
 def _baselines(dense: Dense) -> list[dict[str, Any]]:
-    """What was found about the dense model, cell by cell, as JSON."""
+    """The dense baseline of every batch and context, as JSON."""
     return [
         {
             "batch": batch,
             "context": context,
-            "ms": {way: round(1e3 * seconds.median, 4) for way, seconds in found.tried.items()},
-            "chosen": found.way,
-            "failed": found.failed,
+            "ms": {way: round(1e3 * seconds.median, 4) for way, seconds in baseline.tried.items()},
+            "chosen": baseline.way,
+            "failed": baseline.failed,
         }
-        for (batch, context), found in dense.cells.items()
+        for (batch, context), baseline in dense.cells.items()
     ]
 
 
@@ -138,27 +139,29 @@ def _facts(settings: Settings, asked: Asked) -> dict[str, Any]:
     }
 
 
-def _fingerprint(settings: Settings, samples: Any, key: Key, one: Profiled, facts: Mapping[str, Any]) -> dict[str, Any]:
-    method = settings.methods[key[0]]
-    router = None if one.router is None else file_digest(f"data/{method.groups_from}.safetensors")
-    return {
-        "key": key,
-        "texts": hashlib.sha256(
-            json.dumps([list(map(int, ids)) for ids in samples["prompt_ids"]]).encode()
-        ).hexdigest(),
-        "groups": hashlib.sha256(one.groups.tobytes()).hexdigest(),
-        "criterion": one.criterion,
-        "thresholds": hashlib.sha256(one.thresholds.numpy().tobytes()).hexdigest(),
-        "router": router,
-        "model": model_identity(settings.model),
-        "tokens": asdict(settings.tokens),
-        "latency": asdict(settings.latency) | {"methods": None},
-        "facts": dict(facts),
-    }
+def _scratch(
+    settings: Settings, fingerprint: Fingerprint, samples: Any, key: Key, profiled: Profiled, facts: Mapping[str, Any]
+) -> Scratch:
+    """The timings of one method at one target, on this machine."""
+    method, target = key
+    texts = json.dumps([list(map(int, ids)) for ids in samples["prompt_ids"]])
+    router = paths.router_weights(str(settings.methods[method].groups))
+    return fingerprint.scratch(
+        {
+            "methods": method,
+            "evaluate.targets": target,
+            "latency": {**vars(settings.latency), "methods": None, "facts": facts},
+            "profiles": profiled.criterion,
+            "data/samples.parquet": hashlib.sha256(texts.encode()).hexdigest(),
+            "data/assignments": hashlib.sha256(profiled.groups.tobytes()).hexdigest(),
+            "data/profiles": hashlib.sha256(profiled.thresholds.numpy().tobytes()).hexdigest(),
+            "data/routes": None if profiled.router is None else file_digest(router),
+        }
+    )
 
 
 def _write(rows: pd.DataFrame | pa.Table, facts: Mapping[str, Any]) -> None:
-    with replacing(FOLDER) as temporary:
+    with replacing(paths.LATENCY) as temporary:
         Path(temporary).mkdir()
         TIMINGS.write(rows, Path(temporary) / TABLE)
         (Path(temporary) / FACTS).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -16,6 +16,7 @@ from pipeline.compute.sizes import BYTES, sizes_of
 from pipeline.config.params import MethodSettings, ProfileSettings, Settings, why_not_decoded
 from pipeline.profiles.profile import profile_array
 from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, ROUTES
+from stages.inputs import paths
 from wina_amp.errors import UserError
 from wina_amp.models.source import config_folder
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from pipeline.latency.timing import Profiled, Work
 
-SAMPLES_PATH = "data/samples.parquet"
 
 Key = tuple[str, float]
 """Method and target."""
@@ -95,7 +95,7 @@ def what_is_decoded(settings: Settings, samples: Any, cache: int) -> Work:
         raise UserError(
             "The text that is decoded comes from test samples",
             found="none",
-            where=SAMPLES_PATH,
+            where=paths.SAMPLES,
             remedy="run `dvc repro`, which rebuilds the table",
         )
     latency = settings.latency
@@ -135,9 +135,9 @@ def profiled_methods(
     found: dict[Key, Profiled] = {}
     for name, method in chosen.items():
         profile, source = str(method.profile), str(method.groups_from)
-        table: Any = PROFILES.read(f"data/profiles/{profile}.parquet")
+        table: Any = PROFILES.read(paths.profiles(profile))
         groups = _groups(samples, source)
-        router = load_router(f"data/{source}.safetensors") if source.startswith("routes/") else None
+        router = load_router(paths.router_weights(str(method.groups))) if method.groups != "assigned" else None
         for target in targets:
             thresholds = torch.from_numpy(profile_array(table, target, "threshold"))
             found[name, target] = Profiled(profiles[profile].criterion, thresholds, groups, router)
@@ -182,7 +182,7 @@ def _methods(settings: Settings) -> tuple[list[str], dict[str, str]]:
 
 
 def _groups(samples: Any, source: str) -> np.ndarray:
-    path = f"data/{source}.parquet"
+    path = paths.table(source)
     table = ROUTES if source.startswith("routes/") else ASSIGNMENTS
     rows: Any = table.read(path, columns=("sample_id", "group"))
     groups = rows.set_index("sample_id")["group"].reindex(samples["sample_id"])

@@ -10,12 +10,11 @@ from __future__ import annotations
 import logging
 
 from pipeline.config.params import Settings
-from stages.inputs.model import MANIFEST_PATH, checksums
+from stages.inputs import paths
+from stages.inputs.model import checksums
 from stages.run import run
 from wina_amp.models import manifest
 from wina_amp.models.source import checkpoint_files, model_folder
-
-TOKENIZER_PATH = "data/tokenizer.json"
 
 log = logging.getLogger("stages.manifest")
 
@@ -25,8 +24,8 @@ def main(settings: Settings) -> None:
     remote_code = settings.model.remote_code
     folder = model_folder(settings.model.path, settings.model.revision, remote_code=remote_code)
     found = manifest.describe(checkpoint_files(folder, remote_code=remote_code), checksums())
-    manifest.write(found, MANIFEST_PATH)
-    manifest.write(found.without_weights(), TOKENIZER_PATH)
+    manifest.write(found, paths.MANIFEST)
+    manifest.write(found.without_weights(), paths.TOKENIZER)
     size = sum(file.size for file in found.files.values())
     log.info("%d files, %.2f GB, %s", len(found.files), size / 1e9, found.digest[:12])
 

@@ -9,8 +9,9 @@ holds a loaded model; every process makes one, and one process is the calling pr
     with WorkerPool(partial(Worker, settings), processes=2) as pool:
         results = pool.map(gradients, chunks, progress.update)
 
-joblib would do the same, but reports nothing about a task until it is done. It neither retries a task nor keeps results:
-long stages let tasks write parts (`pipeline/storage/scratch.py`), so a crash loses only the tasks that were running.
+joblib would do the same, but reports nothing about a task until it is done. The pool neither retries a task nor keeps
+results: long stages let tasks write parts (`pipeline/storage/scratch.py`), so a crash loses only the tasks that were
+running.
 """
 
 from __future__ import annotations

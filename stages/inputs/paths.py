@@ -9,6 +9,7 @@ BENCHMARK = "data/benchmark"
 REFERENCE_MODEL = "data/reference/model"
 REFERENCE_PARAMS = "data/reference/params.yaml"
 REFERENCE_BUILD = "data/reference/build"
+REFERENCE_PIPELINE = "data/reference/dvc.yaml"
 
 MANIFEST = "data/model.json"
 TOKENIZER = "data/tokenizer.json"

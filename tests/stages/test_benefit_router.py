@@ -18,6 +18,7 @@ from pipeline.profiles.profile import profile_array
 from pipeline.routing.benefits import benefits, text_divergences
 from pipeline.storage.schemas import BENEFITS, HELD_OUT, PROFILES, RESULTS, ROUTES, SAMPLES
 from stages import benefit_router, export
+from stages.inputs import paths
 from tests.stages.test_export import _results
 from tests.stages.test_group_stages import COUNT, run_all
 from tests.stages.test_group_stages import settings as settings  # a fixture
@@ -52,31 +53,29 @@ def here(gated, tmp_path_factory):
         patch.delenv("DVC_STAGE", raising=False)
         patch.chdir(tmp_path_factory.mktemp("benefit"))
         run_all(gated, ("wina", "clustered"))
-        own, pooled = (PROFILES.read(benefit_router.PROFILES_PATH.format(name=name)) for name in ("clustered", "wina"))
+        own, pooled = (PROFILES.read(paths.profiles(name)) for name in ("clustered", "wina"))
         both = pd.concat([own, pooled.assign(group=COUNT)], ignore_index=True).assign(profile="with_pooled")
-        PROFILES.write(both, benefit_router.PROFILES_PATH.format(name="with_pooled"))
+        PROFILES.write(both, paths.profiles("with_pooled"))
         benefit_router.main(gated, "benefit")
         yield Path.cwd()
 
 
 def test_every_sample_is_sent_to_a_group_or_to_the_pooled_profile_at_a_cost(here) -> None:
-    routes = ROUTES.read(benefit_router.ROUTES_PATH.format(name="benefit"))
+    routes = ROUTES.read(paths.routes("benefit"))
     assert len(routes) == 30 and set(routes["group"]) <= set(range(COUNT + 1))
     outputs = np.stack(routes["probabilities"].to_list())
     assert outputs.shape == (30, COUNT + 1) and (outputs.argmax(axis=1) == routes["group"]).all()
-    tokens = (
-        SAMPLES.read(benefit_router.SAMPLES_PATH).set_index("sample_id")["n_tokens"].loc[routes["sample_id"]].to_numpy()
-    )
+    tokens = SAMPLES.read(paths.SAMPLES).set_index("sample_id")["n_tokens"].loc[routes["sample_id"]].to_numpy()
     np.testing.assert_allclose(routes["flops"], tokens * 32 + (tokens - 1) * 64 + 2 * 64 * (COUNT + 1))
-    facts = load_router(benefit_router.ROUTER_PATH.format(name="benefit"))[1]
+    facts = load_router(paths.router_weights("benefit"))[1]
     assert (facts["router"], facts["profile"]) == ("benefit", "with_pooled")
 
 
 def test_benefits_are_those_of_the_profiles_at_the_gates_targets(here, gated, tiny_loaded) -> None:
-    rows = BENEFITS.read(benefit_router.BENEFITS_PATH.format(name="benefit")).set_index("sample_id")
+    rows = BENEFITS.read(paths.benefits("benefit")).set_index("sample_id")
     assert len(rows) == 30  # all train samples, and no more test samples than there are
-    table = PROFILES.read(benefit_router.PROFILES_PATH.format(name="with_pooled"))
-    samples = SAMPLES.read(benefit_router.SAMPLES_PATH)
+    table = PROFILES.read(paths.profiles("with_pooled"))
+    samples = SAMPLES.read(paths.SAMPLES)
     texts = [Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in samples.itertuples()]
     divergence = [
         text_divergences(
@@ -108,7 +107,7 @@ def test_no_more_test_samples_are_measured_than_train_samples_and_always_the_sam
 
 
 def test_two_processes_measure_what_one_does(here, gated, monkeypatch) -> None:
-    path = benefit_router.BENEFITS_PATH.format(name="benefit")
+    path = paths.benefits("benefit")
     monkeypatch.setattr(benefit_router, "CHUNK", 5)
     found = []
     for count in ("1", "2"):
@@ -122,32 +121,29 @@ def test_two_processes_measure_what_one_does(here, gated, monkeypatch) -> None:
 
 
 def test_tasks_and_wordings_are_left_out_one_at_a_time(here) -> None:
-    rows = HELD_OUT.read(benefit_router.HELD_OUT_PATH.format(name="benefit"))
+    rows = HELD_OUT.read(paths.held_out("benefit"))
     assert rows.groupby("label").size().to_dict() == {"template": 10, "task": 10}
     assert rows["group"].between(0, COUNT).all()
 
 
 def test_a_second_run_writes_the_same_bytes(here, gated) -> None:
-    paths = [
-        Path(path.format(name="benefit"))
-        for path in (benefit_router.ROUTES_PATH, benefit_router.ROUTER_PATH, benefit_router.BENEFITS_PATH)
-    ]
-    before = [path.read_bytes() for path in paths]
+    written = [Path(path("benefit")) for path in (paths.routes, paths.router_weights, paths.benefits)]
+    before = [path.read_bytes() for path in written]
     benefit_router.main(gated, "benefit")
-    assert [path.read_bytes() for path in paths] == before
+    assert [path.read_bytes() for path in written] == before
 
 
 def test_its_export_chooses_the_same_and_names_the_pooled_profile(here, gated, tiny_loaded) -> None:
-    samples = SAMPLES.read(benefit_router.SAMPLES_PATH)
+    samples = SAMPLES.read(paths.SAMPLES)
     for method in ("dense", "gated"):
         targets = (0.0,) if method == "dense" else gated.evaluate.targets
-        RESULTS.write(_results(samples, method, targets), f"data/results/{method}.parquet")
+        RESULTS.write(_results(samples, method, targets), paths.results(method))
     export.main(gated, "gated")
-    found = ProfileSet.load("data/profile_sets/gated")
+    found = ProfileSet.load(paths.profile_set("gated"))
     groups = found.description.groups
     assert groups[-1].name == "all samples" and groups[-1].samples == 20
     assert sum(one.samples for one in groups[:-1]) == 20 and len(groups) == COUNT + 1
-    routes = ROUTES.read(benefit_router.ROUTES_PATH.format(name="benefit")).set_index("sample_id")["group"]
+    routes = ROUTES.read(paths.routes("benefit")).set_index("sample_id")["group"]
     with found.installed(tiny_loaded.model, target=0.5) as sparse:
         for row in samples.itertuples():
             ids = torch.from_numpy(row.prompt_ids.astype(np.int64))[None]

@@ -13,6 +13,7 @@ from pipeline.config import params
 from pipeline.latency import machine, steps, timing
 from pipeline.storage.schemas import TIMINGS
 from stages import latency, transform
+from stages.inputs import paths
 from stages.latency_inputs import what_is_timed
 from tests.stages.test_group_stages import run_all
 from tests.stages.test_group_stages import settings as settings  # a fixture
@@ -51,15 +52,15 @@ def few(settings, finished, monkeypatch):
 
 
 def _facts() -> dict[str, object]:
-    return json.loads(Path(latency.FOLDER, latency.FACTS).read_text())
+    return json.loads(Path(paths.LATENCY, latency.FACTS).read_text())
 
 
 def _rows():
-    return TIMINGS.read(Path(latency.FOLDER, latency.TABLE))
+    return TIMINGS.read(Path(paths.LATENCY, latency.TABLE))
 
 
 def _written() -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in Path(latency.FOLDER).iterdir()}
+    return {path.name: path.read_bytes() for path in Path(paths.LATENCY).iterdir()}
 
 
 def test_weights_that_fit_the_cache_give_a_reason_no_row_and_equal_bytes_without_loading_the_model(few, monkeypatch):

@@ -1,4 +1,4 @@
-"""`pipeline.executors.processes`: every task once, by as many workers as asked for; errors and progress are passed on."""
+"""`pipeline.executors.processes`: every task once, by as many workers as asked for; errors are passed on."""
 
 from __future__ import annotations
 
