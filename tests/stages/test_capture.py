@@ -154,13 +154,13 @@ def test_parts_of_other_settings_are_not_picked_up(settings, workspace, monkeypa
     workspace("other")
     original, runs = stage.capture, []
 
-    def stops_at_the_fourth(loaded, batches, **options):
-        if len(runs[-1]) == 3:
+    def stops_at_the_third(loaded, batches, **options):
+        if len(runs[-1]) == 2:
             raise KeyboardInterrupt
         runs[-1].append(batches)
         return original(loaded, batches, **options)
 
-    monkeypatch.setattr(stage, "capture", stops_at_the_fourth)
+    monkeypatch.setattr(stage, "capture", stops_at_the_third)
     for changed in (settings, replace(settings, seed=7), settings):
         runs.append([])
         with contextlib.suppress(KeyboardInterrupt):

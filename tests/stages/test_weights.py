@@ -1,5 +1,5 @@
-"""`stages.weights`: no rows unless asked for, resumed, the same with any number of processes, and attached to every model
-that `stages.inputs.model` loads afterwards."""
+"""`stages.weights`: no rows unless asked for, resumed, the same with any number of processes, and attached to every
+model that `stages.inputs.model` loads afterwards."""
 
 from __future__ import annotations
 
@@ -74,12 +74,10 @@ def test_nothing_is_learned_and_torch_not_loaded_unless_a_criterion_asks(setting
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, check=True)
-    assert (
-        FEATURE_WEIGHTS.read(paths.FEATURE_WEIGHTS).empty and ALLOCATION_COSTS.read(paths.FEATURE_WEIGHTS_COSTS).empty
-    )
-    assert not any(
-        dict(projection.module.named_buffers()) for projection in projections(load_model(settings.model).model)
-    )
+    assert FEATURE_WEIGHTS.read(paths.FEATURE_WEIGHTS).empty
+    assert ALLOCATION_COSTS.read(paths.FEATURE_WEIGHTS_COSTS).empty
+    model = load_model(settings.model).model
+    assert not any(dict(projection.module.named_buffers()) for projection in projections(model))
 
 
 def test_a_crash_loses_the_last_steps_only_and_the_end_is_the_same(settings, monkeypatch):
