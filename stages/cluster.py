@@ -52,14 +52,14 @@ def main(settings: Settings) -> None:
     options = Options(
         settings.cluster.algorithm, settings.cluster.count, settings.cluster.min_cluster_size, settings.seed
     )
-    found = cluster(points, train, options)
-    groups = _groups(samples, train, found, settings.seed)
+    clusters = cluster(points, train, options)
+    groups = _groups(samples, train, clusters, settings.seed)
     for scheme in LABEL_SCHEMES[1:]:  # `task` was checked with the settings
         if scheme in settings.schemes:
             check_labels(scheme, sample_ids, groups[scheme])
     for scheme, numbers in groups.items():
         rows = cast(pd.DataFrame, samples[["sample_id", "split"]]).assign(
-            scheme=scheme, group=numbers, distance=found.distances if scheme == "activation" else 0.0
+            scheme=scheme, group=numbers, distance=clusters.distances if scheme == "activation" else 0.0
         )
         ASSIGNMENTS.write(rows[numbers != NO_GROUP], paths.assignments(scheme))
     by_block = vectors.reshape(len(vectors), int(table["block"].max()) + 1, -1, vectors.shape[2])
@@ -67,9 +67,11 @@ def main(settings: Settings) -> None:
     CLUSTER_VARIANTS.write(_variant_rows(sample_ids, others), paths.CLUSTER_VARIANTS)
     _write_quality(
         {
-            **found.quality,
-            "labels_test": _label_agreement(samples[~train], found.groups[~train]),
-            "variants": {one.name: {key: one.found.quality[key] for key in _QUALITY_OF_VARIANTS} for one in others},
+            **clusters.quality,
+            "labels_test": _label_agreement(samples[~train], clusters.groups[~train]),
+            "variants": {
+                variant.name: {key: variant.found.quality[key] for key in _QUALITY_OF_VARIANTS} for variant in others
+            },
         }
     )
     on_map = shown(len(points), settings.seed)
@@ -78,26 +80,26 @@ def main(settings: Settings) -> None:
     CLUSTER_MAP.write(pd.DataFrame({"sample_id": ids, "x": plane[:, 0], "y": plane[:, 1]}), paths.CLUSTER_MAP)
 
 
-def _groups(samples: Any, train: ndarray, found: Clustering, seed: int) -> dict[str, ndarray]:
+def _groups(samples: Any, train: ndarray, clusters: Clustering, seed: int) -> dict[str, ndarray]:
     """Every scheme's group of every sample."""
     tokens = samples["n_tokens"].to_numpy()
     return {
         "global": one_group(len(samples)),
-        "activation": found.groups,
+        "activation": clusters.groups,
         **{scheme: label_groups(samples[scheme].tolist(), train) for scheme in LABEL_SCHEMES},
-        "length": length_groups(tokens, found.groups, train, seed),
+        "length": length_groups(tokens, clusters.groups, train, seed),
         **{
-            scheme: shuffled_groups(found.groups, train, seed, draw)
+            scheme: shuffled_groups(clusters.groups, train, seed, draw)
             for draw, scheme in enumerate(ACTIVATION_RANDOM_SCHEMES)
         },
     }
 
 
-def _variant_rows(sample_ids: list[str], found: list[Variant]) -> pd.DataFrame:
+def _variant_rows(sample_ids: list[str], all_variants: list[Variant]) -> pd.DataFrame:
     rows = [
-        (one.kind, one.block, sample, group)
-        for one in found
-        for sample, group in zip(sample_ids, one.found.groups.tolist(), strict=True)
+        (variant.kind, variant.block, sample, group)
+        for variant in all_variants
+        for sample, group in zip(sample_ids, variant.found.groups.tolist(), strict=True)
     ]
     frame = pd.DataFrame(rows, columns=["variant", "block", "sample_id", "group"])
     return frame.astype({"variant": str, "block": np.int16, "sample_id": str, "group": np.int32})

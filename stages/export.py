@@ -79,21 +79,21 @@ def main(settings: Settings, name: str) -> None:
     )
     rotations = None if settings.model.transform == NO_TRANSFORM else paths.ROTATIONS
     weights = (
-        {(one.block, one.name): learned(one).cpu() for one in projections(loaded.model)}
+        {(projection.block, projection.name): learned(projection).cpu() for projection in projections(loaded.model)}
         if profile.criterion == LEARNED
         else None
     )
-    found = ProfileSet(description, torch.from_numpy(thresholds), sketch(loaded.model), router, weights)
-    found.save(paths.profile_set(name), rotations)
+    profile_set = ProfileSet(description, torch.from_numpy(thresholds), sketch(loaded.model), router, weights)
+    profile_set.save(paths.profile_set(name), rotations)
 
 
 def _groups(scheme: str, number: int) -> tuple[Group, ...]:
     rows: Any = ASSIGNMENTS.read(paths.assignments(scheme), columns=("split", "group"))
     sizes = rows[rows["split"] == "train"]["group"].value_counts()
     own = int(rows["group"].max()) + 1
-    found = [Group(f"group {group}", int(sizes.get(group, 0))) for group in range(min(own, number))]
+    groups = [Group(f"group {group}", int(sizes.get(group, 0))) for group in range(min(own, number))]
     whole = Group("all samples", int(sizes.sum()))  # one profile for everyone: alone, or behind those of the groups
-    return (whole,) if number == 1 else tuple(found) if number == own else (*found, whole)
+    return (whole,) if number == 1 else tuple(groups) if number == own else (*groups, whole)
 
 
 def _checkpoint(settings: Settings, loaded: LoadedModel) -> Checkpoint:

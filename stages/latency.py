@@ -3,11 +3,10 @@
 Where sparse decoding cannot win (`pipeline/latency/refusal.py`) nothing is timed: the table has no rows, and
 `facts.json` the reason, equal bytes every time. The reference model, whose weights fit in a cache, is such a case.
 
-Timings are the one output that no two runs agree in. DVC looks at what goes in: the stage runs again when profiles,
-groups, routers, settings, the checkpoint or its code have changed, and not because the machine is another one or slower
-today. `facts.json` says which machine it was; `dvc repro --force --single-item latency` times again. Every method at
-every target is a part of its own, kept until the table is written: a crash costs one part, and a forced run is a new
-one.
+No two runs agree in timings. DVC looks at the inputs: the stage runs again when profiles, groups, routers, settings,
+the checkpoint or its code have changed, and not because the machine is another one or slower today. `facts.json` names
+the machine; `dvc repro --force --single-item latency` times again. Every method at every target is a part of its own,
+kept until the table is written: a crash costs one part, and a forced run makes all parts anew.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_checkpoint, load_model
 from stages.latency_inputs import (
-    Asked,
     Key,
+    Timed,
     check_contexts,
+    decoded_work,
     profiled_methods,
-    what_is_decoded,
     what_is_timed,
 )
 from stages.run import run
@@ -55,18 +54,18 @@ def main(settings: Settings) -> None:
     Raises:
         UserError: a context is longer than the model's; there are no test samples; a table is out of date.
     """
-    asked = what_is_timed(settings)
-    if asked.reason is not None:
-        log.info("nothing is timed: %s", asked.reason)
-        _write(TIMINGS.arrow_schema.empty_table(), {"reason": asked.reason, "skipped": asked.skipped})
+    timed = what_is_timed(settings)
+    if timed.reason is not None:
+        log.info("nothing is timed: %s", timed.reason)
+        _write(TIMINGS.arrow_schema.empty_table(), {"reason": timed.reason, "skipped": timed.skipped})
         return
     check_contexts(settings)
     samples: Any = SAMPLES.read(paths.SAMPLES, columns=("sample_id", "split", "prompt_ids"))
     samples = samples[samples["split"] == "test"].reset_index(drop=True)
-    work = what_is_decoded(settings, samples, asked.cache or 0)
-    chosen = {name: settings.methods[name] for name in asked.methods}
+    work = decoded_work(settings, samples, timed.cache or 0)
+    chosen = {name: settings.methods[name] for name in timed.methods}
     methods = profiled_methods(samples, chosen, settings.profiles, settings.evaluate.targets)
-    facts = _facts(settings, asked)
+    facts = _facts(settings, timed)
     fingerprint = Fingerprint(settings, "latency")
     with ExitStack() as stack:
         parts = {
@@ -76,7 +75,7 @@ def main(settings: Settings) -> None:
         missing = {key: profiled for key, profiled in methods.items() if not parts[key].has(PART)}
         dense = _time(settings, work, missing, parts)
         rows = pd.concat([TIMINGS.read(part.path(PART)) for part in parts.values()], ignore_index=True)
-        _write(rows, {"reason": None, "skipped": asked.skipped, **facts, "dense": dense})
+        _write(rows, {"reason": None, "skipped": timed.skipped, **facts, "dense": dense})
         for part in parts.values():
             part.clear()
 
@@ -126,14 +125,14 @@ def _set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _facts(settings: Settings, asked: Asked) -> dict[str, Any]:
+def _facts(settings: Settings, timed: Timed) -> dict[str, Any]:
     from pipeline.latency.machine import machine
 
     return {
-        "machine": machine(asked.device, settings.latency.threads),
+        "machine": machine(timed.device, settings.latency.threads),
         "dtype": settings.model.dtype,
-        "weights_mb": asked.weights / 1e6,
-        "cache_mb": (asked.cache or 0) / 1e6,
+        "weights_mb": timed.weights / 1e6,
+        "cache_mb": (timed.cache or 0) / 1e6,
         "steps": settings.latency.steps,
         "answer_tokens": settings.latency.answer_tokens,
     }

@@ -144,9 +144,9 @@ def _evidence(plan: Plan) -> Evidence:
 
 def _costs(profiles: Iterable[str]) -> dict[str, pd.DataFrame]:
     """Of every profile set, and of learned weights if there are any."""
-    found = {name: ALLOCATION_COSTS.read(paths.allocation_costs(name)) for name in profiles}
+    costs = {name: ALLOCATION_COSTS.read(paths.allocation_costs(name)) for name in profiles}
     learned = ALLOCATION_COSTS.read(paths.FEATURE_WEIGHTS_COSTS)
-    return found if learned.empty else {FEATURE_WEIGHTS.name: learned} | found
+    return costs if learned.empty else {FEATURE_WEIGHTS.name: learned} | costs
 
 
 def _json(file: str | Path, what: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""route: fit one router on the train samples' groups of the activation scheme, and route every sample with it.
+"""route: the train samples' groups of a learned scheme -> a fitted router, and the route of every sample.
 
-It is fitted again without every task, and without every wording, and asked about those.
+The router is fitted again without each task, and without each template, and routes the samples of those.
 """
 
 from __future__ import annotations

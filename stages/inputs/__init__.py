@@ -1,1 +1,1 @@
-"""What several stages read: the model, the tasks, the inputs of allocators."""
+"""Inputs that several stages read (the model, the tasks, those of allocators), data paths, and fingerprints of parts."""

@@ -1,8 +1,8 @@
 """The model under study, as every stage that runs it loads it.
 
-Not a stage. What the checkpoint consists of is known from its manifest (`stages/manifest.py`), so no stage hashes
-weights; loading only makes sure that names and sizes are still those of the manifest. PyTorch is imported when a model
-is loaded, not before: stages that may need no model start without it.
+The files of the checkpoint are known from its manifest (`stages/manifest.py`), so no stage hashes weights; loading only
+makes sure that names and sizes are still those of the manifest. PyTorch is imported when a model is loaded, not before:
+stages that may need no model start without it.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ def load_model(model: ModelSettings) -> LoadedModel:
     """Load the checkpoint that `settings.model` describes, transformed if they say so, with learned feature weights if
     there are any.
 
+    Without a table of weights, only the criterion that reads them refuses to run.
+
     Raises:
-        UserError: the weights are another model's; and see `load_unweighted`. Where there is no table of weights, who
-            asks for them is refused (`wina_amp.scoring.learned_weights.learned`).
+        UserError: the weights are another model's; and see `load_unweighted`.
     """
     import torch
 
@@ -89,7 +90,7 @@ def load_checkpoint(model: ModelSettings) -> LoadedModel:
 
 
 def model_processes(model: ModelSettings, tasks: int | None = None) -> int:
-    """How many processes, each with a model of its own, a stage may use
+    """Number of processes, each with a model of its own, that a stage may use
     (`pipeline.executors.processes.processes`), and no more than it has tasks.
 
     Raises:
@@ -104,7 +105,7 @@ def model_processes(model: ModelSettings, tasks: int | None = None) -> int:
 
 
 def rotation_facts(model: ModelSettings) -> dict[str, str]:
-    """What stored rotations were made for: the transform, and all that the weights depend on."""
+    """The transform, checkpoint and dtype that stored rotations must have been made for."""
     return {
         "transform": model.transform,
         "checkpoint": manifest.read(paths.MANIFEST).digest,
@@ -120,13 +121,13 @@ def checksums() -> Checksums:
 def _check_facts(model: ModelSettings) -> None:
     path = Path(paths.ROTATIONS, ROTATION_FACTS)
     try:
-        found: object = json.loads(path.read_text(encoding="utf-8"))
+        stored: object = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        found = f"{type(error).__name__}: {error}"
-    if found != rotation_facts(model):
+        stored = f"{type(error).__name__}: {error}"
+    if stored != rotation_facts(model):
         raise UserError(
             f"Stored rotations must be those of the model: {rotation_facts(model)}",
-            found=found,
+            found=stored,
             where=str(path),
             remedy="run `dvc repro`, which makes them again where they are out of date",
         )

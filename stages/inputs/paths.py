@@ -52,7 +52,7 @@ def allocations(profile: str) -> str:
 
 
 def allocation_costs(profile: str) -> str:
-    """What those took."""
+    """The costs of those allocations."""
     return f"data/allocation_costs/{profile}.parquet"
 
 

@@ -79,9 +79,9 @@ def test_the_default_run_asks_the_machine_and_times_nothing(monkeypatch):
     assert full.latency.cache_mb is None and full.latency.methods is None
     monkeypatch.chdir(Path(__file__).parents[2])
     monkeypatch.setattr(machine, "last_level_cache", lambda _device: 8 << 20)
-    asked = what_is_timed(full)
-    assert asked.weights < 8e6 and set(asked.methods) == {*full.methods} - {"dense"}
-    assert "times the last-level cache, 8.39 MB" in str(asked.reason)
+    timed = what_is_timed(full)
+    assert timed.weights < 8e6 and set(timed.methods) == {*full.methods} - {"dense"}
+    assert "times the last-level cache, 8.39 MB" in str(timed.reason)
 
 
 def test_every_method_is_timed_at_every_target_batch_and_context(few):
@@ -167,12 +167,12 @@ def test_a_context_that_the_model_cannot_hold_is_refused(few):
 
 
 def test_a_gpu_is_asked_for_its_own_backend_and_cache(few, monkeypatch):
-    """What a GPU is asked, without one: its L2, and Triton for a dtype that no CPU backend takes."""
+    """What a GPU is timed, without one: its L2, and Triton for a dtype that no CPU backend takes."""
     monkeypatch.setattr(placement, "choose_device", lambda _name: torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: type("P", (), {"L2_cache_size": 1000}))
     monkeypatch.setattr(backends, "find_spec", lambda _name: object())
     half = replace(
         few, model=replace(few.model, dtype="bfloat16", device="auto"), latency=replace(few.latency, cache_mb=None)
     )
-    asked = what_is_timed(half)
-    assert (asked.reason, asked.cache, asked.device.type) == (None, 1000, "cuda")
+    timed = what_is_timed(half)
+    assert (timed.reason, timed.cache, timed.device.type) == (None, 1000, "cuda")
