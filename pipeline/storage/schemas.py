@@ -190,7 +190,7 @@ ALLOCATIONS = Table(
 
 ALLOCATION_COSTS = Table(
     "allocation_costs",
-    "What it took to find the allocations (one file per profile set). Seconds are timings: no two runs agree in them, "
+    "The cost of finding the allocations (one file per profile set). Seconds are timings: no two runs agree in them, "
     "so this is the one table that is not the same byte for byte in every run.",
     key=("profile", "group"),
     columns=(
@@ -225,7 +225,7 @@ PROFILES = Table(
 
 ROUTES = Table(
     "routes",
-    "What a router says of every sample (one file per router).",
+    "The route of every sample (one file per router).",
     key=("router", "sample_id"),
     columns=(
         Column("router", "string", "name of the router"),
@@ -234,9 +234,8 @@ ROUTES = Table(
         Column(
             "probabilities",
             "list<float32>",
-            "softmax of the router's outputs: the probability of each group of the activation scheme; of a "
-            "benefit router's "
-            "predicted benefits, the pooled profile's (its margin) last",
+            "softmax of the router's outputs: the probability of each group; for a benefit router, of the predicted "
+            "benefits, the pooled profile's (its margin) last",
         ),
         Column("flops", "float64", "floating-point operations the router needs for this prompt", low=0),
     ),
@@ -244,23 +243,21 @@ ROUTES = Table(
 
 HELD_OUT = Table(
     "held_out",
-    "What a router says of a test sample when it was fitted without the train samples that share its label (one file "
-    "per router).",
+    "The route of every test sample by a router that was fitted without the train samples of its label (one file per "
+    "router).",
     key=("label", "sample_id"),
     columns=(
-        Column("label", "string", "task, or template: the wording", values=("task", "template")),
+        Column("label", "string", "task or template", values=("task", "template")),
         _SAMPLE_ID,
-        Column("group", "int32", "group that the router names which has not met the sample's label", low=0),
+        Column("group", "int32", "group that this router predicts", low=0),
     ),
 )
 
 BENEFITS = Table(
     "benefits",
-    "What the profile of each group brings to a sample in place of the pooled one, averaged over "
-    "`route.benefit_targets` "
-    "(one file per benefit router, see pipeline/routing/benefits.py): all train samples, and as many test "
-    "samples, which no benefit router "
-    "is fitted on.",
+    "The benefit of every group's profile over the pooled one for a sample, averaged over `route.benefit_targets` (one "
+    "file per benefit router, see pipeline/routing/benefits.py): all train samples, and as many test samples, which no "
+    "benefit router is fitted on.",
     key=("sample_id",),
     columns=(
         _SAMPLE_ID,

@@ -1,1 +1,1 @@
-"""Inputs that several stages read (the model, the tasks, those of allocators), data paths, and fingerprints of parts."""
+"""Inputs that several stages read: the model, tasks, those of allocators, data paths, fingerprints of parts."""

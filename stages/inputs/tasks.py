@@ -19,7 +19,7 @@ def load_benchmark(benchmark: BenchmarkSettings) -> dict[str, dict[str, TaskView
 
 
 def counts(benchmark: BenchmarkSettings, view: TaskView) -> dict[str, int]:
-    """Numbers of train and test samples that the task of `view` gives: none for a purpose that no setting names it for."""
+    """Numbers of train and test samples of the task of `view`: none for a purpose that no setting names it for."""
     names = set(view.asked_as)
     calibrates = names & set(benchmark.tasks if benchmark.calibration is None else benchmark.calibration)
     return {
