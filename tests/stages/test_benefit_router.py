@@ -85,9 +85,9 @@ def test_benefits_are_those_of_the_profiles_at_the_gates_targets(here, gated, ti
         for target in TARGETS
     ]  # fmt: skip
     expected = benefits(np.stack(divergence))
-    found = np.stack(rows["benefits"].loc[samples["sample_id"]].to_list())
-    np.testing.assert_allclose(found, expected, atol=ROUNDING)
-    assert np.abs(found).max() > 0.01
+    measured = np.stack(rows["benefits"].loc[samples["sample_id"]].to_list())
+    np.testing.assert_allclose(measured, expected, atol=ROUNDING)
+    assert np.abs(measured).max() > 0.01
 
 
 def test_no_more_test_samples_are_measured_than_train_samples_and_always_the_same(gated) -> None:
@@ -99,23 +99,23 @@ def test_no_more_test_samples_are_measured_than_train_samples_and_always_the_sam
             "answer_ids": [np.array([5])] * 40,
         }
     )
-    found = benefit_router._measured(gated, samples)
-    assert found[:10].tolist() == list(range(10)) and len(found) == 20 and (np.diff(found) > 0).all()
+    measured = benefit_router._measured(gated, samples)
+    assert measured[:10].tolist() == list(range(10)) and len(measured) == 20 and (np.diff(measured) > 0).all()
     shuffled = samples.sample(frac=1, random_state=0).reset_index(drop=True)
     again = shuffled["sample_id"][benefit_router._measured(gated, shuffled)]
-    assert set(again) == set(samples["sample_id"][found])
+    assert set(again) == set(samples["sample_id"][measured])
 
 
 def test_two_processes_measure_what_one_does(here, gated, monkeypatch) -> None:
     path = paths.benefits("benefit")
     monkeypatch.setattr(benefit_router, "CHUNK", 5)
-    found = []
+    tables = []
     for count in ("1", "2"):
         monkeypatch.setenv(PROCESSES, count)
         shutil.rmtree(".scratch/benefit_router@benefit")
         benefit_router.main(gated, "benefit")
-        found.append(BENEFITS.read(path))
-    pd.testing.assert_frame_equal(*found, check_exact=True)
+        tables.append(BENEFITS.read(path))
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
     monkeypatch.undo()
     benefit_router.main(gated, "benefit")  # as it was, for the other tests
 
@@ -139,12 +139,12 @@ def test_its_export_chooses_the_same_and_names_the_pooled_profile(here, gated, t
         targets = (0.0,) if method == "dense" else gated.evaluate.targets
         RESULTS.write(_results(samples, method, targets), paths.results(method))
     export.main(gated, "gated")
-    found = ProfileSet.load(paths.profile_set("gated"))
-    groups = found.description.groups
+    profile_set = ProfileSet.load(paths.profile_set("gated"))
+    groups = profile_set.description.groups
     assert groups[-1].name == "all samples" and groups[-1].samples == 20
-    assert sum(one.samples for one in groups[:-1]) == 20 and len(groups) == COUNT + 1
+    assert sum(group.samples for group in groups[:-1]) == 20 and len(groups) == COUNT + 1
     routes = ROUTES.read(paths.routes("benefit")).set_index("sample_id")["group"]
-    with found.installed(tiny_loaded.model, target=0.5) as sparse:
+    with profile_set.installed(tiny_loaded.model, target=0.5) as sparse:
         for row in samples.itertuples():
             ids = torch.from_numpy(row.prompt_ids.astype(np.int64))[None]
             assert int(sparse.route(ids, torch.ones_like(ids))) == routes[row.sample_id]

@@ -51,9 +51,9 @@ def _make_inputs(settings: params.Settings) -> pd.DataFrame:
     manifest.main(settings)
     prepare.main(settings)
     samples = SAMPLES.read(paths.SAMPLES)
-    found = samples[["sample_id", "split"]].assign(group=np.arange(len(samples)) % 2)
-    ASSIGNMENTS.write(found.assign(scheme="activation", distance=0.0), paths.assignments("activation"))
-    routed = found.drop(columns="split").assign(router="embedding", flops=1000.0)
+    groups = samples[["sample_id", "split"]].assign(group=np.arange(len(samples)) % 2)
+    ASSIGNMENTS.write(groups.assign(scheme="activation", distance=0.0), paths.assignments("activation"))
+    routed = groups.drop(columns="split").assign(router="embedding", flops=1000.0)
     routed["probabilities"] = [[0.5, 0.5]] * len(routed)
     ROUTES.write(routed, paths.routes("embedding"))
     PROFILES.write(

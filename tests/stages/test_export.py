@@ -44,15 +44,15 @@ def finished(settings, tmp_path_factory):
 
 def _results(samples: pd.DataFrame, method: str, targets: tuple[float, ...]) -> pd.DataFrame:
     rows = [samples[["sample_id", "split"]].assign(target=target, realised_sparsity=target) for target in targets]
-    found = pd.concat(rows, ignore_index=True)
-    return found.assign(
+    results = pd.concat(rows, ignore_index=True)
+    return results.assign(
         method=method,
         group=0,
-        score=(np.arange(len(found)) % 2).astype(float),
-        correct=np.arange(len(found)) % 2 == 1,
+        score=(np.arange(len(profile_set)) % 2).astype(float),
+        correct=np.arange(len(profile_set)) % 2 == 1,
         loglikelihood=-1.0,
         margin=0.5,
-        flops=100.0 * (1 - found["target"]),
+        flops=100.0 * (1 - results["target"]),
         dense_flops=100.0,
     )
 
@@ -71,17 +71,17 @@ def test_a_set_holds_the_methods_thresholds_and_says_whose_they_are(settings, he
     first = {path.name: path.read_bytes() for path in (here / paths.profile_set(name)).iterdir()}
     export.main(settings, name)
     assert first == {path.name: path.read_bytes() for path in (here / paths.profile_set(name)).iterdir()}
-    found = ProfileSet.load(here / paths.profile_set(name))
+    profile_set = ProfileSet.load(here / paths.profile_set(name))
     table = PROFILES.read(paths.profiles(settings.methods[name].profile))
     for target in settings.evaluate.targets:
-        assert np.array_equal(found.at(target).numpy(), profile_array(table, target, "threshold"))
-    assert found.description.model.digest == manifests.read(paths.MANIFEST).digest
-    assert sum(group.samples for group in found.description.groups) == 20
-    assert [one.samples for one in found.description.measured] == [10] * len(settings.evaluate.targets)
-    assert found.description.measured[2].compute.value == 0.5
-    assert (found.weights is not None) == (found.description.criterion == "learned") == (name == "kl")
+        assert np.array_equal(profile_set.at(target).numpy(), profile_array(table, target, "threshold"))
+    assert profile_set.description.model.digest == manifests.read(paths.MANIFEST).digest
+    assert sum(group.samples for group in profile_set.description.groups) == 20
+    assert [target.samples for target in profile_set.description.measured] == [10] * len(settings.evaluate.targets)
+    assert profile_set.description.measured[2].compute.value == 0.5
+    assert (profile_set.weights is not None) == (profile_set.description.criterion == "learned") == (name == "kl")
     loaded = load(tiny_llama, revision=None, dtype="float32", device="cpu")
-    with found.installed(loaded.model, target=0.5):
+    with profile_set.installed(loaded.model, target=0.5):
         assert loaded.model.generate(torch.tensor([[1, 5, 9, 30]]), max_new_tokens=3).shape[1] > 4
 
 
@@ -91,8 +91,8 @@ def test_new_prompts_are_routed_as_the_stage_route_routed_them(settings, here, t
     samples = SAMPLES.read(paths.SAMPLES)
     routes = ROUTES.read(paths.routes(router)).set_index("sample_id")["group"]
     assert routes.nunique() == COUNT
-    found = ProfileSet.load(paths.profile_set(f"clustered_{router}"))
-    with found.installed(tiny_loaded.model, target=0.5) as sparse:
+    profile_set = ProfileSet.load(paths.profile_set(f"clustered_{router}"))
+    with profile_set.installed(tiny_loaded.model, target=0.5) as sparse:
         for row in samples.itertuples():
             ids = torch.from_numpy(row.prompt_ids.astype(np.int64))[None]
             assert int(sparse.route(ids, torch.ones_like(ids))) == routes[row.sample_id]

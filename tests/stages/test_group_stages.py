@@ -216,10 +216,12 @@ def test_kl_spends_one_budget_over_the_whole_model_and_resumes_behind_what_it_ha
     from pipeline.allocation.loss.divergence import Divergence
 
     path = Path(paths.allocations("kl"))
-    found, written = ALLOCATIONS.read(path), path.read_bytes()
-    costs = {(one.block, one.name): one.gated_weights for one in projections(tiny_loaded.model)}
+    allocations, written = ALLOCATIONS.read(path), path.read_bytes()
+    costs = {
+        (projection.block, projection.name): projection.gated_weights for projection in projections(tiny_loaded.model)
+    }
     blocks = []
-    for target, rows in found.groupby("target"):
+    for target, rows in allocations.groupby("target"):
         weights = [costs[place] for place in zip(rows["block"], rows["projection"], strict=True)]
         assert np.average(rows["sparsity"], weights=weights) == pytest.approx(target, abs=1e-9)
         assert rows["predicted_error"].nunique() == 1
@@ -278,15 +280,19 @@ def test_every_group_states_what_its_allocation_took(settings, done) -> None:
 def test_groups_that_start_from_a_pooled_allocation_have_it_as_their_last_group(settings, done) -> None:
     pooled = PROFILES.read(paths.profiles("kl"))
     for name, groups in (("kl_template", 2), ("kl_clustered", COUNT)):
-        found = ALLOCATIONS.read(paths.allocations(name))
+        allocations = ALLOCATIONS.read(paths.allocations(name))
         thresholds = PROFILES.read(paths.profiles(name))
-        strengths = found.groupby("group")["strength"].unique()
-        assert len(strengths) == groups + 1 and all(len(one) == 1 for one in strengths) and strengths[groups][0] == 0
+        strengths = allocations.groupby("group")["strength"].unique()
+        assert (
+            len(strengths) == groups + 1
+            and all(len(strength) == 1 for strength in strengths)
+            and strengths[groups][0] == 0
+        )
         for target in TARGETS:
             expected = profile_array(pooled, target, "threshold")[0]
             array = profile_array(thresholds, target, "threshold")
             np.testing.assert_array_equal(array[groups], expected)
-            for group in np.flatnonzero([one[0] == 0 for one in strengths]):
+            for group in np.flatnonzero([strength[0] == 0 for strength in strengths]):
                 np.testing.assert_array_equal(array[group], expected)
 
 
@@ -313,8 +319,8 @@ def test_gradient_groups_hold_every_sample_and_random_ones_have_their_sizes(sett
     assert [gain["count"] for gain in quality["gains"]] == list(settings.gradient.counts)
     assert set(quality["schemes"]) == {"activation", "task", "computation", "template", "gradient_random"}
     for split in ("train", "test"):
-        sizes = [np.bincount(one["group"][one["split"] == split]).tolist() for one in tables.values()]
-        assert all(one == sizes[0] for one in sizes) and sum(sizes[0]) == (20 if split == "train" else 10)
+        sizes = [np.bincount(table["group"][table["split"] == split]).tolist() for table in tables.values()]
+        assert all(size == sizes[0] for size in sizes) and sum(sizes[0]) == (20 if split == "train" else 10)
         assert sizes[0] == quality[f"sizes_{split}"][: len(sizes[0])]
 
 

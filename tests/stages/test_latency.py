@@ -125,10 +125,10 @@ def test_a_rotated_model_is_compared_with_the_checkpoint_as_it_is(few):
         evaluate=replace(few.evaluate, targets=(0.25,)),
     )
     rows = {}
-    for one in (rotated, replace(rotated, model=few.model)):
+    for chosen in (rotated, replace(rotated, model=few.model)):
         transform.main(one)
         latency.main(one)
-        [rows[one.model.transform]] = list(_rows().itertuples())
+        [rows[chosen.model.transform]] = list(_rows().itertuples())
     assert rows["orthogonal"].dense_bytes == rows["none"].dense_bytes
     weights = what_is_timed(few).weights
     kept = {name: row.bytes_moved + row.skipped * weights for name, row in rows.items()}

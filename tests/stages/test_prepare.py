@@ -48,9 +48,9 @@ def _with(settings: params.Settings, **changes: object) -> params.Settings:
 def _taken() -> dict[tuple[str, str], int]:
     samples = SAMPLES.read(paths.SAMPLES)
     counts = SAMPLE_COUNTS.read(paths.SAMPLE_COUNTS)
-    found = samples.groupby(["task", "split"]).size().to_dict()
-    assert counts.set_index(["task", "split"])["taken"].to_dict() == found
-    return found
+    sizes = samples.groupby(["task", "split"]).size().to_dict()
+    assert counts.set_index(["task", "split"])["taken"].to_dict() == sizes
+    return sizes
 
 
 def test_every_task_calibrates_unless_tasks_are_named_for_it(settings: params.Settings):
