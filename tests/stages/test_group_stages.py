@@ -222,7 +222,7 @@ def test_kl_spends_one_budget_over_the_whole_model_and_resumes_behind_what_it_ha
     }
     blocks = []
     for target, rows in allocations.groupby("target"):
-        weights = [costs[place] for place in zip(rows["block"], rows["projection"], strict=True)]
+        weights = [costs[projection] for projection in zip(rows["block"], rows["projection"], strict=True)]
         assert np.average(rows["sparsity"], weights=weights) == pytest.approx(target, abs=1e-9)
         assert rows["predicted_error"].nunique() == 1
         blocks.append(rows.groupby("block")["sparsity"].mean().to_numpy())

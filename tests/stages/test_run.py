@@ -79,7 +79,7 @@ def test_torch_uses_the_threads_it_is_told_to(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, 1), ("2", 2)])
-def test_matrix_products_of_a_stage_run_on_the_threads_it_is_told_to(given: str | None, expected: int):
+def test_matrix_products_of_a_stage_run_on_the_threads_of_the_environment(given: str | None, expected: int):
     known = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     code = (
         "import stages, numpy, threadpoolctl; print([pool['num_threads'] for pool in threadpoolctl.threadpool_info()])"
