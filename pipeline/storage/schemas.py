@@ -199,7 +199,7 @@ ALLOCATION_COSTS = Table(
         Column(
             "tokens",
             "float64",
-            "tokens through the whole model: of every run, its tokens (padding included) times the share of the "
+            "tokens through the whole model: of every run, its tokens (padding included) times the fraction of the "
             "weights they were multiplied with; a backward pass counts two. `uniform` runs nothing",
             low=0,
         ),
@@ -302,7 +302,11 @@ RESULTS = Table(
             nullable=True,
         ),
         Column(
-            "realised_sparsity", "float64", "share of all projections' weights that eligible tokens skip", low=0, high=1
+            "realised_sparsity",
+            "float64",
+            "fraction of all projections' weights that eligible tokens skip",
+            low=0,
+            high=1,
         ),
         Column(
             "flops", "float64", "floating-point operations that remain, per `pipeline/compute/operations.py`", low=0
@@ -339,10 +343,10 @@ TIMINGS = Table(
         Column("dense_ms", "float64", "of its step in the same rounds: median", low=0),
         Column("dense_ms_low", "float64", "lower quartile", low=0),
         Column("dense_ms_high", "float64", "upper quartile", low=0),
-        Column("speedup", "float64", "dense over sparse with its share of routing, round by round: median", low=0),
+        Column("speedup", "float64", "dense over sparse with its part of routing, round by round: median", low=0),
         Column("speedup_low", "float64", "lower quartile", low=0),
         Column("speedup_high", "float64", "upper quartile", low=0),
-        Column("skipped", "float64", "share of the projections' weights that no sequence needed", low=0, high=1),
+        Column("skipped", "float64", "fraction of the projections' weights that no sequence needed", low=0, high=1),
         Column(
             "bytes_moved",
             "float64",

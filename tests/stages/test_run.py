@@ -67,7 +67,7 @@ def test_a_mistake_in_the_settings_is_a_user_error(tmp_path: Path):
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])
-def test_torch_uses_the_threads_it_is_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: str):
+def test_torch_uses_the_threads_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: str):
     monkeypatch.setenv("OMP_NUM_THREADS", threads)
     body = 'import sys; logging.getLogger("stages").info("threads %d", sys.modules["torch"].get_num_threads())'
     stub = (
