@@ -128,7 +128,8 @@ def _benefits(settings: Settings, name: str, thresholds: ndarray, samples: Any) 
     texts, profile = _texts(samples), settings.route.benefit_routers[name]
     criterion = settings.profiles[profile].criterion
     flat = thresholds.reshape(-1, *thresholds.shape[2:])
-    tasks = [Task(f"{first:06d}.npy", texts[first : first + CHUNK]) for first in range(0, len(texts), CHUNK)]
+    chunks = [(first, texts[first : first + CHUNK]) for first in range(0, len(texts), CHUNK)]
+    tasks = [Task(f"{first:06d}-{len(chunk)}.npy", chunk) for first, chunk in chunks]
     with _scratch(settings, name, flat, texts) as parts:
         missing = [task for task in tasks if not parts.has(task.part)]
         make_worker = partial(Worker, settings, criterion, flat, parts)

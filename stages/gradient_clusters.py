@@ -133,7 +133,10 @@ def _allocation_gradients(settings: Settings, name: str, samples: Any) -> ndarra
     texts = [Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in samples.itertuples()]
     targets = settings.gradient.targets
     chunks = [(first, texts[first : first + CHUNK]) for first in range(0, len(texts), CHUNK)]
-    by_target = [[Task(f"{target:g}-{first:06d}.npy", target, chunk) for first, chunk in chunks] for target in targets]
+    by_target = [
+        [Task(f"{target:g}-{first:06d}-{len(chunk)}.npy", target, chunk) for first, chunk in chunks]
+        for target in targets
+    ]
     with _scratch(settings) as parts:
         missing = [task for tasks in by_target for task in tasks if not parts.has(task.part)]
         total = sum(len(task.texts) for task in missing)
