@@ -46,7 +46,8 @@ from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import HISTOGRAMS, PROFILES, SAMPLES, SIGNATURES
 from pipeline.storage.scratch import Parts
 from pipeline.tokens.batching import batches
-from stages.gradient_clusters import Bench, Work
+from stages.gradient_clusters import Worker
+from stages.inputs import paths
 from stages.inputs.model import load_model
 from wina_amp.masks.eligibility import eligible
 from wina_amp.models.load import LoadedModel
@@ -71,7 +72,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     settings = params.load()
-    samples: Any = SAMPLES.read("data/samples.parquet")
+    samples: Any = SAMPLES.read(paths.SAMPLES)
     train = samples[samples["split"] == "train"].reset_index(drop=True)
     loaded = load_model(settings.model)
     wished = text_wishes(settings, train)
@@ -87,13 +88,13 @@ def main() -> None:
 
 def text_wishes(settings: Settings, train: Any) -> Float[ndarray, "texts directions"]:
     """Of all train samples, as stage gradient_clusters has them."""
-    bench = Bench(Work(settings, POOLED, Parts(Path("data"))))  # nothing is kept
+    worker = Worker(settings, POOLED, Parts(Path("data")))  # nothing is kept
     texts = [Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in train.itertuples()]
     targets = settings.gradient.targets
     return allocation_gradients(
-        [bench.gradients(texts, target) for target in targets],
-        [bench.allocation(one) for one in targets],
-        bench.fraction,
+        [worker.gradients(texts, target) for target in targets],
+        [worker.allocation(target) for target in targets],
+        worker.fraction(),
     )
 
 
@@ -103,7 +104,7 @@ def described(name: str, settings: Settings, train: Any, loaded: LoadedModel) ->
         return quantiles(train["sample_id"].tolist(), Bins(settings.capture.mantissa_bits))
     if name == "active":
         return active(settings, train["prompt_ids"].tolist(), loaded)[:, None]
-    table: Any = SIGNATURES.read("data/signatures.parquet")
+    table: Any = SIGNATURES.read(paths.SIGNATURES)
     vectors, blocks = signature_vectors(table, train["sample_id"].tolist()), int(table["block"].max()) + 1
     own = vectors.shape[1] // blocks
     if name == "no length":
@@ -113,7 +114,7 @@ def described(name: str, settings: Settings, train: Any, loaded: LoadedModel) ->
 
 def quantiles(sample_ids: list[str], bins: Bins) -> Float[ndarray, "texts projections fractions"]:
     """log2 of the scores that a fraction of each projection's scores does not exceed."""
-    rows: Any = HISTOGRAMS.read_parts("data/histograms")
+    rows: Any = HISTOGRAMS.read_parts(paths.HISTOGRAMS)
     rows = rows[rows["criterion"] == CRITERION].sort_values(["sample_id", "block", "projections"])
     found = [_log_quantiles(dense_counts(rows[at : at + _ROWS], bins), bins) for at in range(0, len(rows), _ROWS)]
     shaped = np.concatenate(found).reshape(len(sample_ids), -1, len(FRACTIONS))
@@ -129,7 +130,7 @@ def _log_quantiles(counts: Int[ndarray, "rows bins"], bins: Bins) -> Float[ndarr
 def active(settings: Settings, prompts: list[Any], loaded: LoadedModel) -> Float[ndarray, "texts features"]:
     """Share of a prompt's tokens in which each feature of each site is kept by the pooled profile; sites read the first
     of their projections."""
-    table: Any = PROFILES.read(f"data/profiles/{POOLED}.parquet")
+    table: Any = PROFILES.read(paths.profiles(POOLED))
     limits = table[table["target"] == TARGET].set_index(["block", "projection"])["threshold"]
     found: list[Tensor] = []
     state: dict[str, Tensor] = {}

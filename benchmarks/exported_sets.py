@@ -19,11 +19,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from pipeline.storage.schemas import RESULTS, ROUTES, SAMPLES
+from stages.inputs import paths
 from wina_amp.names import AUTO
 from wina_amp.profile_set.generating import SparseModel
 from wina_amp.profile_set.profile_set import ProfileSet
 
-MODEL, STOP, NEW_TOKENS = "data/reference/model", "#", 16
+MODEL, STOP, NEW_TOKENS = paths.REFERENCE_MODEL, "#", 16
 """`NEW_TOKENS` and `STOP` are those of data/benchmark/_free."""
 
 
@@ -37,13 +38,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     model = AutoModelForCausalLM.from_pretrained(MODEL).eval()
-    profile_set = ProfileSet.load(f"data/profile_sets/{options.set}")
-    samples = SAMPLES.read("data/samples.parquet").query("split == 'test'")
+    profile_set = ProfileSet.load(paths.profile_set(options.set))
+    samples = SAMPLES.read(paths.SAMPLES).query("split == 'test'")
     with profile_set.installed(model, target=options.target, backend=options.backend) as sparse:
         if profile_set.description.router is not None:
-            table = ROUTES.read(f"data/{config.load().methods[options.set].groups_from}.parquet")
+            table = ROUTES.read(paths.table(config.load().methods[options.set].groups_from))
             print(f"routed as in `routes`: {_fraction(*routed(sparse, samples, table, options.batch))}")
-        results = RESULTS.read(f"data/results/{options.set}.parquet").query("target == @options.target")
+        results = RESULTS.read(paths.results(options.set)).query("target == @options.target")
         is_asked = (samples["kind"] == "generation") & samples["sample_id"].isin(results["sample_id"])
         asked = samples.loc[is_asked]
         measured = results.set_index("sample_id")["score"].loc[asked["sample_id"]].to_numpy()

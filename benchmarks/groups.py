@@ -41,6 +41,7 @@ from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.histograms.bins import Bins
 from pipeline.statistics.agreement import normalized_mutual_information
 from pipeline.storage.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES, SIGNATURES
+from stages.inputs import paths
 from stages.inputs.allocation import counts_of
 from stages.inputs.model import load_model
 
@@ -72,7 +73,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     settings = params.load()
-    samples: Any = SAMPLES.read("data/samples.parquet")
+    samples: Any = SAMPLES.read(paths.SAMPLES)
     train = (samples["split"] == "train").to_numpy()
     benefit = None if options.benefit is None else Benefit(settings, samples[train], options.benefit)
     print(f"{'grouping':28}{'groups':>8}{'silhouette':>12}{'stability':>11}{'NMI':>7}  held out")
@@ -86,7 +87,7 @@ def main() -> None:
 def groupings(settings: Settings, samples: Any, options: argparse.Namespace) -> Iterator[Grouping]:
     """What was asked for, in the order of the help."""
     train = (samples["split"] == "train").to_numpy()
-    table: Any = SIGNATURES.read("data/signatures.parquet")
+    table: Any = SIGNATURES.read(paths.SIGNATURES)
     vectors, blocks = signature_vectors(table, samples["sample_id"].tolist()), int(table["block"].max()) + 1
     for kind in options.signatures:
         chosen_vectors = signatures(kind, vectors, blocks, samples["n_tokens"].to_numpy(np.float64), train)
@@ -103,7 +104,7 @@ def groupings(settings: Settings, samples: Any, options: argparse.Namespace) -> 
     for label in options.labels:
         yield Grouping(label, label_groups(samples[label].tolist(), train))
     for scheme in options.schemes:
-        rows: Any = ASSIGNMENTS.read(f"data/assignments/{scheme}.parquet").set_index("sample_id")["group"]
+        rows: Any = ASSIGNMENTS.read(paths.assignments(scheme)).set_index("sample_id")["group"]
         yield Grouping(scheme, rows.loc[samples["sample_id"]].to_numpy())
 
 
@@ -132,13 +133,13 @@ class Benefit:
             Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in train.itertuples()
         ]
         bins = Bins(settings.capture.mantissa_bits)
-        table: Any = GROUP_HISTOGRAMS.read("data/group_histograms/global.parquet")
+        table: Any = GROUP_HISTOGRAMS.read(paths.group_histograms("global"))
         criterion = settings.profiles[POOLED].criterion
         counts = counts_of(table[table["criterion"] == criterion], bins)
         tokens = settings.tokens
         loaded = load_model(settings.model)
         self._inputs = LossInputs(loaded, [], counts, bins, criterion, tokens.dense_prefix, tokens.batch)
-        rows: Any = ALLOCATIONS.read(f"data/allocations/{POOLED}.parquet")
+        rows: Any = ALLOCATIONS.read(paths.allocations(POOLED))
         self._pooled: Any = rows[rows["target"] == target].set_index(["block", "projection"])["sparsity"]
 
     def of(self, groups: Int[ndarray, " texts"]) -> str:

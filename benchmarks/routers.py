@@ -23,6 +23,7 @@ from numpy import ndarray
 from pipeline.compute.operations import Work, attended, dense_flops
 from pipeline.compute.routing import embedding_flops, neighbour_flops, scores_flops
 from pipeline.evaluate.method import shape_of
+from stages.inputs import paths
 from wina_amp.models.load import LoadedModel, load
 from wina_amp.models.projections import projections, sites
 from wina_amp.routing.prompt_router import KINDS, PromptRouter
@@ -35,7 +36,7 @@ BLOCKS, DIM, GROUPS = 1, 32, 5
 def main() -> None:
     """Print a row for every kind of router."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="data/reference/model")
+    parser.add_argument("--model", default=paths.REFERENCE_MODEL)
     parser.add_argument("--prompts", type=int, default=100)
     parser.add_argument("--longest", type=int, default=200, help="tokens of the longest prompt; the shortest has 20")
     parser.add_argument("--repeats", type=int, default=7)

@@ -18,13 +18,12 @@ from pathlib import Path
 
 from pipeline.config.inputs import ModelSettings
 from pipeline.config.params import Settings
-from stages.inputs.model import MANIFEST_PATH, checksums
+from stages.inputs import paths
+from stages.inputs.model import checksums
 from stages.run import run
 from wina_amp.errors import UserError
 from wina_amp.models import manifest
 from wina_amp.models.source import cached_folder, checkpoint_files
-
-REFERENCE_MODEL = Path("data/reference/model")
 
 log = logging.getLogger("commands.check")
 
@@ -35,12 +34,14 @@ def main(settings: Settings) -> None:
     Writes the manifest of a changed checkpoint anew; exits like the stage if that fails.
     """
     _check_model(settings.model)
-    _need_folder(REFERENCE_MODEL, "The embedded reference model", "`git checkout data/reference` restores it")
+    _need_folder(
+        Path(paths.REFERENCE_MODEL), "The embedded reference model", "`git checkout data/reference` restores it"
+    )
     remedy = "correct `benchmark.include` in params.yaml; `git checkout data/benchmark` restores the embedded tasks"
     _need_folder(Path(settings.benchmark.include), "The folder of task files", remedy)
     changed = changes(settings.model)
     if changed:
-        log.info("the checkpoint is not the one of %s: %s", MANIFEST_PATH, "; ".join(changed[:3]))
+        log.info("the checkpoint is not the one of %s: %s", paths.MANIFEST, "; ".join(changed[:3]))
         _run_manifest()
 
 
@@ -50,10 +51,14 @@ def changes(model: ModelSettings) -> list[str]:
     Empty where there is no manifest yet, or the checkpoint is still to be downloaded: then the stage runs anyway.
     """
     folder = cached_folder(model.path, model.revision, remote_code=model.remote_code)
-    if folder is None or folder.resolve() == REFERENCE_MODEL.resolve() or not Path(MANIFEST_PATH).is_file():
+    if (
+        folder is None
+        or folder.resolve() == Path(paths.REFERENCE_MODEL).resolve()
+        or not Path(paths.MANIFEST).is_file()
+    ):
         return []
     files = checkpoint_files(folder, remote_code=model.remote_code)
-    return manifest.differences(manifest.read(MANIFEST_PATH), files, checksums())
+    return manifest.differences(manifest.read(paths.MANIFEST), files, checksums())
 
 
 def _check_model(model: ModelSettings) -> None:

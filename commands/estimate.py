@@ -29,12 +29,11 @@ from pipeline.estimate.work import Cost
 from pipeline.estimate.workload import ASSUMED_TOKENS, Workload, assumed, from_samples
 from pipeline.executors.processes import processes
 from pipeline.storage.schemas import SAMPLES
+from stages.inputs import paths
 from stages.latency_inputs import what_is_timed
 from stages.run import limit_threads, run
 from wina_amp.models.source import cached_folder, config_folder
 from wina_amp.names import GRADIENT_SCHEMES, LEARNED, NO_TRANSFORM
-
-SAMPLES_PATH = Path("data/samples.parquet")
 
 
 def main(settings: Settings) -> None:
@@ -154,9 +153,9 @@ def _groups(settings: Settings, scheme: str, load: Workload) -> int:
 
 
 def _workload(settings: Settings, *, is_known: bool) -> Workload:
-    if is_known and SAMPLES_PATH.is_file():
+    if is_known and Path(paths.SAMPLES).is_file():
         columns = ("sample_id", "task", "split", "kind", "choices", "answer_ids", "n_tokens")
-        return from_samples(SAMPLES.read(SAMPLES_PATH, columns=columns))
+        return from_samples(SAMPLES.read(paths.SAMPLES, columns=columns))
     counts = {"train": settings.benchmark.train_samples, "test": settings.benchmark.test_samples}
     return assumed(settings.benchmark.tasks, counts)
 

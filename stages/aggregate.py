@@ -8,25 +8,22 @@ from pipeline.config.params import Settings
 from pipeline.histograms.aggregate import aggregate
 from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import ASSIGNMENTS, GROUP_HISTOGRAMS, HISTOGRAMS
+from stages.inputs import paths
 from stages.run import run_named
-
-HISTOGRAMS_PATH = "data/histograms"
-ASSIGNMENTS_PATH = "data/assignments/{name}.parquet"
-GROUP_HISTOGRAMS_PATH = "data/group_histograms/{name}.parquet"
 
 
 def main(settings: Settings, name: str) -> None:
     """Read `histograms` and the `assignments` of scheme `name`, write its `group_histograms`."""
-    assignments: Any = ASSIGNMENTS.read(ASSIGNMENTS_PATH.format(name=name))
+    assignments: Any = ASSIGNMENTS.read(paths.assignments(name))
     train = assignments[assignments["split"] == "train"]
     merged = aggregate(
-        HISTOGRAMS.parts(HISTOGRAMS_PATH),
+        HISTOGRAMS.parts(paths.HISTOGRAMS),
         train["sample_id"].tolist(),
         train["group"].to_numpy(),
         scheme=name,
         bins=Bins(settings.capture.mantissa_bits),
     )
-    GROUP_HISTOGRAMS.write(merged, GROUP_HISTOGRAMS_PATH.format(name=name))
+    GROUP_HISTOGRAMS.write(merged, paths.group_histograms(name))
 
 
 if __name__ == "__main__":

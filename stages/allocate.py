@@ -22,15 +22,13 @@ from pipeline.config.params import Settings
 from pipeline.config.profiles import ProfileSettings
 from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import ALLOCATION_COSTS, ALLOCATIONS, GROUP_HISTOGRAMS
-from pipeline.storage.scratch import JsonParts, Scratch
+from pipeline.storage.scratch import JsonParts
 from stages.allocate_kl import alone, from_pooled
+from stages.inputs import paths
 from stages.inputs.allocation import (
-    ALLOCATION_COSTS_PATH,
-    ALLOCATIONS_PATH,
-    GROUP_HISTOGRAMS_PATH,
     Costs,
+    allocation_scratch,
     counts_of,
-    fingerprint,
     group_texts,
 )
 from stages.inputs.model import load_model
@@ -49,7 +47,7 @@ log = logging.getLogger("stages.allocate")
 def main(settings: Settings, name: str) -> None:
     """Write the `allocations` and the `allocation_costs` of profile set `name`."""
     profile = settings.profiles[name]
-    histograms = GROUP_HISTOGRAMS.read(GROUP_HISTOGRAMS_PATH.format(scheme=profile.scheme))
+    histograms = GROUP_HISTOGRAMS.read(paths.group_histograms(profile.scheme))
     costs: Costs
     if profile.allocation == "uniform":
         rows = _uniform(settings, name, profile, histograms)
@@ -59,9 +57,9 @@ def main(settings: Settings, name: str) -> None:
         rows, costs = search(settings, name, profile, histograms)
     if "strength" not in rows:
         rows = rows.assign(strength=np.nan)
-    ALLOCATIONS.write(rows.assign(profile=name), ALLOCATIONS_PATH.format(name=name))
+    ALLOCATIONS.write(rows.assign(profile=name), paths.allocations(name))
     spent = [{"profile": name, "group": group, **cost.to_json()} for group, cost in costs.items()]
-    ALLOCATION_COSTS.write(pd.DataFrame(spent), ALLOCATION_COSTS_PATH.format(name=name))
+    ALLOCATION_COSTS.write(pd.DataFrame(spent), paths.allocation_costs(name))
 
 
 def _uniform(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> pd.DataFrame:
@@ -103,7 +101,7 @@ def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms:
     rows: list[pd.DataFrame] = []
     costs: Costs = {}
     meter = Meter()
-    with Scratch(f"allocate@{name}", fingerprint(settings, profile)) as scratch:
+    with allocation_scratch(settings, name) as scratch:
         for group in groups:
             part = f"{group:05d}"
             store = MeteredStore(JsonParts(scratch, ""), meter)

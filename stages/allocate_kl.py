@@ -1,8 +1,8 @@
 """The `kl` allocations of stage allocate: of a group by itself, and of groups that start from a pooled allocation.
 
-Curves and targets are independent of each other. Where there is room for several processes
-(`pipeline/executors/processes.py`) these make them first, each with a model of its own; the search that follows finds
-all of it kept, as it would after an interruption.
+Curves and targets are independent of each other. Several processes, each with a model of its own, work on these
+first (`pipeline/executors/processes.py`); the search of every group that follows finds all of it kept, as it would
+after an interruption.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from tqdm import tqdm
 from pipeline.allocation.calibration.cost import Cost, Meter, MeteredStore
 from pipeline.config.params import Settings
 from pipeline.config.profiles import ProfileSettings
-from pipeline.executors.processes import Advance, finish, finish_rounds
+from pipeline.executors.processes import Advance, WorkerPool
 from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import ALLOCATIONS, GROUP_HISTOGRAMS
-from pipeline.storage.scratch import JsonParts, Parts, Scratch
-from stages.inputs.allocation import ALLOCATIONS_PATH, GROUP_HISTOGRAMS_PATH, Costs, counts_of, fingerprint, group_texts
+from pipeline.storage.scratch import JsonParts, Parts
+from stages.inputs import paths
+from stages.inputs.allocation import Costs, allocation_scratch, counts_of, group_texts
 from stages.inputs.model import load_model, model_processes
 from stages.run import start_logging
 
@@ -39,76 +40,64 @@ log = logging.getLogger("stages.allocate")
 
 def alone(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> tuple[pd.DataFrame, Costs]:
     """Every group by itself: rows of `allocations` without the profile's name, and what each group took."""
-    from pipeline.allocation.kl.kl import kl, work
+    from pipeline.allocation.kl.kl import work
 
-    allocate, targets = settings.allocate, settings.evaluate.targets
+    targets = settings.evaluate.targets
     groups = sorted(set(histograms["group"].tolist()))
     projections = len(histograms[["block", "projection"]].drop_duplicates())
-    total = len(groups) * work(projections, len(targets), allocate.kl_steps)
+    total = len(groups) * work(projections, len(targets), settings.allocate.kl_steps)
     rows: list[pd.DataFrame] = []
     costs: Costs = {}
-    with Scratch(f"allocate@{name}", fingerprint(settings, profile)) as parts:
-        make = partial(Bench, parts, settings, name)
-        with tqdm(total=total, desc=f"kl, {len(groups)} groups", unit="pass") as progress:
-            if (processes := model_processes(settings.model)) > 1:
+    with allocation_scratch(settings, name) as parts:
+        make_worker = partial(Worker, parts, settings, name)
+        with (
+            WorkerPool(make_worker, model_processes(settings.model)) as pool,
+            tqdm(total=total, desc=f"kl, {len(groups)} groups", unit="pass") as progress,
+        ):
+            if pool.processes > 1:
                 all_curves = [(group, number) for group in groups for number in range(projections)]
                 all_targets = [(group, target) for group in groups for target in targets]
-                rounds = [(_curve, all_curves), (_target, all_targets), (_settle, all_targets)]
-                finish_rounds(rounds, make=make, processes=processes, advance=progress.update)
+                pool.map(_curve, all_curves, progress.update)
+                pool.map(_target, all_targets, progress.update)
+                pool.map(_settle, all_targets, progress.update)
                 progress.update(-progress.n)  # what follows finds all of it, and counts it again
-            bench = make()
-            for group in groups:
-                (objective, gradients), store = bench.alone(group), bench.store(group)
-                found = kl(
-                    objective,
-                    bench.judge(group).losses,
-                    gradients,
-                    targets,
-                    store,
-                    steps=allocate.kl_steps,
-                    rate=allocate.kl_rate,
-                    advance=progress.update,
-                )
-                for one in found:
-                    allocated = _table(objective.places).assign(sparsity=one.sparsity, predicted_error=one.loss)
-                    rows.append(allocated.assign(group=group, target=one.target))
-                costs[group] = store.cost
+            for group, (allocated, cost) in zip(groups, pool.map(_search, groups, progress.update), strict=True):
+                rows.append(allocated)
+                costs[group] = cost
     return pd.concat(rows, ignore_index=True), costs
 
 
 def from_pooled(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> tuple[pd.DataFrame, Costs]:
     """Groups that start from a pooled allocation; one more group, the last, is the pooled allocation itself."""
-    from pipeline.allocation.kl.shrinkage import specialise, work
+    from pipeline.allocation.kl.shrinkage import work
 
     targets = settings.evaluate.targets
     groups = sorted(set(histograms["group"].tolist()))
     total = len(groups) * work(len(targets), settings.allocate.kl_group_steps)
     rows = [_pooled_rows(profile).drop(columns="profile").assign(group=len(groups), strength=0.0)]
     costs: Costs = {len(groups): Cost()}
-    with Scratch(f"allocate@{name}", fingerprint(settings, profile)) as parts:
-        make = partial(Bench, parts, settings, name)
-        with tqdm(total=total, desc=f"kl from `{profile.parent}`, {len(groups)} groups", unit="pass") as progress:
-            if (processes := model_processes(settings.model)) > 1:
+    with allocation_scratch(settings, name) as parts:
+        make_worker = partial(Worker, parts, settings, name)
+        with (
+            WorkerPool(make_worker, model_processes(settings.model)) as pool,
+            tqdm(total=total, desc=f"kl from `{profile.parent}`, {len(groups)} groups", unit="pass") as progress,
+        ):
+            if pool.processes > 1:
                 all_targets = [(group, target) for group in groups for target in targets]
-                finish(_try, all_targets, make=make, processes=processes, advance=progress.update)
+                pool.map(_try, all_targets, progress.update)
                 progress.update(-progress.n)
-            bench = make()
-            for number in groups:
-                (group, places), store = bench.member(number), bench.store(number)
-                found = specialise(group, store, progress.update)
-                costs[number] = store.cost
-                log.info("group %d of %d: strength %g", number + 1, len(groups), found[0].strength)
-                for one in found:
-                    allocated = places.assign(sparsity=one.sparsity, predicted_error=one.loss, strength=one.strength)
-                    rows.append(allocated.assign(group=number, target=one.target))
+            for number, (allocated, cost) in zip(groups, pool.map(_shrink, groups, progress.update), strict=True):
+                log.info("group %d of %d: strength %g", number + 1, len(groups), allocated["strength"].iloc[0])
+                rows.append(allocated)
+                costs[number] = cost
     return pd.concat(rows, ignore_index=True), costs
 
 
-class Bench:
-    """What one process allocates a profile set with: a model, what counts its work, and the losses of a group.
+class Worker:
+    """A process that allocates a profile set: a model, a meter of its work, and the losses of a group.
 
     Args:
-        parts: where everything that was measured is kept.
+        parts: the folder that all measurements are kept in.
         settings: all of them.
         name: of the profile set.
     """
@@ -126,7 +115,7 @@ class Bench:
         self.member = lru_cache(maxsize=1)(self._member)
 
     def store(self, group: int) -> MeteredStore:
-        """What is known of a group; what is added is charged with the work from now on."""
+        """The kept values of a group; those that are added are charged with the work from now on."""
         return MeteredStore(JsonParts(self._parts, f"{group:05d}-"), self._meter)
 
     def _alone(self, group: int) -> tuple[Divergence, descent.LossGradients]:
@@ -172,7 +161,7 @@ class Bench:
         from pipeline.allocation.loss.loss_inputs import LossInputs
 
         settings, criterion, bins = self.settings, self.profile.criterion, Bins(self.settings.capture.mantissa_bits)
-        histograms: Any = GROUP_HISTOGRAMS.read(GROUP_HISTOGRAMS_PATH.format(scheme=scheme))
+        histograms: Any = GROUP_HISTOGRAMS.read(paths.group_histograms(scheme))
         known = histograms[(histograms["criterion"] == criterion) & (histograms["group"] == thresholds_of)]
         return LossInputs(
             self._loaded,
@@ -186,44 +175,86 @@ class Bench:
         )
 
 
-def _curve(bench: Bench, piece: tuple[int, int], advance: Advance) -> None:
+def _search(worker: Worker, group: int, advance: Advance) -> tuple[pd.DataFrame, Cost]:
+    """Allocate a group by itself: rows of `allocations`, and what they took."""
+    from pipeline.allocation.kl.kl import kl
+
+    allocate, targets = worker.settings.allocate, worker.settings.evaluate.targets
+    (objective, gradients), store = worker.alone(group), worker.store(group)
+    allocations = kl(
+        objective,
+        worker.judge(group).losses,
+        gradients,
+        targets,
+        store,
+        steps=allocate.kl_steps,
+        rate=allocate.kl_rate,
+        advance=advance,
+    )
+    sites = _table(objective.places)
+    rows = [
+        sites.assign(sparsity=allocated.sparsity, predicted_error=allocated.loss, group=group, target=allocated.target)
+        for allocated in allocations
+    ]
+    return pd.concat(rows, ignore_index=True), store.cost
+
+
+def _shrink(worker: Worker, number: int, advance: Advance) -> tuple[pd.DataFrame, Cost]:
+    """Allocate a group from the pooled allocation: rows of `allocations`, and what they took."""
+    from pipeline.allocation.kl.shrinkage import specialise
+
+    (group, sites), store = worker.member(number), worker.store(number)
+    rows = [
+        sites.assign(
+            sparsity=allocated.sparsity,
+            predicted_error=allocated.loss,
+            strength=allocated.strength,
+            group=number,
+            target=allocated.target,
+        )
+        for allocated in specialise(group, store, advance)
+    ]
+    return pd.concat(rows, ignore_index=True), store.cost
+
+
+def _curve(worker: Worker, task: tuple[int, int], advance: Advance) -> None:
     from pipeline.allocation.kl.kl import curve
 
-    group, projection = piece
-    (objective, _), store = bench.alone(group), bench.store(group)
+    group, projection = task
+    (objective, _), store = worker.alone(group), worker.store(group)
     curve(objective, projection, store, advance)
 
 
-def _target(bench: Bench, piece: tuple[int, float], advance: Advance) -> None:
-    group, target = piece
-    _descent(bench, group, target, advance)
+def _target(worker: Worker, task: tuple[int, float], advance: Advance) -> None:
+    group, target = task
+    _descent(worker, group, target, advance)
 
 
-def _settle(bench: Bench, piece: tuple[int, float], advance: Advance) -> None:
+def _settle(worker: Worker, task: tuple[int, float], advance: Advance) -> None:
     from pipeline.allocation.kl.kl import fraction_of, settled
 
-    group, target = piece
-    targets = sorted(bench.settings.evaluate.targets)
-    descents = [_descent(bench, group, one) for one in targets]
-    fraction = fraction_of(bench.alone(group)[0])
-    settled(bench.judge(group).losses, descents, targets.index(target), fraction, bench.store(group), advance)
+    group, target = task
+    targets = sorted(worker.settings.evaluate.targets)
+    descents = [_descent(worker, group, one) for one in targets]
+    fraction = fraction_of(worker.alone(group)[0])
+    settled(worker.judge(group).losses, descents, targets.index(target), fraction, worker.store(group), advance)
 
 
-def _descent(bench: Bench, group: int, target: float, advance: Advance = lambda _done: None) -> Descent:
+def _descent(worker: Worker, group: int, target: float, advance: Advance = lambda _done: None) -> Descent:
     """Where the descent of one target leads, or has led."""
     from pipeline.allocation.kl.kl import at_target, curve
 
-    (objective, gradients), store, allocate = bench.alone(group), bench.store(group), bench.settings.allocate
+    (objective, gradients), store, allocate = worker.alone(group), worker.store(group), worker.settings.allocate
     curves = [curve(objective, number, store) for number in range(len(objective.costs))]
     steps, rate = allocate.kl_steps, allocate.kl_rate
     return at_target(objective, curves, gradients, target, store, steps=steps, rate=rate, advance=advance)
 
 
-def _try(bench: Bench, piece: tuple[int, float], advance: Advance) -> None:
+def _try(worker: Worker, task: tuple[int, float], advance: Advance) -> None:
     from pipeline.allocation.kl.shrinkage import try_at
 
-    number, target = piece
-    (group, _), store = bench.member(number), bench.store(number)
+    number, target = task
+    (group, _), store = worker.member(number), worker.store(number)
     try_at(group, target, store, advance)
 
 
@@ -232,4 +263,4 @@ def _table(places: list[tuple[int, str]]) -> pd.DataFrame:
 
 
 def _pooled_rows(profile: ProfileSettings) -> pd.DataFrame:
-    return ALLOCATIONS.read(ALLOCATIONS_PATH.format(name=profile.parent))
+    return ALLOCATIONS.read(paths.table(profile.starts_from))

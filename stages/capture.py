@@ -1,15 +1,16 @@
 """capture: one dense pass over all samples -> score histograms of the train samples, signatures of all.
 
-Batches are finished in parts that survive a crash; a rerun continues with the first part that is missing. Histograms
-stay a folder of parts, because no later stage needs them all in memory at once; signatures are small and become one
-file.
+Batches are done in parts that survive a crash, by as many processes as there is room for; a rerun continues with the
+parts that are missing. Histograms stay a folder of parts, because no later stage needs them all in memory at once;
+signatures are small and become one file.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import pandas as pd
@@ -18,15 +19,14 @@ from tqdm import tqdm
 
 from pipeline.capture.capture import Item, Part, capture
 from pipeline.config.params import Settings
+from pipeline.executors.processes import Advance, WorkerPool
 from pipeline.storage.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
-from pipeline.storage.scratch import Parts, Scratch, file_digest
+from pipeline.storage.scratch import Parts
 from pipeline.tokens.batching import batches
-from stages.inputs.model import load_model, model_identity
-from stages.run import run
-
-SAMPLES_PATH = "data/samples.parquet"
-HISTOGRAMS_PATH = "data/histograms"
-SIGNATURES_PATH = "data/signatures.parquet"
+from stages.inputs import paths
+from stages.inputs.fingerprint import Fingerprint
+from stages.inputs.model import load_model, model_processes
+from stages.run import run, start_logging
 
 BATCHES_PER_PART = 8
 _COLUMNS = ("sample_id", "split", "prompt_ids", "answer_ids")
@@ -36,26 +36,16 @@ log = logging.getLogger("stages.capture")
 
 def main(settings: Settings) -> None:
     """Read `samples`, write `histograms` and `signatures`."""
-    items = _items(SAMPLES.read(SAMPLES_PATH, columns=_COLUMNS))
+    items = _items(SAMPLES.read(paths.SAMPLES, columns=_COLUMNS))
     lengths, ids = [item.length for item in items], [item.sample_id for item in items]
     planned = [[items[i] for i in batch] for batch in batches(lengths, ids, settings.tokens.batch)]
     parts = [planned[i : i + BATCHES_PER_PART] for i in range(0, len(planned), BATCHES_PER_PART)]
-    fingerprint = {
-        "samples": file_digest(SAMPLES_PATH),
-        "model": model_identity(settings.model),
-        "tokens": asdict(settings.tokens),
-        "capture": asdict(settings.capture),
-        "seed": settings.seed,
-    }
-    with (
-        Scratch("capture", fingerprint | {"table": HISTOGRAMS.name}) as histograms,
-        Scratch("capture", fingerprint | {"table": SIGNATURES.name}) as signatures,
-    ):
+    with Fingerprint(settings, "capture").scratch() as scratch:
+        histograms, signatures = scratch.below(HISTOGRAMS.name), scratch.below(SIGNATURES.name)
         _write_parts(settings, parts, histograms, signatures)
-        SIGNATURES.write(pa.concat_tables(list(SIGNATURES.parts(signatures.folder))), SIGNATURES_PATH)
-        histograms.publish(HISTOGRAMS_PATH)
-        histograms.clear()
-        signatures.clear()
+        SIGNATURES.write(pa.concat_tables(list(SIGNATURES.parts(signatures.folder))), paths.SIGNATURES)
+        histograms.publish(paths.HISTOGRAMS)
+        scratch.clear()
 
 
 def _items(samples: pd.DataFrame) -> list[Item]:
@@ -71,40 +61,59 @@ def _items(samples: pd.DataFrame) -> list[Item]:
     ]
 
 
+@dataclass(frozen=True)
+class Task:
+    """One part: the name of its files, and its batches."""
+
+    part: str
+    batches: Sequence[Sequence[Item]]
+
+
+class Worker:
+    """A process that captures: the model, and the folders that its parts go to."""
+
+    def __init__(self, settings: Settings, histograms: Parts, signatures: Parts) -> None:
+        start_logging()
+        self.settings, self.histograms, self.signatures = settings, histograms, signatures
+        self.loaded = load_model(settings.model)
+
+
 def _write_parts(
     settings: Settings, parts: Sequence[Sequence[Sequence[Item]]], histograms: Parts, signatures: Parts
 ) -> None:
-    names = [f"{number:05d}.parquet" for number in range(len(parts))]
-    missing = [number for number, name in enumerate(names) if not (histograms.has(name) and signatures.has(name))]
-    if len(missing) < len(parts):
-        log.info("resuming: %d of %d parts are finished", len(parts) - len(missing), len(parts))
-    if not missing:
-        return
-    todo = [batch for number in missing for batch in parts[number]]
-    rows = _captured(settings, todo)
-    for number in missing:
-        part = [next(rows) for _ in parts[number]]
-        with histograms.writing(names[number]) as path:
-            HISTOGRAMS.write(pa.concat_tables([one.histograms for one in part]), path)
-        with signatures.writing(names[number]) as path:
-            SIGNATURES.write(pa.concat_tables([one.signatures for one in part]), path)
+    tasks = [Task(f"{number:05d}.parquet", batches) for number, batches in enumerate(parts)]
+    missing = [task for task in tasks if not (histograms.has(task.part) and signatures.has(task.part))]
+    if len(missing) < len(tasks):
+        log.info("resuming: %d of %d parts are finished", len(tasks) - len(missing), len(tasks))
+    total = sum(len(batch) for task in missing for batch in task.batches)
+    make_worker = partial(Worker, settings, histograms, signatures)
+    with (
+        WorkerPool(make_worker, model_processes(settings.model, len(missing))) as pool,
+        tqdm(total=total, desc="capture", unit="sample") as progress,
+    ):
+        pool.map(_capture, missing, progress.update)
 
 
-def _captured(settings: Settings, todo: Sequence[Sequence[Item]]) -> Iterator[Part]:
-    loaded = load_model(settings.model)
-    rows = capture(
-        loaded,
-        todo,
+def _capture(worker: Worker, task: Task, advance: Advance) -> None:
+    """Write one part of both tables."""
+    settings = worker.settings
+    rows: list[Part] = []
+    captured = capture(
+        worker.loaded,
+        task.batches,
         criteria=settings.capture.criteria,
         mantissa_bits=settings.capture.mantissa_bits,
         signature_dim=settings.capture.signature_dim,
         dense_prefix=settings.tokens.dense_prefix,
         seed=settings.seed,
     )
-    with tqdm(total=sum(len(batch) for batch in todo), desc="capture", unit="sample") as progress:
-        for batch, part in zip(todo, rows, strict=True):
-            yield part
-            progress.update(len(batch))
+    for batch, part in zip(task.batches, captured, strict=True):
+        rows.append(part)
+        advance(len(batch))
+    with worker.histograms.writing(task.part) as path:
+        HISTOGRAMS.write(pa.concat_tables([part.histograms for part in rows]), path)
+    with worker.signatures.writing(task.part) as path:
+        SIGNATURES.write(pa.concat_tables([part.signatures for part in rows]), path)
 
 
 if __name__ == "__main__":

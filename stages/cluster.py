@@ -22,16 +22,10 @@ from pipeline.grouping.schemes import NO_GROUP, check_labels, label_groups, leng
 from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.statistics.agreement import adjusted_rand_index, normalized_mutual_information
 from pipeline.storage.schemas import ASSIGNMENTS, CLUSTER_MAP, CLUSTER_VARIANTS, SAMPLES, SIGNATURES
+from stages.inputs import paths
 from stages.run import run
 from wina_amp.atomic import replacing
 from wina_amp.names import ACTIVATION_RANDOM_SCHEMES, LABEL_SCHEMES
-
-SAMPLES_PATH = "data/samples.parquet"
-SIGNATURES_PATH = "data/signatures.parquet"
-ASSIGNMENTS_PATH = "data/assignments/{scheme}.parquet"
-VARIANTS_PATH = "data/cluster_variants.parquet"
-MAP_PATH = "data/cluster_map.parquet"
-QUALITY_PATH = "data/cluster_quality.json"
 
 _LABELS = ("task", "subject", "computation", "template", "shots")
 
@@ -41,61 +35,63 @@ _QUALITY_OF_VARIANTS = ("groups", "silhouette", "stability")
 
 def main(settings: Settings) -> None:
     """Read `samples` and `signatures`, write `assignments`, `cluster_variants`, `cluster_map` and the quality JSON."""
-    samples = SAMPLES.read(SAMPLES_PATH, columns=("sample_id", "split", "n_tokens", *_LABELS))
+    samples = SAMPLES.read(paths.SAMPLES, columns=("sample_id", "split", "n_tokens", *_LABELS))
     sample_ids = samples["sample_id"].tolist()
     train = (samples["split"] == "train").to_numpy()
-    table: Any = SIGNATURES.read(SIGNATURES_PATH)
+    table: Any = SIGNATURES.read(paths.SIGNATURES)
     vectors = signature_vectors(table, sample_ids)
     points = features(vectors, train, settings.cluster.components)
     options = Options(
         settings.cluster.algorithm, settings.cluster.count, settings.cluster.min_cluster_size, settings.seed
     )
-    found = cluster(points, train, options)
-    groups = _groups(samples, train, found, settings.seed)
+    clusters = cluster(points, train, options)
+    groups = _groups(samples, train, clusters, settings.seed)
     for scheme in LABEL_SCHEMES[1:]:  # `task` was checked with the settings
         if scheme in settings.schemes:
             check_labels(scheme, sample_ids, groups[scheme])
     for scheme, numbers in groups.items():
         rows = cast(pd.DataFrame, samples[["sample_id", "split"]]).assign(
-            scheme=scheme, group=numbers, distance=found.distances if scheme == "activation" else 0.0
+            scheme=scheme, group=numbers, distance=clusters.distances if scheme == "activation" else 0.0
         )
-        ASSIGNMENTS.write(rows[numbers != NO_GROUP], ASSIGNMENTS_PATH.format(scheme=scheme))
+        ASSIGNMENTS.write(rows[numbers != NO_GROUP], paths.assignments(scheme))
     by_block = vectors.reshape(len(vectors), int(table["block"].max()) + 1, -1, vectors.shape[2])
     others = variants(by_block, samples["n_tokens"].to_numpy(), train, settings.cluster.components, options)
-    CLUSTER_VARIANTS.write(_variant_rows(sample_ids, others), VARIANTS_PATH)
+    CLUSTER_VARIANTS.write(_variant_rows(sample_ids, others), paths.CLUSTER_VARIANTS)
     _write_quality(
         {
-            **found.quality,
-            "labels_test": _label_agreement(samples[~train], found.groups[~train]),
-            "variants": {one.name: {key: one.found.quality[key] for key in _QUALITY_OF_VARIANTS} for one in others},
+            **clusters.quality,
+            "labels_test": _label_agreement(samples[~train], clusters.groups[~train]),
+            "variants": {
+                variant.name: {key: variant.found.quality[key] for key in _QUALITY_OF_VARIANTS} for variant in others
+            },
         }
     )
     on_map = shown(len(points), settings.seed)
     plane = coordinates(points[on_map], settings.seed)
     ids = [sample_ids[number] for number in on_map]
-    CLUSTER_MAP.write(pd.DataFrame({"sample_id": ids, "x": plane[:, 0], "y": plane[:, 1]}), MAP_PATH)
+    CLUSTER_MAP.write(pd.DataFrame({"sample_id": ids, "x": plane[:, 0], "y": plane[:, 1]}), paths.CLUSTER_MAP)
 
 
-def _groups(samples: Any, train: ndarray, found: Clustering, seed: int) -> dict[str, ndarray]:
+def _groups(samples: Any, train: ndarray, clusters: Clustering, seed: int) -> dict[str, ndarray]:
     """Every scheme's group of every sample."""
     tokens = samples["n_tokens"].to_numpy()
     return {
         "global": one_group(len(samples)),
-        "activation": found.groups,
+        "activation": clusters.groups,
         **{scheme: label_groups(samples[scheme].tolist(), train) for scheme in LABEL_SCHEMES},
-        "length": length_groups(tokens, found.groups, train, seed),
+        "length": length_groups(tokens, clusters.groups, train, seed),
         **{
-            scheme: shuffled_groups(found.groups, train, seed, draw)
+            scheme: shuffled_groups(clusters.groups, train, seed, draw)
             for draw, scheme in enumerate(ACTIVATION_RANDOM_SCHEMES)
         },
     }
 
 
-def _variant_rows(sample_ids: list[str], found: list[Variant]) -> pd.DataFrame:
+def _variant_rows(sample_ids: list[str], all_variants: list[Variant]) -> pd.DataFrame:
     rows = [
-        (one.kind, one.block, sample, group)
-        for one in found
-        for sample, group in zip(sample_ids, one.found.groups.tolist(), strict=True)
+        (variant.kind, variant.block, sample, group)
+        for variant in all_variants
+        for sample, group in zip(sample_ids, variant.found.groups.tolist(), strict=True)
     ]
     frame = pd.DataFrame(rows, columns=["variant", "block", "sample_id", "group"])
     return frame.astype({"variant": str, "block": np.int16, "sample_id": str, "group": np.int32})
@@ -112,7 +108,7 @@ def _label_agreement(samples: Any, groups: ndarray) -> dict[str, dict[str, float
 
 
 def _write_quality(quality: Mapping[str, object]) -> None:
-    with replacing(QUALITY_PATH) as path:
+    with replacing(paths.CLUSTER_QUALITY) as path:
         path.write_text(json.dumps(quality, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

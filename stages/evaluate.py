@@ -1,9 +1,8 @@
 """evaluate: run every sample through lm-eval with the profile of its group, at every target -> results.
 
 Each target and split is a part of its own, in a folder named by exactly what it depends on (its own profile, not the
-others'), and parts are kept after success: adding a target computes only that one, and a crash costs the runs that were
-on the way. They share the machine's cores, as far as there is memory for their models
-(`pipeline/executors/processes.py`), and only the processes that run a model import what runs it.
+others'), and parts are kept after success: adding a target computes only that one, and a crash costs the parts that
+were on the way. They are the tasks of a worker pool, and only the processes that run a model import what runs it.
 
 Every method runs on the first samples of every task (`pipeline/evaluate/portions.py`). The primary methods run on the
 other test samples, too, at the primary targets, and so does the dense model. Those are further parts beside that of
@@ -15,34 +14,30 @@ from __future__ import annotations
 import hashlib
 import logging
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
 
-from pipeline.config.inputs import TokenSettings
 from pipeline.config.params import Settings
 from pipeline.evaluate.portions import among_first
 from pipeline.evaluate.profiles import Profiles
-from pipeline.executors.processes import Advance, finish
+from pipeline.executors.processes import Advance, WorkerPool
 from pipeline.profiles.profile import profile_array
 from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
-from pipeline.storage.scratch import Parts, Scratch, file_digest
-from stages.inputs.model import load_model, model_identity, model_processes
+from pipeline.storage.scratch import Parts, Scratch
+from stages.inputs import paths
+from stages.inputs.fingerprint import Fingerprint
+from stages.inputs.model import load_model, model_processes
 from stages.run import run_named, start_logging
 from wina_amp.errors import UserError, unknown
 from wina_amp.masks.kinds import mask_kind
 from wina_amp.names import DENSE, GATE_CRITERIA
 
-if TYPE_CHECKING:
-    from pipeline.tasks.views import TaskView
-    from wina_amp.models.load import LoadedModel
-
-SAMPLES_PATH = "data/samples.parquet"
 DENSE_TARGET = 0.0
 MORE = "test-more"
 """Begins the names of the parts with the test samples beyond those that every method is evaluated on."""
@@ -54,19 +49,18 @@ log = logging.getLogger("stages.evaluate")
 
 
 @dataclass(frozen=True)
-class Run:
-    """One target on the samples of one part, as processes hand it to each other.
+class Task:
+    """One target on the samples of one part.
 
     Attributes:
-        tokens: how prompts are masked and batched.
         method: its name.
         samples: those of the part.
         target: of the profiles.
         profiles: None runs the model dense.
-        parts: where the result goes, as `part`.
+        parts: the folder of the result.
+        part: the name of the result.
     """
 
-    tokens: TokenSettings
     method: str
     samples: pd.DataFrame
     target: float
@@ -75,71 +69,76 @@ class Run:
     part: str
 
 
+class Worker:
+    """A process that evaluates: the model, and the tasks of the benchmark."""
+
+    def __init__(self, settings: Settings) -> None:
+        from stages.inputs.tasks import load_benchmark
+
+        start_logging()
+        self.tokens = settings.tokens
+        self.views = [view for views in load_benchmark(settings.benchmark).values() for view in views.values()]
+        self.loaded = load_model(settings.model)
+
+
 def main(settings: Settings, name: str) -> None:
     """Read `samples`, and for a sparse method its profiles and groups; write `results`."""
     if name not in settings.methods:
         raise unknown("method", name, settings.methods, "`methods` in params.yaml")
     samples = _samples(settings, name)
+    fingerprint = Fingerprint(settings, DENSE) if name == DENSE else Fingerprint(settings, "evaluate", name)
     with ExitStack() as stack:
-        # All scratch folders are opened before the task files load code of their own, which would change their digests.
-        runs = [
-            Run(settings.tokens, name, one, target, profiles, parts, f"{part}.parquet")
+        tasks = [
+            Task(name, portion, target, profiles, parts, f"{part}.parquet")
             for target, profiles in _profiles(settings, name).items()
-            for parts in [stack.enter_context(_scratch(settings, name, samples, target, profiles))]
-            for part, one in _portions(settings, name, target, samples).items()
+            for parts in [stack.enter_context(_scratch(settings, fingerprint, samples, target, profiles))]
+            for part, portion in _portions(settings, name, target, samples).items()
         ]
-        missing = [run for run in runs if not run.parts.has(run.part)]
-        if len(missing) < len(runs):
-            log.info("%d of %d runs are finished already", len(runs) - len(missing), len(runs))
-        requests = sum(_requests(run.samples) for run in missing)
-        with tqdm(total=requests, desc=f"evaluate {name}", unit="request") as progress:
-            largest_first = sorted(missing, key=lambda run: -len(run.samples))
-            processes = model_processes(settings.model)
-            make = partial(_open, settings)
-            finish(_evaluate, largest_first, make=make, processes=processes, advance=progress.update)
-        rows = [RESULTS.read(run.parts.path(run.part)) for run in runs]
-    RESULTS.write(pd.concat(rows, ignore_index=True), f"data/results/{name}.parquet")
+        missing = [task for task in tasks if not task.parts.has(task.part)]
+        if len(missing) < len(tasks):
+            log.info("%d of %d parts are finished already", len(tasks) - len(missing), len(tasks))
+        largest_first = sorted(missing, key=lambda task: -len(task.samples))
+        requests = sum(_requests(task.samples) for task in missing)
+        with (
+            WorkerPool(partial(Worker, settings), model_processes(settings.model, len(missing))) as pool,
+            tqdm(total=requests, desc=f"evaluate {name}", unit="request") as progress,
+        ):
+            pool.map(_evaluate, largest_first, progress.update)
+        rows = [RESULTS.read(task.parts.path(task.part)) for task in tasks]
+    RESULTS.write(pd.concat(rows, ignore_index=True), paths.results(name))
 
 
-def _open(settings: Settings) -> tuple[LoadedModel, list[TaskView]]:
-    """What a process evaluates with."""
-    from stages.inputs.tasks import load_benchmark
-
-    start_logging()
-    views = [view for views in load_benchmark(settings.benchmark).values() for view in views.values()]
-    return load_model(settings.model), views
-
-
-def _evaluate(opened: tuple[LoadedModel, list[TaskView]], run: Run, advance: Advance) -> None:
-    """Finish one part."""
+def _evaluate(worker: Worker, task: Task, advance: Advance) -> None:
+    """Write one part."""
     from pipeline.evaluate.method import evaluate
 
     rows = evaluate(
-        *opened,
-        run.samples,
-        run.profiles,
-        dense_prefix=run.tokens.dense_prefix,
-        batch_tokens=run.tokens.batch,
-        router_flops=run.samples["router_flops"].to_numpy(),
+        worker.loaded,
+        worker.views,
+        task.samples,
+        task.profiles,
+        dense_prefix=worker.tokens.dense_prefix,
+        batch_tokens=worker.tokens.batch,
+        router_flops=task.samples["router_flops"].to_numpy(),
         advance=advance,
     )
-    with run.parts.writing(run.part) as path:
-        RESULTS.write(rows.assign(method=run.method, target=run.target), path)
+    with task.parts.writing(task.part) as path:
+        RESULTS.write(rows.assign(method=task.method, target=task.target), path)
 
 
 def _requests(samples: pd.DataFrame) -> int:
-    """What the model is asked: every choice, or one continuation."""
+    """Requests to the model: one for every choice, or one continuation."""
     return sum(max(len(choices), 1) for choices in samples["choices"])
 
 
 def _samples(settings: Settings, name: str) -> pd.DataFrame:
     """All samples of the evaluated splits, each with its `group` and the cost of finding it, `router_flops`."""
-    samples = SAMPLES.read(SAMPLES_PATH)
+    samples = SAMPLES.read(paths.SAMPLES)
     samples = samples[samples["split"].isin(settings.evaluate.splits)].reset_index(drop=True)
     source = settings.methods[name].groups_from
     if source is None:
         return samples.assign(group=0, router_flops=0.0)
-    path = f"data/{source}.parquet"
+    path = paths.table(source)
     if source.startswith("routes/"):
         groups = ROUTES.read(path, columns=("sample_id", "group", "flops")).rename(columns={"flops": "router_flops"})
     else:
@@ -159,12 +158,12 @@ def _samples(settings: Settings, name: str) -> pd.DataFrame:
 def _portions(settings: Settings, name: str, target: float, samples: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Part -> its samples: of every split those that all methods have, and the other test samples where primary."""
     first = among_first(samples, _limits(settings))
-    found: dict[str, Any] = {str(split): rows for split, rows in samples[first].groupby("split", sort=False)}
+    portions: dict[str, Any] = {str(split): rows for split, rows in samples[first].groupby("split", sort=False)}
     more = samples[~first & (samples["split"] == "test").to_numpy()]
     if len(more) and _is_primary(settings, name, target):
-        pieces = np.array_split(np.arange(len(more)), -(-len(more) // MOST_MORE))
-        found |= {f"{MORE}-{number}-of-{len(pieces)}": more.iloc[rows] for number, rows in enumerate(pieces)}
-    return found
+        chunks = np.array_split(np.arange(len(more)), -(-len(more) // MOST_MORE))
+        portions |= {f"{MORE}-{number}-of-{len(chunks)}": more.iloc[rows] for number, rows in enumerate(chunks)}
+    return portions
 
 
 def _limits(settings: Settings) -> dict[str, int | None]:
@@ -181,12 +180,12 @@ def _is_primary(settings: Settings, name: str, target: float) -> bool:
 
 
 def _profiles(settings: Settings, name: str) -> dict[float, Profiles | None]:
-    """What masks the model at each target; the dense model has the target 0 only, a criterion that masks only a part of
-    the weights those that its profile set reaches."""
+    """The profiles at each target, None without masks; the dense model has the target 0 only, a criterion that masks
+    only a part of the weights those that its profile set reaches."""
     method = settings.methods[name]
     if method.profile is None or method.mask is None:
         return {DENSE_TARGET: None}
-    table: Any = PROFILES.read(f"data/profiles/{method.profile}.parquet")
+    table: Any = PROFILES.read(paths.profiles(method.profile))
     criterion, column = settings.profiles[method.profile].criterion, mask_kind(method.mask).column
     targets = settings.evaluate.targets
     if criterion in GATE_CRITERIA:
@@ -201,21 +200,22 @@ def _profiles(settings: Settings, name: str) -> dict[float, Profiles | None]:
     }
 
 
-def _scratch(settings: Settings, name: str, samples: pd.DataFrame, target: float, profiles: Profiles | None) -> Scratch:
-    fingerprint = {
-        "samples": file_digest(SAMPLES_PATH),
-        "groups": hashlib.sha256(samples[["group", "router_flops"]].to_numpy().tobytes()).hexdigest(),
-        "splits": settings.evaluate.splits,
-        "first": _limits(settings),
-        "tasks": asdict(settings.benchmark) | {"files": file_digest(settings.benchmark.include)},
-        "model": model_identity(settings.model),
-        "tokens": asdict(settings.tokens),
-        "target": target,
-        "criterion": DENSE if profiles is None else profiles.criterion,
-        "mask": None if profiles is None else profiles.mask,
-        "values": None if profiles is None else hashlib.sha256(profiles.values.numpy().tobytes()).hexdigest(),
-    }
-    return Scratch(f"evaluate@{name}", fingerprint)
+def _scratch(
+    settings: Settings, fingerprint: Fingerprint, samples: pd.DataFrame, target: float, profiles: Profiles | None
+) -> Scratch:
+    """The parts of one target: they depend on no other target, and on the splits and first samples that they hold."""
+    if profiles is None:
+        return fingerprint.scratch({"evaluate.primary": None})
+    groups = samples[["group", "router_flops"]].to_numpy()
+    return fingerprint.scratch(
+        {
+            "evaluate": {"splits": settings.evaluate.splits, "first": _limits(settings), "target": target},
+            "methods.${key}": profiles.mask,
+            "profiles.${item.profile}": profiles.criterion,
+            "data/profiles/${item.profile}.parquet": hashlib.sha256(profiles.values.numpy().tobytes()).hexdigest(),
+            "data/${item.groups_from}.parquet": hashlib.sha256(groups.tobytes()).hexdigest(),
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from pipeline.config.params import Settings
 from pipeline.profiles.measured import measured
 from pipeline.profiles.profile import profile_array
 from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, RESULTS
-from stages.inputs.model import MANIFEST_PATH, ROTATIONS_PATH, load_model
+from stages.inputs import paths
+from stages.inputs.model import load_model
 from stages.run import run_named
 from wina_amp.errors import UserError, unknown
 from wina_amp.models import manifest
@@ -26,12 +27,6 @@ from wina_amp.profile_set.identity import shapes_of, sketch
 from wina_amp.profile_set.profile_set import ProfileSet
 from wina_amp.routing.router import load_router
 from wina_amp.scoring.learned_weights import learned
-
-PROFILES_PATH = "data/profiles/{name}.parquet"
-ROUTER_PATH = "data/routes/{name}.safetensors"
-ASSIGNMENTS_PATH = "data/assignments/{name}.parquet"
-RESULTS_PATH = "data/results/{name}.parquet"
-FOLDER = "data/profile_sets/{name}"
 
 
 def main(settings: Settings, name: str) -> None:
@@ -50,11 +45,11 @@ def main(settings: Settings, name: str) -> None:
     if reason is not None:
         raise _refusal(name, reason)
     targets = tuple(sorted(settings.evaluate.targets))
-    table: Any = PROFILES.read(PROFILES_PATH.format(name=method.profile))
+    table: Any = PROFILES.read(paths.profiles(method.profile))
     thresholds = np.stack([profile_array(table, target, "threshold") for target in targets])
     loaded = load_model(settings.model)
     is_routed = method.groups_from is not None and method.groups_from.startswith("routes/")
-    router, facts = load_router(ROUTER_PATH.format(name=method.groups)) if is_routed else (None, None)
+    router, facts = load_router(paths.router_weights(method.groups)) if is_routed else (None, None)
     description = Description(
         name=name,
         criterion=profile.criterion,
@@ -69,8 +64,8 @@ def main(settings: Settings, name: str) -> None:
         calibration=settings.benchmark.calibration or settings.benchmark.tasks,
         evaluated=settings.benchmark.tasks,
         measured=measured(
-            RESULTS.read(RESULTS_PATH.format(name=name)),
-            RESULTS.read(RESULTS_PATH.format(name="dense")),
+            RESULTS.read(paths.results(name)),
+            RESULTS.read(paths.results("dense")),
             targets,
             replicates=settings.report.bootstrap,
             confidence=settings.report.confidence,
@@ -84,27 +79,27 @@ def main(settings: Settings, name: str) -> None:
         },
         tensors="",
     )
-    rotations = None if settings.model.transform == NO_TRANSFORM else ROTATIONS_PATH
+    rotations = None if settings.model.transform == NO_TRANSFORM else paths.ROTATIONS
     weights = (
-        {(one.block, one.name): learned(one).cpu() for one in projections(loaded.model)}
+        {(projection.block, projection.name): learned(projection).cpu() for projection in projections(loaded.model)}
         if profile.criterion == LEARNED
         else None
     )
-    found = ProfileSet(description, torch.from_numpy(thresholds), sketch(loaded.model), router, weights)
-    found.save(FOLDER.format(name=name), rotations)
+    profile_set = ProfileSet(description, torch.from_numpy(thresholds), sketch(loaded.model), router, weights)
+    profile_set.save(paths.profile_set(name), rotations)
 
 
 def _groups(scheme: str, number: int) -> tuple[Group, ...]:
-    rows: Any = ASSIGNMENTS.read(ASSIGNMENTS_PATH.format(name=scheme), columns=("split", "group"))
+    rows: Any = ASSIGNMENTS.read(paths.assignments(scheme), columns=("split", "group"))
     sizes = rows[rows["split"] == "train"]["group"].value_counts()
     own = int(rows["group"].max()) + 1
-    found = [Group(f"group {group}", int(sizes.get(group, 0))) for group in range(min(own, number))]
+    groups = [Group(f"group {group}", int(sizes.get(group, 0))) for group in range(min(own, number))]
     whole = Group("all samples", int(sizes.sum()))  # one profile for everyone: alone, or behind those of the groups
-    return (whole,) if number == 1 else tuple(found) if number == own else (*found, whole)
+    return (whole,) if number == 1 else tuple(groups) if number == own else (*groups, whole)
 
 
 def _checkpoint(settings: Settings, loaded: LoadedModel) -> Checkpoint:
-    shapes, files = shapes_of(loaded.model), manifest.read(MANIFEST_PATH)
+    shapes, files = shapes_of(loaded.model), manifest.read(paths.MANIFEST)
     return Checkpoint(
         digest=files.digest,
         repository=files.repository,

@@ -1,14 +1,13 @@
-"""gradient_clusters: what single texts would change in a pooled `kl` allocation -> assignments of the scheme
-`gradient`, random groups of the same sizes, and how much first-order gain every number of groups and every other scheme
-has.
+"""gradient_clusters: gradients of single texts at a pooled `kl` allocation -> assignments of the scheme `gradient`,
+random groups of the same sizes, and the first-order gain of every number of groups and of every other scheme.
 
-Chunks of texts share the machine's cores (`pipeline/executors/processes.py`), and finished ones are kept over
-interruptions.
+Chunks of texts are the tasks of a worker pool, and finished ones are kept over interruptions.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, cast
@@ -21,32 +20,28 @@ from pipeline.allocation.calibration.texts import Text
 from pipeline.allocation.loss.gradients import LossGradients
 from pipeline.allocation.loss.loss_inputs import LossInputs
 from pipeline.config.params import Settings
-from pipeline.executors.processes import Advance, finish
+from pipeline.executors.processes import Advance, WorkerPool
 from pipeline.grouping.clustering import features
 from pipeline.grouping.gradient_clusters import GradientGroups, allocation_gradients, gradient_groups, held_out_gain
 from pipeline.grouping.schemes import label_groups, shuffled_groups
 from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES, SIGNATURES
-from pipeline.storage.scratch import Parts, Scratch, file_digest
-from stages.inputs.allocation import ALLOCATIONS_PATH, GROUP_HISTOGRAMS_PATH, counts_of
-from stages.inputs.model import load_model, model_identity, model_processes
+from pipeline.storage.scratch import Parts, Scratch
+from stages.inputs import paths
+from stages.inputs.allocation import counts_of
+from stages.inputs.fingerprint import Fingerprint
+from stages.inputs.model import load_model, model_processes
 from stages.run import run_named, start_logging
 from wina_amp.atomic import replacing
 from wina_amp.errors import UserError, unknown
-from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
 from wina_amp.names import GRADIENT, GRADIENT_RANDOM_SCHEMES, LABEL_SCHEMES
-
-SAMPLES_PATH = "data/samples.parquet"
-SIGNATURES_PATH = "data/signatures.parquet"
-ASSIGNMENTS_PATH = "data/assignments/{scheme}.parquet"
-QUALITY_PATH = "data/assignments/gradient.json"
 
 CHUNK = 128
 """Texts whose gradients are taken together."""
 
-SMALLEST_SHARE = 2
+SAMPLES_PER_GROUP = 2
 """Train samples that a group must have on average, at least."""
 
 _COLUMNS = ("sample_id", "split", "prompt_ids", "answer_ids", *LABEL_SCHEMES)
@@ -64,23 +59,23 @@ def main(settings: Settings, name: str) -> None:
     """
     if name not in settings.gradient.pooled:
         raise unknown("pooled profile set", name, settings.gradient.pooled, "`gradient.pooled` in params.yaml")
-    samples: Any = SAMPLES.read(SAMPLES_PATH, columns=_COLUMNS)
+    samples: Any = SAMPLES.read(paths.SAMPLES, columns=_COLUMNS)
     train = (samples["split"] == "train").to_numpy()
     _check_counts(settings, int(train.sum()))
     points = _points(settings, samples["sample_id"].tolist(), train)
     gradients = _allocation_gradients(settings, name, samples[train])
-    found = gradient_groups(points, train, gradients, settings.gradient.counts, settings.seed)
-    _write(samples, GRADIENT, found.groups, found.distances)
+    clusters = gradient_groups(points, train, gradients, settings.gradient.counts, settings.seed)
+    _write(samples, GRADIENT, clusters.groups, clusters.distances)
     for draw, scheme in enumerate(GRADIENT_RANDOM_SCHEMES):
-        _write(samples, scheme, shuffled_groups(found.groups, train, settings.seed, draw), np.zeros(len(samples)))
-    _write_quality(found, _gains_of_schemes(samples, train, gradients, settings.seed), train)
+        _write(samples, scheme, shuffled_groups(clusters.groups, train, settings.seed, draw), np.zeros(len(samples)))
+    _write_quality(clusters, _gains_of_schemes(samples, train, gradients, settings.seed), train)
 
 
 def _check_counts(settings: Settings, train: int) -> None:
     most = max(settings.gradient.counts)
-    if most * SMALLEST_SHARE > train:
+    if most * SAMPLES_PER_GROUP > train:
         raise UserError(
-            f"`gradient.counts` must leave {SMALLEST_SHARE} train samples or more to a group",
+            f"`gradient.counts` must leave {SAMPLES_PER_GROUP} train samples or more to a group",
             found=f"{most} groups for {train} train samples",
             where="`gradient.counts` in params.yaml",
             remedy="lower the largest count or raise `benchmark.train_samples`",
@@ -88,62 +83,53 @@ def _check_counts(settings: Settings, train: int) -> None:
 
 
 def _points(settings: Settings, sample_ids: list[str], train: ndarray) -> ndarray:
-    vectors = signature_vectors(cast(Any, SIGNATURES.read(SIGNATURES_PATH)), sample_ids)
+    vectors = signature_vectors(cast(Any, SIGNATURES.read(paths.SIGNATURES)), sample_ids)
     return features(vectors, train, settings.cluster.components)
 
 
 @dataclass(frozen=True)
-class Work:
-    """What processes need to take gradients; can be pickled.
-
-    Attributes:
-        settings: all of them.
-        name: of the pooled profile set.
-        parts: where gradients go, `[texts, projections]` for every target and chunk of texts.
-    """
-
-    settings: Settings
-    name: str
-    parts: Parts
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Some texts at one target."""
+class Task:
+    """Some texts at one target, and the name of the part with their gradients, `[texts, projections]`."""
 
     part: str
     target: float
     texts: list[Text]
 
 
-class Bench:
-    """What one process takes gradients with: a model, whose thresholds mask it, and the pooled allocations."""
+class Worker:
+    """A process that takes gradients: a model, the thresholds that mask it, and the pooled allocations.
 
-    def __init__(self, work: Work) -> None:
+    Args:
+        settings: all of them.
+        name: of the pooled profile set.
+        parts: the folder that gradients go to.
+    """
+
+    def __init__(self, settings: Settings, name: str, parts: Parts) -> None:
         start_logging()
-        settings, self.parts = work.settings, work.parts
-        self._loaded: LoadedModel = load_model(settings.model)
-        self._settings, self._criterion = settings, settings.profiles[work.name].criterion
-        self._pooled: Any = ALLOCATIONS.read(ALLOCATIONS_PATH.format(name=work.name))
-        histograms: Any = GROUP_HISTOGRAMS.read(GROUP_HISTOGRAMS_PATH.format(scheme="global"))
+        self.parts = parts
+        self._loaded = load_model(settings.model)
+        self._tokens, self._criterion = settings.tokens, settings.profiles[name].criterion
+        self._pooled: Any = ALLOCATIONS.read(paths.allocations(name))
+        histograms: Any = GROUP_HISTOGRAMS.read(paths.group_histograms("global"))
         self._bins = Bins(settings.capture.mantissa_bits)
         self._counts = counts_of(histograms[histograms["criterion"] == self._criterion], self._bins)
-        found = projections(self._loaded.model)
-        self.places = [(projection.block, projection.name) for projection in found]
-        weights = np.array([projection.gated_weights for projection in found], dtype=np.float64)
-        self.fraction = weights / weights.sum()
+        self._projections = projections(self._loaded.model)
+
+    def fraction(self) -> ndarray:
+        """Weights of every projection over those of all."""
+        weights = np.array([projection.gated_weights for projection in self._projections], dtype=np.float64)
+        return weights / weights.sum()
 
     def allocation(self, target: float) -> ndarray:
         """The pooled sparsity of every projection."""
         rows = self._pooled[self._pooled["target"] == target].set_index(["block", "projection"])["sparsity"]
-        return rows.loc[self.places].to_numpy()
+        return rows.loc[[(projection.block, projection.name) for projection in self._projections]].to_numpy()
 
     def gradients(self, texts: list[Text], target: float) -> ndarray:
         """Of every text, at the pooled allocation of a target."""
-        tokens = self._settings.tokens
-        inputs = LossInputs(
-            self._loaded, texts, self._counts, self._bins, self._criterion, tokens.dense_prefix, tokens.batch
-        )
+        prefix, budget = self._tokens.dense_prefix, self._tokens.batch
+        inputs = LossInputs(self._loaded, texts, self._counts, self._bins, self._criterion, prefix, budget)
         return LossGradients(inputs).by_text(self.allocation(target))
 
 
@@ -151,74 +137,72 @@ def _allocation_gradients(settings: Settings, name: str, samples: Any) -> ndarra
     """Of the train samples, in the order of the table."""
     texts = [Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in samples.itertuples()]
     targets = settings.gradient.targets
+    chunks = [(first, texts[first : first + CHUNK]) for first in range(0, len(texts), CHUNK)]
     by_target = [
-        [
-            Piece(f"{target:g}-{first:06d}.npy", target, texts[first : first + CHUNK])
-            for first in range(0, len(texts), CHUNK)
-        ]
+        [Task(f"{target:g}-{first:06d}-{len(chunk)}.npy", target, chunk) for first, chunk in chunks]
         for target in targets
     ]
-    pieces = [piece for one in by_target for piece in one]
-    fingerprint = {
-        "samples": file_digest(SAMPLES_PATH),
-        "allocations": file_digest(ALLOCATIONS_PATH.format(name=name)),
-        "histograms": file_digest(GROUP_HISTOGRAMS_PATH.format(scheme="global")),
-        "criterion": settings.profiles[name].criterion,
-        "mantissa_bits": settings.capture.mantissa_bits,
-        "model": model_identity(settings.model),
-        "tokens": asdict(settings.tokens),
-        "chunk": CHUNK,
-    }
-    with Scratch(f"gradient_clusters@{name}", fingerprint) as parts:
-        work = Work(settings, name, parts)
-        missing = [piece for piece in pieces if not parts.has(piece.part)]
-        with tqdm(
-            total=sum(len(piece.texts) for piece in missing), desc=f"gradients of {name}", unit="text"
-        ) as progress:
-            processes = model_processes(settings.model)
-            finish(_take, missing, make=partial(Bench, work), processes=processes, advance=progress.update)
-        gradients = [np.concatenate([np.load(parts.path(piece.part)) for piece in one]) for one in by_target]
-        bench = Bench(work)
-    return allocation_gradients(gradients, [bench.allocation(target) for target in targets], bench.fraction)
+    with _scratch(settings) as parts:
+        missing = [task for tasks in by_target for task in tasks if not parts.has(task.part)]
+        total = sum(len(task.texts) for task in missing)
+        make_worker = partial(Worker, settings, name, parts)
+        with (
+            WorkerPool(make_worker, model_processes(settings.model, len(missing))) as pool,
+            tqdm(total=total, desc=f"gradients of {name}", unit="text") as progress,
+        ):
+            pool.map(_write_gradients, missing, progress.update)
+            [(allocations, fraction)] = pool.map(_allocations, [targets])
+        gradients = [np.concatenate([np.load(parts.path(task.part)) for task in tasks]) for tasks in by_target]
+    return allocation_gradients(gradients, allocations, fraction)
 
 
-def _take(bench: Bench, piece: Piece, advance: Advance) -> None:
-    """Finish one part."""
-    found = bench.gradients(piece.texts, piece.target)
-    with bench.parts.writing(piece.part) as path, path.open("wb") as file:
-        np.save(file, found)
-    advance(len(piece.texts))
+def _scratch(settings: Settings) -> Scratch:
+    """The gradients: the names of parts say the target, and groups are made of them later."""
+    later = ("seed", "cluster.components", "gradient", paths.SIGNATURES, paths.assignments("activation"))
+    return Fingerprint(settings, "gradient_clusters", GRADIENT).scratch(dict.fromkeys(later))
+
+
+def _write_gradients(worker: Worker, task: Task, advance: Advance) -> None:
+    gradients = worker.gradients(task.texts, task.target)
+    with worker.parts.writing(task.part) as path, path.open("wb") as file:
+        np.save(file, gradients)
+    advance(len(task.texts))
+
+
+def _allocations(worker: Worker, targets: Sequence[float], _advance: Advance) -> tuple[list[ndarray], ndarray]:
+    """The pooled allocation of every target, and the projections' fractions of the weights."""
+    return [worker.allocation(target) for target in targets], worker.fraction()
 
 
 def _gains_of_schemes(samples: Any, train: ndarray, gradients: ndarray, seed: int) -> dict[str, tuple[float, float]]:
     """The gain of groups that were made without looking at gradients, as a scale: learned ones, labels, random ones."""
-    mine = samples[train]
-    ids = mine["sample_id"].to_numpy()
-    activation: Any = ASSIGNMENTS.read(ASSIGNMENTS_PATH.format(scheme="activation"), columns=("sample_id", "group"))
-    random: Any = ASSIGNMENTS.read(ASSIGNMENTS_PATH.format(scheme=GRADIENT_RANDOM_SCHEMES[0]))
-    known = {
+    members = samples[train]
+    ids = members["sample_id"].to_numpy()
+    activation: Any = ASSIGNMENTS.read(paths.assignments("activation"), columns=("sample_id", "group"))
+    random: Any = ASSIGNMENTS.read(paths.assignments(GRADIENT_RANDOM_SCHEMES[0]))
+    groups_of = {
         "activation": activation.set_index("sample_id")["group"].loc[ids].to_numpy(),
-        **{scheme: label_groups(mine[scheme].tolist(), np.ones(len(mine), bool)) for scheme in LABEL_SCHEMES},
+        **{scheme: label_groups(members[scheme].tolist(), np.ones(len(members), bool)) for scheme in LABEL_SCHEMES},
         GRADIENT_RANDOM_SCHEMES[0]: random.set_index("sample_id")["group"].loc[ids].to_numpy(),
     }
-    return {name: held_out_gain(groups, gradients, seed) for name, groups in known.items() if len(set(groups)) > 1}
+    return {name: held_out_gain(groups, gradients, seed) for name, groups in groups_of.items() if len(set(groups)) > 1}
 
 
 def _write(samples: Any, scheme: str, groups: ndarray, distances: ndarray) -> None:
     rows = samples[["sample_id", "split"]].assign(scheme=scheme, group=groups, distance=distances)
-    ASSIGNMENTS.write(rows, ASSIGNMENTS_PATH.format(scheme=scheme))
+    ASSIGNMENTS.write(rows, paths.assignments(scheme))
 
 
-def _write_quality(found: GradientGroups, schemes: dict[str, tuple[float, float]], train: ndarray) -> None:
+def _write_quality(clusters: GradientGroups, schemes: dict[str, tuple[float, float]], train: ndarray) -> None:
     quality = {
-        "groups": found.chosen.count,
-        "penalty": found.chosen.penalty,
-        "sizes_train": np.bincount(found.groups[train]).tolist(),
-        "sizes_test": np.bincount(found.groups[~train], minlength=found.chosen.count).tolist(),
-        "gains": [asdict(one) for one in found.gains],
+        "groups": clusters.chosen.count,
+        "penalty": clusters.chosen.penalty,
+        "sizes_train": np.bincount(clusters.groups[train]).tolist(),
+        "sizes_test": np.bincount(clusters.groups[~train], minlength=clusters.chosen.count).tolist(),
+        "gains": [asdict(gain) for gain in clusters.gains],
         "schemes": {name: {"mean": mean, "error": error} for name, (mean, error) in schemes.items()},
     }
-    with replacing(QUALITY_PATH) as path:
+    with replacing(paths.GRADIENT_QUALITY) as path:
         path.write_text(json.dumps(quality, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

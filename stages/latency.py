@@ -3,11 +3,10 @@
 Where sparse decoding cannot win (`pipeline/latency/refusal.py`) nothing is timed: the table has no rows, and
 `facts.json` the reason, equal bytes every time. The reference model, whose weights fit in a cache, is such a case.
 
-Timings are the one output that no two runs agree in. DVC looks at what goes in: the stage runs again when profiles,
-groups, routers, settings, the checkpoint or its code have changed, and not because the machine is another one or slower
-today. `facts.json` says which machine it was; `dvc repro --force --single-item latency` times again. Every method at
-every target is a part of its own, kept until the table is written: a crash costs one part, and a forced run is a new
-one.
+No two runs agree in timings. DVC looks at the inputs: the stage runs again when profiles, groups, routers, settings,
+the checkpoint or its code have changed, and not because the machine is another one or slower today. `facts.json` names
+the machine; `dvc repro --force --single-item latency` times again. Every method at every target is a part of its own,
+kept until the table is written: a crash costs one part, and a forced run makes all parts anew.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import json
 import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +25,15 @@ import pyarrow as pa
 from pipeline.config.params import Settings
 from pipeline.storage.schemas import SAMPLES, TIMINGS
 from pipeline.storage.scratch import Parts, Scratch, file_digest
-from stages.inputs.model import load_checkpoint, load_model, model_identity
+from stages.inputs import paths
+from stages.inputs.fingerprint import Fingerprint
+from stages.inputs.model import load_checkpoint, load_model
 from stages.latency_inputs import (
-    SAMPLES_PATH,
-    Asked,
     Key,
+    Timed,
     check_contexts,
+    decoded_work,
     profiled_methods,
-    what_is_decoded,
     what_is_timed,
 )
 from stages.run import run
@@ -44,7 +43,6 @@ from wina_amp.names import NO_TRANSFORM
 if TYPE_CHECKING:
     from pipeline.latency.timing import Dense, Profiled, Work
 
-FOLDER = "data/latency"
 TABLE, FACTS = "timings.parquet", "facts.json"
 PART = "timings.parquet"
 
@@ -57,26 +55,28 @@ def main(settings: Settings) -> None:
     Raises:
         UserError: a context is longer than the model's; there are no test samples; a table is out of date.
     """
-    asked = what_is_timed(settings)
-    if asked.reason is not None:
-        log.info("nothing is timed: %s", asked.reason)
-        _write(TIMINGS.arrow_schema.empty_table(), {"reason": asked.reason, "skipped": asked.skipped})
+    timed = what_is_timed(settings)
+    if timed.reason is not None:
+        log.info("nothing is timed: %s", timed.reason)
+        _write(TIMINGS.arrow_schema.empty_table(), {"reason": timed.reason, "skipped": timed.skipped})
         return
     check_contexts(settings)
-    samples: Any = SAMPLES.read(SAMPLES_PATH, columns=("sample_id", "split", "prompt_ids"))
+    samples: Any = SAMPLES.read(paths.SAMPLES, columns=("sample_id", "split", "prompt_ids"))
     samples = samples[samples["split"] == "test"].reset_index(drop=True)
-    work = what_is_decoded(settings, samples, asked.cache or 0)
-    chosen = {name: settings.methods[name] for name in asked.methods}
+    work = decoded_work(settings, samples, timed.cache or 0)
+    chosen = {name: settings.methods[name] for name in timed.methods}
     methods = profiled_methods(samples, chosen, settings.profiles, settings.evaluate.targets)
-    facts = _facts(settings, asked)
+    facts = _facts(settings, timed)
+    fingerprint = Fingerprint(settings, "latency")
     with ExitStack() as stack:
         parts = {
-            key: stack.enter_context(Scratch("latency", _fingerprint(settings, samples, key, one, facts)))
-            for key, one in methods.items()
+            key: stack.enter_context(_scratch(settings, fingerprint, samples, key, profiled, facts))
+            for key, profiled in methods.items()
         }
-        dense = _time(settings, work, {key: one for key, one in methods.items() if not parts[key].has(PART)}, parts)
+        missing = {key: profiled for key, profiled in methods.items() if not parts[key].has(PART)}
+        dense = _time(settings, work, missing, parts)
         rows = pd.concat([TIMINGS.read(part.path(PART)) for part in parts.values()], ignore_index=True)
-        _write(rows, {"reason": None, "skipped": asked.skipped, **facts, "dense": dense})
+        _write(rows, {"reason": None, "skipped": timed.skipped, **facts, "dense": dense})
         for part in parts.values():
             part.clear()
 
@@ -84,7 +84,7 @@ def main(settings: Settings) -> None:
 def _time(
     settings: Settings, work: Work, missing: Mapping[Key, Profiled], parts: Mapping[Key, Parts]
 ) -> list[dict[str, Any]]:
-    """Finish the parts that are missing; the dense baselines that were found for them."""
+    """Time the missing methods and return the dense baselines that they were compared with."""
     from pipeline.latency.timing import Dense, time_method
 
     if not missing:
@@ -93,29 +93,29 @@ def _time(
     plain = loaded if settings.model.transform == NO_TRANSFORM else load_checkpoint(settings.model)
     _set_threads(settings.latency.threads)
     with Dense(plain, work) as dense:
-        for number, (key, one) in enumerate(missing.items(), start=1):
-            rows = pd.DataFrame(time_method(loaded, dense, one, work)).assign(method=key[0], target=key[1])
+        for number, (key, profiled) in enumerate(missing.items(), start=1):
+            rows = pd.DataFrame(time_method(loaded, dense, profiled, work)).assign(method=key[0], target=key[1])
             with parts[key].writing(PART) as path:
                 TIMINGS.write(rows, path)
-            log.info("%s at %g: %s (%d of %d)", *key, _told(rows), number, len(missing))
+            log.info("%s at %g: %s (%d of %d)", *key, _summary(rows), number, len(missing))
         return _baselines(dense)
 
 
-def _told(rows: pd.DataFrame) -> str:
+def _summary(rows: pd.DataFrame) -> str:
     return ", ".join(f"{row.ms_per_token:.2f} ms a token, {row.speedup:.2f}x" for row in _tuples(rows))
 
 
 def _baselines(dense: Dense) -> list[dict[str, Any]]:
-    """What was found about the dense model, cell by cell, as JSON."""
+    """The dense baseline of every batch and context, as JSON."""
     return [
         {
             "batch": batch,
             "context": context,
-            "ms": {way: round(1e3 * seconds.median, 4) for way, seconds in found.tried.items()},
-            "chosen": found.way,
-            "failed": found.failed,
+            "ms": {way: round(1e3 * seconds.median, 4) for way, seconds in baseline.tried.items()},
+            "chosen": baseline.way,
+            "failed": baseline.failed,
         }
-        for (batch, context), found in dense.cells.items()
+        for (batch, context), baseline in dense.cells.items()
     ]
 
 
@@ -126,40 +126,42 @@ def _set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _facts(settings: Settings, asked: Asked) -> dict[str, Any]:
+def _facts(settings: Settings, timed: Timed) -> dict[str, Any]:
     from pipeline.latency.machine import machine
 
     return {
-        "machine": machine(asked.device, settings.latency.threads),
+        "machine": machine(timed.device, settings.latency.threads),
         "dtype": settings.model.dtype,
-        "weights_mb": asked.weights / 1e6,
-        "cache_mb": (asked.cache or 0) / 1e6,
+        "weights_mb": timed.weights / 1e6,
+        "cache_mb": (timed.cache or 0) / 1e6,
         "steps": settings.latency.steps,
         "answer_tokens": settings.latency.answer_tokens,
     }
 
 
-def _fingerprint(settings: Settings, samples: Any, key: Key, one: Profiled, facts: Mapping[str, Any]) -> dict[str, Any]:
-    method = settings.methods[key[0]]
-    router = None if one.router is None else file_digest(f"data/{method.groups_from}.safetensors")
-    return {
-        "key": key,
-        "texts": hashlib.sha256(
-            json.dumps([list(map(int, ids)) for ids in samples["prompt_ids"]]).encode()
-        ).hexdigest(),
-        "groups": hashlib.sha256(one.groups.tobytes()).hexdigest(),
-        "criterion": one.criterion,
-        "thresholds": hashlib.sha256(one.thresholds.numpy().tobytes()).hexdigest(),
-        "router": router,
-        "model": model_identity(settings.model),
-        "tokens": asdict(settings.tokens),
-        "latency": asdict(settings.latency) | {"methods": None},
-        "facts": dict(facts),
-    }
+def _scratch(
+    settings: Settings, fingerprint: Fingerprint, samples: Any, key: Key, profiled: Profiled, facts: Mapping[str, Any]
+) -> Scratch:
+    """The timings of one method at one target, on this machine."""
+    method, target = key
+    texts = json.dumps([list(map(int, ids)) for ids in samples["prompt_ids"]])
+    router = paths.router_weights(str(settings.methods[method].groups))
+    return fingerprint.scratch(
+        {
+            "methods": method,
+            "evaluate.targets": target,
+            "latency": {**vars(settings.latency), "methods": None, "facts": facts},
+            "profiles": profiled.criterion,
+            "data/samples.parquet": hashlib.sha256(texts.encode()).hexdigest(),
+            "data/assignments": hashlib.sha256(profiled.groups.tobytes()).hexdigest(),
+            "data/profiles": hashlib.sha256(profiled.thresholds.numpy().tobytes()).hexdigest(),
+            "data/routes": None if profiled.router is None else file_digest(router),
+        }
+    )
 
 
 def _write(rows: pd.DataFrame | pa.Table, facts: Mapping[str, Any]) -> None:
-    with replacing(FOLDER) as temporary:
+    with replacing(paths.LATENCY) as temporary:
         Path(temporary).mkdir()
         TIMINGS.write(rows, Path(temporary) / TABLE)
         (Path(temporary) / FACTS).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
-"""What the stage `latency` times: which methods, whether any, on which text, with which thresholds, groups and routers.
+"""Inputs of the stage `latency`: the methods that are timed, and their text, thresholds, groups and routers.
 
-Not a stage. What can be decided without the model is decided without it.
+Not a stage. Everything here is decided without loading the model.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pipeline.config.params import Settings
 from pipeline.config.profiles import ProfileSettings
 from pipeline.profiles.profile import profile_array
 from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, ROUTES
+from stages.inputs import paths
 from wina_amp.errors import UserError
 from wina_amp.models.source import config_folder
 
@@ -27,19 +28,18 @@ if TYPE_CHECKING:
 
     from pipeline.latency.timing import Profiled, Work
 
-SAMPLES_PATH = "data/samples.parquet"
 
 Key = tuple[str, float]
 """Method and target."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is to be timed.
+class Timed:
+    """The methods that are timed, or the reason why none is.
 
     Attributes:
         methods: names of the methods that can decode.
-        skipped: name -> why it cannot, of the others that were asked for.
+        skipped: name -> why it cannot, of the others that the settings name.
         reason: why nothing is timed after all, as the end of a sentence; None if something is.
         weights: bytes of the weights that masks act on.
         cache: bytes of the last-level cache; None: unknown.
@@ -54,11 +54,11 @@ class Asked:
     device: torch.device
 
 
-def what_is_timed(settings: Settings) -> Asked:
+def what_is_timed(settings: Settings) -> Timed:
     """Decide from the settings, the checkpoint's config.json and the machine.
 
     Raises:
-        UserError: there is no config.json, or its family has no row; no GPU where one was asked for.
+        UserError: there is no config.json, or its family has no row; no GPU where the settings ask for it.
     """
     from pipeline.latency.machine import last_level_cache
     from pipeline.latency.refusal import why_not_timed
@@ -78,10 +78,10 @@ def what_is_timed(settings: Settings) -> Asked:
         reason = "the model is spread over several GPUs, and sparse decoding runs on one device"
     else:
         reason = why_not_timed(device.type, DTYPES[model.dtype], max(latency.batches), weights=weights, cache=cache)
-    return Asked(tuple(methods), skipped, reason, weights, cache, device)
+    return Timed(tuple(methods), skipped, reason, weights, cache, device)
 
 
-def what_is_decoded(settings: Settings, samples: Any, cache: int) -> Work:
+def decoded_work(settings: Settings, samples: Any, cache: int) -> Work:
     """The text of the test samples, in the contexts and batches of the settings.
 
     Args:
@@ -98,7 +98,7 @@ def what_is_decoded(settings: Settings, samples: Any, cache: int) -> Work:
         raise UserError(
             "The text that is decoded comes from test samples",
             found="none",
-            where=SAMPLES_PATH,
+            where=paths.SAMPLES,
             remedy="run `dvc repro`, which rebuilds the table",
         )
     latency = settings.latency
@@ -122,7 +122,7 @@ def profiled_methods(
     """Every method at every target, with what it needs to run.
 
     Args:
-        samples: those of `what_is_decoded`.
+        samples: those of `decoded_work`.
         chosen: the methods.
         profiles: all profile sets of the settings.
         targets: which profiles of them.
@@ -135,16 +135,16 @@ def profiled_methods(
     from pipeline.latency.timing import Profiled
     from wina_amp.routing.router import load_router
 
-    found: dict[Key, Profiled] = {}
+    profiled: dict[Key, Profiled] = {}
     for name, method in chosen.items():
         profile, source = str(method.profile), str(method.groups_from)
-        table: Any = PROFILES.read(f"data/profiles/{profile}.parquet")
+        table: Any = PROFILES.read(paths.profiles(profile))
         groups = _groups(samples, source)
-        router = load_router(f"data/{source}.safetensors") if source.startswith("routes/") else None
+        router = load_router(paths.router_weights(str(method.groups))) if method.groups != "assigned" else None
         for target in targets:
             thresholds = torch.from_numpy(profile_array(table, target, "threshold"))
-            found[name, target] = Profiled(profiles[profile].criterion, thresholds, groups, router)
-    return found
+            profiled[name, target] = Profiled(profiles[profile].criterion, thresholds, groups, router)
+    return profiled
 
 
 def check_contexts(settings: Settings) -> None:
@@ -169,12 +169,12 @@ def check_contexts(settings: Settings) -> None:
 
 
 def _methods(settings: Settings) -> tuple[list[str], dict[str, str]]:
-    """The methods that are timed, and why others that were asked for are not."""
+    """The methods that are timed, and why others that the settings name are not."""
     chosen: list[str] = []
     skipped: dict[str, str] = {}
-    asked = settings.latency.methods
+    chosen_names = settings.latency.methods
     for name, method in settings.methods.items():
-        if method.profile is None or (asked is not None and name not in asked):
+        if method.profile is None or (chosen_names is not None and name not in chosen_names):
             continue
         reason = why_not_decoded(method, settings.profiles[method.profile])
         if reason is None:
@@ -185,7 +185,7 @@ def _methods(settings: Settings) -> tuple[list[str], dict[str, str]]:
 
 
 def _groups(samples: Any, source: str) -> np.ndarray:
-    path = f"data/{source}.parquet"
+    path = paths.table(source)
     table = ROUTES if source.startswith("routes/") else ASSIGNMENTS
     rows: Any = table.read(path, columns=("sample_id", "group"))
     groups = rows.set_index("sample_id")["group"].reindex(samples["sample_id"])

@@ -1,7 +1,7 @@
 """manifest: the files of the model under study -> data/model.json, and without the weights data/tokenizer.json.
 
 Stages that run the model depend on the first, stages that only read texts on the second. Neither names a path: the same
-checkpoint in another folder is the same model. `commands/check.py` sees to it that this stage runs when a folder that
+checkpoint in another folder is the same model. `commands/check.py` makes this stage run when a folder that
 DVC does not watch has changed.
 """
 
@@ -10,12 +10,11 @@ from __future__ import annotations
 import logging
 
 from pipeline.config.params import Settings
-from stages.inputs.model import MANIFEST_PATH, checksums
+from stages.inputs import paths
+from stages.inputs.model import checksums
 from stages.run import run
 from wina_amp.models import manifest
 from wina_amp.models.source import checkpoint_files, model_folder
-
-TOKENIZER_PATH = "data/tokenizer.json"
 
 log = logging.getLogger("stages.manifest")
 
@@ -24,11 +23,11 @@ def main(settings: Settings) -> None:
     """Write the manifest of `model.path` at `model.revision`, whole and without the weights."""
     remote_code = settings.model.remote_code
     folder = model_folder(settings.model.path, settings.model.revision, remote_code=remote_code)
-    found = manifest.describe(checkpoint_files(folder, remote_code=remote_code), checksums())
-    manifest.write(found, MANIFEST_PATH)
-    manifest.write(found.without_weights(), TOKENIZER_PATH)
-    size = sum(file.size for file in found.files.values())
-    log.info("%d files, %.2f GB, %s", len(found.files), size / 1e9, found.digest[:12])
+    described = manifest.describe(checkpoint_files(folder, remote_code=remote_code), checksums())
+    manifest.write(described, paths.MANIFEST)
+    manifest.write(described.without_weights(), paths.TOKENIZER)
+    size = sum(file.size for file in described.files.values())
+    log.info("%d files, %.2f GB, %s", len(described.files), size / 1e9, described.digest[:12])
 
 
 if __name__ == "__main__":

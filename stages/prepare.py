@@ -12,13 +12,11 @@ from pipeline.config.params import Settings
 from pipeline.storage.schemas import SAMPLE_COUNTS, SAMPLES
 from pipeline.tasks.choosing import Choice, choose
 from pipeline.tasks.samples import sample_rows, too_long
+from stages.inputs import paths
 from stages.inputs.tasks import counts, load_benchmark
 from stages.run import run
 from wina_amp.models.context import load_context
 from wina_amp.models.load import load_tokenizer
-
-SAMPLES_PATH = "data/samples.parquet"
-COUNTS_PATH = "data/sample_counts.parquet"
 
 log = logging.getLogger("stages.prepare")
 
@@ -40,8 +38,8 @@ def main(settings: Settings) -> None:
         for row in sample_rows(tasks[name][split], choice.doc_ids, tokenizer, context)
     ]
     table = pd.DataFrame(rows)
-    SAMPLES.write(table, SAMPLES_PATH)
-    SAMPLE_COUNTS.write(_counts(chosen, wanted), COUNTS_PATH)
+    SAMPLES.write(table, paths.SAMPLES)
+    SAMPLE_COUNTS.write(_counts(chosen, wanted), paths.SAMPLE_COUNTS)
     log.info("%d samples of %d tasks, %d tokens", len(table), table["task"].nunique(), table["n_tokens"].sum())
 
 

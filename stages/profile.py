@@ -6,11 +6,8 @@ from pipeline.config.params import Settings
 from pipeline.histograms.bins import Bins
 from pipeline.profiles.profile import profiles
 from pipeline.storage.schemas import ALLOCATIONS, GROUP_HISTOGRAMS, PROFILES
+from stages.inputs import paths
 from stages.run import run_named
-
-ALLOCATIONS_PATH = "data/allocations/{name}.parquet"
-GROUP_HISTOGRAMS_PATH = "data/group_histograms/{scheme}.parquet"
-PROFILES_PATH = "data/profiles/{name}.parquet"
 
 
 def main(settings: Settings, name: str) -> None:
@@ -23,13 +20,13 @@ def main(settings: Settings, name: str) -> None:
     profile = settings.profiles[name]
     is_pooled = profile.parent is not None
     rows = profiles(
-        ALLOCATIONS.read(ALLOCATIONS_PATH.format(name=name)),
-        GROUP_HISTOGRAMS.read(GROUP_HISTOGRAMS_PATH.format(scheme="global" if is_pooled else profile.scheme)),
+        ALLOCATIONS.read(paths.allocations(name)),
+        GROUP_HISTOGRAMS.read(paths.group_histograms("global" if is_pooled else profile.scheme)),
         criterion=profile.criterion,
         bins=Bins(settings.capture.mantissa_bits),
         is_pooled=is_pooled,
     )
-    PROFILES.write(rows, PROFILES_PATH.format(name=name))
+    PROFILES.write(rows, paths.profiles(name))
 
 
 if __name__ == "__main__":

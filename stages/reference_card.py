@@ -14,23 +14,23 @@ from pipeline.reference_model import card, recipe
 from pipeline.tasks.choosing import choose
 from pipeline.tasks.loading import load_tasks
 from pipeline.tasks.samples import sample_rows
+from stages.inputs import paths
 from stages.run import run
 from wina_amp.models.load import load
 
-PARAMS_PATH = "data/reference/params.yaml"
-BUILD_PATH = Path("data/reference/build")
-BENCHMARK_PATH = "data/benchmark"
 DOCUMENTS = 240
+
+BUILD = Path(paths.REFERENCE_BUILD)
 
 log = logging.getLogger("stages.reference_card")
 
 
 def main(settings: Settings) -> None:
     """Read the trained model, its log and the machine it was trained on; write `README.md` and `curve.svg`."""
-    loaded = load(str(BUILD_PATH / "model"), revision=None, dtype="float32", device=settings.model.device)
+    loaded = load(str(BUILD / "model"), revision=None, dtype="float32", device=settings.model.device)
     default = settings.benchmark.tasks
-    others = sorted(path.stem for path in Path(BENCHMARK_PATH).glob("*.yaml") if path.stem not in default)
-    tasks = load_tasks(BENCHMARK_PATH, (*default, *others))
+    others = sorted(path.stem for path in Path(paths.BENCHMARK).glob("*.yaml") if path.stem not in default)
+    tasks = load_tasks(paths.BENCHMARK, (*default, *others))
     views = [by_split["test"] for by_split in tasks.values()]
     rows = [
         row
@@ -56,19 +56,19 @@ def main(settings: Settings) -> None:
     levels = {view.name: view.task.config.dataset_kwargs["levels"] for view in views}
     accuracy = card.table(results, samples, levels, default)
     log.info("dense accuracy\n%s", accuracy.round(1).to_string(index=False))
-    history = pd.read_csv(BUILD_PATH / "log.csv")
-    card.save_curve(history, BUILD_PATH / "curve.svg")
+    history = pd.read_csv(BUILD / "log.csv")
+    card.save_curve(history, BUILD / "curve.svg")
     text = card.render(
-        recipe.load(PARAMS_PATH),
+        recipe.load(paths.REFERENCE_PARAMS),
         history,
         accuracy,
-        weights=BUILD_PATH / "model" / "model.safetensors",
+        weights=BUILD / "model" / "model.safetensors",
         parameters=sum(weight.numel() for weight in loaded.model.parameters()),
         documents=DOCUMENTS,
-        trained_on=(BUILD_PATH / "machine.txt").read_text(encoding="utf-8").strip(),
+        trained_on=(BUILD / "machine.txt").read_text(encoding="utf-8").strip(),
         evaluated_on=card.machine(),
     )
-    (BUILD_PATH / "README.md").write_text(text, encoding="utf-8")
+    (BUILD / "README.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,26 +18,26 @@ from pipeline.config.params import Settings
 from pipeline.reference_model import recipe as recipes
 from pipeline.reference_model import training
 from pipeline.reference_model.card import machine
-from pipeline.storage.scratch import Scratch, file_digest
 from pipeline.tasks.embedded import tokenizer as tokenizers
+from stages.inputs import paths
+from stages.inputs.fingerprint import Fingerprint
 from stages.run import run
 
-PARAMS_PATH = "data/reference/params.yaml"
-BUILD_PATH = Path("data/reference/build")
+BUILD = Path(paths.REFERENCE_BUILD)
 
 log = logging.getLogger("stages.reference_train")
 
 
 def main(settings: Settings) -> None:
     """Read the recipe, write `model/`, `log.csv` and `machine.txt`."""
-    reference = recipes.load(PARAMS_PATH)
+    reference = recipes.load(paths.REFERENCE_PARAMS)
     device = "cuda" if settings.model.device != "cpu" and torch.cuda.is_available() else "cpu"
     tokenizer = tokenizers.build(reference.architecture.context)
     model = training.build(reference.architecture, tokenizer, reference.recipe.seed)
     model.to(torch.device(device))  # pyright: ignore[reportArgumentType]
-    BUILD_PATH.mkdir(parents=True, exist_ok=True)
+    BUILD.mkdir(parents=True, exist_ok=True)
     with (
-        Scratch("reference_train", {"recipe": file_digest(PARAMS_PATH)}) as scratch,
+        Fingerprint(settings, "train", pipeline=paths.REFERENCE_PIPELINE).scratch() as scratch,
         tqdm(total=reference.phases[-1].until, unit="tok", unit_scale=True, desc="training") as progress,
     ):
         lines = _Lines(scratch.path("log.csv"))
@@ -49,10 +49,10 @@ def main(settings: Settings) -> None:
 
         training.train(model, tokenizer, reference.recipe, reference.phases, report, scratch.path("checkpoint.pt"))
         model.to(torch.device("cpu"))  # pyright: ignore[reportArgumentType]
-        model.save_pretrained(BUILD_PATH / "model")
-        tokenizer.save_pretrained(BUILD_PATH / "model")
-        lines.publish(BUILD_PATH / "log.csv")
-        (BUILD_PATH / "machine.txt").write_text(f"{machine()}, torch {torch.__version__}, {device}\n", encoding="utf-8")
+        model.save_pretrained(BUILD / "model")
+        tokenizer.save_pretrained(BUILD / "model")
+        lines.publish(BUILD / "log.csv")
+        (BUILD / "machine.txt").write_text(f"{machine()}, torch {torch.__version__}, {device}\n", encoding="utf-8")
         scratch.clear()
 
 

@@ -35,14 +35,10 @@ from pipeline.storage.schemas import (
     SAMPLES,
     TIMINGS,
 )
+from stages.inputs import paths
 from stages.run import run
 from wina_amp.errors import UserError
 from wina_amp.names import GATE_CRITERIA, GRADIENT
-
-DATA = Path("data")
-QUALITY_PATH = DATA / "cluster_quality.json"
-GRADIENT_PATH = DATA / "assignments" / "gradient.json"
-LATENCY = DATA / "latency"
 
 _SAMPLE_COLUMNS = (
     "sample_id",
@@ -63,7 +59,7 @@ _SAMPLE_COLUMNS = (
 def main(settings: Settings) -> None:
     """Read everything, write `report/`, `plots/` and `metrics.json`."""
     plan = _plan(settings)
-    write_report(plan, _evidence(plan), report=DATA / "report", metrics=DATA / "metrics.json", plots=DATA / "plots")
+    write_report(plan, _evidence(plan), report=Path(paths.REPORT), metrics=Path(paths.METRICS), plots=Path(paths.PLOTS))
 
 
 def _plan(settings: Settings) -> Plan:
@@ -128,40 +124,40 @@ def _evidence(plan: Plan) -> Evidence:
     routers = (*plan.routers, *plan.benefit_routers)
     profiles = dict.fromkeys(method.profile for method in plan.sparse)
     return Evidence(
-        samples=SAMPLES.read(DATA / "samples.parquet", columns=_SAMPLE_COLUMNS),
-        sample_counts=SAMPLE_COUNTS.read(DATA / "sample_counts.parquet"),
-        assignments={name: ASSIGNMENTS.read(DATA / "assignments" / f"{name}.parquet") for name in plan.schemes},
-        variants=CLUSTER_VARIANTS.read(DATA / "cluster_variants.parquet"),
-        cluster_map=CLUSTER_MAP.read(DATA / "cluster_map.parquet"),
-        quality=_json(QUALITY_PATH, "The quality of the clusters"),
-        gradient=_json(GRADIENT_PATH, "What stage gradient_clusters says of its groups")
+        samples=SAMPLES.read(paths.SAMPLES, columns=_SAMPLE_COLUMNS),
+        sample_counts=SAMPLE_COUNTS.read(paths.SAMPLE_COUNTS),
+        assignments={name: ASSIGNMENTS.read(paths.assignments(name)) for name in plan.schemes},
+        variants=CLUSTER_VARIANTS.read(paths.CLUSTER_VARIANTS),
+        cluster_map=CLUSTER_MAP.read(paths.CLUSTER_MAP),
+        quality=_json(paths.CLUSTER_QUALITY, "The quality of the clusters"),
+        gradient=_json(paths.GRADIENT_QUALITY, "The quality of the gradient clusters")
         if GRADIENT in plan.schemes
         else {},
-        routes={name: ROUTES.read(DATA / "routes" / f"{name}.parquet") for name in routers},
-        held_out={name: HELD_OUT.read(DATA / "routes" / f"{name}.held_out.parquet") for name in routers},
-        benefits={name: BENEFITS.read(DATA / "routes" / f"{name}.benefits.parquet") for name in plan.benefit_routers},
+        routes={name: ROUTES.read(paths.routes(name)) for name in routers},
+        held_out={name: HELD_OUT.read(paths.held_out(name)) for name in routers},
+        benefits={name: BENEFITS.read(paths.benefits(name)) for name in plan.benefit_routers},
         costs=_costs(profiles),
-        profiles={name: PROFILES.read(DATA / "profiles" / f"{name}.parquet") for name in profiles},
-        results={m.name: RESULTS.read(DATA / "results" / f"{m.name}.parquet") for m in plan.methods},
-        timings=TIMINGS.read(LATENCY / "timings.parquet"),
-        latency_facts=_json(LATENCY / "facts.json", "What is known about the timings"),
+        profiles={name: PROFILES.read(paths.profiles(name)) for name in profiles},
+        results={method.name: RESULTS.read(paths.results(method.name)) for method in plan.methods},
+        timings=TIMINGS.read(Path(paths.LATENCY, "timings.parquet")),
+        latency_facts=_json(Path(paths.LATENCY, "facts.json"), "The facts about the timings"),
     )
 
 
 def _costs(profiles: Iterable[str]) -> dict[str, pd.DataFrame]:
     """Of every profile set, and of learned weights if there are any."""
-    found = {name: ALLOCATION_COSTS.read(DATA / "allocation_costs" / f"{name}.parquet") for name in profiles}
-    learned = ALLOCATION_COSTS.read(DATA / "feature_weights.costs.parquet")
-    return found if learned.empty else {FEATURE_WEIGHTS.name: learned} | found
+    costs = {name: ALLOCATION_COSTS.read(paths.allocation_costs(name)) for name in profiles}
+    learned = ALLOCATION_COSTS.read(paths.FEATURE_WEIGHTS_COSTS)
+    return costs if learned.empty else {FEATURE_WEIGHTS.name: learned} | costs
 
 
-def _json(path: Path, what: str) -> dict[str, Any]:
+def _json(file: str | Path, what: str) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(Path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         found = str(error).splitlines()[0]
         remedy = "run `dvc repro` to make it anew, or `dvc checkout` to restore the cached copy"
-        raise UserError(f"{what} must be a readable JSON file", found=found, where=str(path), remedy=remedy) from error
+        raise UserError(f"{what} must be a readable JSON file", found=found, where=str(file), remedy=remedy) from error
 
 
 if __name__ == "__main__":

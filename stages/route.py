@@ -1,6 +1,6 @@
-"""route: fit one router on the train samples' groups of the activation scheme, and route every sample with it.
+"""route: the train samples' groups of a learned scheme -> a fitted router, and the route of every sample.
 
-It is fitted again without every task, and without every wording, and asked about those.
+The router is fitted again without each task, and without each template, and routes the samples of those.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.routing.held_out import ask_labels, held_out
 from pipeline.routing.router_fit import fit_router
 from pipeline.storage.schemas import ASSIGNMENTS, HELD_OUT, ROUTES, SAMPLES, SIGNATURES
+from stages.inputs import paths
 from stages.inputs.model import load_model
 from stages.run import run_named
 from wina_amp.errors import UserError, unknown
@@ -25,12 +26,6 @@ from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
 from wina_amp.models.rotation import rotated_widths
 from wina_amp.routing.router import embedding_features, neighbour_features, save_router
-
-SAMPLES_PATH = "data/samples.parquet"
-SIGNATURES_PATH = "data/signatures.parquet"
-ROUTES_PATH = "data/routes/{name}.parquet"
-ROUTER_PATH = "data/routes/{name}.safetensors"
-HELD_OUT_PATH = "data/routes/{name}.held_out.parquet"
 
 _EMBEDDED = {"embedding": (embedding_features, embedding_flops), "neighbours": (neighbour_features, neighbour_flops)}
 """Routers that read token embeddings: their features, and the operations of reading and routing."""
@@ -43,8 +38,8 @@ def main(settings: Settings, name: str) -> None:
     if name not in settings.route.routers:
         raise unknown("router", name, settings.route.routers, "`route.routers` in params.yaml")
     chosen = settings.route.routers[name]
-    samples: Any = SAMPLES.read(SAMPLES_PATH, columns=_COLUMNS)
-    groups = _groups(samples, f"data/{chosen.groups_from}.parquet")
+    samples: Any = SAMPLES.read(paths.SAMPLES, columns=_COLUMNS)
+    groups = _groups(samples, paths.table(chosen.groups_from))
     loaded = load_model(settings.model)
     number = int(groups.max()) + 1
     if chosen.reads in _EMBEDDED:
@@ -55,7 +50,7 @@ def main(settings: Settings, name: str) -> None:
         facts = {"router": chosen.reads}
     else:
         blocks = settings.route.blocks
-        signatures: Any = SIGNATURES.read(SIGNATURES_PATH)
+        signatures: Any = SIGNATURES.read(paths.SIGNATURES)
         vectors = signature_vectors(signatures, samples["sample_id"].tolist(), blocks)
         inputs = vectors.reshape(len(vectors), -1)
         flops = _scores_flops(loaded, samples, signatures, blocks, vectors.shape[2], number)
@@ -69,10 +64,10 @@ def main(settings: Settings, name: str) -> None:
     router = fit_router(inputs[train], groups[train], weight_decay=settings.route.weight_decay)
     probabilities = router.probabilities(inputs)
     rows = pd.DataFrame({"router": name, "sample_id": samples["sample_id"], "group": probabilities.argmax(axis=1)})
-    ROUTES.write(rows.assign(probabilities=list(probabilities), flops=flops), ROUTES_PATH.format(name=name))
+    ROUTES.write(rows.assign(probabilities=list(probabilities), flops=flops), paths.routes(name))
     ask = ask_labels(inputs, groups, weight_decay=settings.route.weight_decay)
-    HELD_OUT.write(held_out(samples, ask), HELD_OUT_PATH.format(name=name))
-    save_router(router, ROUTER_PATH.format(name=name), facts)
+    HELD_OUT.write(held_out(samples, ask), paths.held_out(name))
+    save_router(router, paths.router_weights(name), facts)
 
 
 def _groups(samples: Any, path: str) -> ndarray:

@@ -1,4 +1,4 @@
-"""How every stage starts: settings, logging, threads, and errors that the user can read.
+"""The start of every stage: settings, logging, threads, and errors that the user can read.
 
 A stage file ends with
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pipeline.config.params import Settings
-from pipeline.storage.scratch import Scratch
-from stages.inputs.model import ROTATION_FACTS, ROTATIONS_PATH, load_unweighted, rotation_facts, unweighted_identity
+from stages.inputs import paths
+from stages.inputs.fingerprint import Fingerprint
+from stages.inputs.model import ROTATION_FACTS, load_unweighted, rotation_facts
 from stages.run import run
 from wina_amp.atomic import replacing
 from wina_amp.names import NO_TRANSFORM
@@ -27,7 +28,7 @@ log = logging.getLogger("stages.transform")
 def main(settings: Settings) -> None:
     """Write `rotations`."""
     if settings.model.transform == NO_TRANSFORM:
-        with replacing(ROTATIONS_PATH) as folder:
+        with replacing(paths.ROTATIONS) as folder:
             folder.mkdir()
             _write_facts(settings, folder / ROTATION_FACTS)
     else:
@@ -39,10 +40,8 @@ def _write_bases(settings: Settings) -> None:
     from wina_amp.models.transform import block_bases
 
     plain = replace(settings.model, transform=NO_TRANSFORM)
-    # Loaded before the scratch is opened: its digest covers the code that is loaded by then.
     loaded = load_unweighted(plain)
-    fingerprint = {"model": unweighted_identity(plain), "transform": settings.model.transform}
-    with Scratch("transform", fingerprint) as scratch:
+    with Fingerprint(settings, "transform").scratch() as scratch:
         names = [file_name(block) for block in range(blocks_of(loaded))]
         missing = [block for block, name in enumerate(names) if not scratch.has(name)]
         if len(missing) < len(names):
@@ -52,7 +51,7 @@ def _write_bases(settings: Settings) -> None:
                 save_bases(block_bases(loaded, block), path)
         with scratch.writing(ROTATION_FACTS) as path:
             _write_facts(settings, path)
-        scratch.publish(ROTATIONS_PATH)
+        scratch.publish(paths.ROTATIONS)
         scratch.clear()
 
 

@@ -1,4 +1,4 @@
-"""weights: train texts and the model -> what every input feature is worth, if a criterion asks for learned weights.
+"""weights: train texts and the model -> a weight for every input feature, if a criterion asks for learned weights.
 
 Every tenth step is kept, so a crash loses at most ten. Where `capture.criteria` does not list `learned` no model is
 loaded, and the tables have no rows.
@@ -7,7 +7,7 @@ loaded, and the tables have no rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,12 @@ from tqdm import tqdm
 
 from pipeline.allocation.calibration.cost import Cost, Meter, MeteredStore
 from pipeline.config.params import Settings
-from pipeline.executors.processes import Crew, crew
+from pipeline.executors.processes import Advance, WorkerPool
 from pipeline.storage.schemas import ALLOCATION_COSTS, FEATURE_WEIGHTS, SAMPLES
-from pipeline.storage.scratch import JsonParts, Scratch, file_digest
-from stages.inputs.model import FEATURE_WEIGHTS_PATH, load_unweighted, model_processes, unweighted_identity
+from pipeline.storage.scratch import JsonParts
+from stages.inputs import paths
+from stages.inputs.fingerprint import Fingerprint
+from stages.inputs.model import load_unweighted, model_processes
 from stages.run import run, start_logging
 from wina_amp.names import LEARNED
 
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from pipeline.allocation.calibration.texts import Text
     from pipeline.allocation.feature_weights.learning_gradients import Answer, Ask, LearningGradients
 
-SAMPLES_PATH = "data/samples.parquet"
-COSTS_PATH = "data/feature_weights.costs.parquet"
 
 KEPT_EVERY = 10
 """Steps between two states that are stored."""
@@ -39,13 +39,14 @@ KEPT_EVERY = 10
 def main(settings: Settings) -> None:
     """Write `feature_weights`, and what they cost."""
     if LEARNED not in settings.capture.criteria:
-        FEATURE_WEIGHTS.write(FEATURE_WEIGHTS.arrow_schema.empty_table(), FEATURE_WEIGHTS_PATH)
-        ALLOCATION_COSTS.write(ALLOCATION_COSTS.arrow_schema.empty_table(), COSTS_PATH)
+        FEATURE_WEIGHTS.write(FEATURE_WEIGHTS.arrow_schema.empty_table(), paths.FEATURE_WEIGHTS)
+        ALLOCATION_COSTS.write(ALLOCATION_COSTS.arrow_schema.empty_table(), paths.FEATURE_WEIGHTS_COSTS)
         return
     rows, cost = _learned(settings)
-    FEATURE_WEIGHTS.write(rows, FEATURE_WEIGHTS_PATH)
+    FEATURE_WEIGHTS.write(rows, paths.FEATURE_WEIGHTS)
     # The table's name stands where that of a profile set does.
-    ALLOCATION_COSTS.write(pd.DataFrame([{"profile": FEATURE_WEIGHTS.name, "group": 0, **cost.to_json()}]), COSTS_PATH)
+    costs = pd.DataFrame([{"profile": FEATURE_WEIGHTS.name, "group": 0, **cost.to_json()}])
+    ALLOCATION_COSTS.write(costs, paths.FEATURE_WEIGHTS_COSTS)
 
 
 def _learned(settings: Settings) -> tuple[pd.DataFrame, Cost]:
@@ -56,26 +57,20 @@ def _learned(settings: Settings) -> tuple[pd.DataFrame, Cost]:
         learning.targets, learning.warm_steps, learning.steps, learning.rate, learning.weight_rate, learning.decay
     )
     total = plan.warm_steps + plan.steps
-    fingerprint = {
-        "samples": file_digest(SAMPLES_PATH),
-        "model": unweighted_identity(settings.model),
-        "tokens": asdict(settings.tokens),
-        "learn": asdict(learning),
-        "mantissa_bits": settings.capture.mantissa_bits,
-        "seed": settings.seed,
-    }
+    # Weights do not depend on which other criteria there are.
+    scratch = Fingerprint(settings, "weights").scratch({"capture.criteria": None})
     with (
-        Scratch("weights", fingerprint) as parts,
-        crew(partial(_bench, settings), model_processes(settings.model)) as ask,
+        scratch as parts,
+        WorkerPool(partial(_worker, settings), model_processes(settings.model)) as pool,
         tqdm(total=total, desc="feature weights", unit="step") as progress,
     ):
-        shapes: _Shapes = ask(_shapes, [None])[0]
+        [shapes] = pool.map(_shapes, [None])
         meter = Meter()
         store = MeteredStore(JsonParts(parts, ""), meter)
         kept = store.get("state")
         state = start(shapes.features, plan.targets) if kept is None else State.from_json(kept)
         progress.update(state.step)
-        gradients = _Gradients(ask, shapes, meter)
+        gradients = _Gradients(pool, shapes, meter)
         for following in learn(
             state, shapes.fraction, shapes.features, gradients.together, plan, warm_gradients=gradients.of_sparsities
         ):
@@ -83,12 +78,13 @@ def _learned(settings: Settings) -> tuple[pd.DataFrame, Cost]:
             progress.update(1)
             if state.step % KEPT_EVERY == 0 or state.step == total:
                 store.put("state", state.to_json())
-        return pd.DataFrame(ask(_rows, [result(state)])[0]), store.cost
+        [rows] = pool.map(_rows, [result(state)])
+        return pd.DataFrame(rows), store.cost
 
 
 @dataclass(frozen=True)
 class _Shapes:
-    """What `learn` must know of the model; for `chunks` see `LearningGradients`."""
+    """Shapes of the model that `learn` needs; for `chunks` see `LearningGradients`."""
 
     features: list[int]
     fraction: ndarray
@@ -96,10 +92,10 @@ class _Shapes:
 
 
 class _Gradients:
-    """The gradients of a step, from the processes that share it."""
+    """The gradients of a step; its chunks are the tasks of the pool."""
 
-    def __init__(self, ask: Crew[LearningGradients], shapes: _Shapes, meter: Meter) -> None:
-        self._ask, self._shapes, self._meter = ask, shapes, meter
+    def __init__(self, pool: WorkerPool[LearningGradients], shapes: _Shapes, meter: Meter) -> None:
+        self._pool, self._shapes, self._meter = pool, shapes, meter
 
     def together(self, sparsity: ndarray, log_weights: ndarray, step: int) -> tuple[ndarray, ndarray]:
         """By sparsities and log weights."""
@@ -115,14 +111,14 @@ class _Gradients:
         from pipeline.allocation.feature_weights.learning_gradients import Ask, mean
 
         asked = [Ask(step, chunk, sparsity, log_weights, of_weights) for chunk in range(self._shapes.chunks)]
-        answers: list[Answer] = self._ask(_answer, asked)
-        for one in answers:
-            self._meter.spent(one.cost)
+        answers = self._pool.map(_answer, asked)
+        for answer in answers:
+            self._meter.spent(answer.cost)
         return mean(answers)
 
 
-def _bench(settings: Settings) -> LearningGradients:
-    """What one process takes gradients with."""
+def _worker(settings: Settings) -> LearningGradients:
+    """The worker of one process: the model and all train texts."""
     from pipeline.allocation.feature_weights.learning_gradients import LearningGradients
     from pipeline.histograms.bins import Bins
 
@@ -138,23 +134,26 @@ def _bench(settings: Settings) -> LearningGradients:
     )
 
 
-def _shapes(bench: LearningGradients, _nothing: None) -> _Shapes:
-    return _Shapes(bench.features, bench.fraction, bench.chunks)
+def _shapes(worker: LearningGradients, _nothing: None, _advance: Advance) -> _Shapes:
+    return _Shapes(worker.features, worker.fraction, worker.chunks)
 
 
-def _answer(bench: LearningGradients, asked: Ask) -> Answer:
-    return bench.answer(asked)
+def _answer(worker: LearningGradients, asked: Ask, _advance: Advance) -> Answer:
+    return worker.answer(asked)
 
 
-def _rows(bench: LearningGradients, log_weights: ndarray) -> list[dict[str, Any]]:
-    found = bench.weights(log_weights)
-    return [{"block": block, "projection": name, "weights": one.numpy()} for (block, name), one in found.items()]
+def _rows(worker: LearningGradients, log_weights: ndarray, _advance: Advance) -> list[dict[str, Any]]:
+    by_projection = worker.weights(log_weights)
+    return [
+        {"block": block, "projection": name, "weights": weights.numpy()}
+        for (block, name), weights in by_projection.items()
+    ]
 
 
 def _train_texts(settings: Settings) -> Sequence[Text]:
     from pipeline.allocation.calibration.texts import Text, seeded_order
 
-    samples: Any = SAMPLES.read(SAMPLES_PATH, columns=("sample_id", "split", "prompt_ids", "answer_ids"))
+    samples: Any = SAMPLES.read(paths.SAMPLES, columns=("sample_id", "split", "prompt_ids", "answer_ids"))
     train = samples[samples["split"] == "train"]
     texts = [Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in train.itertuples()]
     return seeded_order(texts, settings.seed)

@@ -1,1 +1,1 @@
-"""Independent tasks in several worker processes."""
+"""Independent tasks in worker processes: `processes.WorkerPool`."""

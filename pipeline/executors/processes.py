@@ -1,59 +1,60 @@
-"""Independent pieces of work in several processes; what they make does not depend on how many there are.
+"""A pool of workers for independent tasks; results do not depend on how many workers there are.
 
 A model this small runs fastest on one thread (sums split over threads also round differently), so a second core helps
-only as a second process with a model of its own. Pieces leave their results among the parts of a scratch folder
-(`pipeline/storage/scratch.py`); the stage then goes on as if an earlier, interrupted run had made them. So there is one
-account of what a stage computes, and a crash loses only the pieces that were running.
+only as a second process with a model of its own. A worker is whatever `make_worker()` returns, usually an object that
+holds a loaded model; every process makes one, and one process is the calling process itself.
 
-    def work(model, group, advance): ...           # a function of a module: it must be possible to pickle it
-    finish(work, groups, make=partial(load_model, settings), processes=2, advance=progress.update)
+    class Worker: ...                                    # holds a model
+    def gradients(worker, texts, advance): ...           # a function of a module: it must be possible to pickle it
+    with WorkerPool(partial(Worker, settings), processes=2) as pool:
+        results = pool.map(gradients, chunks, progress.update)
 
-joblib would do the same, but says nothing about a piece until it is finished.
+joblib would do the same, but reports nothing about a task until it is done. The pool neither retries a task nor keeps
+results: long stages let tasks write parts (`pipeline/storage/scratch.py`), so a crash loses only the tasks that were
+running.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from functools import cache
 from multiprocessing import get_context, parent_process
 from multiprocessing.queues import SimpleQueue
-from typing import Any, TypeVar, cast
+from types import TracebackType
+from typing import Any, Generic, TypeVar
 
 import psutil
 
 from wina_amp.errors import UserError
 
 Advance = Callable[[int], object]
-"""Told how much was done since the last call."""
+"""Called with the units of progress (samples, passes) since the last call."""
 
 PROCESSES = "WINA_AMP_PROCESSES"
 """Environment variable: how many processes a stage may use."""
 
-_SHARE_OF_MEMORY = 0.5
-"""All models together take at most this share of the memory that is available, where the number is not given."""
+_FRACTION_OF_MEMORY = 0.5
+"""All models together take at most this fraction of the available memory, where the number is not given."""
 
-_LOOK = 0.2
-"""Seconds between two looks at what the processes have to say."""
+_POLL_SECONDS = 0.2
+"""Seconds between two readings of the workers' progress."""
 
-State = TypeVar("State")
-Piece = TypeVar("Piece")
+Worker = TypeVar("Worker")
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
-Crew = Callable[[Callable[[State, Any], Any], Sequence[Any]], list[Any]]
-"""(work, pieces) -> what `work(made, piece)` has returned for every piece."""
-
-_worker: tuple[Callable[[], Any], Advance] | None = None
-"""In a process that was started: what it makes, and makes once, and how it tells what it has done."""
+_in_process: tuple[Callable[[], Any], Advance] | None = None
+"""In a spawned process: what returns its worker, making it on the first call, and what reports progress."""
 
 
 def processes(model_bytes: int, *, on_cpu: bool) -> int:
-    """How many processes, each with a model, this machine has room for: one where the model runs on a GPU; else one for
-    every `OMP_NUM_THREADS` cores, as long as the models fit into half of the available memory; or what `PROCESSES`
-    says.
+    """Number of processes, each with a model, that this machine has room for: one where the model runs on a GPU; else
+    one for every `OMP_NUM_THREADS` cores, as long as the models fit into half of the available memory; or the value of
+    `PROCESSES`.
 
     Args:
         model_bytes: size of the model's weights.
@@ -76,151 +77,98 @@ def processes(model_bytes: int, *, on_cpu: bool) -> int:
         return 1
     own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS has none
     cores = own // int(os.environ.get("OMP_NUM_THREADS") or 1)
-    room = _SHARE_OF_MEMORY * psutil.virtual_memory().available
+    room = _FRACTION_OF_MEMORY * psutil.virtual_memory().available
     return max(1, min(cores, int(room // max(model_bytes, 1))))
 
 
-def finish(
-    work: Callable[[State, Piece, Advance], None],
-    pieces: Sequence[Piece],
-    *,
-    make: Callable[[], State],
-    processes: int,
-    advance: Advance = lambda _done: None,
-) -> None:
-    """Call `work(made, piece, advance)` for every piece, in this process if one is enough.
+class WorkerPool(Generic[Worker]):
+    """Workers that run tasks, as a context manager.
 
     Args:
-        work: keeps what it makes itself; what it calls `advance` with is passed on. Can be pickled.
-        pieces: begun in this order. Can be pickled.
-        make: called once in every process, before its first piece: for what is too large to hand over, or too slow to
-            make again. Can be pickled.
-        processes: at most so many at a time.
-        advance: called in this process, with what the pieces report.
-
-    Raises:
-        UserError: a process died, as it does where memory runs out.
-        Exception: the first that a piece raised; pieces that have not begun are dropped.
-
-    Guarantee: the processes end with this one, however it ends.
-    """
-    finish_rounds([(work, pieces)], make=make, processes=processes, advance=advance)
-
-
-def finish_rounds(
-    rounds: Sequence[tuple[Callable[[State, Any, Advance], None], Sequence[Any]]],
-    *,
-    make: Callable[[], State],
-    processes: int,
-    advance: Advance = lambda _done: None,
-) -> None:
-    """Several `finish` in turn, by the same processes: no piece begins before all pieces of earlier rounds are done.
-
-    Args:
-        rounds: work and pieces of each; see `finish` for these, the other arguments, errors and guarantee.
-    """
-    count = min(processes, max((len(pieces) for _, pieces in rounds), default=0))
-    if count <= 1:
-        made = make() if count else None
-        for work, pieces in rounds:
-            for piece in pieces:
-                work(cast(State, made), piece, advance)
-        return
-    context = get_context("spawn")  # a fork of a process that runs threads may hang
-    told: SimpleQueue[int] = context.SimpleQueue()
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(make, told)) as pool:
-        try:
-            with _explained(count):
-                for work, pieces in rounds:
-                    _finish_one(pool, work, pieces, told, advance)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-@contextmanager
-def crew(make: Callable[[], State], processes: int) -> Generator[Crew[State]]:
-    """Processes that answer again and again, for work whose next pieces depend on what the last ones have found.
-
-    Args:
-        make: called once in every process, before its first piece. Can be pickled.
-        processes: how many; one is this process itself.
-
-    Yields: call it with a function and pieces, both of which can be pickled; it returns what the function has returned
-        for every piece, in their order.
-
-    Raises:
-        UserError: a process died.
+        make_worker: called once in every process, before its first task: for what is too large to pickle, or too slow
+            to make for every task. Can be pickled.
+        processes: at most so many workers; one is made in this process, without starting another.
 
     Guarantee: the processes end with the context, or with this process, however it ends.
     """
-    if processes <= 1:
-        made = make()
-        yield lambda work, pieces: [work(made, piece) for piece in pieces]
-        return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(
-        processes, mp_context=context, initializer=_begin, initargs=(make, context.SimpleQueue())
-    ) as pool:
 
-        def ask(work: Callable[[State, Any], Any], pieces: Sequence[Any]) -> list[Any]:
-            with _explained(processes):
-                return [one.result() for one in [pool.submit(_answer, work, piece) for piece in pieces]]
+    def __init__(self, make_worker: Callable[[], Worker], processes: int) -> None:
+        self.processes = processes
+        self._worker = cache(make_worker)
+        if processes > 1:
+            context = get_context("spawn")  # a fork of a process that runs threads may hang
+            self._progress: SimpleQueue[int] = context.SimpleQueue()
+            self._executor = ProcessPoolExecutor(
+                processes, mp_context=context, initializer=_begin, initargs=(make_worker, self._progress)
+            )
 
+    def __enter__(self) -> WorkerPool[Worker]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.processes > 1:
+            self._executor.shutdown(cancel_futures=True)
+
+    def map(
+        self,
+        function: Callable[[Worker, Task, Advance], Result],
+        tasks: Sequence[Task],
+        advance: Advance = lambda _done: None,
+    ) -> list[Result]:
+        """Call `function(worker, task, advance)` once for every task and return the results in the order of the tasks.
+
+        All tasks are done when it returns, so a later `map`, by the same workers, may depend on their results.
+
+        Args:
+            function: a function of a module, or of a class; can be pickled, like what it returns.
+            tasks: begun in this order. Can be pickled.
+            advance: called in this process with the progress that the tasks report.
+
+        Raises:
+            UserError: a process died, as it does where memory runs out.
+            Exception: the first that a task raised; tasks that have not begun are dropped.
+        """
+        if self.processes <= 1:
+            return [function(self._worker(), task, advance) for task in tasks]
         try:
-            yield ask
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            futures = [self._executor.submit(_run, function, task) for task in tasks]
+            self._watch(futures, advance)
+            return [future.result() for future in futures]
+        except BrokenProcessPool as error:
+            raise UserError(
+                "All worker processes must live until the tasks are done",
+                found="one of them ended, most likely because memory ran out; its own message, if any, stands above",
+                where=f"{self.processes} processes, each with a model of its own",
+                remedy=f"set {PROCESSES}=1; finished parts are kept",
+            ) from error
+
+    def _watch(self, futures: Sequence[Future[Any]], advance: Advance) -> None:
+        """Pass progress on until all are done or one has failed; raise what that one raised."""
+        running = set(futures)
+        while running:
+            done, running = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_EXCEPTION)
+            while not self._progress.empty():
+                advance(self._progress.get())
+            for future in done:
+                future.result()
 
 
-@contextmanager
-def _explained(count: int) -> Generator[None]:
-    try:
-        yield
-    except BrokenProcessPool as error:
-        raise UserError(
-            "The processes that share the work must live until it is done",
-            found="one of them ended, most likely because memory ran out; if it said why, that stands above",
-            where=f"{count} processes, each with a model of its own",
-            remedy=f"set {PROCESSES}=1; finished parts are kept",
-        ) from error
-
-
-def _finish_one(
-    pool: ProcessPoolExecutor,
-    work: Callable[[Any, Any, Advance], None],
-    pieces: Sequence[Any],
-    told: SimpleQueue[int],
-    advance: Advance,
-) -> None:
-    """One round."""
-    running: set[Future[None]] = {pool.submit(_one, work, piece) for piece in pieces}
-    while running:
-        done, running = wait(running, timeout=_LOOK)
-        while not told.empty():
-            advance(told.get())
-        for one in done:
-            one.result()
-
-
-def _begin(make: Callable[[], Any], told: SimpleQueue[int]) -> None:
-    global _worker
+def _begin(make_worker: Callable[[], Any], progress: SimpleQueue[int]) -> None:
+    global _in_process
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker = cache(make), told.put
+    _in_process = cache(make_worker), progress.put
 
 
-def _one(work: Callable[[Any, Any, Advance], None], piece: Any) -> None:
-    assert _worker is not None
-    make, advance = _worker
-    work(make(), piece, advance)
-
-
-def _answer(work: Callable[[Any, Any], Any], piece: Any) -> Any:
-    assert _worker is not None
-    return work(_worker[0](), piece)
+def _run(function: Callable[[Any, Any, Advance], Any], task: Any) -> Any:
+    assert _in_process is not None
+    worker, advance = _in_process
+    return function(worker(), task, advance)
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed cannot tell its children to stop."""
+    """End this process when its parent has ended: a parent that is killed cannot tell its children to stop."""
     parent = parent_process()
     if parent is not None:
         parent.join()

@@ -193,7 +193,7 @@ ALLOCATIONS = Table(
 
 ALLOCATION_COSTS = Table(
     "allocation_costs",
-    "What it took to find the allocations (one file per profile set). Seconds are timings: no two runs agree in them, "
+    "The cost of finding the allocations (one file per profile set). Seconds are timings: no two runs agree in them, "
     "so this is the one table that is not the same byte for byte in every run.",
     key=("profile", "group"),
     columns=(
@@ -202,7 +202,7 @@ ALLOCATION_COSTS = Table(
         Column(
             "tokens",
             "float64",
-            "tokens through the whole model: of every run, its tokens (padding included) times the share of the "
+            "tokens through the whole model: of every run, its tokens (padding included) times the fraction of the "
             "weights they were multiplied with; a backward pass counts two. `uniform` runs nothing",
             low=0,
         ),
@@ -228,7 +228,7 @@ PROFILES = Table(
 
 ROUTES = Table(
     "routes",
-    "What a router says of every sample (one file per router).",
+    "The route of every sample (one file per router).",
     key=("router", "sample_id"),
     columns=(
         Column("router", "string", "name of the router"),
@@ -237,9 +237,8 @@ ROUTES = Table(
         Column(
             "probabilities",
             "list<float32>",
-            "softmax of the router's outputs: the probability of each group of the activation scheme; of a "
-            "benefit router's "
-            "predicted benefits, the pooled profile's (its margin) last",
+            "softmax of the router's outputs: the probability of each group; for a benefit router, of the predicted "
+            "benefits, the pooled profile's (its margin) last",
         ),
         Column("flops", "float64", "floating-point operations the router needs for this prompt", low=0),
     ),
@@ -247,23 +246,21 @@ ROUTES = Table(
 
 HELD_OUT = Table(
     "held_out",
-    "What a router says of a test sample when it was fitted without the train samples that share its label (one file "
-    "per router).",
+    "The route of every test sample by a router that was fitted without the train samples of its label (one file per "
+    "router).",
     key=("label", "sample_id"),
     columns=(
-        Column("label", "string", "task, or template: the wording", values=("task", "template")),
+        Column("label", "string", "task or template", values=("task", "template")),
         _SAMPLE_ID,
-        Column("group", "int32", "group that the router names which has not met the sample's label", low=0),
+        Column("group", "int32", "group that this router predicts", low=0),
     ),
 )
 
 BENEFITS = Table(
     "benefits",
-    "What the profile of each group brings to a sample in place of the pooled one, averaged over "
-    "`route.benefit_targets` "
-    "(one file per benefit router, see pipeline/routing/benefits.py): all train samples, and as many test "
-    "samples, which no benefit router "
-    "is fitted on.",
+    "The benefit of every group's profile over the pooled one for a sample, averaged over `route.benefit_targets` (one "
+    "file per benefit router, see pipeline/routing/benefits.py): all train samples, and as many test samples, which no "
+    "benefit router is fitted on.",
     key=("sample_id",),
     columns=(
         _SAMPLE_ID,
@@ -308,7 +305,11 @@ RESULTS = Table(
             nullable=True,
         ),
         Column(
-            "realised_sparsity", "float64", "share of all projections' weights that eligible tokens skip", low=0, high=1
+            "realised_sparsity",
+            "float64",
+            "fraction of all projections' weights that eligible tokens skip",
+            low=0,
+            high=1,
         ),
         Column(
             "flops", "float64", "floating-point operations that remain, per `pipeline/compute/operations.py`", low=0
@@ -345,10 +346,10 @@ TIMINGS = Table(
         Column("dense_ms", "float64", "of its step in the same rounds: median", low=0),
         Column("dense_ms_low", "float64", "lower quartile", low=0),
         Column("dense_ms_high", "float64", "upper quartile", low=0),
-        Column("speedup", "float64", "dense over sparse with its share of routing, round by round: median", low=0),
+        Column("speedup", "float64", "dense over sparse with its part of routing, round by round: median", low=0),
         Column("speedup_low", "float64", "lower quartile", low=0),
         Column("speedup_high", "float64", "upper quartile", low=0),
-        Column("skipped", "float64", "share of the projections' weights that no sequence needed", low=0, high=1),
+        Column("skipped", "float64", "fraction of the projections' weights that no sequence needed", low=0, high=1),
         Column(
             "bytes_moved",
             "float64",

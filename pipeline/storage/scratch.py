@@ -1,10 +1,9 @@
 """Resumable work: finished parts outlive the process that made them.
 
 DVC wipes a stage's outs before it runs, so a stage that was killed after an hour would start from nothing. Long stages
-therefore write parts here, under `.scratch/<stage>/<digest>/`, and publish them to the out at the end. The digest
-covers everything that the parts depend on: what the stage passes as `fingerprint` (params, digests of inputs) and the
-source of every module of ours that the process has loaded, and of all that those import
-(`pipeline/storage/imports.py`). Parts of another model, parameter or code version are never picked up.
+therefore write parts here, under `.scratch/<stage>/<digest>/`, and publish them to the out at the end. The digest is
+that of a fingerprint of everything that the parts depend on, which stages derive from dvc.yaml
+(`stages/inputs/fingerprint.py`): parts of another model, setting or code version are never picked up.
 
 `kill -9` on DVC leaves the stage's process running, and a second `dvc repro` then starts a second writer; a lock on
 the folder turns that one away. Queued experiments run in temporary folders, so the scratch lives under `$DVC_ROOT`,
@@ -18,7 +17,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -26,22 +24,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pipeline.storage.imports import needed
 from wina_amp.atomic import replacing
 from wina_amp.errors import UserError
-
-_OURS = ("wina_amp", "pipeline", "stages", "commands")
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The finished parts in one folder. Can be pickled: processes that share a stage's work write to the same ones."""
+    """The finished parts in one folder. Can be pickled: worker processes write to the same folder."""
 
     folder: Path
 
+    def below(self, name: str) -> Parts:
+        """The parts in a folder of this folder, for stages that publish several outs."""
+        return Parts(self.folder / name)
+
     def path(self, name: str) -> Path:
-        """Where the part `name` is or will be."""
+        """The file of the part `name`, finished or not."""
         return self.folder / name
 
     def has(self, name: str) -> bool:
@@ -63,15 +61,15 @@ class Parts:
 
 
 class Scratch:
-    """The parts of one piece of work, locked for this process and those that it starts until `close()` or the end of
-    the `with` block, which gives the parts.
+    """The parts that belong to one fingerprint, as a context manager that gives them; they are locked for this process
+    and those that it starts until `close()` or the end of the block.
 
     Args:
         stage: name of the folder when the stage runs outside DVC; inside DVC it is `$DVC_STAGE`.
-        fingerprint: everything the parts depend on besides code; must be JSON-serialisable.
+        fingerprint: everything that the parts depend on; must be JSON-serialisable.
 
     Attributes:
-        parts: what is finished.
+        parts: the finished ones.
 
     Raises:
         UserError: another process is at work on the same parts, or the folder cannot be written.
@@ -124,7 +122,7 @@ def scratch_root() -> Path:
 
 
 class JsonParts:
-    """Values of one piece of work by name, each a JSON file among the parts of a scratch folder.
+    """JSON values by name, each a file among the parts of a scratch folder.
 
     Args:
         parts: of the folder.
@@ -162,17 +160,4 @@ def file_digest(path: str | os.PathLike[str]) -> str:
 
 
 def _digest(fingerprint: Mapping[str, Any]) -> str:
-    facts = json.dumps({"fingerprint": dict(fingerprint), "code": _code()}, sort_keys=True)
-    return hashlib.sha256(facts.encode()).hexdigest()
-
-
-def _code() -> dict[str, str]:
-    """Digest of every module of ours that this process has imported or may yet import: all code that the parts can
-    depend on, however late, and in whichever process, it is loaded."""
-    loaded: dict[str, Path] = {}
-    for module in list(sys.modules.values()):
-        spec = getattr(module, "__spec__", None)
-        if spec is not None and spec.origin and spec.name.partition(".")[0] in _OURS:
-            loaded[spec.name] = Path(spec.origin)
-    files = needed(loaded, _ROOT, _OURS) | loaded
-    return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
+    return hashlib.sha256(json.dumps(dict(fingerprint), sort_keys=True).encode()).hexdigest()

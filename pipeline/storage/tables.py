@@ -102,8 +102,9 @@ class Table:
             )
 
     def _number_lists(self) -> list[str]:
-        """Where Parquet keeps the elements of lists of numbers. Hardly one repeats, so that a dictionary would only add
-        to them; their bytes taken apart by place compress better (both together: histograms to 0.6 of their size)."""
+        """Parquet's names of the columns with the elements of lists of numbers. Hardly one repeats, so that a
+        dictionary would only add to them; their bytes taken apart by position compress better (both together:
+        histograms to 0.6 of their size)."""
         kinds = {column.name: _kind(column.arrow_type) for column in self.columns}
         return [f"{name}.list.element" for name, kind in kinds.items() if kind in ("list of integer", "list of float")]
 

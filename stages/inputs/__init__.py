@@ -1,1 +1,1 @@
-"""What several stages read: the model, the tasks, the inputs of allocators."""
+"""Inputs that several stages read: the model, tasks, those of allocators, data paths, fingerprints of parts."""

@@ -1,8 +1,7 @@
-"""What allocators of stage allocate have in common: paths, a group's texts and histograms, what decides a result."""
+"""Inputs that the allocators of stage allocate have in common: a group's texts and histograms, and kept parts."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from pipeline.config.profiles import ProfileSettings
 from pipeline.histograms.aggregate import dense_counts
 from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import ASSIGNMENTS, SAMPLES
-from pipeline.storage.scratch import file_digest
-from stages.inputs.model import model_identity
+from pipeline.storage.scratch import Scratch
+from stages.inputs import paths
+from stages.inputs.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
     from pipeline.allocation.calibration.texts import Text
@@ -22,36 +22,19 @@ if TYPE_CHECKING:
 Costs = dict[int, Cost]
 """Group -> what its allocation took."""
 
-SAMPLES_PATH = "data/samples.parquet"
-ASSIGNMENTS_PATH = "data/assignments/{scheme}.parquet"
-GROUP_HISTOGRAMS_PATH = "data/group_histograms/{scheme}.parquet"
-ALLOCATIONS_PATH = "data/allocations/{name}.parquet"
-ALLOCATION_COSTS_PATH = "data/allocation_costs/{name}.parquet"
 
-
-def fingerprint(settings: Settings, profile: ProfileSettings) -> dict[str, Any]:
-    """Everything that an allocation depends on: parts of another one are not taken up."""
-    return {
-        "samples": file_digest(SAMPLES_PATH),
-        "assignments": file_digest(ASSIGNMENTS_PATH.format(scheme=profile.scheme)),
-        "histograms": file_digest(GROUP_HISTOGRAMS_PATH.format(scheme=profile.scheme)),
-        "start": file_digest(f"data/{profile.starts_from}.parquet"),
-        "model": model_identity(settings.model),
-        "tokens": asdict(settings.tokens),
-        "allocate": asdict(settings.allocate),
-        "mantissa_bits": settings.capture.mantissa_bits,
-        "criterion": profile.criterion,
-        "stop": max(settings.evaluate.targets),
-        "seed": settings.seed,
-    }
+def allocation_scratch(settings: Settings, name: str) -> Scratch:
+    """The parts of the allocation of profile set `name`. None of them depends on a target but the highest, which greedy
+    paths end at, unless its name says so."""
+    return Fingerprint(settings, "allocate", name).scratch({"evaluate.targets": max(settings.evaluate.targets)})
 
 
 def group_texts(settings: Settings, profile: ProfileSettings, group: int) -> list[Text]:
     """The group's train samples in seeded order."""
     from pipeline.allocation.calibration.texts import Text, seeded_order
 
-    samples: Any = SAMPLES.read(SAMPLES_PATH, columns=("sample_id", "split", "prompt_ids", "answer_ids"))
-    assignments: Any = ASSIGNMENTS.read(ASSIGNMENTS_PATH.format(scheme=profile.scheme))
+    samples: Any = SAMPLES.read(paths.SAMPLES, columns=("sample_id", "split", "prompt_ids", "answer_ids"))
+    assignments: Any = ASSIGNMENTS.read(paths.assignments(profile.scheme))
     members = set(assignments["sample_id"][(assignments["group"] == group) & (assignments["split"] == "train")])
     texts = [
         Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist())

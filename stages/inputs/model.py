@@ -1,22 +1,21 @@
-"""The model under study, as every stage that runs it loads it, and what identifies it in a fingerprint.
+"""The model under study, as every stage that runs it loads it.
 
-Not a stage. What the checkpoint consists of is known from its manifest (`stages/manifest.py`), so no stage hashes
-weights; loading only makes sure that names and sizes are still those of the manifest. PyTorch is imported when a model
-is loaded, not before: stages that may need no model start without it.
+The files of the checkpoint are known from its manifest (`stages/manifest.py`), so no stage hashes weights; loading only
+makes sure that names and sizes are still those of the manifest. PyTorch is imported when a model is loaded, not before:
+stages that may need no model start without it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.inputs import ModelSettings
 from pipeline.executors.processes import processes
 from pipeline.storage.schemas import FEATURE_WEIGHTS
-from pipeline.storage.scratch import file_digest
+from stages.inputs import paths
 from stages.run import limit_threads
 from wina_amp.errors import UserError
 from wina_amp.models import manifest
@@ -26,9 +25,6 @@ from wina_amp.names import NO_TRANSFORM
 if TYPE_CHECKING:
     from wina_amp.models.load import LoadedModel
 
-MANIFEST_PATH = "data/model.json"
-FEATURE_WEIGHTS_PATH = "data/feature_weights.parquet"
-ROTATIONS_PATH = "data/rotations"
 ROTATION_FACTS = "facts.json"
 
 
@@ -36,16 +32,17 @@ def load_model(model: ModelSettings) -> LoadedModel:
     """Load the checkpoint that `settings.model` describes, transformed if they say so, with learned feature weights if
     there are any.
 
+    Without a table of weights, only the criterion that reads them refuses to run.
+
     Raises:
-        UserError: the weights are another model's; and see `load_unweighted`. Where there is no table of weights, who
-            asks for them is refused (`wina_amp.scoring.learned_weights.learned`).
+        UserError: the weights are another model's; and see `load_unweighted`.
     """
     import torch
 
     from wina_amp.scoring.learned_weights import attach
 
     loaded = load_unweighted(model)
-    rows: Any = FEATURE_WEIGHTS.read(FEATURE_WEIGHTS_PATH) if Path(FEATURE_WEIGHTS_PATH).is_file() else ()
+    rows: Any = FEATURE_WEIGHTS.read(paths.FEATURE_WEIGHTS) if Path(paths.FEATURE_WEIGHTS).is_file() else ()
     if len(rows):
         weights = {
             (row.block, row.projection): torch.from_numpy(row.weights.astype("float32")) for row in rows.itertuples()
@@ -65,7 +62,7 @@ def load_unweighted(model: ModelSettings) -> LoadedModel:
         from wina_amp.models.rotation_files import rotate_model
 
         _check_facts(model)
-        rotate_model(loaded, ROTATIONS_PATH)
+        rotate_model(loaded, paths.ROTATIONS)
     return loaded
 
 
@@ -81,11 +78,11 @@ def load_checkpoint(model: ModelSettings) -> LoadedModel:
     limit_threads()
     folder = model_folder(model.path, model.revision, remote_code=model.remote_code)
     changed = manifest.differences(
-        manifest.read(MANIFEST_PATH), checkpoint_files(folder, remote_code=model.remote_code)
+        manifest.read(paths.MANIFEST), checkpoint_files(folder, remote_code=model.remote_code)
     )
     if changed:
         raise UserError(
-            f"The checkpoint must be the one that {MANIFEST_PATH} describes",
+            f"The checkpoint must be the one that {paths.MANIFEST} describes",
             found="; ".join(changed[:3]),
             where=model.path,
             remedy=manifest.REMEDY,
@@ -93,44 +90,26 @@ def load_checkpoint(model: ModelSettings) -> LoadedModel:
     return load(folder, revision=None, dtype=model.dtype, device=model.device, remote_code=model.remote_code)
 
 
-def model_processes(model: ModelSettings) -> int:
-    """How many processes, each with a model of its own, may share a stage's work
-    (`pipeline.executors.processes.processes`).
+def model_processes(model: ModelSettings, tasks: int | None = None) -> int:
+    """Number of processes, each with a model of its own, that a stage may use
+    (`pipeline.executors.processes.processes`), and no more than it has tasks.
 
     Raises:
-        UserError: the manifest is missing; the environment variable says something else than a number.
+        UserError: the manifest is missing; the environment variable is no number.
     """
     import torch
 
     on_cpu = model.device == "cpu" or (model.device == "auto" and not torch.cuda.is_available())
-    stored = sum(file.size for file in manifest.read(MANIFEST_PATH).files.values())
-    return processes(2 * stored, on_cpu=on_cpu)  # float32 of a checkpoint in bfloat16 is twice as large
-
-
-def model_identity(model: ModelSettings) -> dict[str, Any]:
-    """What distinguishes this model from any other, JSON-serialisable, for the fingerprint of a `Scratch`.
-
-    Raises:
-        UserError: the manifest is missing; the stored rotations are missing or another model's.
-    """
-    weights = file_digest(FEATURE_WEIGHTS_PATH) if Path(FEATURE_WEIGHTS_PATH).is_file() else None
-    return unweighted_identity(model) | {"feature_weights": weights}
-
-
-def unweighted_identity(model: ModelSettings) -> dict[str, Any]:
-    """The same of `load_unweighted`."""
-    rotations = None
-    if model.transform != NO_TRANSFORM:
-        _check_facts(model)
-        rotations = file_digest(ROTATIONS_PATH)
-    return asdict(model) | {"files": manifest.read(MANIFEST_PATH).digest, "rotations": rotations}
+    stored = sum(file.size for file in manifest.read(paths.MANIFEST).files.values())
+    room = processes(2 * stored, on_cpu=on_cpu)  # float32 of a checkpoint in bfloat16 is twice as large
+    return room if tasks is None else min(room, tasks)
 
 
 def rotation_facts(model: ModelSettings) -> dict[str, str]:
-    """What stored rotations were made for: the transform, and all that the weights depend on."""
+    """The transform, checkpoint and dtype that stored rotations must have been made for."""
     return {
         "transform": model.transform,
-        "checkpoint": manifest.read(MANIFEST_PATH).digest,
+        "checkpoint": manifest.read(paths.MANIFEST).digest,
         "dtype": model.dtype,
     }
 
@@ -141,15 +120,15 @@ def checksums() -> Checksums:
 
 
 def _check_facts(model: ModelSettings) -> None:
-    path = Path(ROTATIONS_PATH, ROTATION_FACTS)
+    path = Path(paths.ROTATIONS, ROTATION_FACTS)
     try:
-        found: object = json.loads(path.read_text(encoding="utf-8"))
+        stored: object = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        found = f"{type(error).__name__}: {error}"
-    if found != rotation_facts(model):
+        stored = f"{type(error).__name__}: {error}"
+    if stored != rotation_facts(model):
         raise UserError(
             f"Stored rotations must be those of the model: {rotation_facts(model)}",
-            found=found,
+            found=stored,
             where=str(path),
             remedy="run `dvc repro`, which makes them again where they are out of date",
         )

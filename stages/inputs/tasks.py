@@ -1,7 +1,4 @@
-"""The tasks of the benchmark, as `prepare` and `evaluate` load them, with the same prompts in both.
-
-Not a stage.
-"""
+"""The tasks of the benchmark, as `prepare` and `evaluate` load them, with the same prompts in both."""
 
 from __future__ import annotations
 
@@ -22,10 +19,10 @@ def load_benchmark(benchmark: BenchmarkSettings) -> dict[str, dict[str, TaskView
 
 
 def counts(benchmark: BenchmarkSettings, view: TaskView) -> dict[str, int]:
-    """How many train and test samples the task of `view` gives: none for a purpose that no setting names it for."""
-    asked = set(view.asked_as)
-    calibrates = asked & set(benchmark.tasks if benchmark.calibration is None else benchmark.calibration)
+    """Numbers of train and test samples of the task of `view`: none for a purpose that no setting names it for."""
+    names = set(view.asked_as)
+    calibrates = names & set(benchmark.tasks if benchmark.calibration is None else benchmark.calibration)
     return {
         "train": benchmark.train_samples if calibrates else 0,
-        "test": benchmark.test_samples if asked & set(benchmark.tasks) else 0,
+        "test": benchmark.test_samples if names & set(benchmark.tasks) else 0,
     }

@@ -13,6 +13,7 @@ from benchmarks import descriptions
 from pipeline.config import params
 from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import HISTOGRAMS, PROFILES, SAMPLES
+from stages.inputs import paths
 from stages.inputs.model import load_model
 from tests.stages.test_group_stages import run_all
 from tests.stages.test_group_stages import settings as settings  # a fixture
@@ -33,10 +34,10 @@ def here(settings, tmp_path_factory):
 
 def test_quantiles_are_those_of_every_histogram(settings, here):
     bins = Bins(settings.capture.mantissa_bits)
-    ids = SAMPLES.read("data/samples.parquet", columns=("sample_id", "split"))
+    ids = SAMPLES.read(paths.SAMPLES, columns=("sample_id", "split"))
     train = ids["sample_id"][ids["split"] == "train"].tolist()
     found = descriptions.quantiles(train, bins)
-    rows = HISTOGRAMS.read_parts("data/histograms")
+    rows = HISTOGRAMS.read_parts(paths.HISTOGRAMS)
     mine = rows[(rows["sample_id"] == train[3]) & (rows["criterion"] == "wina")].sort_values(["block", "projections"])
     assert found.shape == (len(train), len(mine), len(descriptions.FRACTIONS))
     for row, values in zip(mine.itertuples(), found[3], strict=True):
@@ -53,7 +54,7 @@ def test_a_feature_is_active_in_the_fraction_of_tokens_that_keep_it(settings, he
     found = descriptions.active(replace(settings, tokens=replace(settings.tokens, batch=8)), prompts, tiny_loaded)
     site = sites(projections(tiny_loaded.model))[0]
     first = site.projections[0]
-    table = PROFILES.read("data/profiles/kl.parquet")
+    table = PROFILES.read(paths.profiles("kl"))
     at = (table["target"] == 0.5) & (table["block"] == first.block) & (table["projection"] == first.name)
     weights, seen = projection_weights("learned", first), []
     handle = first.module.register_forward_pre_hook(lambda _module, args: seen.append(args[0].detach()))

@@ -14,7 +14,7 @@ from commands import check
 from commands.check import REFERENCE_MODEL, main
 from pipeline.config.params import Settings, load
 from stages import manifest
-from stages.inputs.model import MANIFEST_PATH
+from stages.inputs import paths
 from wina_amp.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,7 +98,7 @@ def test_one_byte_of_a_checkpoint_that_dvc_does_not_watch_runs_the_manifest(
 
 
 def test_nothing_is_forced_where_there_is_no_manifest_yet(elsewhere: Settings, forced: list[int]):
-    Path(MANIFEST_PATH).unlink()
+    Path(paths.MANIFEST).unlink()
     main(elsewhere)
     assert forced == []
 

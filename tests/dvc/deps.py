@@ -8,7 +8,7 @@ themselves. grimp finds the imports in milliseconds without importing anything; 
 for type checkers do not. An `__init__.py` that holds a docstring alone decides nothing and need not be listed. A stage
 that reads the embedded tasks also runs what the Python files beside their YAMLs import.
 
-Params are the `settings.<section>[.<key>]` that the stage's file mentions.
+Params are the `settings.<section>[.<key>]` that the stage's file mentions, or a file of its own beside it.
 """
 
 from __future__ import annotations
@@ -74,7 +74,13 @@ def covers(dep: str, unit: str) -> bool:
 
 
 def settings_used(module: str) -> set[str]:
-    """`section` or `section.key` for every `settings.section[.key]` in the file of a stage."""
+    """`section` or `section.key` for every `settings.section[.key]` in the file of a stage and in those beside it that
+    it imports."""
+    beside = {name for name in _closure(module) if name.count(".") == 1 and name.startswith("stages.")}
+    return {setting for name in beside - {"stages.run", "stages.inputs"} for setting in _settings_in(name)}
+
+
+def _settings_in(module: str) -> set[str]:
     tree = ast.parse((ROOT / _file(module)).read_text())
     inner: set[ast.AST] = set()
     used: set[str] = set()

@@ -126,7 +126,7 @@ def test_a_second_run_runs_nothing(project: Project):
 
 
 def test_editing_report_code_reruns_only_the_report(project: Project):
-    module = project.folder / "pipeline" / "report" / "wording.py"
+    module = project.folder / "pipeline" / "report" / "text" / "wording.py"
     module.write_text(module.read_text() + "\n# A word more.\n")
     assert project.repro() == {"report"}
 

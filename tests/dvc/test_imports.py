@@ -53,7 +53,7 @@ def test_no_package_of_the_study_imports_in_a_circle():
     graph = deps.graph()
     packages = [f"pipeline.{child.rpartition('.')[2]}" for child in graph.find_children("pipeline")]
     uses = {package: {_package(name) for _, name in _imports(package)} - {package} for package in packages}
-    circles = [(one, other) for one in uses for other in uses[one] if one in uses.get(other, set())]
+    circles = [(package, other) for package in uses for other in uses[package] if package in uses.get(other, set())]
     assert circles == []
 
 

@@ -21,6 +21,7 @@ import torch
 from pipeline.config import params
 from pipeline.storage.schemas import RESULTS, SAMPLE_COUNTS, SAMPLES
 from stages import evaluate, manifest, prepare
+from stages.inputs import paths
 from wina_amp.models.load import load
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "real"
@@ -90,15 +91,15 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> params.Settings
 
 def test_files_of_every_layout_are_prepared_and_evaluated(settings: params.Settings):
     prepare.main(settings)
-    samples = SAMPLES.read(prepare.SAMPLES_PATH)
-    counts = SAMPLE_COUNTS.read(prepare.COUNTS_PATH).set_index(["task", "split"])
+    samples = SAMPLES.read(paths.SAMPLES)
+    counts = SAMPLE_COUNTS.read(paths.SAMPLE_COUNTS).set_index(["task", "split"])
     assert set(samples["task"][samples["split"] == "train"]) == {"alpaca", "wikitext"}
     assert (counts["taken"] == counts["wanted"]).all()
     assert counts["too_long"]["alpaca", "train"] > 0
     assert set(samples["subject"][samples["task"] == "mmlu"]) <= set(SUBJECTS)
     manifest.main(settings)
     evaluate.main(settings, "dense")
-    results = RESULTS.read("data/results/dense.parquet").set_index("sample_id").loc[samples["sample_id"]]
+    results = RESULTS.read(paths.results("dense")).set_index("sample_id").loc[samples["sample_id"]]
     is_text = (samples["kind"] == "text").to_numpy()
     assert results["score"].isna().tolist() == is_text.tolist()
     assert np.isfinite(results["loglikelihood"][samples["kind"].to_numpy() != "generation"]).all()

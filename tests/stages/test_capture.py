@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,12 @@ import pandas as pd
 import pytest
 
 from pipeline.config import params
+from pipeline.executors.processes import PROCESSES
 from pipeline.storage.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
 from pipeline.storage.scratch import file_digest
 from stages import capture as stage
 from stages import manifest
+from stages.inputs import paths
 from wina_amp.errors import UserError
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -44,7 +47,7 @@ def workspace(settings, tmp_path, monkeypatch):
         (tmp_path / name / "data").mkdir(parents=True)
         monkeypatch.chdir(tmp_path / name)
         manifest.main(settings)
-        SAMPLES.write(_samples(), stage.SAMPLES_PATH)
+        SAMPLES.write(_samples(), paths.SAMPLES)
         return tmp_path / name
 
     return enter
@@ -83,8 +86,8 @@ def _samples():
 def test_the_stage_writes_histograms_of_train_samples_and_signatures_of_all(settings, workspace):
     folder = workspace("one")
     stage.main(settings)
-    histograms = HISTOGRAMS.read_parts(stage.HISTOGRAMS_PATH)
-    signatures = SIGNATURES.read(stage.SIGNATURES_PATH)
+    histograms = HISTOGRAMS.read_parts(paths.HISTOGRAMS)
+    signatures = SIGNATURES.read(paths.SIGNATURES)
     assert histograms.sample_id.nunique() == SAMPLE_COUNT // 2
     assert signatures.sample_id.nunique() == SAMPLE_COUNT
     assert not list((folder / ".scratch").rglob("*.parquet"))
@@ -110,18 +113,17 @@ def test_without_a_manifest_nothing_is_loaded(settings, workspace):
 def test_an_interrupted_run_resumes_with_what_is_missing_and_ends_in_the_same_bytes(settings, workspace, monkeypatch):
     workspace("whole")
     stage.main(settings)
-    expected = [file_digest(path) for path in (stage.HISTOGRAMS_PATH, stage.SIGNATURES_PATH)]
-    parts = len(list(Path(stage.HISTOGRAMS_PATH).iterdir()))
+    expected = [file_digest(path) for path in (paths.HISTOGRAMS, paths.SIGNATURES)]
+    parts = len(list(Path(paths.HISTOGRAMS).iterdir()))
 
     workspace("interrupted")
     original = stage.capture
     batches_run = []
 
     def stops_after_two(loaded, batches, **options):
-        for number, part in enumerate(original(loaded, batches, **options)):
-            if number == 2:
-                raise KeyboardInterrupt
-            yield part
+        if len(batches_run) == 2:
+            raise KeyboardInterrupt
+        return counts(loaded, batches, **options)
 
     def counts(loaded, batches, **options):
         batches_run.extend(batches)
@@ -130,25 +132,37 @@ def test_an_interrupted_run_resumes_with_what_is_missing_and_ends_in_the_same_by
     monkeypatch.setattr(stage, "capture", stops_after_two)
     with pytest.raises(KeyboardInterrupt):
         stage.main(settings)
-    assert not Path(stage.HISTOGRAMS_PATH).exists() and not Path(stage.SIGNATURES_PATH).exists()
+    assert not Path(paths.HISTOGRAMS).exists() and not Path(paths.SIGNATURES).exists()
 
     monkeypatch.setattr(stage, "capture", counts)
     stage.main(settings)
-    assert len(batches_run) == parts - 2 > 0
-    assert [file_digest(path) for path in (stage.HISTOGRAMS_PATH, stage.SIGNATURES_PATH)] == expected
+    assert len(batches_run) == parts > 2
+    assert [file_digest(path) for path in (paths.HISTOGRAMS, paths.SIGNATURES)] == expected
+
+
+def test_two_processes_write_what_one_writes(settings, workspace, monkeypatch):
+    written = []
+    for count in ("1", "2"):
+        workspace(count)
+        monkeypatch.setenv(PROCESSES, count)
+        stage.main(settings)
+        written.append([file_digest(path) for path in (paths.HISTOGRAMS, paths.SIGNATURES)])
+    assert written[0] == written[1]
 
 
 def test_parts_of_other_settings_are_not_picked_up(settings, workspace, monkeypatch):
     workspace("other")
     original, runs = stage.capture, []
 
-    def stops_at_the_end(loaded, batches, **options):
-        runs.append(len(batches))
-        yield from list(original(loaded, batches, **options))[:-1]
-        raise KeyboardInterrupt
+    def stops_at_the_third(loaded, batches, **options):
+        if len(runs[-1]) == 2:
+            raise KeyboardInterrupt
+        runs[-1].append(batches)
+        return original(loaded, batches, **options)
 
-    monkeypatch.setattr(stage, "capture", stops_at_the_end)
+    monkeypatch.setattr(stage, "capture", stops_at_the_third)
     for changed in (settings, replace(settings, seed=7), settings):
-        with pytest.raises(KeyboardInterrupt):
+        runs.append([])
+        with contextlib.suppress(KeyboardInterrupt):
             stage.main(changed)
-    assert runs[0] == runs[1] > runs[2] == 1
+    assert runs[0] == runs[1] and runs[2][0] not in runs[0]

@@ -17,6 +17,7 @@ from pipeline.evaluate import method
 from pipeline.executors.processes import PROCESSES
 from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
 from stages import evaluate, manifest, prepare
+from stages.inputs import paths
 from wina_amp.errors import UserError
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -50,12 +51,12 @@ def _make_inputs(settings: params.Settings) -> pd.DataFrame:
     """Samples, two groups known and routed, and thresholds that grow with the target and differ between groups."""
     manifest.main(settings)
     prepare.main(settings)
-    samples = SAMPLES.read(prepare.SAMPLES_PATH)
-    found = samples[["sample_id", "split"]].assign(group=np.arange(len(samples)) % 2)
-    ASSIGNMENTS.write(found.assign(scheme="activation", distance=0.0), "data/assignments/activation.parquet")
-    routed = found.drop(columns="split").assign(router="embedding", flops=1000.0)
+    samples = SAMPLES.read(paths.SAMPLES)
+    groups = samples[["sample_id", "split"]].assign(group=np.arange(len(samples)) % 2)
+    ASSIGNMENTS.write(groups.assign(scheme="activation", distance=0.0), paths.assignments("activation"))
+    routed = groups.drop(columns="split").assign(router="embedding", flops=1000.0)
     routed["probabilities"] = [[0.5, 0.5]] * len(routed)
-    ROUTES.write(routed, "data/routes/embedding.parquet")
+    ROUTES.write(routed, paths.routes("embedding"))
     PROFILES.write(
         pd.DataFrame(
             [
@@ -67,7 +68,7 @@ def _make_inputs(settings: params.Settings) -> pd.DataFrame:
             ],
             columns=["profile", "group", "target", "block", "projection", "sparsity", "threshold"],
         ),
-        "data/profiles/clustered.parquet",
+        paths.profiles("clustered"),
     )
     return samples
 
@@ -86,10 +87,10 @@ def _count_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_prepare_writes_the_same_samples_twice(settings: params.Settings):
     prepare.main(settings)
-    first = Path(prepare.SAMPLES_PATH).read_bytes()
+    first = Path(paths.SAMPLES).read_bytes()
     prepare.main(settings)
-    assert Path(prepare.SAMPLES_PATH).read_bytes() == first
-    samples = SAMPLES.read(prepare.SAMPLES_PATH)
+    assert Path(paths.SAMPLES).read_bytes() == first
+    samples = SAMPLES.read(paths.SAMPLES)
     assert samples.groupby(["task", "split"]).size().to_dict() == {
         ("pick", "train"): 3, ("pick", "test"): 5, ("write", "train"): 3, ("write", "test"): 5,
     }  # fmt: skip
@@ -98,7 +99,7 @@ def test_prepare_writes_the_same_samples_twice(settings: params.Settings):
 def test_the_dense_model_is_evaluated_once_at_target_zero(settings: params.Settings):
     samples = _make_inputs(settings)
     evaluate.main(settings, "dense")
-    results = RESULTS.read("data/results/dense.parquet")
+    results = RESULTS.read(paths.results("dense"))
     assert set(results["sample_id"]) == set(samples["sample_id"])
     assert set(results["target"]) == {0.0} and not results["realised_sparsity"].any()
 
@@ -107,8 +108,8 @@ def test_a_method_has_every_sample_at_every_target_and_a_router_is_paid_for(sett
     samples = _make_inputs(settings)
     evaluate.main(settings, "clustered_oracle")
     evaluate.main(settings, "clustered_embedding")
-    oracle = RESULTS.read("data/results/clustered_oracle.parquet")
-    routed = RESULTS.read("data/results/clustered_embedding.parquet")
+    oracle = RESULTS.read(paths.results("clustered_oracle"))
+    routed = RESULTS.read(paths.results("clustered_embedding"))
     assert len(oracle) == len(TARGETS) * len(samples)
     assert oracle.groupby("target")["realised_sparsity"].mean().is_monotonic_increasing
     assert set(oracle["group"]) == {0, 1}
@@ -134,7 +135,7 @@ def test_only_primary_methods_and_dense_have_samples_beyond_the_limit_and_only_a
     settings = _primary(settings, "clustered_oracle")
     for name in ("dense", "clustered_oracle", "clustered_embedding"):
         evaluate.main(settings, name)
-        results = RESULTS.read(f"data/results/{name}.parquet")
+        results = RESULTS.read(paths.results(name))
         for target, rows in results.groupby("target"):
             is_primary = name == "dense" or (name == "clustered_oracle" and target == 0.5)
             expected = set(test["sample_id"]) if is_primary else first
@@ -153,30 +154,30 @@ def test_a_method_that_becomes_primary_computes_only_the_other_samples_and_finds
     assert len(runs) == len(TARGETS) * len(SPLITS)
     evaluate.main(_primary(settings, "teal", "clustered_oracle"), "clustered_oracle")
     assert len(runs) == len(TARGETS) * len(SPLITS) + 1
-    grown = RESULTS.read("data/results/clustered_oracle.parquet")
+    grown = RESULTS.read(paths.results("clustered_oracle"))
     evaluate.main(_primary(settings, "teal"), "clustered_oracle")  # no longer primary: nothing is computed
     assert len(runs) == len(TARGETS) * len(SPLITS) + 1
     evaluate.main(settings, "clustered_oracle")
-    whole = RESULTS.read("data/results/clustered_oracle.parquet")
+    whole = RESULTS.read(paths.results("clustered_oracle"))
     same = ["target", "sample_id", "group", "score", "loglikelihood", "margin", "realised_sparsity", "flops"]
     kept = whole.merge(grown[["target", "sample_id"]])
     assert len(kept) == len(grown) < len(whole)
     pd.testing.assert_frame_equal(grown[same], kept[same], rtol=BATCHED, atol=BATCHED)
 
 
-def test_primary_samples_in_pieces_are_evaluated_once_each_as_they_would_be_together(
+def test_primary_samples_in_several_parts_are_evaluated_once_each_as_they_would_be_together(
     settings: params.Settings, monkeypatch: pytest.MonkeyPatch
 ):
     _make_inputs(settings)
     settings = _primary(settings, "clustered_oracle")
     runs = _count_runs(monkeypatch)
     evaluate.main(settings, "clustered_oracle")
-    together, count = RESULTS.read("data/results/clustered_oracle.parquet"), len(runs)
-    monkeypatch.setattr(evaluate, "MOST_MORE", 4)  # of six other test samples: two pieces, all else is kept
+    together, count = RESULTS.read(paths.results("clustered_oracle")), len(runs)
+    monkeypatch.setattr(evaluate, "MOST_MORE", 4)  # of six other test samples: two parts, all else is kept
     evaluate.main(settings, "clustered_oracle")
-    pieces = RESULTS.read("data/results/clustered_oracle.parquet")
+    apart = RESULTS.read(paths.results("clustered_oracle"))
     assert len(runs) == count + 2
-    pd.testing.assert_frame_equal(pieces, together, rtol=BATCHED, atol=BATCHED)
+    pd.testing.assert_frame_equal(apart, together, rtol=BATCHED, atol=BATCHED)
 
 
 def test_an_interrupted_primary_run_keeps_what_is_finished(settings: params.Settings, monkeypatch: pytest.MonkeyPatch):
@@ -197,11 +198,11 @@ def test_adding_a_target_computes_only_the_new_one(settings: params.Settings, mo
     _make_inputs(settings)
     runs = _count_runs(monkeypatch)
     evaluate.main(settings, "clustered_oracle")
-    before = RESULTS.read("data/results/clustered_oracle.parquet")
+    before = RESULTS.read(paths.results("clustered_oracle"))
     assert len(runs) == 2 * len(SPLITS)
     more = replace(settings, evaluate=replace(settings.evaluate, targets=(*TARGETS, 0.65)))
     evaluate.main(more, "clustered_oracle")
-    after = RESULTS.read("data/results/clustered_oracle.parquet")
+    after = RESULTS.read(paths.results("clustered_oracle"))
     assert len(runs) == 3 * len(SPLITS)
     kept = after[after["target"].isin(TARGETS)].reset_index(drop=True)
     pd.testing.assert_frame_equal(kept, before, check_exact=True)
@@ -220,9 +221,9 @@ def test_a_crash_costs_one_run_and_other_thresholds_are_never_picked_up(
     runs = _count_runs(monkeypatch)
     evaluate.main(settings, "clustered_oracle")
     assert len(runs) == 2 * len(SPLITS) - 1
-    table = PROFILES.read("data/profiles/clustered.parquet")
+    table = PROFILES.read(paths.profiles("clustered"))
     at_half = table["target"] == 0.5
-    PROFILES.write(table.assign(threshold=table["threshold"] * (1 + at_half)), "data/profiles/clustered.parquet")
+    PROFILES.write(table.assign(threshold=table["threshold"] * (1 + at_half)), paths.profiles("clustered"))
     evaluate.main(settings, "clustered_oracle")
     assert len(runs) == 3 * len(SPLITS) - 1
 
@@ -230,12 +231,12 @@ def test_a_crash_costs_one_run_and_other_thresholds_are_never_picked_up(
 def test_two_processes_find_what_one_finds(settings: params.Settings, monkeypatch: pytest.MonkeyPatch):
     _make_inputs(settings)
     evaluate.main(settings, "clustered_oracle")
-    one = RESULTS.read("data/results/clustered_oracle.parquet")
+    alone = RESULTS.read(paths.results("clustered_oracle"))
     shutil.rmtree(".scratch")
     monkeypatch.setenv(PROCESSES, "2")
     evaluate.main(settings, "clustered_oracle")
-    two = RESULTS.read("data/results/clustered_oracle.parquet")
-    pd.testing.assert_frame_equal(two, one, check_exact=True)
+    together = RESULTS.read(paths.results("clustered_oracle"))
+    pd.testing.assert_frame_equal(together, alone, check_exact=True)
 
 
 def test_topk_reads_the_sparsities_of_the_same_profiles_and_never_picks_up_the_results_of_thresholds(
@@ -247,7 +248,7 @@ def test_topk_reads_the_sparsities_of_the_same_profiles_and_never_picks_up_the_r
     ranked = replace(settings.methods["clustered_oracle"], mask="topk")
     evaluate.main(replace(settings, methods=settings.methods | {"clustered_oracle": ranked}), "clustered_oracle")
     assert len(runs) == 2 * len(TARGETS) * len(SPLITS)
-    results = RESULTS.read("data/results/clustered_oracle.parquet")
+    results = RESULTS.read(paths.results("clustered_oracle"))
     # Both targets leave whole features of 32 and 48 inputs, so nothing is rounded.
     np.testing.assert_allclose(results["realised_sparsity"], results["target"], rtol=0, atol=1e-12)
 
@@ -260,7 +261,7 @@ def test_cats_is_evaluated_at_the_targets_that_its_profiles_reach(settings: para
         [("cats", group, 0.25, block, "down", 0.75, 0.2) for group in range(2) for block in range(2)],
         columns=["profile", "group", "target", "block", "projection", "sparsity", "threshold"],
     )
-    PROFILES.write(profile, "data/profiles/cats.parquet")
+    PROFILES.write(profile, paths.profiles("cats"))
     method = MethodSettings("cats", "assignments/activation", mask)
     changed = replace(
         settings,
@@ -269,7 +270,7 @@ def test_cats_is_evaluated_at_the_targets_that_its_profiles_reach(settings: para
         methods=settings.methods | {"cats": method},
     )
     evaluate.main(changed, "cats")
-    results = RESULTS.read("data/results/cats.parquet")
+    results = RESULTS.read(paths.results("cats"))
     assert set(results["target"]) == {0.25} and len(results) == len(samples)
     assert "cats is not evaluated at [0.5]: its profile set reaches 0.25" in caplog.text
     assert results["realised_sparsity"].between(0.01, 0.4).all()
@@ -281,7 +282,7 @@ def test_an_unknown_method_and_a_sample_without_group_are_refused(settings: para
     with pytest.raises(UserError, match=r"did you mean 'dense'"):
         evaluate.main(settings, "dens")
     samples = _make_inputs(settings)
-    path = "data/assignments/activation.parquet"
+    path = paths.assignments("activation")
     ASSIGNMENTS.write(ASSIGNMENTS.read(path).iloc[1:], path)
     with pytest.raises(UserError, match=rf"Every sample must have a group.*{samples['sample_id'].min()}.*activation"):
         evaluate.main(settings, "clustered_oracle")

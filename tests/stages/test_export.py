@@ -12,8 +12,8 @@ import torch
 from pipeline.config.methods import MethodSettings
 from pipeline.profiles.profile import profile_array
 from pipeline.storage.schemas import PROFILES, RESULTS, ROUTES, SAMPLES
-from stages import export, route
-from stages.inputs.model import MANIFEST_PATH
+from stages import export
+from stages.inputs import paths
 from tests.stages.test_group_stages import COUNT, run_all
 from tests.stages.test_group_stages import settings as settings  # a fixture
 from wina_amp.errors import UserError
@@ -34,25 +34,25 @@ def finished(settings, tmp_path_factory):
     patch.delenv("DVC_STAGE", raising=False)
     patch.chdir(folder)
     run_all(settings, PROFILE_SETS)
-    samples = SAMPLES.read("data/samples.parquet")
+    samples = SAMPLES.read(paths.SAMPLES)
     for method in ("dense", *METHODS):
         targets = (0.0,) if method == "dense" else settings.evaluate.targets
-        RESULTS.write(_results(samples, method, targets), f"data/results/{method}.parquet")
+        RESULTS.write(_results(samples, method, targets), paths.results(method))
     yield folder
     patch.undo()
 
 
 def _results(samples: pd.DataFrame, method: str, targets: tuple[float, ...]) -> pd.DataFrame:
     rows = [samples[["sample_id", "split"]].assign(target=target, realised_sparsity=target) for target in targets]
-    found = pd.concat(rows, ignore_index=True)
-    return found.assign(
+    results = pd.concat(rows, ignore_index=True)
+    return results.assign(
         method=method,
         group=0,
-        score=(np.arange(len(found)) % 2).astype(float),
-        correct=np.arange(len(found)) % 2 == 1,
+        score=(np.arange(len(profile_set)) % 2).astype(float),
+        correct=np.arange(len(profile_set)) % 2 == 1,
         loglikelihood=-1.0,
         margin=0.5,
-        flops=100.0 * (1 - found["target"]),
+        flops=100.0 * (1 - results["target"]),
         dense_flops=100.0,
     )
 
@@ -68,31 +68,31 @@ def here(finished, monkeypatch):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_set_holds_the_methods_thresholds_and_says_whose_they_are(settings, here, tiny_llama, name):
     export.main(settings, name)
-    first = {path.name: path.read_bytes() for path in (here / "data/profile_sets" / name).iterdir()}
+    first = {path.name: path.read_bytes() for path in (here / paths.profile_set(name)).iterdir()}
     export.main(settings, name)
-    assert first == {path.name: path.read_bytes() for path in (here / "data/profile_sets" / name).iterdir()}
-    found = ProfileSet.load(here / "data/profile_sets" / name)
-    table = PROFILES.read(f"data/profiles/{settings.methods[name].profile}.parquet")
+    assert first == {path.name: path.read_bytes() for path in (here / paths.profile_set(name)).iterdir()}
+    profile_set = ProfileSet.load(here / paths.profile_set(name))
+    table = PROFILES.read(paths.profiles(settings.methods[name].profile))
     for target in settings.evaluate.targets:
-        assert np.array_equal(found.at(target).numpy(), profile_array(table, target, "threshold"))
-    assert found.description.model.digest == manifests.read(MANIFEST_PATH).digest
-    assert sum(group.samples for group in found.description.groups) == 20
-    assert [one.samples for one in found.description.measured] == [10] * len(settings.evaluate.targets)
-    assert found.description.measured[2].compute.value == 0.5
-    assert (found.weights is not None) == (found.description.criterion == "learned") == (name == "kl")
+        assert np.array_equal(profile_set.at(target).numpy(), profile_array(table, target, "threshold"))
+    assert profile_set.description.model.digest == manifests.read(paths.MANIFEST).digest
+    assert sum(group.samples for group in profile_set.description.groups) == 20
+    assert [target.samples for target in profile_set.description.measured] == [10] * len(settings.evaluate.targets)
+    assert profile_set.description.measured[2].compute.value == 0.5
+    assert (profile_set.weights is not None) == (profile_set.description.criterion == "learned") == (name == "kl")
     loaded = load(tiny_llama, revision=None, dtype="float32", device="cpu")
-    with found.installed(loaded.model, target=0.5):
+    with profile_set.installed(loaded.model, target=0.5):
         assert loaded.model.generate(torch.tensor([[1, 5, 9, 30]]), max_new_tokens=3).shape[1] > 4
 
 
 @pytest.mark.parametrize("router", ["embedding", "scores"])
 def test_new_prompts_are_routed_as_the_stage_route_routed_them(settings, here, tiny_loaded, router):
     export.main(settings, f"clustered_{router}")
-    samples = SAMPLES.read("data/samples.parquet")
-    routes = ROUTES.read(route.ROUTES_PATH.format(name=router)).set_index("sample_id")["group"]
+    samples = SAMPLES.read(paths.SAMPLES)
+    routes = ROUTES.read(paths.routes(router)).set_index("sample_id")["group"]
     assert routes.nunique() == COUNT
-    found = ProfileSet.load(f"data/profile_sets/clustered_{router}")
-    with found.installed(tiny_loaded.model, target=0.5) as sparse:
+    profile_set = ProfileSet.load(paths.profile_set(f"clustered_{router}"))
+    with profile_set.installed(tiny_loaded.model, target=0.5) as sparse:
         for row in samples.itertuples():
             ids = torch.from_numpy(row.prompt_ids.astype(np.int64))[None]
             assert int(sparse.route(ids, torch.ones_like(ids))) == routes[row.sample_id]
@@ -119,11 +119,11 @@ def test_methods_that_cannot_run_on_new_prompts_are_refused(settings, here, name
 
 
 def test_results_that_are_out_of_date_are_refused(settings, here):
-    samples = SAMPLES.read("data/samples.parquet")
-    whole = RESULTS.read("data/results/wina.parquet")
-    RESULTS.write(_results(samples, "wina", settings.evaluate.targets[:2]), "data/results/wina.parquet")
+    samples = SAMPLES.read(paths.SAMPLES)
+    whole = RESULTS.read(paths.results("wina"))
+    RESULTS.write(_results(samples, "wina", settings.evaluate.targets[:2]), paths.results("wina"))
     try:
         with pytest.raises(UserError, match=r"Found: 0 test samples at 0\.5, 10 of the dense model"):
             export.main(settings, "wina")
     finally:
-        RESULTS.write(whole, "data/results/wina.parquet")
+        RESULTS.write(whole, paths.results("wina"))

@@ -28,6 +28,7 @@ from pipeline.storage.schemas import (
     SAMPLES,
 )
 from stages import aggregate, allocate, capture, cluster, gradient_clusters, manifest, profile, route, weights
+from stages.inputs import paths
 from wina_amp.errors import UserError
 from wina_amp.models.projections import projections
 from wina_amp.routing.router import load_router
@@ -113,7 +114,7 @@ def sample_rows() -> pd.DataFrame:
 
 def run_all(settings, profile_sets=PROFILE_SETS) -> None:
     """Run the stages in the current folder."""
-    SAMPLES.write(sample_rows(), capture.SAMPLES_PATH)
+    SAMPLES.write(sample_rows(), paths.SAMPLES)
     manifest.main(settings)
     weights.main(settings)
     capture.main(settings)
@@ -147,7 +148,7 @@ def done(settings, tmp_path_factory):
 
 
 def test_every_scheme_assigns_every_sample_and_random_has_the_sizes_of_the_clusters(done) -> None:
-    tables = {name: ASSIGNMENTS.read(cluster.ASSIGNMENTS_PATH.format(scheme=name)) for name in SCHEMES}
+    tables = {name: ASSIGNMENTS.read(paths.assignments(name)) for name in SCHEMES}
     assert all(len(table) == 30 for table in tables.values())
     assert set(tables["global"]["group"]) == {0} and set(tables["template"]["group"]) == {0, 1}
     assert set(tables["task"]["group"]) == set(tables["computation"]["group"]) == {0, 1, 2}
@@ -157,17 +158,17 @@ def test_every_scheme_assigns_every_sample_and_random_has_the_sizes_of_the_clust
         sizes = [np.bincount(table["group"], minlength=COUNT).tolist() for table in rows]
         assert sizes == sizes[:1] * len(matched)
     assert not tables["random1"]["group"].equals(tables["random2"]["group"])
-    quality = json.loads(Path(cluster.QUALITY_PATH).read_text())
+    quality = json.loads(Path(paths.CLUSTER_QUALITY).read_text())
     assert quality["groups"] == COUNT and sum(quality["sizes_train"]) == 20
     assert set(quality["labels_test"]) == {"task", "computation", "template", "shots"}  # subject never varies
 
 
 def test_every_block_and_length_removed_have_a_clustering_of_every_sample(done) -> None:
-    rows = CLUSTER_VARIANTS.read(cluster.VARIANTS_PATH)
+    rows = CLUSTER_VARIANTS.read(paths.CLUSTER_VARIANTS)
     sizes = rows.groupby(["variant", "block"]).size()
     assert sizes.to_dict() == {("block", 0): 30, ("block", 1): 30, ("length_removed", -1): 30}
     assert rows["group"].max() == COUNT - 1
-    quality = json.loads(Path(cluster.QUALITY_PATH).read_text())["variants"]
+    quality = json.loads(Path(paths.CLUSTER_QUALITY).read_text())["variants"]
     assert set(quality) == {"block 0", "block 1", "length_removed"}
     assert all(set(row) == {"groups", "silhouette", "stability"} for row in quality.values())
 
@@ -175,26 +176,26 @@ def test_every_block_and_length_removed_have_a_clustering_of_every_sample(done) 
 def test_a_scheme_of_labels_is_refused_where_a_sample_has_none_and_the_scheme_is_listed(
     settings, tmp_path, monkeypatch, done
 ) -> None:
-    signatures = (done / cluster.SIGNATURES_PATH).read_bytes()
+    signatures = (done / paths.SIGNATURES).read_bytes()
     monkeypatch.chdir(tmp_path)
     rows = sample_rows()
     rows.loc[rows["sample_id"] == "task1/test/22", "template"] = ""
-    SAMPLES.write(rows, cluster.SAMPLES_PATH)
-    Path(cluster.SIGNATURES_PATH).write_bytes(signatures)
+    SAMPLES.write(rows, paths.SAMPLES)
+    Path(paths.SIGNATURES).write_bytes(signatures)
     with pytest.raises(UserError, match=r"`template` needs a template label.*1 of 30 samples .*task1/test/22"):
         cluster.main(replace(settings, schemes=("global", "template")))
-    assert not Path(cluster.QUALITY_PATH).exists()
+    assert not Path(paths.CLUSTER_QUALITY).exists()
     cluster.main(replace(settings, schemes=("global", "computation")))
-    assert len(ASSIGNMENTS.read(cluster.ASSIGNMENTS_PATH.format(scheme="template"))) == 29
-    SAMPLES.write(rows.assign(template=""), cluster.SAMPLES_PATH)
+    assert len(ASSIGNMENTS.read(paths.assignments("template"))) == 29
+    SAMPLES.write(rows.assign(template=""), paths.SAMPLES)
     cluster.main(replace(settings, schemes=("global",)))
-    assert len(ASSIGNMENTS.read(cluster.ASSIGNMENTS_PATH.format(scheme="template"))) == 0
+    assert len(ASSIGNMENTS.read(paths.assignments("template"))) == 0
 
 
 def test_groups_partition_the_scores_of_the_pooled_histogram(done) -> None:
-    pooled = GROUP_HISTOGRAMS.read(aggregate.GROUP_HISTOGRAMS_PATH.format(name="global"))
+    pooled = GROUP_HISTOGRAMS.read(paths.group_histograms("global"))
     for scheme in SCHEMES[1:]:
-        groups = GROUP_HISTOGRAMS.read(aggregate.GROUP_HISTOGRAMS_PATH.format(name=scheme))
+        groups = GROUP_HISTOGRAMS.read(paths.group_histograms(scheme))
         keys = ["block", "projection", "criterion"]
         totals = groups.assign(scores=groups["counts"].map(np.sum)).groupby(keys)["scores"].sum()
         expected = pooled.assign(scores=pooled["counts"].map(np.sum)).groupby(keys)["scores"].sum()
@@ -203,10 +204,10 @@ def test_groups_partition_the_scores_of_the_pooled_histogram(done) -> None:
 
 def test_every_profile_set_has_an_allocation_and_a_threshold_for_every_group_and_target(settings, done) -> None:
     for name, groups in zip(PROFILE_SETS[:4], (1, 1, 1, COUNT), strict=True):
-        rows = PROFILES.read(profile.PROFILES_PATH.format(name=name))
+        rows = PROFILES.read(paths.profiles(name))
         for target in settings.evaluate.targets:
             assert profile_array(rows, target, "threshold").shape == (groups, 2, 7)
-    uniform, greedy = (ALLOCATIONS.read(allocate.ALLOCATIONS_PATH.format(name=name)) for name in ("wina", "greedy"))
+    uniform, greedy = (ALLOCATIONS.read(paths.allocations(name)) for name in ("wina", "greedy"))
     assert (uniform["sparsity"] == uniform["target"]).all() and uniform["predicted_error"].isna().all()
     assert greedy["sparsity"].nunique() > len(settings.evaluate.targets) and greedy["predicted_error"].notna().all()
 
@@ -216,12 +217,14 @@ def test_kl_spends_one_budget_over_the_whole_model_and_resumes_behind_what_it_ha
 ) -> None:
     from pipeline.allocation.loss.divergence import Divergence
 
-    path = Path(allocate.ALLOCATIONS_PATH.format(name="kl"))
-    found, written = ALLOCATIONS.read(path), path.read_bytes()
-    costs = {(one.block, one.name): one.gated_weights for one in projections(tiny_loaded.model)}
+    path = Path(paths.allocations("kl"))
+    allocations, written = ALLOCATIONS.read(path), path.read_bytes()
+    costs = {
+        (projection.block, projection.name): projection.gated_weights for projection in projections(tiny_loaded.model)
+    }
     blocks = []
-    for target, rows in found.groupby("target"):
-        weights = [costs[place] for place in zip(rows["block"], rows["projection"], strict=True)]
+    for target, rows in allocations.groupby("target"):
+        weights = [costs[projection] for projection in zip(rows["block"], rows["projection"], strict=True)]
         assert np.average(rows["sparsity"], weights=weights) == pytest.approx(target, abs=1e-9)
         assert rows["predicted_error"].nunique() == 1
         blocks.append(rows.groupby("block")["sparsity"].mean().to_numpy())
@@ -243,7 +246,7 @@ def test_kl_spends_one_budget_over_the_whole_model_and_resumes_behind_what_it_ha
         allocate.main(other, "kl")
     allocate.main(other, "kl")
     resumed = path.read_bytes()
-    costs = ALLOCATION_COSTS.read(allocate.ALLOCATION_COSTS_PATH.format(name="kl"))
+    costs = ALLOCATION_COSTS.read(paths.allocation_costs("kl"))
     assert costs["evaluations"].tolist() == [14 * 9 + 2 * len(TARGETS)]  # as if it had not been interrupted
     kept = (100 - 1) // 9  # curves of nine losses that were finished before the hundredth
     assert len(asked) == 100 + (14 - kept) * 9 + len(TARGETS)  # the last comparison asks for losses, text by text
@@ -254,9 +257,7 @@ def test_kl_spends_one_budget_over_the_whole_model_and_resumes_behind_what_it_ha
 
 @pytest.mark.parametrize("name", ["kl", "kl_template"])
 def test_two_processes_allocate_what_one_does(settings, done, monkeypatch, name: str) -> None:
-    path, costs_path = (
-        Path(one.format(name=name)) for one in (allocate.ALLOCATIONS_PATH, allocate.ALLOCATION_COSTS_PATH)
-    )
+    path, costs_path = (Path(path(name)) for path in (paths.allocations, paths.allocation_costs))
     before, costs = ALLOCATIONS.read(path), ALLOCATION_COSTS.read(costs_path)
     shutil.rmtree(Path(".scratch") / f"allocate@{name}")
     monkeypatch.setenv(PROCESSES, "2")
@@ -268,10 +269,7 @@ def test_two_processes_allocate_what_one_does(settings, done, monkeypatch, name:
 
 
 def test_every_group_states_what_its_allocation_took(settings, done) -> None:
-    costs = {
-        name: ALLOCATION_COSTS.read(allocate.ALLOCATION_COSTS_PATH.format(name=name)).set_index("group")
-        for name in PROFILE_SETS
-    }
+    costs = {name: ALLOCATION_COSTS.read(paths.allocation_costs(name)).set_index("group") for name in PROFILE_SETS}
     assert all(sorted(rows.index) == list(range(len(rows))) for rows in costs.values())
     assert [len(costs[name]) for name in PROFILE_SETS] == [1, 1, 1, COUNT, COUNT, 2 + 1, COUNT + 1]
     for name in ("wina", "cats"):  # uniform
@@ -282,26 +280,30 @@ def test_every_group_states_what_its_allocation_took(settings, done) -> None:
 
 
 def test_groups_that_start_from_a_pooled_allocation_have_it_as_their_last_group(settings, done) -> None:
-    pooled = PROFILES.read(profile.PROFILES_PATH.format(name="kl"))
+    pooled = PROFILES.read(paths.profiles("kl"))
     for name, groups in (("kl_template", 2), ("kl_clustered", COUNT)):
-        found = ALLOCATIONS.read(allocate.ALLOCATIONS_PATH.format(name=name))
-        thresholds = PROFILES.read(profile.PROFILES_PATH.format(name=name))
-        strengths = found.groupby("group")["strength"].unique()
-        assert len(strengths) == groups + 1 and all(len(one) == 1 for one in strengths) and strengths[groups][0] == 0
+        allocations = ALLOCATIONS.read(paths.allocations(name))
+        thresholds = PROFILES.read(paths.profiles(name))
+        strengths = allocations.groupby("group")["strength"].unique()
+        assert (
+            len(strengths) == groups + 1
+            and all(len(strength) == 1 for strength in strengths)
+            and strengths[groups][0] == 0
+        )
         for target in TARGETS:
             expected = profile_array(pooled, target, "threshold")[0]
             array = profile_array(thresholds, target, "threshold")
             np.testing.assert_array_equal(array[groups], expected)
-            for group in np.flatnonzero([one[0] == 0 for one in strengths]):
+            for group in np.flatnonzero([strength[0] == 0 for strength in strengths]):
                 np.testing.assert_array_equal(array[group], expected)
 
 
 def test_cats_has_a_profile_of_one_mask_a_block_at_the_targets_it_can_reach(settings, done, caplog) -> None:
     # up and down hold 0.4 of the tiny model's weights: 0.25 of all is 0.625 of theirs, and 0.4 is all of them.
-    rows = ALLOCATIONS.read(allocate.ALLOCATIONS_PATH.format(name="cats"))
+    rows = ALLOCATIONS.read(paths.allocations("cats"))
     assert set(rows["projection"]) == {"down"} and set(rows["target"]) == {0.25, 0.4}
     np.testing.assert_allclose(rows["sparsity"], rows["target"] / 0.4, rtol=1e-12)
-    assert profile_array(PROFILES.read(profile.PROFILES_PATH.format(name="cats")), 0.25, "threshold").shape == (3, 2, 1)
+    assert profile_array(PROFILES.read(paths.profiles("cats")), 0.25, "threshold").shape == (3, 2, 1)
     allocate.main(settings, "cats")
     assert "`cats` can mask 0.400 of the weights: no allocation at 0.5, 0.65" in caplog.text
 
@@ -313,22 +315,22 @@ def test_cats_without_a_target_in_reach_is_refused(settings, done) -> None:
 
 
 def test_gradient_groups_hold_every_sample_and_random_ones_have_their_sizes(settings, done) -> None:
-    tables = {name: ASSIGNMENTS.read(f"data/assignments/{name}.parquet") for name in GRADIENT_SCHEMES}
-    quality = json.loads(Path(gradient_clusters.QUALITY_PATH).read_text())
+    tables = {name: ASSIGNMENTS.read(paths.assignments(name)) for name in GRADIENT_SCHEMES}
+    quality = json.loads(Path(paths.GRADIENT_QUALITY).read_text())
     assert quality["groups"] in settings.gradient.counts and sum(quality["sizes_train"]) == 20
     assert [gain["count"] for gain in quality["gains"]] == list(settings.gradient.counts)
     assert set(quality["schemes"]) == {"activation", "task", "computation", "template", "gradient_random"}
     for split in ("train", "test"):
-        sizes = [np.bincount(one["group"][one["split"] == split]).tolist() for one in tables.values()]
-        assert all(one == sizes[0] for one in sizes) and sum(sizes[0]) == (20 if split == "train" else 10)
+        sizes = [np.bincount(table["group"][table["split"] == split]).tolist() for table in tables.values()]
+        assert all(size == sizes[0] for size in sizes) and sum(sizes[0]) == (20 if split == "train" else 10)
         assert sizes[0] == quality[f"sizes_{split}"][: len(sizes[0])]
 
 
 def test_two_processes_find_the_gradient_groups_of_one(settings, done, monkeypatch) -> None:
-    before = [Path(f"data/assignments/{name}.parquet").read_bytes() for name in GRADIENT_SCHEMES]
+    before = [Path(paths.assignments(name)).read_bytes() for name in GRADIENT_SCHEMES]
     monkeypatch.setenv(PROCESSES, "2")
     gradient_clusters.main(settings, "kl")
-    assert before == [Path(f"data/assignments/{name}.parquet").read_bytes() for name in GRADIENT_SCHEMES]
+    assert before == [Path(paths.assignments(name)).read_bytes() for name in GRADIENT_SCHEMES]
 
 
 def test_more_gradient_groups_than_the_samples_allow_and_another_profile_set_are_refused(settings, done) -> None:
@@ -341,14 +343,14 @@ def test_more_gradient_groups_than_the_samples_allow_and_another_profile_set_are
 
 def test_routers_know_the_train_samples_and_cost_something(settings, done) -> None:
     for name, router in settings.route.routers.items():
-        truth = ASSIGNMENTS.read(f"data/{router.groups_from}.parquet").set_index("sample_id")
+        truth = ASSIGNMENTS.read(paths.table(router.groups_from)).set_index("sample_id")
         count = truth["group"].max() + 1
-        routes = ROUTES.read(route.ROUTES_PATH.format(name=name)).set_index("sample_id")
+        routes = ROUTES.read(paths.routes(name)).set_index("sample_id")
         train = truth.index[truth["split"] == "train"]
         assert (routes.loc[train, "group"] == truth.loc[train, "group"]).mean() > 0.9
         assert (routes["flops"] > 0).all() and all(len(row) == count for row in routes["probabilities"])
-        assert load_router(route.ROUTER_PATH.format(name=name))[1]["router"] == router.reads
-        held_out = HELD_OUT.read(route.HELD_OUT_PATH.format(name=name))
+        assert load_router(paths.router_weights(name))[1]["router"] == router.reads
+        held_out = HELD_OUT.read(paths.held_out(name))
         assert held_out.groupby("label").size().to_dict() == {"template": 10, "task": 10}
         assert held_out["group"].between(0, count - 1).all()
 
@@ -356,9 +358,9 @@ def test_routers_know_the_train_samples_and_cost_something(settings, done) -> No
 def test_a_second_run_elsewhere_writes_the_same_bytes(settings, done, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     run_all(settings)
-    timed = Path(allocate.ALLOCATION_COSTS_PATH).parent  # holds seconds
+    timed = Path(paths.allocation_costs("kl")).parent  # holds seconds
     files = (path.relative_to(done) for path in sorted((done / "data").rglob("*")) if path.is_file())
-    written = [path for path in files if path.parent != timed and path != Path(weights.COSTS_PATH)]
+    written = [path for path in files if path.parent != timed and path != Path(paths.FEATURE_WEIGHTS_COSTS)]
     assert len(written) > 15
     for path in written:
         assert (tmp_path / path).read_bytes() == (done / path).read_bytes(), path
@@ -367,7 +369,7 @@ def test_a_second_run_elsewhere_writes_the_same_bytes(settings, done, tmp_path, 
 def test_an_interrupted_allocation_resumes_behind_the_finished_groups(settings, done, monkeypatch) -> None:
     from pipeline.allocation.greedy import blockwise
 
-    path = Path(allocate.ALLOCATIONS_PATH.format(name="random"))
+    path = Path(paths.allocations("random"))
     searched = []
     original = blockwise.block_paths
 
@@ -377,7 +379,7 @@ def test_an_interrupted_allocation_resumes_behind_the_finished_groups(settings, 
             raise KeyboardInterrupt
         return original(*args, **kwargs)
 
-    costs_path = Path(allocate.ALLOCATION_COSTS_PATH.format(name="random"))
+    costs_path = Path(paths.allocation_costs("random"))
     monkeypatch.setattr(blockwise, "block_paths", counted)
     with pytest.raises(KeyboardInterrupt):
         allocate.main(settings, "random")
@@ -393,10 +395,10 @@ def test_an_interrupted_allocation_resumes_behind_the_finished_groups(settings, 
 
 
 def test_more_clusters_than_samples_leaves_earlier_outs_alone(settings, done) -> None:
-    before = Path(cluster.QUALITY_PATH).read_bytes()
+    before = Path(paths.CLUSTER_QUALITY).read_bytes()
     with pytest.raises(UserError, match="21 clusters for 20 samples"):
         cluster.main(replace(settings, cluster=replace(settings.cluster, count=21)))
-    assert Path(cluster.QUALITY_PATH).read_bytes() == before
+    assert Path(paths.CLUSTER_QUALITY).read_bytes() == before
 
 
 def test_test_samples_of_a_task_that_does_not_calibrate_have_no_group_of_the_task_scheme(
@@ -404,13 +406,11 @@ def test_test_samples_of_a_task_that_does_not_calibrate_have_no_group_of_the_tas
 ):
     monkeypatch.chdir(tmp_path)
     rows = sample_rows()
-    SAMPLES.write(rows[(rows["task"] != "task2") | (rows["split"] == "test")], capture.SAMPLES_PATH)
+    SAMPLES.write(rows[(rows["task"] != "task2") | (rows["split"] == "test")], paths.SAMPLES)
     manifest.main(settings)
     weights.main(settings)
     capture.main(settings)
     cluster.main(settings)
-    task, activation = (
-        ASSIGNMENTS.read(cluster.ASSIGNMENTS_PATH.format(scheme=name)) for name in ("task", "activation")
-    )
+    task, activation = (ASSIGNMENTS.read(paths.assignments(name)) for name in ("task", "activation"))
     assert not task["sample_id"].str.startswith("task2").any() and task["sample_id"].str.startswith("task1").any()
     assert activation["sample_id"].str.startswith("task2/test").any()

@@ -14,6 +14,7 @@ from pipeline.config.methods import MethodSettings
 from pipeline.latency import machine, steps, timing
 from pipeline.storage.schemas import TIMINGS
 from stages import latency, transform
+from stages.inputs import paths
 from stages.latency_inputs import what_is_timed
 from tests.stages.test_group_stages import run_all
 from tests.stages.test_group_stages import settings as settings  # a fixture
@@ -52,15 +53,15 @@ def few(settings, finished, monkeypatch):
 
 
 def _facts() -> dict[str, object]:
-    return json.loads(Path(latency.FOLDER, latency.FACTS).read_text())
+    return json.loads(Path(paths.LATENCY, latency.FACTS).read_text())
 
 
 def _rows():
-    return TIMINGS.read(Path(latency.FOLDER, latency.TABLE))
+    return TIMINGS.read(Path(paths.LATENCY, latency.TABLE))
 
 
 def _written() -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in Path(latency.FOLDER).iterdir()}
+    return {path.name: path.read_bytes() for path in Path(paths.LATENCY).iterdir()}
 
 
 def test_weights_that_fit_the_cache_give_a_reason_no_row_and_equal_bytes_without_loading_the_model(few, monkeypatch):
@@ -79,9 +80,9 @@ def test_the_default_run_asks_the_machine_and_times_nothing(monkeypatch):
     assert full.latency.cache_mb is None and full.latency.methods is None
     monkeypatch.chdir(Path(__file__).parents[2])
     monkeypatch.setattr(machine, "last_level_cache", lambda _device: 8 << 20)
-    asked = what_is_timed(full)
-    assert asked.weights < 8e6 and set(asked.methods) == {*full.methods} - {"dense"}
-    assert "times the last-level cache, 8.39 MB" in str(asked.reason)
+    timed = what_is_timed(full)
+    assert timed.weights < 8e6 and set(timed.methods) == {*full.methods} - {"dense"}
+    assert "times the last-level cache, 8.39 MB" in str(timed.reason)
 
 
 def test_every_method_is_timed_at_every_target_batch_and_context(few):
@@ -125,10 +126,10 @@ def test_a_rotated_model_is_compared_with_the_checkpoint_as_it_is(few):
         evaluate=replace(few.evaluate, targets=(0.25,)),
     )
     rows = {}
-    for one in (rotated, replace(rotated, model=few.model)):
+    for chosen in (rotated, replace(rotated, model=few.model)):
         transform.main(one)
         latency.main(one)
-        [rows[one.model.transform]] = list(_rows().itertuples())
+        [rows[chosen.model.transform]] = list(_rows().itertuples())
     assert rows["orthogonal"].dense_bytes == rows["none"].dense_bytes
     weights = what_is_timed(few).weights
     kept = {name: row.bytes_moved + row.skipped * weights for name, row in rows.items()}
@@ -167,12 +168,12 @@ def test_a_context_that_the_model_cannot_hold_is_refused(few):
 
 
 def test_a_gpu_is_asked_for_its_own_backend_and_cache(few, monkeypatch):
-    """What a GPU is asked, without one: its L2, and Triton for a dtype that no CPU backend takes."""
+    """What a GPU is timed, without one: its L2, and Triton for a dtype that no CPU backend takes."""
     monkeypatch.setattr(placement, "choose_device", lambda _name: torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: type("P", (), {"L2_cache_size": 1000}))
     monkeypatch.setattr(backends, "find_spec", lambda _name: object())
     half = replace(
         few, model=replace(few.model, dtype="bfloat16", device="auto"), latency=replace(few.latency, cache_mb=None)
     )
-    asked = what_is_timed(half)
-    assert (asked.reason, asked.cache, asked.device.type) == (None, 1000, "cuda")
+    timed = what_is_timed(half)
+    assert (timed.reason, timed.cache, timed.device.type) == (None, 1000, "cuda")

@@ -10,6 +10,7 @@ import pytest
 from pipeline.config import params
 from pipeline.storage.schemas import SAMPLE_COUNTS, SAMPLES
 from stages import prepare
+from stages.inputs import paths
 from wina_amp.errors import UserError
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -45,11 +46,11 @@ def _with(settings: params.Settings, **changes: object) -> params.Settings:
 
 
 def _taken() -> dict[tuple[str, str], int]:
-    samples = SAMPLES.read(prepare.SAMPLES_PATH)
-    counts = SAMPLE_COUNTS.read(prepare.COUNTS_PATH)
-    found = samples.groupby(["task", "split"]).size().to_dict()
-    assert counts.set_index(["task", "split"])["taken"].to_dict() == found
-    return found
+    samples = SAMPLES.read(paths.SAMPLES)
+    counts = SAMPLE_COUNTS.read(paths.SAMPLE_COUNTS)
+    sizes = samples.groupby(["task", "split"]).size().to_dict()
+    assert counts.set_index(["task", "split"])["taken"].to_dict() == sizes
+    return sizes
 
 
 def test_every_task_calibrates_unless_tasks_are_named_for_it(settings: params.Settings):
@@ -60,7 +61,7 @@ def test_every_task_calibrates_unless_tasks_are_named_for_it(settings: params.Se
 def test_train_samples_come_from_the_calibration_tasks_alone(settings: params.Settings):
     prepare.main(_with(settings, calibration=("book", "write")))
     assert _taken() == {("book", "train"): 3, ("pick", "test"): 5, ("write", "train"): 3, ("write", "test"): 5}
-    samples = SAMPLES.read(prepare.SAMPLES_PATH)
+    samples = SAMPLES.read(paths.SAMPLES)
     assert set(samples["kind"][samples["task"] == "book"]) == {"text"}
 
 
@@ -71,15 +72,15 @@ def test_long_items_stop_or_are_left_out_and_counted(
     with pytest.raises(UserError, match=r"context of 13 tokens.*set `benchmark\.too_long: leave_out`"):
         prepare.main(settings)
     prepare.main(_with(settings, too_long="leave_out", tasks=("pick",)))
-    counts = SAMPLE_COUNTS.read(prepare.COUNTS_PATH)
+    counts = SAMPLE_COUNTS.read(paths.SAMPLE_COUNTS)
     assert (counts["too_long"] > 0).all() and (counts["taken"] > 0).all()
     assert "longer than the model's context" in caplog.text
-    samples = SAMPLES.read(prepare.SAMPLES_PATH)
+    samples = SAMPLES.read(paths.SAMPLES)
     assert (samples["n_tokens"] + samples["answer_ids"].map(len) <= 13).all()
 
 
 def test_solved_examples_and_chat_reach_the_prompts(settings: params.Settings):
     prepare.main(_with(settings, tasks=("single",), num_fewshot=2))
-    assert SAMPLES.read(prepare.SAMPLES_PATH)["prompt"].str.count("\n\n").eq(2).all()
+    assert SAMPLES.read(paths.SAMPLES)["prompt"].str.count("\n\n").eq(2).all()
     with pytest.raises(UserError, match="needs a tokenizer with a chat template"):
         prepare.main(_with(settings, chat_template=True))

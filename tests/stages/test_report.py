@@ -93,8 +93,8 @@ def test_the_plan_says_which_mask_a_method_has_and_whether_it_reaches_every_targ
     plan = report._plan(replace(settings, profiles=profiles, methods=named))
     assert {method.mask for method in plan.sparse} == {"threshold", "topk"}
     assert [method.name for method in plan.methods if method.is_limited] == ["cats"]
-    said = describe(plan, plan.method("cats"))
-    assert "activated gate" in said and "an exact number of the highest for every token" in said
+    text = describe(plan, plan.method("cats"))
+    assert "activated gate" in text and "an exact number of the highest for every token" in text
     assert "above a calibrated threshold" in describe(plan, plan.method("wina"))
 
 

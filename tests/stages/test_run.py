@@ -67,7 +67,7 @@ def test_a_mistake_in_the_settings_is_a_user_error(tmp_path: Path):
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])
-def test_torch_uses_the_threads_it_is_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: str):
+def test_torch_uses_the_threads_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: str):
     monkeypatch.setenv("OMP_NUM_THREADS", threads)
     body = 'import sys; logging.getLogger("stages").info("threads %d", sys.modules["torch"].get_num_threads())'
     stub = (
@@ -79,9 +79,11 @@ def test_torch_uses_the_threads_it_is_told_to(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, 1), ("2", 2)])
-def test_matrix_products_of_a_stage_run_on_the_threads_it_is_told_to(given: str | None, expected: int):
+def test_matrix_products_of_a_stage_run_on_the_threads_of_the_environment(given: str | None, expected: int):
     known = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    code = "import stages, numpy, threadpoolctl; print([one['num_threads'] for one in threadpoolctl.threadpool_info()])"
+    code = (
+        "import stages, numpy, threadpoolctl; print([pool['num_threads'] for pool in threadpoolctl.threadpool_info()])"
+    )
     ran = subprocess.run(
         [sys.executable, "-c", code],
         env=known if given is None else known | {"OMP_NUM_THREADS": given},

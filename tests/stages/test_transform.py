@@ -14,9 +14,10 @@ import torch
 from pipeline.config import params
 from pipeline.storage.schemas import ALLOCATIONS, PROFILES, ROUTES
 from pipeline.storage.scratch import file_digest
-from stages import allocate, cluster, manifest, profile, route
+from stages import cluster, manifest
 from stages import transform as stage
-from stages.inputs.model import MANIFEST_PATH, ROTATION_FACTS, ROTATIONS_PATH, load_model, model_identity
+from stages.inputs import paths
+from stages.inputs.model import ROTATION_FACTS, load_model
 from tests.stages.test_group_stages import run_all
 from wina_amp.errors import UserError
 from wina_amp.models import transform as library
@@ -52,13 +53,13 @@ def _logits(loaded):
 
 def test_the_stage_writes_a_file_per_block_and_what_they_are_for(settings):
     stage.main(settings)
-    assert sorted(path.name for path in Path(ROTATIONS_PATH).iterdir()) == [
+    assert sorted(path.name for path in Path(paths.ROTATIONS).iterdir()) == [
         "00000.safetensors",
         "00001.safetensors",
         ROTATION_FACTS,
     ]
-    facts = json.loads(Path(ROTATIONS_PATH, ROTATION_FACTS).read_text())
-    digest = read_manifest(MANIFEST_PATH).digest
+    facts = json.loads(Path(paths.ROTATIONS, ROTATION_FACTS).read_text())
+    digest = read_manifest(paths.MANIFEST).digest
     assert facts == {"transform": "orthogonal", "checkpoint": digest, "dtype": "float32"}
     assert not list(Path(".scratch").rglob("*.safetensors"))
 
@@ -74,8 +75,8 @@ def test_a_loaded_model_is_rotated_and_still_the_same_model(settings):
 def test_none_writes_just_the_note_and_replaces_what_was_there(settings):
     stage.main(settings)
     stage.main(_plain(settings))
-    assert [path.name for path in Path(ROTATIONS_PATH).iterdir()] == [ROTATION_FACTS]
-    assert json.loads(Path(ROTATIONS_PATH, ROTATION_FACTS).read_text())["transform"] == "none"
+    assert [path.name for path in Path(paths.ROTATIONS).iterdir()] == [ROTATION_FACTS]
+    assert json.loads(Path(paths.ROTATIONS, ROTATION_FACTS).read_text())["transform"] == "none"
 
 
 def test_none_imports_no_torch(settings, tmp_path):
@@ -85,12 +86,12 @@ def test_none_imports_no_torch(settings, tmp_path):
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, check=True)
-    assert (tmp_path / ROTATIONS_PATH / ROTATION_FACTS).is_file()
+    assert (tmp_path / paths.ROTATIONS / ROTATION_FACTS).is_file()
 
 
 def test_an_interrupted_run_resumes_with_the_missing_blocks_and_ends_in_the_same_bytes(settings, monkeypatch):
     stage.main(settings)
-    expected = file_digest(ROTATIONS_PATH)
+    expected = file_digest(paths.ROTATIONS)
     original, computed = library.block_bases, []
 
     def interrupted(loaded, block):
@@ -108,23 +109,12 @@ def test_an_interrupted_run_resumes_with_the_missing_blocks_and_ends_in_the_same
     monkeypatch.setattr(library, "block_bases", counted)
     stage.main(settings)
     assert computed == [1]
-    assert file_digest(ROTATIONS_PATH) == expected
-
-
-def test_rotations_are_part_of_the_models_identity_only_where_it_is_transformed(settings):
-    stage.main(settings)
-    first = model_identity(settings.model)
-    file = Path(ROTATIONS_PATH, "00001.safetensors")
-    file.write_bytes(file.read_bytes() + b"x")
-    assert model_identity(settings.model) != first
-    plain = model_identity(_plain(settings).model)
-    assert plain["rotations"] is None and plain != first
+    assert file_digest(paths.ROTATIONS) == expected
 
 
 def test_missing_rotations_and_those_of_another_model_are_refused(settings):
-    for asked in (load_model, model_identity):
-        with pytest.raises(UserError, match=r"must be those of the model.*FileNotFoundError.*facts\.json.*dvc repro"):
-            asked(settings.model)
+    with pytest.raises(UserError, match=r"must be those of the model.*FileNotFoundError.*facts\.json.*dvc repro"):
+        load_model(settings.model)
     stage.main(_plain(settings))
     with pytest.raises(UserError, match=r"must be those of the model.*'orthogonal'.*Found:.*'none'"):
         load_model(settings.model)
@@ -145,13 +135,13 @@ def test_every_stage_that_runs_the_model_runs_it_transformed(settings, monkeypat
     for chosen in (_plain(small), small):
         stage.main(chosen)
         run_all(chosen, ("wina", "greedy", "clustered"))
-        routes = ROUTES.read(route.ROUTES_PATH.format(name="scores"))
+        routes = ROUTES.read(paths.routes("scores"))
         flops[chosen.model.transform] = routes["flops"].to_numpy()
     per_token = 2 * (2 * 32 * 32)
     tokens = (flops["orthogonal"] - flops["none"]) / per_token
     assert tokens.min() == 6 and tokens.max() == 10
-    thresholds = PROFILES.read(profile.PROFILES_PATH.format(name="wina"))
+    thresholds = PROFILES.read(paths.profiles("wina"))
     ks = thresholds[(thresholds["projection"] == "k") & (thresholds["target"] == 0.4)]
     assert (ks["threshold"] == 0).all()  # half of k's inputs are in its null space
-    greedy = ALLOCATIONS.read(allocate.ALLOCATIONS_PATH.format(name="greedy"))
+    greedy = ALLOCATIONS.read(paths.allocations("greedy"))
     assert (greedy["predicted_error"] > 0).all()

@@ -1,6 +1,5 @@
-"""`stages.weights`, and what `stages.inputs.model` makes of its out: nothing unless asked for, resumed, the same by any
-number
-of processes, on every model that a stage loads afterwards."""
+"""`stages.weights`: no rows unless asked for, resumed, the same with any number of processes, and attached to every
+model that `stages.inputs.model` loads afterwards."""
 
 from __future__ import annotations
 
@@ -21,7 +20,9 @@ from pipeline.executors.processes import PROCESSES
 from pipeline.storage.schemas import ALLOCATION_COSTS, FEATURE_WEIGHTS, SAMPLES
 from stages import manifest
 from stages import weights as stage
-from stages.inputs.model import FEATURE_WEIGHTS_PATH, load_model, load_unweighted, model_identity, unweighted_identity
+from stages.inputs import paths
+from stages.inputs.fingerprint import Fingerprint
+from stages.inputs.model import load_model, load_unweighted
 from tests.stages.test_group_stages import sample_rows
 from wina_amp.models.projections import projections
 from wina_amp.scoring.criteria import column_norms
@@ -46,22 +47,22 @@ def settings(tiny_llama, tmp_path, monkeypatch):
         learn=replace(full.learn, targets=(0.5, 0.6), warm_steps=4, steps=19, batch=7),
     )
     manifest.main(chosen)
-    SAMPLES.write(sample_rows(), stage.SAMPLES_PATH)
+    SAMPLES.write(sample_rows(), paths.SAMPLES)
     return chosen
 
 
 def test_every_projection_gets_weights_that_are_not_its_norms(settings):
     stage.main(settings)
-    rows = FEATURE_WEIGHTS.read(FEATURE_WEIGHTS_PATH)
+    rows = FEATURE_WEIGHTS.read(paths.FEATURE_WEIGHTS)
     plain, loaded = load_unweighted(settings.model), load_model(settings.model)
     assert len(rows) == len(projections(loaded.model)) == 14
     table = {(row.block, row.projection): row.weights for row in rows.itertuples()}
-    for one in projections(loaded.model):
-        assert np.array_equal(learned(one).numpy(), table[one.block, one.name])
-        norms = column_norms(one.module.weight)
-        assert 0.001 < float((learned(one) / norms).log().abs().max()) < 23 * 2 * settings.learn.weight_rate
+    for projection in projections(loaded.model):
+        assert np.array_equal(learned(projection).numpy(), table[projection.block, projection.name])
+        norms = column_norms(projection.module.weight)
+        assert 0.001 < float((learned(projection) / norms).log().abs().max()) < 23 * 2 * settings.learn.weight_rate
     assert all(torch.equal(a, b) for a, b in zip(plain.model.parameters(), loaded.model.parameters(), strict=True))
-    cost = ALLOCATION_COSTS.read(stage.COSTS_PATH)
+    cost = ALLOCATION_COSTS.read(paths.FEATURE_WEIGHTS_COSTS)
     assert cost["evaluations"].item() == 23 * 2 and cost["tokens"].item() > 0 and cost["seconds"].item() > 0
 
 
@@ -73,14 +74,16 @@ def test_nothing_is_learned_and_torch_not_loaded_unless_a_criterion_asks(setting
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, check=True)
-    assert FEATURE_WEIGHTS.read(FEATURE_WEIGHTS_PATH).empty and ALLOCATION_COSTS.read(stage.COSTS_PATH).empty
-    assert not any(dict(one.module.named_buffers()) for one in projections(load_model(settings.model).model))
+    assert FEATURE_WEIGHTS.read(paths.FEATURE_WEIGHTS).empty
+    assert ALLOCATION_COSTS.read(paths.FEATURE_WEIGHTS_COSTS).empty
+    model = load_model(settings.model).model
+    assert not any(dict(projection.module.named_buffers()) for projection in projections(model))
 
 
 def test_a_crash_loses_the_last_steps_only_and_the_end_is_the_same(settings, monkeypatch):
     stage.main(settings)
-    whole = Path(FEATURE_WEIGHTS_PATH).read_bytes()
-    cost = ALLOCATION_COSTS.read(stage.COSTS_PATH)
+    whole = Path(paths.FEATURE_WEIGHTS).read_bytes()
+    cost = ALLOCATION_COSTS.read(paths.FEATURE_WEIGHTS_COSTS)
     other = replace(settings, seed=settings.seed)
     for state in Path(".scratch").rglob("state.json"):
         state.unlink()
@@ -98,9 +101,9 @@ def test_a_crash_loses_the_last_steps_only_and_the_end_is_the_same(settings, mon
         stage.main(other)
     asked[:] = [None] * 40
     stage.main(other)
-    assert Path(FEATURE_WEIGHTS_PATH).read_bytes() == whole
-    assert {one.step for one in asked[40:]} == set(range(10, 23))
-    again = ALLOCATION_COSTS.read(stage.COSTS_PATH)
+    assert Path(paths.FEATURE_WEIGHTS).read_bytes() == whole
+    assert {ask.step for ask in asked[40:]} == set(range(10, 23))
+    again = ALLOCATION_COSTS.read(paths.FEATURE_WEIGHTS_COSTS)
     assert again["evaluations"].item() == cost["evaluations"].item()
     assert again["tokens"].item() == pytest.approx(cost["tokens"].item())
 
@@ -108,21 +111,21 @@ def test_a_crash_loses_the_last_steps_only_and_the_end_is_the_same(settings, mon
 def test_two_processes_find_the_same_weights(settings, monkeypatch):
     """Spawned processes have the CHUNK of the file, so there must be more texts than it."""
     monkeypatch.setattr(learning_gradients, "CHUNK", LARGE)
-    rows = [sample_rows().assign(sample_id=lambda one, n=n: one["sample_id"] + f"/{n}") for n in range(3)]
-    SAMPLES.write(pd.concat(rows, ignore_index=True), stage.SAMPLES_PATH)
-    pieces = replace(settings, learn=replace(settings.learn, warm_steps=1, steps=2, batch=60))
-    found = []
+    rows = [sample_rows().assign(sample_id=lambda table, n=n: table["sample_id"] + f"/{n}") for n in range(3)]
+    SAMPLES.write(pd.concat(rows, ignore_index=True), paths.SAMPLES)
+    short = replace(settings, learn=replace(settings.learn, warm_steps=1, steps=2, batch=60))
+    written = []
     for count in ("1", "2"):
         monkeypatch.setenv(PROCESSES, count)
         for state in Path(".scratch").rglob("state.json"):
             state.unlink()
-        stage.main(pieces)
-        found.append(Path(FEATURE_WEIGHTS_PATH).read_bytes())
-    assert found[0] == found[1]
+        stage.main(short)
+        written.append(Path(paths.FEATURE_WEIGHTS).read_bytes())
+    assert written[0] == written[1]
 
 
-def test_a_model_with_other_weights_is_another_model(settings):
-    before = model_identity(settings.model)
+def test_parts_of_a_model_with_other_weights_are_not_picked_up_but_those_of_the_weights_themselves_are(settings):
+    captured, learned_before = (Fingerprint(settings, stage).values for stage in ("capture", "weights"))
     stage.main(settings)
-    after = model_identity(settings.model)
-    assert before != after and unweighted_identity(settings.model).items() <= after.items()
+    assert Fingerprint(settings, "capture").values != captured
+    assert Fingerprint(settings, "weights").values == learned_before

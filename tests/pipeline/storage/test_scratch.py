@@ -1,9 +1,7 @@
-"""Finished parts survive the process, belong to exactly one piece of work, and are never written by two processes."""
+"""Finished parts survive the process, belong to exactly one fingerprint, and are never written by two processes."""
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,14 +21,14 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("DVC_STAGE", raising=False)
 
 
-def finish(scratch: Parts, name: str, text: str = "done") -> None:
+def write(scratch: Parts, name: str, text: str = "done") -> None:
     with scratch.writing(name) as path:
         path.write_text(text)
 
 
-def test_parts_of_the_same_work_are_found_again_and_those_of_other_work_are_not():
+def test_parts_of_the_same_fingerprint_are_picked_up_and_those_of_another_are_not():
     with Scratch("capture", {"bits": 4}) as scratch:
-        finish(scratch, "0")
+        write(scratch, "0")
         assert scratch.has("0") and not scratch.has("1")
     with Scratch("capture", {"bits": 4}) as again, Scratch("capture", {"bits": 5}) as other:
         assert again.has("0") and again.path("0").read_text() == "done"
@@ -45,48 +43,10 @@ def test_an_interrupted_part_is_not_there():
         assert not scratch.has("0") and not list(scratch.folder.iterdir())
 
 
-def test_parts_of_other_code_are_not_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    module = tmp_path / "module.py"
-    module.write_text("x = 1\n")
-    spec = importlib.util.spec_from_file_location("pipeline.invented", module)
-    assert spec
-    monkeypatch.setitem(sys.modules, "pipeline.invented", importlib.util.module_from_spec(spec))
-    with Scratch("capture", {}) as scratch:
-        finish(scratch, "0")
-    module.write_text("x = 2\n")
-    with Scratch("capture", {}) as scratch:
-        assert not scratch.has("0")
-
-
-def test_parts_depend_on_code_that_is_only_imported_later():
-    code = """
-import sys
-from pathlib import Path
-sys.path[:0] = [sys.argv[1]]
-from stages.late import work
-from pipeline.storage.scratch import Scratch
-with Scratch("late", {}) as parts:
-    print(parts.folder, "pipeline.needed" in sys.modules)
-"""
-    here = Path.cwd()
-    for name in ("wina_amp", "pipeline", "stages"):
-        shutil.copytree(ROOT / name, here / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (here / "stages" / "late.py").write_text("def work():\n    from pipeline.needed import x\n\n    return x\n")
-    found = []
-    for text in ("x = 1\n", "x = 1\n", "x = 2\n"):
-        (here / "pipeline" / "needed.py").write_text(text)
-        found.append(
-            subprocess.run([sys.executable, "-c", code, str(here)], capture_output=True, text=True, check=True)
-        )
-    folders = [one.stdout for one in found]
-    assert all(folder.endswith("False\n") for folder in folders)
-    assert folders[0] == folders[1] != folders[2]
-
-
 def test_a_second_writer_is_turned_away_until_the_first_has_finished():
     # A lock belongs to the opened file, so a second opening in this process stands for one in another process.
     with Scratch("capture", {}) as scratch:
-        finish(scratch, "0")
+        write(scratch, "0")
         with pytest.raises(UserError, match="Only one process may work on a stage at a time"):
             Scratch("capture", {})
         assert scratch.has("0")
@@ -106,8 +66,8 @@ def test_publishing_replaces_the_out_and_keeps_the_parts(tmp_path: Path):
     out.mkdir(parents=True)
     (out / "stale").touch()
     with Scratch("capture", {}) as scratch:
-        finish(scratch, "0")
-        finish(scratch, "1")
+        write(scratch, "0")
+        write(scratch, "1")
         scratch.publish(out)
         assert sorted(path.name for path in out.iterdir()) == ["0", "1"]
         assert scratch.has("0")
@@ -115,7 +75,7 @@ def test_publishing_replaces_the_out_and_keeps_the_parts(tmp_path: Path):
         assert not scratch.has("0")
 
 
-def test_experiments_in_temporary_folders_fraction_the_parts_of_the_main_repository(
+def test_experiments_in_temporary_folders_share_the_parts_of_the_main_repository(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     main = tmp_path / "main"
@@ -128,12 +88,24 @@ def test_experiments_in_temporary_folders_fraction_the_parts_of_the_main_reposit
         with Scratch("evaluate", {}) as scratch:
             assert scratch.folder.parent == main / ".scratch" / "evaluate@wina"
             assert scratch.has("0") == bool(number)
-            finish(scratch, "0")
+            write(scratch, "0")
+
+
+def test_parts_below_a_folder_are_published_by_themselves(tmp_path: Path):
+    with Scratch("capture", {}) as scratch:
+        first, second = scratch.below("first"), scratch.below("second")
+        write(first, "0", "a")
+        assert first.has("0") and not second.has("0")
+        write(second, "0", "b")
+        second.publish(tmp_path / "out")
+        assert [path.read_text() for path in (tmp_path / "out").iterdir()] == ["b"]
+        scratch.clear()
+        assert not first.has("0")
 
 
 def test_a_full_disk_keeps_the_finished_parts():
     with Scratch("capture", {}) as scratch:
-        finish(scratch, "0")
+        write(scratch, "0")
         with pytest.raises(UserError, match="finished parts are kept"), scratch.writing("1"):
             raise OSError(28, "No space left on device")
         assert scratch.has("0") and not scratch.has("1")
