@@ -1,6 +1,6 @@
-"""weights: train texts and the model -> what every input feature is worth, if a criterion asks for learned weights.
+"""weights: train texts and the model -> learned feature weights, if a criterion asks for them.
 
-Every tenth step is kept, so a crash loses at most ten. Where `capture.criteria` does not list `learned` no model is
+Every tenth step is stored, so a crash loses at most ten. Where `capture.criteria` does not list `learned` no model is
 loaded, and the tables have no rows.
 """
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 SAMPLES_PATH = "data/samples.parquet"
 COSTS_PATH = "data/feature_weights.costs.parquet"
 
-KEPT_EVERY = 10
+STORED_EVERY = 10
 """Steps between two states that are stored."""
 
 
 def main(settings: Settings) -> None:
-    """Write `feature_weights`, and what they cost."""
+    """Write `feature_weights` and their cost."""
     if LEARNED not in settings.capture.criteria:
         FEATURE_WEIGHTS.write(FEATURE_WEIGHTS.arrow_schema.empty_table(), FEATURE_WEIGHTS_PATH)
         ALLOCATION_COSTS.write(ALLOCATION_COSTS.arrow_schema.empty_table(), COSTS_PATH)
@@ -71,8 +71,8 @@ def _learned(settings: Settings) -> tuple[pd.DataFrame, Cost]:
         shapes: _Shapes = ask(_shapes, [None])[0]
         meter = Meter()
         store = MeteredStore(JsonParts(parts, ""), meter)
-        kept = store.get("state")
-        state = start(shapes.features, plan.targets) if kept is None else State.from_json(kept)
+        stored = store.get("state")
+        state = start(shapes.features, plan.targets) if stored is None else State.from_json(stored)
         progress.update(state.step)
         gradients = _Gradients(ask, shapes, meter)
         for following in learn(
@@ -80,14 +80,14 @@ def _learned(settings: Settings) -> tuple[pd.DataFrame, Cost]:
         ):
             state = following
             progress.update(1)
-            if state.step % KEPT_EVERY == 0 or state.step == total:
+            if state.step % STORED_EVERY == 0 or state.step == total:
                 store.put("state", state.to_json())
         return pd.DataFrame(ask(_rows, [result(state)])[0]), store.cost
 
 
 @dataclass(frozen=True)
 class _Shapes:
-    """What `learn` must know of the model; for `chunks` see `LearningGradients`."""
+    """Sizes of the model that `learn` needs; for `chunks` see `LearningGradients`."""
 
     features: list[int]
     fraction: ndarray

@@ -25,6 +25,8 @@ docs/performance.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -38,8 +40,10 @@ from pipeline.allocation.calibration.texts import BlockInput
 from pipeline.allocation.greedy.advance import WORTH, advance, newly_masked
 from pipeline.allocation.greedy.recent import Recent
 from wina_amp.errors import UserError
+from wina_amp.masks.install import replaced_activations
 from wina_amp.masks.reference import is_compiled, mask
 from wina_amp.models.load import LoadedModel
+from wina_amp.models.mask_sites import Tap
 from wina_amp.models.projections import Projection
 from wina_amp.models.rotation import rotated
 
@@ -99,25 +103,23 @@ class BlockError:
         self._transposed: dict[str, tuple[Tensor, Tensor]] = {}
         self._running: tuple[tuple[int, ...], BlockInput] | None = None
         self._attention_output: Tensor | None = None
-        self._hooks: list[Any] = []
+        self._hooks = ExitStack()
         self._fraction = {p.name: p.gated_weights / sum(q.gated_weights for q in projections) for p in projections}
         self.evaluations, self.tokens = 0, 0.0
 
     def __enter__(self) -> Self:
-        for name in self._names["qkv"]:
-            self._hooks.append(self._projections[name].module.register_forward_pre_hook(self._mask_hook(name)))
-        self._hooks.append(self._projections["o"].module.register_forward_pre_hook(self._record))
-        try:
+        tap = {name: Tap(projection.module) for name, projection in self._projections.items()}
+        masks = [(tap[name], partial(self._masked, name)) for name in self._names["qkv"]]
+        with ExitStack() as hooks:
+            hooks.enter_context(replaced_activations([*masks, (tap["o"], self._record)]))
             self._check_structure()
-        except BaseException:
-            self._remove_hooks()
-            raise
+            self._hooks = hooks.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._remove_hooks()
+        self._hooks.close()
 
     def errors(self, choices: Sequence[tuple[int, ...]]) -> list[float]:
         """The error of every choice of levels (in the order of the projections); waits for the device once."""
@@ -244,25 +246,22 @@ class BlockError:
     def _levels(self, names: Sequence[str], levels: tuple[int, ...]) -> list[int]:
         return [levels[self._position[name]] for name in names]
 
-    def _mask_hook(self, name: str) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...] | None]:
-        def pre_hook(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            if self._running is None:
-                return None
-            levels, one = self._running
-            own = [levels[self._position[name]]] * len(args[0])
-            return (self._mask(name, args[0], own, one.eligible), *args[1:])
-
-        return pre_hook
+    def _masked(self, name: str, x: Tensor) -> Tensor | None:
+        """The masked input of q, k or v while `_attend` runs attention."""
+        if self._running is None:
+            return None
+        levels, block_input = self._running
+        return self._mask(name, x, [levels[self._position[name]]] * len(x), block_input.eligible)
 
     def _ran(self, names: Sequence[str], tokens: float) -> None:
         self.tokens += tokens * sum(self._fraction[name] for name in names)
 
-    def _record(self, _module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """Keep what o reads, and let it run on no token: its product is another one's business."""
+    def _record(self, x: Tensor) -> Tensor | None:
+        """Keep what o reads, and let it run on no token: `_products` computes its output."""
         if self._running is None:
             return None
-        self._attention_output = args[0]
-        return (args[0][:, :0], *args[1:])
+        self._attention_output = x
+        return x[:, :0]
 
     def _check_structure(self) -> None:
         """Levels of 0 mask nothing but zeros: the error must be rounding."""
@@ -275,8 +274,3 @@ class BlockError:
                 where=f"{type(self._layer).__name__} of the model",
                 remedy="use `allocation: uniform` with this family",
             )
-
-    def _remove_hooks(self) -> None:
-        for handle in self._hooks:
-            handle.remove()
-        self._hooks.clear()
