@@ -17,6 +17,7 @@ import numpy as np
 from numpy import ndarray
 from tqdm import tqdm
 
+from pipeline.allocation.calibration.cost import weight_fractions
 from pipeline.allocation.calibration.texts import Text
 from pipeline.allocation.loss.gradients import LossGradients
 from pipeline.allocation.loss.loss_inputs import LossInputs
@@ -123,15 +124,14 @@ class Bench:
         histograms: Any = GROUP_HISTOGRAMS.read(GROUP_HISTOGRAMS_PATH.format(scheme="global"))
         self._bins = Bins(settings.capture.mantissa_bits)
         self._counts = counts_of(histograms[histograms["criterion"] == self._criterion], self._bins)
-        found = projections(self._loaded.model)
-        self.places = [(projection.block, projection.name) for projection in found]
-        weights = np.array([projection.gated_weights for projection in found], dtype=np.float64)
-        self.fraction = weights / weights.sum()
+        every = projections(self._loaded.model)
+        self.keys = [(projection.block, projection.name) for projection in every]
+        self.fraction = weight_fractions([projection.gated_weights for projection in every])
 
     def allocation(self, target: float) -> ndarray:
         """The pooled sparsity of every projection."""
         rows = self._pooled[self._pooled["target"] == target].set_index(["block", "projection"])["sparsity"]
-        return rows.loc[self.places].to_numpy()
+        return rows.loc[self.keys].to_numpy()
 
     def gradients(self, texts: list[Text], target: float) -> ndarray:
         """Of every text, at the pooled allocation of a target."""

@@ -65,7 +65,7 @@ def _learned(settings: Settings) -> tuple[pd.DataFrame, Cost]:
     }
     with (
         Scratch("weights", fingerprint) as parts,
-        crew(partial(_bench, settings), model_processes(settings.model)) as ask,
+        crew(partial(_worker, settings), model_processes(settings.model)) as ask,
         tqdm(total=total, desc="feature weights", unit="step") as progress,
     ):
         shapes: _Shapes = ask(_shapes, [None])[0]
@@ -115,13 +115,13 @@ class _Gradients:
 
         asked = [Ask(step, chunk, sparsity, log_weights, of_weights) for chunk in range(self._shapes.chunks)]
         answers: list[Answer] = self._ask(_answer, asked)
-        for one in answers:
-            self._meter.spent(one.cost)
+        for answer in answers:
+            self._meter.spent(answer.cost)
         return mean(answers)
 
 
-def _bench(settings: Settings) -> LearningGradients:
-    """What one process takes gradients with."""
+def _worker(settings: Settings) -> LearningGradients:
+    """The state of one process that takes gradients."""
     from pipeline.allocation.feature_weights.learning_gradients import LearningGradients
     from pipeline.histograms.bins import Bins
 
@@ -137,17 +137,17 @@ def _bench(settings: Settings) -> LearningGradients:
     )
 
 
-def _shapes(bench: LearningGradients, _nothing: None) -> _Shapes:
-    return _Shapes(bench.features, bench.fraction, bench.chunks)
+def _shapes(worker: LearningGradients, _nothing: None) -> _Shapes:
+    return _Shapes(worker.features, worker.fraction, worker.chunks)
 
 
-def _answer(bench: LearningGradients, asked: Ask) -> Answer:
-    return bench.answer(asked)
+def _answer(worker: LearningGradients, asked: Ask) -> Answer:
+    return worker.answer(asked)
 
 
-def _rows(bench: LearningGradients, log_weights: ndarray) -> list[dict[str, Any]]:
-    found = bench.weights(log_weights)
-    return [{"block": block, "projection": name, "weights": one.numpy()} for (block, name), one in found.items()]
+def _rows(worker: LearningGradients, log_weights: ndarray) -> list[dict[str, Any]]:
+    weights = worker.weights(log_weights)
+    return [{"block": b, "projection": name, "weights": values.numpy()} for (b, name), values in weights.items()]
 
 
 def _train_texts(settings: Settings) -> Sequence[Text]:

@@ -17,7 +17,7 @@ import torch
 
 from pipeline.allocation.calibration.texts import Text, block_inputs
 from pipeline.allocation.greedy.block_error import BlockError
-from pipeline.allocation.greedy.search import ladders, search
+from pipeline.allocation.greedy.search import search, sparsity_grids
 from tests.reference.released_greedy import (
     MODES,
     NAMES,
@@ -73,7 +73,7 @@ def test_steps_and_effective_sparsity_of_the_whole_table_follow_from_weight_shap
     recorded = table(mode, block)
     costs = np.array(_costs(block))
     sparsity = recorded[list(NAMES)].to_numpy()
-    steps = np.array([ladder[1] for ladder in ladders(costs.tolist(), STEP)])
+    steps = np.array([grid[1] for grid in sparsity_grids(costs.tolist(), STEP)])
     taken = np.diff(np.vstack([np.zeros(len(NAMES)), sparsity]), axis=0) / steps
     np.testing.assert_allclose(taken.sum(axis=1), 1.0, atol=len(recorded) * SAME_STEPS)
     np.testing.assert_allclose(sparsity @ costs / costs.sum(), recorded["Effective Sparsity"], atol=SAME_STEPS)
@@ -84,7 +84,7 @@ def test_steps_and_effective_sparsity_of_the_whole_table_follow_from_weight_shap
 def test_a_search_from_the_dense_block_writes_the_first_rows_of_their_table(mode: str, block: int) -> None:
     recorded = table(mode, block)[:FIRST_ROUNDS]
     costs = _costs(block)
-    steps = ladders(costs, STEP)
+    steps = sparsity_grids(costs, STEP)
     with ReleasedError(_model(), mode, block, steps) as objective:
         path = search(steps, costs, recorded["Effective Sparsity"].iloc[-1], objective)
     assert len(path.sparsity) == 1 + FIRST_ROUNDS
@@ -98,7 +98,7 @@ def test_a_search_from_the_dense_block_writes_the_first_rows_of_their_table(mode
 def test_from_their_state_we_take_their_step_but_for_ties_of_rounding(mode: str, block: int) -> None:
     recorded = table(mode, block)
     sparsity = recorded[list(NAMES)].to_numpy()
-    steps = ladders(_costs(block), STEP)
+    steps = sparsity_grids(_costs(block), STEP)
     with ReleasedError(_model(), mode, block, steps) as objective:
         for row in range(1 + 13 * block, len(recorded), EVERY):
             before, after = (_levels(sparsity[number], steps) for number in (row - 1, row))
@@ -123,13 +123,13 @@ def test_the_pipelines_errors_are_those_of_whole_forward_passes_along_a_search(b
     """The fast objective that `pipeline.allocation` searches with, the same thresholds, from states of their tables."""
     loaded, mode = _model(), "wina"
     own = [p for p in projections(loaded.model) if p.block == block]
-    steps = ladders(_costs(block), STEP)
+    steps = sparsity_grids(_costs(block), STEP)
     layers = list(attrgetter(loaded.family.layers)(loaded.model))
     texts = [Text(str(number), ids, []) for number, ids in enumerate(sequences()[:SAMPLES])]
     inputs = block_inputs(loaded, layers, texts, dense_prefix=0.01, budget=1000)[block]
     tried = {}
-    for p, ladder in zip(own, steps, strict=True):
-        limits = torch.tensor([icdf(mode, block, p.name, float(s)) for s in ladder])
+    for p, grid in zip(own, steps, strict=True):
+        limits = torch.tensor([icdf(mode, block, p.name, float(s)) for s in grid])
         tried[p.name] = cutoffs(feature_weights(MODES[mode], p.module.weight, p.name), limits)
     sparsity = table(mode, block)[list(NAMES)].to_numpy()
     with (
@@ -156,7 +156,7 @@ def test_the_recordings_used_the_first_two_samples_of_the_shuffled_order() -> No
 
 
 def _levels(sparsities: np.ndarray, steps: list[np.ndarray]) -> tuple[int, ...]:
-    found = tuple(round(float(s / ladder[1])) for s, ladder in zip(sparsities, steps, strict=True))
-    back = [ladder[level] for ladder, level in zip(steps, found, strict=True)]
+    found = tuple(round(float(s / grid[1])) for s, grid in zip(sparsities, steps, strict=True))
+    back = [grid[level] for grid, level in zip(steps, found, strict=True)]
     np.testing.assert_allclose(back, sparsities, atol=SAME_STEPS)
     return found

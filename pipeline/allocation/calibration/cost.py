@@ -9,7 +9,7 @@ Padding counts, because it runs. A forward pass that autograd records counts twi
 Attention, norms and the output head are not counted, nor are passes of the dense model over the calibration
 texts: each process that shares the work makes its own, no more than one pass over every text.
 
-Work that a crash threw away is not counted, and what was kept is counted with what it cost when it was made
+Work that a crash threw away is not counted, and stored values are counted with their cost when they were made
 (`MeteredStore`): the total is that of one uninterrupted run. Tokens and evaluations are reproducible; seconds are not.
 """
 
@@ -130,8 +130,8 @@ class Store(Protocol):
 
 
 class MeteredStore:
-    """A store that keeps every value together with what it cost: the work since the last `put`, added to what an
-    earlier value of that name cost.
+    """A store that keeps every value together with its cost: the work since the last `put`, added to the cost of an
+    earlier value of that name.
 
     Args:
         store: keeps the values.
@@ -153,11 +153,11 @@ class MeteredStore:
 
     def get(self, name: str) -> Any:
         """The value, or None."""
-        kept = self._store.get(name)
-        if kept is None:
+        stored = self._store.get(name)
+        if stored is None:
             return None
-        self._costs[name] = Cost.from_json(kept["cost"])
-        return kept["value"]
+        self._costs[name] = Cost.from_json(stored["cost"])
+        return stored["value"]
 
     def leave_out(self) -> None:
         """Count the work since the last `put` for no value: loading a model, say."""
