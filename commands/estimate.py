@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from commands.check import changes
+from pipeline.allocation.kl.kl import GRID
 from pipeline.allocation.kl.shrinkage import STRENGTHS
 from pipeline.compute.sizes import BYTES, Sizes, sizes_of
 from pipeline.config.params import GRADIENT_SCHEMES, LEARNED, NO_TRANSFORM, EvaluateSettings, ProfileSettings, Settings
@@ -117,9 +118,10 @@ def _allocation(settings: Settings, cost: Cost, profile: ProfileSettings) -> flo
         steps = groups * allocate.kl_group_steps * cost.gradients(allocate.kl_group_batch)
         losses = 2 * len(STRENGTHS) * cost.loss(cost.workload.samples)  # of all groups together, whole passes
         return len(targets) * (steps + losses) / cost.processes
-    losses = 2 * 2 * cost.loss(allocate.kl_compared)  # of start and end, whole passes
-    steps = allocate.kl_steps * cost.gradients(allocate.kl_batch)
-    return groups * len(targets) * (losses + steps) / cost.processes
+    masks = len(cost.sizes.block) * cost.sizes.blocks
+    losses = (masks * (len(GRID) - 1) + len(targets)) * cost.loss(allocate.kl_samples)
+    losses += 3 * len(targets) * cost.loss(allocate.kl_compared)
+    return groups * (losses + len(targets) * allocate.kl_steps * cost.gradients(allocate.kl_batch)) / cost.processes
 
 
 def _timings(settings: Settings, cost: Cost) -> float:

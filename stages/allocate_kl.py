@@ -1,8 +1,8 @@
 """The `kl` allocations of stage allocate: of a group by itself, and of groups that start from a pooled allocation.
 
-Groups and targets are independent of each other. Where there is room for several processes
-(`pipeline/executors/processes.py`) these allocate them first, each with a model of its own; the loop that follows finds
-all of it stored, as it would after an interruption.
+Curves and targets are independent of each other. Where there is room for several processes
+(`pipeline/executors/processes.py`) these make them first, each with a model of its own; the search that follows finds
+all of it kept, as it would after an interruption.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from pipeline.allocation.calibration.cost import Cost, Meter, MeteredStore
 from pipeline.config.params import ProfileSettings, Settings
-from pipeline.executors.processes import Advance, finish
+from pipeline.executors.processes import Advance, finish, finish_rounds
 from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import ALLOCATIONS, GROUP_HISTOGRAMS
 from pipeline.storage.scratch import JsonParts, Parts, Scratch
@@ -27,7 +27,7 @@ from stages.inputs.model import load_model, model_processes
 from stages.run import start_logging
 
 if TYPE_CHECKING:
-    from pipeline.allocation.kl.kl import Allocated
+    from pipeline.allocation.kl.kl import Descent
     from pipeline.allocation.kl.shrinkage import Group
     from pipeline.allocation.loss import descent
     from pipeline.allocation.loss.divergence import Divergence
@@ -38,28 +38,40 @@ log = logging.getLogger("stages.allocate")
 
 def alone(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> tuple[pd.DataFrame, Costs]:
     """Every group by itself: rows of `allocations` without the profile's name, and the cost of each group."""
-    from pipeline.allocation.kl.kl import work
+    from pipeline.allocation.kl.kl import kl, work
 
-    targets = sorted(settings.evaluate.targets)
+    allocate, targets = settings.allocate, settings.evaluate.targets
     groups = sorted(set(histograms["group"].tolist()))
-    total = len(groups) * work(len(targets), settings.allocate.kl_steps)
+    projections = len(histograms[["block", "projection"]].drop_duplicates())
+    total = len(groups) * work(projections, len(targets), allocate.kl_steps)
     rows: list[pd.DataFrame] = []
     costs: Costs = {}
     with Scratch(f"allocate@{name}", fingerprint(settings, profile)) as parts:
         make = partial(Worker, parts, settings, name)
         with tqdm(total=total, desc=f"kl, {len(groups)} groups", unit="pass") as progress:
             if (processes := model_processes(settings.model)) > 1:
+                all_curves = [(group, number) for group in groups for number in range(projections)]
                 all_targets = [(group, target) for group in groups for target in targets]
-                finish(_allocate, all_targets, make=make, processes=processes, advance=progress.update)
-                progress.update(-progress.n)  # the loop below finds all of it stored, and counts it again
+                rounds = [(_curve, all_curves), (_target, all_targets), (_choose, all_targets)]
+                finish_rounds(rounds, make=make, processes=processes, advance=progress.update)
+                progress.update(-progress.n)  # what follows finds all of it, and counts it again
             worker = make()
             for group in groups:
-                store = worker.store(group)
-                for target in targets:
-                    allocated = worker.allocate(group, target, store, progress.update)
-                    table = _table(worker.validation(group).keys)
+                (objective, gradients), store = worker.alone(group), worker.store(group)
+                allocations = kl(
+                    objective,
+                    worker.validation(group).losses,
+                    gradients,
+                    targets,
+                    store,
+                    steps=allocate.kl_steps,
+                    rate=allocate.kl_rate,
+                    advance=progress.update,
+                )
+                for allocated in allocations:
+                    table = _table(objective.keys)
                     table = table.assign(sparsity=allocated.sparsity, predicted_error=allocated.loss)
-                    rows.append(table.assign(group=group, target=target))
+                    rows.append(table.assign(group=group, target=allocated.target))
                 costs[group] = store.cost
     return pd.concat(rows, ignore_index=True), costs
 
@@ -96,7 +108,7 @@ class Worker:
     """The state of one process that allocates a profile set: a model, a meter of its work, and the losses of a group.
 
     Args:
-        parts: where everything that was measured is stored.
+        parts: where everything that was measured is kept.
         settings: all of them.
         name: of the profile set.
     """
@@ -109,46 +121,33 @@ class Worker:
         layers = attrgetter(self._loaded.family.layers)(self._loaded.model)
         self._hooks = ExitStack()  # for as long as the process has the model
         self._meter = self._hooks.enter_context(Meter().watching(layers))
-        self.gradients = lru_cache(maxsize=1)(self._gradients)
+        self.alone = lru_cache(maxsize=1)(self._alone)
         self.validation = lru_cache(maxsize=1)(self._validation)
         self.member = lru_cache(maxsize=1)(self._member)
 
     def store(self, group: int) -> MeteredStore:
-        """Stored values of a group; new ones are charged with the work from now on."""
+        """What is known of a group; what is added is charged with the work from now on."""
         return MeteredStore(JsonParts(self._parts, f"{group:05d}-"), self._meter)
 
-    def allocate(self, group: int, target: float, store: MeteredStore, advance: Advance) -> Allocated:
-        """The allocation at one target of a group by itself."""
-        from pipeline.allocation.kl.kl import allocate
-
-        validation, options = self.validation(group), self.settings.allocate
-        return allocate(
-            target,
-            validation.fractions,
-            self.gradients(group),
-            validation.losses,
-            store,
-            steps=options.kl_steps,
-            rate=options.kl_rate,
-            advance=advance,
-        )
-
-    def _gradients(self, group: int) -> descent.LossGradients:
-        """Gradients of the loss of a group by itself, on mini-batches of all its texts."""
+    def _alone(self, group: int) -> tuple[Divergence, descent.LossGradients]:
+        """The loss of a group that is allocated by itself, and its gradients on mini-batches."""
+        from pipeline.allocation.loss.divergence import Divergence
         from pipeline.allocation.loss.gradients import LossGradients
 
-        gradients = LossGradients(self._inputs(group, self.profile.scheme, group))
-        return gradients.on_minibatches(range(gradients.texts), self.settings.allocate.kl_batch, self.settings.seed)
+        allocate, inputs = self.settings.allocate, self._inputs(group, self.profile.scheme, group)
+        objective, gradients = Divergence(inputs.on(inputs.texts[: allocate.kl_samples])), LossGradients(inputs)
+        return objective, gradients.on_minibatches(range(gradients.texts), allocate.kl_batch, self.settings.seed)
 
     def _validation(self, group: int) -> Divergence:
-        """The loss of such a group on the texts that start and end are compared on."""
+        """The loss of such a group on the texts of the last comparison: others than those of the curves, as far as
+        there are enough."""
         from pipeline.allocation.loss.divergence import Divergence
 
         inputs = self._inputs(group, self.profile.scheme, group)
         return Divergence(inputs.on(inputs.texts[-self.settings.allocate.kl_compared :]))
 
     def _member(self, group: int) -> tuple[Group, pd.DataFrame]:
-        """A group that starts from the pooled allocation, with pooled thresholds; and a table of its projections."""
+        """A group that starts from the pooled allocation, with pooled thresholds; block and name of its projections."""
         from pipeline.allocation.kl.shrinkage import FOLDS, Group
         from pipeline.allocation.loss.divergence import Divergence
         from pipeline.allocation.loss.gradients import LossGradients
@@ -174,11 +173,11 @@ class Worker:
 
         settings, criterion, bins = self.settings, self.profile.criterion, Bins(self.settings.capture.mantissa_bits)
         histograms: Any = GROUP_HISTOGRAMS.read(GROUP_HISTOGRAMS_PATH.format(scheme=scheme))
-        rows = histograms[(histograms["criterion"] == criterion) & (histograms["group"] == thresholds_of)]
+        known = histograms[(histograms["criterion"] == criterion) & (histograms["group"] == thresholds_of)]
         return LossInputs(
             self._loaded,
             group_texts(settings, self.profile, group),
-            counts_of(rows, bins),
+            counts_of(known, bins),
             bins,
             criterion,
             settings.tokens.dense_prefix,
@@ -187,9 +186,37 @@ class Worker:
         )
 
 
-def _allocate(worker: Worker, task: tuple[int, float], advance: Advance) -> None:
+def _curve(worker: Worker, task: tuple[int, int], advance: Advance) -> None:
+    from pipeline.allocation.kl.kl import curve
+
+    group, projection = task
+    (objective, _), store = worker.alone(group), worker.store(group)
+    curve(objective, projection, store, advance)
+
+
+def _target(worker: Worker, task: tuple[int, float], advance: Advance) -> None:
     group, target = task
-    worker.allocate(group, target, worker.store(group), advance)
+    _descent(worker, group, target, advance)
+
+
+def _choose(worker: Worker, task: tuple[int, float], advance: Advance) -> None:
+    from pipeline.allocation.kl.kl import choose, fraction_of
+
+    group, target = task
+    targets = sorted(worker.settings.evaluate.targets)
+    descents = [_descent(worker, group, each) for each in targets]
+    fraction = fraction_of(worker.alone(group)[0])
+    choose(worker.validation(group).losses, descents, targets.index(target), fraction, worker.store(group), advance)
+
+
+def _descent(worker: Worker, group: int, target: float, advance: Advance = lambda _done: None) -> Descent:
+    """The descent of one target, computed or stored."""
+    from pipeline.allocation.kl.kl import at_target, curve
+
+    (objective, gradients), store, allocate = worker.alone(group), worker.store(group), worker.settings.allocate
+    curves = [curve(objective, number, store) for number in range(len(objective.costs))]
+    steps, rate = allocate.kl_steps, allocate.kl_rate
+    return at_target(objective, curves, gradients, target, store, steps=steps, rate=rate, advance=advance)
 
 
 def _specialise(worker: Worker, task: tuple[int, float], advance: Advance) -> None:

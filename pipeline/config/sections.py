@@ -153,13 +153,18 @@ class AllocateSettings:
         "errors about the same)",
         choices=GREEDY_SEARCHES,
     )
-    kl_steps: int = setting("steps down the gradient for each target; 0 takes the uniform allocation", low=0)
+    kl_samples: int = setting("train samples on which `kl` measures the curves it starts from", low=1)
+    kl_steps: int = setting(
+        "steps down the gradient for each target; 0 takes the allocation that the measured curves give", low=0
+    )
     kl_batch: int = setting("train samples in a step", low=1)
-    kl_compared: int = setting("train samples on which `kl` compares the start and the end of a descent", low=1)
-    kl_rate: float = setting("learning rate: how far the logit of a sparsity moves in a step, about", above=0, high=1)
+    kl_compared: int = setting(
+        "train samples on which `kl` compares start, end, and the mean of the ends of neighbouring targets", low=1
+    )
+    kl_rate: float = setting("how far the logit of a sparsity moves in a step, about", above=0, high=1)
     kl_group_steps: int = setting("the same for a group that starts from a pooled allocation: steps", low=1)
     kl_group_batch: int = setting("train samples in a step of a group", low=1)
-    kl_group_rate: float = setting("learning rate of a group", above=0, high=1)
+    kl_group_rate: float = setting("how far a logit moves in a step of a group, about", above=0, high=1)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ def settings(tiny_llama):
             full.allocate,
             greedy_step=0.5,
             greedy_tokens=40,
+            kl_samples=6,
             kl_steps=4,
             kl_batch=5,
             kl_compared=7,
@@ -214,36 +215,37 @@ def test_kl_spends_one_budget_over_the_whole_model_and_resumes_behind_what_it_ha
     from pipeline.allocation.loss.divergence import Divergence
 
     path = Path(allocate.ALLOCATIONS_PATH.format(name="kl"))
-    allocated, written = ALLOCATIONS.read(path), path.read_bytes()
-    weights_of = {(p.block, p.name): p.gated_weights for p in projections(tiny_loaded.model)}
+    found, written = ALLOCATIONS.read(path), path.read_bytes()
+    costs = {(one.block, one.name): one.gated_weights for one in projections(tiny_loaded.model)}
     blocks = []
-    for target, rows in allocated.groupby("target"):
-        weights = [weights_of[key] for key in zip(rows["block"], rows["projection"], strict=True)]
+    for target, rows in found.groupby("target"):
+        weights = [costs[place] for place in zip(rows["block"], rows["projection"], strict=True)]
         assert np.average(rows["sparsity"], weights=weights) == pytest.approx(target, abs=1e-9)
         assert rows["predicted_error"].nunique() == 1
         blocks.append(rows.groupby("block")["sparsity"].mean().to_numpy())
     assert np.abs(np.diff(blocks, axis=1)).max() > 0.01  # blocks need not meet the target one by one
 
     asked = []
-    original = Divergence.losses
+    original = Divergence.loss
 
-    def interrupted(self, sparsity):
+    def counted(self, sparsity):
         asked.append(1)
-        if len(asked) == 4:  # behind the descent of the second target
+        if len(asked) == 100:
             raise KeyboardInterrupt
         return original(self, sparsity)
 
-    monkeypatch.setattr(Divergence, "losses", interrupted)
-    other = replace(settings, seed=settings.seed + 1)  # because the finished parts of this seed are stored
+    monkeypatch.setattr(Divergence, "loss", counted)
+    # Another seed, because the finished parts of this one are kept; no steps, so that losses can be counted.
+    other = replace(settings, seed=settings.seed + 1, allocate=replace(settings.allocate, kl_steps=0))
     with pytest.raises(KeyboardInterrupt):
         allocate.main(other, "kl")
     allocate.main(other, "kl")
     resumed = path.read_bytes()
     costs = ALLOCATION_COSTS.read(allocate.ALLOCATION_COSTS_PATH.format(name="kl"))
-    # As if it had not been interrupted: start, steps and end of every target; only one loss was asked for again.
-    assert costs["evaluations"].tolist() == [len(TARGETS) * (2 + settings.allocate.kl_steps)]
-    assert len(asked) == 2 * len(TARGETS) + 1
-    monkeypatch.setattr(Divergence, "losses", original)
+    assert costs["evaluations"].tolist() == [14 * 9 + 2 * len(TARGETS)]  # as if it had not been interrupted
+    kept = (100 - 1) // 9  # curves of nine losses that were finished before the hundredth
+    assert len(asked) == 100 + (14 - kept) * 9 + len(TARGETS)  # the last comparison asks for losses, text by text
+    monkeypatch.setattr(Divergence, "loss", original)
     allocate.main(settings, "kl")
     assert path.read_bytes() == written != resumed
 
@@ -274,7 +276,7 @@ def test_every_group_states_what_its_allocation_took(settings, done) -> None:
         assert not costs[name][["tokens", "evaluations", "seconds"]].to_numpy().any()
     for name in ("greedy", "kl", "clustered"):
         assert (costs[name][["tokens", "evaluations", "seconds"]] > 0).all(axis=None)
-    assert costs["kl"].loc[0, "evaluations"] == len(TARGETS) * (2 + settings.allocate.kl_steps)
+    assert costs["kl"].loc[0, "evaluations"] > 14 * 9  # the curves of two blocks of seven projections, nine levels each
 
 
 def test_groups_that_start_from_a_pooled_allocation_have_it_as_their_last_group(settings, done) -> None:
@@ -304,7 +306,9 @@ def test_cats_has_a_profile_of_one_mask_a_block_at_the_targets_it_can_reach(sett
 
 def test_cats_without_a_target_in_reach_is_refused(settings, done) -> None:
     high = replace(settings, evaluate=replace(settings.evaluate, targets=(0.5, 0.65)))
-    with pytest.raises(UserError, match=r"at most 0\.400, the share .* `cats` can mask.*0\.5, 0\.65.*`profiles\.cats`"):
+    with pytest.raises(
+        UserError, match=r"at most 0\.400, the fraction .* `cats` can mask.*0\.5, 0\.65.*`profiles\.cats`"
+    ):
         allocate.main(high, "cats")
 
 

@@ -9,7 +9,7 @@ that gains more than sparsities alone still can (docs/log.md). Weights cost noth
 score has one factor for every feature anyway. One vector of weights serves all targets; learned at one target alone it
 is no better there (docs/log.md). Logits u are shared by the targets, too, and exist only so that weights are learned
 under a sensible allocation: they begin at the same sparsity for every projection and descend alone first, then together
-with the weights. `kl` allocation starts again from the uniform allocation, with the learned weights.
+with the weights. `kl` allocation starts afresh, with the learned weights.
 
 Steps of the weights are Adam's with one second moment for all features of a projection (`adam.Moments`). `decay` pulls
 the weights back to the norms they begin at. Both are against noise: the embedded run has seven weights for every train

@@ -4,18 +4,25 @@
 
 Calibration texts are train samples. Masks are those that will run: thresholds from the group's own score histograms,
 compared exactly as `wina_amp.masks.reference` compares them.
+
+Curves ask for many allocations that mask a single projection. The dense input of every block is therefore kept, and an
+allocation runs only from the first block that it masks: half of the blocks on average. Memory: blocks x tokens x hidden
+of the calibration texts.
 """
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
+from operator import attrgetter
+from typing import Any, cast
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.allocation.calibration.cost import weight_fractions
 from pipeline.allocation.loss.answers import AnswerBatch, answer_batch, hidden_states, kl_divergence
@@ -35,12 +42,16 @@ class _Batch:
     Attributes:
         numbers: which texts.
         answer: their tokens and positions.
-        dense: final hidden states of the dense model.
+        arguments: of every block: keyword arguments of its forward call.
+        dense: final hidden states of the dense model at the positions.
+        inputs: residual stream in front of every block of the dense model.
     """
 
     numbers: list[int]
     answer: AnswerBatch
+    arguments: list[dict[str, Any]]
     dense: Float[Tensor, "positions hidden"]
+    inputs: list[Float[Tensor, "batch width hidden"]]
 
 
 class Divergence:
@@ -52,32 +63,44 @@ class Divergence:
 
     def __init__(self, inputs: LossInputs) -> None:
         self._inputs = inputs
+        self._layers = list(attrgetter(inputs.loaded.family.layers)(inputs.loaded.model))
         self._projections = projections(inputs.loaded.model)
         self._limits = Limits(self._projections, inputs.counts, bins=inputs.bins, criterion=inputs.criterion)
 
     @property
+    def costs(self) -> list[int]:
+        """Weights of every projection."""
+        return [projection.gated_weights for projection in self._projections]
+
+    @property
     def fractions(self) -> Float[ndarray, " projections"]:
         """Weights of every projection over those of all."""
-        return weight_fractions([projection.gated_weights for projection in self._projections])
+        return weight_fractions(self.costs)
 
     @property
     def keys(self) -> list[tuple[int, str]]:
         """Block and name of every projection."""
         return [(projection.block, projection.name) for projection in self._projections]
 
+    def loss(self, sparsity: Float[ndarray, " projections"]) -> float:
+        """KL of an allocation, in nats per position."""
+        positions = sum(len(batch.answer.owners) for batch in self._batches)
+        return float(self.losses(sparsity).sum()) / positions
+
     def losses(self, sparsity: Float[ndarray, " projections"]) -> Float[ndarray, " texts"]:
         """KL of every text, in nats, summed over its positions."""
         self._inputs.meter.evaluated(1)
-        losses = np.zeros(len(self._inputs.texts))
+        losses, first = np.zeros(len(self._inputs.texts)), self._first_masked(sparsity)
         with torch.inference_mode():
             for batch in self._batches:
                 masks = (
                     (Tap(projection.module), partial(self._masked, number, float(value), batch.answer.eligible))
                     for number, (projection, value) in enumerate(zip(self._projections, sparsity, strict=True))
+                    if value != 0
                 )
                 with replaced_activations(masks):
-                    hidden = hidden_states(self._inputs.loaded, batch.answer)
-                kl = kl_divergence(self._inputs.loaded, batch.dense, hidden)
+                    hidden = self._run(batch, first)
+                kl = kl_divergence(self._inputs.loaded, batch.dense, hidden[batch.answer.positions])
                 losses[batch.numbers] = batch.answer.by_text(kl).cpu().numpy()
         return losses
 
@@ -90,10 +113,34 @@ class Divergence:
             return [self._dense(numbers) for numbers in batches(lengths, ids, self._inputs.budget)]
 
     def _dense(self, numbers: list[int]) -> _Batch:
-        """Run the dense model on a batch."""
-        inputs = self._inputs
-        answer = answer_batch([inputs.texts[number] for number in numbers], inputs.dense_prefix, inputs.loaded.device)
-        return _Batch(numbers, answer, hidden_states(inputs.loaded, answer))
+        """Run the dense model on a batch, and keep the inputs of its blocks."""
+        of = self._inputs
+        answer = answer_batch([of.texts[number] for number in numbers], of.dense_prefix, of.loaded.device)
+        inputs: list[Tensor] = []
+        arguments: list[dict[str, Any]] = []
+
+        def watch(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            inputs.append(args[0] if args else kwargs["hidden_states"])
+            arguments.append({name: value for name, value in kwargs.items() if name != "hidden_states"})
+
+        with ExitStack() as hooks, torch.inference_mode():
+            for layer in self._layers:
+                hooks.callback(layer.register_forward_pre_hook(watch, with_kwargs=True).remove)
+            dense = hidden_states(of.loaded, answer)
+        return _Batch(numbers, answer, arguments, dense, inputs)
+
+    def _run(self, batch: _Batch, first: int) -> Float[Tensor, "batch width hidden"]:
+        """Final hidden states, from block `first` on."""
+        hidden = batch.inputs[first]
+        for layer, arguments in zip(self._layers[first:], batch.arguments[first:], strict=True):
+            output = layer(hidden, **arguments)
+            hidden = cast(Tensor, output[0] if isinstance(output, tuple) else output)
+        return attrgetter(self._inputs.loaded.family.final_norm)(self._inputs.loaded.model)(hidden)
+
+    def _first_masked(self, sparsity: Float[ndarray, " projections"]) -> int:
+        """The first block that is masked; the last one if none is."""
+        masked = np.flatnonzero(sparsity)
+        return self._projections[masked[0]].block if len(masked) else len(self._layers) - 1
 
     def _masked(
         self, number: int, sparsity: float, eligible: Bool[Tensor, "batch width"], x: Float[Tensor, "batch width in"]
