@@ -34,7 +34,7 @@ from benchmarks.parity_model import DENSE_PREFIX, RECORDINGS, WINDOW, load_parit
 from pipeline.allocation.calibration.texts import BlockInput, Text, block_inputs
 from pipeline.allocation.greedy.block_error import BlockError
 from pipeline.allocation.greedy.lazy import Lazy
-from pipeline.allocation.greedy.search import Exact, Path, ladders, search
+from pipeline.allocation.greedy.search import Exact, Path, search, sparsity_grids
 from tests.reference.released_greedy import MODES, NAMES, SAMPLES, STEP, PublishedError, icdf
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.models.load import LoadedModel
@@ -65,19 +65,19 @@ class Case:
         """Our search, thresholds included."""
         own = [p for p in projections(self.loaded.model) if p.block == self.block]
         costs = [p.gated_weights for p in own]
-        steps = ladders(costs, step)
+        steps = sparsity_grids(costs, step)
         tried: dict[str, Tensor] = {}
-        for p, ladder in zip(own, steps, strict=True):
-            limits = torch.tensor([icdf(RECORDINGS, self.mode, self.block, p.name, float(s)) for s in ladder])
+        for p, grid in zip(own, steps, strict=True):
+            limits = torch.tensor([icdf(RECORDINGS, self.mode, self.block, p.name, float(s)) for s in grid])
             tried[p.name] = cutoffs(feature_weights(MODES[self.mode], p.module.weight, p.name), limits)
         layer = list(attrgetter(self.loaded.family.layers)(self.loaded.model))[self.block]
         with BlockError(self.loaded, layer, own, self.inputs, tried) as objective:
             return search(steps, costs, max(TARGETS), objective, chooser)
 
     def steps(self) -> tuple[list[int], list[Float[ndarray, " levels"]]]:
-        """Costs and published ladders of the projections."""
+        """Costs and published grids of the projections."""
         costs = [p.gated_weights for p in projections(self.loaded.model) if p.block == self.block]
-        return costs, ladders(costs, STEP)
+        return costs, sparsity_grids(costs, STEP)
 
 
 def main() -> None:

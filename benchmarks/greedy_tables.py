@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from benchmarks.parity_model import RECORDINGS, load_parity_model
-from pipeline.allocation.greedy.search import ladders, search
+from pipeline.allocation.greedy.search import search, sparsity_grids
 from tests.reference.released_greedy import MODES, NAMES, STEP, ReleasedError
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
@@ -39,7 +39,7 @@ def main() -> None:
 def _compare(loaded: LoadedModel, mode: str, block: int) -> str:
     recorded = RECORDINGS.table(mode, block)
     costs = [p.gated_weights for p in projections(loaded.model) if p.block == block]
-    steps = ladders(costs, STEP)
+    steps = sparsity_grids(costs, STEP)
     with ReleasedError(RECORDINGS, loaded, mode, block, steps) as objective:
         path = search(steps, costs, recorded["Effective Sparsity"].iloc[-1], objective)
     difference = np.abs(path.sparsity[1:] - recorded[list(NAMES)].to_numpy())

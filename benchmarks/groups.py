@@ -163,8 +163,8 @@ class Benefit:
         gradients = LossGradients(kept).on_minibatches(
             range(len(kept.texts)), self._allocate.kl_group_batch, self._seed
         )
-        fraction = np.array(held_out.costs, dtype=np.float64) / sum(held_out.costs)
-        first = self._pooled.loc[held_out.places].to_numpy()
+        fraction = held_out.fractions
+        first = self._pooled.loc[held_out.keys].to_numpy()
         state, steps, rate = descent.start(first), self._allocate.kl_group_steps, self._allocate.kl_group_rate
         for following in descent.descend(state, fraction, self._target, gradients, steps=steps, rate=rate):
             state = following

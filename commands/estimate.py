@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from commands.check import changes
-from pipeline.allocation.kl.kl import LEVELS
+from pipeline.allocation.kl.kl import GRID
 from pipeline.allocation.kl.shrinkage import STRENGTHS
 from pipeline.compute.sizes import BYTES, Sizes, sizes_of
 from pipeline.config.methods import EvaluateSettings
@@ -121,7 +121,7 @@ def _allocation(settings: Settings, cost: Cost, profile: ProfileSettings) -> flo
         losses = 2 * len(STRENGTHS) * cost.loss(cost.workload.samples)  # of all groups together, whole passes
         return len(targets) * (steps + losses) / cost.processes
     masks = len(cost.sizes.block) * cost.sizes.blocks
-    losses = (masks * (len(LEVELS) - 1) + len(targets)) * cost.loss(allocate.kl_samples)
+    losses = (masks * (len(GRID) - 1) + len(targets)) * cost.loss(allocate.kl_samples)
     losses += 3 * len(targets) * cost.loss(allocate.kl_compared)
     return groups * (losses + len(targets) * allocate.kl_steps * cost.gradients(allocate.kl_batch)) / cost.processes
 

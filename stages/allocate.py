@@ -1,9 +1,9 @@
 """allocate: group histograms (for `greedy` and `kl` also text and the model) -> the sparsity of every projection,
-and what it took to find it.
+and the cost of finding it.
 
 Torch and the model are only loaded by allocators that run the model; for shapes its config.json is enough. Greedy paths
-are kept per group and do not depend on the targets, so a crash loses at most one group and a new target below the
-highest costs nothing. `kl` keeps every curve and every tenth step of its descents.
+are stored per group and do not depend on the targets, so a crash loses at most one group and a new target below the
+highest costs nothing. `kl` stores every loss and every tenth step of its descents.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _uniform(settings: Settings, name: str, profile: ProfileSettings, histograms
     reachable = [target for target in targets if target <= fraction]
     if not reachable:
         raise UserError(
-            f"A target must be at most {fraction:.3f}, the share of the weights that `{profile.criterion}` can mask",
+            f"A target must be at most {fraction:.3f}, the fraction of the weights that `{profile.criterion}` can mask",
             found=", ".join(f"{target:g}" for target in targets),
             where="`evaluate.targets` in params.yaml",
             remedy=f"add a lower target, or give `profiles.{name}` another criterion",
@@ -80,7 +80,7 @@ def _uniform(settings: Settings, name: str, profile: ProfileSettings, histograms
 
 
 def _fraction(settings: Settings, criterion: str) -> float:
-    """The share of all projections' weights that the criterion's masks gate."""
+    """The fraction of all projections' weights that the criterion's masks gate."""
     if criterion not in GATE_CRITERIA:
         return 1.0
     from wina_amp.models.mask_sites import mask_sites, maskable_fraction
@@ -95,8 +95,8 @@ def _fraction(settings: Settings, criterion: str) -> float:
 def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> tuple[pd.DataFrame, Costs]:
     from pipeline.allocation.greedy.blockwise import block_paths
 
-    known = histograms[histograms["criterion"] == profile.criterion]
-    groups = sorted(set(known["group"].tolist()))
+    histograms = histograms[histograms["criterion"] == profile.criterion]
+    groups = sorted(set(histograms["group"].tolist()))
     loaded: LoadedModel | None = None
     rows: list[pd.DataFrame] = []
     costs: Costs = {}
@@ -105,15 +105,15 @@ def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms:
         for group in groups:
             part = f"{group:05d}"
             store = MeteredStore(JsonParts(scratch, ""), meter)
-            kept = store.get(part)
-            if kept is None:
+            paths = store.get(part)
+            if paths is None:
                 loaded = loaded or load_model(settings.model)
                 store.leave_out()
                 log.info("greedy: group %d of %d", group + 1, len(groups))
-                paths = block_paths(
+                by_block = block_paths(
                     loaded,
                     _texts(settings, profile, group),
-                    counts_of(known[known["group"] == group], Bins(settings.capture.mantissa_bits)),
+                    counts_of(histograms[histograms["group"] == group], Bins(settings.capture.mantissa_bits)),
                     bins=Bins(settings.capture.mantissa_bits),
                     criterion=profile.criterion,
                     stop=max(settings.evaluate.targets),
@@ -123,9 +123,9 @@ def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms:
                     is_lazy=settings.allocate.greedy_search == "lazy",
                     meter=meter,
                 )
-                kept = [_to_json(path) for path in paths]
-                store.put(part, kept)
-            rows.append(pd.DataFrame(_rows(kept, group, settings.evaluate.targets)))
+                paths = [_to_json(block_path) for block_path in by_block]
+                store.put(part, paths)
+            rows.append(pd.DataFrame(_rows(paths, group, settings.evaluate.targets)))
             costs[group] = store.cost
     return pd.concat(rows, ignore_index=True), costs
 
@@ -142,20 +142,20 @@ def _texts(settings: Settings, profile: ProfileSettings, group: int) -> list[Tex
     )
 
 
-def _to_json(found: BlockPath) -> dict[str, Any]:
-    return {"block": found.block, "projections": found.projections, "path": found.path.to_lists()}
+def _to_json(path: BlockPath) -> dict[str, Any]:
+    return {"block": path.block, "projections": path.projections, "path": path.path.to_lists()}
 
 
 def _rows(paths: list[dict[str, Any]], group: int, targets: tuple[float, ...]) -> Iterator[dict[str, Any]]:
-    for one in paths:
-        path = GreedyPath.from_lists(one["path"])
+    for block in paths:
+        path = GreedyPath.from_lists(block["path"])
         for target in targets:
             sparsity, error = path.at(target)
-            for projection, value in zip(one["projections"], sparsity.tolist(), strict=True):
+            for projection, value in zip(block["projections"], sparsity.tolist(), strict=True):
                 yield {
                     "group": group,
                     "target": target,
-                    "block": one["block"],
+                    "block": block["block"],
                     "projection": projection,
                     "sparsity": value,
                     "predicted_error": error,

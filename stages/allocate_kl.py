@@ -59,7 +59,7 @@ def alone(settings: Settings, name: str, profile: ProfileSettings, histograms: A
                 all_targets = [(group, target) for group in groups for target in targets]
                 pool.map(_curve, all_curves, progress.update)
                 pool.map(_target, all_targets, progress.update)
-                pool.map(_settle, all_targets, progress.update)
+                pool.map(_choose, all_targets, progress.update)
                 progress.update(-progress.n)  # what follows finds all of it, and counts it again
             for group, (allocated, cost) in zip(groups, pool.map(_search, groups, progress.update), strict=True):
                 rows.append(allocated)
@@ -84,7 +84,7 @@ def from_pooled(settings: Settings, name: str, profile: ProfileSettings, histogr
         ):
             if pool.processes > 1:
                 all_targets = [(group, target) for group in groups for target in targets]
-                pool.map(_try, all_targets, progress.update)
+                pool.map(_candidates, all_targets, progress.update)
                 progress.update(-progress.n)
             for number, (allocated, cost) in zip(groups, pool.map(_shrink, groups, progress.update), strict=True):
                 log.info("group %d of %d: strength %g", number + 1, len(groups), allocated["strength"].iloc[0])
@@ -111,7 +111,7 @@ class Worker:
         self._hooks = ExitStack()  # for as long as the process has the model
         self._meter = self._hooks.enter_context(Meter().watching(layers))
         self.alone = lru_cache(maxsize=1)(self._alone)
-        self.judge = lru_cache(maxsize=1)(self._judge)
+        self.validation = lru_cache(maxsize=1)(self._validation)
         self.member = lru_cache(maxsize=1)(self._member)
 
     def store(self, group: int) -> MeteredStore:
@@ -127,7 +127,7 @@ class Worker:
         objective, gradients = Divergence(inputs.on(inputs.texts[: allocate.kl_samples])), LossGradients(inputs)
         return objective, gradients.on_minibatches(range(gradients.texts), allocate.kl_batch, self.settings.seed)
 
-    def _judge(self, group: int) -> Divergence:
+    def _validation(self, group: int) -> Divergence:
         """The loss of such a group on the texts of the last comparison: others than those of the curves, as far as
         there are enough."""
         from pipeline.allocation.loss.divergence import Divergence
@@ -143,18 +143,18 @@ class Worker:
 
         allocate, inputs = self.settings.allocate, self._inputs(group, "global", 0)
         folds = [Divergence(inputs.on(inputs.texts[first::FOLDS])) for first in range(FOLDS)]
-        gradients, places = LossGradients(inputs), folds[0].places
+        gradients, keys = LossGradients(inputs), folds[0].keys
         pooled: Any = _pooled_rows(self.profile).set_index(["target", "block", "projection"])["sparsity"]
-        found = Group(
-            {target: pooled[target].loc[places].to_numpy() for target in self.settings.evaluate.targets},
-            folds[0].costs,
+        member = Group(
+            {target: pooled[target].loc[keys].to_numpy() for target in self.settings.evaluate.targets},
+            folds[0].fractions,
             [fold.losses for fold in folds],
             partial(gradients.on_minibatches, size=allocate.kl_group_batch, seed=self.settings.seed),
             texts=gradients.texts,
             steps=allocate.kl_group_steps,
             rate=allocate.kl_group_rate,
         )
-        return found, _table(places)
+        return member, _table(keys)
 
     def _inputs(self, group: int, scheme: str, thresholds_of: int) -> LossInputs:
         """Texts of `group` of the profile set, masked with the thresholds of a group of `scheme`."""
@@ -183,7 +183,7 @@ def _search(worker: Worker, group: int, advance: Advance) -> tuple[pd.DataFrame,
     (objective, gradients), store = worker.alone(group), worker.store(group)
     allocations = kl(
         objective,
-        worker.judge(group).losses,
+        worker.validation(group).losses,
         gradients,
         targets,
         store,
@@ -191,7 +191,7 @@ def _search(worker: Worker, group: int, advance: Advance) -> tuple[pd.DataFrame,
         rate=allocate.kl_rate,
         advance=advance,
     )
-    sites = _table(objective.places)
+    sites = _table(objective.keys)
     rows = [
         sites.assign(sparsity=allocated.sparsity, predicted_error=allocated.loss, group=group, target=allocated.target)
         for allocated in allocations
@@ -230,18 +230,18 @@ def _target(worker: Worker, task: tuple[int, float], advance: Advance) -> None:
     _descent(worker, group, target, advance)
 
 
-def _settle(worker: Worker, task: tuple[int, float], advance: Advance) -> None:
-    from pipeline.allocation.kl.kl import fraction_of, settled
+def _choose(worker: Worker, task: tuple[int, float], advance: Advance) -> None:
+    from pipeline.allocation.kl.kl import choose, fraction_of
 
     group, target = task
     targets = sorted(worker.settings.evaluate.targets)
-    descents = [_descent(worker, group, one) for one in targets]
+    descents = [_descent(worker, group, each) for each in targets]
     fraction = fraction_of(worker.alone(group)[0])
-    settled(worker.judge(group).losses, descents, targets.index(target), fraction, worker.store(group), advance)
+    choose(worker.validation(group).losses, descents, targets.index(target), fraction, worker.store(group), advance)
 
 
 def _descent(worker: Worker, group: int, target: float, advance: Advance = lambda _done: None) -> Descent:
-    """Where the descent of one target leads, or has led."""
+    """The descent of one target, computed or stored."""
     from pipeline.allocation.kl.kl import at_target, curve
 
     (objective, gradients), store, allocate = worker.alone(group), worker.store(group), worker.settings.allocate
@@ -250,16 +250,16 @@ def _descent(worker: Worker, group: int, target: float, advance: Advance = lambd
     return at_target(objective, curves, gradients, target, store, steps=steps, rate=rate, advance=advance)
 
 
-def _try(worker: Worker, task: tuple[int, float], advance: Advance) -> None:
-    from pipeline.allocation.kl.shrinkage import try_at
+def _candidates(worker: Worker, task: tuple[int, float], advance: Advance) -> None:
+    from pipeline.allocation.kl.shrinkage import candidates_at
 
     number, target = task
     (group, _), store = worker.member(number), worker.store(number)
-    try_at(group, target, store, advance)
+    candidates_at(group, target, store, advance)
 
 
-def _table(places: list[tuple[int, str]]) -> pd.DataFrame:
-    return pd.DataFrame(places, columns=["block", "projection"])
+def _table(keys: list[tuple[int, str]]) -> pd.DataFrame:
+    return pd.DataFrame(keys, columns=["block", "projection"])
 
 
 def _pooled_rows(profile: ProfileSettings) -> pd.DataFrame:

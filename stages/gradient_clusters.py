@@ -16,6 +16,7 @@ import numpy as np
 from numpy import ndarray
 from tqdm import tqdm
 
+from pipeline.allocation.calibration.cost import weight_fractions
 from pipeline.allocation.calibration.texts import Text
 from pipeline.allocation.loss.gradients import LossGradients
 from pipeline.allocation.loss.loss_inputs import LossInputs
@@ -118,8 +119,7 @@ class Worker:
 
     def fraction(self) -> ndarray:
         """Weights of every projection over those of all."""
-        weights = np.array([projection.gated_weights for projection in self._projections], dtype=np.float64)
-        return weights / weights.sum()
+        return weight_fractions([projection.gated_weights for projection in self._projections])
 
     def allocation(self, target: float) -> ndarray:
         """The pooled sparsity of every projection."""

@@ -1,6 +1,6 @@
 """weights: train texts and the model -> a weight for every input feature, if a criterion asks for learned weights.
 
-Every tenth step is kept, so a crash loses at most ten. Where `capture.criteria` does not list `learned` no model is
+Every tenth step is stored, so a crash loses at most ten. Where `capture.criteria` does not list `learned` no model is
 loaded, and the tables have no rows.
 """
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from pipeline.allocation.feature_weights.learning_gradients import Answer, Ask, LearningGradients
 
 
-KEPT_EVERY = 10
+STORED_EVERY = 10
 """Steps between two states that are stored."""
 
 
 def main(settings: Settings) -> None:
-    """Write `feature_weights`, and what they cost."""
+    """Write `feature_weights` and their cost."""
     if LEARNED not in settings.capture.criteria:
         FEATURE_WEIGHTS.write(FEATURE_WEIGHTS.arrow_schema.empty_table(), paths.FEATURE_WEIGHTS)
         ALLOCATION_COSTS.write(ALLOCATION_COSTS.arrow_schema.empty_table(), paths.FEATURE_WEIGHTS_COSTS)
@@ -67,8 +67,8 @@ def _learned(settings: Settings) -> tuple[pd.DataFrame, Cost]:
         [shapes] = pool.map(_shapes, [None])
         meter = Meter()
         store = MeteredStore(JsonParts(parts, ""), meter)
-        kept = store.get("state")
-        state = start(shapes.features, plan.targets) if kept is None else State.from_json(kept)
+        stored = store.get("state")
+        state = start(shapes.features, plan.targets) if stored is None else State.from_json(stored)
         progress.update(state.step)
         gradients = _Gradients(pool, shapes, meter)
         for following in learn(
@@ -76,7 +76,7 @@ def _learned(settings: Settings) -> tuple[pd.DataFrame, Cost]:
         ):
             state = following
             progress.update(1)
-            if state.step % KEPT_EVERY == 0 or state.step == total:
+            if state.step % STORED_EVERY == 0 or state.step == total:
                 store.put("state", state.to_json())
         [rows] = pool.map(_rows, [result(state)])
         return pd.DataFrame(rows), store.cost

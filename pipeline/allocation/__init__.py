@@ -1,1 +1,1 @@
-"""How a sparsity budget is spread over the projections of a model: one module per way."""
+"""Allocation: a sparsity budget spread over the projections of a model, one package or module per method."""

@@ -16,7 +16,7 @@ import torch
 
 from pipeline.allocation.calibration.texts import Text, block_inputs
 from pipeline.allocation.greedy.block_error import BlockError
-from pipeline.allocation.greedy.search import ladders, search
+from pipeline.allocation.greedy.search import search, sparsity_grids
 from tests.parity.recording import FirstBlock, first_block_model
 from tests.reference.released_greedy import (
     MODES,
@@ -62,7 +62,7 @@ def test_steps_and_effective_sparsity_of_the_whole_table_follow_from_weight_shap
     recorded = RECORDINGS.table(mode, BLOCK)
     costs = np.array(_costs())
     sparsity = recorded[list(NAMES)].to_numpy()
-    steps = np.array([ladder[1] for ladder in ladders(costs.tolist(), STEP)])
+    steps = np.array([grid[1] for grid in sparsity_grids(costs.tolist(), STEP)])
     taken = np.diff(np.vstack([np.zeros(len(NAMES)), sparsity]), axis=0) / steps
     np.testing.assert_allclose(taken.sum(axis=1), 1.0, atol=len(recorded) * SAME_STEPS)
     np.testing.assert_allclose(sparsity @ costs / costs.sum(), recorded["Effective Sparsity"], atol=SAME_STEPS)
@@ -72,7 +72,7 @@ def test_steps_and_effective_sparsity_of_the_whole_table_follow_from_weight_shap
 def test_a_search_from_the_dense_block_writes_the_first_rows_of_their_table(mode: str) -> None:
     recorded = RECORDINGS.table(mode, BLOCK)[:FIRST_ROUNDS]
     costs = _costs()
-    steps = ladders(costs, STEP)
+    steps = sparsity_grids(costs, STEP)
     with ReleasedError(RECORDINGS, first_block_model(), mode, BLOCK, steps) as objective:
         path = search(steps, costs, recorded["Effective Sparsity"].iloc[-1], objective)
     assert len(path.sparsity) == 1 + FIRST_ROUNDS
@@ -85,7 +85,7 @@ def test_a_search_from_the_dense_block_writes_the_first_rows_of_their_table(mode
 def test_from_their_state_we_take_their_step_but_for_ties_of_rounding(mode: str) -> None:
     recorded = RECORDINGS.table(mode, BLOCK)
     sparsity = recorded[list(NAMES)].to_numpy()
-    steps = ladders(_costs(), STEP)
+    steps = sparsity_grids(_costs(), STEP)
     with ReleasedError(RECORDINGS, first_block_model(), mode, BLOCK, steps) as objective:
         for row in range(1, len(recorded), EVERY):
             before, after = (_levels(sparsity[number], steps) for number in (row - 1, row))
@@ -109,13 +109,13 @@ def test_the_pipelines_errors_are_those_of_whole_forward_passes_along_a_search()
     """The fast objective that `pipeline.allocation` searches with, the same thresholds, from states of their tables."""
     loaded, mode = first_block_model(), "wina"
     own = [p for p in projections(loaded.model)]
-    steps = ladders(_costs(), STEP)
+    steps = sparsity_grids(_costs(), STEP)
     layers = list(attrgetter(loaded.family.layers)(loaded.model))
     texts = [Text(str(number), ids, []) for number, ids in enumerate(RECORDINGS.sequences()[:SAMPLES])]
     inputs = block_inputs(loaded, layers, texts, dense_prefix=0.01, budget=1000)[BLOCK]
     tried = {}
-    for p, ladder in zip(own, steps, strict=True):
-        limits = torch.tensor([icdf(RECORDINGS, mode, BLOCK, p.name, float(s)) for s in ladder])
+    for p, grid in zip(own, steps, strict=True):
+        limits = torch.tensor([icdf(RECORDINGS, mode, BLOCK, p.name, float(s)) for s in grid])
         tried[p.name] = cutoffs(feature_weights(MODES[mode], p.module.weight, p.name), limits)
     sparsity = RECORDINGS.table(mode, BLOCK)[list(NAMES)].to_numpy()
     with (
@@ -133,7 +133,7 @@ def test_the_pipelines_errors_are_those_of_whole_forward_passes_along_a_search()
 
 
 def _levels(sparsities: np.ndarray, steps: list[np.ndarray]) -> tuple[int, ...]:
-    found = tuple(round(float(s / ladder[1])) for s, ladder in zip(sparsities, steps, strict=True))
-    back = [ladder[level] for ladder, level in zip(steps, found, strict=True)]
+    found = tuple(round(float(s / grid[1])) for s, grid in zip(sparsities, steps, strict=True))
+    back = [grid[level] for grid, level in zip(steps, found, strict=True)]
     np.testing.assert_allclose(back, sparsities, atol=SAME_STEPS)
     return found

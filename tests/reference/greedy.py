@@ -23,9 +23,9 @@ def greedy(costs, step, stop, error):
                 continue
             tried = list(sparsity)
             tried[p] = min(1.0, tried[p] + step * costs[0] / costs[p])
-            found = error(tried)
-            if best is None or found < best[1] - 1e-12:
-                best = (tried, found)
+            after = error(tried)
+            if best is None or after < best[1] - 1e-12:
+                best = (tried, after)
         sparsity = best[0]
         path.append(best)
     return path

@@ -101,8 +101,8 @@ class ReleasedError:
     Use as a context manager: it takes its hooks off the layer.
     """
 
-    def __init__(self, recordings, loaded, mode, block, ladders=None, samples=SAMPLES):
-        self._recordings, self._mode, self._block, self._ladders = recordings, mode, block, ladders
+    def __init__(self, recordings, loaded, mode, block, grids=None, samples=SAMPLES):
+        self._recordings, self._mode, self._block, self._grids = recordings, mode, block, grids
         self._layer = attrgetter(loaded.family.layers)(loaded.model)[block]
         self._own = [p for p in projections(loaded.model) if p.block == block]
         self._weights = {p.name: feature_weights(MODES[mode], p.module.weight, p.name) for p in self._own}
@@ -113,7 +113,7 @@ class ReleasedError:
 
     def __enter__(self):
         self._hooks = [p.module.register_forward_pre_hook(self._mask(p.name)) for p in self._own]
-        self._dense = [self._run(one) for one in self._inputs]
+        self._dense = [self._run(call) for call in self._inputs]
         return self
 
     def __exit__(self, *_):
@@ -121,10 +121,10 @@ class ReleasedError:
             hook.remove()
 
     def errors(self, choices):
-        """For our search: the error of every choice of levels on the ladders."""
+        """For our search: the error of every choice of steps on the grids."""
         return [
-            self.error([float(ladder[level]) for ladder, level in zip(self._ladders, levels, strict=True)])
-            for levels in choices
+            self.error([float(grid[steps]) for grid, steps in zip(self._grids, taken, strict=True)])
+            for taken in choices
         ]
 
     def error(self, sparsities, thresholds=None):
@@ -142,15 +142,15 @@ class ReleasedError:
                 icdf(self._recordings, self._mode, self._block, name, sparsity)
                 for name, sparsity in zip(NAMES, sparsities, strict=True)
             ]
-        for one, dense in zip(self._inputs, self._dense, strict=True):
+        for call, dense in zip(self._inputs, self._dense, strict=True):
             self._thresholds = dict(zip(NAMES, thresholds, strict=True))
             self._first = dense_prefix(dense.shape[1])
-            masked = self._run(one)
+            masked = self._run(call)
             self._thresholds = {}
             yield dense, masked
 
-    def _run(self, one):
-        args, kwargs = one
+    def _run(self, call):
+        args, kwargs = call
         with torch.inference_mode():
             output = self._layer(*args, **kwargs)
         return output[0] if isinstance(output, tuple) else output

@@ -310,7 +310,9 @@ def test_cats_has_a_profile_of_one_mask_a_block_at_the_targets_it_can_reach(sett
 
 def test_cats_without_a_target_in_reach_is_refused(settings, done) -> None:
     high = replace(settings, evaluate=replace(settings.evaluate, targets=(0.5, 0.65)))
-    with pytest.raises(UserError, match=r"at most 0\.400, the share .* `cats` can mask.*0\.5, 0\.65.*`profiles\.cats`"):
+    with pytest.raises(
+        UserError, match=r"at most 0\.400, the fraction .* `cats` can mask.*0\.5, 0\.65.*`profiles\.cats`"
+    ):
         allocate.main(high, "cats")
 
 

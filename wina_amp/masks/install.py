@@ -8,7 +8,7 @@ mixes groups. Weights stay where they are and are read in full; this backend def
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from wina_amp.masks.kinds import Masker, MaskKind, mask_kind
 from wina_amp.masks.reference import is_compiled
 from wina_amp.models.load import LoadedModel
-from wina_amp.models.mask_sites import MaskSite, mask_sites
+from wina_amp.models.mask_sites import MaskSite, Tap, mask_sites
 from wina_amp.scoring.criteria import criterion_row, projection_weights
 
 
@@ -130,10 +130,23 @@ def install(
         row.build(projection_weights(criterion, site.projection), flat[:, index]) for index, site in enumerate(masks)
     ]
     runtime = Runtime(maskers, len(values))
-    with ExitStack() as stack:
-        for index, site in enumerate(masks):
-            stack.callback(site.tap.register(runtime.hook(index)).remove)
+    with replaced_activations((site.tap, runtime.hook(index)) for index, site in enumerate(masks)):
         yield runtime
+
+
+@contextmanager
+def replaced_activations(replacements: Iterable[tuple[Tap, Callable[[Tensor], Tensor | None]]]) -> Generator[None]:
+    """Pass activations through a function each while the context lasts: all that masks a model does it with this.
+
+    Args:
+        replacements: tensors of the forward pass, each with activation -> activation; None leaves it as it is.
+
+    Guarantee: on exit, also after an error, no hook is left on the model.
+    """
+    with ExitStack() as stack:
+        for tap, replace in replacements:
+            stack.callback(tap.register(replace).remove)
+        yield
 
 
 def check_values(values: Tensor, kind: MaskKind, masks: list[MaskSite]) -> None:

@@ -1,15 +1,15 @@
-"""What an allocation costs: tokens through the model, objectives computed, seconds; interrupted or not.
+"""The cost of an allocation: tokens through the model, losses computed, seconds; interrupted or not.
 
 The unit of work is one token through the whole model, so that allocators that run single blocks, or parts of blocks,
-can stand beside those that run all of it:
+can be compared with those that run all of it:
 
     tokens = sum over runs of  tokens in the run * (weights multiplied / weights of all projections)
 
 Padding counts, because it runs. A forward pass that autograd records counts twice: its backward pass costs another.
-Attention, norms and the output head are in nobody's count, nor are passes of the dense model over the calibration
-texts: each process that shares the work makes its own, and none is more than a pass over every text.
+Attention, norms and the output head are not counted, nor are passes of the dense model over the calibration
+texts: each process that shares the work makes its own, no more than one pass over every text.
 
-Work that a crash threw away is not counted, and what was kept is counted with what it cost when it was made
+Work that a crash threw away is not counted, and stored values are counted with their cost when they were made
 (`MeteredStore`): the total is that of one uninterrupted run. Tokens and evaluations are reproducible; seconds are not.
 """
 
@@ -21,6 +21,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -29,9 +33,14 @@ WITH_BACKWARD = 2
 by the inputs, for every one of the forward pass."""
 
 
+def weight_fractions(weights: Sequence[int]) -> Float[ndarray, " projections"]:
+    """Weights of every projection over those of all."""
+    return np.array(weights, dtype=np.float64) / sum(weights)
+
+
 @dataclass(frozen=True)
 class Cost:
-    """Work done: `tokens` through the whole model, objectives computed (`evaluations`), wall-clock `seconds`."""
+    """Work done: `tokens` through the whole model, losses computed (`evaluations`), wall-clock `seconds`."""
 
     tokens: float = 0.0
     evaluations: int = 0
@@ -71,7 +80,7 @@ class Meter:
         return Cost(self._tokens, self._evaluations, self._clock() - self._start)
 
     def ran(self, tokens: float, fraction: float = 1.0) -> None:
-        """`tokens` went through a part of the model that holds `share` of the projections' weights."""
+        """`tokens` went through a part of the model that holds this fraction of the projections' weights."""
         self._tokens += tokens * fraction * self._counting
 
     def spent(self, cost: Cost) -> None:
@@ -88,9 +97,9 @@ class Meter:
         finally:
             self._counting = before
 
-    def evaluated(self, objectives: int) -> None:
-        """So many objectives (block errors, losses) were computed."""
-        self._evaluations += objectives
+    def evaluated(self, losses: int) -> None:
+        """So many losses or block errors were computed."""
+        self._evaluations += losses
 
     @contextmanager
     def watching(self, layers: Sequence[nn.Module]) -> Generator[Self]:
@@ -121,8 +130,8 @@ class Store(Protocol):
 
 
 class MeteredStore:
-    """A store that keeps every value together with what it cost: the work since the last `put`, added to what an
-    earlier value of that name cost.
+    """A store that keeps every value together with its cost: the work since the last `put`, added to the cost of an
+    earlier value of that name.
 
     Args:
         store: keeps the values.
@@ -139,16 +148,16 @@ class MeteredStore:
 
     @property
     def cost(self) -> Cost:
-        """What the values cost that were put or found."""
+        """The cost of the values that were put or found."""
         return sum(self._costs.values(), Cost())
 
     def get(self, name: str) -> Any:
         """The value, or None."""
-        kept = self._store.get(name)
-        if kept is None:
+        stored = self._store.get(name)
+        if stored is None:
             return None
-        self._costs[name] = Cost.from_json(kept["cost"])
-        return kept["value"]
+        self._costs[name] = Cost.from_json(stored["cost"])
+        return stored["value"]
 
     def leave_out(self) -> None:
         """Count the work since the last `put` for no value: loading a model, say."""

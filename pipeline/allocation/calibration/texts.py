@@ -1,10 +1,10 @@
-"""Calibration text for allocators that run the model: which samples, which tokens, and what the dense blocks read.
+"""Calibration text for allocators that run the model: samples, tokens, and inputs of the dense blocks.
 
-Samples are taken in an order that depends on the seed and their ids alone, so that schemes which share samples also
-share calibration text. Block inputs are those of the DENSE model, as published: blocks are independent of each other.
+Samples are taken in an order that depends on the seed and their ids alone, so that schemes with the same samples have
+the same calibration text. Block inputs are those of the DENSE model, as published, so blocks are independent.
 
 Errors are measured on the last quarter of each sequence's eligible tokens (as in the originals' released code; their
-paper does not say): there the context is longest, and for the same price four times as many samples have a say.
+paper does not say): there the context is longest, and for the same cost four times as many samples count.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pipeline.tokens.batching import batches
 from wina_amp.masks.eligibility import eligible, prefix_lengths
 from wina_amp.models.load import LoadedModel
 
-MEASURED_SHARE = 0.25
+MEASURED_FRACTION = 0.25
 
 SMALL_BATCH = 512
 """Tokens per batch, at most: attention is run again and again on these, and small batches hold less padding (on the
@@ -48,7 +48,7 @@ class Text:
 
 @dataclass(frozen=True)
 class BlockInput:
-    """What one block reads for one batch of sequences, and what the dense block makes of it.
+    """Input and dense output of one block for one batch of sequences.
 
     Attributes:
         hidden: residual stream before the block.
@@ -74,7 +74,7 @@ def choose(texts: Sequence[Text], *, tokens: int, dense_prefix: int | float, see
         if measured >= tokens:
             break
         prefix = int(prefix_lengths(torch.tensor([len(text.prompt)]), dense_prefix)[0])
-        measured += math.ceil(MEASURED_SHARE * (text.length - prefix))
+        measured += math.ceil(MEASURED_FRACTION * (text.length - prefix))
         chosen.append(text)
     return chosen
 
@@ -90,7 +90,7 @@ def minibatch(step: int, texts: int, size: int, seed: int) -> list[int]:
     Args:
         step: from 0.
         texts: how many there are.
-        size: texts a step; all of them if there are no more. What an epoch has left over is not used in it.
+        size: texts a step; all of them if there are no more. The rest of an epoch, less than `size`, is not used.
         seed: of the orders.
     """
     size = min(size, texts)
@@ -102,7 +102,7 @@ def minibatch(step: int, texts: int, size: int, seed: int) -> list[int]:
 def block_inputs(
     loaded: LoadedModel, layers: Sequence[nn.Module], texts: Sequence[Text], *, dense_prefix: int | float, budget: int
 ) -> list[list[BlockInput]]:
-    """Run the dense model over the texts and keep what every block reads: one list per block, one entry per batch.
+    """Run the dense model over the texts and keep the input of every block: one list per block, one entry per batch.
 
     Args:
         loaded: the dense model.
@@ -113,18 +113,19 @@ def block_inputs(
 
     Guarantee: no hook is left on the model.
     """
-    found: list[list[BlockInput]] = [[] for _ in layers]
+    inputs: list[list[BlockInput]] = [[] for _ in layers]
     planned = batches([text.length for text in texts], [text.sample_id for text in texts], min(budget, SMALL_BATCH))
     for batch in planned:
         ids, masked, measured = _tensors([texts[number] for number in batch], dense_prefix)
         with ExitStack() as hooks, torch.inference_mode():
             seen = [_watch(layer, hooks) for layer in layers]
             loaded.decoder(input_ids=ids.to(loaded.device), use_cache=False)
-        for block, one in enumerate(seen):
-            where = one["output"].device  # blocks of a model that is spread are on different ones
-            hidden, counted, errors_of = (tensor.to(where) for tensor in (one["hidden"], masked, measured))
-            found[block].append(BlockInput(hidden, one["attention"], counted, errors_of, one["output"][errors_of]))
-    return found
+        for block, call in enumerate(seen):
+            device = call["output"].device  # blocks of a model that is spread are on different ones
+            hidden, eligible_here, measured_here = (t.to(device) for t in (call["hidden"], masked, measured))
+            output = call["output"][measured_here]
+            inputs[block].append(BlockInput(hidden, call["attention"], eligible_here, measured_here, output))
+    return inputs
 
 
 def _watch(layer: nn.Module, hooks: ExitStack) -> dict[str, Any]:
@@ -158,5 +159,5 @@ def _tensors(texts: Sequence[Text], dense_prefix: int | float) -> tuple[Tensor, 
         ids[row, : text.length] = torch.tensor([*text.prompt, *text.answer])
     masked = eligible(prompts, totals, ids.shape[1], dense_prefix)
     from_end = totals[:, None] - torch.arange(ids.shape[1])
-    last = torch.ceil(MEASURED_SHARE * masked.sum(dim=1)).long()
+    last = torch.ceil(MEASURED_FRACTION * masked.sum(dim=1)).long()
     return ids, masked, masked & (from_end <= last[:, None])

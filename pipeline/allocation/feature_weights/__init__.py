@@ -1,1 +1,1 @@
-"""Learned feature weights: descent on the KL by what every input feature is worth. Entry: `learning.learn`."""
+"""Learned feature weights: descent on the KL by the weight of every input feature. Entry: `learning.learn`."""

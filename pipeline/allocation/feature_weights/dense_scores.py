@@ -1,7 +1,7 @@
 """Score histograms of the dense model on a few texts, under whatever weights the model's features have at the moment.
 
 Those of all samples are made by stage capture once and for all. Learning changes the weights at every step, and with
-them the thresholds; this counts again, on texts of the step, with what capture counts with.
+them the thresholds; this counts again, on texts of the step, with capture's observer.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def score_counts(
     Raises:
         UserError: a score that is NaN or infinite, naming block and projection.
     """
-    found: dict[tuple[int, str], Int[ndarray, " count"]] = {}
+    histograms: dict[tuple[int, str], Int[ndarray, " count"]] = {}
     planned = batches([text.length - 1 for text in texts], [text.sample_id for text in texts], budget)
     with Observer(loaded, [criterion], bins) as observer, torch.inference_mode():
         for batch in planned:
@@ -53,8 +53,8 @@ def score_counts(
             counted = torch.where(answer.eligible, 0, -1).cpu()
             with observer.batch(counted, torch.full_like(counted, -1)):
                 loaded.decoder(input_ids=answer.ids, use_cache=False)
-            for one in observer.take():
-                for name, _, counts in one.by_projection():
-                    place = (one.site.block, name)
-                    found[place] = found.get(place, np.zeros(bins.count, np.int64)) + counts[0]
-    return found
+            for observed in observer.take():
+                for name, _, counts in observed.by_projection():
+                    key = (observed.site.block, name)
+                    histograms[key] = histograms.get(key, np.zeros(bins.count, np.int64)) + counts[0]
+    return histograms

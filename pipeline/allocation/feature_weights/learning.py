@@ -1,20 +1,19 @@
-"""Learning what an input feature is worth: the weights w of the scores |x_i| w_i, by descent on the loss of the model.
+"""Learned feature weights: the weights w of the scores |x_i| w_i, by gradient descent on the loss of the model.
 
     minimise  mean over targets of  loss(w, s(u, target))      over  log w  and  u,
     s(u, target) = sigmoid(u + c),  c such that the budget is the target        (`pipeline/allocation/loss/descent.py`)
 
-A column norm (WINA) says how much a feature moves the output of its matrix, whatever becomes of that output. What the
-predictions ask for differs: on the reference model by a fifth (standard deviation of the logarithm), and that is worth
-more than what is left to gain from the sparsities alone (docs/log.md). Weights cost nothing at run time, because a
+A column norm (WINA) says how much a feature moves the output of its matrix, whatever becomes of that output. Weights
+that keep the predictions differ from it: on the reference model by a fifth (standard deviation of the logarithm), and
+that gains more than sparsities alone still can (docs/log.md). Weights cost nothing at run time, because a
 score has one factor for every feature anyway. One vector of weights serves all targets; learned at one target alone it
-is no better there (docs/log.md). Logits u are shared by the targets, too, and only there so that weights are learned
-under a sensible allocation: they begin at the same sparsity for every projection and go down alone first, then together
-with the weights. `kl` allocation starts afresh, with the weights that were found.
+is no better there (docs/log.md). Logits u are shared by the targets, too, and exist only so that weights are learned
+under a sensible allocation: they begin at the same sparsity for every projection and descend alone first, then together
+with the weights. `kl` allocation starts afresh, with the learned weights.
 
-Steps of the weights are those of Adam with one second moment for all features of a projection: a feature has its own
-direction, but not its own scale, so that features that hardly matter do not move as fast as those that do. `decay`
-pulls the weights back to the norms they begin at. Both are against noise: the embedded run has seven weights for every
-train text, a large model thousands.
+Steps of the weights are Adam's with one second moment for all features of a projection (`adam.Moments`). `decay` pulls
+the weights back to the norms they begin at. Both are against noise: the embedded run has seven weights for every train
+text, a large model thousands.
 """
 
 from __future__ import annotations
@@ -28,31 +27,30 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from pipeline.allocation.loss import descent
+from pipeline.allocation.loss.adam import Moments
 
 Allocation = Float[ndarray, " projections"]
 LogWeights = Float[ndarray, " features"]
-"""log of weight over norm, features of all projections one after the other."""
+"""log of weight over norm, features of all projections concatenated."""
 
 LossGradients = Callable[[Allocation, LogWeights, int], tuple[Allocation, LogWeights]]
 """(allocation, log weights, number of the step) -> derivatives of the loss by every sparsity and every log weight."""
 
 WARM_RATE = 0.15
-"""How far a logit moves in a step of the first descent, about: it begins far away."""
-
-_TINY = 1e-12
+"""Learning rate of the logits in the first descent, which begins far away."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to descend.
+    """Settings of the descent.
 
     Attributes:
-        targets: cost-weighted mean sparsities, taken in turns.
+        targets: model-wide sparsities, one a step, cyclically.
         warm_steps: of the logits alone.
         steps: of logits and weights.
-        rate: how far a logit moves in one of the latter, about.
-        weight_rate: how far a log weight moves in a step, about.
-        decay: share of `weight_rate` by which every step pulls a log weight back to 0.
+        rate: learning rate of the logits in the latter.
+        weight_rate: learning rate of the log weights.
+        decay: fraction of `weight_rate` by which every step pulls a log weight back to 0.
     """
 
     targets: Sequence[float]
@@ -65,22 +63,20 @@ class Plan:
 
 @dataclass(frozen=True)
 class State:
-    """Where learning stands.
+    """The state between two steps.
 
     Attributes:
         warm: the descent of the logits alone.
         joint: that of the logits beside the weights.
         log_weights: of every feature.
-        first: Adam's first moment of them.
-        second: Adam's second moment, one for every projection.
+        moments: Adam's, of the gradients by them; one second moment for every projection.
         total: sum of the log weights that are averaged.
     """
 
     warm: descent.State
     joint: descent.State | None
     log_weights: LogWeights
-    first: LogWeights
-    second: Allocation
+    moments: Moments
     total: LogWeights
 
     @property
@@ -90,15 +86,24 @@ class State:
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, exact."""
-        arrays = {name: getattr(self, name).tolist() for name in ("log_weights", "first", "second", "total")}
-        return arrays | {"warm": self.warm.to_json(), "joint": None if self.joint is None else self.joint.to_json()}
+        return {
+            "warm": self.warm.to_json(),
+            "joint": None if self.joint is None else self.joint.to_json(),
+            "log_weights": self.log_weights.tolist(),
+            "moments": self.moments.to_json(),
+            "total": self.total.tolist(),
+        }
 
     @classmethod
-    def from_json(cls, kept: dict[str, Any]) -> Self:
+    def from_json(cls, stored: dict[str, Any]) -> Self:
         """The inverse of `to_json`."""
-        arrays = {name: np.array(kept[name]) for name in ("log_weights", "first", "second", "total")}
-        joint = None if kept["joint"] is None else descent.State.from_json(kept["joint"])
-        return cls(descent.State.from_json(kept["warm"]), joint, **arrays)
+        return cls(
+            descent.State.from_json(stored["warm"]),
+            None if stored["joint"] is None else descent.State.from_json(stored["joint"]),
+            np.array(stored["log_weights"]),
+            Moments.from_json(stored["moments"]),
+            np.array(stored["total"]),
+        )
 
 
 def start(features: Sequence[int], targets: Sequence[float]) -> State:
@@ -108,9 +113,9 @@ def start(features: Sequence[int], targets: Sequence[float]) -> State:
         features: how many every projection has.
         targets: see `Plan`.
     """
-    zero, none = np.zeros(sum(features)), np.zeros(len(features))
-    even = np.full(len(features), float(np.mean(targets)))
-    return State(descent.start(even), None, zero, zero, none, zero)
+    norms = np.zeros(sum(features))
+    uniform = np.full(len(features), float(np.mean(targets)))
+    return State(descent.start(uniform), None, norms, Moments.start(len(norms), len(features)), norms)
 
 
 def learn(
@@ -125,11 +130,12 @@ def learn(
     """Take the steps that are left; yields the state after every one.
 
     Args:
-        state: from `start`, or an earlier run's last state. share: weights of every projection's matrix over those of
-        all. features: how many every projection has. gradients: derivatives of the loss; deterministic. Those by log
-        weights are taken with sparsities held, so along a
-            common factor of a projection's weights they are 0.
-        plan: how to descend.
+        state: from `start`, or an earlier run's last state.
+        fraction: weights of every projection's matrix over those of all.
+        features: how many every projection has.
+        gradients: derivatives of the loss; deterministic. Those by log weights are taken with sparsities held, so along
+            a common factor of a projection's weights they are 0.
+        plan: settings.
         warm_gradients: derivatives by sparsities alone, with the norms as weights.
 
     Guarantee: the states depend on the arguments alone, so a run that goes on from a stored state ends where an
@@ -153,25 +159,21 @@ def _together(
     """One step of logits and weights."""
     middle = float(np.mean(plan.targets))
     joint = state.joint or descent.start(descent.allocation(state.warm.logits, fraction, middle))
-    found: list[LogWeights] = []
+    by_weights: list[LogWeights] = []
 
     def both(sparsity: Allocation, step: int) -> Allocation:
         by_sparsity, by_weight = gradients(sparsity, state.log_weights, plan.warm_steps + step)
-        found.append(by_weight)
+        by_weights.append(by_weight)
         return by_sparsity
 
     target = plan.targets[joint.step % len(plan.targets)]
     moved = next(descent.descend(joint, fraction, target, both, steps=plan.steps, rate=plan.rate))
-    gradient, number = found[0], np.repeat(np.arange(len(features)), features)
-    squares = np.bincount(number, gradient**2, minlength=len(features)) / np.array(features)
-    first = descent.FIRST_MOMENT * state.first + (1 - descent.FIRST_MOMENT) * gradient
-    second = descent.SECOND_MOMENT * state.second + (1 - descent.SECOND_MOMENT) * squares
-    scale = np.sqrt(second / (1 - descent.SECOND_MOMENT**moved.step)) + _TINY
-    move = first / (1 - descent.FIRST_MOMENT**moved.step) / scale[number]
-    falling = plan.weight_rate * descent.falling(joint.step, plan.steps)
-    log_weights = state.log_weights - falling * (move + plan.decay * state.log_weights)
+    owners = np.repeat(np.arange(len(features)), features)
+    moments = state.moments.updated(by_weights[0], owners)
+    rate = plan.weight_rate * descent.falling(joint.step, plan.steps)
+    log_weights = state.log_weights - rate * (moments.direction(owners) + plan.decay * state.log_weights)
     total = state.total + log_weights if descent.is_averaged(moved.step, plan.steps) else state.total
-    return State(state.warm, moved, log_weights, first, second, total)
+    return State(state.warm, moved, log_weights, moments, total)
 
 
 def result(state: State) -> LogWeights:

@@ -1,9 +1,9 @@
-"""The gradients that `learning.learn` asks for, on the model itself, whose learned weights they set.
+"""The gradients that `learning.learn` asks for, taken on the model, whose learned weights they set.
 
 A mini-batch is worked on in chunks, which share nothing, so that several processes can share a step
 (`pipeline.executors.processes.crew`). Every chunk masks with thresholds of its own: the weights have changed since the
-last step. They are read off the dense model's scores on some of its texts. What comes out does not depend on which
-process works on which chunk.
+last step. They are read off the dense model's scores on some of its texts. The result does not depend on which process
+works on which chunk.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from pipeline.allocation.calibration.cost import Cost, Meter
+from pipeline.allocation.calibration.cost import Cost, Meter, weight_fractions
 from pipeline.allocation.calibration.texts import Text, minibatch
 from pipeline.allocation.feature_weights.dense_scores import score_counts
 from pipeline.allocation.loss.gradients import LossGradients
@@ -59,23 +59,23 @@ class Ask:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a chunk says.
+    """The gradients of a chunk.
 
     Attributes:
-        places: that were predicted.
-        by_sparsity: derivative of the loss, summed over the places, by every sparsity.
+        positions: that predict the answers.
+        by_sparsity: derivative of the loss, summed over the positions, by every sparsity.
         by_weight: by every log weight; zeros if it was not asked for.
         cost: what it took.
     """
 
-    places: int
+    positions: int
     by_sparsity: Float[ndarray, " projections"]
     by_weight: Float[ndarray, " features"]
     cost: Cost
 
 
 class LearningGradients:
-    """What one process takes gradients with.
+    """Gradients of the loss on chunks of mini-batches; the state of one process.
 
     Args:
         loaded: the dense model; from now on it has learned weights, those of the last chunk.
@@ -88,7 +88,7 @@ class LearningGradients:
 
     Attributes:
         features: how many every projection has.
-        share: weights of every projection's matrix over those of all.
+        fraction: weights of every projection's matrix over those of all.
         chunks: of a step.
     """
 
@@ -106,10 +106,9 @@ class LearningGradients:
         self._loaded, self._texts, self._size, self._seed = loaded, texts, size, seed
         self._bins, self._prefix, self._budget = bins, dense_prefix, budget
         self._projections = projections(loaded.model)
-        self._norms = [column_norms(one.module.weight).double().cpu().numpy() for one in self._projections]
-        self.features = [one.in_features for one in self._projections]
-        costs = np.array([one.gated_weights for one in self._projections], dtype=np.float64)
-        self.fraction: Float[ndarray, " projections"] = costs / costs.sum()
+        self._norms = [column_norms(p.module.weight).double().cpu().numpy() for p in self._projections]
+        self.features = [p.in_features for p in self._projections]
+        self.fraction = weight_fractions([p.gated_weights for p in self._projections])
         self.chunks = -(-min(size, len(texts)) // CHUNK)
         self._gradients: LossGradients | None = None
         self._meter = Meter()
@@ -118,7 +117,7 @@ class LearningGradients:
         """(block, projection) -> norms times exp of these numbers, float32, on the CPU."""
         parts = np.split(log_weights, np.cumsum(self.features)[:-1])
         triples = zip(self._projections, self._norms, parts, strict=True)
-        return {(one.block, one.name): torch.from_numpy(norms * np.exp(part)).float() for one, norms, part in triples}
+        return {(p.block, p.name): torch.from_numpy(norms * np.exp(part)).float() for p, norms, part in triples}
 
     def answer(self, ask: Ask) -> Answer:
         """Run one chunk."""
@@ -129,12 +128,14 @@ class LearningGradients:
         layers = attrgetter(self._loaded.family.layers)(self._loaded.model)
         with self._meter.watching(layers):
             gradients = self._masked_by_scores_of(picked[:COUNTED])
-            found = gradients.by_weight(ask.sparsity, picked) if ask.of_weights else None
-            by_sparsity = gradients.at(ask.sparsity, picked)[1] if found is None else found.by_sparsity
-        places = sum(len(self._texts[number].answer) for number in picked)
-        none = np.zeros(sum(self.features))
-        by_weight = none if found is None else torch.cat([one.cpu() for one in found.by_weight]).double().numpy()
-        return Answer(places, by_sparsity * places, by_weight * places, self._meter.cost - before)
+            if ask.of_weights:
+                both = gradients.by_weight(ask.sparsity, picked)
+                by_sparsity = both.by_sparsity
+                by_weight = torch.cat([gradient.cpu() for gradient in both.by_weight]).double().numpy()
+            else:
+                by_sparsity, by_weight = gradients.at(ask.sparsity, picked)[1], np.zeros(sum(self.features))
+        positions = sum(len(self._texts[number].answer) for number in picked)
+        return Answer(positions, by_sparsity * positions, by_weight * positions, self._meter.cost - before)
 
     def _masked_by_scores_of(self, numbers: Sequence[int]) -> LossGradients:
         texts = [self._texts[number] for number in numbers]
@@ -156,7 +157,7 @@ class LearningGradients:
 
 
 def mean(answers: Sequence[Answer]) -> tuple[Float[ndarray, " projections"], Float[ndarray, " features"]]:
-    """The derivatives of the loss per place over all chunks of a step."""
-    places = sum(one.places for one in answers)
-    by_sparsity = np.sum([one.by_sparsity for one in answers], axis=0)
-    return by_sparsity / places, np.sum([one.by_weight for one in answers], axis=0) / places
+    """The derivatives of the loss per position over all chunks of a step."""
+    positions = sum(answer.positions for answer in answers)
+    by_sparsity = np.sum([answer.by_sparsity for answer in answers], axis=0)
+    return by_sparsity / positions, np.sum([answer.by_weight for answer in answers], axis=0) / positions

@@ -1,10 +1,10 @@
-"""What a product loses when its input's mask grows by a level: the features between two cutoffs, times their columns.
+"""Update of a product whose input's mask grows by a step: less the features between two cutoffs times their columns.
 
     y(n) - y(m) = - sum over i with cutoff_m,i < |x_i| <= cutoff_n,i  of  x_i W[:, i],          m < n
 
-With the published step of the greedy search a level of the MLP masks 0.7% more features, so this is a hundredth of the
+With the published step of the greedy search a step of the MLP masks 0.7% more features, so this is a hundredth of the
 product's multiplications. They run at a fraction of a matrix product's speed (`WORTH`), on the CPU in float32 only.
-Sums round otherwise than those of a product: by 1e-7 of the result a level, which does not pile up to more than 1e-6
+Sums round otherwise than those of a product: by 1e-7 of the result a step, which does not pile up to more than 1e-6
 over a search (tested).
 """
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 WORTH = 0.12
-"""Share of the features, at most, for which this is faster than a whole product. Measured with 256 tokens and one
+"""Fraction of the features, at most, for which this is faster than a whole product. Measured with 256 tokens and one
 thread of an AMD EPYC with AVX-512: at 0.1 it is 1.15 (14336 x 4096) to 3.6 times (192 x 512) as fast, at 0.15 it is
 0.8 to 2.3 times as fast."""
 
@@ -67,14 +67,14 @@ def advance(
 @cast(Any, numba.njit)(cache=True, nogil=True)
 def _count(x: NDArray[np.float32], before: NDArray[np.float32], after: NDArray[np.float32]) -> np.int64:
     tokens, features = x.shape
-    found = np.int64(0)
+    total = np.int64(0)
     for token in range(tokens):
         of_token = np.int32(0)
         for feature in range(features):
             size = abs(x[token, feature])
             of_token += np.int32((size > before[feature]) & (size <= after[feature]))
-        found += of_token
-    return found
+        total += of_token
+    return total
 
 
 @cast(Any, numba.njit)(cache=True, nogil=True)

@@ -1,17 +1,18 @@
-"""The error of one masked block: what the greedy search asks for, at a price that is bearable.
+"""The error of one masked block, the objective of the greedy search, computed from kept intermediate results.
 
-    E(levels) = || Y - Y' ||_F / || Y ||_F
+    E(steps) = || Y - Y' ||_F / || Y ||_F
 
 Y is the dense block's output (residual stream) on the measured calibration tokens, Y' that of the block with every
-projection's input masked at its level, on the same dense input. The Frobenius norm over tokens and hidden features is
-the norm of TEAL's Algorithm 1; the released code instead averages, over hidden features, the L2 norm over a sample's
-tokens and adds up samples, which makes a sample's weight depend on how text is cut into samples.
+projection's input masked as after its steps, on the same dense input. The Frobenius norm over tokens and hidden
+features is the norm of TEAL's Algorithm 1; the released code instead averages, over hidden features, the L2 norm over a
+sample's tokens and adds up samples, which makes a sample's weight depend on how text is cut into samples.
 
-A round of the search asks for one choice of levels per projection, and most of them share most of the block:
+A round of the search asks for one more step of each projection in turn, and most of these choices share most of the
+block:
 
     attention output (q k v) -> residual (+ o) -> gate, up -> inner -> output (+ down)
 
-1. Every intermediate result is kept under the levels it depends on until a round does not use it, so that attention is
+1. Every intermediate result is kept under the steps it depends on until a round does not use it, so that attention is
    only run again when q, k or v changed, and a step on `down` runs nothing in front of it.
 2. A product whose input stayed the same, but for one step of its own mask, is that of the last round minus the newly
    masked features times their columns (`pipeline/allocation/greedy/advance.py`; CPU, float32).
@@ -25,6 +26,8 @@ docs/performance.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -34,12 +37,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.activations import ACT2FN
 
+from pipeline.allocation.calibration.cost import weight_fractions
 from pipeline.allocation.calibration.texts import BlockInput
 from pipeline.allocation.greedy.advance import WORTH, advance, newly_masked
 from pipeline.allocation.greedy.recent import Recent
 from wina_amp.errors import UserError
+from wina_amp.masks.install import replaced_activations
 from wina_amp.masks.reference import is_compiled, mask
 from wina_amp.models.load import LoadedModel
+from wina_amp.models.mask_sites import Tap
 from wina_amp.models.projections import Projection
 from wina_amp.models.rotation import rotated
 
@@ -47,7 +53,7 @@ _SAME_BLOCK = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """Largest relative difference between the dense block put together here and the model's own: rounding of the dtype."""
 
 _NEAR = 16
-"""Levels below its own that a product may be made from; with the published step more would not be worth it."""
+"""Steps back that a product may be made from; with the published step more would not be worth it."""
 
 
 class BlockError:
@@ -58,7 +64,7 @@ class BlockError:
         layer: the decoder layer.
         projections: its projections, in canonical order.
         inputs: the block's calibration inputs.
-        cutoffs: for every projection the magnitudes at or below which its features are masked, one row per level
+        cutoffs: for every projection the magnitudes at or below which its features are masked, one row per step
             (`wina_amp.masks.cutoffs`).
 
     Attributes:
@@ -76,7 +82,7 @@ class BlockError:
         layer: nn.Module,
         projections: Sequence[Projection],
         inputs: Sequence[BlockInput],
-        cutoffs: Mapping[str, Float[Tensor, "levels in"]],
+        cutoffs: Mapping[str, Float[Tensor, "steps in"]],
     ) -> None:
         self._layer = layer
         self._inputs = inputs
@@ -91,41 +97,40 @@ class BlockError:
         self._activation: Callable[[Tensor], Tensor] = ACT2FN[
             getattr(config, "hidden_activation", None) or config.hidden_act
         ]
-        self._target = torch.cat([one.output for one in inputs])
-        self._residual = torch.cat([one.hidden[one.measured] for one in inputs])
+        self._target = torch.cat([block_input.output for block_input in inputs])
+        self._residual = torch.cat([block_input.hidden[block_input.measured] for block_input in inputs])
         self._norm = torch.linalg.vector_norm(self._target, dtype=torch.float64)
         self._recent = Recent(span=len(projections))
         self._everything = torch.ones(1, len(self._target), dtype=torch.bool, device=self._target.device)
         self._transposed: dict[str, tuple[Tensor, Tensor]] = {}
         self._running: tuple[tuple[int, ...], BlockInput] | None = None
         self._attention_output: Tensor | None = None
-        self._hooks: list[Any] = []
-        self._fraction = {p.name: p.gated_weights / sum(q.gated_weights for q in projections) for p in projections}
+        self._hooks = ExitStack()
+        fractions = weight_fractions([projection.gated_weights for projection in projections])
+        self._fraction = dict(zip(self._projections, fractions.tolist(), strict=True))
         self.evaluations, self.tokens = 0, 0.0
 
     def __enter__(self) -> Self:
-        for name in self._names["qkv"]:
-            self._hooks.append(self._projections[name].module.register_forward_pre_hook(self._mask_hook(name)))
-        self._hooks.append(self._projections["o"].module.register_forward_pre_hook(self._record))
-        try:
+        tap = {name: Tap(projection.module) for name, projection in self._projections.items()}
+        masks = [(tap[name], partial(self._masked, name)) for name in self._names["qkv"]]
+        with ExitStack() as hooks:
+            hooks.enter_context(replaced_activations([*masks, (tap["o"], self._record)]))
             self._check_structure()
-        except BaseException:
-            self._remove_hooks()
-            raise
+            self._hooks = hooks.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._remove_hooks()
+        self._hooks.close()
 
     def errors(self, choices: Sequence[tuple[int, ...]]) -> list[float]:
-        """The error of every choice of levels (in the order of the projections); waits for the device once."""
+        """The error of every choice of steps (in the order of the projections); waits for the device once."""
         with torch.inference_mode():
-            found = torch.stack([self._error(difference) for difference in self._differences(choices)])
+            errors = torch.stack([self._error(difference) for difference in self._differences(choices)])
         self.evaluations += len(choices)
         self._recent.advance(len(choices))
-        return found.tolist()
+        return errors.tolist()
 
     def _error(self, difference: Tensor) -> Tensor:
         return torch.linalg.vector_norm(difference, dtype=torch.float64) / self._norm
@@ -149,50 +154,50 @@ class BlockError:
         inner = self._each("inner", qkv + o + gate_up, choices, lambda n: self._inner([part[n] for part in parts]))
         down = self._products("down", qkv + o + gate_up, choices, inner)
         missing = self._each("missing", qkv + o, choices, lambda n: after[n] - self._target)
-        return [rest + self._norm_of(family.mlp_output_norm, one) for rest, one in zip(missing, down, strict=True)]
+        return [rest + self._norm_of(family.mlp_output_norm, out) for rest, out in zip(missing, down, strict=True)]
 
     def _inner(self, parts: Sequence[Tensor]) -> Tensor:
         gate, up = parts if len(parts) == 2 else parts[0].chunk(2, dim=-1)
         activated = self._activation(gate)
         return activated.mul_(up) if activated.data_ptr() != gate.data_ptr() else activated * up
 
-    def _attend(self, levels: tuple[int, ...]) -> Tensor:
-        """What o reads, on the measured tokens; queries, keys and values of all eligible tokens are masked."""
-        found: list[Tensor] = []
-        for one in self._inputs:
-            self._running = (levels, one)
-            self._layer.get_submodule("self_attn")(**one.attention)
-            self._ran(self._names["qkv"], one.eligible.numel())
-            found.append(cast(Tensor, self._attention_output)[one.measured])
+    def _attend(self, taken: tuple[int, ...]) -> Tensor:
+        """The input of o on the measured tokens; queries, keys and values of all eligible tokens are masked."""
+        attended: list[Tensor] = []
+        for block_input in self._inputs:
+            self._running = (taken, block_input)
+            self._layer.get_submodule("self_attn")(**block_input.attention)
+            self._ran(self._names["qkv"], block_input.eligible.numel())
+            attended.append(cast(Tensor, self._attention_output)[block_input.measured])
         self._running = self._attention_output = None
-        return torch.cat(found)
+        return torch.cat(attended)
 
     def _each(
         self, what: str, names: Sequence[str], choices: Sequence[tuple[int, ...]], compute: Callable[[int], Tensor]
     ) -> list[Tensor]:
-        """`compute(n)` for choice n, which depends on the levels of `names` only, unless it is known."""
-        found: list[Tensor] = []
-        for number, levels in enumerate(choices):
-            key = (what, *self._levels(names, levels))
+        """`compute(n)` for choice n, which depends on the steps of `names` only, unless it is known."""
+        results: list[Tensor] = []
+        for number, taken in enumerate(choices):
+            key = (what, *self._steps(names, taken))
             known = self._recent.get(key)
-            found.append(self._recent.put(key, compute(number)) if known is None else known)
-        return found
+            results.append(self._recent.put(key, compute(number)) if known is None else known)
+        return results
 
     def _products(
         self, name: str, names: Sequence[str], choices: Sequence[tuple[int, ...]], inputs: Sequence[Tensor]
     ) -> list[Tensor]:
-        """A map's output for every choice, whose input depends on the levels of `names` only.
+        """A map's output for every choice, whose input depends on the steps of `names` only.
 
         Known ones, those that are a few features away from known ones, and the others. On the CPU these are computed
         one by one, which is as fast there: in one product, equal rows in different places may differ in the last bit.
         """
-        keys = [(name, *self._levels((*names, name), levels)) for levels in choices]
+        keys = [(name, *self._steps((*names, name), taken)) for taken in choices]
         missing: dict[tuple[object, ...], Tensor] = {}
         for key, x in zip(keys, inputs, strict=True):
             if self._recent.get(key) is None:
                 if is_compiled(x):
-                    found = self._advanced(name, key, x.contiguous())
-                    self._recent.put(key, self._masked_linear(name, x[None], [key])[0] if found is None else found)
+                    output = self._advanced(name, key, x.contiguous())
+                    self._recent.put(key, self._masked_linear(name, x[None], [key])[0] if output is None else output)
                 else:
                     missing.setdefault(key, x)
         if missing:
@@ -202,16 +207,16 @@ class BlockError:
         return [cast(Tensor, self._recent.get(key)) for key in keys]
 
     def _advanced(self, name: str, key: tuple[object, ...], x: Tensor) -> Tensor | None:
-        """The product made of that of a lower level of its own mask, if there is one that is near enough."""
-        level, cutoffs = cast(int, key[-1]), self._cutoffs[name]
-        for lower in range(level - 1, max(level - 1 - _NEAR, -1), -1):
-            known = self._recent.get((*key[:-1], lower))
+        """The product made from that of an earlier step of its own mask, if there is one that is near enough."""
+        steps, cutoffs = cast(int, key[-1]), self._cutoffs[name]
+        for earlier in range(steps - 1, max(steps - 1 - _NEAR, -1), -1):
+            known = self._recent.get((*key[:-1], earlier))
             if known is not None:
-                features = newly_masked(x, cutoffs[lower], cutoffs[level])
+                features = newly_masked(x, cutoffs[earlier], cutoffs[steps])
                 if features > WORTH * x.numel():
                     return None
                 output = known.clone()
-                advance(output, x, cutoffs[lower], cutoffs[level], *self._input_major(name))
+                advance(output, x, cutoffs[earlier], cutoffs[steps], *self._input_major(name))
                 self._ran((name,), features / x.shape[1])
                 return output
         return None
@@ -234,38 +239,35 @@ class BlockError:
         self._ran((name,), x.shape[0] * x.shape[1])
         module = self._projections[name].module
         everything = self._everything.expand(x.shape[0], -1).contiguous()
-        levels = [cast(int, key[-1]) for key in keys]
-        return functional.linear(self._mask(name, x, levels, everything), module.weight, module.bias)
+        steps = [cast(int, key[-1]) for key in keys]
+        return functional.linear(self._mask(name, x, steps, everything), module.weight, module.bias)
 
-    def _mask(self, name: str, x: Tensor, levels: Sequence[int], eligible: Tensor) -> Tensor:
-        rows = torch.tensor(levels, dtype=torch.int64, device=x.device)
+    def _mask(self, name: str, x: Tensor, steps: Sequence[int], eligible: Tensor) -> Tensor:
+        rows = torch.tensor(steps, dtype=torch.int64, device=x.device)
         return mask(x, self._cutoffs[name], rows, eligible, torch.zeros_like(rows))
 
-    def _levels(self, names: Sequence[str], levels: tuple[int, ...]) -> list[int]:
-        return [levels[self._position[name]] for name in names]
+    def _steps(self, names: Sequence[str], taken: tuple[int, ...]) -> list[int]:
+        return [taken[self._position[name]] for name in names]
 
-    def _mask_hook(self, name: str) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...] | None]:
-        def pre_hook(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            if self._running is None:
-                return None
-            levels, one = self._running
-            own = [levels[self._position[name]]] * len(args[0])
-            return (self._mask(name, args[0], own, one.eligible), *args[1:])
-
-        return pre_hook
+    def _masked(self, name: str, x: Tensor) -> Tensor | None:
+        """The masked input of q, k or v while `_attend` runs attention."""
+        if self._running is None:
+            return None
+        taken, block_input = self._running
+        return self._mask(name, x, [taken[self._position[name]]] * len(x), block_input.eligible)
 
     def _ran(self, names: Sequence[str], tokens: float) -> None:
         self.tokens += tokens * sum(self._fraction[name] for name in names)
 
-    def _record(self, _module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """Keep what o reads, and let it run on no token: its product is another one's business."""
+    def _record(self, x: Tensor) -> Tensor | None:
+        """Keep what o reads, and let it run on no token: `_products` computes its output."""
         if self._running is None:
             return None
-        self._attention_output = args[0]
-        return (args[0][:, :0], *args[1:])
+        self._attention_output = x
+        return x[:, :0]
 
     def _check_structure(self) -> None:
-        """Levels of 0 mask nothing but zeros: the error must be rounding."""
+        """No steps mask nothing but zeros: the error must be rounding."""
         [error] = self.errors([(0,) * len(self._position)])
         allowed = _SAME_BLOCK.get(self._target.dtype, max(_SAME_BLOCK.values()))
         if not error <= allowed:
@@ -275,8 +277,3 @@ class BlockError:
                 where=f"{type(self._layer).__name__} of the model",
                 remedy="use `allocation: uniform` with this family",
             )
-
-    def _remove_hooks(self) -> None:
-        for handle in self._hooks:
-            handle.remove()
-        self._hooks.clear()

@@ -19,7 +19,7 @@ from pipeline.allocation.calibration.cost import Meter
 from pipeline.allocation.calibration.texts import Text, block_inputs
 from pipeline.allocation.greedy.block_error import BlockError
 from pipeline.allocation.greedy.lazy import Lazy
-from pipeline.allocation.greedy.search import Exact, Path, ladders, search
+from pipeline.allocation.greedy.search import Exact, Path, search, sparsity_grids
 from pipeline.histograms.bins import Bins
 from pipeline.histograms.thresholds import thresholds
 from wina_amp.masks.cutoffs import cutoffs
@@ -60,7 +60,7 @@ def block_paths(
         bins: the bins they were counted in.
         criterion: how features are scored.
         stop: the highest model-wide sparsity that is needed, in [0, 1].
-        step: see `greedy.ladders`.
+        step: see `search.sparsity_grids`.
         dense_prefix: see `eligibility.eligible`.
         budget: most tokens in a forward pass of the dense model.
         is_lazy: whether rounds try the likely steps only (`lazy`), instead of all of them as published.
@@ -76,13 +76,13 @@ def block_paths(
     for block, layer in enumerate(layers):
         own = [projection for projection in every if projection.block == block]
         costs = [projection.gated_weights for projection in own]
-        steps = ladders(costs, step)
+        grids = sparsity_grids(costs, step)
         tried = {
-            projection.name: _cutoffs(projection, criterion, bins, counts[block, projection.name], ladder)
-            for projection, ladder in zip(own, steps, strict=True)
+            projection.name: _cutoffs(projection, criterion, bins, counts[block, projection.name], grid)
+            for projection, grid in zip(own, grids, strict=True)
         }
         with BlockError(loaded, layer, own, inputs[block], tried) as objective:
-            path = search(steps, costs, stop, objective, Lazy if is_lazy else Exact)
+            path = search(grids, costs, stop, objective, Lazy if is_lazy else Exact)
         meter.ran(objective.tokens, sum(costs) / sum(projection.gated_weights for projection in every))
         meter.evaluated(objective.evaluations)
         inputs[block].clear()
@@ -94,7 +94,7 @@ def _cutoffs(
     criterion: str,
     bins: Bins,
     counts: Int[ndarray, " count"],
-    ladder: Float[ndarray, " levels"],
-) -> Float[Tensor, "levels in"]:
-    limits = torch.from_numpy(thresholds(bins, counts, ladder)).to(projection.module.weight.device)
+    grid: Float[ndarray, " steps"],
+) -> Float[Tensor, "steps in"]:
+    limits = torch.from_numpy(thresholds(bins, counts, grid)).to(projection.module.weight.device)
     return cutoffs(projection_weights(criterion, projection), limits)

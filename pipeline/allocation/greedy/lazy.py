@@ -1,16 +1,16 @@
 """Greedy search that does not try every step in every round: lazy re-evaluation (Minoux, 1978).
 
-What a step of projection p would add to the squared error, `E(levels + p)^2 - E(levels)^2`, changes slowly from round
-to round and mostly grows, as masks do more harm to a block that is sparser. What it added when it was last tried
-therefore says which steps are worth trying now:
+The addition of a step of projection p to the squared error, `E(taken + p)^2 - E(taken)^2`, changes slowly from round to
+round and mostly grows, as masks do more harm to a block that is sparser. The addition when a step was last tried
+therefore tells which steps are worth trying now:
 
     1. steps whose addition is not known, or known from more than `AGE` rounds ago, are tried;
     2. the others are tried from the lowest known addition upwards, as long as that is not above the lowest one found in
        this round by more than `SLACK`.
 
-The step taken is always the lowest of those tried at the present levels, and its error is never an old one. Where
+The step taken is always the lowest of those tried in this round, and its error is never an old one. Where
 additions only grow, as they would if projections did not interact, it is the step that the exact search takes. They do
-interact, so now and then it is another one: what that costs, and what it saves, is in docs/performance.md.
+interact, so now and then it is another step: cost and savings are in docs/performance.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pipeline.allocation.greedy.search import Levels, Objective, checked, raised
+from pipeline.allocation.greedy.search import Objective, Steps, checked, stepped
 
 SLACK = 0.1
 """Relative."""
@@ -35,16 +35,16 @@ class Lazy:
         self._tried: dict[int, int] = {}
         self._round = 0
 
-    def choose(self, levels: Levels, error: float, open_projections: Sequence[int]) -> tuple[int, float]:
+    def choose(self, taken: Steps, error: float, open_projections: Sequence[int]) -> tuple[int, float]:
         """See `Chooser`."""
         self._round += 1
         fresh: dict[int, float] = {}
         worth = [p for p in open_projections if self._known(p) == -math.inf]
         while worth := worth or self._next(open_projections, fresh):
-            found = checked(self._objective.errors([raised(levels, p) for p in worth]))
-            for projection, one in zip(worth, found, strict=True):
-                fresh[projection] = one
-                self._added[projection] = one**2 - error**2
+            errors = checked(self._objective.errors([stepped(taken, p) for p in worth]))
+            for projection, after in zip(worth, errors, strict=True):
+                fresh[projection] = after
+                self._added[projection] = after**2 - error**2
                 self._tried[projection] = self._round
             worth = []
         best = min(fresh, key=lambda projection: (fresh[projection], projection))

@@ -1,4 +1,4 @@
-"""Intermediate results of the last evaluations, by what they were computed from."""
+"""A cache of the intermediate results of the last evaluations."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Recent:
 
     def get(self, key: Hashable) -> Tensor | None:
         """The tensor, or None."""
-        found = self._kept.get(key)
-        if found is not None:
+        tensor = self._kept.get(key)
+        if tensor is not None:
             self._asked[key] = self._now
-        return found
+        return tensor
 
     def put(self, key: Hashable, value: Tensor) -> Tensor:
         """Keep a tensor; returns it."""

@@ -10,8 +10,7 @@ The last step of a projection is cut so that it ends at sparsity 1 exactly. The 
 between two rounds the allocation is interpolated, so that its cost-weighted mean IS the target (the originals take the
 nearest round and miss it by up to half a step). Ties go to the projection that comes first.
 
-Plain numbers; what the error is, and how it is computed, is the objective's business
-(`pipeline/allocation/greedy/block_error.py`).
+Plain numbers; the error is computed by the objective (`pipeline/allocation/greedy/block_error.py`).
 """
 
 from __future__ import annotations
@@ -25,31 +24,33 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from pipeline.allocation.calibration.cost import weight_fractions
+
 _ROUNDING = 1e-9
 """Sums of steps that should be 1 or the target miss it by float64 rounding only."""
 
 
-Levels = tuple[int, ...]
-"""Of every projection: level n is the sparsity after n steps."""
+Steps = tuple[int, ...]
+"""Of every projection: how many steps it has taken."""
 
 
 class Objective(Protocol):
-    """The error of a block at a choice of levels."""
+    """The error of a block, given the steps that its projections have taken."""
 
-    def errors(self, choices: Sequence[Levels]) -> list[float]:
+    def errors(self, choices: Sequence[Steps]) -> list[float]:
         """The error of every choice. Consecutive calls ask for neighbouring choices, so results are worth keeping."""
         ...
 
 
 class Chooser(Protocol):
-    """How a round finds the projection that takes the step."""
+    """The rule by which a round chooses the projection that takes the step."""
 
-    def choose(self, levels: Levels, error: float, open_projections: Sequence[int]) -> tuple[int, float]:
+    def choose(self, taken: Steps, error: float, open_projections: Sequence[int]) -> tuple[int, float]:
         """The projection, and the block's error after its step.
 
         Args:
-            levels: the block before the round.
-            error: its error.
+            taken: steps before the round.
+            error: the block's error before the round.
             open_projections: those that have a step left, in order; at least one.
         """
         ...
@@ -61,11 +62,11 @@ class Exact:
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
 
-    def choose(self, levels: Levels, error: float, open_projections: Sequence[int]) -> tuple[int, float]:
+    def choose(self, taken: Steps, error: float, open_projections: Sequence[int]) -> tuple[int, float]:
         """See `Chooser`."""
-        found = checked(self._objective.errors([raised(levels, p) for p in open_projections]))
-        best = int(np.argmin(found))
-        return open_projections[best], found[best]
+        errors = checked(self._objective.errors([stepped(taken, p) for p in open_projections]))
+        best = int(np.argmin(errors))
+        return open_projections[best], errors[best]
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Path:
     Attributes:
         sparsity: of every projection.
         mean: cost-weighted mean of `sparsity`, strictly rising from 0.
-        error: what the objective says.
+        error: that of the objective.
     """
 
     sparsity: Float[ndarray, "rounds projections"]
@@ -105,22 +106,22 @@ class Path:
         return np.clip(sparsity, 0.0, 1.0), float(np.interp(target, self.mean, self.error))
 
 
-def ladders(costs: Sequence[int], step: float) -> list[Float[ndarray, " levels"]]:
+def sparsity_grids(costs: Sequence[int], step: float) -> list[Float[ndarray, " steps"]]:
     """The sparsities every projection can take: 0, delta_p, 2 delta_p, ..., 1.
 
     Args:
         costs: weights of every projection.
         step: sparsity of the first projection's step, in (0, 1].
     """
-    found: list[Float[ndarray, " levels"]] = []
+    grids: list[Float[ndarray, " steps"]] = []
     for cost in costs:
         delta = step * costs[0] / cost
-        found.append(np.minimum(np.arange(math.ceil(1 / delta - _ROUNDING) + 1) * delta, 1.0))
-    return found
+        grids.append(np.minimum(np.arange(math.ceil(1 / delta - _ROUNDING) + 1) * delta, 1.0))
+    return grids
 
 
 def search(
-    steps: Sequence[Float[ndarray, " levels"]],
+    grids: Sequence[Float[ndarray, " steps"]],
     costs: Sequence[int],
     stop: float,
     objective: Objective,
@@ -129,7 +130,7 @@ def search(
     """Run the greedy search until the cost-weighted mean sparsity is at least `stop`.
 
     Args:
-        steps: from `ladders`.
+        grids: from `sparsity_grids`.
         costs: weights of every projection.
         stop: the highest target, in [0, 1].
         objective: the error to keep low.
@@ -138,24 +139,24 @@ def search(
     Raises:
         ValueError: an error that is not a number.
     """
-    fraction = np.asarray(costs, dtype=np.float64) / sum(costs)
+    fraction = weight_fractions(costs)
     rule = chooser(objective)
-    levels = (0,) * len(steps)
-    rounds = [_sparsity(steps, levels)]
-    errors = checked(objective.errors([levels]))
+    taken = (0,) * len(grids)
+    rounds = [_sparsity(grids, taken)]
+    errors = checked(objective.errors([taken]))
     while fraction @ rounds[-1] < stop - _ROUNDING:
-        open_projections = [p for p in range(len(steps)) if levels[p] + 1 < len(steps[p])]
-        projection, error = rule.choose(levels, errors[-1], open_projections)
-        levels = raised(levels, projection)
-        rounds.append(_sparsity(steps, levels))
+        open_projections = [p for p in range(len(grids)) if taken[p] + 1 < len(grids[p])]
+        projection, error = rule.choose(taken, errors[-1], open_projections)
+        taken = stepped(taken, projection)
+        rounds.append(_sparsity(grids, taken))
         errors.append(error)
     sparsity = np.stack(rounds)
     return Path(sparsity, sparsity @ fraction, np.array(errors))
 
 
-def raised(levels: Levels, projection: int) -> Levels:
-    """The levels after one step of a projection."""
-    return (*levels[:projection], levels[projection] + 1, *levels[projection + 1 :])
+def stepped(taken: Steps, projection: int) -> Steps:
+    """The steps taken after one more of a projection."""
+    return (*taken[:projection], taken[projection] + 1, *taken[projection + 1 :])
 
 
 def checked(errors: list[float]) -> list[float]:
@@ -169,5 +170,5 @@ def checked(errors: list[float]) -> list[float]:
     return errors
 
 
-def _sparsity(steps: Sequence[Float[ndarray, " levels"]], levels: Levels) -> Float[ndarray, " projections"]:
-    return np.array([ladder[level] for ladder, level in zip(steps, levels, strict=True)])
+def _sparsity(grids: Sequence[Float[ndarray, " steps"]], taken: Steps) -> Float[ndarray, " projections"]:
+    return np.array([grid[steps] for grid, steps in zip(grids, taken, strict=True)])

@@ -22,6 +22,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from pipeline.allocation.calibration.cost import weight_fractions
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -35,16 +37,16 @@ class Segment:
 
 
 def allocate(
-    levels: Float[ndarray, " levels"],
-    curves: Float[ndarray, "projections levels"],
+    grid: Float[ndarray, " sparsities"],
+    curves: Float[ndarray, "projections grid"],
     costs: Sequence[int],
     target: float,
 ) -> Float[ndarray, " projections"]:
     """The sparsity of every projection.
 
     Args:
-        levels: sparsities at which the losses were measured, ascending from 0 to 1.
-        curves: loss of every projection at every level.
+        grid: sparsities at which the losses were measured, ascending from 0 to 1.
+        curves: loss of every projection at every sparsity of the grid.
         costs: weights of every projection.
         target: cost-weighted mean sparsity, in [0, 1].
 
@@ -52,24 +54,24 @@ def allocate(
     of the hulls; raising the target lowers no projection's sparsity; ties go to the projection that comes first.
 
     Raises:
-        ValueError: a target outside [0, 1], levels that do not rise from 0 to 1, or a loss that is not a number.
+        ValueError: a target outside [0, 1], a grid that does not rise from 0 to 1, or a loss that is not a number.
     """
     if not 0 <= target <= 1:
         raise ValueError(f"the target must be in [0, 1], got {target}")
-    fraction = np.asarray(costs, dtype=np.float64) / sum(costs)
-    found = np.zeros(len(fraction))
+    fraction = weight_fractions(costs)
+    sparsity = np.zeros(len(fraction))
     left = target
-    for segment in _by_slope(levels, curves, fraction):
+    for segment in _by_slope(grid, curves, fraction):
         taken = min(segment.end - segment.start, left / fraction[segment.projection])
-        found[segment.projection] = segment.end if taken == segment.end - segment.start else segment.start + taken
+        sparsity[segment.projection] = segment.end if taken == segment.end - segment.start else segment.start + taken
         left -= taken * fraction[segment.projection]
         if left <= 0:
             break
-    return np.clip(found, 0.0, 1.0)
+    return np.clip(sparsity, 0.0, 1.0)
 
 
 def lower_hull(
-    levels: Float[ndarray, " levels"], losses: Float[ndarray, " levels"]
+    grid: Float[ndarray, " sparsities"], losses: Float[ndarray, " grid"]
 ) -> tuple[Float[ndarray, " corners"], Float[ndarray, " corners"]]:
     """Corners of the largest convex function that lies nowhere above the monotone envelope of the points.
 
@@ -78,33 +80,33 @@ def lower_hull(
     """
     heights = np.maximum.accumulate(np.maximum(losses, 0.0))
     corners = [0]
-    for point in range(1, len(levels)):
-        while len(corners) > 1 and _is_above(corners[-2], corners[-1], point, levels, heights):
+    for point in range(1, len(grid)):
+        while len(corners) > 1 and _is_above(corners[-2], corners[-1], point, grid, heights):
             corners.pop()
         corners.append(point)
-    return levels[corners], heights[corners]
+    return grid[corners], heights[corners]
 
 
 def _by_slope(
-    levels: Float[ndarray, " levels"],
-    curves: Float[ndarray, "projections levels"],
+    grid: Float[ndarray, " sparsities"],
+    curves: Float[ndarray, "projections grid"],
     fraction: Float[ndarray, " projections"],
 ) -> list[Segment]:
-    if levels[0] != 0 or levels[-1] != 1 or not np.all(np.diff(levels) > 0):
-        raise ValueError(f"levels must rise from 0 to 1, got {levels.tolist()}")
+    if grid[0] != 0 or grid[-1] != 1 or not np.all(np.diff(grid) > 0):
+        raise ValueError(f"the grid must rise from 0 to 1, got {grid.tolist()}")
     if not np.isfinite(curves).all():
         raise ValueError("losses must be finite")
     segments: list[Segment] = []
     for projection, losses in enumerate(curves):
-        x, y = lower_hull(levels, losses)
+        x, y = lower_hull(grid, losses)
         slopes = np.diff(y) / (np.diff(x) * fraction[projection])
         segments += [Segment(projection, float(x[i]), float(x[i + 1]), float(slope)) for i, slope in enumerate(slopes)]
     return sorted(segments, key=lambda segment: segment.slope)  # stable: segments of one hull stay in order
 
 
 def _is_above(
-    first: int, middle: int, last: int, levels: Float[ndarray, " levels"], heights: Float[ndarray, " levels"]
+    first: int, middle: int, last: int, grid: Float[ndarray, " grid"], heights: Float[ndarray, " grid"]
 ) -> bool:
     """Whether the middle point lies on or above the line from the first to the last."""
-    rise = (heights[last] - heights[first]) * (levels[middle] - levels[first])
-    return bool((heights[middle] - heights[first]) * (levels[last] - levels[first]) >= rise)
+    rise = (heights[last] - heights[first]) * (grid[middle] - grid[first])
+    return bool((heights[middle] - heights[first]) * (grid[last] - grid[first]) >= rise)

@@ -1,6 +1,6 @@
-"""Allocations of a group that begin as the pooled ones and shrink towards them, by as much as held-out texts ask for.
+"""Allocations of a group that start from the pooled ones and shrink towards them, by as much as held-out texts ask for.
 
-For every target the group's own allocation is where a descent ends that begins at the pooled allocation and sees the
+For every target the group's own allocation is the end of a descent that starts from the pooled allocation and sees the
 group's texts only (`pipeline/allocation/loss/descent.py`). Between the two lie
 
     logit s(strength)  =  (1 - strength) logit s_pooled  +  strength logit s_own          (and the budget is met again)
@@ -9,11 +9,11 @@ with strength 0, 1/4, ... 1: 0 is the pooled allocation. The strength is the one
 
     sum over targets of  log( loss of s(strength) on held-out texts  /  loss of the pooled allocation on them )
 
-The descent of each target leaves out another quarter of the group's texts, so that all of them vote. One strength
-serves all targets: votes of one target are noisy (a quarter of a small group), and a group is as special at 70% as it
-is at 75%.
+The descent of each target leaves out another quarter of the group's texts, so that all of them count. One strength
+serves all targets: the loss ratios of one target are noisy (a quarter of a small group), and a group is as special at
+70% as it is at 75%.
 
-Targets at which the pooled allocation loses next to nothing on the held-out texts keep it, and have no vote.
+Targets at which the pooled allocation loses next to nothing on the held-out texts keep it, and do not count.
 
 Guarantee: on held-out texts no group is worse than pooled by this measure, since strength 0 is among the choices; a
 group too small to hold texts out gets the pooled allocation. The pooled allocation has seen the held-out texts and the
@@ -29,7 +29,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from pipeline.allocation.kl.kl import Judge, Store, descended
+from pipeline.allocation.calibration.cost import Store
+from pipeline.allocation.kl.kl import TextLosses, stored_descent
 from pipeline.allocation.loss import descent
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -51,7 +52,7 @@ class Specialised:
     """The allocation of one group at one target.
 
     Attributes:
-        target: cost-weighted mean of `sparsity`.
+        target: weighted mean of `sparsity`.
         sparsity: of every projection.
         strength: 0 is the pooled allocation, 1 the group's own; the same at every target.
         loss: on the texts that its descent held out, in nats per text.
@@ -64,19 +65,19 @@ class Specialised:
 
 
 @dataclass(frozen=True)
-class Tried:
-    """What one target says about the strengths.
+class Candidates:
+    """The allocations of one target, one for every strength.
 
     Attributes:
-        between: an allocation for every strength.
+        allocations: sparsity of every projection.
         losses: of each on held-out texts, in nats per text.
     """
 
-    between: list[Float[ndarray, " projections"]]
+    allocations: list[Float[ndarray, " projections"]]
     losses: Float[ndarray, " strengths"]
 
     @property
-    def votes(self) -> Float[ndarray, " strengths"]:
+    def log_ratios(self) -> Float[ndarray, " strengths"]:
         """Logarithm of each loss over that of the pooled allocation."""
         return np.log(self.losses + _TINY) - np.log(self.losses[0] + _TINY)
 
@@ -86,9 +87,9 @@ class Group:
     """A group to allocate.
 
     Attributes:
-        pooled: target -> the allocation to begin with.
-        costs: weights of every projection.
-        folds: of the group's train texts, in an order that does not depend on what they say, every `FOLDS`th from the
+        pooled: target -> the allocation to start from.
+        fraction: weights of every projection over those of all.
+        folds: of the group's train texts, in an order that does not depend on their content, every `FOLDS`th from the
             first, from the second, ...: allocation -> the loss of each text in the fold, in nats.
         gradients_on: numbers of texts -> gradients of their loss, as `descent.descend` asks for them.
         texts: how many texts the group has.
@@ -97,8 +98,8 @@ class Group:
     """
 
     pooled: Mapping[float, Float[ndarray, " projections"]]
-    costs: Sequence[int]
-    folds: Sequence[Judge]
+    fraction: Float[ndarray, " projections"]
+    folds: Sequence[TextLosses]
     gradients_on: Callable[[Sequence[int]], descent.LossGradients]
     texts: int
     steps: int
@@ -109,42 +110,39 @@ class Group:
         """In ascending order."""
         return sorted(self.pooled)
 
-    @property
-    def fraction(self) -> Float[ndarray, " projections"]:
-        """Every projection's part of all weights."""
-        return np.array(self.costs, dtype=np.float64) / sum(self.costs)
-
 
 def specialise(group: Group, store: Store, advance: Callable[[int], object] = lambda _done: None) -> list[Specialised]:
     """Allocate one group at every target, in ascending order.
 
     Args:
-        group: texts, losses, and where to begin.
-        store: empty, or what an earlier run with the same arguments has left.
+        group: texts, losses, and the pooled allocations.
+        store: empty, or the one of an earlier run with the same arguments.
         advance: called with the number of steps taken and losses computed since the last call.
 
     Guarantee: every allocation meets its budget within 1e-9; the same arguments give the same allocations, interrupted
     or not.
     """
-    tried = {target: try_at(group, target, store, advance) for target in group.targets}
-    chosen = int(np.argmin(sum(one.votes for one in tried.values())))
-    found: list[Specialised] = []
-    for target, one in tried.items():
-        found.append(Specialised(target, one.between[chosen], STRENGTHS[chosen], float(one.losses[chosen])))
-    return found
+    by_target = {target: candidates_at(group, target, store, advance) for target in group.targets}
+    chosen = int(np.argmin(sum(candidates.log_ratios for candidates in by_target.values())))
+    return [
+        Specialised(target, candidates.allocations[chosen], STRENGTHS[chosen], float(candidates.losses[chosen]))
+        for target, candidates in by_target.items()
+    ]
 
 
-def try_at(group: Group, target: float, store: Store, advance: Callable[[int], object] = lambda _done: None) -> Tried:
-    """Every strength at one target, and what held-out texts say to it. Targets do not depend on each other."""
+def candidates_at(
+    group: Group, target: float, store: Store, advance: Callable[[int], object] = lambda _done: None
+) -> Candidates:
+    """Every strength at one target, with its loss on held-out texts. Targets do not depend on each other."""
     pooled = group.pooled[target]
     fold = group.targets.index(target) % FOLDS if group.texts >= SMALLEST else 0
-    start = _losses([pooled], group.folds[fold], store, f"pooled-{target:g}")
-    if group.texts < SMALLEST or start[0] <= NEGLIGIBLE:
+    pooled_loss = _losses([pooled], group.folds[fold], store, f"pooled-{target:g}")
+    if group.texts < SMALLEST or pooled_loss[0] <= NEGLIGIBLE:
         advance(group.steps + len(STRENGTHS))
-        return Tried([pooled] * len(STRENGTHS), start.repeat(len(STRENGTHS)))
+        return Candidates([pooled] * len(STRENGTHS), pooled_loss.repeat(len(STRENGTHS)))
     advance(1)
     gradients = group.gradients_on([number for number in range(group.texts) if number % FOLDS != fold])
-    own = descended(
+    own = stored_descent(
         pooled,
         group.fraction,
         target,
@@ -155,10 +153,10 @@ def try_at(group: Group, target: float, store: Store, advance: Callable[[int], o
         rate=group.rate,
         advance=advance,
     )
-    between = [_between(pooled, own, strength, group.fraction, target) for strength in STRENGTHS]
-    losses = _losses(between[1:], group.folds[fold], store, f"held-out-{target:g}")
+    allocations = [_between(pooled, own, strength, group.fraction, target) for strength in STRENGTHS]
+    losses = _losses(allocations[1:], group.folds[fold], store, f"held-out-{target:g}")
     advance(len(losses))
-    return Tried(between, np.concatenate([start, losses]))
+    return Candidates(allocations, np.concatenate([pooled_loss, losses]))
 
 
 def work(targets: int, steps: int) -> int:
@@ -180,11 +178,11 @@ def _between(
 
 
 def _losses(
-    allocations: Sequence[Float[ndarray, " projections"]], fold: Judge, store: Store, name: str
+    allocations: Sequence[Float[ndarray, " projections"]], fold: TextLosses, store: Store, name: str
 ) -> Float[ndarray, " allocations"]:
     """The loss of every allocation on a fold, in nats per text."""
-    kept = store.get(name)
-    if kept is None:
-        kept = [float(fold(one).mean()) for one in allocations]
-        store.put(name, kept)
-    return np.array(kept)
+    stored = store.get(name)
+    if stored is None:
+        stored = [float(fold(allocation).mean()) for allocation in allocations]
+        store.put(name, stored)
+    return np.array(stored)

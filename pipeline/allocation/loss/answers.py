@@ -1,28 +1,30 @@
-"""Where `kl` allocation looks: the places that predict an answer, and how far predictions there are from the dense
-ones.
+"""The KL divergence of a masked model's answers from the dense model's: the loss of `kl` allocation.
 
-    KL = sum_v p_v (log p_v - log p'_v)          in nats, at one place
+    KL = sum_v p_v (log p_v - log p'_v)          in nats, at one position
 
-p and p' are the next-token distributions of the dense and of the masked model. Places are the tokens that predict the
-answer (the prompt's last token and every answer token but the last): what evaluations score. Tokens of the prompt
-predict the prompt, which nobody asks the model for; counting them would spend the budget on reproducing the questions.
+p and p' are the next-token distributions of the dense and of the masked model. Positions are those of the tokens that
+predict the answer (the prompt's last token and every answer token but the last): what evaluations score. Tokens of the
+prompt predict the prompt, which nobody asks the model for; counting them would spend the budget on reproducing the
+questions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from pipeline.allocation.calibration.texts import Text
 from wina_amp.masks.eligibility import eligible
+from wina_amp.models.load import LoadedModel
 
 _ROWS_OF_LOGITS = 512
-"""Places whose logits exist at a time."""
+"""Positions whose logits exist at a time."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,19 @@ class AnswerBatch:
     Attributes:
         ids: token ids.
         eligible: tokens that are masked.
-        places: tokens that predict the answer.
-        owners: row of every place, in the order in which `hidden[places]` lists them.
+        positions: tokens that predict the answer.
+        owners: row of every position, in the order in which `hidden[positions]` lists them.
     """
 
     ids: Int[Tensor, "batch width"]
     eligible: Bool[Tensor, "batch width"]
-    places: Bool[Tensor, "batch width"]
-    owners: Int[Tensor, " places"]
+    positions: Bool[Tensor, "batch width"]
+    owners: Int[Tensor, " positions"]
+
+    def by_text(self, losses: Float[Tensor, " positions"]) -> Float64[Tensor, " batch"]:
+        """The sum of the losses over the positions of every text."""
+        total = torch.zeros(len(self.ids), dtype=torch.float64, device=self.owners.device)
+        return total.index_add_(0, self.owners, losses.to(self.owners.device).double())
 
 
 def answer_batch(texts: Sequence[Text], dense_prefix: int | float, device: torch.device) -> AnswerBatch:
@@ -49,17 +56,27 @@ def answer_batch(texts: Sequence[Text], dense_prefix: int | float, device: torch
     ids = torch.zeros(len(texts), int(totals.max()), dtype=torch.int64)
     for row, text in enumerate(texts):
         ids[row, : text.length - 1] = torch.tensor([*text.prompt, *text.answer][:-1])
-    positions = torch.arange(ids.shape[1])
-    places = (positions >= prompts[:, None] - 1) & (positions < totals[:, None])
+    columns = torch.arange(ids.shape[1])
+    positions = (columns >= prompts[:, None] - 1) & (columns < totals[:, None])
     masked = eligible(prompts, totals, ids.shape[1], dense_prefix)
-    owners = places.nonzero()[:, 0]
-    return AnswerBatch(ids.to(device), masked.to(device), places.to(device), owners.to(device))
+    owners = positions.nonzero()[:, 0]
+    return AnswerBatch(ids.to(device), masked.to(device), positions.to(device), owners.to(device))
 
 
-def divergences(
-    head: Callable[[Tensor], Tensor], dense: Float[Tensor, "places hidden"], masked: Float[Tensor, "places hidden"]
-) -> Float[Tensor, " places"]:
-    """KL at every place, from final hidden states; logits of 512 places exist at a time, with gradients too."""
+def hidden_states(loaded: LoadedModel, answer: AnswerBatch) -> Float[Tensor, "positions hidden"]:
+    """Final hidden states at the positions that predict answers, under whatever masks the model has; one pass."""
+    hidden = cast(Tensor, loaded.decoder(input_ids=answer.ids, use_cache=False).last_hidden_state)
+    return hidden.to(answer.positions.device)[answer.positions]
+
+
+def kl_divergence(
+    loaded: LoadedModel, dense: Float[Tensor, "positions hidden"], masked: Float[Tensor, "positions hidden"]
+) -> Float[Tensor, " positions"]:
+    """KL(dense || masked) at every position, in nats, from final hidden states.
+
+    Logits of 512 positions exist at a time, with gradients too.
+    """
+    head = cast(Callable[[Tensor], Tensor], loaded.model.get_output_embeddings())
 
     def part(p_hidden: Tensor, q_hidden: Tensor) -> Tensor:
         p = head(p_hidden).float().log_softmax(dim=-1)

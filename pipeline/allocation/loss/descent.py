@@ -1,12 +1,12 @@
 """Gradient descent on an allocation under a budget.
 
-    minimise loss(s)   over   s_p = sigmoid(u_p + c),    with c such that   sum_p share_p s_p = target
+    minimise loss(s)   over   s_p = sigmoid(u_p + c),    with c such that   sum_p fraction_p s_p = target
 
-The logits u are free, c is found by bisection at every step, so every allocation on the way meets the budget and stays
-within (0, 1): the form of an occupation under a fixed total (Fermi-Dirac), which is what a greedy knapsack converges
-to when sensitivities are exponential. Steps are Adam's (Kingma & Ba 2014): gradients of projections differ by orders of
-magnitude, and mini-batches make them noisy. The rate falls to zero over the second half, and the result is the mean of
-the last `AVERAGED` share of the steps, which takes most of what noise is left out of it.
+fraction_p is the part of all weights that projection p has. The logits u are free, c is found by bisection at every
+step, so every allocation on the way meets the budget and stays within (0, 1). Steps are Adam's (`adam.Moments`):
+gradients of projections differ by orders of magnitude, and mini-batches make them noisy. The learning rate falls to
+zero over the second half, and the result is the mean of the last `AVERAGED` of the steps, which takes out most of the
+noise that is left.
 
 Considered and dropped: exchange moves, accepted on the loss of all texts. A sweep costs two losses a projection (448
 for 32 blocks), where a gradient costs about four forward passes whatever the number of projections, and it learned the
@@ -23,6 +23,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from pipeline.allocation.loss.adam import Moments
+
 Allocation = Float[ndarray, " projections"]
 LossGradients = Callable[[Allocation, int], Allocation]
 """(allocation, number of the step) -> derivative of the loss by every sparsity."""
@@ -31,50 +33,52 @@ LIMIT = 7.0
 """Logits stay within +-LIMIT (sparsities 0.1% to 99.9% before the shift): beyond, a gradient can no longer move
 them."""
 
-FIRST_MOMENT, SECOND_MOMENT = 0.9, 0.98
-"""Decay of Adam's moments: of the second faster than usual, for runs of 30 to 200 steps."""
-
 AVERAGED = 0.3
+"""Fraction of the steps, the last ones, whose mean is the result."""
 
 _TINY = 1e-12
 
 
 @dataclass(frozen=True)
 class State:
-    """Where a descent stands after `step` steps.
+    """The state of a descent after `step` steps.
 
     Attributes:
-        step: steps done.
         logits: u.
-        first: Adam's first moment.
-        second: Adam's second moment.
+        moments: Adam's, of the gradients by the logits.
         total: sum of the allocations that are averaged.
         averaged: how many those are.
     """
 
-    step: int
     logits: Allocation
-    first: Allocation
-    second: Allocation
+    moments: Moments
     total: Allocation
     averaged: int
 
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.moments.step
+
     def to_json(self) -> dict[str, Any]:
         """Plain lists, exact."""
-        arrays = {name: getattr(self, name).tolist() for name in ("logits", "first", "second", "total")}
-        return {"step": self.step, "averaged": self.averaged, **arrays}
+        return {
+            "logits": self.logits.tolist(),
+            "moments": self.moments.to_json(),
+            "total": self.total.tolist(),
+            "averaged": self.averaged,
+        }
 
     @classmethod
-    def from_json(cls, kept: dict[str, Any]) -> Self:
+    def from_json(cls, stored: dict[str, Any]) -> Self:
         """The inverse of `to_json`."""
-        arrays = {name: np.array(kept[name]) for name in ("logits", "first", "second", "total")}
-        return cls(step=kept["step"], averaged=kept["averaged"], **arrays)
+        moments = Moments.from_json(stored["moments"])
+        return cls(np.array(stored["logits"]), moments, np.array(stored["total"]), stored["averaged"])
 
 
 def start(sparsity: Allocation) -> State:
     """The state before the first step."""
-    zero = np.zeros_like(sparsity)
-    return State(0, logits(sparsity), zero, zero, zero, 0)
+    return State(logits(sparsity), Moments.start(len(sparsity)), np.zeros_like(sparsity), 0)
 
 
 def descend(
@@ -90,11 +94,11 @@ def descend(
 
     Args:
         state: from `start`, or an earlier run's last state.
-        share: weights of every projection over those of all.
+        fraction: weights of every projection over those of all.
         target: cost-weighted mean sparsity, within (0, 1).
         gradients: (allocation, number of the step) -> derivative of the loss by every sparsity; deterministic.
         steps: of the whole descent.
-        rate: how far a logit moves in a step, at most about.
+        rate: learning rate; a logit moves by about this in a step, at most.
 
     Guarantee: the states depend on the arguments alone, so a run that goes on from a stored state ends where an
     uninterrupted one does.
@@ -104,27 +108,23 @@ def descend(
         inner = sparsity * (1 - sparsity)
         gradient = gradients(sparsity, state.step) * inner
         budget = fraction * inner
-        gradient = (
-            gradient - (gradient @ budget) / max(budget @ budget, _TINY) * budget
-        )  # c undoes what lies along the budget
-        first = FIRST_MOMENT * state.first + (1 - FIRST_MOMENT) * gradient
-        second = SECOND_MOMENT * state.second + (1 - SECOND_MOMENT) * gradient**2
-        done = state.step + 1
-        move = (first / (1 - FIRST_MOMENT**done)) / (np.sqrt(second / (1 - SECOND_MOMENT**done)) + _TINY)
-        moved = np.clip(state.logits - rate * falling(state.step, steps) * move, -LIMIT, LIMIT)
-        is_last = is_averaged(done, steps)
+        # c undoes a step along the gradient of the budget.
+        gradient = gradient - (gradient @ budget) / max(budget @ budget, _TINY) * budget
+        moments = state.moments.updated(gradient)
+        moved = np.clip(state.logits - rate * falling(state.step, steps) * moments.direction(), -LIMIT, LIMIT)
+        is_last = is_averaged(moments.step, steps)
         total = state.total + allocation(moved, fraction, target) if is_last else state.total
-        state = State(done, moved, first, second, total, state.averaged + is_last)
+        state = State(moved, moments, total, state.averaged + is_last)
         yield state
 
 
 def falling(step: int, steps: int) -> float:
-    """The share of the rate that is left after `step` of `steps` steps: all in the first half, then less and less."""
+    """The fraction of the learning rate at a step: 1 in the first half, then falling linearly."""
     return min(1.0, 2 * (steps - step) / steps)
 
 
 def is_averaged(done: int, steps: int) -> bool:
-    """Whether what `done` of `steps` steps have led to is among what the result is the mean of."""
+    """Whether the result averages over the state after `done` of `steps` steps."""
     return done > steps - max(1, round(AVERAGED * steps))
 
 
@@ -136,7 +136,7 @@ def result(state: State, fraction: Allocation, target: float) -> Allocation:
 def allocation(logits: Allocation, fraction: Allocation, target: float) -> Allocation:
     """The sparsities of these logits that meet the budget.
 
-    Guarantee: `share @ result` is the target within 1e-9, for targets in (0, 1).
+    Guarantee: `fraction @ result` is the target within 1e-9, for targets in (0, 1).
     """
     low, high = -2 * LIMIT - 40, 2 * LIMIT + 40
     for _ in range(80):

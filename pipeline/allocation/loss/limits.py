@@ -1,4 +1,4 @@
-"""The masks of an allocation: (projection, sparsity) -> the largest magnitude of every feature that is still masked.
+"""Thresholds and magnitude cutoffs of every projection, at any sparsity.
 
 Thresholds come from a group's own score histograms, and masks compare exactly as those that will run
 (`wina_amp.masks.cutoffs`). Searches ask for the same few sparsities again and again; a few of each are kept.
@@ -53,7 +53,7 @@ class Limits:
         return float(thresholds(self._bins, self._counts[number], np.array(sparsity)).item())
 
     def sparsity(self, number: int, threshold: float) -> float:
-        """The share of projection `number`'s scores up to a threshold."""
+        """The fraction of projection `number`'s scores that a threshold masks."""
         return float(self._bins.fraction_at_or_below(self._counts[number], np.array(threshold)))
 
     def cutoffs(self, number: int, sparsity: float) -> Float[Tensor, "one in"]:

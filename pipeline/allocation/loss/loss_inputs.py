@@ -1,4 +1,4 @@
-"""What the loss of `kl` allocation and its derivative are measured with: a model, texts, and whose thresholds."""
+"""Inputs of the loss of `kl` allocation and its gradients: a model, texts, and the histograms of its thresholds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wina_amp.models.load import LoadedModel
 
 @dataclass(frozen=True)
 class LossInputs:
-    """Everything that decides a loss besides the allocation.
+    """Everything that a loss depends on besides the allocation.
 
     Attributes:
         loaded: the dense model.
@@ -27,7 +27,7 @@ class LossInputs:
         criterion: how features are scored.
         dense_prefix: see `eligibility.eligible`.
         budget: most tokens in a batch, padding included.
-        meter: told of every loss.
+        meter: counts every loss.
     """
 
     loaded: LoadedModel

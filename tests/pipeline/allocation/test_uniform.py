@@ -11,11 +11,11 @@ from pipeline.storage.schemas import ALLOCATIONS
 
 
 def test_every_projection_of_every_group_gets_the_target(tmp_path) -> None:
-    places = [(g, b, p) for g in range(2) for b in range(3) for p in ("q", "k")]
-    histograms = pd.DataFrame(places * 2, columns=["group", "block", "projection"])  # two criteria
+    keys = [(g, b, p) for g in range(2) for b in range(3) for p in ("q", "k")]
+    histograms = pd.DataFrame(keys * 2, columns=["group", "block", "projection"])  # two criteria
     rows = uniform(histograms, (0.25, 0.5), "mine")
     ALLOCATIONS.write(rows.assign(strength=np.nan), tmp_path / "allocations.parquet")
-    assert len(rows) == len(places) * 2
+    assert len(rows) == len(keys) * 2
     assert (rows["sparsity"] == rows["target"]).all() and rows["predicted_error"].isna().all()
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.allocation.greedy.search import ladders, search
+from pipeline.allocation.greedy.search import search, sparsity_grids
 from pipeline.compute.sizes import Linear, Sizes
 from pipeline.estimate import work
 from pipeline.estimate.rates import Rates
@@ -82,7 +82,7 @@ def test_greedy_counts_the_products_that_the_search_asks_for():
             asked.extend(choices)
             return [float(max(choice)) for choice in choices]  # the most even choice wins
 
-    path = search(ladders(costs, step), costs, stop, Recorded())
+    path = search(sparsity_grids(costs, step), costs, stop, Recorded())
     rounds = len(path.mean) - 1
     operations = 0
     for stepped in BLOCK:

@@ -27,15 +27,15 @@ def thresholds(loaded, profiles: int = 3) -> torch.Tensor:
 def test_every_text_diverges_under_every_profile_as_transcribed(kind: str):
     loaded = random_model(kind)
     limits = thresholds(loaded)
-    found = text_divergences(loaded, texts(), limits, **OPTIONS)
-    assert found.shape == (3, 12) and not found[0].any()  # thresholds of 0 mask nothing that counts
+    divergences = text_divergences(loaded, texts(), limits, **OPTIONS)
+    assert divergences.shape == (3, 12) and not divergences[0].any()  # thresholds of 0 mask nothing that counts
     for profile in (1, 2):
         flat = dict(
             zip([(p.block, p.name) for p in projections(loaded.model)], limits[profile].flatten().tolist(), strict=True)
         )
         for number, text in enumerate(texts()):
             slow = divergence(loaded, [text], flat, "wina", 1) * len(text.answer)
-            assert found[profile, number] == pytest.approx(slow, rel=ROUNDING)
+            assert divergences[profile, number] == pytest.approx(slow, rel=ROUNDING)
 
 
 def test_no_mask_is_left_and_progress_counts_texts():
@@ -49,16 +49,16 @@ def test_no_mask_is_left_and_progress_counts_texts():
 def test_a_criterion_that_reads_the_gate_has_benefits_too():
     loaded = random_model("llama")
     limits = torch.tensor([[[0.0], [0.0]], [[0.3], [0.3]]])
-    found = text_divergences(loaded, texts(), limits, criterion="cats", dense_prefix=1, budget=64)
-    assert not found[0].any() and (found[1] > 0).all()
+    divergences = text_divergences(loaded, texts(), limits, criterion="cats", dense_prefix=1, budget=64)
+    assert not divergences[0].any() and (divergences[1] > 0).all()
 
 
 def test_a_benefit_is_the_mean_over_targets_of_the_log_ratio_to_the_last_profile():
     divergence = np.array([[[1.0, 0.0], [4.0, 2.0], [2.0, 0.0]], [[0.5, 3.0], [0.5, 0.0], [1.0, 3.0]]])
-    found = benefits(divergence)
+    by_text = benefits(divergence)
     ratio = lambda pooled, own: np.log((pooled + NEGLIGIBLE) / (own + NEGLIGIBLE))  # noqa: E731
-    assert found.shape == (2, 2)
-    assert found[0, 0] == pytest.approx((ratio(2, 1) + ratio(1, 0.5)) / 2)
-    assert found[1].tolist() == pytest.approx([0, (ratio(0, 2) + ratio(3, 0)) / 2])
+    assert by_text.shape == (2, 2)
+    assert by_text[0, 0] == pytest.approx((ratio(2, 1) + ratio(1, 0.5)) / 2)
+    assert by_text[1].tolist() == pytest.approx([0, (ratio(0, 2) + ratio(3, 0)) / 2])
     assert benefits(divergence[:, [2, 2, 2]]).tolist() == [[0, 0], [0, 0]]
     assert benefits(divergence[0]).tolist() == benefits(divergence[:1]).tolist()

@@ -22,7 +22,7 @@ from wina_amp.models.projections import projections
 from wina_amp.scoring.criteria import feature_weights
 
 ROUNDING = 1e-9
-"""Relative: sums of a few hundred float64 products of a whole number and a share."""
+"""Relative: sums of a few hundred float64 products of a whole number and a fraction."""
 WORK = {"a": 3.0, "b": 5.0, "c": 2.0}
 
 
@@ -117,8 +117,8 @@ def test_greedy_counts_what_block_errors_multiplied(kind):
     costs = {p.name: p.gated_weights for p in own}
     attention = sum(costs[name] for name in costs if name in ("q", "k", "v", "qkv"))
     rest = sum(costs[name] for name in costs if name in ("o", "gate", "up", "gate_up", "down"))
-    padded = sum(one.eligible.numel() for one in inputs)
-    measured = sum(int(one.measured.sum()) for one in inputs)
+    padded = sum(block_input.eligible.numel() for block_input in inputs)
+    measured = sum(int(block_input.measured.sum()) for block_input in inputs)
     with BlockError(loaded, layers[1], own, inputs, tried) as objective:
         dense = (padded * attention + measured * rest) / sum(costs.values())
         assert objective.evaluations == 1  # the check of the block's structure
@@ -139,7 +139,7 @@ def test_a_product_that_is_advanced_counts_the_features_that_are_taken_out():
     for p in own:
         limits = torch.from_numpy(thresholds(BINS, counts[1, p.name], np.array([0.0, WORTH / 2])))
         tried[p.name] = cutoffs(feature_weights("wina", p.module.weight, p.name), limits)
-    measured = sum(int(one.measured.sum()) for one in inputs)
+    measured = sum(int(block_input.measured.sum()) for block_input in inputs)
     fraction = own[-1].gated_weights / sum(p.gated_weights for p in own)
     with BlockError(loaded, layers[1], own, inputs, tried) as objective:
         before = objective.tokens
@@ -153,10 +153,10 @@ def test_a_search_counts_its_pass_over_the_text_and_one_error_per_choice():
     loaded = random_model("llama")
     options = {"bins": BINS, "criterion": "wina", "stop": 0.5, "step": 0.5, "dense_prefix": 1, "budget": 200}
     meter = Meter()
-    found = list(block_paths(loaded, texts(), score_counts(loaded, "wina"), **options, meter=meter))
+    paths = list(block_paths(loaded, texts(), score_counts(loaded, "wina"), **options, meter=meter))
     lengths = [text.length for text in texts()]
     planned = batches(lengths, [text.sample_id for text in texts()], min(200, SMALL_BATCH))
     once = sum(len(batch) * max(lengths[number] for number in batch) for batch in planned)
     assert meter.cost.tokens > once
-    rounds = sum(len(one.path.mean) - 1 for one in found)
-    assert 2 * len(found) < meter.cost.evaluations <= 2 * len(found) + 7 * rounds
+    rounds = sum(len(block.path.mean) - 1 for block in paths)
+    assert 2 * len(paths) < meter.cost.evaluations <= 2 * len(paths) + 7 * rounds

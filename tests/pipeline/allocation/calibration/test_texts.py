@@ -8,7 +8,7 @@ from operator import attrgetter
 
 import torch
 
-from pipeline.allocation.calibration.texts import MEASURED_SHARE, block_inputs, choose, minibatch
+from pipeline.allocation.calibration.texts import MEASURED_FRACTION, block_inputs, choose, minibatch
 from tests.pipeline.allocation.blocks import random_model, texts
 
 
@@ -23,7 +23,7 @@ def test_the_choice_depends_on_seed_and_ids_and_not_on_the_order_or_on_absent_sa
 
 def test_enough_measured_tokens_are_chosen_and_no_text_more() -> None:
     def measured(chosen):
-        return sum(math.ceil(MEASURED_SHARE * (text.length - 2)) for text in chosen)
+        return sum(math.ceil(MEASURED_FRACTION * (text.length - 2)) for text in chosen)
 
     chosen = choose(texts(40), tokens=50, dense_prefix=2, seed=0)
     assert measured(chosen) >= 50 > measured(chosen[:-1])
@@ -33,20 +33,20 @@ def test_enough_measured_tokens_are_chosen_and_no_text_more() -> None:
 def test_inputs_are_the_dense_models_hidden_states_at_the_right_tokens() -> None:
     loaded = random_model("llama")
     layers = list(attrgetter(loaded.family.layers)(loaded.model))
-    found = block_inputs(loaded, layers, texts(), dense_prefix=1, budget=70)
-    assert len(found) == 2 and len(found[0]) > 1
+    inputs = block_inputs(loaded, layers, texts(), dense_prefix=1, budget=70)
+    assert len(inputs) == 2 and len(inputs[0]) > 1
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in loaded.model.modules())
-    outputs = torch.cat([one.output for one in found[0]])
+    outputs = torch.cat([block_input.output for block_input in inputs[0]])
     alone = []
     for text in sorted(texts(), key=lambda text: (text.length, text.sample_id)):
         ids = torch.tensor([[*text.prompt, *text.answer]])
         with torch.no_grad():
             states = loaded.decoder(input_ids=ids, output_hidden_states=True).hidden_states
-        alone.append(states[1][0, text.length - math.ceil(MEASURED_SHARE * (text.length - 1)) :])
+        alone.append(states[1][0, text.length - math.ceil(MEASURED_FRACTION * (text.length - 1)) :])
     batching = 1e-5  # float32 sums of at most 48 terms in another order, values of order 1
     assert torch.allclose(outputs, torch.cat(alone), atol=batching)
-    for one in found[0] + found[1]:
-        assert not (one.measured & ~one.eligible).any() and not one.eligible[:, 0].any()
+    for block_input in inputs[0] + inputs[1]:
+        assert not (block_input.measured & ~block_input.eligible).any() and not block_input.eligible[:, 0].any()
 
 
 def test_minibatches_show_every_text_once_an_epoch_in_orders_of_their_own():

@@ -18,24 +18,24 @@ PREFIX = 2
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_counts_are_those_of_one_text_at_a_time(kind: str):
     loaded, chosen = random_model(kind), texts()[:5]
-    found = score_counts(loaded, chosen, criterion="wina", bins=BINS, dense_prefix=PREFIX, budget=40)
-    for one in projections(loaded.model):
+    histograms = score_counts(loaded, chosen, criterion="wina", bins=BINS, dense_prefix=PREFIX, budget=40)
+    for p in projections(loaded.model):
         seen: list[np.ndarray] = []
-        weights = projection_weights("wina", one)
-        hook = one.module.register_forward_pre_hook(
+        weights = projection_weights("wina", p)
+        hook = p.module.register_forward_pre_hook(
             lambda _module, args, seen=seen, weights=weights: seen.append(scores(args[0][0, PREFIX:], weights).numpy())
         )
         with torch.no_grad():
             for text in chosen:
                 loaded.model(input_ids=torch.tensor([[*text.prompt, *text.answer][:-1]]))
         hook.remove()
-        counted = found[one.block, one.name]
+        counted = histograms[p.block, p.name]
         total = sum(part.size for part in seen)
         assert counted.sum() == total
         expected = BINS.histogram(np.concatenate([part.ravel() for part in seen]))
         # Batches are padded here: a score at the edge of a bin may fall on the other side of it.
         assert np.abs(counted - expected).sum() <= 0.01 * total
-    assert not any(one.module._forward_pre_hooks for one in projections(loaded.model))
+    assert not any(p.module._forward_pre_hooks for p in projections(loaded.model))
 
 
 def test_a_broken_score_is_refused():

@@ -1,6 +1,5 @@
 """`pipeline.allocation.feature_weights.learning`: a known optimum found, budgets met, norms kept where nothing pulls,
-interruptions
-unseen."""
+interruptions unseen."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ import pytest
 from pipeline.allocation.feature_weights.learning import Plan, State, learn, result, start
 from pipeline.allocation.loss.descent import allocation
 
-SHARE = np.array([0.25, 0.5, 0.25])
+FRACTION = np.array([0.25, 0.5, 0.25])
 FEATURES = [3, 4, 2]
 WANTED = np.array([0.3, -0.3, 0.0, 0.2, -0.2, 0.1, -0.1, 0.4, -0.4])
 """Log weights that the loss is lowest at."""
@@ -23,17 +22,17 @@ BUDGET = 1e-9
 
 
 def _together(sparsity, log_weights, _step):
-    """Of sum share * price * s^2 / 2 + |z - wanted|^2 / 2."""
-    return SHARE * PRICE * sparsity, log_weights - WANTED
+    """Of sum fraction * price * s^2 / 2 + |z - wanted|^2 / 2."""
+    return FRACTION * PRICE * sparsity, log_weights - WANTED
 
 
 def _warm(sparsity, _step):
-    return SHARE * PRICE * sparsity
+    return FRACTION * PRICE * sparsity
 
 
 def _run(plan=PLAN, state=None, together=_together, warm=_warm):
     state = start(FEATURES, plan.targets) if state is None else state
-    return list(learn(state, SHARE, FEATURES, together, plan, warm_gradients=warm))
+    return list(learn(state, FRACTION, FEATURES, together, plan, warm_gradients=warm))
 
 
 def test_the_weights_end_where_the_loss_is_lowest():
@@ -47,10 +46,10 @@ def test_decay_keeps_weights_nearer_to_the_norms():
     assert (np.abs(pulled) <= np.abs(result(_run()[-1])) + 1e-3).all() and np.abs(pulled).sum() < np.abs(WANTED).sum()
 
 
-def test_features_fraction_a_scale_within_a_projection_and_not_beyond():
+def test_features_share_a_scale_within_a_projection_and_not_beyond():
     def steep(sparsity, log_weights, _step):
         gradient = np.array([1.0, 1e-6, 0, 1e-9, 0, 0, 0, 5.0, -5.0])
-        return SHARE * PRICE * sparsity, gradient
+        return FRACTION * PRICE * sparsity, gradient
 
     moved = -_run(replace(PLAN, steps=1), together=steep)[-1].log_weights
     unit = PLAN.weight_rate
@@ -58,38 +57,38 @@ def test_features_fraction_a_scale_within_a_projection_and_not_beyond():
     np.testing.assert_allclose(moved, expected, rtol=2e-3)  # the scale has a floor of 1e-12
 
 
-def test_every_allocation_meets_its_target_in_turns_and_weights_rest_while_the_logits_warm_up():
+def test_targets_alternate_and_are_met_and_weights_rest_while_the_logits_warm_up():
     seen, warm = [], []
 
     def both(sparsity, log_weights, step):
-        seen.append((step, SHARE @ sparsity, log_weights))
+        seen.append((step, FRACTION @ sparsity, log_weights))
         return _together(sparsity, log_weights, step)
 
     def alone(sparsity, step):
-        warm.append((step, SHARE @ sparsity))
+        warm.append((step, FRACTION @ sparsity))
         return _warm(sparsity, step)
 
     _run(replace(PLAN, warm_steps=4, steps=6), together=both, warm=alone)
     assert [step for step, _ in warm] == [0, 1, 2, 3] and [step for step, _, _ in seen] == [4, 5, 6, 7, 8, 9]
-    for turn, (_, budget, *_rest) in enumerate([*warm, *seen]):
-        assert budget == pytest.approx(PLAN.targets[turn % 2], abs=BUDGET)
+    for step, (_, budget, *_rest) in enumerate([*warm, *seen]):
+        assert budget == pytest.approx(PLAN.targets[step % 2], abs=BUDGET)
     assert (seen[0][2] == 0).all() and (seen[1][2] != 0).any()
 
 
 def test_the_logits_go_on_from_where_they_warmed_up():
     states = _run(replace(PLAN, warm_steps=40, steps=2))
     warm, first = states[39].warm.logits, states[40].joint.logits
-    before = allocation(warm, SHARE, 0.5)
-    np.testing.assert_allclose(allocation(first, SHARE, 0.5), before, atol=0.05)
+    before = allocation(warm, FRACTION, 0.5)
+    np.testing.assert_allclose(allocation(first, FRACTION, 0.5), before, atol=0.05)
     assert np.ptp(before) > 0.1
 
 
 @pytest.mark.parametrize("stopped", [1, 20, 21, 111, 319])
 def test_an_interrupted_run_ends_where_a_whole_one_does(stopped: int):
     whole = _run()
-    kept = State.from_json(json.loads(json.dumps(whole[stopped - 1].to_json())))
-    assert kept.step == stopped
-    resumed = _run(state=kept)
+    stored = State.from_json(json.loads(json.dumps(whole[stopped - 1].to_json())))
+    assert stored.step == stopped
+    resumed = _run(state=stored)
     assert len(resumed) == len(whole) - stopped
     assert np.array_equal(result(resumed[-1]), result(whole[-1]))
 

@@ -30,68 +30,68 @@ def small_chunks(monkeypatch):
     monkeypatch.setattr(module, "COUNTED", 3)
 
 
-def _bench(size=10):
+def _worker(size=10):
     loaded = random_model("llama")
     return LearningGradients(
         loaded, texts(), bins=BINS, dense_prefix=PREFIX, budget=BUDGET, size=size, seed=SEED
     ), loaded
 
 
-def _asks(bench, step=2, of_weights=True):
+def _asks(worker, step=2, of_weights=True):
     rng = np.random.default_rng(0)
-    sparsity = rng.uniform(0.2, 0.7, len(bench.features))
-    log_weights = rng.normal(0, 0.2, sum(bench.features))
-    return [Ask(step, chunk, sparsity, log_weights, of_weights) for chunk in range(bench.chunks)]
+    sparsity = rng.uniform(0.2, 0.7, len(worker.features))
+    log_weights = rng.normal(0, 0.2, sum(worker.features))
+    return [Ask(step, chunk, sparsity, log_weights, of_weights) for chunk in range(worker.chunks)]
 
 
-def test_a_chunk_has_the_slopes_of_its_texts_masked_by_its_own_scores():
-    bench, loaded = _bench()
-    assert bench.chunks == 3 and bench.features == [one.in_features for one in projections(loaded.model)]
-    assert bench.fraction.sum() == pytest.approx(1)
-    asks = _asks(bench)
+def test_a_chunk_has_the_gradients_of_its_texts_masked_by_its_own_scores():
+    worker, loaded = _worker()
+    assert worker.chunks == 3 and worker.features == [p.in_features for p in projections(loaded.model)]
+    assert worker.fraction.sum() == pytest.approx(1)
+    asks = _asks(worker)
     for ask, numbers in zip(asks, np.array_split(minibatch(2, 12, 10, SEED), [4, 8]), strict=True):
-        found = bench.answer(ask)
+        answer = worker.answer(ask)
         own = random_model("llama")
-        attach(own.model, bench.weights(ask.log_weights))
+        attach(own.model, worker.weights(ask.log_weights))
         chosen = [texts()[number] for number in numbers]
         counts = score_counts(own, chosen[:3], criterion=LEARNED, bins=BINS, dense_prefix=PREFIX, budget=BUDGET)
         gradients = LossGradients(LossInputs(own, texts(), counts, BINS, LEARNED, PREFIX, BUDGET))
         expected = gradients.by_weight(ask.sparsity, list(numbers))
-        places = sum(len(text.answer) for text in chosen)
-        assert found.places == places
-        np.testing.assert_allclose(found.by_sparsity, expected.by_sparsity * places, rtol=ROUNDING)
+        positions = sum(len(text.answer) for text in chosen)
+        assert answer.positions == positions
+        np.testing.assert_allclose(answer.by_sparsity, expected.by_sparsity * positions, rtol=ROUNDING)
         flat = torch.cat(expected.by_weight).double().numpy()
-        np.testing.assert_allclose(found.by_weight, flat * places, rtol=ROUNDING, atol=1e-9)
+        np.testing.assert_allclose(answer.by_weight, flat * positions, rtol=ROUNDING, atol=1e-9)
 
 
-def test_a_step_is_the_mean_over_the_places_of_its_chunks_in_any_order():
-    bench, other = _bench()[0], _bench()[0]
-    answers = [bench.answer(ask) for ask in _asks(bench)]
+def test_a_step_is_the_mean_over_the_positions_of_its_chunks_in_any_order():
+    worker, other = _worker()[0], _worker()[0]
+    answers = [worker.answer(ask) for ask in _asks(worker)]
     backwards = [other.answer(ask) for ask in reversed(_asks(other))][::-1]
-    for one, again in zip(mean(answers), mean(backwards), strict=True):
-        assert np.array_equal(one, again)
-    places = sum(one.places for one in answers)
-    np.testing.assert_allclose(mean(answers)[0], sum(one.by_sparsity for one in answers) / places)
+    for forwards, again in zip(mean(answers), mean(backwards), strict=True):
+        assert np.array_equal(forwards, again)
+    positions = sum(answer.positions for answer in answers)
+    np.testing.assert_allclose(mean(answers)[0], sum(answer.by_sparsity for answer in answers) / positions)
 
 
-def test_slopes_by_weights_are_left_out_where_nobody_asks_and_those_by_sparsities_are_the_same():
-    bench, _ = _bench()
-    full, part = bench.answer(_asks(bench)[1]), bench.answer(_asks(bench, of_weights=False)[1])
+def test_gradients_by_weights_are_left_out_where_nobody_asks_and_those_by_sparsities_are_the_same():
+    worker, _ = _worker()
+    full, part = worker.answer(_asks(worker)[1]), worker.answer(_asks(worker, of_weights=False)[1])
     assert (part.by_weight == 0).all() and (full.by_weight != 0).any()
     np.testing.assert_allclose(part.by_sparsity, full.by_sparsity, rtol=ROUNDING)
     assert part.cost.tokens == full.cost.tokens > 0 and part.cost.evaluations == 1
 
 
 def test_weights_are_norms_times_exp_and_lie_on_the_model():
-    bench, loaded = _bench()
-    ask = _asks(bench)[0]
-    bench.answer(ask)
+    worker, loaded = _worker()
+    ask = _asks(worker)[0]
+    worker.answer(ask)
     start = 0
-    for one in projections(loaded.model):
-        factors = torch.from_numpy(ask.log_weights[start : start + one.in_features]).exp()
-        start += one.in_features
-        torch.testing.assert_close(learned(one), (column_norms(one.module.weight) * factors).float())
+    for p in projections(loaded.model):
+        factors = torch.from_numpy(ask.log_weights[start : start + p.in_features]).exp()
+        start += p.in_features
+        torch.testing.assert_close(learned(p), (column_norms(p.module.weight) * factors).float())
 
 
 def test_fewer_texts_than_a_mini_batch_are_all_used():
-    assert _bench(size=500)[0].chunks == 3
+    assert _worker(size=500)[0].chunks == 3

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.allocation.calibration.texts import MEASURED_SHARE, block_inputs
+from pipeline.allocation.calibration.texts import MEASURED_FRACTION, block_inputs
 from pipeline.allocation.greedy.block_error import BlockError
 from pipeline.histograms.thresholds import thresholds
 from tests.pipeline.allocation.blocks import BINS, CONFIGS, random_model, score_counts, texts
@@ -19,14 +19,14 @@ from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.models.projections import projections
 from wina_amp.scoring.criteria import feature_weights
 
-LEVELS = 6
+SPARSITIES = 6
 PREFIX = 1
 ROUNDING = 2e-5
 """Relative. Float32 matrix products of up to 48 terms over differently shaped batches; errors are of order 1."""
 
 
 class Setting:
-    """A model, one of its blocks, and thresholds at LEVELS sparsities from 0 to 0.9."""
+    """A model, one of its blocks, and thresholds at SPARSITIES sparsities from 0 to 0.9."""
 
     def __init__(self, kind, block=1, is_rotated=False):
         self.loaded = rotated_model(kind) if is_rotated else random_model(kind)
@@ -34,8 +34,8 @@ class Setting:
         self.layer = self.layers[block]
         self.own = [p for p in projections(self.loaded.model) if p.block == block]
         counts = score_counts(self.loaded, "wina")
-        ladder = np.linspace(0, 0.9, LEVELS)
-        self.limits = {p.name: torch.from_numpy(thresholds(BINS, counts[block, p.name], ladder)) for p in self.own}
+        grid = np.linspace(0, 0.9, SPARSITIES)
+        self.limits = {p.name: torch.from_numpy(thresholds(BINS, counts[block, p.name], grid)) for p in self.own}
         self.weights = {p.name: feature_weights("wina", p.module.weight, p.name) for p in self.own}
         self.inputs = block_inputs(self.loaded, self.layers, texts(), dense_prefix=PREFIX, budget=100)[block]
 
@@ -43,9 +43,9 @@ class Setting:
         tried = {name: cutoffs(self.weights[name], self.limits[name]) for name in self.limits}
         return BlockError(self.loaded, self.layer, self.own, self.inputs, tried)
 
-    def slow(self, levels):
-        chosen = {p.name: self.limits[p.name][level] for p, level in zip(self.own, levels, strict=True)}
-        return block_error(self.loaded, self.layer, self.own, self.weights, chosen, texts(), PREFIX, MEASURED_SHARE)
+    def slow(self, taken):
+        chosen = {p.name: self.limits[p.name][steps] for p, steps in zip(self.own, taken, strict=True)}
+        return block_error(self.loaded, self.layer, self.own, self.weights, chosen, texts(), PREFIX, MEASURED_FRACTION)
 
 
 @pytest.mark.parametrize("is_rotated", [False, True], ids=["plain", "rotated"])
@@ -53,16 +53,16 @@ class Setting:
 def test_errors_along_a_search_equal_those_of_the_whole_model_run_from_scratch(kind, is_rotated) -> None:
     setting = Setting(kind, is_rotated=is_rotated)
     rng = np.random.default_rng(0)
-    levels = (0,) * len(setting.own)
+    taken = (0,) * len(setting.own)
     with setting.objective() as objective:
         for _ in range(6):
             choices = [
-                (*levels[:p], levels[p] + 1, *levels[p + 1 :]) for p in range(len(levels)) if levels[p] + 1 < LEVELS
+                (*taken[:p], taken[p] + 1, *taken[p + 1 :]) for p in range(len(taken)) if taken[p] + 1 < SPARSITIES
             ]
-            found = objective.errors(choices)
+            errors = objective.errors(choices)
             checked = int(rng.integers(len(choices)))
-            assert found[checked] == pytest.approx(setting.slow(choices[checked]), rel=ROUNDING)
-            levels = choices[int(rng.integers(len(choices)))]
+            assert errors[checked] == pytest.approx(setting.slow(choices[checked]), rel=ROUNDING)
+            taken = choices[int(rng.integers(len(choices)))]
 
 
 def test_unrelated_choices_in_a_row_do_not_confuse_what_is_kept() -> None:
@@ -70,8 +70,8 @@ def test_unrelated_choices_in_a_row_do_not_confuse_what_is_kept() -> None:
     rng = np.random.default_rng(1)
     with setting.objective() as objective:
         for _ in range(5):
-            levels = tuple(rng.integers(0, LEVELS, len(setting.own)).tolist())
-            assert objective.errors([levels]) == pytest.approx([setting.slow(levels)], rel=ROUNDING)
+            taken = tuple(rng.integers(0, SPARSITIES, len(setting.own)).tolist())
+            assert objective.errors([taken]) == pytest.approx([setting.slow(taken)], rel=ROUNDING)
 
 
 def test_the_model_is_as_before_also_after_an_error() -> None:

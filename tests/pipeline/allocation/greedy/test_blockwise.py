@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.allocation.calibration.texts import MEASURED_SHARE
+from pipeline.allocation.calibration.texts import MEASURED_FRACTION
 from pipeline.allocation.greedy.blockwise import block_paths
 from pipeline.histograms.thresholds import thresholds
 from tests.pipeline.allocation.blocks import BINS, random_model, score_counts, texts
@@ -25,7 +25,7 @@ ROUNDING = 2e-5
 @pytest.mark.parametrize("kind", ["llama", "phi3"])
 def test_every_block_meets_every_target_with_rising_errors(kind) -> None:
     loaded = random_model(kind)
-    found = list(
+    paths = list(
         block_paths(
             loaded,
             texts(),
@@ -38,11 +38,11 @@ def test_every_block_meets_every_target_with_rising_errors(kind) -> None:
             budget=200,
         )
     )
-    assert [one.block for one in found] == [0, 1]
-    for one in found:
-        costs = {p.name: p.gated_weights for p in projections(loaded.model) if p.block == one.block}
-        assert one.projections == tuple(costs)
-        at_targets = [one.path.at(target) for target in TARGETS]
+    assert [block.block for block in paths] == [0, 1]
+    for block in paths:
+        costs = {p.name: p.gated_weights for p in projections(loaded.model) if p.block == block.block}
+        assert block.projections == tuple(costs)
+        at_targets = [block.path.at(target) for target in TARGETS]
         for target, (sparsity, _) in zip(TARGETS, at_targets, strict=True):
             rounding = 1e-12  # float64 sums of seven numbers of order 1
             assert np.average(sparsity, weights=list(costs.values())) == pytest.approx(target, abs=rounding)
@@ -65,11 +65,11 @@ def test_choices_are_those_of_algorithm_1_with_the_whole_model_run_for_every_can
             p.name: torch.from_numpy(thresholds(BINS, counts[block, p.name], np.array([s])))[0]
             for p, s in zip(own, sparsities, strict=True)
         }
-        return block_error(loaded, layer, own, weights, limits, chosen, prefix, MEASURED_SHARE)
+        return block_error(loaded, layer, own, weights, limits, chosen, prefix, MEASURED_FRACTION)
 
     slow = greedy([p.gated_weights for p in own], step, stop, error)
     options = {"bins": BINS, "criterion": "wina", "stop": stop, "step": step, "dense_prefix": prefix, "budget": 60}
     path = list(block_paths(loaded, chosen, counts, **options))[block].path
     assert len(slow) > 5
     np.testing.assert_allclose(path.sparsity, [sparsity for sparsity, _ in slow], atol=1e-12)  # sums of steps
-    np.testing.assert_allclose(path.error[1:], [found for _, found in slow[1:]], rtol=ROUNDING)
+    np.testing.assert_allclose(path.error[1:], [slow_error for _, slow_error in slow[1:]], rtol=ROUNDING)

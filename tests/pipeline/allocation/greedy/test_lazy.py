@@ -11,13 +11,13 @@ import pytest
 from pipeline.allocation.calibration.cost import Meter
 from pipeline.allocation.greedy.blockwise import block_paths
 from pipeline.allocation.greedy.lazy import AGE, Lazy
-from pipeline.allocation.greedy.search import Exact, ladders, search
+from pipeline.allocation.greedy.search import Exact, search, sparsity_grids
 from tests.pipeline.allocation.blocks import BINS, random_model, score_counts, texts
 
 FEWER = 0.75
-"""Share of the exact search's evaluations; found: 0.5 to 0.7."""
+"""Fraction of the exact search's evaluations; measured: 0.5 to 0.7."""
 INTERACTING = 1e-3
-"""Found: 1e-4."""
+"""Measured: 1e-4."""
 TINY_BLOCKS = 0.02
 """Random blocks of 32 features on 60 tokens, where one feature is much: single ratios are from 0.95 to 1.06."""
 COSTS = (36864, 12288, 12288, 36864, 98304, 98304, 98304)
@@ -26,36 +26,36 @@ COSTS = (36864, 12288, 12288, 36864, 98304, 98304, 98304)
 class Squares:
     """A squared error that is quadratic in the sparsities; `mixed` is how much projections interact."""
 
-    def __init__(self, steps, mixed=0.0, seed=0):
+    def __init__(self, grids, mixed=0.0, seed=0):
         rng = np.random.default_rng(seed)
-        self.steps, self.evaluations = steps, 0
-        half = rng.normal(size=(len(steps), len(steps)))
-        self.form = np.diag(rng.uniform(0.2, 2, len(steps))) + mixed * half @ half.T
+        self.grids, self.evaluations = grids, 0
+        half = rng.normal(size=(len(grids), len(grids)))
+        self.form = np.diag(rng.uniform(0.2, 2, len(grids))) + mixed * half @ half.T
 
     def errors(self, choices):
         self.evaluations += len(choices)
-        sparsities = [np.array([ladder[n] for ladder, n in zip(self.steps, levels, strict=True)]) for levels in choices]
+        sparsities = [np.array([grid[n] for grid, n in zip(self.grids, taken, strict=True)]) for taken in choices]
         return [math.sqrt(max(0.0, float(s @ self.form @ s))) for s in sparsities]
 
 
-def _both(steps, costs, stop, make):
+def _both(grids, costs, stop, make):
     lazy, exact = make(), make()
-    paths = [search(steps, costs, stop, lazy, Lazy), search(steps, costs, stop, exact, Exact)]
+    paths = [search(grids, costs, stop, lazy, Lazy), search(grids, costs, stop, exact, Exact)]
     return paths, lazy.evaluations / exact.evaluations
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_where_additions_only_grow_the_path_is_that_of_the_exact_search(seed) -> None:
-    steps = ladders(COSTS, 0.05)
-    (lazy, exact), fraction = _both(steps, COSTS, 0.8, lambda: Squares(steps, seed=seed))
+    grids = sparsity_grids(COSTS, 0.05)
+    (lazy, exact), fraction = _both(grids, COSTS, 0.8, lambda: Squares(grids, seed=seed))
     assert np.array_equal(lazy.sparsity, exact.sparsity) and np.array_equal(lazy.error, exact.error)
     assert fraction < FEWER
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_where_projections_interact_errors_stay_the_same(seed) -> None:
-    steps = ladders(COSTS, 0.025)
-    (lazy, exact), fraction = _both(steps, COSTS, 0.8, lambda: Squares(steps, mixed=0.05, seed=seed))
+    grids = sparsity_grids(COSTS, 0.025)
+    (lazy, exact), fraction = _both(grids, COSTS, 0.8, lambda: Squares(grids, mixed=0.05, seed=seed))
     for target in (0.25, 0.4, 0.5, 0.65, 0.8):
         assert lazy.at(target)[1] == pytest.approx(exact.at(target)[1], rel=INTERACTING)
     assert fraction < FEWER
@@ -68,8 +68,8 @@ def test_a_step_that_has_become_the_best_is_found_when_its_addition_is_too_old()
         def errors(self, choices):
             return [math.sqrt(a + (0 if a >= AGE // 2 else 100) * b) for a, b in choices]
 
-    steps = ladders((1, 1), 0.005)
-    path = search(steps, (1, 1), 0.2, Thaw(), Lazy)
+    grids = sparsity_grids((1, 1), 0.005)
+    path = search(grids, (1, 1), 0.2, Thaw(), Lazy)
     first = int(np.argmax(path.sparsity[:, 1] > 0))
     assert AGE // 2 < first <= AGE + 1
 
@@ -79,14 +79,14 @@ def test_ties_go_to_the_first_projection_and_a_broken_error_is_refused() -> None
         def errors(self, choices):
             return [0.0] * len(choices)
 
-    assert search(ladders((1, 1), 0.5), (1, 1), 0.5, Flat(), Lazy).sparsity[-1].tolist() == [1, 0]
+    assert search(sparsity_grids((1, 1), 0.5), (1, 1), 0.5, Flat(), Lazy).sparsity[-1].tolist() == [1, 0]
 
     class Broken:
         def errors(self, choices):
-            return [0.0 if levels == (0, 0) else float("nan") for levels in choices]
+            return [0.0 if taken == (0, 0) else float("nan") for taken in choices]
 
     with pytest.raises(ValueError, match="must be finite"):
-        search(ladders((1, 1), 0.5), (1, 1), 0.5, Broken(), Lazy)
+        search(sparsity_grids((1, 1), 0.5), (1, 1), 0.5, Broken(), Lazy)
 
 
 def test_errors_of_real_blocks_are_hardly_higher_on_average_at_fewer_evaluations() -> None:
@@ -100,7 +100,9 @@ def test_errors_of_real_blocks_are_hardly_higher_on_average_at_fewer_evaluations
             list(block_paths(loaded, texts(), counts, **options, is_lazy=is_lazy, meter=meter))
             for is_lazy, meter in meters.items()
         )
-        for one, other in zip(exact, lazy, strict=True):
-            ratios += [other.path.at(target)[1] / one.path.at(target)[1] for target in (0.25, 0.4, 0.5, 0.65)]
+        for exact_block, lazy_block in zip(exact, lazy, strict=True):
+            ratios += [
+                lazy_block.path.at(target)[1] / exact_block.path.at(target)[1] for target in (0.25, 0.4, 0.5, 0.65)
+            ]
         assert meters[True].cost.evaluations < FEWER * meters[False].cost.evaluations
     assert np.mean(ratios) < 1 + TINY_BLOCKS

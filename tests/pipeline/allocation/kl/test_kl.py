@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.allocation.kl.kl import LEVELS, NEGLIGIBLE, Descent, at_target, curve, is_clearly_lower, kl, settled, work
+from pipeline.allocation.kl.kl import GRID, NEGLIGIBLE, Descent, at_target, choose, curve, is_clearly_lower, kl, work
 from pipeline.allocation.kl.knapsack import allocate
 from pipeline.allocation.loss import descent
 
@@ -34,7 +34,7 @@ class Interacting:
             raise KeyboardInterrupt
         return float(self.gradient @ sparsity**2 + sparsity**2 @ self.mixed @ sparsity**2)
 
-    def judge(self, sparsity: np.ndarray) -> np.ndarray:
+    def validation(self, sparsity: np.ndarray) -> np.ndarray:
         """The same loss of three texts that weigh it differently."""
         return self.loss(sparsity) * np.array([0.9, 1.0, 1.1])
 
@@ -57,7 +57,7 @@ class Memory(dict):
 
 
 def _run(objective: Interacting, store: Memory, steps: int = 60):
-    return list(kl(objective, objective.judge, objective.gradients, TARGETS, store, steps=steps, rate=0.1))
+    return list(kl(objective, objective.validation, objective.gradients, TARGETS, store, steps=steps, rate=0.1))
 
 
 def test_every_target_is_met_at_a_loss_that_the_descent_lowers():
@@ -73,14 +73,14 @@ def test_every_target_is_met_at_a_loss_that_the_descent_lowers():
 def test_a_descent_that_ends_above_its_start_is_not_taken():
     objective = Interacting()
     uphill = kl(
-        objective, objective.judge, lambda s, k: -objective.gradients(s, k), TARGETS, Memory(), steps=60, rate=0.1
+        objective, objective.validation, lambda s, k: -objective.gradients(s, k), TARGETS, Memory(), steps=60, rate=0.1
     )
     for one, start in zip(uphill, _run(Interacting(), Memory(), steps=0), strict=True):
         np.testing.assert_array_equal(one.sparsity, start.sparsity)
         assert one.loss == start.loss
 
 
-SHARE = np.array(COSTS) / sum(COSTS)
+FRACTION = np.array(COSTS) / sum(COSTS)
 
 
 def _distance(liked: np.ndarray):
@@ -88,7 +88,7 @@ def _distance(liked: np.ndarray):
     return lambda sparsity: np.abs(sparsity - liked).sum() * np.array([0.9, 1.0, 1.1])
 
 
-def test_start_end_and_the_mean_with_the_neighbours_are_chosen_from_by_the_judge():
+def test_start_end_and_the_mean_with_the_neighbours_are_chosen_from_by_validation_losses():
     objective = Interacting()
     curves = [curve(objective, number, Memory()) for number in range(len(COSTS))]
     descents = [
@@ -99,10 +99,10 @@ def test_start_end_and_the_mean_with_the_neighbours_are_chosen_from_by_the_judge
     for place, one in enumerate(descents):
         choices = [one.start, one.end]
         if place == 1:
-            choices.append(descent.allocation(around.mean(axis=0), SHARE, one.target))
+            choices.append(descent.allocation(around.mean(axis=0), FRACTION, one.target))
         assert min(np.abs(a - b).max() for i, a in enumerate(choices) for b in choices[:i]) > 1e-3  # they do differ
         for liked in choices:
-            found = settled(_distance(liked), descents, place, SHARE, Memory())
+            found = choose(_distance(liked), descents, place, FRACTION, Memory())
             np.testing.assert_allclose(found.sparsity, liked, atol=ROUNDING)
             assert found.loss == pytest.approx(0, abs=ROUNDING)
             assert np.average(found.sparsity, weights=COSTS) == pytest.approx(found.target, abs=ROUNDING)
@@ -112,7 +112,7 @@ def test_start_end_and_the_mean_with_the_neighbours_are_chosen_from_by_the_judge
 def test_a_start_is_only_taken_if_it_is_better_beyond_noise(losses: list[float], is_start: bool):
     start, end = np.full(7, 0.4), np.full(7, 0.6)
     judge = lambda sparsity: np.array(losses) if np.array_equal(sparsity, start) else np.ones(3)  # noqa: E731
-    found = settled(judge, [Descent(0.5, start, end)], 0, SHARE, Memory())
+    found = choose(judge, [Descent(0.5, start, end)], 0, FRACTION, Memory())
     assert np.mean(losses) < 1  # in the mean it is better both times
     np.testing.assert_array_equal(found.sparsity, start if is_start else end)
 
@@ -135,14 +135,14 @@ def test_without_a_descent_there_is_nothing_to_choose():
         Descent(0.75, np.full(7, 0.7), np.full(7, 0.75)),
     ]
     asked = []
-    found = settled(lambda s: asked.append(s) or np.ones(3), moved, 1, SHARE, Memory())
+    found = choose(lambda s: asked.append(s) or np.ones(3), moved, 1, FRACTION, Memory())
     np.testing.assert_array_equal(found.sparsity, still[1].start)
     assert len(asked) == 1  # its loss
 
 
 def test_a_start_that_loses_next_to_nothing_is_kept_as_it_is():
     objective, asked = Interacting(), []
-    start = allocate(np.array(LEVELS), np.array([curve(objective, p, Memory()) for p in range(len(COSTS))]), COSTS, 0.5)
+    start = allocate(np.array(GRID), np.array([curve(objective, p, Memory()) for p in range(len(COSTS))]), COSTS, 0.5)
     for factor, descends in ((0.9, False), (1.1, True)):
         scale = factor * NEGLIGIBLE / Interacting().loss(start)
         scaled = Interacting()
@@ -150,7 +150,7 @@ def test_a_start_that_loses_next_to_nothing_is_kept_as_it_is():
         asked.clear()
         (found,) = kl(
             scaled,
-            scaled.judge,
+            scaled.validation,
             lambda s, k: asked.append(k) or objective.gradients(s, k),
             [0.5],
             Memory(),
@@ -170,7 +170,7 @@ def test_progress_adds_up_to_the_announced_work_interrupted_or_not():
             list(
                 kl(
                     objective,
-                    objective.judge,
+                    objective.validation,
                     objective.gradients,
                     TARGETS,
                     store,
@@ -182,15 +182,15 @@ def test_progress_adds_up_to_the_announced_work_interrupted_or_not():
         except KeyboardInterrupt:
             done.clear()
             again = Interacting()
-            list(kl(again, again.judge, again.gradients, TARGETS, store, steps=30, rate=0.1, advance=done.append))
+            list(kl(again, again.validation, again.gradients, TARGETS, store, steps=30, rate=0.1, advance=done.append))
         assert sum(done) == work(len(COSTS), len(TARGETS), 30)
 
 
 def test_without_steps_it_is_the_knapsack_on_the_curves_of_single_projections():
     objective = Interacting()
-    curves = np.array([[objective.loss(np.eye(len(COSTS))[p] * level) for level in LEVELS] for p in range(len(COSTS))])
+    curves = np.array([[objective.loss(np.eye(len(COSTS))[p] * level) for level in GRID] for p in range(len(COSTS))])
     for one in _run(objective, Memory(), steps=0):
-        expected = allocate(np.array(LEVELS), curves, COSTS, one.target)
+        expected = allocate(np.array(GRID), curves, COSTS, one.target)
         np.testing.assert_array_equal(one.sparsity, expected)
 
 

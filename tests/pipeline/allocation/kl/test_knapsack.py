@@ -72,7 +72,7 @@ def test_impossible_requests_are_refused():
     curves = _curves(0)
     with pytest.raises(ValueError, match=r"target must be in \[0, 1\], got 1\.2"):
         allocate(LEVELS, curves, COSTS, 1.2)
-    with pytest.raises(ValueError, match="levels must rise from 0 to 1"):
+    with pytest.raises(ValueError, match="the grid must rise from 0 to 1"):
         allocate(LEVELS[1:], curves[:, 1:], COSTS, 0.5)
     curves[1, 2] = np.nan
     with pytest.raises(ValueError, match="must be finite"):

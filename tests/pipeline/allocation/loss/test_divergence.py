@@ -38,12 +38,13 @@ def _slow(loaded, counts, sparsity) -> float:
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_the_loss_equals_the_slow_transcription_wherever_masks_begin(kind: str):
     loaded, counts, objective = _setup(kind)
+    positions = sum(len(text.answer) for text in texts())
     rng = np.random.default_rng(0)
     sparsity = rng.uniform(0.3, 0.9, len(projections(loaded.model)))
     blocks = np.array([projection.block for projection in projections(loaded.model)])
     for first in (0, 1):
         later = np.where(blocks < first, 0.0, sparsity)
-        loss = objective.loss(later)
+        loss = objective.losses(later).sum() / positions
         assert loss > 100 * FLOOR
         assert loss == pytest.approx(_slow(loaded, counts, later), rel=ROUNDING, abs=FLOOR)
 
@@ -53,13 +54,14 @@ def test_the_dense_allocation_diverges_by_nothing_and_masks_are_gone_afterwards(
     ids = torch.tensor([[5, 6, 7, 8]])
     with torch.inference_mode():
         before = loaded.model(input_ids=ids).logits
-        assert objective.loss(np.zeros(len(projections(loaded.model)))) == 0
-        assert objective.loss(np.full(len(projections(loaded.model)), 0.5)) > 0
+        assert (objective.losses(np.zeros(len(projections(loaded.model)))) == 0).all()
+        assert (objective.losses(np.full(len(projections(loaded.model)), 0.5)) > 0).all()
         assert torch.equal(loaded.model(input_ids=ids).logits, before)
     assert not any(p.module._forward_pre_hooks for p in projections(loaded.model))
 
 
-def test_costs_and_places_are_those_of_the_projections():
+def test_fractions_and_keys_are_those_of_the_projections():
     loaded, _, objective = _setup("phi3")
-    assert objective.costs == [p.gated_weights for p in projections(loaded.model)]
-    assert objective.places == [(block, name) for block in (0, 1) for name in ("qkv", "o", "gate_up", "down")]
+    weights = np.array([p.module.weight.numel() for p in projections(loaded.model)])
+    np.testing.assert_allclose(objective.fractions, weights / weights.sum(), rtol=1e-15)
+    assert objective.keys == [(block, name) for block in (0, 1) for name in ("qkv", "o", "gate_up", "down")]

@@ -36,20 +36,20 @@ def _setup(kind: str) -> LossInputs:
 def _band(counts, sparsity) -> Band:
     limit = float(thresholds(BINS, counts, np.array(sparsity)))
     below, above = limit / HALF_WIDTH, limit * HALF_WIDTH
-    low, high = (float(BINS.fraction_at_or_below(counts, one)) for one in (below, above))
+    low, high = (float(BINS.fraction_at_or_below(counts, score)) for score in (below, above))
     return Band(below, limit, above, high - low)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_slopes_and_loss_equal_the_slow_transcription(kind: str):
+def test_gradients_and_loss_equal_the_slow_transcription(kind: str):
     inputs = _setup(kind)
     loaded, counts, fast = inputs.loaded, inputs.counts, LossGradients(inputs)
-    found = projections(loaded.model)
-    sparsity = np.random.default_rng(0).uniform(0.2, 0.7, len(found))
+    every = projections(loaded.model)
+    sparsity = np.random.default_rng(0).uniform(0.2, 0.7, len(every))
     picked = [0, 3, 4, 7, 8, 11]
     loss, by_sparsity = fast.at(sparsity, picked)
     again = fast.at(sparsity, picked)
-    bands = [_band(counts[p.block, p.name], s) for p, s in zip(found, sparsity, strict=True)]
+    bands = [_band(counts[p.block, p.name], s) for p, s in zip(every, sparsity, strict=True)]
     slow_loss, expected = gradients(loaded, [texts()[number] for number in picked], bands, CRITERION, PREFIX)
     assert loss == pytest.approx(slow_loss, rel=ROUNDING)
     np.testing.assert_allclose(by_sparsity, expected, rtol=0, atol=ROUNDING * np.abs(expected).max())
@@ -57,30 +57,30 @@ def test_slopes_and_loss_equal_the_slow_transcription(kind: str):
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_slopes_by_weights_equal_the_slow_transcription(kind: str):
+def test_gradients_by_weights_equal_the_slow_transcription(kind: str):
     inputs = replace(_setup(kind), budget=10_000)  # one batch: the threshold follows the scores of a batch
     loaded, counts, fast = inputs.loaded, inputs.counts, LossGradients(inputs)
-    found = projections(loaded.model)
-    sparsity = np.random.default_rng(0).uniform(0.2, 0.7, len(found))
+    every = projections(loaded.model)
+    sparsity = np.random.default_rng(0).uniform(0.2, 0.7, len(every))
     picked = [0, 3, 4, 7, 8, 11]
     here, (loss, by_sparsity) = fast.by_weight(sparsity, picked), fast.at(sparsity, picked)
     assert here.loss == pytest.approx(loss, rel=1e-6)
     np.testing.assert_allclose(here.by_sparsity, by_sparsity, rtol=1e-5, atol=1e-9)
-    bands = [_band(counts[p.block, p.name], s) for p, s in zip(found, sparsity, strict=True)]
+    bands = [_band(counts[p.block, p.name], s) for p, s in zip(every, sparsity, strict=True)]
     _, _, expected = all_gradients(loaded, [texts()[number] for number in picked], bands, CRITERION, PREFIX)
-    for one, slow in zip(here.by_weight, expected, strict=True):
-        torch.testing.assert_close(one, slow, rtol=0, atol=ROUNDING * float(slow.abs().max()))
+    for fast_gradient, slow in zip(here.by_weight, expected, strict=True):
+        torch.testing.assert_close(fast_gradient, slow, rtol=0, atol=ROUNDING * float(slow.abs().max()))
 
 
 def test_thresholds_follow_other_histograms_and_weights_that_have_changed():
     inputs = replace(_setup("llama"), criterion=LEARNED)
-    found, weights = projections(inputs.loaded.model), {}
-    for p in found:
+    projected, weights = projections(inputs.loaded.model), {}
+    for p in projected:
         weights[p.block, p.name] = column_norms(p.module.weight)
     attach(inputs.loaded.model, weights)
-    fast, sparsity, every = LossGradients(inputs), np.full(len(found), 0.5), range(len(texts()))
+    fast, sparsity, every = LossGradients(inputs), np.full(len(projected), 0.5), range(len(texts()))
     before = fast.at(sparsity, every)[0]
-    attach(inputs.loaded.model, {place: 2 * one for place, one in weights.items()})
+    attach(inputs.loaded.model, {key: 2 * values for key, values in weights.items()})
     counts = score_counts(inputs.loaded, texts(), criterion=LEARNED, bins=BINS, dense_prefix=PREFIX, budget=64)
     fast.masked_by(counts)
     first = LossGradients(replace(inputs, counts=counts))
@@ -90,21 +90,21 @@ def test_thresholds_follow_other_histograms_and_weights_that_have_changed():
     assert fast.at(sparsity, every)[0] == before
 
 
-def test_the_slopes_of_single_texts_are_those_of_the_slow_transcription_and_sum_to_those_of_all():
+def test_the_gradients_of_single_texts_are_those_of_the_slow_transcription_and_sum_to_those_of_all():
     inputs = _setup("llama")
     loaded, counts, fast = inputs.loaded, inputs.counts, LossGradients(inputs)
-    found = projections(loaded.model)
-    sparsity = np.random.default_rng(0).uniform(0.2, 0.7, len(found))
+    every = projections(loaded.model)
+    sparsity = np.random.default_rng(0).uniform(0.2, 0.7, len(every))
     by_text = fast.by_text(sparsity)
-    assert by_text.shape == (len(texts()), len(found))
-    bands = [_band(counts[p.block, p.name], s) for p, s in zip(found, sparsity, strict=True)]
-    places = [len(text.answer) for text in texts()]
+    assert by_text.shape == (len(texts()), len(every))
+    bands = [_band(counts[p.block, p.name], s) for p, s in zip(every, sparsity, strict=True)]
+    positions = [len(text.answer) for text in texts()]
     for number in (0, 5, 9):
-        _, one = gradients(loaded, [texts()[number]], bands, CRITERION, PREFIX)
-        expected = one * places[number]
+        _, mean = gradients(loaded, [texts()[number]], bands, CRITERION, PREFIX)
+        expected = mean * positions[number]
         np.testing.assert_allclose(by_text[number], expected, rtol=0, atol=ROUNDING * np.abs(expected).max())
     _, mean = fast.at(sparsity, range(len(texts())))
-    np.testing.assert_allclose(by_text.sum(axis=0), mean * sum(places), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(by_text.sum(axis=0), mean * sum(positions), rtol=1e-9, atol=1e-12)
 
 
 def test_the_loss_is_that_of_divergence_and_the_model_is_left_as_it_was():
@@ -113,7 +113,9 @@ def test_the_loss_is_that_of_divergence_and_the_model_is_left_as_it_was():
     parameter = next(iter(loaded.model.parameters())).requires_grad_()
     sparsity = np.full(len(projections(loaded.model)), 0.5)
     loss, _ = fast.at(sparsity, range(len(texts())))
-    assert loss == pytest.approx(objective.loss(sparsity), rel=1e-5)  # float32 sums in other batches
+    positions = sum(len(text.answer) for text in texts())
+    expected = objective.losses(sparsity).sum() / positions
+    assert loss == pytest.approx(expected, rel=1e-5)  # float32 sums in other batches
     assert parameter.requires_grad and parameter.grad is None
     assert not any(p.module._forward_pre_hooks for p in projections(loaded.model))
 
@@ -126,7 +128,7 @@ def test_masking_more_of_everything_is_uphill():
     assert gradient.sum() > 0 and higher > fast.at(sparsity, range(len(texts())))[0]
 
 
-def test_minibatches_give_the_slopes_of_their_texts():
+def test_minibatches_give_the_gradients_of_their_texts():
     inputs = _setup("llama")
     fast, sparsity = LossGradients(inputs), np.full(len(projections(inputs.loaded.model)), 0.4)
     asked = fast.on_minibatches(range(12), 5, seed=2)
@@ -137,7 +139,7 @@ def test_minibatches_give_the_slopes_of_their_texts():
     assert torch.is_grad_enabled()
 
 
-def test_slopes_do_not_depend_on_what_was_asked_before():
+def test_gradients_do_not_depend_on_what_was_asked_before():
     inputs = _setup("llama")
     sparsity = np.full(len(projections(inputs.loaded.model)), 0.4)
     fresh, used = LossGradients(inputs), LossGradients(inputs)

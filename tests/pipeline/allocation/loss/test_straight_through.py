@@ -32,10 +32,10 @@ def _inputs(shape, dtype=torch.float32):
 
 def _gradients(x, weights, eligible, gradient, band=BAND):
     x = x.clone().requires_grad_()
-    levers = torch.zeros(len(x), requires_grad=True)
-    masked = straight_through_mask(x, levers, weights, eligible, band)
+    shifts = torch.zeros(len(x), requires_grad=True)
+    masked = straight_through_mask(x, shifts, weights, eligible, band)
     masked.backward(gradient)
-    return masked.detach(), x.grad, levers.grad
+    return masked.detach(), x.grad, shifts.grad
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -51,10 +51,10 @@ def test_derivatives_are_those_of_a_ramp_over_the_band(shape):
     x, weights, eligible, gradient = _inputs(shape)
     _, by_x, by_row = _gradients(x, weights, eligible, gradient)
     slow = x.clone().requires_grad_()
-    levers = torch.zeros(len(x), requires_grad=True)
-    ramp_mask(slow, levers[:, None, None], weights, eligible[:, :, None], BAND).backward(gradient)
+    shifts = torch.zeros(len(x), requires_grad=True)
+    ramp_mask(slow, shifts[:, None, None], weights, eligible[:, :, None], BAND).backward(gradient)
     torch.testing.assert_close(by_x, slow.grad, rtol=ROUNDING, atol=ROUNDING)
-    torch.testing.assert_close(by_row, levers.grad, rtol=ROUNDING, atol=ROUNDING)
+    torch.testing.assert_close(by_row, shifts.grad, rtol=ROUNDING, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("is_compiled", [True, False])
@@ -64,8 +64,8 @@ def test_the_derivative_by_a_weight_is_that_of_the_ramp_less_what_the_threshold_
 ):
     x, weights, eligible, gradient = _inputs(shape)
     monkeypatch.setattr(module, "is_compiled", lambda _x: is_compiled)
-    factors, levers = torch.zeros(shape[-1], requires_grad=True), torch.zeros(shape[0], requires_grad=True)
-    straight_through_mask(x, levers, weights, eligible, BAND, factors).backward(gradient)
+    log_factors, shifts = torch.zeros(shape[-1], requires_grad=True), torch.zeros(shape[0], requires_grad=True)
+    straight_through_mask(x, shifts, weights, eligible, BAND, log_factors).backward(gradient)
     logs = torch.zeros(shape[-1], requires_grad=True)
     zero = torch.zeros(shape[0], 1, 1)
     ramp_mask(x, zero, weights * logs.exp(), eligible[:, :, None], BAND).backward(gradient)
@@ -73,8 +73,9 @@ def test_the_derivative_by_a_weight_is_that_of_the_ramp_less_what_the_threshold_
     in_band = (score > BAND.below) & (score <= BAND.above) & eligible[:, :, None]
     count = in_band.sum(dim=(0, 1)).float()
     expected = logs.grad - count / max(1.0, float(count.sum())) * logs.grad.sum()
-    torch.testing.assert_close(factors.grad, expected, rtol=1e-4, atol=1e-4)
-    assert abs(float(factors.grad.sum())) <= 1e-4 * float(logs.grad.abs().sum() + 1)  # a common factor changes nothing
+    torch.testing.assert_close(log_factors.grad, expected, rtol=1e-4, atol=1e-4)
+    total = abs(float(log_factors.grad.sum()))
+    assert total <= 1e-4 * float(logs.grad.abs().sum() + 1)  # a common factor changes nothing
 
 
 @pytest.mark.parametrize("shape", SHAPES)
