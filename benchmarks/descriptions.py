@@ -34,7 +34,6 @@ from numpy import ndarray
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
-from pipeline.allocation.calibration.texts import Text
 from pipeline.config import params
 from pipeline.config.params import Settings
 from pipeline.grouping.cluster_variants import regress_out
@@ -46,6 +45,7 @@ from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import HISTOGRAMS, PROFILES, SAMPLES, SIGNATURES
 from pipeline.storage.scratch import Parts
 from pipeline.tokens.batching import batches
+from pipeline.tokens.samples import tokenized_samples
 from stages.gradient_clusters import Bench, Work
 from stages.inputs.model import load_model
 from wina_amp.masks.eligibility import eligible
@@ -88,7 +88,7 @@ def main() -> None:
 def text_wishes(settings: Settings, train: Any) -> Float[ndarray, "texts directions"]:
     """Of all train samples, as stage gradient_clusters has them."""
     bench = Bench(Work(settings, POOLED, Parts(Path("data"))))  # nothing is kept
-    texts = [Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in train.itertuples()]
+    texts = tokenized_samples(train)
     targets = settings.gradient.targets
     return allocation_gradients(
         [bench.gradients(texts, target) for target in targets],

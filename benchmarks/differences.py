@@ -31,11 +31,12 @@ from benchmarks.parity_model import (
     thresholds_of,
     window_eligibility,
 )
-from pipeline.allocation.calibration.texts import Text, block_inputs
+from pipeline.allocation.calibration.texts import block_inputs
 from pipeline.allocation.greedy.block_error import BlockError
 from pipeline.allocation.greedy.blockwise import block_paths
 from pipeline.allocation.greedy.search import Path
 from pipeline.histograms.thresholds import thresholds
+from pipeline.tokens.samples import TokenizedSample
 from tests.reference.released_greedy import (
     MODES,
     NAMES,
@@ -177,8 +178,8 @@ def _between(recorded: pd.DataFrame, target: float) -> Float[ndarray, " projecti
     return Path(sparsity, mean, np.zeros(len(mean))).at(target)[0]
 
 
-def _texts() -> list[Text]:
-    return [Text(str(number), ids, []) for number, ids in enumerate(sequences()[:SAMPLES])]
+def _texts() -> list[TokenizedSample]:
+    return [TokenizedSample(str(number), ids, []) for number, ids in enumerate(sequences()[:SAMPLES])]
 
 
 def _greedy(loaded: LoadedModel, criterion: str, counts: Counts) -> Allocations:

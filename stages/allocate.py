@@ -22,6 +22,7 @@ from pipeline.config.params import GATE_CRITERIA, ProfileSettings, Settings
 from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import ALLOCATION_COSTS, ALLOCATIONS, GROUP_HISTOGRAMS
 from pipeline.storage.scratch import JsonParts, Scratch
+from pipeline.tokens.samples import TokenizedSample
 from stages.allocate_kl import alone, from_pooled
 from stages.inputs.allocation import (
     ALLOCATION_COSTS_PATH,
@@ -37,7 +38,6 @@ from stages.run import run_named
 from wina_amp.errors import UserError
 
 if TYPE_CHECKING:
-    from pipeline.allocation.calibration.texts import Text
     from pipeline.allocation.greedy.blockwise import BlockPath
     from wina_amp.models.load import LoadedModel
 
@@ -130,7 +130,7 @@ def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms:
     return pd.concat(rows, ignore_index=True), costs
 
 
-def _texts(settings: Settings, profile: ProfileSettings, group: int) -> list[Text]:
+def _texts(settings: Settings, profile: ProfileSettings, group: int) -> list[TokenizedSample]:
     """As much text of the group as `greedy` measures on."""
     from pipeline.allocation.calibration.texts import choose
 

@@ -19,7 +19,7 @@ from numpy import ndarray
 from torch import nn
 from tqdm import tqdm
 
-from pipeline.allocation.calibration.texts import Text, seeded_order
+from pipeline.allocation.calibration.texts import seeded_order
 from pipeline.compute.routing import neighbour_flops
 from pipeline.config.params import Settings
 from pipeline.executors.processes import Advance, finish
@@ -29,6 +29,7 @@ from pipeline.routing.benefits import benefits, text_divergences
 from pipeline.routing.held_out import ask_benefit_router, held_out
 from pipeline.storage.schemas import ASSIGNMENTS, BENEFITS, HELD_OUT, PROFILES, ROUTES, SAMPLES
 from pipeline.storage.scratch import Parts, Scratch, file_digest
+from pipeline.tokens.samples import TokenizedSample, tokenized_samples
 from stages.inputs.model import load_model, model_identity, model_processes
 from stages.run import run_named, start_logging
 from wina_amp.errors import UserError, unknown
@@ -102,7 +103,7 @@ def _thresholds(settings: Settings, profile: str) -> ndarray:
 def _measured(settings: Settings, samples: Any) -> ndarray:
     """Positions of all train samples and of as many test samples, drawn by the seed, in the table's order."""
     train, test = (samples[samples["split"] == split] for split in ("train", "test"))
-    drawn = {text.sample_id for text in seeded_order(_texts(test), settings.seed)[: len(train)]}
+    drawn = {text.sample_id for text in seeded_order(tokenized_samples(test), settings.seed)[: len(train)]}
     return np.flatnonzero((samples["split"] == "train") | samples["sample_id"].isin(drawn))
 
 
@@ -125,7 +126,7 @@ class Work:
 
 def _benefits(settings: Settings, name: str, thresholds: ndarray, samples: Any) -> ndarray:
     """Of every group for every sample. Chunks of samples are independent of each other and kept one by one."""
-    texts, profile = _texts(samples), settings.route.benefit_routers[name]
+    texts, profile = tokenized_samples(samples), settings.route.benefit_routers[name]
     flat = thresholds.reshape(-1, *thresholds.shape[2:])
     chunks = [(f"{first:06d}.npy", texts[first : first + CHUNK]) for first in range(0, len(texts), CHUNK)]
     fingerprint = {
@@ -158,7 +159,7 @@ def _open(work: Work) -> tuple[LoadedModel, Work]:
     return load_model(work.settings.model), work
 
 
-def _diverge(opened: tuple[LoadedModel, Work], chunk: tuple[str, list[Text]], advance: Advance) -> None:
+def _diverge(opened: tuple[LoadedModel, Work], chunk: tuple[str, list[TokenizedSample]], advance: Advance) -> None:
     """Finish the part of one chunk."""
     (loaded, work), (part, texts) = opened, chunk
     found = text_divergences(
@@ -172,10 +173,6 @@ def _diverge(opened: tuple[LoadedModel, Work], chunk: tuple[str, list[Text]], ad
     )
     with work.parts.writing(part) as path, path.open("wb") as file:
         np.save(file, found)
-
-
-def _texts(samples: Any) -> list[Text]:
-    return [Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in samples.itertuples()]
 
 
 if __name__ == "__main__":

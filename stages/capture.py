@@ -16,11 +16,12 @@ import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
-from pipeline.capture.capture import Item, Part, capture
+from pipeline.capture.capture import Part, capture
 from pipeline.config.params import Settings
 from pipeline.storage.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
 from pipeline.storage.scratch import Parts, Scratch, file_digest
 from pipeline.tokens.batching import batches
+from pipeline.tokens.samples import TokenizedSample
 from stages.inputs.model import load_model, model_identity
 from stages.run import run
 
@@ -36,9 +37,11 @@ log = logging.getLogger("stages.capture")
 
 def main(settings: Settings) -> None:
     """Read `samples`, write `histograms` and `signatures`."""
-    items = _items(SAMPLES.read(SAMPLES_PATH, columns=_COLUMNS))
-    lengths, ids = [item.length for item in items], [item.sample_id for item in items]
-    planned = [[items[i] for i in batch] for batch in batches(lengths, ids, settings.tokens.batch)]
+    table = SAMPLES.read(SAMPLES_PATH, columns=_COLUMNS)
+    train = set(table["sample_id"][table["split"] == "train"])
+    samples = _as_read(table)
+    lengths, ids = [sample.length for sample in samples], [sample.sample_id for sample in samples]
+    planned = [[samples[i] for i in batch] for batch in batches(lengths, ids, settings.tokens.batch)]
     parts = [planned[i : i + BATCHES_PER_PART] for i in range(0, len(planned), BATCHES_PER_PART)]
     fingerprint = {
         "samples": file_digest(SAMPLES_PATH),
@@ -51,28 +54,30 @@ def main(settings: Settings) -> None:
         Scratch("capture", fingerprint | {"table": HISTOGRAMS.name}) as histograms,
         Scratch("capture", fingerprint | {"table": SIGNATURES.name}) as signatures,
     ):
-        _write_parts(settings, parts, histograms, signatures)
+        _write_parts(settings, parts, train, histograms, signatures)
         SIGNATURES.write(pa.concat_tables(list(SIGNATURES.parts(signatures.folder))), SIGNATURES_PATH)
         histograms.publish(HISTOGRAMS_PATH)
         histograms.clear()
         signatures.clear()
 
 
-def _items(samples: pd.DataFrame) -> list[Item]:
+def _as_read(samples: pd.DataFrame) -> list[TokenizedSample]:
+    """The tokens that capture reads: of train samples prompt and answer, of all others the prompt."""
     # The last token of an answer is predicted, never read: no evaluation puts it through the model.
     return [
-        Item(
-            sample_id=str(row.sample_id),
-            prompt=row.prompt_ids.tolist(),
-            answer=row.answer_ids.tolist()[:-1] if row.split == "train" else [],
-            has_histogram=row.split == "train",
+        TokenizedSample(
+            str(row.sample_id), row.prompt_ids.tolist(), row.answer_ids.tolist()[:-1] if row.split == "train" else []
         )
         for row in cast(Any, samples).itertuples()
     ]
 
 
 def _write_parts(
-    settings: Settings, parts: Sequence[Sequence[Sequence[Item]]], histograms: Parts, signatures: Parts
+    settings: Settings,
+    parts: Sequence[Sequence[Sequence[TokenizedSample]]],
+    train: set[str],
+    histograms: Parts,
+    signatures: Parts,
 ) -> None:
     names = [f"{number:05d}.parquet" for number in range(len(parts))]
     missing = [number for number, name in enumerate(names) if not (histograms.has(name) and signatures.has(name))]
@@ -81,7 +86,7 @@ def _write_parts(
     if not missing:
         return
     todo = [batch for number in missing for batch in parts[number]]
-    rows = _captured(settings, todo)
+    rows = _captured(settings, todo, train)
     for number in missing:
         part = [next(rows) for _ in parts[number]]
         with histograms.writing(names[number]) as path:
@@ -90,11 +95,12 @@ def _write_parts(
             SIGNATURES.write(pa.concat_tables([one.signatures for one in part]), path)
 
 
-def _captured(settings: Settings, todo: Sequence[Sequence[Item]]) -> Iterator[Part]:
+def _captured(settings: Settings, todo: Sequence[Sequence[TokenizedSample]], train: set[str]) -> Iterator[Part]:
     loaded = load_model(settings.model)
     rows = capture(
         loaded,
         todo,
+        histograms_of=train,
         criteria=settings.capture.criteria,
         mantissa_bits=settings.capture.mantissa_bits,
         signature_dim=settings.capture.signature_dim,

@@ -17,7 +17,6 @@ import numpy as np
 from numpy import ndarray
 from tqdm import tqdm
 
-from pipeline.allocation.calibration.texts import Text
 from pipeline.allocation.loss.gradients import LossGradients
 from pipeline.allocation.loss.loss_inputs import LossInputs
 from pipeline.config.params import Settings
@@ -29,6 +28,7 @@ from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES, SIGNATURES
 from pipeline.storage.scratch import Parts, Scratch, file_digest
+from pipeline.tokens.samples import TokenizedSample, tokenized_samples
 from stages.inputs.allocation import ALLOCATIONS_PATH, GROUP_HISTOGRAMS_PATH, counts_of
 from stages.inputs.model import load_model, model_identity, model_processes
 from stages.run import run_named, start_logging
@@ -108,7 +108,7 @@ class Piece:
 
     part: str
     target: float
-    texts: list[Text]
+    texts: list[TokenizedSample]
 
 
 class Bench:
@@ -133,7 +133,7 @@ class Bench:
         rows = self._pooled[self._pooled["target"] == target].set_index(["block", "projection"])["sparsity"]
         return rows.loc[self.places].to_numpy()
 
-    def gradients(self, texts: list[Text], target: float) -> ndarray:
+    def gradients(self, texts: list[TokenizedSample], target: float) -> ndarray:
         """Of every text, at the pooled allocation of a target."""
         tokens = self._settings.tokens
         inputs = LossInputs(
@@ -144,7 +144,7 @@ class Bench:
 
 def _allocation_gradients(settings: Settings, name: str, samples: Any) -> ndarray:
     """Of the train samples, in the order of the table."""
-    texts = [Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in samples.itertuples()]
+    texts = tokenized_samples(samples)
     targets = settings.gradient.targets
     by_target = [
         [

@@ -19,13 +19,13 @@ from pipeline.config.params import LEARNED, Settings
 from pipeline.executors.processes import Crew, crew
 from pipeline.storage.schemas import ALLOCATION_COSTS, FEATURE_WEIGHTS, SAMPLES
 from pipeline.storage.scratch import JsonParts, Scratch, file_digest
+from pipeline.tokens.samples import TokenizedSample, tokenized_samples
 from stages.inputs.model import FEATURE_WEIGHTS_PATH, load_unweighted, model_processes, unweighted_identity
 from stages.run import run, start_logging
 
 if TYPE_CHECKING:
     from numpy import ndarray
 
-    from pipeline.allocation.calibration.texts import Text
     from pipeline.allocation.feature_weights.learning_gradients import Answer, Ask, LearningGradients
 
 SAMPLES_PATH = "data/samples.parquet"
@@ -150,13 +150,11 @@ def _rows(bench: LearningGradients, log_weights: ndarray) -> list[dict[str, Any]
     return [{"block": block, "projection": name, "weights": one.numpy()} for (block, name), one in found.items()]
 
 
-def _train_texts(settings: Settings) -> Sequence[Text]:
-    from pipeline.allocation.calibration.texts import Text, seeded_order
+def _train_texts(settings: Settings) -> Sequence[TokenizedSample]:
+    from pipeline.allocation.calibration.texts import seeded_order
 
     samples: Any = SAMPLES.read(SAMPLES_PATH, columns=("sample_id", "split", "prompt_ids", "answer_ids"))
-    train = samples[samples["split"] == "train"]
-    texts = [Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in train.itertuples()]
-    return seeded_order(texts, settings.seed)
+    return seeded_order(tokenized_samples(samples[samples["split"] == "train"]), settings.seed)
 
 
 if __name__ == "__main__":

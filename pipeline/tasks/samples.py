@@ -120,7 +120,7 @@ def _item(view: TaskView, doc_id: int, requests: Sequence[Instance]) -> _Item:
         return _Item(document, prompt, [], -1, continuation, [(prompt, continuation)], room=0)
     prompt, settings = arguments(requests[0])[:2]
     answer = _free_answer(view, document)
-    return _Item(document, prompt, [], -1, answer, [(prompt, answer)], limits(settings, view.name).most_tokens)
+    return _Item(document, prompt, [], -1, answer, [(prompt, answer)], limits(settings, view.name).max_tokens)
 
 
 def _check_length(sample_id: str, length: int, context: int) -> None:

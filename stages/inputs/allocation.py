@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +13,8 @@ from pipeline.histograms.aggregate import dense_counts
 from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import ASSIGNMENTS, SAMPLES
 from pipeline.storage.scratch import file_digest
+from pipeline.tokens.samples import TokenizedSample, tokenized_samples
 from stages.inputs.model import model_identity
-
-if TYPE_CHECKING:
-    from pipeline.allocation.calibration.texts import Text
 
 Costs = dict[int, Cost]
 """Group -> what its allocation took."""
@@ -45,19 +43,14 @@ def fingerprint(settings: Settings, profile: ProfileSettings) -> dict[str, Any]:
     }
 
 
-def group_texts(settings: Settings, profile: ProfileSettings, group: int) -> list[Text]:
+def group_texts(settings: Settings, profile: ProfileSettings, group: int) -> list[TokenizedSample]:
     """The group's train samples in seeded order."""
-    from pipeline.allocation.calibration.texts import Text, seeded_order
+    from pipeline.allocation.calibration.texts import seeded_order
 
     samples: Any = SAMPLES.read(SAMPLES_PATH, columns=("sample_id", "split", "prompt_ids", "answer_ids"))
     assignments: Any = ASSIGNMENTS.read(ASSIGNMENTS_PATH.format(scheme=profile.scheme))
     members = set(assignments["sample_id"][(assignments["group"] == group) & (assignments["split"] == "train")])
-    texts = [
-        Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist())
-        for row in samples.itertuples()
-        if row.sample_id in members
-    ]
-    return seeded_order(texts, settings.seed)
+    return seeded_order(tokenized_samples(samples[samples["sample_id"].isin(members)]), settings.seed)
 
 
 def counts_of(rows: Any, bins: Bins) -> dict[tuple[int, str], np.ndarray]:

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.allocation.calibration.texts import Text, block_inputs
+from pipeline.allocation.calibration.texts import block_inputs
 from pipeline.allocation.greedy.block_error import BlockError
 from pipeline.allocation.greedy.search import ladders, search
+from pipeline.tokens.samples import TokenizedSample
 from tests.reference.released_greedy import (
     MODES,
     NAMES,
@@ -125,7 +126,7 @@ def test_the_pipelines_errors_are_those_of_whole_forward_passes_along_a_search(b
     own = [p for p in projections(loaded.model) if p.block == block]
     steps = ladders(_costs(block), STEP)
     layers = list(attrgetter(loaded.family.layers)(loaded.model))
-    texts = [Text(str(number), ids, []) for number, ids in enumerate(sequences()[:SAMPLES])]
+    texts = [TokenizedSample(str(number), ids, []) for number, ids in enumerate(sequences()[:SAMPLES])]
     inputs = block_inputs(loaded, layers, texts, dense_prefix=0.01, budget=1000)[block]
     tried = {}
     for p, ladder in zip(own, steps, strict=True):

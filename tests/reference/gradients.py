@@ -33,8 +33,8 @@ def all_gradients(loaded, texts, bands, criterion, dense_prefix):
     in_band = [torch.zeros(p.in_features) for p in found]
     total, places = torch.zeros(()), 0
     for text in texts:
-        ids = torch.tensor([[*text.prompt, *text.answer][:-1]])
-        asked = slice(len(text.prompt) - 1, None)
+        ids = torch.tensor([text.ids[:-1]])
+        asked = slice(len(text.prompt_ids) - 1, None)
         with torch.no_grad():
             dense = loaded.model(input_ids=ids).logits[0, asked].log_softmax(-1)
 
@@ -54,7 +54,7 @@ def all_gradients(loaded, texts, bands, criterion, dense_prefix):
         for handle in handles:
             handle.remove()
         total = total + (dense.exp() * (dense - masked)).sum()
-        places += len(text.answer)
+        places += len(text.answer_ids)
     (total / places).backward()
     by_weight = [one.grad - n / n.sum() * one.grad.sum() for one, n in zip(logs, in_band, strict=True)]
     return float(total.detach() / places), levers.grad.double().numpy(), by_weight

@@ -19,11 +19,12 @@ from numpy import ndarray
 from torch import Tensor
 
 from pipeline.allocation.calibration.cost import Cost, Meter
-from pipeline.allocation.calibration.texts import Text, minibatch
+from pipeline.allocation.calibration.texts import minibatch
 from pipeline.allocation.feature_weights.dense_scores import score_counts
 from pipeline.allocation.loss.gradients import LossGradients
 from pipeline.allocation.loss.loss_inputs import LossInputs
 from pipeline.histograms.bins import Bins
+from pipeline.tokens.samples import TokenizedSample
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
 from wina_amp.scoring.criteria import LEARNED, column_norms
@@ -94,7 +95,7 @@ class LearningGradients:
     def __init__(
         self,
         loaded: LoadedModel,
-        texts: Sequence[Text],
+        texts: Sequence[TokenizedSample],
         *,
         bins: Bins,
         dense_prefix: int | float,
@@ -130,7 +131,7 @@ class LearningGradients:
             gradients = self._masked_by_scores_of(picked[:COUNTED])
             found = gradients.by_weight(ask.sparsity, picked) if ask.of_weights else None
             by_sparsity = gradients.at(ask.sparsity, picked)[1] if found is None else found.by_sparsity
-        places = sum(len(self._texts[number].answer) for number in picked)
+        places = sum(len(self._texts[number].answer_ids) for number in picked)
         none = np.zeros(sum(self.features))
         by_weight = none if found is None else torch.cat([one.cpu() for one in found.by_weight]).double().numpy()
         return Answer(places, by_sparsity * places, by_weight * places, self._meter.cost - before)

@@ -18,7 +18,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from pipeline.allocation.calibration.texts import Text
+from pipeline.tokens.padding import right_padded
+from pipeline.tokens.samples import TokenizedSample
 from wina_amp.masks.eligibility import eligible
 
 _ROWS_OF_LOGITS = 512
@@ -42,13 +43,10 @@ class AnswerBatch:
     owners: Int[Tensor, " places"]
 
 
-def answer_batch(texts: Sequence[Text], dense_prefix: int | float, device: torch.device) -> AnswerBatch:
+def answer_batch(texts: Sequence[TokenizedSample], dense_prefix: int | float, device: torch.device) -> AnswerBatch:
     """Texts as one batch on a device; for `dense_prefix` see `eligibility.eligible`."""
-    prompts = torch.tensor([len(text.prompt) for text in texts])
-    totals = torch.tensor([text.length - 1 for text in texts])
-    ids = torch.zeros(len(texts), int(totals.max()), dtype=torch.int64)
-    for row, text in enumerate(texts):
-        ids[row, : text.length - 1] = torch.tensor([*text.prompt, *text.answer][:-1])
+    prompts = torch.tensor([len(text.prompt_ids) for text in texts])
+    ids, totals = right_padded([text.ids[:-1] for text in texts])
     positions = torch.arange(ids.shape[1])
     places = (positions >= prompts[:, None] - 1) & (positions < totals[:, None])
     masked = eligible(prompts, totals, ids.shape[1], dense_prefix)

@@ -75,7 +75,7 @@ class LossGradients:
         """The same with the derivative by the logarithm of every feature's weight, sparsities held."""
         factors = [torch.zeros_like(weights, requires_grad=True) for weights in self._limits.weights]
         loss, by_sparsity = self._mean(self._passes(sparsity, picked, factors))
-        places = sum(len(self._texts[number].answer) for number in picked)
+        places = sum(len(self._texts[number].answer_ids) for number in picked)
         by_weight = [torch.zeros_like(one) if one.grad is None else one.grad / places for one in factors]
         return WeightGradients(loss, by_sparsity, by_weight)
 

@@ -97,7 +97,7 @@ def test_the_slopes_of_single_texts_are_those_of_the_slow_transcription_and_sum_
     by_text = fast.by_text(sparsity)
     assert by_text.shape == (len(texts()), len(found))
     bands = [_band(counts[p.block, p.name], s) for p, s in zip(found, sparsity, strict=True)]
-    places = [len(text.answer) for text in texts()]
+    places = [len(text.answer_ids) for text in texts()]
     for number in (0, 5, 9):
         _, one = gradients(loaded, [texts()[number]], bands, CRITERION, PREFIX)
         expected = one * places[number]
