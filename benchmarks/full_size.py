@@ -38,7 +38,7 @@ from transformers import (
 from benchmarks.capture import plain_forward
 from pipeline.allocation.calibration.texts import choose
 from pipeline.allocation.greedy.blockwise import block_paths
-from pipeline.capture.accumulate import way
+from pipeline.capture.accumulate import backend
 from pipeline.capture.capture import Part, capture
 from pipeline.histograms.aggregate import aggregate, dense_counts
 from pipeline.histograms.bins import Bins
@@ -127,7 +127,7 @@ def main() -> None:
     for name, seconds in (("plain forward", timed.plain), ("capture", timed.capture)):
         print(f"{name}: {tokens * options.repeats / sum(seconds):.0f} tokens/s")
     print(f"capture / plain, median over batches and repeats: {timed.ratio:.2f}; after: {_memory(loaded.device)}")
-    print(f"capture, once: {timed.once:.1f} s; scores counted the way `{way(loaded.device)}`")
+    print(f"capture, once: {timed.once:.1f} s; scores counted the way `{backend(loaded.device)}`")
 
     for name, schema in (("histograms", HISTOGRAMS), ("signatures", SIGNATURES)):
         size = _parquet_bytes(pa.concat_tables([getattr(part, name) for part in timed.parts]), schema) / len(items)

@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.full_size import SHAPES, in_batches, random_items, random_model, time_capture
-from pipeline.capture.accumulate import way
+from pipeline.capture.accumulate import backend
 from pipeline.latency.machine import last_level_cache, load, machine
 from pipeline.latency.refusal import able
 from pipeline.latency.steps import SparseSteps, Steps, sparse_steps, twin
@@ -190,7 +190,7 @@ class _Shape:
         plain, slow = (1e3 * sum(seconds) / CAPTURED_REPEATS for seconds in (self.capture.plain, self.capture.capture))
         return (
             f"{self.shape}, capture / plain forward pass: {self.capture.ratio:.2f}, counted the way "
-            f"`{way(self.device)}`; {self.options.samples} samples, {slow:.0f} and {plain:.0f} ms, once "
+            f"`{backend(self.device)}`; {self.options.samples} samples, {slow:.0f} and {plain:.0f} ms, once "
             f"{1e3 * self.capture.once:.0f}; load {load()}"
         )
 

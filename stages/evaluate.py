@@ -25,8 +25,8 @@ import torch
 from tqdm import tqdm
 
 from pipeline.config.params import DENSE, GATE_CRITERIA, Settings, TokenSettings
+from pipeline.evaluate.engine import Profiles
 from pipeline.evaluate.portions import among_first
-from pipeline.evaluate.profiles import Profiles
 from pipeline.executors.processes import Advance, finish
 from pipeline.profiles.profile import profile_array
 from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
@@ -37,7 +37,7 @@ from wina_amp.errors import UserError, unknown
 from wina_amp.masks.kinds import mask_kind
 
 if TYPE_CHECKING:
-    from pipeline.tasks.views import TaskView
+    from pipeline.tasks.task_view import TaskView
     from wina_amp.models.load import LoadedModel
 
 SAMPLES_PATH = "data/samples.parquet"

@@ -6,7 +6,7 @@ tokens of every sample, because that is all a router may look at.
 
 Rows are right-padded. Under causal attention no real token sees the padding behind it, so no attention mask is needed
 and PyTorch's fast causal kernel runs; eligibility comes from lengths. The decoder runs without `lm_head`. Each batch is
-finished before the next one begins: memory depends on the token budget, not on the number of samples.
+completed before the next one begins: memory depends on the token budget, not on the number of samples.
 """
 
 from __future__ import annotations

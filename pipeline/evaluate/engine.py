@@ -1,4 +1,4 @@
-"""One forward pass of a batch, dense or sparse: no other module of evaluation calls the model.
+"""Forward passes of a model that runs dense or with a set of profiles: no other module of evaluation calls the model.
 
 The decoder runs without `lm_head`, which is applied to just those positions whose prediction is needed. NaN and
 infinity are refused here; capture, which sees the dense model first, also says which projection receives them.
@@ -6,8 +6,8 @@ infinity are refused here; capture, which sees the dense model first, also says 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,11 +18,21 @@ from torch import Tensor, nn
 from transformers import Cache
 
 from wina_amp.errors import UserError
-from wina_amp.masks.install import Counts, Runtime
+from wina_amp.masks.install import Counts, Runtime, install
 from wina_amp.models.load import LoadedModel
 
 _ROWS_OF_LOGITS = 512
 """Positions whose logits exist at a time: with a vocabulary of 128,000 in float32, a quarter of a gigabyte."""
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """The masks of a model: a criterion, a kind of mask, and its values for every group, block and mask site (float32
+    thresholds, or for `topk` float64 sparsities; see `wina_amp.masks.install.install`)."""
+
+    criterion: str
+    values: Float[Tensor, "groups blocks masks"]
+    mask: str = "threshold"
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Engine:
-    """A model and how it runs.
+    """A model that runs dense or masked; see `running`.
 
     Attributes:
         loaded: the model.
@@ -128,3 +138,13 @@ class Engine:
 
     def _head(self) -> nn.Module:
         return cast(nn.Module, self.loaded.model.get_output_embeddings())
+
+
+@contextmanager
+def running(loaded: LoadedModel, profiles: Profiles | None, dense_prefix: int | float) -> Generator[Engine]:
+    """An engine whose masks are installed while the context is open; None runs the model dense."""
+    if profiles is None:
+        yield Engine(loaded, None, dense_prefix)
+        return
+    with install(loaded, profiles.criterion, profiles.values, profiles.mask) as runtime:
+        yield Engine(loaded, runtime, dense_prefix)

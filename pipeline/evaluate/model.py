@@ -18,7 +18,7 @@ from pipeline.evaluate.decoding import GenerationRequest, generate
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.tally import Tally
 from pipeline.tasks.generation import limits
-from pipeline.tasks.views import arguments, doc_hash
+from pipeline.tasks.task_view import arguments, doc_hash
 from pipeline.tokens.batching import batches
 from pipeline.tokens.chat import ChatTemplate
 from pipeline.tokens.encoding import encode_pairs, encode_prompts

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pipeline.config.params import BenchmarkSettings
 from pipeline.tasks.loading import load_tasks
-from pipeline.tasks.views import Prompting, TaskView
+from pipeline.tasks.task_view import Prompting, TaskView
 from pipeline.tasks.windows import Windows
 
 
@@ -23,7 +23,7 @@ def load_benchmark(benchmark: BenchmarkSettings) -> dict[str, dict[str, TaskView
 
 def counts(benchmark: BenchmarkSettings, view: TaskView) -> dict[str, int]:
     """How many train and test samples the task of `view` gives: none for a purpose that no setting names it for."""
-    asked = set(view.asked_as)
+    asked = set(view.requested_as)
     calibrates = asked & set(benchmark.tasks if benchmark.calibration is None else benchmark.calibration)
     return {
         "train": benchmark.train_samples if calibrates else 0,
