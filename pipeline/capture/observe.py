@@ -119,8 +119,8 @@ class Observer:
             self._batch.is_open = False
 
     def take(self) -> list[Observation]:
-        """The observations of the last batch, in the order of `projections.sites`, then the activated gates of all blocks
-        if a criterion reads them; waits for the device once."""
+        """The observations of the last batch, in the order of `projections.sites`, then the activated gates of all
+        blocks if a criterion reads them; waits for the device once."""
         if self._batch is None or self._batch.is_open:
             raise RuntimeError("take() belongs after `with observer.batch(...)`, once per batch")
         batch, self._batch = self._batch, None

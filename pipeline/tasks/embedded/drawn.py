@@ -2,8 +2,8 @@
 
 Nine of ten questions belong to another split and are thrown away, so drawing the embedded tasks takes four seconds, and
 every process of every evaluation asks for the same ones. Within a DVC stage they are therefore kept among the scratch
-folders, under a name made from everything they depend on: the arguments, all code of this package, and the version of Python,
-whose `random` draws. Outside DVC nothing is written.
+folders, under a name made from everything they depend on: the arguments, all code of this package, and the version of
+Python, whose `random` draws. Outside DVC nothing is written.
 """
 
 from __future__ import annotations
