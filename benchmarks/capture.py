@@ -22,8 +22,10 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
-from pipeline.capture.capture import Item, capture
+from pipeline.capture.capture import capture
 from pipeline.tokens.batching import batches
+from pipeline.tokens.padding import right_padded
+from pipeline.tokens.samples import TokenizedSample
 from wina_amp.models.families import family_of
 from wina_amp.models.load import LoadedModel
 
@@ -51,23 +53,28 @@ def main() -> None:
     raise SystemExit(ratio > LIMIT)
 
 
-def plain_forward(loaded: LoadedModel, batch: Sequence[Item]) -> None:
+def plain_forward(loaded: LoadedModel, batch: Sequence[TokenizedSample]) -> None:
     """The decoder over one right-padded batch, as capture runs it, with nothing watching."""
-    ids = torch.zeros(len(batch), max(item.length for item in batch), dtype=torch.int64)
-    for row, item in enumerate(batch):
-        ids[row, : item.length] = torch.tensor([*item.prompt, *item.answer])
+    ids, _ = right_padded([sample.ids for sample in batch])
     with torch.inference_mode():
         loaded.decoder(input_ids=ids.to(loaded.device), use_cache=False)
 
 
-def _plain(loaded: LoadedModel, planned: Sequence[Sequence[Item]]) -> None:
+def _plain(loaded: LoadedModel, planned: Sequence[Sequence[TokenizedSample]]) -> None:
     for batch in planned:
         plain_forward(loaded, batch)
 
 
-def _captured(loaded: LoadedModel, planned: Sequence[Sequence[Item]]) -> None:
+def _captured(loaded: LoadedModel, planned: Sequence[Sequence[TokenizedSample]]) -> None:
     parts = capture(
-        loaded, planned, criteria=("teal", "wina"), mantissa_bits=4, signature_dim=32, dense_prefix=1, seed=0
+        loaded,
+        planned,
+        histograms_of={sample.sample_id for batch in planned for sample in batch},
+        criteria=("teal", "wina"),
+        mantissa_bits=4,
+        signature_dim=32,
+        dense_prefix=1,
+        seed=0,
     )
     for _ in parts:
         pass
@@ -90,10 +97,10 @@ def _alternate(
     return times
 
 
-def _batches(samples: int) -> list[list[Item]]:
+def _batches(samples: int) -> list[list[TokenizedSample]]:
     generator = np.random.default_rng(0)
     items = [
-        Item(f"{number:05d}", generator.integers(0, 300, generator.integers(20, 160)).tolist(), [1, 2], True)
+        TokenizedSample(f"{number:05d}", generator.integers(0, 300, generator.integers(20, 160)).tolist(), [1, 2])
         for number in range(samples)
     ]
     planned = batches([item.length for item in items], [item.sample_id for item in items], 4096)

@@ -34,7 +34,6 @@ from numpy import ndarray
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
-from pipeline.allocation.calibration.texts import Text
 from pipeline.config import params
 from pipeline.config.params import Settings
 from pipeline.grouping.cluster_variants import regress_out
@@ -89,7 +88,7 @@ def main() -> None:
 def text_wishes(settings: Settings, train: Any) -> Float[ndarray, "texts directions"]:
     """Of all train samples, as stage gradient_clusters has them."""
     worker = Worker(settings, POOLED, Parts(Path("data")))  # nothing is kept
-    texts = [Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in train.itertuples()]
+    texts = tokenized_samples(train)
     targets = settings.gradient.targets
     return allocation_gradients(
         [worker.gradients(texts, target) for target in targets],

@@ -33,7 +33,7 @@ from benchmarks.parity_model import (
     thresholds_of,
     window_eligibility,
 )
-from pipeline.allocation.calibration.texts import Text, block_inputs
+from pipeline.allocation.calibration.texts import block_inputs
 from pipeline.allocation.greedy.block_error import BlockError
 from pipeline.allocation.greedy.blockwise import block_paths
 from pipeline.allocation.greedy.search import Path

@@ -36,14 +36,15 @@ from transformers import (
 )
 
 from benchmarks.capture import plain_forward
-from pipeline.allocation.calibration.texts import Text, choose
+from pipeline.allocation.calibration.texts import choose
 from pipeline.allocation.greedy.blockwise import block_paths
-from pipeline.capture.accumulate import way
-from pipeline.capture.capture import Item, Part, capture
+from pipeline.capture.accumulate import backend
+from pipeline.capture.capture import Part, capture
 from pipeline.histograms.aggregate import aggregate, dense_counts
 from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import HISTOGRAMS, SIGNATURES
 from pipeline.tokens.batching import batches
+from pipeline.tokens.samples import TokenizedSample
 from wina_amp.models.families import family_of
 from wina_amp.models.load import DTYPES, LoadedModel
 
@@ -126,7 +127,7 @@ def main() -> None:
     for name, seconds in (("plain forward", timed.plain), ("capture", timed.capture)):
         print(f"{name}: {tokens * options.repeats / sum(seconds):.0f} tokens/s")
     print(f"capture / plain, median over batches and repeats: {timed.ratio:.2f}; after: {_memory(loaded.device)}")
-    print(f"capture, once: {timed.once:.1f} s; scores counted the way `{way(loaded.device)}`")
+    print(f"capture, once: {timed.once:.1f} s; scores counted the way `{backend(loaded.device)}`")
 
     for name, schema in (("histograms", HISTOGRAMS), ("signatures", SIGNATURES)):
         size = _parquet_bytes(pa.concat_tables([getattr(part, name) for part in timed.parts]), schema) / len(items)
@@ -168,22 +169,22 @@ def random_model(shape: str, blocks: int, dtype: str, device: str) -> LoadedMode
     return LoadedModel(model, PreTrainedTokenizerBase(), torch.device(device), family_of(config.model_type))
 
 
-def random_items(samples: int, vocabulary: int) -> list[Item]:
+def random_items(samples: int, vocabulary: int) -> list[TokenizedSample]:
     """Samples of random tokens, all counted."""
     generator = np.random.default_rng(SEED)
     return [
-        Item(f"random/train/{number}", generator.integers(0, vocabulary, length - 20).tolist(), [1] * 20, True)
+        TokenizedSample(f"random/train/{number}", generator.integers(0, vocabulary, length - 20).tolist(), [1] * 20)
         for number, length in enumerate(generator.integers(*LENGTHS, samples, endpoint=True))
     ]
 
 
-def in_batches(items: Sequence[Item], budget: int) -> list[list[Item]]:
+def in_batches(items: Sequence[TokenizedSample], budget: int) -> list[list[TokenizedSample]]:
     """Samples that go through the model together, of at most `budget` tokens, padding included."""
     ids = [one.sample_id for one in items]
     return [[items[i] for i in batch] for batch in batches([one.length for one in items], ids, budget)]
 
 
-def time_capture(loaded: LoadedModel, planned: Sequence[Sequence[Item]], repeats: int) -> Captured:
+def time_capture(loaded: LoadedModel, planned: Sequence[Sequence[TokenizedSample]], repeats: int) -> Captured:
     """Plain forward pass and capture of every batch in turn; the first batch of a capture stands for `once`, and is not
     counted."""
     timed = Captured([], [], [])
@@ -205,10 +206,11 @@ def time_capture(loaded: LoadedModel, planned: Sequence[Sequence[Item]], repeats
     return timed
 
 
-def _rows(loaded: LoadedModel, planned: Sequence[Sequence[Item]]) -> Generator[Part]:
+def _rows(loaded: LoadedModel, planned: Sequence[Sequence[TokenizedSample]]) -> Generator[Part]:
     rows = capture(
         loaded,
         planned,
+        histograms_of={sample.sample_id for batch in planned for sample in batch},
         criteria=CRITERIA,
         mantissa_bits=BINS.mantissa_bits,
         signature_dim=SIGNATURE_DIM,
@@ -237,14 +239,15 @@ def _parquet_bytes(table: pa.Table, schema: Any) -> int:
         return file.stat().st_size
 
 
-def _greedy(loaded: LoadedModel, items: Sequence[Item], merged: pa.Table, options: argparse.Namespace) -> None:
+def _greedy(
+    loaded: LoadedModel, items: Sequence[TokenizedSample], merged: pa.Table, options: argparse.Namespace
+) -> None:
     frame: Any = merged.to_pandas()
     known = frame[frame["criterion"] == "wina"]
     keys = zip(known["block"].tolist(), known["projection"].tolist(), strict=True)
-    every = [Text(one.sample_id, one.prompt, one.answer) for one in items]
     paths = block_paths(
         loaded,
-        choose(every, tokens=options.greedy_tokens, dense_prefix=DENSE_PREFIX, seed=SEED),
+        choose(items, tokens=options.greedy_tokens, dense_prefix=DENSE_PREFIX, seed=SEED),
         dict(zip(keys, dense_counts(known, BINS), strict=True)),
         bins=BINS,
         criterion="wina",

@@ -35,7 +35,6 @@ import torch
 from torch import Tensor
 
 from benchmarks.full_size import SHAPES, in_batches, random_items, random_model, time_capture
-from pipeline.capture.accumulate import way
 from pipeline.latency.interleaved import WARM, clock, ratios, spread, time_interleaved
 from pipeline.latency.machine import last_level_cache, load, machine
 from pipeline.latency.refusal import able
@@ -190,7 +189,7 @@ class _Shape:
         plain, slow = (1e3 * sum(seconds) / CAPTURED_REPEATS for seconds in (self.capture.plain, self.capture.capture))
         return (
             f"{self.shape}, capture / plain forward pass: {self.capture.ratio:.2f}, counted the way "
-            f"`{way(self.device)}`; {self.options.samples} samples, {slow:.0f} and {plain:.0f} ms, once "
+            f"`{backend(self.device)}`; {self.options.samples} samples, {slow:.0f} and {plain:.0f} ms, once "
             f"{1e3 * self.capture.once:.0f}; load {load()}"
         )
 

@@ -31,10 +31,11 @@ from numpy import ndarray
 from torch import Tensor
 
 from benchmarks.parity_model import DENSE_PREFIX, RECORDINGS, WINDOW, load_parity_model
-from pipeline.allocation.calibration.texts import BlockInput, Text, block_inputs
+from pipeline.allocation.calibration.texts import BlockInput, block_inputs
 from pipeline.allocation.greedy.block_error import BlockError
 from pipeline.allocation.greedy.lazy import Lazy
 from pipeline.allocation.greedy.search import Exact, Path, search, sparsity_grids
+from pipeline.tokens.samples import TokenizedSample
 from tests.reference.released_greedy import MODES, NAMES, SAMPLES, STEP, PublishedError, icdf
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.models.load import LoadedModel
@@ -92,7 +93,7 @@ def main() -> None:
     torch.set_num_threads(1)
     loaded = load_parity_model()
     layers = list(attrgetter(loaded.family.layers)(loaded.model))
-    texts = [Text(str(number), ids, []) for number, ids in enumerate(RECORDINGS.sequences()[:SAMPLES])]
+    texts = [TokenizedSample(str(number), ids, []) for number, ids in enumerate(RECORDINGS.sequences()[:SAMPLES])]
     inputs = block_inputs(loaded, layers, texts, dense_prefix=DENSE_PREFIX, budget=WINDOW)
     published: list[list[float]] = []
     seconds: dict[str, list[list[float]]] = {name: [] for name in SEARCHES}

@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from pipeline.allocation.calibration.texts import Text, seeded_order
+from pipeline.allocation.calibration.texts import seeded_order
 from pipeline.allocation.kl.shrinkage import FOLDS
 from pipeline.allocation.loss import descent
 from pipeline.allocation.loss.divergence import Divergence
@@ -129,9 +129,7 @@ class Benefit:
 
     def __init__(self, settings: Settings, train: Any, target: float) -> None:
         self._allocate, self._seed, self._target = settings.allocate, settings.seed, target
-        self._texts = [
-            Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in train.itertuples()
-        ]
+        self._texts = tokenized_samples(train)
         bins = Bins(settings.capture.mantissa_bits)
         table: Any = GROUP_HISTOGRAMS.read(paths.group_histograms("global"))
         criterion = settings.profiles[POOLED].criterion
@@ -156,7 +154,7 @@ class Benefit:
         low, high = np.quantile(sums[0] / sums[1], [0.025, 0.975])
         return f"{both[0].sum() / both[1].sum():.3f} [{low:.3f}, {high:.3f}]"
 
-    def _losses(self, texts: list[Text]) -> tuple[ndarray, ndarray]:
+    def _losses(self, texts: list[TokenizedSample]) -> tuple[ndarray, ndarray]:
         """KL of every held-out text of a group, under the pooled allocation and under its own."""
         held_out = Divergence(self._inputs.on(texts[::FOLDS]))
         kept = replace(self._inputs, texts=[text for number, text in enumerate(texts) if number % FOLDS])

@@ -23,6 +23,7 @@ from pipeline.config.profiles import ProfileSettings
 from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import ALLOCATION_COSTS, ALLOCATIONS, GROUP_HISTOGRAMS
 from pipeline.storage.scratch import JsonParts
+from pipeline.tokens.samples import TokenizedSample
 from stages.allocate_kl import alone, from_pooled
 from stages.inputs import paths
 from stages.inputs.allocation import (
@@ -37,7 +38,6 @@ from wina_amp.errors import UserError
 from wina_amp.names import GATE_CRITERIA
 
 if TYPE_CHECKING:
-    from pipeline.allocation.calibration.texts import Text
     from pipeline.allocation.greedy.blockwise import BlockPath
     from wina_amp.models.load import LoadedModel
 
@@ -130,7 +130,7 @@ def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms:
     return pd.concat(rows, ignore_index=True), costs
 
 
-def _texts(settings: Settings, profile: ProfileSettings, group: int) -> list[Text]:
+def _texts(settings: Settings, profile: ProfileSettings, group: int) -> list[TokenizedSample]:
     """As much text of the group as `greedy` measures on."""
     from pipeline.allocation.calibration.texts import choose
 

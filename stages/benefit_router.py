@@ -19,7 +19,7 @@ from numpy import ndarray
 from torch import nn
 from tqdm import tqdm
 
-from pipeline.allocation.calibration.texts import Text, seeded_order
+from pipeline.allocation.calibration.texts import seeded_order
 from pipeline.compute.routing import neighbour_flops
 from pipeline.config.params import Settings
 from pipeline.executors.processes import Advance, WorkerPool
@@ -29,6 +29,7 @@ from pipeline.routing.benefits import benefits, text_divergences
 from pipeline.routing.held_out import ask_benefit_router, held_out
 from pipeline.storage.schemas import ASSIGNMENTS, BENEFITS, HELD_OUT, PROFILES, ROUTES, SAMPLES
 from pipeline.storage.scratch import Parts, Scratch
+from pipeline.tokens.samples import TokenizedSample, tokenized_samples
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model, model_processes
@@ -95,7 +96,7 @@ def _thresholds(settings: Settings, profile: str) -> ndarray:
 def _measured(settings: Settings, samples: Any) -> ndarray:
     """Positions of all train samples and of as many test samples, drawn by the seed, in the table's order."""
     train, test = (samples[samples["split"] == split] for split in ("train", "test"))
-    drawn = {text.sample_id for text in seeded_order(_texts(test), settings.seed)[: len(train)]}
+    drawn = {text.sample_id for text in seeded_order(tokenized_samples(test), settings.seed)[: len(train)]}
     return np.flatnonzero((samples["split"] == "train") | samples["sample_id"].isin(drawn))
 
 
@@ -104,7 +105,7 @@ class Task:
     """Some texts, and the name of the part with their divergences, `[targets * profiles, texts]`."""
 
     part: str
-    texts: list[Text]
+    texts: list[TokenizedSample]
 
 
 class Worker:
@@ -126,7 +127,7 @@ class Worker:
 
 def _benefits(settings: Settings, name: str, thresholds: ndarray, samples: Any) -> ndarray:
     """Of every group for every sample. Chunks of samples are independent of each other and kept one by one."""
-    texts, profile = _texts(samples), settings.route.benefit_routers[name]
+    texts, profile = tokenized_samples(samples), settings.route.benefit_routers[name]
     criterion = settings.profiles[profile].criterion
     flat = thresholds.reshape(-1, *thresholds.shape[2:])
     chunks = [(first, texts[first : first + CHUNK]) for first in range(0, len(texts), CHUNK)]
@@ -145,7 +146,7 @@ def _benefits(settings: Settings, name: str, thresholds: ndarray, samples: Any) 
     return benefits(divergence.reshape(*thresholds.shape[:2], -1))
 
 
-def _scratch(settings: Settings, name: str, thresholds: ndarray, texts: list[Text]) -> Scratch:
+def _scratch(settings: Settings, name: str, thresholds: ndarray, texts: list[TokenizedSample]) -> Scratch:
     """The divergences of these texts under these thresholds. Groups were compared with the thresholds before."""
     return Fingerprint(settings, "benefit_router", name).scratch(
         {
@@ -169,10 +170,6 @@ def _write_divergences(worker: Worker, task: Task, advance: Advance) -> None:
     )
     with worker.parts.writing(task.part) as path, path.open("wb") as file:
         np.save(file, divergences)
-
-
-def _texts(samples: Any) -> list[Text]:
-    return [Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in samples.itertuples()]
 
 
 if __name__ == "__main__":

@@ -17,12 +17,13 @@ import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
-from pipeline.capture.capture import Item, Part, capture
+from pipeline.capture.capture import Part, capture
 from pipeline.config.params import Settings
 from pipeline.executors.processes import Advance, WorkerPool
 from pipeline.storage.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
 from pipeline.storage.scratch import Parts
 from pipeline.tokens.batching import batches
+from pipeline.tokens.samples import TokenizedSample
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model, model_processes
@@ -36,26 +37,26 @@ log = logging.getLogger("stages.capture")
 
 def main(settings: Settings) -> None:
     """Read `samples`, write `histograms` and `signatures`."""
-    items = _items(SAMPLES.read(paths.SAMPLES, columns=_COLUMNS))
-    lengths, ids = [item.length for item in items], [item.sample_id for item in items]
-    planned = [[items[i] for i in batch] for batch in batches(lengths, ids, settings.tokens.batch)]
+    table = SAMPLES.read(paths.SAMPLES, columns=_COLUMNS)
+    train = frozenset(table["sample_id"][table["split"] == "train"])
+    samples = _as_read(table)
+    lengths, ids = [sample.length for sample in samples], [sample.sample_id for sample in samples]
+    planned = [[samples[i] for i in batch] for batch in batches(lengths, ids, settings.tokens.batch)]
     parts = [planned[i : i + BATCHES_PER_PART] for i in range(0, len(planned), BATCHES_PER_PART)]
     with Fingerprint(settings, "capture").scratch() as scratch:
         histograms, signatures = scratch.below(HISTOGRAMS.name), scratch.below(SIGNATURES.name)
-        _write_parts(settings, parts, histograms, signatures)
+        _write_parts(settings, parts, train, histograms, signatures)
         SIGNATURES.write(pa.concat_tables(list(SIGNATURES.parts(signatures.folder))), paths.SIGNATURES)
         histograms.publish(paths.HISTOGRAMS)
         scratch.clear()
 
 
-def _items(samples: pd.DataFrame) -> list[Item]:
+def _as_read(samples: pd.DataFrame) -> list[TokenizedSample]:
+    """The tokens that capture reads: of train samples prompt and answer, of all others the prompt."""
     # The last token of an answer is predicted, never read: no evaluation puts it through the model.
     return [
-        Item(
-            sample_id=str(row.sample_id),
-            prompt=row.prompt_ids.tolist(),
-            answer=row.answer_ids.tolist()[:-1] if row.split == "train" else [],
-            has_histogram=row.split == "train",
+        TokenizedSample(
+            str(row.sample_id), row.prompt_ids.tolist(), row.answer_ids.tolist()[:-1] if row.split == "train" else []
         )
         for row in cast(Any, samples).itertuples()
     ]
@@ -66,27 +67,31 @@ class Task:
     """One part: the name of its files, and its batches."""
 
     part: str
-    batches: Sequence[Sequence[Item]]
+    batches: Sequence[Sequence[TokenizedSample]]
 
 
 class Worker:
-    """A process that captures: the model, and the folders that its parts go to."""
+    """A process that captures: the model, the samples that get histograms, and the folders that its parts go to."""
 
-    def __init__(self, settings: Settings, histograms: Parts, signatures: Parts) -> None:
+    def __init__(self, settings: Settings, train: frozenset[str], histograms: Parts, signatures: Parts) -> None:
         start_logging()
-        self.settings, self.histograms, self.signatures = settings, histograms, signatures
+        self.settings, self.train, self.histograms, self.signatures = settings, train, histograms, signatures
         self.loaded = load_model(settings.model)
 
 
 def _write_parts(
-    settings: Settings, parts: Sequence[Sequence[Sequence[Item]]], histograms: Parts, signatures: Parts
+    settings: Settings,
+    parts: Sequence[Sequence[Sequence[TokenizedSample]]],
+    train: frozenset[str],
+    histograms: Parts,
+    signatures: Parts,
 ) -> None:
     tasks = [Task(f"{number:05d}.parquet", batches) for number, batches in enumerate(parts)]
     missing = [task for task in tasks if not (histograms.has(task.part) and signatures.has(task.part))]
     if len(missing) < len(tasks):
         log.info("resuming: %d of %d parts are finished", len(tasks) - len(missing), len(tasks))
     total = sum(len(batch) for task in missing for batch in task.batches)
-    make_worker = partial(Worker, settings, histograms, signatures)
+    make_worker = partial(Worker, settings, train, histograms, signatures)
     with (
         WorkerPool(make_worker, model_processes(settings.model, len(missing))) as pool,
         tqdm(total=total, desc="capture", unit="sample") as progress,
@@ -101,6 +106,7 @@ def _capture(worker: Worker, task: Task, advance: Advance) -> None:
     captured = capture(
         worker.loaded,
         task.batches,
+        histograms_of=worker.train,
         criteria=settings.capture.criteria,
         mantissa_bits=settings.capture.mantissa_bits,
         signature_dim=settings.capture.signature_dim,

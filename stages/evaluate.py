@@ -24,8 +24,8 @@ import torch
 from tqdm import tqdm
 
 from pipeline.config.params import Settings
+from pipeline.evaluate.engine import Profiles
 from pipeline.evaluate.portions import among_first
-from pipeline.evaluate.profiles import Profiles
 from pipeline.executors.processes import Advance, WorkerPool
 from pipeline.profiles.profile import profile_array
 from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES

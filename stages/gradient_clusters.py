@@ -17,7 +17,6 @@ from numpy import ndarray
 from tqdm import tqdm
 
 from pipeline.allocation.calibration.cost import weight_fractions
-from pipeline.allocation.calibration.texts import Text
 from pipeline.allocation.loss.gradients import LossGradients
 from pipeline.allocation.loss.loss_inputs import LossInputs
 from pipeline.config.params import Settings
@@ -29,6 +28,7 @@ from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES, SIGNATURES
 from pipeline.storage.scratch import Parts, Scratch
+from pipeline.tokens.samples import TokenizedSample, tokenized_samples
 from stages.inputs import paths
 from stages.inputs.allocation import counts_of
 from stages.inputs.fingerprint import Fingerprint
@@ -94,7 +94,7 @@ class Task:
 
     part: str
     target: float
-    texts: list[Text]
+    texts: list[TokenizedSample]
 
 
 class Worker:
@@ -126,7 +126,7 @@ class Worker:
         rows = self._pooled[self._pooled["target"] == target].set_index(["block", "projection"])["sparsity"]
         return rows.loc[[(projection.block, projection.name) for projection in self._projections]].to_numpy()
 
-    def gradients(self, texts: list[Text], target: float) -> ndarray:
+    def gradients(self, texts: list[TokenizedSample], target: float) -> ndarray:
         """Of every text, at the pooled allocation of a target."""
         prefix, budget = self._tokens.dense_prefix, self._tokens.batch
         inputs = LossInputs(self._loaded, texts, self._counts, self._bins, self._criterion, prefix, budget)
@@ -135,7 +135,7 @@ class Worker:
 
 def _allocation_gradients(settings: Settings, name: str, samples: Any) -> ndarray:
     """Of the train samples, in the order of the table."""
-    texts = [Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in samples.itertuples()]
+    texts = tokenized_samples(samples)
     targets = settings.gradient.targets
     chunks = [(first, texts[first : first + CHUNK]) for first in range(0, len(texts), CHUNK)]
     by_target = [

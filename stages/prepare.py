@@ -10,8 +10,8 @@ import pandas as pd
 
 from pipeline.config.params import Settings
 from pipeline.storage.schemas import SAMPLE_COUNTS, SAMPLES
-from pipeline.tasks.choosing import Choice, choose
 from pipeline.tasks.samples import sample_rows, too_long
+from pipeline.tasks.selection import Selection, select_documents
 from stages.inputs import paths
 from stages.inputs.tasks import counts, load_benchmark
 from stages.run import run
@@ -30,7 +30,7 @@ def main(settings: Settings) -> None:
     refused = partial(too_long, tokenizer=tokenizer, context=context) if benchmark.too_long == "leave_out" else None
     tasks = load_benchmark(benchmark)
     wanted = {name: counts(benchmark, views["train"]) for name, views in tasks.items()}
-    chosen = {name: choose(views, wanted[name], refused) for name, views in tasks.items()}
+    chosen = {name: select_documents(views, wanted[name], refused) for name, views in tasks.items()}
     rows = [
         row
         for name, by_split in chosen.items()
@@ -43,7 +43,7 @@ def main(settings: Settings) -> None:
     log.info("%d samples of %d tasks, %d tokens", len(table), table["task"].nunique(), table["n_tokens"].sum())
 
 
-def _counts(chosen: Mapping[str, Mapping[str, Choice]], wanted: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
+def _counts(chosen: Mapping[str, Mapping[str, Selection]], wanted: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
     rows: list[tuple[str, str, int, int, int]] = []
     for name, by_split in chosen.items():
         for split, choice in by_split.items():

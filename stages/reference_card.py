@@ -11,9 +11,9 @@ from tqdm import tqdm
 from pipeline.config.params import Settings
 from pipeline.evaluate.method import evaluate
 from pipeline.reference_model import card, recipe
-from pipeline.tasks.choosing import choose
 from pipeline.tasks.loading import load_tasks
 from pipeline.tasks.samples import sample_rows
+from pipeline.tasks.selection import select_documents
 from stages.inputs import paths
 from stages.run import run
 from wina_amp.models.load import load
@@ -37,7 +37,7 @@ def main(settings: Settings) -> None:
         for by_split in tasks.values()
         for row in sample_rows(
             by_split["test"],
-            choose(by_split, {"train": 1, "test": DOCUMENTS})["test"].doc_ids,
+            select_documents(by_split, {"train": 1, "test": DOCUMENTS})["test"].doc_ids,
             loaded.tokenizer,
             loaded.context,
         )

@@ -19,6 +19,7 @@ from pipeline.config.params import Settings
 from pipeline.executors.processes import Advance, WorkerPool
 from pipeline.storage.schemas import ALLOCATION_COSTS, FEATURE_WEIGHTS, SAMPLES
 from pipeline.storage.scratch import JsonParts
+from pipeline.tokens.samples import TokenizedSample, tokenized_samples
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_unweighted, model_processes
@@ -28,7 +29,6 @@ from wina_amp.names import LEARNED
 if TYPE_CHECKING:
     from numpy import ndarray
 
-    from pipeline.allocation.calibration.texts import Text
     from pipeline.allocation.feature_weights.learning_gradients import Answer, Ask, LearningGradients
 
 
@@ -150,12 +150,12 @@ def _rows(worker: LearningGradients, log_weights: ndarray, _advance: Advance) ->
     ]
 
 
-def _train_texts(settings: Settings) -> Sequence[Text]:
-    from pipeline.allocation.calibration.texts import Text, seeded_order
+def _train_texts(settings: Settings) -> Sequence[TokenizedSample]:
+    from pipeline.allocation.calibration.texts import seeded_order
 
     samples: Any = SAMPLES.read(paths.SAMPLES, columns=("sample_id", "split", "prompt_ids", "answer_ids"))
     train = samples[samples["split"] == "train"]
-    texts = [Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in train.itertuples()]
+    texts = tokenized_samples(train)
     return seeded_order(texts, settings.seed)
 
 

@@ -8,8 +8,8 @@ On the CPU a compiled kernel does this at half a nanosecond per score, two third
 (docs/performance.md), where the equivalent tensor expressions would cost more than the model itself. On CUDA devices
 Triton does (`pipeline/capture/triton_accumulate.py`). Where Triton is not installed, and on all other devices, the same
 counts come from tensor operations, which write several numbers for every score to memory and read them again: right,
-but slow. `way` says which it will be, and `python -m benchmarks.full_size` prints it. None of the three makes the host
-wait, and all give exactly the counts of the NumPy transcription in tests/reference/.
+but slow. `backend` says which it will be, and `python -m benchmarks.full_size` prints it. None of the three makes the
+host wait, and all give exactly the counts of the NumPy transcription in tests/reference/.
 
 NaN and infinity are not raised here, as that would need the host to wait for the device in every layer: `broken` marks
 the scorings that met one, and whoever owns the batch looks at it once.
@@ -44,14 +44,14 @@ def accumulate(
     segment: Int[Tensor, " tokens"],
     counts: Int32[Tensor, "samples scorings bins"],
     broken: Int32[Tensor, " scorings"],
-    profile: Float32[Tensor, "profiles features"],
-    profile_segment: Int[Tensor, " tokens"],
+    sums: Float32[Tensor, "prompts features"],
+    sum_segment: Int[Tensor, " tokens"],
 ) -> None:
-    """Add the tokens of one activation to `counts`, `broken` and `profile`, in place.
+    """Add the tokens of one activation to `counts`, `broken` and `sums`, in place.
 
     For every token t with `segment[t] >= 0` and every scoring k, the scores |x[t]| * weights[k] are counted in
-    `counts[segment[t], k]`; for every token with `profile_segment[t] >= 0`, |x[t]| is added to
-    `profile[profile_segment[t]]` in float32. Other tokens are ignored.
+    `counts[segment[t], k]`; for every token with `sum_segment[t] >= 0`, |x[t]| is added to
+    `sums[sum_segment[t]]` in float32. Other tokens are ignored.
 
     Args:
         bins: resolution of the histograms.
@@ -60,18 +60,18 @@ def accumulate(
         segment: row of `counts`, or -1. int64.
         counts: histograms, added to.
         broken: set to 1 for a scoring that met a score which is NaN or infinite.
-        profile: sums of magnitudes, added to.
-        profile_segment: row of `profile`, or -1. int64.
+        sums: sums of magnitudes, added to.
+        sum_segment: row of `sums`, or -1. int64.
 
-    Guarantee: counts are exact and the same on every device and in every `way`; on one device, in one of them, equal
+    Guarantee: counts are exact and the same on every device and in every backend; on one device, in one of them, equal
     inputs give equal bytes.
     """
-    _WAYS[way(x.device)](bins, x, weights, segment, counts, broken, profile, profile_segment)
+    _BACKENDS[backend(x.device)](bins, x, weights, segment, counts, broken, sums, sum_segment)
 
 
-def way(device: torch.device) -> str:
-    """How `accumulate` counts on a device: `COMPILED` on the CPU; on CUDA devices `TRITON` where it is installed; else
-    `TENSORS`."""
+def backend(device: torch.device) -> str:
+    """The backend of `accumulate` on a device: `COMPILED` on the CPU; on CUDA devices `TRITON` where it is installed;
+    else `TENSORS`."""
     if device.type == "cpu":
         return COMPILED
     return TRITON if device.type == "cuda" and _HAS_TRITON else TENSORS
@@ -84,15 +84,15 @@ def accumulate_tensors(
     segment: Int[Tensor, " tokens"],
     counts: Int32[Tensor, "samples scorings bins"],
     broken: Int32[Tensor, " scorings"],
-    profile: Float32[Tensor, "profiles features"],
-    profile_segment: Int[Tensor, " tokens"],
+    sums: Float32[Tensor, "prompts features"],
+    sum_segment: Int[Tensor, " tokens"],
 ) -> None:
     """`accumulate` as tensor operations, on the device where the tensors are; no host synchronisation."""
     step = max(1, _SCORES_AT_ONCE // max(weights.numel(), 1))
     for start in range(0, len(x), step):
         part = slice(start, start + step)
         magnitudes = x[part].float().abs()
-        _sum_magnitudes(magnitudes, profile_segment[part], profile)
+        _sum_magnitudes(magnitudes, sum_segment[part], sums)
         if counts.numel():
             _count_scores(bins, magnitudes, weights, segment[part], counts, broken)
 
@@ -104,8 +104,8 @@ def _accumulate_compiled(
     segment: Int[Tensor, " tokens"],
     counts: Int32[Tensor, "samples scorings bins"],
     broken: Int32[Tensor, " scorings"],
-    profile: Float32[Tensor, "profiles features"],
-    profile_segment: Int[Tensor, " tokens"],
+    sums: Float32[Tensor, "prompts features"],
+    sum_segment: Int[Tensor, " tokens"],
 ) -> None:
     _kernel(
         x.float().contiguous().numpy(),
@@ -113,8 +113,8 @@ def _accumulate_compiled(
         segment.numpy(),
         counts.numpy(),
         broken.numpy(),
-        profile.numpy(),
-        profile_segment.numpy(),
+        sums.numpy(),
+        sum_segment.numpy(),
         bins.shift,
         bins.base - FIRST_BIN,
         _limits(bins),
@@ -150,13 +150,13 @@ def _count_scores(
 
 def _sum_magnitudes(
     magnitudes: Float32[Tensor, "tokens features"],
-    profile_segment: Int[Tensor, " tokens"],
-    profile: Float32[Tensor, "profiles features"],
+    sum_segment: Int[Tensor, " tokens"],
+    sums: Float32[Tensor, "prompts features"],
 ) -> None:
     # A product with the membership matrix: floating-point atomics would add in a different order on every run.
-    rows = torch.arange(len(profile), device=profile.device)
-    member = profile_segment == rows[:, None]
-    profile.addmm_(member.float(), torch.where(profile_segment[:, None] >= 0, magnitudes, 0.0))
+    rows = torch.arange(len(sums), device=sums.device)
+    member = sum_segment == rows[:, None]
+    sums.addmm_(member.float(), torch.where(sum_segment[:, None] >= 0, magnitudes, 0.0))
 
 
 def _count_tokens(
@@ -165,8 +165,8 @@ def _count_tokens(
     segment: Any,
     counts: Any,
     broken: Any,
-    profile: Any,
-    profile_segment: Any,
+    sums: Any,
+    sum_segment: Any,
     shift: int,
     first: int,
     limits: Any,
@@ -183,14 +183,14 @@ def _count_tokens(
     index = np.empty(features, np.uint16)
     drop, offset = np.uint32(shift), np.uint32(first)
     for token in range(x.shape[0]):
-        row, profile_row = segment[token], profile_segment[token]
-        if row < 0 and profile_row < 0:
+        row, sum_row = segment[token], sum_segment[token]
+        if row < 0 and sum_row < 0:
             continue
         for feature in range(features):
             magnitude[feature] = abs(x[token, feature])
-        if profile_row >= 0:
+        if sum_row >= 0:
             for feature in range(features):
-                profile[profile_row, feature] += magnitude[feature]
+                sums[sum_row, feature] += magnitude[feature]
         if row < 0:
             continue
         for scoring in range(weights.shape[0]):
@@ -219,7 +219,7 @@ def _limits(bins: Bins) -> Float32[np.ndarray, " 3"]:
 
 
 _kernel = cast(Any, numba.njit)(cache=True, nogil=True)(_count_tokens)
-_WAYS: dict[str, Callable[..., None]] = {
+_BACKENDS: dict[str, Callable[..., None]] = {
     COMPILED: _accumulate_compiled,
     TRITON: _accumulate_triton,
     TENSORS: accumulate_tensors,

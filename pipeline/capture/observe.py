@@ -1,4 +1,4 @@
-"""Watch a model run: score histograms and feature profiles of every site, attributed to samples.
+"""Observe a model as it runs: score histograms and feature magnitudes of every site, attributed to samples.
 
 One hook per site reads the activation once for all projections and criteria that score it; projections whose feature
 weights are equal (under `teal` all those of a site) share one scoring, whose counts are kept once. Where a criterion
@@ -6,8 +6,7 @@ reads the activated gate of the MLP, that is watched, too, for its histograms al
 projections, whatever criteria are captured. Only counts and sums leave the hook, never activations. The hooks are
 removed on exit, also after an error, and change nothing the model computes.
 
-Which tokens count, and for which sample, is the caller's business (`pipeline/capture/capture.py`); so is running the
-model.
+The caller runs the model and says which tokens count for which sample (`pipeline/capture/capture.py`).
 """
 
 from __future__ import annotations
@@ -44,21 +43,21 @@ class Scoring:
 
 @dataclass(frozen=True)
 class Observation:
-    """What one batch did at one site.
+    """Counts and magnitudes of one batch at one site.
 
     Attributes:
         site: the activation and its projections; the activated gate is a site of that name, read by `down`.
         scorings: projections that a criterion gives equal feature weights, with that criterion; in the order of the
             criteria, then of the projections.
         counts: histograms of the batch's histogram rows, for every scoring.
-        profiles: for every signature row the sum over its tokens of |x_i| * sqrt(sum over projections ||W[:, i]||^2);
+        magnitudes: for every signature row the sum over its tokens of |x_i| * sqrt(sum over projections ||W[:, i]||^2);
             no rows for the activated gate.
     """
 
     site: Site
     scorings: tuple[Scoring, ...]
     counts: Int32[ndarray, "samples scorings bins"]
-    profiles: Float32[ndarray, "profiles features"]
+    magnitudes: Float32[ndarray, "prompts features"]
 
     def by_projection(self) -> Iterator[tuple[str, str, Int32[ndarray, "samples bins"]]]:
         """Every projection and criterion with its counts, those of a shared scoring for each of its projections."""
@@ -111,7 +110,7 @@ class Observer:
 
         Args:
             histogram_rows: for every token the row of `Observation.counts` its scores go to, or -1. On the CPU.
-            signature_rows: the same for `Observation.profiles`.
+            signature_rows: the same for `Observation.magnitudes`.
         """
         self._batch = _Batch(self._sites, self._bins, histogram_rows, signature_rows)
         try:
@@ -120,7 +119,7 @@ class Observer:
             self._batch.is_open = False
 
     def take(self) -> list[Observation]:
-        """What the last batch did, site by site in the order of `projections.sites`, then the activated gates of all
+        """The observations of the last batch, in the order of `projections.sites`, then the activated gates of all
         blocks if a criterion reads them; waits for the device once."""
         if self._batch is None or self._batch.is_open:
             raise RuntimeError("take() belongs after `with observer.batch(...)`, once per batch")
@@ -131,9 +130,9 @@ class Observer:
                 site=watched.site,
                 scorings=watched.scorings,
                 counts=_take(counts.cpu().numpy(), watched.weights_of),
-                profiles=(profile * watched.influence).cpu().numpy(),
+                magnitudes=(sums * watched.influence).cpu().numpy(),
             )
-            for watched, counts, profile in zip(self._sites, batch.counts, batch.profiles, strict=True)
+            for watched, counts, sums in zip(self._sites, batch.counts, batch.sums, strict=True)
         ]
 
     def _hook(self, number: int) -> Callable[[Tensor], None]:
@@ -148,14 +147,16 @@ class Observer:
 
 
 def _watched(model: PreTrainedModel, criteria: Sequence[str]) -> list[_Watched]:
-    every = projections(model)
     of_inputs = [criterion for criterion in criteria if criterion_row(criterion).reads == INPUT]
     of_gates = [criterion for criterion in criteria if criterion not in of_inputs]
-    found = [_Watched(site, Tap(site.projections[0].module), of_inputs, has_profile=True) for site in sites(every)]
-    for place in mask_sites(model, ACTIVATED_GATE) if of_gates else ():
-        gate = Site(place.projection.block, ACTIVATED_GATE, (place.projection,))
-        found.append(_Watched(gate, place.tap, of_gates, has_profile=False))
-    return found
+    watched = [
+        _Watched(site, Tap(site.projections[0].module), of_inputs, has_magnitudes=True)
+        for site in sites(projections(model))
+    ]
+    for mask_site in mask_sites(model, ACTIVATED_GATE) if of_gates else ():
+        gate = Site(mask_site.projection.block, ACTIVATED_GATE, (mask_site.projection,))
+        watched.append(_Watched(gate, mask_site.tap, of_gates, has_magnitudes=False))
+    return watched
 
 
 class _Watched:
@@ -163,7 +164,7 @@ class _Watched:
 
     Attributes:
         tap: where in the forward pass it is seen.
-        has_profile: whether signatures describe it.
+        has_magnitudes: whether signatures describe it.
         scorings: which projections share their counts, under which criterion.
         weights: one row for each distinct vector of feature weights.
         weights_of: for each of `scorings`, its row in `weights`; criteria may share one.
@@ -171,14 +172,14 @@ class _Watched:
         influence: s_i of `wina_amp/scoring/signature.py`.
     """
 
-    def __init__(self, site: Site, tap: Tap, criteria: Sequence[str], *, has_profile: bool) -> None:
-        self.site, self.tap, self.has_profile = site, tap, has_profile
+    def __init__(self, site: Site, tap: Tap, criteria: Sequence[str], *, has_magnitudes: bool) -> None:
+        self.site, self.tap, self.has_magnitudes = site, tap, has_magnitudes
         distinct: list[Tensor] = []
         shared: dict[tuple[str, int], list[str]] = {}
         for criterion in criteria:
             for projection in site.projections:
                 weights = projection_weights(criterion, projection)
-                shared.setdefault((criterion, _place(weights, distinct)), []).append(projection.name)
+                shared.setdefault((criterion, _row_of(weights, distinct)), []).append(projection.name)
         self.scorings = tuple(Scoring(tuple(names), criterion) for (criterion, _), names in shared.items())
         self.weights_of = [row for _, row in shared]
         self.device = site.projections[0].module.weight.device
@@ -196,21 +197,23 @@ class _Batch:
         histogram_rows: Int[Tensor, "batch width"],
         signature_rows: Int[Tensor, "batch width"],
     ) -> None:
-        segment, profile_segment = histogram_rows.reshape(-1).long(), signature_rows.reshape(-1).long()
-        histograms, profiles = (int(rows.max()) + 1 for rows in (segment, profile_segment))
+        segment, sum_segment = histogram_rows.reshape(-1).long(), signature_rows.reshape(-1).long()
+        histograms, prompts = (int(rows.max()) + 1 for rows in (segment, sum_segment))
+        devices = {site.device for site in watched}
         self.is_open = True
-        self.segments = {place: (segment.to(place), profile_segment.to(place)) for place in {s.device for s in watched}}
+        self.segments = {device: (segment.to(device), sum_segment.to(device)) for device in devices}
         self.counts = [
             torch.zeros(histograms, len(site.weights), bins.count, dtype=torch.int32, device=site.device)
             for site in watched
         ]
         self.broken = [torch.zeros(len(site.weights), dtype=torch.int32, device=site.device) for site in watched]
-        self.profiles = [
-            torch.zeros(profiles if site.has_profile else 0, site.site.features, device=site.device) for site in watched
+        self.sums = [
+            torch.zeros(prompts if site.has_magnitudes else 0, site.site.features, device=site.device)
+            for site in watched
         ]
 
     def add(self, number: int, watched: _Watched, bins: Bins, x: Tensor) -> None:
-        segment, profile_segment = self.segments[x.device]
+        segment, sum_segment = self.segments[x.device]
         accumulate(
             bins,
             x.reshape(-1, x.shape[-1]),
@@ -218,15 +221,15 @@ class _Batch:
             segment,
             self.counts[number],
             self.broken[number],
-            self.profiles[number],
-            profile_segment if watched.has_profile else torch.full_like(profile_segment, -1),
+            self.sums[number],
+            sum_segment if watched.has_magnitudes else torch.full_like(sum_segment, -1),
         )
 
 
 def _refuse_broken(watched: Sequence[_Watched], batch: _Batch) -> None:
     home = watched[0].device
-    profiles_broken = torch.stack([(~torch.isfinite(profile).all()).to(home) for profile in batch.profiles]).int()
-    flags = torch.cat([profiles_broken, *(broken.to(home) for broken in batch.broken)]).cpu().numpy()
+    sums_broken = torch.stack([(~torch.isfinite(sums).all()).to(home) for sums in batch.sums]).int()
+    flags = torch.cat([sums_broken, *(broken.to(home) for broken in batch.broken)]).cpu().numpy()
     if not flags.any():
         return
     start = len(watched)
@@ -253,7 +256,7 @@ def _take(counts: Int32[ndarray, "samples weights bins"], rows: list[int]) -> In
     return counts if rows == list(range(counts.shape[1])) else counts[:, rows]
 
 
-def _place(weights: Tensor, distinct: list[Tensor]) -> int:
+def _row_of(weights: Tensor, distinct: list[Tensor]) -> int:
     for row, known in enumerate(distinct):
         if torch.equal(known, weights):
             return row

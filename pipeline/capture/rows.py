@@ -1,4 +1,4 @@
-"""What a batch did, as rows of the tables `histograms` and `signatures` (`pipeline/storage/schemas.py`).
+"""The observations of a batch as rows of the tables `histograms` and `signatures` (`pipeline/storage/schemas.py`).
 
 All sites of a batch become one table at a time: for small models the columns of twenty small tables, and putting them
 together, took longer than filling them.
@@ -34,21 +34,23 @@ def histogram_table(
 
     Returns: rows site by site, within a site sample by sample.
     """
-    scorings = [(one.site.block, scoring) for one in observations for scoring in one.scorings]
-    first_scoring = np.cumsum([0, *(len(one.scorings) for one in observations)])
+    scorings = [(seen.site.block, scoring) for seen in observations for scoring in seen.scorings]
+    first_scoring = np.cumsum([0, *(len(seen.scorings) for seen in observations)])
     numbers = [np.arange(*ends) for ends in pairwise(first_scoring)]
     scoring = _joined([np.tile(of_site, len(sample_ids)) for of_site in numbers])
     sample = _joined([np.repeat(np.arange(len(sample_ids)), len(of_site)) for of_site in numbers])
-    features = np.repeat([one.site.features for one in observations], np.diff(first_scoring))
-    rows = _stacked([bins.trim(one.counts.reshape(-1, bins.count)) for one in observations])
+    features = np.repeat([seen.site.features for seen in observations], np.diff(first_scoring))
+    rows = _stacked([bins.trim(seen.counts.reshape(-1, bins.count)) for seen in observations])
     rows = in_units(rows, tokens[sample] * features[scoring])
     offsets = pa.array(rows.offsets, pa.int32())
     return pa.table(
         {
             "sample_id": pa.array(sample_ids, pa.string()).take(sample),
             "block": pa.array([block for block, _ in scorings], pa.int16()).take(scoring),
-            "projections": pa.array([" ".join(one.projections) for _, one in scorings], pa.string()).take(scoring),
-            "criterion": pa.array([one.criterion for _, one in scorings], pa.string()).take(scoring),
+            "projections": pa.array([" ".join(shared.projections) for _, shared in scorings], pa.string()).take(
+                scoring
+            ),
+            "criterion": pa.array([shared.criterion for _, shared in scorings], pa.string()).take(scoring),
             "first_bin": pa.array(rows.first, pa.int16()),
             "counts": pa.ListArray.from_arrays(offsets, pa.array(rows.counts, pa.int32())),
         }
@@ -67,23 +69,24 @@ def signature_table(
 
     Args:
         observations: of one batch.
-        sample_ids: all samples of the batch, in the order of `Observation.profiles`.
+        sample_ids: all samples of the batch, in the order of `Observation.magnitudes`.
         tokens: how many eligible prompt tokens each has.
         seed: of the projection.
         dim: numbers per signature.
     """
-    seen = [one for one in observations if one.site.name in SITES]
+    inputs = [seen for seen in observations if seen.site.name in SITES]
     vectors = [
-        project(one.profiles, seed=seed, block=one.site.block, site=one.site.name, dim=dim).ravel() for one in seen
+        project(seen.magnitudes, seed=seed, block=seen.site.block, site=seen.site.name, dim=dim).ravel()
+        for seen in inputs
     ]
-    sample = np.tile(np.arange(len(sample_ids)), len(seen))
-    site = np.repeat(np.arange(len(seen)), len(sample_ids))
+    sample = np.tile(np.arange(len(sample_ids)), len(inputs))
+    site = np.repeat(np.arange(len(inputs)), len(sample_ids))
     offsets = pa.array(np.arange(len(sample) + 1) * dim, pa.int32())
     return pa.table(
         {
             "sample_id": pa.array(sample_ids, pa.string()).take(sample),
-            "block": pa.array([one.site.block for one in seen], pa.int16()).take(site),
-            "site": pa.array([one.site.name for one in seen], pa.string()).take(site),
+            "block": pa.array([seen.site.block for seen in inputs], pa.int16()).take(site),
+            "site": pa.array([seen.site.name for seen in inputs], pa.string()).take(site),
             "n_tokens": pa.array(tokens, pa.int32()).take(sample),
             "vector": pa.ListArray.from_arrays(offsets, pa.array(np.concatenate(vectors), pa.float32())),
         }
@@ -91,11 +94,11 @@ def signature_table(
 
 
 def _stacked(parts: Sequence[TrimmedRows]) -> TrimmedRows:
-    lengths = np.concatenate([np.diff(one.offsets) for one in parts])
+    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
     return TrimmedRows(
-        np.concatenate([one.first for one in parts]),
+        np.concatenate([part.first for part in parts]),
         np.concatenate([[0], np.cumsum(lengths)]),
-        np.concatenate([one.counts for one in parts]),
+        np.concatenate([part.counts for part in parts]),
     )
 
 

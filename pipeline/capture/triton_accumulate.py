@@ -14,7 +14,7 @@ sees a WINDOW of octaves about the block's mean bin (a mean of logarithms, which
 the scores outside are added one by one. Where the window lies decides how fast counts come, never what they are.
 
 **Magnitudes.** Sums of floats do depend on the order, so there are no atomic additions: a second launch reads the
-activation again, 2 bytes a feature in 16 bits. A program owns some features of ONE row of the profile and goes through
+activation again, 2 bytes a feature in 16 bits. A program owns some features of ONE row of the sums and goes through
 all tokens in ascending order; tiles without a token of its row cost a look at their rows. Equal calls give equal bits
 on one device.
 
@@ -81,8 +81,8 @@ def accumulate_triton(
     segment: Int[Tensor, " tokens"],
     counts: Int32[Tensor, "samples scorings bins"],
     broken: Int32[Tensor, " scorings"],
-    profile: Float32[Tensor, "profiles features"],
-    profile_segment: Int[Tensor, " tokens"],
+    sums: Float32[Tensor, "prompts features"],
+    sum_segment: Int[Tensor, " tokens"],
     blocks: Blocks | None = None,
 ) -> None:
     """`pipeline.capture.accumulate.accumulate` in two launches on the device of the tensors.
@@ -91,10 +91,10 @@ def accumulate_triton(
         blocks: how to cut up the work, `BLOCKS` unless given; all others are explained there.
 
     Raises:
-        ValueError: `counts`, `broken` or `profile` is not contiguous, so that a kernel would write beside it.
+        ValueError: `counts`, `broken` or `sums` is not contiguous, so that a kernel would write beside it.
     """
-    if not (counts.is_contiguous() and broken.is_contiguous() and profile.is_contiguous()):
-        raise ValueError("counts, broken and profile must be contiguous")
+    if not (counts.is_contiguous() and broken.is_contiguous() and sums.is_contiguous()):
+        raise ValueError("counts, broken and sums must be contiguous")
     blocks = blocks or BLOCKS
     x = x.contiguous()
     tokens, features = x.shape
@@ -106,9 +106,9 @@ def accumulate_triton(
                 **{"SHIFT": bins.shift, "OFFSET": bins.base - FIRST_BIN, "BINS": bins.count, "WINDOW": window},
                 **{"FEATURES": blocks.features, "TOKENS": blocks.tokens, "num_warps": blocks.warps},
             )
-        if profile.numel():
-            cast(Any, _sum)[(triton.cdiv(features, blocks.tile_features), len(profile))](
-                *(x, profile_segment.contiguous(), profile, tokens, features),
+        if sums.numel():
+            cast(Any, _sum)[(triton.cdiv(features, blocks.tile_features), len(sums))](
+                *(x, sum_segment.contiguous(), sums, tokens, features),
                 **{"FEATURES": blocks.tile_features, "TOKENS": blocks.tile_tokens},
             )
 
@@ -155,9 +155,9 @@ def _count(
                     # Scores reach further down from their mean in a logarithm than up.
                     low = mean - WINDOW * 9 // 16
                     is_near = is_here & (index >= low) & (index < low + WINDOW)
-                    found = tl.histogram(index - low, WINDOW, mask=is_near)
+                    counted = tl.histogram(index - low, WINDOW, mask=is_near)
                     near = histogram + low + tl.arange(0, WINDOW)
-                    tl.atomic_add(near, found, mask=found > 0, sem="relaxed")
+                    tl.atomic_add(near, counted, mask=counted > 0, sem="relaxed")
                     is_alone = is_here & ~is_near
                 tl.atomic_add(histogram + index, 1, mask=is_alone, sem="relaxed")
 
@@ -165,8 +165,8 @@ def _count(
 @triton.jit
 def _sum(
     x,
-    profile_segment,
-    profile,
+    sum_segment,
+    sums,
     tokens,
     features,
     FEATURES: tl.constexpr,
@@ -179,12 +179,12 @@ def _sum(
     total = tl.zeros((TOKENS, FEATURES), dtype=tl.float32)
     for start in range(0, tokens, TOKENS):
         token = start + tl.arange(0, TOKENS)
-        is_member = tl.load(profile_segment + token, mask=token < tokens, other=-1) == row
+        is_member = tl.load(sum_segment + token, mask=token < tokens, other=-1) == row
         if tl.max(is_member.to(tl.int32), axis=0) > 0:
-            place = x + token.to(tl.int64)[:, None] * features + feature[None, :]
-            value = tl.load(place, mask=is_member[:, None] & is_feature[None, :], other=0.0)
+            source = x + token.to(tl.int64)[:, None] * features + feature[None, :]
+            value = tl.load(source, mask=is_member[:, None] & is_feature[None, :], other=0.0)
             total += tl.abs(value.to(tl.float32))
-    # Programs of a launch must not add to one place; these own theirs.
-    place = profile + row.to(tl.int64) * features + feature
-    before = tl.load(place, mask=is_feature, other=0.0)
-    tl.store(place, before + tl.sum(total, axis=0), mask=is_feature)
+    # Programs of a launch must not add to the same address; these own theirs.
+    target = sums + row.to(tl.int64) * features + feature
+    before = tl.load(target, mask=is_feature, other=0.0)
+    tl.store(target, before + tl.sum(total, axis=0), mask=is_feature)

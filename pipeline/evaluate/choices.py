@@ -5,8 +5,8 @@ A row of a batch is the prompt followed by its continuations side by side, each 
     prompt p1 ... pn | a1 ... | b1 ... | ...
 
 Every continuation sees the prompt and its own earlier tokens only, at the positions it would have on its own, so the
-row computes what the separate sequences would, in one forward pass. Continuations of one token need no place at all:
-the prompt's last token predicts them. Rows are right-padded; real tokens never see the padding.
+row computes what the separate sequences would, in one forward pass. Continuations of one token take no space at all:
+the prompt's last token predicts them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from torch import Tensor
 from pipeline.compute.operations import attended
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.tally import Tally
+from pipeline.tokens.padding import right_padded
 from wina_amp.masks.eligibility import eligible
 
 
 @dataclass(frozen=True)
-class Question:
+class ScoringRequest:
     """A prompt and the continuations to score.
 
     Attributes:
@@ -45,48 +46,45 @@ class Question:
         return len(self.prompt) + sum(len(tokens) - 1 for tokens in self.continuations)
 
 
-def loglikelihoods(engine: Engine, batch: Sequence[Question], tally: Tally) -> list[list[tuple[float, bool]]]:
-    """Score a batch of questions in one forward pass and add what ran to the tally.
+def loglikelihoods(engine: Engine, batch: Sequence[ScoringRequest], tally: Tally) -> list[list[tuple[float, bool]]]:
+    """Score a batch of requests in one forward pass and add what ran to the tally.
 
-    Returns: for every question and continuation the sum of its tokens' log-probabilities (natural logarithm, added in
+    Returns: for every request and continuation the sum of its tokens' log-probabilities (natural logarithm, added in
     float64) and whether greedy decoding would produce it.
     """
     ids, positions, segments = _layout(batch)
-    prompts, totals = [len(question.prompt) for question in batch], [question.length for question in batch]
+    prompts, totals = [len(request.prompt) for request in batch], [request.length for request in batch]
     counted = eligible(engine.tensor(prompts), engine.tensor(totals), ids.shape[1], engine.dense_prefix)
     is_plain = prompts == totals
     hidden, counts = engine.forward(
         engine.tensor(ids),
-        [question.group for question in batch],
+        [request.group for request in batch],
         counted,
         positions=None if is_plain else engine.tensor(positions),
         visible=None if is_plain else _visible(engine.tensor(segments)),
     )
     tally.add(
-        [question.sample for question in batch],
+        [request.sample for request in batch],
         tokens=totals,
-        attended=[_attended(question) for question in batch],
-        predicted=[1 + question.length - len(question.prompt) for question in batch],
+        attended=[_attended(request) for request in batch],
+        predicted=[1 + request.length - len(request.prompt) for request in batch],
         counts=counts,
     )
     return _scores(engine, batch, hidden)
 
 
-def _layout(batch: Sequence[Question]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _layout(batch: Sequence[ScoringRequest]) -> tuple[Tensor, Tensor, Tensor]:
     """Token ids, positions and segments `[batch, width]`; segment 0 is the prompt, k > 0 a continuation, -1 padding."""
-    shape = (len(batch), max(question.length for question in batch))
-    ids, positions, segments = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
-    for row, question in enumerate(batch):
-        start = len(question.prompt)
-        ids[row, :start], positions[row, :start], segments[row, :start] = question.prompt, range(start), 0
-        place = start
-        for number, tokens in enumerate(question.continuations, start=1):
-            end = place + len(tokens) - 1
-            ids[row, place:end] = tokens[:-1]
-            positions[row, place:end] = range(start, start + end - place)
-            segments[row, place:end] = number
-            place = end
-    return ids, positions, segments
+    ids: list[list[int]] = []
+    positions: list[list[int]] = []
+    segments: list[list[int]] = []
+    for request in batch:
+        start = len(request.prompt)
+        parts = [request.prompt, *(tokens[:-1] for tokens in request.continuations)]
+        ids.append([token for part in parts for token in part])
+        positions.append([*range(start), *(start + i for part in parts[1:] for i in range(len(part)))])
+        segments.append([number for number, part in enumerate(parts) for _ in part])
+    return right_padded(ids)[0], right_padded(positions)[0], right_padded(segments, pad=-1)[0]
 
 
 def _visible(segments: Tensor) -> Tensor:
@@ -95,27 +93,32 @@ def _visible(segments: Tensor) -> Tensor:
     return (((seen == own) | (seen == 0)).tril())[:, None]
 
 
-def _attended(question: Question) -> int:
-    start = len(question.prompt)
-    return attended(0, start) + sum(attended(start, len(tokens) - 1) for tokens in question.continuations)
+def _attended(request: ScoringRequest) -> int:
+    start = len(request.prompt)
+    return attended(0, start) + sum(attended(start, len(tokens) - 1) for tokens in request.continuations)
 
 
-def _scores(engine: Engine, batch: Sequence[Question], hidden: Tensor) -> list[list[tuple[float, bool]]]:
-    """The places that predict are, in every row, the prompt's last token and everything behind it."""
-    rows, columns, places, tokens = [], [], [], []
-    for row, question in enumerate(batch):
-        first = len(rows)
-        last = len(question.prompt) - 1
-        rows += [row] * (question.length - last)
-        columns += range(last, question.length)
-        place = first
-        for continuation in question.continuations:
-            places += [first, *range(place + 1, place + len(continuation))]
+def _scores(engine: Engine, batch: Sequence[ScoringRequest], hidden: Tensor) -> list[list[tuple[float, bool]]]:
+    """Log-likelihoods from the positions that predict: in every row the prompt's last token and everything behind it.
+
+    `predictors` are, for every token to score, which of these positions predicts it.
+    """
+    rows: list[int] = []
+    columns: list[int] = []
+    predictors: list[int] = []
+    tokens: list[int] = []
+    for row, request in enumerate(batch):
+        last = len(request.prompt) - 1
+        behind_prompt = previous = len(rows)
+        rows += [row] * (request.length - last)
+        columns += range(last, request.length)
+        for continuation in request.continuations:
+            predictors += [behind_prompt, *range(previous + 1, previous + len(continuation))]
             tokens += continuation
-            place += len(continuation) - 1
-    found = engine.predict(hidden[engine.tensor(rows), engine.tensor(columns)], places, tokens)
-    scored = iter(zip(found.logprobs.astype(np.float64), found.is_best, strict=True))
-    return [[_sum([next(scored) for _ in tokens]) for tokens in question.continuations] for question in batch]
+            previous += len(continuation) - 1
+    prediction = engine.predict(hidden[engine.tensor(rows), engine.tensor(columns)], predictors, tokens)
+    scored = iter(zip(prediction.logprobs.astype(np.float64), prediction.is_best, strict=True))
+    return [[_sum([next(scored) for _ in continuation]) for continuation in request.continuations] for request in batch]
 
 
 def _sum(tokens: Sequence[tuple[np.float64, np.bool_]]) -> tuple[float, bool]:

@@ -1,8 +1,8 @@
 """Greedy decoding of a batch of prompts, with a key/value cache.
 
 Prompts are right-padded and run once; then one token per step. A decoded token sees its prompt and the tokens decoded
-before it, never the padding between them. Rows that are done keep their place in the batch, so that shapes do not
-depend on what is generated, but are neither masked nor counted any more.
+before it, never the padding between them. Rows that are done stay in the batch, so that shapes do not depend on what is
+generated, but are neither masked nor counted any more.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache
@@ -19,11 +18,12 @@ from pipeline.compute.operations import attended
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.tally import Tally
 from pipeline.tasks.generation import Limits
+from pipeline.tokens.padding import right_padded
 from wina_amp.masks.eligibility import eligible
 
 
 @dataclass(frozen=True)
-class Start:
+class GenerationRequest:
     """A prompt to continue.
 
     Attributes:
@@ -41,19 +41,19 @@ class Start:
     @property
     def length(self) -> int:
         """Tokens that its row may need."""
-        return len(self.prompt) + self.limits.most_tokens
+        return len(self.prompt) + self.limits.max_tokens
 
 
-def generate(engine: Engine, batch: Sequence[Start], tally: Tally) -> list[str]:
+def generate(engine: Engine, batch: Sequence[GenerationRequest], tally: Tally) -> list[str]:
     """Continue every prompt greedily and add what ran to the tally.
 
     Returns: the generated texts, without special tokens, cut off before the first stop text.
     """
-    rows = [_Row(start) for start in batch]
+    rows = [_Row(request.limits) for request in batch]
     cache = DynamicCache()
-    lengths = engine.tensor([len(start.prompt) for start in batch])
+    lengths = engine.tensor([len(request.prompt) for request in batch])
     hidden, visible = _prefill(engine, batch, lengths, cache, tally)
-    for step in range(max(start.limits.most_tokens for start in batch)):
+    for step in range(max(request.limits.max_tokens for request in batch)):
         for row, token in zip(rows, engine.best_tokens(hidden), strict=True):
             row.take(token, engine)
         if all(row.is_done for row in rows):
@@ -65,8 +65,8 @@ def generate(engine: Engine, batch: Sequence[Start], tally: Tally) -> list[str]:
 class _Row:
     """The tokens generated for one prompt."""
 
-    def __init__(self, start: Start) -> None:
-        self._limits = start.limits
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self.tokens: list[int] = []
         self.text = ""
         self.is_done = False
@@ -84,29 +84,31 @@ class _Row:
         text = str(tokenizer.decode(self.tokens, skip_special_tokens=True))
         ends = [text.find(stop) for stop in self._limits.stops if stop in text]
         self.text = text[: min(ends)] if ends else text
-        self.is_done = bool(ends) or token == tokenizer.eos_token_id or len(self.tokens) >= self._limits.most_tokens
+        self.is_done = bool(ends) or token == tokenizer.eos_token_id or len(self.tokens) >= self._limits.max_tokens
 
 
 def _prefill(
-    engine: Engine, batch: Sequence[Start], lengths: Tensor, cache: DynamicCache, tally: Tally
+    engine: Engine, batch: Sequence[GenerationRequest], lengths: Tensor, cache: DynamicCache, tally: Tally
 ) -> tuple[Tensor, Tensor]:
-    """Run the prompts; returns the hidden state of each last token, and which cached places may be seen."""
-    sizes = [len(start.prompt) for start in batch]
-    ids = np.zeros((len(batch), max(sizes)), np.int64)
-    for row, start in enumerate(batch):
-        ids[row, : sizes[row]] = start.prompt
+    """Run the prompts; returns the hidden state of each last token, and which cached positions may be seen."""
+    sizes = [len(request.prompt) for request in batch]
+    ids, _ = right_padded([request.prompt for request in batch])
     counted = eligible(lengths, lengths, ids.shape[1], engine.dense_prefix)
-    hidden, counts = engine.forward(engine.tensor(ids), [start.group for start in batch], counted, cache=cache)
-    ones = [1] * len(batch)
-    passed = [attended(0, size) for size in sizes]
-    tally.add([start.sample for start in batch], tokens=sizes, attended=passed, predicted=ones, counts=counts)
+    hidden, counts = engine.forward(engine.tensor(ids), [request.group for request in batch], counted, cache=cache)
+    tally.add(
+        [request.sample for request in batch],
+        tokens=sizes,
+        attended=[attended(0, size) for size in sizes],
+        predicted=[1] * len(batch),
+        counts=counts,
+    )
     last = hidden[torch.arange(len(batch), device=hidden.device), lengths - 1]
     return last, torch.arange(ids.shape[1], device=hidden.device) < lengths[:, None]
 
 
 def _step(
     engine: Engine,
-    batch: Sequence[Start],
+    batch: Sequence[GenerationRequest],
     rows: Sequence[_Row],
     step: int,
     lengths: Tensor,
@@ -114,17 +116,22 @@ def _step(
     cache: DynamicCache,
     tally: Tally,
 ) -> tuple[Tensor, Tensor]:
-    """Run the tokens decoded last; returns their hidden states and which cached places may be seen now."""
+    """Run the tokens decoded last; returns their hidden states and which cached positions may be seen now."""
     running = [int(not row.is_done) for row in rows]
     visible = torch.cat([visible, torch.ones_like(visible[:, :1])], dim=1)
     hidden, counts = engine.forward(
         engine.tensor([[row.next_token] for row in rows]),
-        [start.group for start in batch],
+        [request.group for request in batch],
         engine.tensor(running).bool()[:, None],
         positions=(lengths + step)[:, None],
         visible=visible[:, None, None, :],
         cache=cache,
     )
-    seen = [attended(len(start.prompt) + step, is_on) for start, is_on in zip(batch, running, strict=True)]
-    tally.add([start.sample for start in batch], tokens=running, attended=seen, predicted=running, counts=counts)
+    tally.add(
+        [request.sample for request in batch],
+        tokens=running,
+        attended=[attended(len(request.prompt) + step, is_on) for request, is_on in zip(batch, running, strict=True)],
+        predicted=running,
+        counts=counts,
+    )
     return hidden[:, 0], visible

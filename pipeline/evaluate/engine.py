@@ -1,4 +1,4 @@
-"""One forward pass of a batch, dense or sparse: the only place where evaluation calls the model.
+"""Forward passes of a model that runs dense or with a set of profiles: no other module of evaluation calls the model.
 
 The decoder runs without `lm_head`, which is applied to just those positions whose prediction is needed. NaN and
 infinity are refused here; capture, which sees the dense model first, also says which projection receives them.
@@ -6,8 +6,8 @@ infinity are refused here; capture, which sees the dense model first, also says 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import Cache
 
 from wina_amp.errors import UserError
-from wina_amp.masks.install import Counts, Runtime
+from wina_amp.masks.install import Counts, Runtime, install
 from wina_amp.models.load import LoadedModel
 
 _ROWS_OF_LOGITS = 512
@@ -26,21 +26,31 @@ _ROWS_OF_LOGITS = 512
 
 
 @dataclass(frozen=True)
+class Profiles:
+    """The masks of a model: a criterion, a kind of mask, and its values for every group, block and mask site (float32
+    thresholds, or for `topk` float64 sparsities; see `wina_amp.masks.install.install`)."""
+
+    criterion: str
+    values: Float[Tensor, "groups blocks masks"]
+    mask: str = "threshold"
+
+
+@dataclass(frozen=True)
 class Prediction:
-    """What the model says of the next token at some positions, in float32 on the CPU.
+    """The model's probabilities of given next tokens, in float32 on the CPU.
 
     Attributes:
-        logprobs: log-probability of the token that was asked about, one per question.
-        is_best: whether that token is the most probable one.
+        logprobs: log-probability of every token.
+        is_best: whether the token is the most probable one at its position.
     """
 
-    logprobs: Float[np.ndarray, " questions"]
-    is_best: Bool[np.ndarray, " questions"]
+    logprobs: Float[np.ndarray, " tokens"]
+    is_best: Bool[np.ndarray, " tokens"]
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A model and how it runs.
+    """A model that runs dense or masked; see `running`.
 
     Attributes:
         loaded: the model.
@@ -100,22 +110,28 @@ class Engine:
         return hidden, counts
 
     def predict(
-        self, hidden: Float[Tensor, "places hidden"], places: Sequence[int], tokens: Sequence[int]
+        self, hidden: Float[Tensor, "positions hidden"], positions: Sequence[int], tokens: Sequence[int]
     ) -> Prediction:
-        """For every question (a place in `hidden`, a next token): the token's log-probability; whether it is best."""
-        head = self._head()
-        logprobs, is_best = [], []
-        place, token = np.asarray(places, np.int64), np.asarray(tokens, np.int64)
-        for start in range(0, len(hidden), _ROWS_OF_LOGITS):
-            asked = np.flatnonzero((place >= start) & (place < start + _ROWS_OF_LOGITS))
-            logits = head(hidden[start : start + _ROWS_OF_LOGITS]).float()
-            rows, columns = (self.tensor(v).to(logits.device) for v in (place[asked] - start, token[asked]))
-            logprobs.append((asked, (logits[rows, columns] - logits.logsumexp(dim=-1)[rows]).cpu().numpy()))
-            is_best.append((asked, (logits.argmax(dim=-1)[rows] == columns).cpu().numpy()))
-        return Prediction(_scattered(logprobs, len(place), np.float32), _scattered(is_best, len(place), np.bool_))
+        """Log-probabilities of next tokens.
 
-    def best_tokens(self, hidden: Float[Tensor, "places hidden"]) -> list[int]:
-        """The most probable next token at every place."""
+        Args:
+            hidden: final hidden states of the positions that predict.
+            positions: for every token, the row of `hidden` that predicts it.
+            tokens: the next tokens.
+        """
+        head = self._head()
+        position, token = np.asarray(positions, np.int64), np.asarray(tokens, np.int64)
+        logprobs, is_best = np.zeros(len(token), np.float32), np.zeros(len(token), np.bool_)
+        for start in range(0, len(hidden), _ROWS_OF_LOGITS):
+            here = np.flatnonzero((position >= start) & (position < start + _ROWS_OF_LOGITS))
+            logits = head(hidden[start : start + _ROWS_OF_LOGITS]).float()
+            rows, columns = (self.tensor(v).to(logits.device) for v in (position[here] - start, token[here]))
+            logprobs[here] = (logits[rows, columns] - logits.logsumexp(dim=-1)[rows]).cpu().numpy()
+            is_best[here] = (logits.argmax(dim=-1)[rows] == columns).cpu().numpy()
+        return Prediction(logprobs, is_best)
+
+    def best_tokens(self, hidden: Float[Tensor, "positions hidden"]) -> list[int]:
+        """The most probable next token at every position."""
         head = self._head()
         chunks = [head(part).argmax(dim=-1) for part in hidden.split(_ROWS_OF_LOGITS)]
         return cast(list[int], torch.cat(chunks).tolist())
@@ -124,8 +140,11 @@ class Engine:
         return cast(nn.Module, self.loaded.model.get_output_embeddings())
 
 
-def _scattered(parts: Sequence[tuple[Any, Any]], size: int, dtype: Any) -> Any:
-    whole = np.zeros(size, dtype)
-    for places, values in parts:
-        whole[places] = values
-    return whole
+@contextmanager
+def running(loaded: LoadedModel, profiles: Profiles | None, dense_prefix: int | float) -> Generator[Engine]:
+    """An engine whose masks are installed while the context is open; None runs the model dense."""
+    if profiles is None:
+        yield Engine(loaded, None, dense_prefix)
+        return
+    with install(loaded, profiles.criterion, profiles.values, profiles.mask) as runtime:
+        yield Engine(loaded, runtime, dense_prefix)

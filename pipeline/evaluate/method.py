@@ -6,8 +6,7 @@ methods.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import lm_eval.evaluator
@@ -17,12 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.compute.operations import Shape, dense_flops, flops, realised_sparsity
-from pipeline.evaluate.engine import Engine
+from pipeline.evaluate.engine import Profiles, running
 from pipeline.evaluate.model import ProfiledLM
-from pipeline.evaluate.profiles import Profiles
 from pipeline.evaluate.tally import Tally
-from pipeline.tasks.views import TaskView, quiet
-from wina_amp.masks.install import install
+from pipeline.tasks.task_view import TaskView, quiet
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.mask_sites import mask_sites
 from wina_amp.models.projections import projections
@@ -53,7 +50,7 @@ def evaluate(
         batch_tokens: tokens per forward pass, padding included. Batches depend on the samples alone, so every method
             runs the same ones.
         router_flops: operations of the router, per sample; added to `flops`.
-        advance: called with the number of finished requests after each batch.
+        advance: called with the number of requests of each batch, after it.
 
     Returns: the columns of `schemas.RESULTS` except `method` and `target`, in the order of `samples`.
 
@@ -64,7 +61,7 @@ def evaluate(
     groups = [int(group) for group in table["group"]]
     shape = shape_of(loaded, None if profiles is None else profiles.criterion)
     tally = Tally(len(table), len(shape.features))
-    with torch.inference_mode(), _engine(loaded, profiles, dense_prefix) as engine:
+    with torch.inference_mode(), running(loaded, profiles, dense_prefix) as engine:
         model = ProfiledLM(
             engine,
             {(f"{row.task}/{row.split}", row.doc_hash): number for number, row in _rows(table)},
@@ -103,37 +100,28 @@ def shape_of(loaded: LoadedModel, criterion: str | None) -> Shape:
     )
 
 
-@contextmanager
-def _engine(loaded: LoadedModel, profiles: Profiles | None, dense_prefix: int | float) -> Generator[Engine]:
-    if profiles is None:
-        yield Engine(loaded, None, dense_prefix)
-        return
-    with install(loaded, profiles.criterion, profiles.values, profiles.mask) as runtime:
-        yield Engine(loaded, runtime, dense_prefix)
-
-
 def _run(model: ProfiledLM, views: Sequence[TaskView], table: pd.DataFrame) -> dict[str, Mapping[str, Any]]:
     """lm-eval's record of every sample, by sample_id; with its score as `score`."""
-    chosen = {
+    doc_ids = {
         str(key): sorted(int(doc_id) for doc_id in ids)
         for key, ids in table.groupby(table["task"] + "/" + table["split"], sort=False)["doc_id"]
     }
-    asked = [view for view in views if view.key in chosen]
-    is_chat = any(view.is_chat for view in asked)  # text tasks ignore it, all others agree
+    used = [view for view in views if view.key in doc_ids]
+    is_chat = any(view.is_chat for view in used)  # text tasks ignore it, all others agree
     with quiet():
-        found: Any = lm_eval.evaluator.evaluate(
+        evaluation: Any = lm_eval.evaluator.evaluate(
             lm=model,
-            task_dict={"tasks": {view.key: view.only(chosen[view.key]) for view in asked}},
+            task_dict={"tasks": {view.key: view.only(doc_ids[view.key]) for view in used}},
             log_samples=True,
             bootstrap_iters=0,
             apply_chat_template=is_chat,
             fewshot_as_multiturn=is_chat,
         )
     logged: dict[str, Mapping[str, Any]] = {}
-    for view in asked:
+    for view in used:
         # A task with several filters has several records per document; the first filter is the strict one.
-        for record in found["samples"][view.key]:
-            doc_id = chosen[view.key][record["doc_id"]]
+        for record in evaluation["samples"][view.key]:
+            doc_id = doc_ids[view.key][record["doc_id"]]
             logged.setdefault(f"{view.key}/{doc_id}", {**record, "score": record[view.score]})
     return logged
 

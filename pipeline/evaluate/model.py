@@ -1,6 +1,6 @@
-"""The model class that lm-eval drives: requests in, log-likelihoods and texts out, what ran on the side.
+"""The model class that lm-eval drives: requests in, log-likelihoods and texts out; a tally counts what ran.
 
-lm-eval hands over all requests of an evaluation at once. They are tied to samples by task and document hash, because
+lm-eval passes all requests of an evaluation at once. They are tied to samples by task and document hash, because
 lm-eval renumbers documents, and put into batches that depend on lengths and sample ids alone: every method runs exactly
 the same batches, whatever groups the samples are in.
 """
@@ -13,12 +13,12 @@ from typing import cast
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
-from pipeline.evaluate.choices import Question, loglikelihoods
-from pipeline.evaluate.decoding import Start, generate
+from pipeline.evaluate.choices import ScoringRequest, loglikelihoods
+from pipeline.evaluate.decoding import GenerationRequest, generate
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.tally import Tally
 from pipeline.tasks.generation import limits
-from pipeline.tasks.views import arguments, doc_hash
+from pipeline.tasks.task_view import arguments, doc_hash
 from pipeline.tokens.batching import batches
 from pipeline.tokens.chat import ChatTemplate
 from pipeline.tokens.encoding import encode_pairs, encode_prompts
@@ -63,44 +63,39 @@ class ProfiledLM(LM):
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Log-likelihood of each continuation, and whether it is the greedy one; requests of a prompt share its run."""
-        members: dict[tuple[int, tuple[int, ...]], list[int]] = {}
-        continuations: list[list[int]] = []
+        numbers_by_prompt: dict[tuple[int, tuple[int, ...]], list[int]] = {}
         pairs = encode_pairs(self._engine.loaded.tokenizer, [arguments(request)[:2] for request in requests])
-        for number, (sample, (prompt, continuation)) in enumerate(zip(self._numbers(requests), pairs, strict=True)):
-            members.setdefault((sample, tuple(prompt)), []).append(number)
-            continuations.append(continuation)
-        questions = [
-            Question(sample, self._groups[sample], prompt, [continuations[number] for number in numbers])
-            for (sample, prompt), numbers in members.items()
+        for number, (sample, (prompt, _)) in enumerate(zip(self._numbers(requests), pairs, strict=True)):
+            numbers_by_prompt.setdefault((sample, tuple(prompt)), []).append(number)
+        scoring = [
+            ScoringRequest(sample, self._groups[sample], prompt, [pairs[number][1] for number in numbers])
+            for (sample, prompt), numbers in numbers_by_prompt.items()
         ]
-        answers: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
-        numbers = list(members.values())
-        for batch in self._batches(questions):
-            scored = loglikelihoods(self._engine, [questions[i] for i in batch], self._tally)
-            for i, found in zip(batch, scored, strict=True):
-                for number, answer in zip(numbers[i], found, strict=True):
-                    answers[number] = answer
+        results: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
+        numbers = list(numbers_by_prompt.values())
+        for batch in self._batches(scoring):
+            scored = loglikelihoods(self._engine, [scoring[i] for i in batch], self._tally)
+            for i, results_of_prompt in zip(batch, scored, strict=True):
+                for number, result in zip(numbers[i], results_of_prompt, strict=True):
+                    results[number] = result
             self._advance(sum(len(numbers[i]) for i in batch))
-        return answers
+        return results
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """Greedy continuation of each prompt, up to its stop texts."""
-        asked = [arguments(request) for request in requests]
-        prompts = encode_prompts(self._engine.loaded.tokenizer, [prompt for prompt, *_ in asked])
-        bounds = [
-            limits(kwargs, str(request.task_name)) for request, (_, kwargs, *_) in zip(requests, asked, strict=True)
-        ]
-        starts = [
-            Start(sample, self._groups[sample], prompt, bound)
+        prompts = encode_prompts(self._engine.loaded.tokenizer, [arguments(request)[0] for request in requests])
+        bounds = [limits(arguments(request)[1], str(request.task_name)) for request in requests]
+        generations = [
+            GenerationRequest(sample, self._groups[sample], prompt, bound)
             for sample, prompt, bound in zip(self._numbers(requests), prompts, bounds, strict=True)
         ]
-        answers = [""] * len(requests)
-        for batch in self._batches(starts):
-            texts = generate(self._engine, [starts[i] for i in batch], self._tally)
+        results = [""] * len(requests)
+        for batch in self._batches(generations):
+            texts = generate(self._engine, [generations[i] for i in batch], self._tally)
             for i, text in zip(batch, texts, strict=True):
-                answers[i] = text
+                results[i] = text
             self._advance(len(batch))
-        return answers
+        return results
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         """Refused: whole texts have no prompt to choose a profile by; `load_tasks` cuts them into windows."""
@@ -126,9 +121,9 @@ class ProfiledLM(LM):
         """The sample of every request; documents are hashed once."""
         known: dict[tuple[str, int], int] = {}
         for request in requests:
-            place = (str(request.task_name), cast(int, request.doc_id))
-            if place not in known:
-                known[place] = self._number(place[0], request)
+            document = (str(request.task_name), cast(int, request.doc_id))
+            if document not in known:
+                known[document] = self._number(document[0], request)
         return [known[str(request.task_name), cast(int, request.doc_id)] for request in requests]
 
     def _number(self, task: str, request: Instance) -> int:
@@ -142,7 +137,7 @@ class ProfiledLM(LM):
             )
         return self._samples[key]
 
-    def _batches(self, items: Sequence[Question] | Sequence[Start]) -> list[list[int]]:
+    def _batches(self, requests: Sequence[ScoringRequest] | Sequence[GenerationRequest]) -> list[list[int]]:
         # One sample may have several prompts; their order among the requests tells them apart.
-        names = [f"{self._sample_ids[item.sample]}#{number:09d}" for number, item in enumerate(items)]
-        return batches([item.length for item in items], names, self._budget)
+        names = [f"{self._sample_ids[request.sample]}#{number:09d}" for number, request in enumerate(requests)]
+        return batches([request.length for request in requests], names, self._budget)

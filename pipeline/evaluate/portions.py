@@ -1,7 +1,7 @@
-"""Which samples of a split every method is evaluated on: the first of every task, in the order in which `prepare` takes
-documents.
+"""The samples of a split that every method is evaluated on: the first of every task, in the order in which `prepare`
+takes documents.
 
-That order is the one of the documents' hashes (`pipeline/tasks/choosing.py`), so the first N of a task are the same
+That order is the one of the documents' hashes (`pipeline/tasks/selection.py`), so the first N of a task are the same
 however many more are in the table: raising `benchmark.test_samples` leaves them, and what was measured on them, alone.
 What lies beyond is evaluated with the primary methods only (`evaluate.primary`).
 """
@@ -25,8 +25,8 @@ def among_first(samples: pd.DataFrame, limits: Mapping[str, int | None]) -> Bool
     """
     keys: Any = samples[["split", "task", "doc_hash"]].reset_index(drop=True)
     rank = keys.sort_values("doc_hash", kind="stable").groupby(["split", "task"], sort=False).cumcount().sort_index()
-    found = np.ones(len(keys), np.bool_)
+    is_first = np.ones(len(keys), np.bool_)
     for split, count in limits.items():
         if count is not None:
-            found &= ((keys["split"] != split) | (rank < count)).to_numpy(dtype=np.bool_)
-    return found
+            is_first &= ((keys["split"] != split) | (rank < count)).to_numpy(dtype=np.bool_)
+    return is_first

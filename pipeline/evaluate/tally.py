@@ -1,4 +1,4 @@
-"""What ran for every sample, collected batch by batch over all requests of an evaluation."""
+"""Counts of the work done for every sample, collected batch by batch over all requests of an evaluation."""
 
 from __future__ import annotations
 

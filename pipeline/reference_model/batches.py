@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.reference_model.recipe import Phase, Recipe
@@ -87,8 +88,8 @@ def _row(doc: Document, tokenizer: PreTrainedTokenizerFast, context_weight: floa
 
 
 def _pad(rows: list[tuple[list[int], list[float]]], pad: int) -> Batch:
-    width = max(len(ids) for ids, _ in rows)
+    ids, weights = zip(*rows, strict=True)
     return Batch(
-        torch.tensor([ids + [pad] * (width - len(ids)) for ids, _ in rows]),
-        torch.tensor([weights + [0.0] * (width - len(weights)) for _, weights in rows]),
+        pad_sequence([torch.tensor(row) for row in ids], batch_first=True, padding_value=pad),
+        pad_sequence([torch.tensor(row) for row in weights], batch_first=True),
     )

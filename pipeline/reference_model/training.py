@@ -106,7 +106,7 @@ def train(
 
 
 def schedule(tokens: int, warmup: int, phases: Sequence[Phase]) -> float:
-    """Share of the peak learning rates after `tokens` tokens: linear within each phase, but no higher than the line
+    """Fraction of the peak learning rates after `tokens` tokens: linear within each phase, but no higher than the line
     that reaches 1 after `warmup` tokens."""
     begins = [0, *(phase.until for phase in phases)]
     number = next((i for i, phase in enumerate(phases) if tokens < phase.until), len(phases) - 1)

@@ -23,9 +23,9 @@ from jaxtyping import Bool, Float, Float32
 from numpy import ndarray
 from torch import Tensor
 
-from pipeline.allocation.calibration.texts import Text
 from pipeline.allocation.loss.answers import AnswerBatch, answer_batch, hidden_states, kl_divergence
 from pipeline.tokens.batching import batches
+from pipeline.tokens.samples import TokenizedSample
 from wina_amp.masks.install import Runtime, install
 from wina_amp.models.load import LoadedModel
 
@@ -35,7 +35,7 @@ NEGLIGIBLE = 0.1
 
 def text_divergences(
     loaded: LoadedModel,
-    texts: Sequence[Text],
+    texts: Sequence[TokenizedSample],
     thresholds: Float32[Tensor, "profiles blocks masks"],
     *,
     criterion: str,

@@ -1,4 +1,4 @@
-"""What a generation request of lm-eval asks for: where to stop, and after how many tokens at the latest."""
+"""The limits of a generation request of lm-eval: texts that end the answer, and the largest number of tokens."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ _DEFAULT_LENGTH = 256
 
 @dataclass(frozen=True)
 class Limits:
-    """Attributes:
-    stops: texts that end the answer; they are not part of it.
-    most_tokens: tokens generated at most.
+    """The end of an answer.
+
+    Attributes:
+        stops: texts that end the answer; they are not part of it.
+        max_tokens: largest number of tokens generated.
     """
 
     stops: tuple[str, ...]
-    most_tokens: int
+    max_tokens: int
 
 
 def limits(arguments: Mapping[str, Any], task: str) -> Limits:

@@ -1,7 +1,7 @@
 """Tasks by name: local files and lm-eval task YAMLs of a folder, and lm-eval's own tasks.
 
-Group and tag names (`mmlu`) stand for all their tasks. A local file (`pipeline/tasks/local.py`) becomes an lm-eval
-task like any other, so samples and evaluation know of one kind of task only.
+Group and tag names (`mmlu`) stand for all their tasks. A local file (`pipeline/tasks/local_files.py`) becomes an
+lm-eval task like any other, so samples and evaluation know one kind of task only.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import datasets
 from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
 
-from pipeline.tasks.local import local_files, local_task
+from pipeline.tasks.local_files import local_files, local_task
+from pipeline.tasks.task_view import ROLLING, Prompting, TaskView, refusal, views_of
 from pipeline.tasks.text import from_rolling
-from pipeline.tasks.views import ROLLING, Prompting, TaskView, refusal, views_of
 from pipeline.tasks.windows import Windows
 from wina_amp.errors import UserError
 
 
 @dataclass
-class _Found:
+class _LoadedTask:
     task: Task
     subject: str
     is_for_training: bool
-    asked_as: list[str] = field(default_factory=list)
+    requested_as: list[str] = field(default_factory=list)
 
 
 def load_tasks(
@@ -53,22 +53,22 @@ def load_tasks(
     datasets.disable_progress_bars()
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of a missing default for every task
     manager, files = _sources(folder, names)
-    found: dict[str, _Found] = {}
+    loaded: dict[str, _LoadedTask] = {}
     for name in names:
-        for task_name, one in _load(manager, files, name, prompting.windows).items():
-            known = found.setdefault(task_name, one)
-            known.asked_as.append(name)
-            known.subject = known.subject or one.subject
+        for task_name, new in _load(manager, files, name, prompting.windows).items():
+            task = loaded.setdefault(task_name, new)
+            task.requested_as.append(name)
+            task.subject = task.subject or new.subject
     return {
         name: views_of(
             name,
-            one.task,
+            task.task,
             prompting,
-            subject=one.subject,
-            asked_as=one.asked_as,
-            is_for_training=one.is_for_training,
+            subject=task.subject,
+            requested_as=task.requested_as,
+            is_for_training=task.is_for_training,
         )
-        for name, one in found.items()
+        for name, task in loaded.items()
     }
 
 
@@ -94,24 +94,24 @@ def _sources(folder: Path, names: Sequence[str]) -> tuple[TaskManager, Mapping[s
     return TaskManager(include_path=str(folder), include_defaults=True), files
 
 
-def _load(manager: TaskManager, files: Mapping[str, Path], name: str, windows: Windows) -> dict[str, _Found]:
+def _load(manager: TaskManager, files: Mapping[str, Path], name: str, windows: Windows) -> dict[str, _LoadedTask]:
     """The tasks that a name stands for."""
     if name not in files and name not in manager.all_tasks:
         known = [*files, *manager.all_tasks]
-        near = ", ".join(get_close_matches(name, known, n=3))
+        similar = ", ".join(get_close_matches(name, known, n=3))
         raise UserError(
             f"`benchmark.tasks` must name tasks of `benchmark.include` or of lm-eval ({len(known)} known)",
             found=repr(name),
             where="`benchmark.tasks` or `benchmark.calibration` in params.yaml",
-            remedy=f"{f'did you mean {near}? ' if near else ''}`lm-eval ls tasks` lists lm-eval's own",
+            remedy=f"{f'did you mean {similar}? ' if similar else ''}`lm-eval ls tasks` lists lm-eval's own",
         )
     try:
         if name in files:
             task = local_task(files[name], windows)
-            return {name: _Found(task, "", is_for_training=task.get_config("test_split") == "train")}
+            return {name: _LoadedTask(task, "", is_for_training=task.get_config("test_split") == "train")}
         tasks = cast(Mapping[str, Task], manager.load([name])["tasks"])
         return {
-            key: _Found(_askable(key, task, windows), _subject(name, key, task), is_for_training=False)
+            key: _LoadedTask(_without_rolling(key, task, windows), _subject(name, key, task), is_for_training=False)
             for key, task in tasks.items()
         }
     except UserError:
@@ -119,20 +119,20 @@ def _load(manager: TaskManager, files: Mapping[str, Path], name: str, windows: W
     except IndexError as error:  # lm-eval looks at the first document of every task it loads
         raise refusal(name, "have at least one document", "none", "remove it from `benchmark.tasks`") from error
     except Exception as error:
-        found = f"{type(error).__name__}: {error}"
-        raise refusal(name, "be loadable", found, "correct its YAML or its data") from error
+        problem = f"{type(error).__name__}: {error}"
+        raise refusal(name, "be loadable", problem, "correct its YAML or its data") from error
 
 
-def _askable(name: str, task: Task, windows: Windows) -> Task:
+def _without_rolling(name: str, task: Task, windows: Windows) -> Task:
     return from_rolling(name, task, windows) if task.OUTPUT_TYPE == ROLLING else task
 
 
-def _subject(asked: str, name: str, task: Task) -> str:
-    """What tells a task of a group (`mmlu_anatomy` of `mmlu`) from the others: its alias, or its name less the group's.
+def _subject(requested: str, name: str, task: Task) -> str:
+    """The subject of a task of a group (`mmlu_anatomy` of `mmlu`): its alias, or its name less the group's.
 
-    Empty for a task that was asked for by its own name, and where the names have nothing in common.
+    Empty for a task that was requested by its own name, and where the names have nothing in common.
     """
-    if asked == name:
+    if requested == name:
         return ""
     alias = cast(str | None, task.get_config("task_alias"))
-    return alias or (name.removeprefix(f"{asked}_") if name.startswith(f"{asked}_") else "")
+    return alias or (name.removeprefix(f"{requested}_") if name.startswith(f"{requested}_") else "")

@@ -15,7 +15,7 @@ from lm_eval.api.instance import Instance
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.tasks.generation import limits
-from pipeline.tasks.views import TaskView, arguments, doc_hash, quiet
+from pipeline.tasks.task_view import TaskView, arguments, doc_hash, quiet
 from pipeline.tokens.chat import ChatTemplate
 from pipeline.tokens.encoding import encode_pairs, encode_prompts
 from wina_amp.errors import UserError
@@ -24,16 +24,23 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class _Item:
-    """A document as lm-eval asks it, in text. `asked` are all its (prompt, continuation); `room` is for generation."""
+class _PromptedDocument:
+    """A document as lm-eval prompts it, in text.
+
+    Attributes:
+        document: its columns.
+        prompt, answer: as in `schemas.SAMPLES`, as are `choices` and `target`.
+        requests: (prompt, continuation) of everything that lm-eval scores.
+        max_tokens: most tokens that are generated; 0 where nothing is.
+    """
 
     document: Mapping[str, Any]
     prompt: str
     choices: list[str]
     target: int
     answer: str
-    asked: list[tuple[str, str]]
-    room: int
+    requests: list[tuple[str, str]]
+    max_tokens: int
 
 
 def sample_rows(
@@ -54,47 +61,47 @@ def sample_rows(
     Raises:
         UserError: a sample with its longest continuation does not fit into the context, or has no right choice.
     """
-    for doc_id, (item, prompt, answer, length) in _encoded(view, doc_ids, tokenizer).items():
+    for doc_id, (prompted, prompt_ids, answer_ids, length) in _encoded(view, doc_ids, tokenizer).items():
         _check_length(f"{view.key}/{doc_id}", length, context)
         yield {
             "sample_id": f"{view.key}/{doc_id}",
             "task": view.name,
             "split": view.split,
             "doc_id": doc_id,
-            "doc_hash": doc_hash(item.document),
+            "doc_hash": doc_hash(prompted.document),
             "kind": view.kind,
-            **_labels(item.document, view.subject),
-            "prompt": item.prompt,
-            "choices": item.choices,
-            "target": item.target,
-            "answer": item.answer,
-            "prompt_ids": prompt,
-            "answer_ids": answer,
-            "n_tokens": len(prompt),
+            **_labels(prompted.document, view.subject),
+            "prompt": prompted.prompt,
+            "choices": prompted.choices,
+            "target": prompted.target,
+            "answer": prompted.answer,
+            "prompt_ids": prompt_ids,
+            "answer_ids": answer_ids,
+            "n_tokens": len(prompt_ids),
         }
 
 
 def too_long(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, context: int) -> list[int]:
-    """Of these documents, asked together, the ones that `sample_rows` would refuse because of their length."""
+    """Of these documents, prompted together, the ones that `sample_rows` would refuse because of their length."""
     return [doc_id for doc_id, (*_, length) in _encoded(view, doc_ids, tokenizer).items() if length > context]
 
 
 def _encoded(
     view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase
-) -> dict[int, tuple[_Item, list[int], list[int], int]]:
-    """Every document as it is asked, its prompt and right answer in tokens, and the length of its longest request."""
+) -> dict[int, tuple[_PromptedDocument, list[int], list[int], int]]:
+    """Every document with its prompt, the token ids of prompt and right answer, and its longest request in tokens."""
     requests = _requests(view, doc_ids, tokenizer)
-    items = [_item(view, doc_id, asked) for doc_id, asked in zip(doc_ids, requests, strict=True)]
-    prompts = encode_prompts(tokenizer, [item.prompt for item in items])
-    answers = encode_pairs(tokenizer, [(item.prompt, item.answer) for item in items])
-    asked = iter(encode_pairs(tokenizer, [pair for item in items for pair in item.asked]))
-    found: dict[int, tuple[_Item, list[int], list[int], int]] = {}
-    for doc_id, item, alone, (shortened, answer) in zip(doc_ids, items, prompts, answers, strict=True):
+    documents = [_prompted(view, doc_id, own) for doc_id, own in zip(doc_ids, requests, strict=True)]
+    prompts = encode_prompts(tokenizer, [document.prompt for document in documents])
+    answers = encode_pairs(tokenizer, [(document.prompt, document.answer) for document in documents])
+    pairs = iter(encode_pairs(tokenizer, [pair for document in documents for pair in document.requests]))
+    encoded: dict[int, tuple[_PromptedDocument, list[int], list[int], int]] = {}
+    for doc_id, document, whole, (stripped, answer) in zip(doc_ids, documents, prompts, answers, strict=True):
         # Spaces at the end of a prompt belong to a continuation that is scored, but stay where one is generated.
-        prompt = alone if view.kind == "generation" else shortened
-        lengths = [sum(map(len, next(asked))) for _ in item.asked]
-        found[doc_id] = (item, prompt, answer, max([*lengths, len(prompt) + item.room]))
-    return found
+        prompt = whole if view.kind == "generation" else stripped
+        lengths = [sum(map(len, next(pairs))) for _ in document.requests]
+        encoded[doc_id] = (document, prompt, answer, max([*lengths, len(prompt) + document.max_tokens]))
+    return encoded
 
 
 def _requests(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[list[Instance]]:
@@ -109,18 +116,19 @@ def _requests(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedToken
     return [list(group) for _, group in groupby(requests, key=lambda request: request.doc_id)]
 
 
-def _item(view: TaskView, doc_id: int, requests: Sequence[Instance]) -> _Item:
+def _prompted(view: TaskView, doc_id: int, requests: Sequence[Instance]) -> _PromptedDocument:
     document = cast(Mapping[str, Any], requests[0].doc)
     if view.kind == "choice":
         prompt, choices, target = _choices(view, document, requests, f"{view.key}/{doc_id}")
-        asked = [cast(tuple[str, str], arguments(request)[:2]) for request in requests]
-        return _Item(document, prompt, choices, target, choices[target], asked, room=0)
+        pairs = [cast(tuple[str, str], arguments(request)[:2]) for request in requests]
+        return _PromptedDocument(document, prompt, choices, target, choices[target], pairs, max_tokens=0)
     if view.kind == "text":
         prompt, continuation = arguments(requests[0])
-        return _Item(document, prompt, [], -1, continuation, [(prompt, continuation)], room=0)
+        return _PromptedDocument(document, prompt, [], -1, continuation, [(prompt, continuation)], max_tokens=0)
     prompt, settings = arguments(requests[0])[:2]
     answer = _free_answer(view, document)
-    return _Item(document, prompt, [], -1, answer, [(prompt, answer)], limits(settings, view.name).most_tokens)
+    max_tokens = limits(settings, view.name).max_tokens
+    return _PromptedDocument(document, prompt, [], -1, answer, [(prompt, answer)], max_tokens)
 
 
 def _check_length(sample_id: str, length: int, context: int) -> None:

@@ -1,1 +1,1 @@
-"""Text to token ids, and batches of token ids, in one way for capture, calibration and evaluation."""
+"""Text to token ids, and batches of token ids: one definition for capture, calibration and evaluation."""

@@ -1,4 +1,4 @@
-"""Batches of sequences under a token budget: the same samples always meet in the same batches.
+"""Batches of sequences under a token budget: the same samples are always batched together.
 
 Sequences are ordered by length, then by id, so that little is spent on padding, and batches do not depend on the order
 in which samples were read. That matters beyond speed: in low precision a result depends slightly on what it is batched
@@ -20,10 +20,10 @@ def batches(lengths: Sequence[int], ids: Sequence[str], budget: int) -> list[lis
 
     Returns: positions in `lengths`; every position occurs once.
     """
-    found: list[list[int]] = []
+    planned: list[list[int]] = []
     for position in sorted(range(len(lengths)), key=lambda i: (lengths[i], ids[i])):
-        if found and (len(found[-1]) + 1) * lengths[position] <= budget:
-            found[-1].append(position)
+        if planned and (len(planned[-1]) + 1) * lengths[position] <= budget:
+            planned[-1].append(position)
         else:
-            found.append([position])
-    return found
+            planned.append([position])
+    return planned

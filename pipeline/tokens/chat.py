@@ -1,7 +1,7 @@
 """Prompts in the tokenizer's chat template, the same ones when samples are taken and when they are evaluated.
 
-lm-eval builds the turns (task description as system message, solved examples as earlier turns, the question as the
-user's last one); the template makes a text of them. The rules are those of lm-eval's own Hugging Face models.
+lm-eval builds the messages (task description as system message, solved examples as earlier messages, the question as
+the user's last one); the template makes a text of them. The rules are those of lm-eval's own Hugging Face models.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class ChatTemplate:
-    """Makes a prompt of a conversation.
+    """The tokenizer's chat template, which makes a prompt of a conversation.
 
     Raises:
         UserError: the tokenizer has no chat template.
@@ -37,14 +37,14 @@ class ChatTemplate:
         self._takes_system = True
 
     def __call__(self, chat_history: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:
-        """The text of the turns. Where the last one is the start of an answer (no generation prompt), it stays open.
+        """The text of the messages. Where the last one is the start of an answer (no generation prompt), it stays open.
 
         A template that refuses system messages gets the others, with one warning.
         """
         try:
             return self._rendered(chat_history, add_generation_prompt)
         except jinja2.TemplateError:
-            others = [turn for turn in chat_history if turn["role"] != "system"]
+            others = [message for message in chat_history if message["role"] != "system"]
             if len(others) == len(chat_history):
                 raise
             if self._takes_system:
@@ -52,11 +52,11 @@ class ChatTemplate:
                 self._takes_system = False
             return self._rendered(others, add_generation_prompt)
 
-    def _rendered(self, turns: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> str:
-        found: Any = self._tokenizer.apply_chat_template(
-            [dict(turn) for turn in turns],
+    def _rendered(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> str:
+        text: Any = self._tokenizer.apply_chat_template(
+            [dict(message) for message in messages],
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
             continue_final_message=not add_generation_prompt,
         )
-        return cast(str, found)
+        return cast(str, text)

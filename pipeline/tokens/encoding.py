@@ -1,4 +1,4 @@
-"""Prompts and continuations as token ids, in one way for samples and for evaluation.
+"""Prompts and continuations as token ids, the same for samples and for evaluation.
 
 A continuation is encoded together with its prompt and cut off behind it, because many tokenizers encode a word
 differently at the start of a text than in the middle. Spaces at the end of a prompt move to the continuation for the
@@ -35,7 +35,7 @@ def encode_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, 
     prompts = [prompt.rstrip() for prompt, _ in pairs]
     wholes = [prompt + continuation for prompt, continuation in pairs]
     encoded = encode_prompts(tokenizer, [*prompts, *wholes])
-    found = [
+    ids_of_pairs = [
         (prompt, whole[len(prompt) :])
         for prompt, whole in zip(encoded[: len(pairs)], encoded[len(pairs) :], strict=True)
     ]
@@ -43,8 +43,8 @@ def encode_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, 
     start = _prefix_id(tokenizer)
     alone = _encoded(tokenizer, [pairs[number][1] for number in empty], add_special_tokens=False)
     for number, ids in zip(empty, alone, strict=True):
-        found[number] = ([start], ids[1:] if ids[:1] == [start] else ids)
-    return found
+        ids_of_pairs[number] = ([start], ids[1:] if ids[:1] == [start] else ids)
+    return ids_of_pairs
 
 
 def _encoded(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], **options: Any) -> list[Ids]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +13,9 @@ from pipeline.histograms.aggregate import dense_counts
 from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import ASSIGNMENTS, SAMPLES
 from pipeline.storage.scratch import Scratch
+from pipeline.tokens.samples import TokenizedSample, tokenized_samples
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
-
-if TYPE_CHECKING:
-    from pipeline.allocation.calibration.texts import Text
 
 Costs = dict[int, Cost]
 """Group -> what its allocation took."""
@@ -29,19 +27,14 @@ def allocation_scratch(settings: Settings, name: str) -> Scratch:
     return Fingerprint(settings, "allocate", name).scratch({"evaluate.targets": max(settings.evaluate.targets)})
 
 
-def group_texts(settings: Settings, profile: ProfileSettings, group: int) -> list[Text]:
+def group_texts(settings: Settings, profile: ProfileSettings, group: int) -> list[TokenizedSample]:
     """The group's train samples in seeded order."""
-    from pipeline.allocation.calibration.texts import Text, seeded_order
+    from pipeline.allocation.calibration.texts import seeded_order
 
     samples: Any = SAMPLES.read(paths.SAMPLES, columns=("sample_id", "split", "prompt_ids", "answer_ids"))
     assignments: Any = ASSIGNMENTS.read(paths.assignments(profile.scheme))
     members = set(assignments["sample_id"][(assignments["group"] == group) & (assignments["split"] == "train")])
-    texts = [
-        Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist())
-        for row in samples.itertuples()
-        if row.sample_id in members
-    ]
-    return seeded_order(texts, settings.seed)
+    return seeded_order(tokenized_samples(samples[samples["sample_id"].isin(members)]), settings.seed)
 
 
 def counts_of(rows: Any, bins: Bins) -> dict[tuple[int, str], np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.config.inputs import BenchmarkSettings
 from pipeline.tasks.loading import load_tasks
-from pipeline.tasks.views import Prompting, TaskView
+from pipeline.tasks.task_view import Prompting, TaskView
 from pipeline.tasks.windows import Windows
 
 
@@ -20,7 +20,7 @@ def load_benchmark(benchmark: BenchmarkSettings) -> dict[str, dict[str, TaskView
 
 def counts(benchmark: BenchmarkSettings, view: TaskView) -> dict[str, int]:
     """Numbers of train and test samples of the task of `view`: none for a purpose that no setting names it for."""
-    names = set(view.asked_as)
+    names = set(view.requested_as)
     calibrates = names & set(benchmark.tasks if benchmark.calibration is None else benchmark.calibration)
     return {
         "train": benchmark.train_samples if calibrates else 0,

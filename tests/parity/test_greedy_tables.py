@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.allocation.calibration.texts import Text, block_inputs
+from pipeline.allocation.calibration.texts import block_inputs
 from pipeline.allocation.greedy.block_error import BlockError
 from pipeline.allocation.greedy.search import search, sparsity_grids
 from tests.parity.recording import FirstBlock, first_block_model

@@ -47,16 +47,16 @@ def in_units(counts, bits=16):
     return rounded
 
 
-def accumulate(x, weights, segment, samples, profile_segment, profiles, mantissa_bits):
+def accumulate(x, weights, segment, samples, sum_segment, prompts, mantissa_bits):
     """Histograms and magnitude sums, token by token."""
     count = 64 * 2**mantissa_bits + 3
     counts = np.zeros((samples, len(weights), count), dtype=np.int64)
-    sums = np.zeros((profiles, x.shape[1]))
+    sums = np.zeros((prompts, x.shape[1]))
     for token in range(len(x)):
         for feature in range(x.shape[1]):
             magnitude = np.abs(np.float32(x[token, feature]))
-            if profile_segment[token] >= 0:
-                sums[profile_segment[token], feature] += magnitude
+            if sum_segment[token] >= 0:
+                sums[sum_segment[token], feature] += magnitude
             if segment[token] < 0:
                 continue
             for scoring in range(len(weights)):

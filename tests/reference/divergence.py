@@ -12,8 +12,8 @@ def divergence(loaded, texts, thresholds, criterion, dense_prefix):
     """Mean KL(dense || masked), nats, over the tokens that predict answers; `thresholds` by (block, projection)."""
     losses = []
     for text in texts:
-        ids = torch.tensor([[*text.prompt, *text.answer]])
-        asked = slice(len(text.prompt) - 1, ids.shape[1] - 1)
+        ids = torch.tensor([text.ids])
+        asked = slice(len(text.prompt_ids) - 1, ids.shape[1] - 1)
         with torch.no_grad():
             dense = loaded.model(input_ids=ids).logits[0, asked].double().log_softmax(-1)
             weights = {p: feature_weights(criterion, p.module.weight, p.name) for p in projections(loaded.model)}

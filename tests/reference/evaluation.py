@@ -35,10 +35,10 @@ def kept_by(loaded, runtime, group, prompt, continuations, dense_prefix=1):
     return alone + sum(whole - alone for whole in wholes)
 
 
-def decode(loaded, runtime, group, prompt, most_tokens, dense_prefix=1):
+def decode(loaded, runtime, group, prompt, max_tokens, dense_prefix=1):
     """Token ids decoded greedily, rerunning the whole sequence for every token; stops at EOS (which is included)."""
     tokens = []
-    while len(tokens) < most_tokens and tokens[-1:] != [loaded.tokenizer.eos_token_id]:
+    while len(tokens) < max_tokens and tokens[-1:] != [loaded.tokenizer.eos_token_id]:
         logprobs, _ = _logits(loaded, runtime, group, prompt, tokens, dense_prefix)
         tokens.append(int(logprobs[-1].argmax()))
     return tokens

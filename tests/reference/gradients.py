@@ -33,8 +33,8 @@ def all_gradients(loaded, texts, bands, criterion, dense_prefix):
     in_band = [torch.zeros(p.in_features) for p in every]
     total, positions = torch.zeros(()), 0
     for text in texts:
-        ids = torch.tensor([[*text.prompt, *text.answer][:-1]])
-        asked = slice(len(text.prompt) - 1, None)
+        ids = torch.tensor([text.ids[:-1]])
+        asked = slice(len(text.prompt_ids) - 1, None)
         with torch.no_grad():
             dense = loaded.model(input_ids=ids).logits[0, asked].log_softmax(-1)
 
@@ -54,7 +54,7 @@ def all_gradients(loaded, texts, bands, criterion, dense_prefix):
         for handle in handles:
             handle.remove()
         total = total + (dense.exp() * (dense - masked)).sum()
-        positions += len(text.answer)
+        positions += len(text.answer_ids)
     (total / positions).backward()
     by_weight = [log.grad - n / n.sum() * log.grad.sum() for log, n in zip(logs, in_band, strict=True)]
     return float(total.detach() / positions), shifts.grad.double().numpy(), by_weight

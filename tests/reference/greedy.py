@@ -35,8 +35,8 @@ def block_error(loaded, layer, projections, weights, thresholds, texts, dense_pr
     """Relative Frobenius error over measured tokens, one text at a time."""
     above = below = 0.0
     for text in texts:
-        ids = torch.tensor([[*text.prompt, *text.answer]])
-        first = min(dense_prefix, len(text.prompt))
+        ids = torch.tensor([text.ids])
+        first = min(dense_prefix, len(text.prompt_ids))
         measured = ids.shape[1] - math.ceil(measured_fraction * (ids.shape[1] - first))
         dense = _block_output(loaded, layer, ids, {})
         masks = {p.module: (weights[p.name], thresholds[p.name], first) for p in projections}

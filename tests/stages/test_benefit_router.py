@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.allocation.calibration.texts import Text
 from pipeline.config.methods import MethodSettings
 from pipeline.executors.processes import PROCESSES
 from pipeline.profiles.profile import profile_array
 from pipeline.routing.benefits import benefits, text_divergences
 from pipeline.storage.schemas import BENEFITS, HELD_OUT, PROFILES, RESULTS, ROUTES, SAMPLES
+from pipeline.tokens.samples import tokenized_samples
 from stages import benefit_router, export
 from stages.inputs import paths
 from tests.stages.test_export import _results
@@ -76,7 +76,7 @@ def test_benefits_are_those_of_the_profiles_at_its_targets(here, chosen, tiny_lo
     assert len(rows) == 30  # all train samples, and no more test samples than there are
     table = PROFILES.read(paths.profiles("with_pooled"))
     samples = SAMPLES.read(paths.SAMPLES)
-    texts = [Text(row.sample_id, row.prompt_ids.tolist(), row.answer_ids.tolist()) for row in samples.itertuples()]
+    texts = tokenized_samples(samples)
     divergence = [
         text_divergences(
             tiny_loaded, texts, torch.from_numpy(profile_array(table, target, "threshold")),

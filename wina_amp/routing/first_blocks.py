@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float32, Int
 from numpy import ndarray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from wina_amp.errors import UserError
 from wina_amp.masks.eligibility import eligible
@@ -54,9 +55,7 @@ class FirstBlocks:
             UserError: a prompt has no token behind the dense prefix.
         """
         lengths = torch.tensor([len(prompt) for prompt in prompts])
-        ids = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.int64)
-        for row, prompt in enumerate(prompts):
-            ids[row, : len(prompt)] = torch.from_numpy(np.asarray(prompt, dtype=np.int64))
+        ids = pad_sequence([torch.from_numpy(np.asarray(prompt, np.int64)) for prompt in prompts], batch_first=True)
         is_seen = eligible(lengths, lengths, ids.shape[1], self._dense_prefix)
         _refuse_empty(is_seen, lengths, self._dense_prefix)
         sums = self._sums(ids.to(self._loaded.device), is_seen)

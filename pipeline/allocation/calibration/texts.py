@@ -22,6 +22,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pipeline.tokens.batching import batches
+from pipeline.tokens.padding import right_padded
+from pipeline.tokens.samples import TokenizedSample
 from wina_amp.masks.eligibility import eligible, prefix_lengths
 from wina_amp.models.load import LoadedModel
 
@@ -30,20 +32,6 @@ MEASURED_FRACTION = 0.25
 SMALL_BATCH = 512
 """Tokens per batch, at most: attention is run again and again on these, and small batches hold less padding (on the
 embedded model a sixth of the search's time against batches of 4,096)."""
-
-
-@dataclass(frozen=True)
-class Text:
-    """The tokens of one train sample: prompt (at least one) and right answer."""
-
-    sample_id: str
-    prompt: Sequence[int]
-    answer: Sequence[int]
-
-    @property
-    def length(self) -> int:
-        """Tokens of prompt and answer."""
-        return len(self.prompt) + len(self.answer)
 
 
 @dataclass(frozen=True)
@@ -66,20 +54,22 @@ class BlockInput:
     output: Float[Tensor, "tokens hidden"]
 
 
-def choose(texts: Sequence[Text], *, tokens: int, dense_prefix: int | float, seed: int) -> list[Text]:
+def choose(
+    texts: Sequence[TokenizedSample], *, tokens: int, dense_prefix: int | float, seed: int
+) -> list[TokenizedSample]:
     """Texts in seeded order until they have `tokens` measured tokens, or all of them if they have fewer."""
-    chosen: list[Text] = []
+    chosen: list[TokenizedSample] = []
     measured = 0
     for text in seeded_order(texts, seed):
         if measured >= tokens:
             break
-        prefix = int(prefix_lengths(torch.tensor([len(text.prompt)]), dense_prefix)[0])
+        prefix = int(prefix_lengths(torch.tensor([len(text.prompt_ids)]), dense_prefix)[0])
         measured += math.ceil(MEASURED_FRACTION * (text.length - prefix))
         chosen.append(text)
     return chosen
 
 
-def seeded_order(texts: Sequence[Text], seed: int) -> list[Text]:
+def seeded_order(texts: Sequence[TokenizedSample], seed: int) -> list[TokenizedSample]:
     """Texts in an order that depends on the seed and their ids alone."""
     return sorted(texts, key=lambda text: hashlib.sha256(f"{seed}/{text.sample_id}".encode()).digest())
 
@@ -100,7 +90,12 @@ def minibatch(step: int, texts: int, size: int, seed: int) -> list[int]:
 
 
 def block_inputs(
-    loaded: LoadedModel, layers: Sequence[nn.Module], texts: Sequence[Text], *, dense_prefix: int | float, budget: int
+    loaded: LoadedModel,
+    layers: Sequence[nn.Module],
+    texts: Sequence[TokenizedSample],
+    *,
+    dense_prefix: int | float,
+    budget: int,
 ) -> list[list[BlockInput]]:
     """Run the dense model over the texts and keep the input of every block: one list per block, one entry per batch.
 
@@ -150,13 +145,10 @@ def _watch(layer: nn.Module, hooks: ExitStack) -> dict[str, Any]:
     return seen
 
 
-def _tensors(texts: Sequence[Text], dense_prefix: int | float) -> tuple[Tensor, Tensor, Tensor]:
+def _tensors(texts: Sequence[TokenizedSample], dense_prefix: int | float) -> tuple[Tensor, Tensor, Tensor]:
     """Right-padded token ids, eligible tokens, measured tokens."""
-    prompts = torch.tensor([len(text.prompt) for text in texts])
-    totals = torch.tensor([text.length for text in texts])
-    ids = torch.zeros(len(texts), int(totals.max()), dtype=torch.int64)
-    for row, text in enumerate(texts):
-        ids[row, : text.length] = torch.tensor([*text.prompt, *text.answer])
+    prompts = torch.tensor([len(text.prompt_ids) for text in texts])
+    ids, totals = right_padded([text.ids for text in texts])
     masked = eligible(prompts, totals, ids.shape[1], dense_prefix)
     from_end = totals[:, None] - torch.arange(ids.shape[1])
     last = torch.ceil(MEASURED_FRACTION * masked.sum(dim=1)).long()

@@ -13,17 +13,17 @@ import torch
 from jaxtyping import Int
 from numpy import ndarray
 
-from pipeline.allocation.calibration.texts import Text
 from pipeline.allocation.loss.answers import answer_batch
 from pipeline.capture.observe import Observer
 from pipeline.histograms.bins import Bins
 from pipeline.tokens.batching import batches
+from pipeline.tokens.samples import TokenizedSample
 from wina_amp.models.load import LoadedModel
 
 
 def score_counts(
     loaded: LoadedModel,
-    texts: Sequence[Text],
+    texts: Sequence[TokenizedSample],
     *,
     criterion: str,
     bins: Bins,

@@ -19,11 +19,12 @@ from numpy import ndarray
 from torch import Tensor
 
 from pipeline.allocation.calibration.cost import Cost, Meter, weight_fractions
-from pipeline.allocation.calibration.texts import Text, minibatch
+from pipeline.allocation.calibration.texts import minibatch
 from pipeline.allocation.feature_weights.dense_scores import score_counts
 from pipeline.allocation.loss.gradients import LossGradients
 from pipeline.allocation.loss.loss_inputs import LossInputs
 from pipeline.histograms.bins import Bins
+from pipeline.tokens.samples import TokenizedSample
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
 from wina_amp.names import LEARNED
@@ -95,7 +96,7 @@ class LearningGradients:
     def __init__(
         self,
         loaded: LoadedModel,
-        texts: Sequence[Text],
+        texts: Sequence[TokenizedSample],
         *,
         bins: Bins,
         dense_prefix: int | float,
@@ -134,7 +135,7 @@ class LearningGradients:
                 by_weight = torch.cat([gradient.cpu() for gradient in both.by_weight]).double().numpy()
             else:
                 by_sparsity, by_weight = gradients.at(ask.sparsity, picked)[1], np.zeros(sum(self.features))
-        positions = sum(len(self._texts[number].answer) for number in picked)
+        positions = sum(len(self._texts[number].answer_ids) for number in picked)
         return Answer(positions, by_sparsity * positions, by_weight * positions, self._meter.cost - before)
 
     def _masked_by_scores_of(self, numbers: Sequence[int]) -> LossGradients:

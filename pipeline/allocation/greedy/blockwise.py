@@ -16,12 +16,13 @@ from numpy import ndarray
 from torch import Tensor
 
 from pipeline.allocation.calibration.cost import Meter
-from pipeline.allocation.calibration.texts import Text, block_inputs
+from pipeline.allocation.calibration.texts import block_inputs
 from pipeline.allocation.greedy.block_error import BlockError
 from pipeline.allocation.greedy.lazy import Lazy
 from pipeline.allocation.greedy.search import Exact, Path, search, sparsity_grids
 from pipeline.histograms.bins import Bins
 from pipeline.histograms.thresholds import thresholds
+from pipeline.tokens.samples import TokenizedSample
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import Projection, projections
@@ -39,7 +40,7 @@ class BlockPath:
 
 def block_paths(
     loaded: LoadedModel,
-    texts: Sequence[Text],
+    texts: Sequence[TokenizedSample],
     counts: Mapping[tuple[int, str], Int[ndarray, " count"]],
     *,
     bins: Bins,

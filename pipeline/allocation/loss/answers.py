@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from pipeline.allocation.calibration.texts import Text
+from pipeline.tokens.samples import TokenizedSample
 from wina_amp.masks.eligibility import eligible
 from wina_amp.models.load import LoadedModel
 
@@ -49,13 +49,13 @@ class AnswerBatch:
         return total.index_add_(0, self.owners, losses.to(self.owners.device).double())
 
 
-def answer_batch(texts: Sequence[Text], dense_prefix: int | float, device: torch.device) -> AnswerBatch:
+def answer_batch(texts: Sequence[TokenizedSample], dense_prefix: int | float, device: torch.device) -> AnswerBatch:
     """Texts as one batch on a device; for `dense_prefix` see `eligibility.eligible`."""
-    prompts = torch.tensor([len(text.prompt) for text in texts])
+    prompts = torch.tensor([len(text.prompt_ids) for text in texts])
     totals = torch.tensor([text.length - 1 for text in texts])
     ids = torch.zeros(len(texts), int(totals.max()), dtype=torch.int64)
     for row, text in enumerate(texts):
-        ids[row, : text.length - 1] = torch.tensor([*text.prompt, *text.answer][:-1])
+        ids[row, : text.length - 1] = torch.tensor([*text.prompt_ids, *text.answer_ids][:-1])
     columns = torch.arange(ids.shape[1])
     positions = (columns >= prompts[:, None] - 1) & (columns < totals[:, None])
     masked = eligible(prompts, totals, ids.shape[1], dense_prefix)

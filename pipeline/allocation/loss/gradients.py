@@ -86,7 +86,7 @@ class LossGradients:
         """The same with the derivative by the logarithm of every feature's weight, sparsities held."""
         log_factors = [torch.zeros_like(weights, requires_grad=True) for weights in self._limits.weights]
         loss, by_sparsity = self._mean(self._passes(sparsity, picked, log_factors))
-        positions = sum(len(self._texts[number].answer) for number in picked)
+        positions = sum(len(self._texts[number].answer_ids) for number in picked)
         by_weight = [torch.zeros_like(log) if log.grad is None else log.grad / positions for log in log_factors]
         return WeightGradients(loss, by_sparsity, by_weight)
 

@@ -10,8 +10,8 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from pipeline.allocation.calibration.cost import Meter
-from pipeline.allocation.calibration.texts import Text
 from pipeline.histograms.bins import Bins
+from pipeline.tokens.samples import TokenizedSample
 from wina_amp.models.load import LoadedModel
 
 
@@ -31,7 +31,7 @@ class LossInputs:
     """
 
     loaded: LoadedModel
-    texts: Sequence[Text]
+    texts: Sequence[TokenizedSample]
     counts: Mapping[tuple[int, str], Int[ndarray, " count"]]
     bins: Bins
     criterion: str
@@ -39,6 +39,6 @@ class LossInputs:
     budget: int
     meter: Meter = field(default_factory=Meter)
 
-    def on(self, texts: Sequence[Text]) -> Self:
+    def on(self, texts: Sequence[TokenizedSample]) -> Self:
         """The same on other texts."""
         return replace(self, texts=texts)

@@ -40,8 +40,8 @@ class Document:
     @property
     def prompt(self) -> str:
         """All text up to where the question's answer begins."""
-        *solved, (asked, _) = self.segments
-        return " ".join([*(f"{text} {answer} {END}" for text, answer in solved), asked])
+        *solved, (question, _) = self.segments
+        return " ".join([*(f"{text} {answer} {END}" for text, answer in solved), question])
 
     def fields(self) -> dict[str, object]:
         """The columns that lm-eval's task files refer to, plus the labels.
@@ -64,28 +64,28 @@ class Document:
 
 
 def documents(computation: str, split: str, levels: tuple[int, ...], seed: int) -> Iterator[Document]:
-    """An endless, seeded stream of documents of one computation from one split, no question asked twice.
+    """An endless, seeded stream of documents of one computation from one split, no question twice.
 
     Raises:
         UserError: when the levels asked for have no further questions in this split.
     """
     rng = random.Random(f"{seed}/{computation}/{split}")
-    asked: set[str] = set()
+    used: set[str] = set()
     for index in itertools.count():
         template = TEMPLATES[index % len(TEMPLATES)]
         shots = SHOTS[index // len(TEMPLATES) % len(SHOTS)]
         for _ in range(_TRIES):
             drawn = document(computation, split, levels, template, shots, rng)
-            if drawn.question.key not in asked:
+            if drawn.question.key not in used:
                 break
         else:
             raise UserError(
                 "A split cannot hold more documents than its levels have distinct questions",
-                found=f"no new question after {len(asked)} documents",
+                found=f"no new question after {len(used)} documents",
                 where=f"computation {computation}, split {split}, levels {list(levels)}",
                 remedy="ask for fewer documents or add a higher level in the task file",
             )
-        asked.add(drawn.question.key)
+        used.add(drawn.question.key)
         yield drawn
 
 

@@ -1,9 +1,9 @@
-"""Documents that were drawn before, kept on disk.
+"""A cache on disk of the documents that were drawn.
 
 Nine of ten questions belong to another split and are thrown away, so drawing the embedded tasks takes four seconds, and
 every process of every evaluation asks for the same ones. Within a DVC stage they are therefore kept among the scratch
-folders, under a name made from everything they depend on: what was asked for, all code of this package, and the version
-of Python, whose `random` draws. Outside DVC, where nobody asks twice, nothing is written.
+folders, under a name made from everything they depend on: the arguments, all code of this package, and the version of
+Python, whose `random` draws. Outside DVC nothing is written.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ Fields = list[dict[str, object]]
 FOLDER = "documents"
 
 
-def drawn(draw: Callable[[], Fields], **asked: object) -> Fields:
-    """What `draw` returns, from disk if it is there.
+def drawn(draw: Callable[[], Fields], **arguments: object) -> Fields:
+    """The documents that `draw` makes, from disk if they are there.
 
     Args:
         draw: makes the documents' fields: text, numbers and lists of them.
-        asked: all that they depend on besides code; must be JSON-serialisable.
+        arguments: all that they depend on besides code; must be JSON-serialisable.
     """
     if not os.environ.get("DVC_ROOT"):
         return draw()
-    facts = {"asked": asked, "code": file_digest(Path(__file__).parent), "python": sys.version_info[:3]}
+    facts = {"arguments": arguments, "code": file_digest(Path(__file__).parent), "python": sys.version_info[:3]}
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     path = scratch_root() / FOLDER / f"{name}.json"
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))
-    found = draw()
+    fields = draw()
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(found), encoding="utf-8")
-    return found
+        temporary.write_text(json.dumps(fields), encoding="utf-8")
+    return fields

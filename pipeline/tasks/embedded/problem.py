@@ -1,4 +1,4 @@
-"""What a computation yields: a body to read, the right answer, and wrong answers that are nearly right."""
+"""An item of the benchmark before it is worded: a body to read, the right answer, and wrong answers close to it."""
 
 from __future__ import annotations
 

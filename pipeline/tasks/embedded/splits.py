@@ -13,12 +13,12 @@ from pipeline.tasks.embedded.problem import Maker, Problem
 from wina_amp.names import TEST, TRAIN
 
 MODEL_TRAINING = "model-training"
-SHARES = {MODEL_TRAINING: range(0, 80), TRAIN: range(80, 90), TEST: range(90, 100)}
+BUCKETS = {MODEL_TRAINING: range(0, 80), TRAIN: range(80, 90), TEST: range(90, 100)}
 
 
 def split_of(problem: Problem) -> str:
-    """The one split whose share of the hash buckets contains this item."""
-    return next(split for split, fraction in SHARES.items() if problem.bucket in fraction)
+    """The one split whose hash buckets contain this item."""
+    return next(split for split, buckets in BUCKETS.items() if problem.bucket in buckets)
 
 
 def draw(maker: Maker, rng: random.Random, level: int, split: str) -> Problem:

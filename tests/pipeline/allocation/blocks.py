@@ -15,8 +15,8 @@ from transformers import (
     Qwen3Config,
 )
 
-from pipeline.allocation.calibration.texts import Text
 from pipeline.histograms.bins import Bins
+from pipeline.tokens.samples import TokenizedSample
 from wina_amp.models.families import family_of
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
@@ -52,12 +52,12 @@ def random_model(kind: str) -> LoadedModel:
     return LoadedModel(model, None, torch.device("cpu"), family_of(kind))
 
 
-def texts(number: int = 12) -> list[Text]:
+def texts(number: int = 12) -> list[TokenizedSample]:
     """Sequences of 5 to 30 random tokens."""
     rng = np.random.default_rng(0)
     lengths = rng.integers(5, 30, number)
     return [
-        Text(f"t/train/{i}", rng.integers(3, 64, n).tolist(), rng.integers(3, 64, 2).tolist())
+        TokenizedSample(f"t/train/{i}", rng.integers(3, 64, n).tolist(), rng.integers(3, 64, 2).tolist())
         for i, n in enumerate(lengths)
     ]
 
@@ -75,7 +75,7 @@ def score_counts(loaded: LoadedModel, criterion: str) -> dict[tuple[int, str], n
         handles.append(projection.module.register_forward_pre_hook(hook))
     with torch.no_grad():
         for text in texts():
-            loaded.decoder(input_ids=torch.tensor([[*text.prompt, *text.answer]]))
+            loaded.decoder(input_ids=torch.tensor([text.ids]))
     for handle in handles:
         handle.remove()
     return counts

@@ -1,5 +1,5 @@
-"""`pipeline.capture.accumulate` and `pipeline.capture.triton_accumulate`: all ways and the transcription count the
-same.
+"""`pipeline.capture.accumulate` and `pipeline.capture.triton_accumulate`: all backends and the transcription count
+the same.
 
 Without a GPU the Triton kernels run in Triton's interpreter, where Triton is installed (`make kernels`).
 """
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.capture import accumulate as ways
+from pipeline.capture import accumulate as module
 from pipeline.capture.accumulate import accumulate, accumulate_tensors
 from pipeline.histograms.bins import Bins
 from tests.reference import capture as reference
@@ -52,31 +52,31 @@ def _case(tokens, features, scorings, dtype=torch.float32):
     )
 
 
-def _run(function, bins, x, weights, segment, profile_segment, device="cpu"):
+def _run(function, bins, x, weights, segment, sum_segment, device="cpu"):
     counts = torch.zeros(3, len(weights), bins.count, dtype=torch.int32, device=device)
     broken = torch.zeros(len(weights), dtype=torch.int32, device=device)
-    profile = torch.zeros(4, x.shape[1], device=device)
-    moved = [tensor.to(device) for tensor in (x, weights, segment, profile_segment)]
-    function(bins, moved[0], moved[1], moved[2], counts, broken, profile, moved[3])
-    return counts.cpu(), broken.cpu(), profile.cpu()
+    sums = torch.zeros(4, x.shape[1], device=device)
+    moved = [tensor.to(device) for tensor in (x, weights, segment, sum_segment)]
+    function(bins, moved[0], moved[1], moved[2], counts, broken, sums, moved[3])
+    return counts.cpu(), broken.cpu(), sums.cpu()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("shape", [(1, 1, 1), (7, 3, 2), (40, 17, 4), (33, 64, 3)], ids=str)
 @pytest.mark.parametrize("mantissa_bits", [0, 4, 8])
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_every_way_counts_what_the_transcription_counts(function, mantissa_bits, shape, dtype):
-    x, weights, segment, profile_segment = _case(*shape, dtype)
+def test_every_backend_counts_what_the_transcription_counts(function, mantissa_bits, shape, dtype):
+    x, weights, segment, sum_segment = _case(*shape, dtype)
     x = torch.where(torch.isfinite(x), x, torch.ones((), dtype=dtype))  # float16 cannot hold the extremes
     if function is triton and dtype == torch.bfloat16 and not torch.cuda.is_available():
         x[x.abs() < torch.finfo(dtype).tiny] = 0  # the interpreter converts subnormal bfloat16 wrongly
     device = DEVICE if function is triton else "cpu"
-    counts, broken, profile = _run(function, Bins(mantissa_bits), x, weights, segment, profile_segment, device)
-    expected, sums = reference.accumulate(
-        x.float().numpy(), weights.numpy(), segment.tolist(), 3, profile_segment.tolist(), 4, mantissa_bits
+    counts, broken, sums = _run(function, Bins(mantissa_bits), x, weights, segment, sum_segment, device)
+    expected, expected_sums = reference.accumulate(
+        x.float().numpy(), weights.numpy(), segment.tolist(), 3, sum_segment.tolist(), 4, mantissa_bits
     )
     assert np.array_equal(counts.numpy(), expected)
-    np.testing.assert_allclose(profile.numpy(), sums, rtol=FLOAT32_SUM)
+    np.testing.assert_allclose(sums.numpy(), expected_sums, rtol=FLOAT32_SUM)
     assert not broken.any()
 
 
@@ -88,115 +88,121 @@ def test_block_sizes_and_the_window_change_no_count(octaves, shape):
     from pipeline.capture.triton_accumulate import Blocks
 
     case = _case(*shape)
-    counts, broken, profile = _run(accumulate, Bins(4), *case)
+    counts, broken, sums = _run(accumulate, Bins(4), *case)
     for blocks in (Blocks(1024, 2, octaves, 4, 128, 2), Blocks(4096, 3, octaves, 8, 32, 64)):
-        found = _run(lambda *tensors, cut=blocks: triton(*tensors, blocks=cut), Bins(4), *case, device=DEVICE)
-        assert torch.equal(found[0], counts) and torch.equal(found[1], broken)
-        torch.testing.assert_close(found[2], profile, rtol=FLOAT32_SUM, atol=0)
+        counted = _run(lambda *tensors, cut=blocks: triton(*tensors, blocks=cut), Bins(4), *case, device=DEVICE)
+        assert torch.equal(counted[0], counts) and torch.equal(counted[1], broken)
+        torch.testing.assert_close(counted[2], sums, rtol=FLOAT32_SUM, atol=0)
 
 
 @NO_TRITON
 def test_two_runs_of_the_triton_kernels_give_equal_bits():
     case = _case(70, 300, 3)
-    one, other = (_run(triton, Bins(4), *case, device=DEVICE) for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    first, second = (_run(triton, Bins(4), *case, device=DEVICE) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 @NO_TRITON
 def test_the_triton_kernels_refuse_counts_they_would_write_beside():
-    x, weights, segment, profile_segment = _case(3, 4, 2)
+    x, weights, segment, sum_segment = _case(3, 4, 2)
     counts, broken = torch.zeros(3, Bins(4).count, 2, dtype=torch.int32).mT, torch.zeros(2, dtype=torch.int32)
     with pytest.raises(ValueError, match="must be contiguous"):
-        triton(Bins(4), x, weights, segment, counts, broken, torch.zeros(4, 4), profile_segment)
+        triton(Bins(4), x, weights, segment, counts, broken, torch.zeros(4, 4), sum_segment)
 
 
 def test_cuda_devices_count_with_triton_and_without_it_with_tensor_operations(monkeypatch):
     cpu, cuda, other = torch.device("cpu"), torch.device("cuda", 1), torch.device("meta")
-    monkeypatch.setattr(ways, "_HAS_TRITON", True)
-    assert [ways.way(device) for device in (cpu, cuda, other)] == [ways.COMPILED, ways.TRITON, ways.TENSORS]
-    monkeypatch.setattr(ways, "_HAS_TRITON", False)
-    assert [ways.way(device) for device in (cpu, cuda, other)] == [ways.COMPILED, ways.TENSORS, ways.TENSORS]
+    monkeypatch.setattr(module, "_HAS_TRITON", True)
+    assert [module.backend(device) for device in (cpu, cuda, other)] == [
+        module.COMPILED,
+        module.TRITON,
+        module.TENSORS,
+    ]
+    monkeypatch.setattr(module, "_HAS_TRITON", False)
+    assert [module.backend(device) for device in (cpu, cuda, other)] == [
+        module.COMPILED,
+        module.TENSORS,
+        module.TENSORS,
+    ]
 
 
-@pytest.mark.parametrize("chosen", [ways.TENSORS, pytest.param(ways.TRITON, marks=NO_TRITON)])
-def test_accumulate_goes_the_way_that_it_names(chosen, monkeypatch):
+@pytest.mark.parametrize("chosen", [module.TENSORS, pytest.param(module.TRITON, marks=NO_TRITON)])
+def test_accumulate_uses_the_backend_that_it_names(chosen, monkeypatch):
     case, met = _case(6, 5, 2), []
     expected = _run(accumulate, Bins(4), *case)
-    run = ways._WAYS[chosen]
-    monkeypatch.setitem(ways._WAYS, chosen, lambda *tensors: met.append(chosen) or run(*tensors))
-    monkeypatch.setattr(ways, "way", lambda _device: chosen)
+    run = module._BACKENDS[chosen]
+    monkeypatch.setitem(module._BACKENDS, chosen, lambda *tensors: met.append(chosen) or run(*tensors))
+    monkeypatch.setattr(module, "backend", lambda _device: chosen)
     with np.errstate(over="ignore"):
-        found = _run(accumulate, Bins(4), *case)
+        counted = _run(accumulate, Bins(4), *case)
     assert met == [chosen]
-    assert torch.equal(found[0], expected[0])
+    assert torch.equal(counted[0], expected[0])
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("shape", [(1, 1, 1), (40, 17, 4), (257, 96, 3)], ids=str)
 def test_tensor_operations_count_exactly_what_the_kernel_counts(shape, device, monkeypatch):
-    monkeypatch.setattr("pipeline.capture.accumulate._SCORES_AT_ONCE", 5000)  # several pieces, the last one shorter
+    monkeypatch.setattr("pipeline.capture.accumulate._SCORES_AT_ONCE", 5000)  # several parts, the last shorter
     case = _case(*shape)
-    counts, broken, profile = _run(accumulate, Bins(4), *case)
-    found_counts, found_broken, found_profile = _run(accumulate_tensors, Bins(4), *case, device=device)
-    assert torch.equal(found_counts, counts)
-    assert torch.equal(found_broken, broken)
-    torch.testing.assert_close(found_profile, profile, rtol=FLOAT32_SUM, atol=0)
+    counts, broken, sums = _run(accumulate, Bins(4), *case)
+    other_counts, other_broken, other_sums = _run(accumulate_tensors, Bins(4), *case, device=device)
+    assert torch.equal(other_counts, counts)
+    assert torch.equal(other_broken, broken)
+    torch.testing.assert_close(other_sums, sums, rtol=FLOAT32_SUM, atol=0)
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("bad", [float("nan"), -float("nan"), float("inf"), -float("inf")])
 def test_a_score_that_is_not_finite_marks_its_scoring(bad, function, device):
-    x, weights, segment, profile_segment = _case(9, 5, 2)
+    x, weights, segment, sum_segment = _case(9, 5, 2)
     segment[:] = 1
     x[4, 3] = bad
     weights[1, 3] = 0.0  # infinity times zero is NaN, with the sign bit set on some processors
-    _, broken, _ = _run(function, Bins(4), x, weights, segment, profile_segment, device)
+    _, broken, _ = _run(function, Bins(4), x, weights, segment, sum_segment, device)
     assert broken.tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_only_the_scoring_that_overflows_is_marked(function):
-    x, weights, segment, profile_segment = _case(9, 5, 2)
+    x, weights, segment, sum_segment = _case(9, 5, 2)
     x[:], segment[:] = 2.0**100, 0
     weights[1, 0] = 2.0**60
-    assert _run(function, Bins(4), x, weights, segment, profile_segment)[1].tolist() == [0, 1]
+    assert _run(function, Bins(4), x, weights, segment, sum_segment)[1].tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_tokens_that_belong_nowhere_are_ignored_even_if_they_are_nan(function):
-    x, weights, segment, profile_segment = _case(20, 6, 2)
-    segment[5:], profile_segment[5:] = -1, -1
-    expected = _run(function, Bins(4), x, weights, segment, profile_segment)
+    x, weights, segment, sum_segment = _case(20, 6, 2)
+    segment[5:], sum_segment[5:] = -1, -1
+    expected = _run(function, Bins(4), x, weights, segment, sum_segment)
     x[5:] = float("nan")
-    found = _run(function, Bins(4), x, weights, segment, profile_segment)
-    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    counted = _run(function, Bins(4), x, weights, segment, sum_segment)
+    assert all(torch.equal(ours, wanted) for ours, wanted in zip(counted, expected, strict=True))
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_counts_of_halves_add_up_to_the_counts_of_the_whole(function):
-    x, weights, segment, profile_segment = _case(60, 8, 3)
-    whole = _run(function, Bins(4), x, weights, segment, profile_segment)
-    halves = [
-        _run(function, Bins(4), x[p], weights, segment[p], profile_segment[p]) for p in (slice(31), slice(31, 60))
-    ]
+    x, weights, segment, sum_segment = _case(60, 8, 3)
+    whole = _run(function, Bins(4), x, weights, segment, sum_segment)
+    halves = [_run(function, Bins(4), x[p], weights, segment[p], sum_segment[p]) for p in (slice(31), slice(31, 60))]
     assert torch.equal(halves[0][0] + halves[1][0], whole[0])
     assert int(whole[0].sum()) == int((segment >= 0).sum()) * 8 * 3
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_no_histogram_rows_leave_only_the_profile(function):
-    x, weights, _, profile_segment = _case(12, 4, 2)
+    x, weights, _, sum_segment = _case(12, 4, 2)
     nowhere = torch.full((12,), -1)
-    counts, profile = torch.zeros(0, 2, Bins(4).count, dtype=torch.int32), torch.zeros(4, 4)
-    function(Bins(4), x, weights, nowhere, counts, torch.zeros(2, dtype=torch.int32), profile, profile_segment)
-    assert profile.sum() > 0
+    counts, sums = torch.zeros(0, 2, Bins(4).count, dtype=torch.int32), torch.zeros(4, 4)
+    function(Bins(4), x, weights, nowhere, counts, torch.zeros(2, dtype=torch.int32), sums, sum_segment)
+    assert sums.sum() > 0
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_no_profile_rows_leave_only_the_counts(function):
+def test_no_sum_rows_leave_only_the_counts(function):
     x, weights, segment, _ = _case(12, 4, 2)
     nowhere = torch.full((12,), -1)
-    counts, profile = torch.zeros(3, 2, Bins(4).count, dtype=torch.int32), torch.zeros(0, 4)
-    function(Bins(4), x, weights, segment, counts, torch.zeros(2, dtype=torch.int32), profile, nowhere)
+    counts, sums = torch.zeros(3, 2, Bins(4).count, dtype=torch.int32), torch.zeros(0, 4)
+    function(Bins(4), x, weights, segment, counts, torch.zeros(2, dtype=torch.int32), sums, nowhere)
     assert int(counts.sum()) == int((segment >= 0).sum()) * 4 * 2

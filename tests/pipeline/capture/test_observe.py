@@ -38,26 +38,26 @@ def _hooks(model):
 @pytest.fixture
 def inputs(tiny_loaded):
     """The input of every projection, recorded by hooks of the test's own."""
-    seen, handles = {}, []
+    inputs, handles = {}, []
     for projection in projections(tiny_loaded.model):
         key = (projection.block, projection.name)
         handles.append(
-            projection.module.register_forward_pre_hook(lambda _, args, key=key: seen.__setitem__(key, args[0]))
+            projection.module.register_forward_pre_hook(lambda _, args, key=key: inputs.__setitem__(key, args[0]))
         )
     with torch.inference_mode():
         tiny_loaded.decoder(input_ids=IDS, use_cache=False)
     for handle in handles:
         handle.remove()
-    return seen
+    return inputs
 
 
 def test_histograms_are_those_of_the_scores_of_every_projection_and_criterion(tiny_loaded, inputs):
     modules = {(p.block, p.name): p.module for p in projections(tiny_loaded.model)}
     checked = 0
-    for one in _observed(tiny_loaded):
-        for name, criterion, counts in one.by_projection():
-            weights = feature_weights(criterion, modules[one.site.block, name].weight)
-            values = scores(inputs[one.site.block, name], weights)
+    for seen in _observed(tiny_loaded):
+        for name, criterion, counts in seen.by_projection():
+            weights = feature_weights(criterion, modules[seen.site.block, name].weight)
+            values = scores(inputs[seen.site.block, name], weights)
             for row in (0, 1):
                 expected = BINS.histogram(values[row == HISTOGRAM_ROWS].numpy())
                 assert np.array_equal(counts[row], expected)
@@ -65,7 +65,7 @@ def test_histograms_are_those_of_the_scores_of_every_projection_and_criterion(ti
     assert checked == 2 * 7 * 2 * 2  # blocks x projections x criteria x rows
 
 
-def test_projections_with_equal_weights_fraction_a_scoring_and_those_with_their_own_do_not(tiny_loaded):
+def test_projections_with_equal_weights_share_a_scoring_and_those_with_their_own_do_not(tiny_loaded):
     with Observer(tiny_loaded, ("teal", "wina_released"), BINS) as observer:
         with observer.batch(HISTOGRAM_ROWS, SIGNATURE_ROWS), torch.inference_mode():
             tiny_loaded.decoder(input_ids=IDS, use_cache=False)
@@ -81,39 +81,41 @@ def test_projections_with_equal_weights_fraction_a_scoring_and_those_with_their_
 
 
 def test_under_cats_the_activated_gate_is_counted_for_down_and_nothing_else_changes(tiny_loaded):
-    benefit_routers, handles = [], []
+    gates, handles = [], []
     for layer in tiny_loaded.model.model.layers:
-        handles.append(
-            layer.mlp.act_fn.register_forward_hook(lambda _module, _args, output: benefit_routers.append(output))
-        )
+        handles.append(layer.mlp.act_fn.register_forward_hook(lambda _module, _args, output: gates.append(output)))
     with Observer(tiny_loaded, ("teal", "cats", "wina"), BINS) as observer:
         with observer.batch(HISTOGRAM_ROWS, SIGNATURE_ROWS), torch.inference_mode():
             tiny_loaded.decoder(input_ids=IDS, use_cache=False)
         *others, first, second = observer.take()
     for handle in handles:
         handle.remove()
-    for block, (one, gate) in enumerate(zip((first, second), benefit_routers, strict=True)):
-        assert (one.site.block, one.site.name, one.scorings) == (block, "activated_gate", (Scoring(("down",), "cats"),))
-        assert one.profiles.shape == (0, 48)
+    for block, (seen, gate) in enumerate(zip((first, second), gates, strict=True)):
+        assert (seen.site.block, seen.site.name, seen.scorings) == (
+            block,
+            "activated_gate",
+            (Scoring(("down",), "cats"),),
+        )
+        assert seen.magnitudes.shape == (0, 48)
         for row in (0, 1):
-            assert np.array_equal(one.counts[row, 0], BINS.histogram(gate[row == HISTOGRAM_ROWS].abs().numpy()))
-    for one, plain in zip(others, _observed(tiny_loaded), strict=True):
-        assert (one.site, one.scorings) == (plain.site, plain.scorings)
-        assert np.array_equal(one.counts, plain.counts) and np.array_equal(one.profiles, plain.profiles)
+            assert np.array_equal(seen.counts[row, 0], BINS.histogram(gate[row == HISTOGRAM_ROWS].abs().numpy()))
+    for seen, plain in zip(others, _observed(tiny_loaded), strict=True):
+        assert (seen.site, seen.scorings) == (plain.site, plain.scorings)
+        assert np.array_equal(seen.counts, plain.counts) and np.array_equal(seen.magnitudes, plain.magnitudes)
     assert _hooks(tiny_loaded.model) == 0
 
 
-def test_profiles_are_magnitudes_weighted_by_all_that_reads_the_feature(tiny_loaded, inputs):
-    for one in _observed(tiny_loaded):
-        stacked = torch.cat([projection.module.weight for projection in one.site.projections])
-        x = inputs[one.site.block, one.site.projections[0].name]
+def test_magnitudes_are_weighted_by_all_that_reads_the_feature(tiny_loaded, inputs):
+    for seen in _observed(tiny_loaded):
+        stacked = torch.cat([projection.module.weight for projection in seen.site.projections])
+        x = inputs[seen.site.block, seen.site.projections[0].name]
         for row in (0, 1, 2):
             expected = x[row == SIGNATURE_ROWS].abs().sum(dim=0) * stacked.norm(dim=0)
-            np.testing.assert_allclose(one.profiles[row], expected.numpy(), rtol=FLOAT32_SUM)
+            np.testing.assert_allclose(seen.magnitudes[row], expected.numpy(), rtol=FLOAT32_SUM)
 
 
 def test_sites_come_in_the_order_of_the_model(tiny_loaded):
-    assert [one.site for one in _observed(tiny_loaded)] == sites(projections(tiny_loaded.model))
+    assert [seen.site for seen in _observed(tiny_loaded)] == sites(projections(tiny_loaded.model))
 
 
 def test_observing_changes_nothing_the_model_computes_and_leaves_no_hook(tiny_loaded):
@@ -145,8 +147,8 @@ def test_a_pass_outside_a_batch_is_not_counted(tiny_loaded):
         with observer.batch(HISTOGRAM_ROWS, SIGNATURE_ROWS):
             tiny_loaded.decoder(input_ids=IDS)
         tiny_loaded.decoder(input_ids=IDS)
-        found = observer.take()
-    assert all(np.array_equal(a.counts, b.counts) for a, b in zip(found, expected, strict=True))
+        observations = observer.take()
+    assert all(np.array_equal(a.counts, b.counts) for a, b in zip(observations, expected, strict=True))
 
 
 def test_take_needs_a_finished_batch(tiny_loaded):
@@ -155,12 +157,12 @@ def test_take_needs_a_finished_batch(tiny_loaded):
 
 
 @pytest.mark.parametrize(
-    ("layer", "place"), [("mlp.down_proj", "block 0, projection down"), ("self_attn.k_proj", "block 0, projection k")]
+    ("layer", "where"), [("mlp.down_proj", "block 0, projection down"), ("self_attn.k_proj", "block 0, projection k")]
 )
-def test_weights_that_make_scores_infinite_are_named_by_block_and_projection(tiny_llama, layer, place):
+def test_weights_that_make_scores_infinite_are_named_by_block_and_projection(tiny_llama, layer, where):
     loaded = load(tiny_llama, revision=None, dtype="float32", device="cpu")
     loaded.model.model.layers[0].get_submodule(layer).weight[0, 3] = float("inf")
-    with pytest.raises(UserError, match=rf"finite.*NaN or infinity.*{place}"):
+    with pytest.raises(UserError, match=rf"finite.*NaN or infinity.*{where}"):
         _observed(loaded)
 
 

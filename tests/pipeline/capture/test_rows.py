@@ -28,52 +28,52 @@ SITES = [
 @pytest.fixture
 def observations():
     """Sites of unequal numbers of scorings; the third sample has more than 2^17 scores in every histogram."""
-    rng, found = np.random.default_rng(0), []
+    rng, observed = np.random.default_rng(0), []
     for block, name, features, scorings in SITES:
         counts = np.zeros((len(SAMPLES), len(scorings), BINS.count), np.int32)
         for sample, tokens in enumerate(TOKENS):
             for number in range(len(scorings)):
                 low = rng.integers(10, 90)
                 counts[sample, number, low : low + 50] = rng.multinomial(tokens * features, np.full(50, 1 / 50))
-        profiles = rng.random((0 if name == "activated_gate" else len(SAMPLES), features)).astype(np.float32)
+        magnitudes = rng.random((0 if name == "activated_gate" else len(SAMPLES), features)).astype(np.float32)
         site = SimpleNamespace(block=block, name=name, features=features)
         rows = tuple(Scoring(tuple(names.split()), criterion) for names, criterion in scorings)
-        found.append(Observation(site, rows, counts, profiles))  # pyright: ignore[reportArgumentType]
-    return found
+        observed.append(Observation(site, rows, counts, magnitudes))  # pyright: ignore[reportArgumentType]
+    return observed
 
 
 def test_histograms_are_those_of_their_site_sample_and_scoring(observations, tmp_path) -> None:
     table = histogram_table(observations, SAMPLES, TOKENS, BINS)
     HISTOGRAMS.write(table, tmp_path / "h.parquet")
-    found = {
+    rows = {
         (row.sample_id, row.block, row.projections, row.criterion): (row.first_bin, row.counts.tolist())
         for row in table.to_pandas().itertuples()
     }
     expected = {}
-    for one in observations:
+    for seen in observations:
         for sample, sample_id in enumerate(SAMPLES):
-            for number, scoring in enumerate(one.scorings):
-                dense = np.array(reference.in_units(one.counts[sample, number]))
+            for number, scoring in enumerate(seen.scorings):
+                dense = np.array(reference.in_units(seen.counts[sample, number]))
                 first, *_, last = np.flatnonzero(dense)
-                key = (sample_id, one.site.block, " ".join(scoring.projections), scoring.criterion)
+                key = (sample_id, seen.site.block, " ".join(scoring.projections), scoring.criterion)
                 expected[key] = (first, dense[first : last + 1].tolist())
-    assert found == expected and len(found) == 3 * 5
+    assert rows == expected and len(rows) == 3 * 5
 
 
 def test_signatures_are_the_projections_of_all_sites_but_activated_gates(observations, tmp_path) -> None:
     table = signature_table(observations, SAMPLES, TOKENS, seed=3, dim=4)
     SIGNATURES.write(table, tmp_path / "s.parquet")
-    found = {(row.sample_id, row.block, row.site): row for row in table.to_pandas().itertuples()}
-    assert len(found) == 3 * 3
-    for one in observations[:3]:
-        vectors = project(one.profiles, seed=3, block=one.site.block, site=one.site.name, dim=4)
+    rows = {(row.sample_id, row.block, row.site): row for row in table.to_pandas().itertuples()}
+    assert len(rows) == 3 * 3
+    for seen in observations[:3]:
+        vectors = project(seen.magnitudes, seed=3, block=seen.site.block, site=seen.site.name, dim=4)
         for sample_id, tokens, vector in zip(SAMPLES, TOKENS, vectors, strict=True):
-            row = found[sample_id, one.site.block, one.site.name]
+            row = rows[sample_id, seen.site.block, seen.site.name]
             assert row.n_tokens == tokens and np.array_equal(row.vector, vector)
 
 
 def test_a_batch_of_no_counted_samples_has_no_histograms(observations) -> None:
-    empty = [Observation(one.site, one.scorings, one.counts[:0], one.profiles) for one in observations]
+    empty = [Observation(seen.site, seen.scorings, seen.counts[:0], seen.magnitudes) for seen in observations]
     assert histogram_table(empty, [], np.zeros(0, np.int64), BINS).num_rows == 0
 
 

@@ -1,6 +1,5 @@
-"""`pipeline.capture.triton_accumulate` compiles for GPUs that are not there. What it counts and adds is tested beside
-the other
-ways (`test_accumulate.py`), on a GPU or in Triton's interpreter."""
+"""`pipeline.capture.triton_accumulate` compiles for GPUs that are not there. Its counts and sums are tested beside
+the other backends (`test_accumulate.py`), on a GPU or in Triton's interpreter."""
 
 from __future__ import annotations
 
@@ -29,7 +28,7 @@ for capability, dtype, mantissa_bits in cases:
     cut = dict(SHIFT=bins.shift, OFFSET=bins.base - FIRST_BIN, BINS=bins.count)
     cut |= dict(WINDOW=max(32, blocks.octaves << mantissa_bits), FEATURES=blocks.features, TOKENS=blocks.tokens)
     counting = tensors | dict(tokens="i32", features="i32", scorings="i32") | cut
-    summing = dict(x=dtype, profile_segment="*i64", profile="*fp32", tokens="i32", features="i32")
+    summing = dict(x=dtype, sum_segment="*i64", sums="*fp32", tokens="i32", features="i32")
     summing |= dict(FEATURES=blocks.tile_features, TOKENS=blocks.tile_tokens)
     for kernel, given, warps in ((kernels._count, counting, blocks.warps), (kernels._sum, summing, 4)):
         is_type = [isinstance(kind, str) for kind in given.values()]
@@ -37,8 +36,8 @@ for capability, dtype, mantissa_bits in cases:
         source = ASTSource(
             fn=kernel,
             signature={name: kind if isinstance(kind, str) else "constexpr" for name, kind in given.items()},
-            constexprs={(place,): kind for place, kind in enumerate(given.values()) if not is_type[place]},
-            attrs={(place,): [["tt.divisibility", 16]] for place, name in enumerate(given) if name in wide},
+            constexprs={(i,): kind for i, kind in enumerate(given.values()) if not is_type[i]},
+            attrs={(i,): [["tt.divisibility", 16]] for i, name in enumerate(given) if name in wide},
         )
         compiled = compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": warps})
         assert compiled.asm["cubin"]

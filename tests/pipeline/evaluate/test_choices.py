@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.compute.operations import attended
-from pipeline.evaluate.choices import Question, loglikelihoods
+from pipeline.evaluate.choices import ScoringRequest, loglikelihoods
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.tally import Tally
 from tests.reference.evaluation import kept_by, loglikelihood
@@ -21,14 +21,14 @@ more, and at this seed no score lies so close to its threshold."""
 THRESHOLDS = torch.rand(3, 2, 7, generator=torch.Generator().manual_seed(4))
 
 
-def _questions(longest: int) -> list[Question]:
+def _requests(longest: int) -> list[ScoringRequest]:
     rng = np.random.default_rng(5)
 
     def tokens(count):
         return rng.integers(4, 64, count).tolist()
 
     return [
-        Question(
+        ScoringRequest(
             sample, sample % 3, tokens(rng.integers(1, 15)), [tokens(rng.integers(1, longest + 1)) for _ in range(4)]
         )
         for sample in range(9)
@@ -37,13 +37,13 @@ def _questions(longest: int) -> list[Question]:
 
 @pytest.mark.parametrize("longest", [1, 4], ids=["one token each", "several tokens"])
 def test_dense_scores_equal_separate_full_passes(tiny_loaded: LoadedModel, longest: int):
-    questions = _questions(longest)
+    requests = _requests(longest)
     tally = Tally(9, 14)
     with torch.inference_mode():
-        found = loglikelihoods(Engine(tiny_loaded, None, 1), questions, tally)
-    for question, scores in zip(questions, found, strict=True):
-        for continuation, (value, is_greedy) in zip(question.continuations, scores, strict=True):
-            wanted = loglikelihood(tiny_loaded, None, 0, question.prompt, continuation)
+        results = loglikelihoods(Engine(tiny_loaded, None, 1), requests, tally)
+    for request, scores in zip(requests, results, strict=True):
+        for continuation, (value, is_greedy) in zip(request.continuations, scores, strict=True):
+            wanted = loglikelihood(tiny_loaded, None, 0, request.prompt, continuation)
             assert value == pytest.approx(wanted[0], abs=ROUNDING)
             assert is_greedy == wanted[1]
     assert not tally.work.eligible.any() and not tally.work.kept.any()
@@ -52,26 +52,26 @@ def test_dense_scores_equal_separate_full_passes(tiny_loaded: LoadedModel, longe
 @pytest.mark.parametrize("prefix", [0, 2, 0.5])
 @pytest.mark.parametrize("longest", [1, 4], ids=["one token each", "several tokens"])
 def test_masked_scores_and_counts_equal_separate_full_passes(tiny_loaded: LoadedModel, longest: int, prefix: float):
-    questions = _questions(longest)
+    requests = _requests(longest)
     tally = Tally(9, 14)
     with install(tiny_loaded, "wina", THRESHOLDS) as runtime:
         with torch.inference_mode():
-            found = loglikelihoods(Engine(tiny_loaded, runtime, prefix), questions, tally)
-        for question, scores in zip(questions, found, strict=True):
-            case = (tiny_loaded, runtime, question.group, question.prompt)
-            for continuation, (value, is_greedy) in zip(question.continuations, scores, strict=True):
+            results = loglikelihoods(Engine(tiny_loaded, runtime, prefix), requests, tally)
+        for request, scores in zip(requests, results, strict=True):
+            case = (tiny_loaded, runtime, request.group, request.prompt)
+            for continuation, (value, is_greedy) in zip(request.continuations, scores, strict=True):
                 wanted = loglikelihood(*case, continuation, prefix)
                 assert value == pytest.approx(wanted[0], abs=ROUNDING)
                 assert is_greedy == wanted[1]
-            kept = kept_by(*case, question.continuations, prefix)
-            assert tally.work.kept[question.sample].tolist() == kept.tolist()
+            kept = kept_by(*case, request.continuations, prefix)
+            assert tally.work.kept[request.sample].tolist() == kept.tolist()
 
 
 def test_the_tally_counts_a_shared_prompt_once(tiny_loaded: LoadedModel):
-    question = Question(1, 0, [1, 8, 9, 10, 11], [[5], [6, 7, 8], [9, 4]])
+    request = ScoringRequest(1, 0, [1, 8, 9, 10, 11], [[5], [6, 7, 8], [9, 4]])
     tally = Tally(2, 14)
     with install(tiny_loaded, "teal", THRESHOLDS) as runtime, torch.inference_mode():
-        loglikelihoods(Engine(tiny_loaded, runtime, 2), [question], tally)
+        loglikelihoods(Engine(tiny_loaded, runtime, 2), [request], tally)
     # Five prompt tokens; the continuations run without their last token: none, two, one.
     assert tally.work.tokens.tolist() == [0, 8]
     assert tally.work.eligible.tolist() == [0, 6]
@@ -81,10 +81,10 @@ def test_the_tally_counts_a_shared_prompt_once(tiny_loaded: LoadedModel):
 
 
 def test_a_question_is_scored_the_same_alone_and_in_a_batch(tiny_loaded: LoadedModel):
-    questions = _questions(3)
+    requests = _requests(3)
     with install(tiny_loaded, "wina", THRESHOLDS) as runtime, torch.inference_mode():
         engine = Engine(tiny_loaded, runtime, 1)
-        together = loglikelihoods(engine, questions, Tally(9, 14))
-        alone = [loglikelihoods(engine, [question], Tally(9, 14))[0] for question in questions]
+        together = loglikelihoods(engine, requests, Tally(9, 14))
+        alone = [loglikelihoods(engine, [request], Tally(9, 14))[0] for request in requests]
     for first, second in zip(together, alone, strict=True):
         assert [value for value, _ in first] == pytest.approx([value for value, _ in second], abs=ROUNDING)

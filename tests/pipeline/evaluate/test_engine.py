@@ -20,18 +20,19 @@ def test_predictions_do_not_depend_on_how_many_logits_exist_at_a_time(
 ):
     draw = torch.Generator().manual_seed(8)
     hidden = torch.randn(11, 32, generator=draw)
-    places, tokens = [0, 10, 3, 3, 7, 0], [5, 6, 7, 8, 9, 63]
+    positions, tokens = [0, 10, 3, 3, 7, 0], [5, 6, 7, 8, 9, 63]
     engine = Engine(tiny_loaded, None, 0)
     with torch.inference_mode():
-        whole, best = engine.predict(hidden, places, tokens), engine.best_tokens(hidden)
+        whole, best = engine.predict(hidden, positions, tokens), engine.best_tokens(hidden)
         monkeypatch.setattr(engine_module, "_ROWS_OF_LOGITS", 2)
-        parts = engine.predict(hidden, places, tokens)
+        parts = engine.predict(hidden, positions, tokens)
         assert engine.best_tokens(hidden) == best
-        wanted = torch.log_softmax(tiny_loaded.model.lm_head(hidden).double(), dim=-1)[places, tokens]
+        wanted = torch.log_softmax(tiny_loaded.model.lm_head(hidden).double(), dim=-1)[positions, tokens]
     # One logit and one log-sum-exp, each rounded to float32 (24 bits) at a magnitude below 32.
     assert np.allclose(whole.logprobs, wanted.numpy(), rtol=0, atol=1e-5)
     assert np.allclose(parts.logprobs, whole.logprobs, rtol=0, atol=1e-5)
-    assert [best[place] == token for place, token in zip(places, tokens, strict=True)] == whole.is_best.tolist()
+    is_best = [best[position] == token for position, token in zip(positions, tokens, strict=True)]
+    assert is_best == whole.is_best.tolist()
 
 
 def test_nan_in_the_model_is_refused(tiny_loaded: LoadedModel):

@@ -11,7 +11,8 @@ import torch
 from lm_eval import evaluator
 from lm_eval.models.huggingface import HFLM
 
-from pipeline.evaluate.method import Profiles, evaluate, shape_of
+from pipeline.evaluate.engine import Profiles
+from pipeline.evaluate.method import evaluate, shape_of
 from pipeline.storage.schemas import RESULTS
 from pipeline.tasks.loading import TaskView, load_tasks
 from pipeline.tasks.samples import sample_rows
@@ -39,18 +40,18 @@ def samples(views: list[TaskView], tiny_loaded: LoadedModel) -> pd.DataFrame:
 def test_dense_scores_and_log_likelihoods_equal_lm_evals_own_model(
     views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
 ):
-    found = evaluate(tiny_loaded, views, samples, None, **OPTIONS).set_index("sample_id")
+    results = evaluate(tiny_loaded, views, samples, None, **OPTIONS).set_index("sample_id")
     theirs = evaluator.evaluate(
         lm=HFLM(pretrained=tiny_loaded.model, tokenizer=tiny_loaded.tokenizer, device="cpu", batch_size=1),
         task_dict={"tasks": {view.key: view.only(range(14)) for view in views}},
         samples={view.key: list(range(1, 13)) for view in views},
         bootstrap_iters=0,
     )["samples"]
-    assert set(found.index) == {f"{key}/{record['doc_id']}" for key, records in theirs.items() for record in records}
+    assert set(results.index) == {f"{key}/{record['doc_id']}" for key, records in theirs.items() for record in records}
     targets = samples.set_index("sample_id")["target"]
     for key, records in theirs.items():
         for record in records:
-            row = found.loc[f"{key}/{record['doc_id']}"]
+            row = results.loc[f"{key}/{record['doc_id']}"]
             assert row["score"] == record["exact_match" if key.startswith("write") else "acc"]
             if not key.startswith("write"):
                 values = [value for value, _ in record["filtered_resps"]]
@@ -90,11 +91,11 @@ def test_topk_realises_the_sparsity_of_every_projection_to_one_feature_for_every
     views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
 ):
     sparsity = torch.rand(3, 2, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
-    found = evaluate(tiny_loaded, views, samples, Profiles("wina", sparsity, "topk"), **OPTIONS)
+    results = evaluate(tiny_loaded, views, samples, Profiles("wina", sparsity, "topk"), **OPTIONS)
     shape = shape_of(tiny_loaded, "wina")
     inputs, outputs = np.array(shape.features), np.array(shape.gated)
     zeroed = np.ceil(inputs * sparsity.reshape(3, -1).numpy()) @ outputs / (inputs @ outputs)
-    np.testing.assert_allclose(found["realised_sparsity"], zeroed[samples["group"]], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(results["realised_sparsity"], zeroed[samples["group"]], rtol=0, atol=1e-12)
 
 
 def test_a_samples_result_depends_on_its_own_group_only(
@@ -123,10 +124,10 @@ def test_only_the_given_samples_are_evaluated_and_progress_is_reported(
     views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
 ):
     few = samples[samples["task"].isin(["pick", "write"]) & (samples["split"] == "test")].iloc[::3]
-    finished: list[int] = []
-    found = evaluate(tiny_loaded, views, few, None, advance=finished.append, **OPTIONS)
-    assert found["sample_id"].tolist() == few["sample_id"].tolist()
-    assert sum(finished) == sum(max(1, len(choices)) for choices in few["choices"])
+    advanced: list[int] = []
+    results = evaluate(tiny_loaded, views, few, None, advance=advanced.append, **OPTIONS)
+    assert results["sample_id"].tolist() == few["sample_id"].tolist()
+    assert sum(advanced) == sum(max(1, len(choices)) for choices in few["choices"])
 
 
 def test_documents_that_changed_since_prepare_are_refused(
@@ -142,8 +143,8 @@ def test_the_shape_is_read_off_the_model(tiny_loaded: LoadedModel):
     assert shape.features == (32, 32, 32, 32, 32, 32, 48) * 2
     assert shape.gated == (32, 16, 16, 32, 48, 48, 32) * 2
     assert shape.weights == np.dot(shape.features, shape.gated)
-    benefit_routers = shape_of(tiny_loaded, "cats")
-    assert (benefit_routers.features, benefit_routers.gated, benefit_routers.weights) == (
+    cats = shape_of(tiny_loaded, "cats")
+    assert (cats.features, cats.gated, cats.weights) == (
         (48, 48),
         (64, 64),
         shape.weights,

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.evaluate.portions import among_first
-from pipeline.tasks.choosing import choose
 from pipeline.tasks.loading import load_tasks
-from pipeline.tasks.views import Prompting
+from pipeline.tasks.selection import select_documents
+from pipeline.tasks.task_view import Prompting
 
 
 def _samples(**counts: int) -> pd.DataFrame:
@@ -25,7 +25,7 @@ def _samples(**counts: int) -> pd.DataFrame:
 
 
 def _slow(samples: pd.DataFrame, limits: dict[str, int | None]) -> list[bool]:
-    found = []
+    is_first = []
     for row in samples.to_dict("records"):
         before = [
             other
@@ -33,8 +33,8 @@ def _slow(samples: pd.DataFrame, limits: dict[str, int | None]) -> list[bool]:
             if (other["split"], other["task"]) == (row["split"], row["task"]) and other["doc_hash"] < row["doc_hash"]
         ]
         limit = limits.get(row["split"])
-        found.append(limit is None or len(before) < limit)
-    return found
+        is_first.append(limit is None or len(before) < limit)
+    return is_first
 
 
 def test_it_is_the_count_of_smaller_hashes_of_the_same_task_and_split():
@@ -56,7 +56,7 @@ def test_the_first_ones_are_those_that_prepare_takes_if_it_takes_no_more(tiny_ta
 
     def taken(count: int) -> pd.DataFrame:
         hashes = dict(enumerate(tasks["test"].hashes))
-        doc_ids = choose(tasks, {"train": 0, "test": count})["test"].doc_ids
+        doc_ids = select_documents(tasks, {"train": 0, "test": count})["test"].doc_ids
         return pd.DataFrame({"split": "test", "task": "pick", "doc_hash": {doc: hashes[doc] for doc in doc_ids}})
 
     few, many = taken(4), taken(11)

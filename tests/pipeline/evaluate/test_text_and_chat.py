@@ -16,7 +16,7 @@ from pipeline.evaluate.method import evaluate
 from pipeline.storage.schemas import RESULTS
 from pipeline.tasks.loading import load_tasks
 from pipeline.tasks.samples import sample_rows
-from pipeline.tasks.views import Prompting, TaskView
+from pipeline.tasks.task_view import Prompting, TaskView
 from pipeline.tasks.windows import Windows
 from wina_amp.models.load import LoadedModel
 
@@ -57,9 +57,9 @@ def samples(views: list[TaskView], chatty: LoadedModel) -> pd.DataFrame:
 def test_log_likelihoods_and_scores_equal_lm_evals_own_in_a_chat_and_on_text(
     views: list[TaskView], samples: pd.DataFrame, chatty: LoadedModel, tmp_path: Path
 ):
-    found = evaluate(chatty, views, samples, None, dense_prefix=1, batch_tokens=200)
-    RESULTS.write(found.assign(method="dense", target=0.0), tmp_path / "results.parquet")
-    found = found.set_index("sample_id")
+    results = evaluate(chatty, views, samples, None, dense_prefix=1, batch_tokens=200)
+    RESULTS.write(results.assign(method="dense", target=0.0), tmp_path / "results.parquet")
+    results = results.set_index("sample_id")
     theirs = evaluator.evaluate(
         lm=HFLM(pretrained=chatty.model, tokenizer=chatty.tokenizer, device="cpu", batch_size=1),
         task_dict={"tasks": {view.key: view.only(range(1, 13)) for view in views}},
@@ -70,7 +70,7 @@ def test_log_likelihoods_and_scores_equal_lm_evals_own_in_a_chat_and_on_text(
     known = samples.set_index("sample_id")
     for view in views:
         for record in theirs[view.key]:
-            row = found.loc[f"{view.key}/{record['doc_id'] + 1}"]
+            row = results.loc[f"{view.key}/{record['doc_id'] + 1}"]
             sample = known.loc[row.name]
             assert record["arguments"][max(sample["target"], 0)][0] == sample["prompt"]
             if view.kind == "text":
@@ -89,6 +89,6 @@ def test_the_template_begins_a_prompt_once_and_leaves_text_alone(samples: pd.Dat
         assert list(row.prompt_ids).count(bos) == 1 and row.prompt_ids[0] == bos
         assert row.prompt.startswith("<bos>") == (row.kind != "text")
         if row.task == "shown":
-            assert row.prompt.count("w50") >= 3  # two solved examples are turns of their own
+            assert row.prompt.count("w50") >= 3  # two solved examples are messages of their own
     answers = samples[samples["kind"] == "generation"]["answer"]
     assert not answers.str.startswith(" ").any()

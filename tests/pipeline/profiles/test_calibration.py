@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from pipeline.allocation.uniform import uniform
-from pipeline.capture.capture import Item, capture
+from pipeline.capture.capture import capture
 from pipeline.histograms.aggregate import aggregate
 from pipeline.histograms.bins import Bins
 from pipeline.profiles.profile import profile_array, profiles
+from pipeline.tokens.samples import TokenizedSample
 from tests.pipeline.allocation.blocks import random_model
 from wina_amp.masks.eligibility import eligible
 from wina_amp.masks.kinds import MASKS, mask_kind
@@ -41,17 +42,18 @@ def loaded(request: pytest.FixtureRequest) -> LoadedModel:
 
 
 @pytest.fixture(scope="module")
-def items() -> list[Item]:
+def items() -> list[TokenizedSample]:
     rng = np.random.default_rng(0)
-    return [Item(f"t/train/{n}", rng.integers(3, 64, 20 + n).tolist(), [5, 6], True) for n in range(24)]
+    return [TokenizedSample(f"t/train/{n}", rng.integers(3, 64, 20 + n).tolist(), [5, 6]) for n in range(24)]
 
 
 @pytest.fixture(scope="module")
-def histograms(loaded: LoadedModel, items: list[Item]) -> pd.DataFrame:
+def histograms(loaded: LoadedModel, items: list[TokenizedSample]) -> pd.DataFrame:
     settings = {"mantissa_bits": 4, "signature_dim": 4, "dense_prefix": PREFIX, "seed": 0}
     batches = [items[:10], items[10:]]
-    parts = [part.histograms for part in capture(loaded, batches, criteria=CRITERIA, **settings)]
-    ids, groups = [item.sample_id for item in items], np.zeros(len(items), dtype=np.int64)
+    ids = [item.sample_id for item in items]
+    captured = capture(loaded, batches, histograms_of=ids, criteria=CRITERIA, **settings)
+    parts, groups = [part.histograms for part in captured], np.zeros(len(items), dtype=np.int64)
     merged: pa.Table = aggregate(parts, ids, groups, scheme="global", bins=BINS)
     return merged.to_pandas()
 
@@ -59,7 +61,7 @@ def histograms(loaded: LoadedModel, items: list[Item]) -> pd.DataFrame:
 @pytest.mark.parametrize("kind", MASKS)
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_every_mask_meets_its_sparsity_on_the_activations_it_was_calibrated_on(
-    loaded: LoadedModel, items: list[Item], histograms: pd.DataFrame, criterion: str, kind: str
+    loaded: LoadedModel, items: list[TokenizedSample], histograms: pd.DataFrame, criterion: str, kind: str
 ):
     masks = mask_sites(loaded.model, criterion_row(criterion).reads)
     fraction = maskable_fraction(masks, projections(loaded.model))
@@ -93,14 +95,14 @@ def _dense_activations(loaded, items, taps):
     """For every tap and sample what the dense model has there, and which tokens are eligible."""
     tapped = [[] for _ in taps]
     for item in items:
-        prompt, total = torch.tensor([len(item.prompt)]), torch.tensor([item.length])
+        prompt, total = torch.tensor([len(item.prompt_ids)]), torch.tensor([item.length])
         counted = eligible(prompt, total, item.length, PREFIX)
         handles = [
             tap.register(lambda x, list_=list_, counted=counted: list_.append((x, counted)))
             for tap, list_ in zip(taps, tapped, strict=True)
         ]
         with torch.inference_mode():
-            loaded.decoder(input_ids=torch.tensor([[*item.prompt, *item.answer]]), use_cache=False)
+            loaded.decoder(input_ids=torch.tensor([item.ids]), use_cache=False)
         for handle in handles:
             handle.remove()
     return tapped

@@ -34,7 +34,7 @@ def test_every_text_diverges_under_every_profile_as_transcribed(kind: str):
             zip([(p.block, p.name) for p in projections(loaded.model)], limits[profile].flatten().tolist(), strict=True)
         )
         for number, text in enumerate(texts()):
-            slow = divergence(loaded, [text], flat, "wina", 1) * len(text.answer)
+            slow = divergence(loaded, [text], flat, "wina", 1) * len(text.answer_ids)
             assert divergences[profile, number] == pytest.approx(slow, rel=ROUNDING)
 
 

@@ -1,4 +1,4 @@
-"""`pipeline.tasks.generation`: what a generation task may ask for."""
+"""`pipeline.tasks.generation`: stop texts and lengths, and greedy decoding only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_limits_are_read_with_the_defaults_of_lm_eval():
     assert limits({"max_new_tokens": 3}, "t") == Limits((), 3)
 
 
-@pytest.mark.parametrize("asked", [{"do_sample": True}, {"temperature": 0.7}, {"num_beams": 4}])
-def test_anything_but_greedy_decoding_is_refused(asked: dict[str, object]):
+@pytest.mark.parametrize("settings", [{"do_sample": True}, {"temperature": 0.7}, {"num_beams": 4}])
+def test_anything_but_greedy_decoding_is_refused(settings: dict[str, object]):
     with pytest.raises(UserError, match=r"Generation must be greedy.*task poem.*do_sample: false"):
-        limits(asked, "poem")
+        limits(settings, "poem")

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.tasks.loading import load_tasks
 from pipeline.tasks.samples import sample_rows
-from pipeline.tasks.views import Prompting, doc_hash
+from pipeline.tasks.task_view import Prompting, doc_hash
 from pipeline.tasks.windows import Windows
 from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel
@@ -103,7 +103,7 @@ def test_a_task_of_a_group_has_its_own_subject(tiny_tasks: Path, tiny_loaded: Lo
     (tmp_path / "quiz.yaml").write_text("group: quiz\ntask: [quiz_law, quiz_art]\n")
     tasks = load_tasks(tmp_path, ["quiz", "quiz_law", "pick"])
     assert list(tasks) == ["quiz_law", "quiz_art", "pick"]
-    assert tasks["quiz_law"]["test"].asked_as == ("quiz", "quiz_law")
+    assert tasks["quiz_law"]["test"].requested_as == ("quiz", "quiz_law")
     subjects = [
         next(sample_rows(views["test"], [0], tiny_loaded.tokenizer, 128))["subject"] for views in tasks.values()
     ]
@@ -119,8 +119,8 @@ def test_pages_of_a_rolling_task_become_windows(tiny_tasks: Path, tmp_path: Path
     views = load_tasks(tmp_path, ["pages"], Prompting(windows=Windows(4, 5)))["pages"]
     page = " ".join([load_tasks(tmp_path, ["pick"])["pick"]["test"].documents[0]["prompt"]] * 3)
     expected = Windows(4, 5).cut(page)
-    found = [(document["context"], document["continuation"]) for document in views["test"].documents]
-    assert found[: len(expected)] == expected
+    windows = [(document["context"], document["continuation"]) for document in views["test"].documents]
+    assert windows[: len(expected)] == expected
     assert (views["train"].kind, views["train"].is_shared) == ("text", False)
 
 

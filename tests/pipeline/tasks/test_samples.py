@@ -10,7 +10,7 @@ import pytest
 from pipeline.storage.schemas import SAMPLES
 from pipeline.tasks.loading import load_tasks
 from pipeline.tasks.samples import sample_rows, too_long
-from pipeline.tasks.views import Prompting, TaskView, doc_hash
+from pipeline.tasks.task_view import Prompting, TaskView, doc_hash
 from pipeline.tasks.windows import Windows
 from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel

@@ -12,9 +12,9 @@ from pipeline.tokens.batching import batches
 @given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 200))
 @settings(max_examples=100, deadline=None)
 def test_every_sequence_occurs_once_and_batches_stay_within_the_budget(lengths, budget):
-    found = batches(lengths, [f"{i:03d}" for i in range(len(lengths))], budget)
-    assert sorted(i for batch in found for i in batch) == list(range(len(lengths)))
-    for batch in found:
+    planned = batches(lengths, [f"{i:03d}" for i in range(len(lengths))], budget)
+    assert sorted(i for batch in planned for i in batch) == list(range(len(lengths)))
+    for batch in planned:
         assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
 
 

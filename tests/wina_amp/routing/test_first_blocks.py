@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.capture.capture import Item, capture
+from pipeline.capture.capture import capture
 from pipeline.grouping.signature_vectors import signature_vectors
+from pipeline.tokens.samples import TokenizedSample
 from tests.pipeline.allocation.blocks import CONFIGS, random_model
 from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel
@@ -22,8 +23,9 @@ PROMPTS = [np.random.default_rng(number).integers(3, 64, size) for number, size 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_a_prompts_features_are_the_signatures_of_capture(kind: str, blocks: int):
     loaded = random_model(kind)
-    items = [Item(str(number), prompt.tolist(), [], False) for number, prompt in enumerate(PROMPTS)]
-    (part,) = capture(loaded, [items], criteria=["wina"], mantissa_bits=2, signature_dim=4, dense_prefix=2, seed=7)
+    samples = [TokenizedSample(str(number), prompt.tolist(), []) for number, prompt in enumerate(PROMPTS)]
+    settings = {"mantissa_bits": 2, "signature_dim": 4, "dense_prefix": 2, "seed": 7}
+    (part,) = capture(loaded, [samples], histograms_of=(), criteria=["wina"], **settings)
     wanted = signature_vectors(part.signatures.to_pandas(), ["0", "1", "2"], blocks).reshape(3, -1)
     signatures = FirstBlocks(loaded, blocks=blocks, dim=4, seed=7, dense_prefix=2)(PROMPTS)
     assert signatures.shape == (3, blocks * 4 * 4)

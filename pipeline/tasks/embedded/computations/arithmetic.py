@@ -50,5 +50,5 @@ def _pair(rng: random.Random, level: int) -> tuple[int, int]:
 def _number_problem(computation: str, level: int, body: str, value: int, rng: random.Random) -> Problem:
     steps = rng.sample((1, 2, 9, 10, 11, 100 if value >= 100 else 20), 3)
     below = rng.randint(0, 3)
-    near = [value - step if place < below and value >= step else value + step for place, step in enumerate(steps)]
+    near = [value - step if i < below and value >= step else value + step for i, step in enumerate(steps)]
     return Problem(computation, level, "", body, str(value), distinct(str(value), map(str, near)))

@@ -13,13 +13,13 @@ _LENGTHS = {"sorting": (3, 4, 5, 6, 7, 9), "reversal": (4, 5, 6, 7, 8, 10), "tra
 
 
 def sorting(rng: random.Random, level: int) -> Problem:
-    """The nouns in alphabetical order. Distractors: two places of the right list swapped."""
+    """The nouns in alphabetical order. Distractors: two elements of the right list swapped."""
     nouns = _draw(rng, "sorting", level)
     return _list_problem("sorting", level, nouns, sorted(nouns), rng)
 
 
 def reversal(rng: random.Random, level: int) -> Problem:
-    """The nouns from last to first. Distractors: two places of the right list swapped."""
+    """The nouns from last to first. Distractors: two elements of the right list swapped."""
     nouns = _draw(rng, "reversal", level)
     return _list_problem("reversal", level, nouns, nouns[::-1], rng)
 
@@ -27,11 +27,11 @@ def reversal(rng: random.Random, level: int) -> Problem:
 def translation(rng: random.Random, level: int) -> Problem:
     """The foreign words of the nouns, neighbours exchanged in pairs (a b c d -> b' a' d' c'; an odd last one stays).
 
-    Distractors: two places swapped, or one word taken from elsewhere in the lexicon.
+    Distractors: two elements swapped, or one word taken from elsewhere in the lexicon.
     """
     nouns = _draw(rng, "translation", level)
     foreign = [LEXICON[noun] for noun in nouns]
-    ordered = [word for at in range(0, len(foreign), 2) for word in foreign[at : at + 2][::-1]]
+    ordered = [word for i in range(0, len(foreign), 2) for word in foreign[i : i + 2][::-1]]
     wrong = list(ordered)
     wrong[rng.randrange(len(wrong))] = rng.choice([word for word in LEXICON.values() if word not in ordered])
     return _list_problem("translation", level, nouns, ordered, rng, extra=(" ".join(wrong),))
@@ -52,9 +52,9 @@ def _list_problem(
     pairs = list(itertools.combinations(range(len(answer)), 2))
     rng.shuffle(pairs)
     swaps: list[str] = []
-    for at, other in pairs:
+    for i, j in pairs:
         swapped = list(answer)
-        swapped[at], swapped[other] = swapped[other], swapped[at]
+        swapped[i], swapped[j] = swapped[j], swapped[i]
         swaps.append(" ".join(swapped))
     right = " ".join(answer)
     return Problem(computation, level, "", " ".join(nouns), right, distinct(right, (*extra, *swaps)))

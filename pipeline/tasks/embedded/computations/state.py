@@ -20,7 +20,7 @@ def boolean(rng: random.Random, level: int) -> Problem:
 
 
 def tracing(rng: random.Random, level: int) -> Problem:
-    """The last digit a name stands for after `level` + 1 assignments (arithmetic modulo 10).
+    """The last digit that a name stands for after `level` + 1 assignments (arithmetic modulo 10).
 
     Distractors: what the other names stand for, and what this one stood for before.
     """
@@ -40,15 +40,15 @@ def tracing(rng: random.Random, level: int) -> Problem:
             held[variable] = (held[source] + (amount if sign == "+" else -amount)) % 10
             lines.append(f"{variable} = {source} {sign} {amount}")
         seen.append(held[variable])
-    asked = rng.choice(list(held))
-    answer = held[asked]
-    near = [*(value for name, value in held.items() if name != asked), *seen, (answer + 1) % 10, (answer - 1) % 10]
+    name = rng.choice(list(held))
+    answer = held[name]
+    near = [*(value for other, value in held.items() if other != name), *seen, (answer + 1) % 10, (answer - 1) % 10]
     wrong = [str(value) for value in near] + [str(value) for value in rng.sample(range(10), 10)]
-    return Problem("tracing", level, "", " ; ".join([*lines, asked]), str(answer), distinct(str(answer), wrong))
+    return Problem("tracing", level, "", " ; ".join([*lines, name]), str(answer), distinct(str(answer), wrong))
 
 
 def tracking(rng: random.Random, level: int) -> Problem:
-    """What a person holds after `level` swaps among four people. Distractors: what the other three hold."""
+    """The thing that a person holds after `level` swaps among four people. Distractors: what the other three hold."""
     names, things = rng.sample(NAMES, 4), rng.sample(NOUNS, 4)
     held = dict(zip(names, things, strict=True))
     lines = [f"{name} = {thing}" for name, thing in held.items()]
@@ -58,9 +58,9 @@ def tracking(rng: random.Random, level: int) -> Problem:
         held[first], held[second] = held[second], held[first]
         involved += [first, second]
         lines.append(f"swap {first} {second}")
-    asked = rng.choice(involved) if rng.random() < 0.8 else rng.choice(names)
-    others = rng.sample([thing for name, thing in held.items() if name != asked], 3)
-    return Problem("tracking", level, "", " ; ".join([*lines, asked]), held[asked], distinct(held[asked], others))
+    name = rng.choice(involved) if rng.random() < 0.8 else rng.choice(names)
+    others = rng.sample([thing for other, thing in held.items() if other != name], 3)
+    return Problem("tracking", level, "", " ; ".join([*lines, name]), held[name], distinct(held[name], others))
 
 
 def _formula(rng: random.Random, operators: int) -> tuple[str, bool]:

@@ -39,7 +39,7 @@ def test_inputs_are_the_dense_models_hidden_states_at_the_right_tokens() -> None
     outputs = torch.cat([block_input.output for block_input in inputs[0]])
     alone = []
     for text in sorted(texts(), key=lambda text: (text.length, text.sample_id)):
-        ids = torch.tensor([[*text.prompt, *text.answer]])
+        ids = torch.tensor([text.ids])
         with torch.no_grad():
             states = loaded.decoder(input_ids=ids, output_hidden_states=True).hidden_states
         alone.append(states[1][0, text.length - math.ceil(MEASURED_FRACTION * (text.length - 1)) :])

@@ -27,7 +27,7 @@ def test_counts_are_those_of_one_text_at_a_time(kind: str):
         )
         with torch.no_grad():
             for text in chosen:
-                loaded.model(input_ids=torch.tensor([[*text.prompt, *text.answer][:-1]]))
+                loaded.model(input_ids=torch.tensor([text.ids[:-1]]))
         hook.remove()
         counted = histograms[p.block, p.name]
         total = sum(part.size for part in seen)

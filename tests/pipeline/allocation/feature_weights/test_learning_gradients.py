@@ -57,7 +57,7 @@ def test_a_chunk_has_the_gradients_of_its_texts_masked_by_its_own_scores():
         counts = score_counts(own, chosen[:3], criterion=LEARNED, bins=BINS, dense_prefix=PREFIX, budget=BUDGET)
         gradients = LossGradients(LossInputs(own, texts(), counts, BINS, LEARNED, PREFIX, BUDGET))
         expected = gradients.by_weight(ask.sparsity, list(numbers))
-        positions = sum(len(text.answer) for text in chosen)
+        positions = sum(len(text.answer_ids) for text in chosen)
         assert answer.positions == positions
         np.testing.assert_allclose(answer.by_sparsity, expected.by_sparsity * positions, rtol=ROUNDING)
         flat = torch.cat(expected.by_weight).double().numpy()

@@ -38,7 +38,7 @@ def _slow(loaded, counts, sparsity) -> float:
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_the_loss_equals_the_slow_transcription_wherever_masks_begin(kind: str):
     loaded, counts, objective = _setup(kind)
-    positions = sum(len(text.answer) for text in texts())
+    positions = sum(len(text.answer_ids) for text in texts())
     rng = np.random.default_rng(0)
     sparsity = rng.uniform(0.3, 0.9, len(projections(loaded.model)))
     blocks = np.array([projection.block for projection in projections(loaded.model)])

@@ -98,7 +98,7 @@ def test_the_gradients_of_single_texts_are_those_of_the_slow_transcription_and_s
     by_text = fast.by_text(sparsity)
     assert by_text.shape == (len(texts()), len(every))
     bands = [_band(counts[p.block, p.name], s) for p, s in zip(every, sparsity, strict=True)]
-    positions = [len(text.answer) for text in texts()]
+    positions = [len(text.answer_ids) for text in texts()]
     for number in (0, 5, 9):
         _, mean = gradients(loaded, [texts()[number]], bands, CRITERION, PREFIX)
         expected = mean * positions[number]
@@ -113,7 +113,7 @@ def test_the_loss_is_that_of_divergence_and_the_model_is_left_as_it_was():
     parameter = next(iter(loaded.model.parameters())).requires_grad_()
     sparsity = np.full(len(projections(loaded.model)), 0.5)
     loss, _ = fast.at(sparsity, range(len(texts())))
-    positions = sum(len(text.answer) for text in texts())
+    positions = sum(len(text.answer_ids) for text in texts())
     expected = objective.losses(sparsity).sum() / positions
     assert loss == pytest.approx(expected, rel=1e-5)  # float32 sums in other batches
     assert parameter.requires_grad and parameter.grad is None

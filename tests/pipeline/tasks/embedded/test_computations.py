@@ -56,18 +56,18 @@ def answer_again(problem: Problem) -> str:
             return " ".join(reversed(body.split()))
         case "translation":
             foreign = [LEXICON[noun] for noun in body.split()]
-            for at in range(0, len(foreign) - 1, 2):
-                foreign[at], foreign[at + 1] = foreign[at + 1], foreign[at]
+            for i in range(0, len(foreign) - 1, 2):
+                foreign[i], foreign[i + 1] = foreign[i + 1], foreign[i]
             return " ".join(foreign)
         case "boolean":
             return " ".join("true" if python_value(formula) else "false" for formula in body.split(" ; "))
         case "tracing":
-            *lines, asked = body.split(" ; ")
+            *lines, name = body.split(" ; ")
             scope: dict[str, int] = {}
             exec("\n".join(lines), {}, scope)
-            return str(scope[asked] % 10)
+            return str(scope[name] % 10)
         case "tracking":
-            *lines, asked = body.split(" ; ")
+            *lines, name = body.split(" ; ")
             held: dict[str, str] = {}
             for line in lines:
                 first, *rest = line.split()
@@ -75,7 +75,7 @@ def answer_again(problem: Problem) -> str:
                     held |= {rest[0]: held[rest[1]], rest[1]: held[rest[0]]}
                 else:
                     held[first] = rest[-1]
-            return held[asked]
+            return held[name]
         case "agreement":
             tense, *words = body.split()
             joint = words.index("and") if "and" in words else words.index("or")
@@ -118,7 +118,7 @@ def test_higher_levels_have_longer_bodies_or_larger_numbers(computation: str) ->
 
 
 @pytest.mark.parametrize("computation", ["addition", "subtraction", "boolean", "reversal", "tracing"])
-def test_the_place_of_the_answer_among_sorted_choices_gives_nothing_away(computation: str) -> None:
+def test_the_rank_of_the_answer_among_sorted_choices_gives_nothing_away(computation: str) -> None:
     """A guesser that always takes the n-th choice in sorted order stays near chance (one in four).
 
     Bound: 600 draws at chance 0.25 have standard deviation 0.018; 0.25 + 0.15 leaves room for the shape of arithmetic

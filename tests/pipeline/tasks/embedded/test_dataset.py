@@ -49,14 +49,14 @@ def test_there_is_a_task_file_for_every_computation_and_every_generated_one() ->
 def test_lm_eval_scores_the_truth_with_one_and_the_rest_with_zero(is_right: bool) -> None:
     tasks = load_tasks(FOLDER, ["boolean", "addition_free", "translation_free"])
     views = [by_split["test"] for by_split in tasks.values()]
-    found: Any = lm_eval.evaluator.evaluate(
+    evaluation: Any = lm_eval.evaluator.evaluate(
         lm=Fixed(is_right=is_right),
         task_dict={"tasks": {view.key: view.task for view in views}},
         samples={view.key: list(range(6)) for view in views},
         log_samples=True,
         bootstrap_iters=0,
     )
-    scores = {view.key: [record[view.score] for record in found["samples"][view.key]] for view in views}
+    scores = {view.key: [record[view.score] for record in evaluation["samples"][view.key]] for view in views}
     assert scores == {view.key: [float(is_right)] * 6 for view in views}
 
 

@@ -28,9 +28,9 @@ def test_every_sixteen_documents_hold_every_template_at_every_length_once(comput
 
 def test_every_cue_word_goes_with_every_computation_equally_often() -> None:
     """So the mutual information between a cue word and the computation is exactly zero."""
-    for place in (0, 1):
+    for position in (0, 1):
         counts = Counter(
-            (computation, templates.cue(computation, template)[place])
+            (computation, templates.cue(computation, template)[position])
             for computation in COMPUTATIONS
             for template in templates.TEMPLATES
         )

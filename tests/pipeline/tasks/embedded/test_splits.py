@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.tasks.embedded.computations import COMPUTATIONS, LEVELS
 from pipeline.tasks.embedded.documents import documents
-from pipeline.tasks.embedded.splits import MODEL_TRAINING, SHARES, TEST, TRAIN, draw, split_of
+from pipeline.tasks.embedded.splits import BUCKETS, MODEL_TRAINING, TEST, TRAIN, draw, split_of
 
 
 def items(computation: str, split: str, seed: int, count: int = 100) -> set[str]:
@@ -19,23 +19,23 @@ def items(computation: str, split: str, seed: int, count: int = 100) -> set[str]
 
 
 @pytest.mark.parametrize("computation", COMPUTATIONS)
-def test_splits_fraction_no_item_even_across_seeds(computation: str) -> None:
-    sets = {split: items(computation, split, seed) for seed, split in enumerate(SHARES)}
+def test_splits_share_no_item_even_across_seeds(computation: str) -> None:
+    sets = {split: items(computation, split, seed) for seed, split in enumerate(BUCKETS)}
     for first, second in itertools.combinations(sets, 2):
         assert sets[first] & sets[second] == set(), (computation, first, second)
 
 
 def test_an_items_split_depends_on_its_content_not_on_its_wording() -> None:
     rng = random.Random(0)
-    for split in SHARES:
+    for split in BUCKETS:
         problem = draw(COMPUTATIONS["sorting"], rng, 2, split)
         assert split_of(problem) == split
         assert "template" not in problem.key and problem.body in problem.key
 
 
 def test_the_fractions_cover_every_bucket_once() -> None:
-    assert sorted(bucket for fraction in SHARES.values() for bucket in fraction) == list(range(100))
-    assert len(SHARES[MODEL_TRAINING]) > len(SHARES[TRAIN]) == len(SHARES[TEST])
+    assert sorted(bucket for buckets in BUCKETS.values() for bucket in buckets) == list(range(100))
+    assert len(BUCKETS[MODEL_TRAINING]) > len(BUCKETS[TRAIN]) == len(BUCKETS[TEST])
 
 
 def test_the_reference_models_training_batches_contain_no_train_or_test_item() -> None:

@@ -1,4 +1,4 @@
-"""`pipeline.tasks.local`: files become lm-eval tasks that ask and score what the rows say."""
+"""`pipeline.tasks.local_files`: files become lm-eval tasks that ask and score what the rows say."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.tasks.loading import load_tasks
-from pipeline.tasks.views import Prompting, TaskView, arguments
+from pipeline.tasks.task_view import Prompting, TaskView, arguments
 from pipeline.tasks.windows import Windows
 from wina_amp.errors import UserError
 
@@ -19,8 +19,8 @@ def put(folder: Path, name: str, *rows: dict[str, Any]) -> None:
     (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def asked(view: TaskView) -> list[tuple[Any, ...]]:
-    """What lm-eval asks of every document of the view."""
+def requested(view: TaskView) -> list[tuple[Any, ...]]:
+    """lm-eval's requests of every document of the view."""
     task = view.only(range(len(view.documents)))
     task.build_all_requests()
     return [arguments(request) for request in task.instances]
@@ -30,8 +30,8 @@ def test_choices_are_asked_and_scored_by_their_index(tmp_path: Path):
     row = {"prompt": "2 + 2 =", "choices": ["3", "4"], "target": 1, "subject": "sums"}
     put(tmp_path, "sums", {**row, "split": "train"}, {**row, "prompt": "2 + 1 =", "target": 0, "split": "test"})
     views = load_tasks(tmp_path, ["sums"])["sums"]
-    assert asked(views["train"]) == [("2 + 2 =", " 3"), ("2 + 2 =", " 4")]
-    assert asked(views["test"]) == [("2 + 1 =", " 3"), ("2 + 1 =", " 4")]
+    assert requested(views["train"]) == [("2 + 2 =", " 3"), ("2 + 2 =", " 4")]
+    assert requested(views["test"]) == [("2 + 1 =", " 3"), ("2 + 1 =", " 4")]
     assert views["test"].kind == "choice" and not views["test"].is_shared
     document = views["test"].documents[0]
     assert views["test"].task.process_results(document, [(-1.0, True), (-2.0, False)])["acc"] == 1.0
@@ -42,8 +42,8 @@ def test_answers_are_generated_within_the_rows_own_limits_and_compared_without_s
     put(tmp_path, "free", {"prompt": "a", "answer": " yes "}, {"prompt": "b", "answer": "no"})
     put(tmp_path, "own", {"prompt": "a", "answer": "yes", "stop": [";", "."], "max_tokens": 3})
     views = load_tasks(tmp_path, ["free", "own"])
-    assert asked(views["free"]["test"])[0] == ("a", {"until": ["\n"], "max_gen_toks": 64, "do_sample": False})
-    assert asked(views["own"]["test"])[0] == ("a", {"until": [";", "."], "max_gen_toks": 3, "do_sample": False})
+    assert requested(views["free"]["test"])[0] == ("a", {"until": ["\n"], "max_gen_toks": 64, "do_sample": False})
+    assert requested(views["own"]["test"])[0] == ("a", {"until": [";", "."], "max_gen_toks": 3, "do_sample": False})
     task: Any = views["free"]["test"].only([0])
     task.build_all_requests()
     task.instances[0].resps = [" yes\t"]
@@ -65,7 +65,7 @@ def test_alpaca_rows_become_their_own_prompt_and_their_output_is_scored(tmp_path
         views = load_tasks(tmp_path, ["alpaca"])["alpaca"]
     assert "1 of 3 rows have a blank `output`" in caplog.text
     assert set(views) == {"train"} and views["train"].kind == "text" and not views["train"].is_shared
-    assert asked(views["train"]) == [
+    assert requested(views["train"]) == [
         (
             "Below is an instruction that describes a task, paired with an input that provides further context. "
             "Write a response that appropriately completes the request.\n\n### Instruction:\nAdd.\n\n"
@@ -89,7 +89,7 @@ def test_text_behind_a_context_is_one_sample_and_gets_one_space(tmp_path: Path):
         {"context": "a", "text": " c"},
     )
     views = load_tasks(tmp_path, ["cloze"])["cloze"]
-    assert asked(views["test"]) == [("a b", " c d"), ("a\n", "c"), ("a", " c")]
+    assert requested(views["test"]) == [("a b", " c d"), ("a\n", "c"), ("a", " c")]
 
 
 def test_running_text_is_cut_into_windows_that_keep_the_labels_of_their_text(tmp_path: Path):
@@ -98,7 +98,7 @@ def test_running_text_is_cut_into_windows_that_keep_the_labels_of_their_text(tmp
     (tmp_path / "plain.txt").write_text(f"{words}<|endoftext|>\n{words}")
     prompting = Prompting(windows=Windows(4, 6))
     rows = load_tasks(tmp_path, ["rows", "plain"], prompting)
-    assert asked(rows["rows"]["test"]) == [
+    assert requested(rows["rows"]["test"]) == [
         ("w0 w1 w2 w3", " w4 w5 w6 w7 w8 w9"),
         ("w10 w11 w12 w13", " w14 w15 w16 w17 w18 w19"),
     ]
@@ -107,7 +107,7 @@ def test_running_text_is_cut_into_windows_that_keep_the_labels_of_their_text(tmp
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "message"),
     [
         ({"pick.jsonl": "", "pick.yaml": "task: pick\n"}, r"a YAML's or a local file's.*'pick' and the file pick\.j"),
         ({"pick.jsonl": "", "pick.txt": ""}, r"files must have different names\. Found: pick\.jsonl and pick\.txt"),
@@ -115,10 +115,10 @@ def test_running_text_is_cut_into_windows_that_keep_the_labels_of_their_text(tmp
         ({"pick.jsonl": '{"prompt": 1}'}, r"one JSON object in every line, in which `prompt` is text.*pick\.jsonl"),
     ],
 )  # fmt: skip
-def test_a_file_that_cannot_be_a_task_is_refused(tmp_path: Path, files: dict[str, str], said: str):
+def test_a_file_that_cannot_be_a_task_is_refused(tmp_path: Path, files: dict[str, str], message: str):
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         load_tasks(tmp_path, ["pick"])
 
 

@@ -1,4 +1,4 @@
-"""`pipeline.tasks.columns`: layouts are recognised, and every mistake is named with file, row and column."""
+"""`pipeline.tasks.local_columns`: layouts are recognised, and every mistake is named with file, row and column."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.tasks.columns import read
+from pipeline.tasks.local_columns import read
 from wina_amp.errors import UserError
 
 CHOICE = {"prompt": "2 + 2 =", "choices": ["3", "4"], "target": 1}
@@ -69,9 +69,9 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("rows", "said"), WRONG)
-def test_a_mistake_is_named_with_file_row_and_column(tmp_path: Path, rows: list[Any], said: str):
-    with pytest.raises(UserError, match=said) as caught:
+@pytest.mark.parametrize(("rows", "message"), WRONG)
+def test_a_mistake_is_named_with_file_row_and_column(tmp_path: Path, rows: list[Any], message: str):
+    with pytest.raises(UserError, match=message) as caught:
         read(lines(tmp_path / "a.jsonl", *rows))
     assert "a.jsonl" in caught.value.where and caught.value.remedy
 

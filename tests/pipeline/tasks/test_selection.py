@@ -1,19 +1,20 @@
-"""`pipeline.tasks.choosing`: documents chosen by content, disjoint splits, replacements for refused documents."""
+"""`pipeline.tasks.selection`: documents chosen by content, disjoint splits, replacements for refused documents."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from pipeline.tasks.choosing import choose
 from pipeline.tasks.loading import load_tasks
-from pipeline.tasks.views import TaskView, doc_hash
+from pipeline.tasks.selection import select_documents
+from pipeline.tasks.task_view import TaskView, doc_hash
 from wina_amp.errors import UserError
 
 
 def _ids(views: dict[str, TaskView], train: int, test: int) -> dict[str, list[int]]:
-    return {split: choice.doc_ids for split, choice in choose(views, {"train": train, "test": test}).items()}
+    return {split: choice.doc_ids for split, choice in select_documents(views, {"train": train, "test": test}).items()}
 
 
 def test_chosen_documents_depend_on_content_and_grow_with_the_count(tiny_tasks: Path):
@@ -39,7 +40,7 @@ def test_a_task_whose_documents_are_all_taken_by_the_other_split_is_refused(tiny
         (tiny_tasks / "single.yaml").read_text().replace("single", "one").replace("[test]}", "[test], size: 1}")
     )
     with pytest.raises(UserError, match=r"must have documents for both splits.*task one"):
-        choose(load_tasks(tmp_path, ["one"])["one"], {"train": 5, "test": 5})
+        select_documents(load_tasks(tmp_path, ["one"])["one"], {"train": 5, "test": 5})
 
 
 def test_a_refused_document_is_replaced_by_the_next_in_hash_order_and_counted(tiny_tasks: Path):
@@ -51,31 +52,35 @@ def test_a_refused_document_is_replaced_by_the_next_in_hash_order_and_counted(ti
         assert list(doc_ids) == sorted(doc_ids)
         return [doc_id for doc_id in doc_ids if doc_id in bad[view.split]]
 
-    found = choose(views, {"train": 4, "test": 4}, refused)
-    assert (found["test"].left_out, found["train"].left_out) == (2, 1)
+    selected = select_documents(views, {"train": 4, "test": 4}, refused)
+    assert (selected["test"].left_out, selected["train"].left_out) == (2, 1)
     wider = _ids(views, 6, 6)
-    assert set(found["test"].doc_ids) == set(wider["test"]) - bad["test"]
-    assert len(found["train"].doc_ids) == 4 and not set(found["train"].doc_ids) & bad["train"]
+    assert set(selected["test"].doc_ids) == set(wider["test"]) - bad["test"]
+    assert len(selected["train"].doc_ids) == 4 and not set(selected["train"].doc_ids) & bad["train"]
 
 
 def test_fewer_are_chosen_where_nothing_is_left_and_none_is_refused_by_name(tiny_tasks: Path):
     views = load_tasks(tiny_tasks, ["pick"])["pick"]
-    found = choose(views, {"train": 14, "test": 14}, lambda _view, ids: [doc_id for doc_id in ids if doc_id < 5])
-    assert (len(found["test"].doc_ids), found["test"].left_out) == (9, 5)
+    selected = select_documents(
+        views, {"train": 14, "test": 14}, lambda _view, ids: [doc_id for doc_id in ids if doc_id < 5]
+    )
+    assert (len(selected["test"].doc_ids), selected["test"].left_out) == (9, 5)
     with pytest.raises(UserError, match=r"none for test \(14 in the task, 14 of them left out as too long\).*pick"):
-        choose(views, {"train": 3, "test": 3}, lambda _view, ids: list(ids))
+        select_documents(views, {"train": 3, "test": 3}, lambda _view, ids: list(ids))
 
 
 def test_shared_documents_stay_disjoint_when_some_are_refused(tiny_tasks: Path):
     views = load_tasks(tiny_tasks, ["single"])["single"]
-    found = choose(views, {"train": 4, "test": 4}, lambda _view, ids: [doc_id for doc_id in ids if doc_id % 3 == 0])
-    assert not set(found["train"].doc_ids) & set(found["test"].doc_ids)
-    assert all(doc_id % 3 for choice in found.values() for doc_id in choice.doc_ids)
+    selected = select_documents(
+        views, {"train": 4, "test": 4}, lambda _view, ids: [doc_id for doc_id in ids if doc_id % 3 == 0]
+    )
+    assert not set(selected["train"].doc_ids) & set(selected["test"].doc_ids)
+    assert all(doc_id % 3 for choice in selected.values() for doc_id in choice.doc_ids)
 
 
 def test_a_task_for_one_purpose_gives_one_split(tiny_tasks: Path):
     views = load_tasks(tiny_tasks, ["single"])["single"]
-    assert len(choose(views, {"train": 100, "test": 0})["train"].doc_ids) == 14
-    assert list(choose(views, {"train": 0, "test": 5})) == ["test"]
+    assert len(select_documents(views, {"train": 100, "test": 0})["train"].doc_ids) == 14
+    assert list(select_documents(views, {"train": 0, "test": 5})) == ["test"]
     with pytest.raises(UserError, match=r"documents for both splits\. Found: none for test"):
-        choose({"train": views["train"]}, {"train": 3, "test": 3})
+        select_documents({"train": views["train"]}, {"train": 3, "test": 3})

@@ -1,7 +1,7 @@
 """Local files as lm-eval tasks: `<name>.jsonl`, `.parquet` or `.txt` in `benchmark.include` is the task `<name>`.
 
 The task is made from plain settings; no code of the file's is run. Rows are handed over as Arrow columns, only running
-text is cut into windows in Python. docs/tasks.md describes the files, `pipeline/tasks/columns.py` checks them.
+text is cut into windows in Python. docs/tasks.md describes the files, `pipeline/tasks/local_columns.py` checks them.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from datasets.table import InMemoryTable
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask, Task
 
-from pipeline.tasks.columns import LABELS, SPLIT, Layout, read
+from pipeline.tasks.local_columns import LABELS, SPLIT, Layout, file_error, read
 from pipeline.tasks.text import text_task, window_rows
 from pipeline.tasks.windows import Windows
-from wina_amp.errors import UserError
 from wina_amp.names import SPLITS
 
 pc: Any = pyarrow.compute  # its functions are made at import time, so type checkers see none of them
@@ -56,19 +55,19 @@ def local_files(include: Path) -> dict[str, Path]:
     Raises:
         UserError: two files have the same name but for their ending.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in sorted(path for path in include.iterdir() if path.suffix in SUFFIXES):
-        if path.stem in found:
-            both = f"{found[path.stem].name} and {path.name}"
-            raise _error("Local files must have different names", both, str(include), "rename one of them")
-        found[path.stem] = path
-    return found
+        if path.stem in files:
+            both = f"{files[path.stem].name} and {path.name}"
+            raise file_error("Local files must have different names", both, str(include), "rename one of them")
+        files[path.stem] = path
+    return files
 
 
 def local_task(path: Path, windows: Windows) -> Task:
-    """The task of a local file. Its training split is `train` and its evaluated one `test`, as far as rows say so.
+    """The task of a local file. Its training split is `train`, its evaluated one `test`, as rows say in `split`.
 
-    Rows without a column `split` are all `test`. A file with train rows only has `train` in both places.
+    Rows without a column `split` are all `test`. Where all rows are `train`, `train` is the evaluated split, too.
 
     Raises:
         UserError: see `columns.read`; a text file that is not UTF-8; nothing left to ask.
@@ -80,7 +79,7 @@ def local_task(path: Path, windows: Windows) -> Task:
     table = _MAKERS[layout.name](table, windows)
     if not len(table):
         remedy = "docs/tasks.md says how long a text must be"
-        raise _error("A file of samples must have at least one", f"no {layout.name}", str(path), remedy)
+        raise file_error("A file of samples must have at least one", f"no {layout.name}", str(path), remedy)
     splits = _splits(table)
     training, evaluated = ("train" if "train" in splits else None), ("test" if "test" in splits else "train")
     if "context" in table.column_names:
@@ -134,7 +133,7 @@ def _documents(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").split(END_OF_DOCUMENT)
     except UnicodeDecodeError as error:
-        raise _error("A .txt file must be UTF-8", str(error), str(path), "convert the file") from error
+        raise file_error("A .txt file must be UTF-8", str(error), str(path), "convert the file") from error
 
 
 def _choices(table: pa.Table, windows: Windows) -> pa.Table:
@@ -155,9 +154,9 @@ def _instructions(table: pa.Table, windows: Windows) -> pa.Table:
     """Alpaca's own prompt, with and without an input."""
     table = _with_text(table, "output")
     given = table["input"] if "input" in table.column_names else pa.array([""] * len(table), pa.string())
-    asked, joined = table["instruction"], pc.binary_join_element_wise
-    plain = joined(_ALPACA.format(""), asked, "\n\n### Response:", "")
-    paired = joined(_ALPACA.format(_ALPACA_INPUT), asked, "\n\n### Input:\n", given, "\n\n### Response:", "")
+    instruction, joined = table["instruction"], pc.binary_join_element_wise
+    plain = joined(_ALPACA.format(""), instruction, "\n\n### Response:", "")
+    paired = joined(_ALPACA.format(_ALPACA_INPUT), instruction, "\n\n### Input:\n", given, "\n\n### Response:", "")
     context = pc.if_else(pc.equal(pc.utf8_trim_whitespace(given), ""), plain, paired)
     return _with_labels(table, context, table["output"])
 
@@ -197,7 +196,3 @@ _MAKERS = {
     "text behind a context": _behind_context,
     "text": _cut,
 }
-
-
-def _error(must: str, found: str, where: str, remedy: str) -> UserError:
-    return UserError(must, found=found, where=where, remedy=remedy)

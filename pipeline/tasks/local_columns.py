@@ -1,4 +1,4 @@
-"""The column layout of a local file of samples: which columns there are, and what must hold of them.
+"""The columns of a local file of samples: the layouts that a file may have, and checks of its values.
 
 A file has one of the layouts below and, if it likes, the optional columns of `LABELS` and `split`; other columns are
 not read. docs/tasks.md explains them. Checks run on whole columns (Arrow), so a file of a million rows is read in
@@ -77,7 +77,7 @@ def _read_lines(path: Path) -> pa.Table:
     except pa.ArrowException as error:
         types = "; ".join(f"`{name}` is {_NAMES[kind]}" for name, kind in TYPES.items() if f"/{name})" in str(error))
         must = f"A .jsonl file must have one JSON object in every line{f', in which {types}' if types else ''}"
-        raise _error(must, f"{error} (rows count from 0)", str(path), "correct the row") from error
+        raise file_error(must, f"{error} (rows count from 0)", str(path), "correct the row") from error
     # A column that is not in the file arrives as nothing but nulls.
     return table.select([name for name in TYPES if table[name].null_count < len(table)])
 
@@ -87,7 +87,7 @@ def _read_parquet(path: Path) -> pa.Table:
         known = [name for name in pq.read_schema(path).names if name in TYPES]
         table = pq.read_table(path, columns=known)
     except (pa.ArrowException, OSError) as error:
-        raise _error(
+        raise file_error(
             "A .parquet file must be readable", str(error).splitlines()[0], str(path), "make it anew"
         ) from error
     return pa.table({name: _cast(table[name], name, path) for name in TYPES if name in known})
@@ -98,32 +98,32 @@ def _cast(values: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
     try:
         if _kind(values.type) == _NAMES[wanted]:
             return values.cast(wanted)
-        found = str(values.type)
+        got = str(values.type)
     except pa.ArrowException as error:
-        found = f"{values.type} ({str(error).splitlines()[0]})"
-    raise _error(f"Column `{name}` must be {_NAMES[wanted]}", found, str(path), "convert the column")
+        got = f"{values.type} ({str(error).splitlines()[0]})"
+    raise file_error(f"Column `{name}` must be {_NAMES[wanted]}", got, str(path), "convert the column")
 
 
-def _kind(found: pa.DataType) -> str:
+def _kind(type_: pa.DataType) -> str:
     """The word of `_NAMES` for an Arrow type; its own name if there is none."""
-    value = found.value_type if pa.types.is_dictionary(found) else found
+    value = type_.value_type if pa.types.is_dictionary(type_) else type_
     if pa.types.is_string(value) or pa.types.is_large_string(value):
         return _NAMES[_TEXT]
     if pa.types.is_integer(value):
         return _NAMES[_NUMBER]
     is_list = pa.types.is_list(value) or pa.types.is_large_list(value) or pa.types.is_fixed_size_list(value)
-    return f"a list of {_kind(value.value_type)}" if is_list else str(found)
+    return f"a list of {_kind(value.value_type)}" if is_list else str(type_)
 
 
 def _layout(table: pa.Table, path: Path) -> Layout:
-    have = set(table.column_names) - {SPLIT, *LABELS}
+    columns = set(table.column_names) - {SPLIT, *LABELS}
     for layout in LAYOUTS:
-        if set(layout.needs) <= have <= {*layout.needs, *layout.may_have}:
+        if set(layout.needs) <= columns <= {*layout.needs, *layout.may_have}:
             return layout
     layouts = "; ".join(f"{', '.join(layout.needs)} ({layout.name})" for layout in LAYOUTS)
-    found = ", ".join(name for name in TYPES if name in have) or "none of them"
+    known = ", ".join(name for name in TYPES if name in columns) or "none of them"
     remedy = "add or rename columns, or take some out; docs/tasks.md explains every layout"
-    raise _error(f"A file of samples must have the columns of one layout: {layouts}", found, str(path), remedy)
+    raise file_error(f"A file of samples must have the columns of one layout: {layouts}", known, str(path), remedy)
 
 
 def _filled(table: pa.Table, path: Path) -> pa.Table:
@@ -175,8 +175,9 @@ def _refuse(is_bad: pa.ChunkedArray, rule: str, values: pa.ChunkedArray, name: s
 
 
 def _bad_value(rule: str, value: object, name: str, row: int, path: Path) -> UserError:
-    return _error(f"Column `{name}` must {rule}", repr(value), f"{path}, row {row} (from 0)", "correct the row")
+    return file_error(f"Column `{name}` must {rule}", repr(value), f"{path}, row {row} (from 0)", "correct the row")
 
 
-def _error(must: str, found: str, where: str, remedy: str) -> UserError:
+def file_error(must: str, found: str, where: str, remedy: str) -> UserError:
+    """The error for a local file that cannot be used."""
     return UserError(must, found=found, where=where, remedy=remedy)

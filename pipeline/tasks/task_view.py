@@ -1,9 +1,9 @@
-"""Either split of an lm-eval task, ready to be asked.
+"""One split of an lm-eval task, ready to make requests of its documents.
 
 lm-eval evaluates the test (or validation) split of a task. Profiles are built on the training split and evaluated on
 both, so each task is loaded once and then viewed twice: `train` evaluates its training documents, `test` the ones that
-lm-eval would. A task without a training split lends documents of its test split; chosen documents are always disjoint
-(`pipeline/tasks/choosing.py`).
+lm-eval would. For a task without a training split, both take from its test split; selected documents are always
+disjoint (`pipeline/tasks/selection.py`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SCORES = ("acc", "exact_match")
 KIND_OF_OUTPUT = {"multiple_choice": "choice", "loglikelihood": "choice", "generate_until": "generation"}
 ROLLING = "loglikelihood_rolling"
 
-_ROWS_AT_A_TIME = 1000
+_ROWS_PER_READ = 1000
 
 _FEWSHOT_SEED = 1234
 """lm-eval's own default, so that few-shot prompts are those of its command line."""
@@ -64,7 +64,7 @@ class TaskView:
         is_shared: whether both splits are taken from the same documents.
         is_chat: whether prompts are put into the chat template; never for text.
         subject: the subject of documents that name none: what tells the tasks of a group apart, else empty.
-        asked_as: the names it was asked for by: its own, or those of groups and tags.
+        requested_as: the names that it was loaded for: its own, or those of groups and tags.
     """
 
     name: str
@@ -75,8 +75,8 @@ class TaskView:
     is_shared: bool
     is_chat: bool = False
     subject: str = ""
-    asked_as: tuple[str, ...] = ()
-    _chosen: dict[tuple[int, ...], Any] = field(default_factory=dict, repr=False, compare=False)
+    requested_as: tuple[str, ...] = ()
+    _narrowed: dict[tuple[int, ...], Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def key(self) -> str:
@@ -90,10 +90,10 @@ class TaskView:
 
     @property
     def hashes(self) -> Iterator[str]:
-        """`doc_hash` of every document, in order; read by the thousand, three times faster than one by one."""
+        """`doc_hash` of every document, in order; read 1000 at a time, three times faster than one by one."""
         documents = self.documents
-        for start in range(0, len(documents), _ROWS_AT_A_TIME):
-            yield from map(doc_hash, _rows(documents, range(start, min(start + _ROWS_AT_A_TIME, len(documents)))))
+        for start in range(0, len(documents), _ROWS_PER_READ):
+            yield from map(doc_hash, _rows(documents, range(start, min(start + _ROWS_PER_READ, len(documents)))))
 
     def only(self, doc_ids: Sequence[int]) -> Task:
         """The task with just these documents, numbered from 0 in the given order; ready to be evaluated once more.
@@ -102,14 +102,14 @@ class TaskView:
         made from the start, for the same documents, have the same prompts. Documents become a plain list, because
         access to a data set row by row costs more than everything else lm-eval does with a document.
         """
-        chosen = tuple(doc_ids)
-        if chosen not in self._chosen:
+        key = tuple(doc_ids)
+        if key not in self._narrowed:
             task = _copy(self.task)
-            task.dataset = {task.config.test_split: _rows(self.documents, chosen)}
+            task.dataset = {task.config.test_split: _rows(self.documents, key)}
             task.set_config("process_docs", None)  # it has been applied to them already
-            self._chosen[chosen] = task
-        self._chosen[chosen].set_fewshot_seed(_FEWSHOT_SEED)
-        return cast(Task, self._chosen[chosen])
+            self._narrowed[key] = task
+        self._narrowed[key].set_fewshot_seed(_FEWSHOT_SEED)
+        return cast(Task, self._narrowed[key])
 
 
 def views_of(
@@ -118,7 +118,7 @@ def views_of(
     prompting: Prompting,
     *,
     subject: str = "",
-    asked_as: Sequence[str] = (),
+    requested_as: Sequence[str] = (),
     is_for_training: bool = False,
 ) -> dict[str, TaskView]:
     """The `train` and the `test` view of a task; no `test` where all its documents are for training.
@@ -145,14 +145,14 @@ def views_of(
             is_shared=training in (None, evaluated) and len(sources) > 1,
             is_chat=prompting.is_chat and kind != "text",
             subject=subject,
-            asked_as=tuple(asked_as),
+            requested_as=tuple(requested_as),
         )
         for split, source in sources.items()
     }
 
 
 def arguments(request: Instance) -> tuple[Any, ...]:
-    """What a request asks: prompt and continuation, or prompt and generation settings. (lm-eval types it wrongly.)"""
+    """Prompt and continuation of a request, or prompt and generation settings. (lm-eval types it wrongly.)"""
     return cast(tuple[Any, ...], request.args)
 
 
@@ -163,7 +163,7 @@ def doc_hash(document: Mapping[str, Any]) -> str:
 
 
 def quiet() -> contextlib.AbstractContextManager[Any]:
-    """Without the progress bar that lm-eval draws for every task; log messages still appear."""
+    """Suppress the progress bar that lm-eval draws for every task; log messages still appear."""
     return contextlib.redirect_stderr(io.StringIO())
 
 
@@ -204,22 +204,24 @@ def _on_split(task: Task, key: str, split: str, num_fewshot: int | None) -> Task
 
 def _check_fewshot(view: Any, key: str) -> None:
     number = view.config.num_fewshot
-    have = len(view.sampler.df) if hasattr(view, "sampler") else 0
+    available = len(view.sampler.df) if hasattr(view, "sampler") else 0
     needed = number + (1 if view.fewshot_cfg.split == view.config.test_split else 0)
-    if number and have < needed:
+    if number and available < needed:
         remedy = "lower `benchmark.num_fewshot`, or give the task a larger training split"
-        raise refusal(key, f"have {needed} documents to draw {number} solved examples from", str(have), remedy)
+        raise refusal(key, f"have {needed} documents to draw {number} solved examples from", str(available), remedy)
 
 
 def _copy(task: Task) -> Any:
     """A copy whose settings and few-shot sampler are its own."""
-    twin: Any = copy.copy(task)
-    twin._config = copy.copy(twin.config)
-    twin.fewshot_cfg = copy.copy(twin.fewshot_cfg)
-    if hasattr(twin, "sampler"):
-        twin.sampler = copy.copy(twin.sampler)
-    return twin
+    copied: Any = copy.copy(task)
+    copied._config = copy.copy(copied.config)
+    copied.fewshot_cfg = copy.copy(copied.fewshot_cfg)
+    if hasattr(copied, "sampler"):
+        copied.sampler = copy.copy(copied.sampler)
+    return copied
 
 
-def _rows(documents: Any, chosen: Sequence[int]) -> list[Mapping[str, Any]]:
-    return documents.select(list(chosen)).to_list() if hasattr(documents, "select") else [documents[i] for i in chosen]
+def _rows(documents: Any, doc_ids: Sequence[int]) -> list[Mapping[str, Any]]:
+    return (
+        documents.select(list(doc_ids)).to_list() if hasattr(documents, "select") else [documents[i] for i in doc_ids]
+    )

@@ -1,4 +1,4 @@
-"""Which documents of a task become samples: the first ones in the order of their hashes.
+"""Selection of the documents of a task that become samples: the first ones in the order of their hashes.
 
 The order depends on content only, so a larger count keeps every document of a smaller one, and no document is chosen
 twice, neither within a split nor in both.
@@ -10,19 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from pipeline.tasks.views import TaskView
+from pipeline.tasks.task_view import TaskView
 from wina_amp.errors import UserError
 
 Refused = Callable[[TaskView, Sequence[int]], Sequence[int]]
-"""Of these documents (ascending doc_ids, asked together) the ones that cannot be samples."""
+"""Of these documents (ascending doc_ids, prompted together) the ones that cannot be samples."""
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """The documents of one split.
 
     Attributes:
-        doc_ids: the chosen ones, ascending.
+        doc_ids: the selected ones, ascending.
         left_out: how many were passed over because they cannot be samples.
     """
 
@@ -30,20 +30,20 @@ class Choice:
     left_out: int
 
 
-def choose(
+def select_documents(
     views: Mapping[str, TaskView], counts: Mapping[str, int], refused: Refused | None = None
-) -> dict[str, Choice]:
-    """Choose documents of each split.
+) -> dict[str, Selection]:
+    """Select documents of each split.
 
-    A document that is refused is replaced by the next one. Where both splits lend from the same documents and there
-    are too few, each gets its share of all documents.
+    A document that is refused is replaced by the next one. Where both splits take from the same documents and there
+    are too few, each gets its fraction of all documents.
 
     Args:
         views: the `train` and `test` view of one task.
-        counts: how many documents of each split are wanted, possibly none; fewer are chosen where there are fewer.
-        refused: asked again after every replacement, because few-shot prompts depend on the documents asked together.
+        counts: how many documents of each split are wanted, possibly none; fewer are selected where there are fewer.
+        refused: called again after every replacement: few-shot prompts depend on the documents prompted together.
 
-    Returns: the choice for every split of which documents are wanted.
+    Returns: the selection for every split of which documents are wanted.
 
     Raises:
         UserError: nothing is left for a split.
@@ -51,36 +51,36 @@ def choose(
     for split, count in counts.items():
         if count and split not in views:
             raise _nothing_for(split, next(iter(views.values())), 0)
-    found: dict[str, Choice] = {}
+    selected: dict[str, Selection] = {}
     taken: set[str] = set()
     for split in ("test", "train"):  # training documents come from what the test split leaves
         if not counts[split]:
             continue
         view = views[split]
-        ranking = {key: doc_id for key, doc_id in _first_of(view).items() if key not in taken}
+        ranking = {key: doc_id for key, doc_id in _ranking(view).items() if key not in taken}
         wanted = counts[split]
         if split == "test" and view.is_shared:
             wanted = min(wanted, len(ranking) * counts["test"] // sum(counts.values()))
-        found[split] = _choose(view, list(ranking.values()), wanted, refused)
-        if not found[split].doc_ids:
-            raise _nothing_for(split, view, found[split].left_out)
-        chosen = set(found[split].doc_ids)
-        taken |= {key for key, doc_id in ranking.items() if doc_id in chosen}
-    return {split: found[split] for split in ("train", "test") if split in found}
+        selected[split] = _select(view, list(ranking.values()), wanted, refused)
+        if not selected[split].doc_ids:
+            raise _nothing_for(split, view, selected[split].left_out)
+        doc_ids = set(selected[split].doc_ids)
+        taken |= {key for key, doc_id in ranking.items() if doc_id in doc_ids}
+    return {split: selected[split] for split in ("train", "test") if split in selected}
 
 
-def _choose(view: TaskView, ranking: Sequence[int], wanted: int, refused: Refused | None) -> Choice:
-    chosen, spare, left_out = list(ranking[:wanted]), iter(ranking[wanted:]), 0
-    while refused is not None and chosen:
-        out = set(refused(view, sorted(chosen)))
-        if not out:
+def _select(view: TaskView, ranking: Sequence[int], wanted: int, refused: Refused | None) -> Selection:
+    doc_ids, spare, left_out = list(ranking[:wanted]), iter(ranking[wanted:]), 0
+    while refused is not None and doc_ids:
+        unusable = set(refused(view, sorted(doc_ids)))
+        if not unusable:
             break
-        chosen = [doc_id for doc_id in chosen if doc_id not in out] + list(islice(spare, len(out)))
-        left_out += len(out)
-    return Choice(sorted(chosen), left_out)
+        doc_ids = [doc_id for doc_id in doc_ids if doc_id not in unusable] + list(islice(spare, len(unusable)))
+        left_out += len(unusable)
+    return Selection(sorted(doc_ids), left_out)
 
 
-def _first_of(view: TaskView) -> dict[str, int]:
+def _ranking(view: TaskView) -> dict[str, int]:
     """doc_id by hash, in the order of the hashes; of equal documents the first."""
     by_hash: dict[str, int] = {}
     for doc_id, key in enumerate(view.hashes):
