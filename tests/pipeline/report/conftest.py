@@ -23,4 +23,4 @@ def evidence(plan: Plan) -> Evidence:
 @pytest.fixture
 def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Build every figure, but do not turn it into SVG: most of the time, and tested where the SVG is looked at."""
-    monkeypatch.setattr(style, "finish", lambda drawn, name, alt: style.Figure(name, "<svg/>", "", alt))
+    monkeypatch.setattr(style, "to_svg", lambda drawn, name, alt: style.Figure(name, "<svg/>", "", alt))

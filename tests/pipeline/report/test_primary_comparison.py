@@ -216,7 +216,7 @@ def test_metrics_and_plot_data_have_the_primary_numbers(plan, findings):
     (gain,) = [row for row in findings.primary.found.gains if row.method.name == "kl_embedding"]
     assert found["primary.gain.kl_embedding.mean"] == pytest.approx(100 * gain.mean.value, abs=1e-6)
     assert found["primary.gain.kl_embedding.p"] == pytest.approx(gain.p_corrected, abs=1e-6)
-    assert found["primary.gain.kl_embedding.levels_above"] == gain.above
+    assert found["primary.gain.kl_embedding.targets_above"] == gain.above
     assert found["primary.gain.kl_embedding.half_width.65"] == pytest.approx(100 * gain.half_widths[-1], abs=1e-6)
     assert "primary.control.kl_embedding.kl_random.low" in found
     pairs = rows.groupby(["method", "reference"]).size()

@@ -96,7 +96,7 @@ def test_gates_are_on_the_page_in_the_verdict_and_in_the_metrics(plan, evidence,
     answer = next(one for one in verdicts(plan, findings) if one.key == "RQ3")
     assert answer.sentences[-1] == sentence
     found = metrics(plan, findings)
-    assert found["gate.gate.brings"] == pytest.approx(findings.benefit_routers[0].brings.value, abs=1e-6)
+    assert found["benefit_router.benefit.benefit"] == pytest.approx(findings.benefit_routers[0].brings.value, abs=1e-6)
     assert found["router.embedding.accuracy.new_task"] < found["router.embedding.accuracy"]
 
 

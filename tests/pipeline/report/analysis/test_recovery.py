@@ -96,4 +96,4 @@ def test_the_answer_and_the_metrics_hold_it(plan, evidence):
     row = on(findings.test.recoveries, "kl")
     assert row.wins and row.fractions[-1] is not None
     assert any("`kl` wins back, at equal compute" in told(one) for one in verdicts(plan, findings))
-    assert metrics(plan, findings)["recovered.kl.65.share"] == pytest.approx(row.fractions[-1].value, abs=1e-6)
+    assert metrics(plan, findings)["gap_recovered.kl.65.fraction"] == pytest.approx(row.fractions[-1].value, abs=1e-6)
