@@ -78,7 +78,7 @@ def regret_table(plan: Plan, regrets: Sequence[RegretRow]) -> Row:
 
 
 def confusion_table(row: RouterRow) -> Row:
-    """Samples of every true group (rows) by routed group (columns)."""
+    """Samples of every oracle group (rows) by routed group (columns)."""
     fractions = row.confusion / np.maximum(row.confusion.sum(axis=1, keepdims=True), 1)
     rows = [
         heat_row(
@@ -87,7 +87,7 @@ def confusion_table(row: RouterRow) -> Row:
         )
         for group, (counts, parts) in enumerate(zip(row.confusion, fractions, strict=True))
     ]
-    caption = f"{row.router}: samples by true group (rows) and routed group (columns)"
+    caption = f"{row.router}: samples by oracle group (rows) and routed group (columns)"
     return heat_table(caption, "", [str(group) for group in range(len(rows))], rows)
 
 

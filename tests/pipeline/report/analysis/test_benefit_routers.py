@@ -87,7 +87,7 @@ def test_gates_are_on_the_page_in_the_verdict_and_in_the_metrics(plan, evidence,
     html, _ = render(plan, evidence, findings)
     text = lxml.html.fromstring(html).text_content()
     assert (
-        "Benefit routers: who is sent away" in text
+        "Benefit routers, test split" in text
         and "a benefit router (gate) picks the group that it expects to do best" in text
     )
     (sentence,) = benefit_router_sentences(findings)

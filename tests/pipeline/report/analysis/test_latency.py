@@ -106,12 +106,11 @@ def test_controls_and_true_groups_do_not_answer(plan, evidence):
     assert latency_answer(found)[:2] == ("No: not faster than dense", "no")
 
 
-def test_without_timings_the_reason_stands_in_the_verdict_and_on_the_page_and_no_figure(plan, evidence):
-    findings = find(plan, evidence)
+def test_without_timings_the_reason_stands_in_the_verdict_and_on_the_page_and_no_figure(findings, page):
     tag, tone, [sentence] = latency_answer(findings)
     assert (tag, tone) == ("Counted, not timed", "open")
     assert sentence.startswith("Nothing was timed: the weights fit in the cache.")
-    html, figures = render(plan, evidence, findings)
+    html, figures = page
     assert "Nothing was timed: the weights fit in the cache." in html
     assert not [figure for figure in figures if figure.name.startswith("latency")]
     assert not lxml.html.fromstring(html).xpath(
@@ -126,6 +125,7 @@ def test_timings_of_methods_that_left_the_report_are_no_timings(plan, evidence):
     assert found.cells == [] and "no method of this report" in str(found.reason)
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_the_page_shows_a_figure_and_a_table_for_every_batch_and_context(plan, evidence, fast):
     html, figures = render(plan, timed(plan, evidence), fast)
     assert {figure.name for figure in figures if figure.name.startswith("latency")} == {
@@ -140,10 +140,10 @@ def test_the_page_shows_a_figure_and_a_table_for_every_batch_and_context(plan, e
     assert render(plan, timed(plan, evidence), fast)[0] == html
 
 
-def test_other_tools_get_every_timing_and_the_speed_ups_of_the_first_batch_and_context(plan, evidence, fast):
+def test_other_tools_get_every_timing_and_the_speed_ups_of_the_first_batch_and_context(plan, findings, fast):
     table = plot_tables(plan, fast)["latency"]
     assert len(table) == 2 * len(plan.sparse) * len(plan.targets)
     assert (table["ms_per_token"] * table["speedup"]).to_numpy() == pytest.approx(table["dense_ms"].to_numpy())
     assert metrics(plan, fast)["speedup.wina.50"] == pytest.approx(1 / (1 - 0.8 * 0.5), abs=1e-6)
-    bare = find(plan, evidence)
-    assert "latency" not in plot_tables(plan, bare) and not [name for name in metrics(plan, bare) if "speedup" in name]
+    assert "latency" not in plot_tables(plan, findings)
+    assert not [name for name in metrics(plan, findings) if "speedup" in name]
