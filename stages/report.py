@@ -1,7 +1,7 @@
-"""report: tables and quality of the clusters -> report page, metrics and plot data.
+"""report: all tables -> report page, metrics and plot data.
 
-Reads what params.yaml lists, never what happens to lie in the folders: a method that was removed leaves its file
-behind.
+Reads the tables of the methods, schemes and routers that params.yaml names, not all files of the folders: a method that
+was removed from params.yaml leaves its files behind.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _SAMPLE_COLUMNS = (
 
 
 def main(settings: Settings) -> None:
-    """Read everything, write `report/`, `plots/` and `metrics.json`."""
+    """Read all tables; write `report/`, `plots/` and `metrics.json`."""
     plan = _plan(settings)
     write_report(plan, _evidence(plan), report=DATA / "report", metrics=DATA / "metrics.json", plots=DATA / "plots")
 
@@ -132,34 +132,32 @@ def _evidence(plan: Plan) -> Evidence:
         variants=CLUSTER_VARIANTS.read(DATA / "cluster_variants.parquet"),
         cluster_map=CLUSTER_MAP.read(DATA / "cluster_map.parquet"),
         quality=_json(QUALITY_PATH, "The quality of the clusters"),
-        gradient=_json(GRADIENT_PATH, "What stage gradient_clusters says of its groups")
-        if GRADIENT in plan.schemes
-        else {},
+        gradient=_json(GRADIENT_PATH, "The quality of the gradient clusters") if GRADIENT in plan.schemes else {},
         routes={name: ROUTES.read(DATA / "routes" / f"{name}.parquet") for name in routers},
         held_out={name: HELD_OUT.read(DATA / "routes" / f"{name}.held_out.parquet") for name in routers},
         benefits={name: BENEFITS.read(DATA / "routes" / f"{name}.benefits.parquet") for name in plan.benefit_routers},
         costs=_costs(profiles),
         profiles={name: PROFILES.read(DATA / "profiles" / f"{name}.parquet") for name in profiles},
-        results={m.name: RESULTS.read(DATA / "results" / f"{m.name}.parquet") for m in plan.methods},
+        results={method.name: RESULTS.read(DATA / "results" / f"{method.name}.parquet") for method in plan.methods},
         timings=TIMINGS.read(LATENCY / "timings.parquet"),
-        latency_facts=_json(LATENCY / "facts.json", "What is known about the timings"),
+        latency_facts=_json(LATENCY / "facts.json", "The facts about the timings"),
     )
 
 
 def _costs(profiles: Iterable[str]) -> dict[str, pd.DataFrame]:
-    """Of every profile set, and of learned weights if there are any."""
-    found = {name: ALLOCATION_COSTS.read(DATA / "allocation_costs" / f"{name}.parquet") for name in profiles}
+    """Allocation costs of every profile set, and of learned weights if there are any."""
+    costs = {name: ALLOCATION_COSTS.read(DATA / "allocation_costs" / f"{name}.parquet") for name in profiles}
     learned = ALLOCATION_COSTS.read(DATA / "feature_weights.costs.parquet")
-    return found if learned.empty else {FEATURE_WEIGHTS.name: learned} | found
+    return costs if learned.empty else {FEATURE_WEIGHTS.name: learned} | costs
 
 
 def _json(path: Path, what: str) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        found = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]
         remedy = "run `dvc repro` to make it anew, or `dvc checkout` to restore the cached copy"
-        raise UserError(f"{what} must be a readable JSON file", found=found, where=str(path), remedy=remedy) from error
+        raise UserError(f"{what} must be a readable JSON file", found=reason, where=str(path), remedy=remedy) from error
 
 
 if __name__ == "__main__":
