@@ -1,9 +1,9 @@
-"""What capture costs: the time of capture over the time of the plain forward pass, over the same batches.
+"""Cost of capture: the time of capture over the time of the plain forward pass, over the same batches.
 
     python -m benchmarks.capture
 
-The model is a random Llama of the reference model's size; both sides run alternately in one process on one thread, and
-the ratio of the medians is printed. They take turns pass by pass: batch by batch, the plain pass would suffer from what
+The model is a random Llama of the reference model's size; capture and plain pass alternate on one thread, and
+the ratio of the medians is printed. They alternate pass by pass: batch by batch, the plain pass would suffer from what
 capture leaves in the allocator and the caches, and the ratio would come out lower by 0.08. Every sample is counted, as
 in the train split (test samples cost less). Capture includes everything up to the rows of its tables, but no disk. The
 issue asks for a ratio of at most 1.25.
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def plain_forward(loaded: LoadedModel, batch: Sequence[Item]) -> None:
-    """The decoder over one right-padded batch, as capture runs it, with nothing watching."""
+    """The decoder over one right-padded batch, as capture runs it, without observers."""
     ids = torch.zeros(len(batch), max(item.length for item in batch), dtype=torch.int64)
     for row, item in enumerate(batch):
         ids[row, : item.length] = torch.tensor([*item.prompt, *item.answer])
