@@ -128,8 +128,8 @@ def _log_quantiles(counts: Int[ndarray, "rows bins"], bins: Bins) -> Float[ndarr
 
 
 def active(settings: Settings, prompts: list[Any], loaded: LoadedModel) -> Float[ndarray, "texts features"]:
-    """Fraction of a prompt's tokens in which each feature of each site is kept by the pooled profile; the threshold of a
-    site is that of its first projection."""
+    """Fraction of a prompt's tokens in which each feature of each site is kept by the pooled profile; the threshold of
+    a site is that of its first projection."""
     table: Any = PROFILES.read(f"data/profiles/{POOLED}.parquet")
     limits = table[table["target"] == TARGET].set_index(["block", "projection"])["threshold"]
     kept_fractions: list[Tensor] = []

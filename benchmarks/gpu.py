@@ -11,15 +11,16 @@ projection's own `wina` scores over random tokens, the same sparsity everywhere)
   forward pass, batch by batch alternately, as in `benchmarks.full_size`; and how `pipeline.capture.accumulate` counts
   here.
 - kernels: GB/s of kept weights, read by the launches of every input at 0.5 as in a decode step, alternating with a
-  copy of memory (bytes read and written). First, for every batch, the block sizes in `CANDIDATES` are tried on the MLP's maps
-  of the first shape; the fastest serve from then on, and are printed, to be entered in `triton_gather.BLOCKS`.
+  copy of memory (bytes read and written). First, for every batch, the block sizes in `CANDIDATES` are tried on the
+  MLP's maps of the first shape; the fastest serve from then on, and are printed, to be entered in
+  `triton_gather.BLOCKS`.
 - end to end: median decode step of the dense model as a CUDA graph over that of the sparse one as a CUDA graph, step by
   step alternately, quartiles in brackets; `--compile` tries torch.compile (max. a minute a batch) for it too.
   Sparsity 0 is the check: what it gains or loses is not due to masks. The roofline beside it is the ratio of the bytes
   that the two steps read.
 
-What does not fit into `--seconds` is skipped, and reported. Exits with 1 if a target is missed. NEVER RUN ON A GPU: only
-on a CPU with small sizes (`tests/benchmarks/test_gpu.py`), where no target is checked.
+What does not fit into `--seconds` is skipped, and reported. Exits with 1 if a target is missed. NEVER RUN ON A GPU:
+only on a CPU with small sizes (`tests/benchmarks/test_gpu.py`), where no target is checked.
 """
 
 from __future__ import annotations
