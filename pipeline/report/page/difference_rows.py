@@ -83,7 +83,7 @@ def _spread_row(spread: DrawSpread) -> Row:
         for deviation, saving in zip(spread.at_levels, spread.levels, strict=True)
     ]
     return {
-        "method": f"standard deviation between {len(spread.draws)} replicates of random groups",
+        "method": f"refit deviation of {len(spread.draws)} random draws",
         "reference": spread.reference.name,
         "cells": [_deviation_cell(spread.mean, level_span(spread.levels)), EMPTY, EMPTY, *by_target],
     }

@@ -191,7 +191,7 @@ def test_fit_noise_of_the_primary_draws_answers_where_there_are_some():
     assert len(noise.draws) == 3 and len(findings.primary.found.draw_spreads) == 1
     assert noise.scale.deviation is not None
     table = difference_table(findings.primary.plan, findings.primary.found)
-    assert any(row["method"] == "refit variance: deviation of 3 random draws" for row in table["rows"])
+    assert any("3 random draws" in row["method"] for row in table["rows"])
 
 
 @pytest.mark.parametrize(

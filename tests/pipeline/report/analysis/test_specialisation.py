@@ -45,8 +45,8 @@ def test_the_sentence_names_the_projection_and_the_block_that_differ(plan, evide
     shifts[:, one.projections.index("up"), 3] = 0.3
     shifts[:, one.projections.index("o"), 1] = -0.1
     said = carriers(replace(one, shifts=shifts))
-    assert "Of the projections up (75%) and o (25%) have most of it, where an even share would be 14%" in said
-    assert "of the blocks 3 (75%) and 1 (25%), where it would be 20%" in said
+    assert "up (75%) and o (25%)" in said and "14%" in said
+    assert "3 (75%) and 1 (25%)" in said and "20%" in said
     assert carriers(replace(one, shifts=0 * shifts)).startswith("The groups have the pooled allocation")
     assert shift_rows([replace(one, shifts=0 * shifts)])[0]["projections"] == "\N{EM DASH}"
 
