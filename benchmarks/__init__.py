@@ -1,1 +1,1 @@
-"""Measurements that back a claim of speed; each prints what it compares and runs both sides in one process."""
+"""Measurements that back a claim of speed; each prints what it compares and compares within one process."""

@@ -1,9 +1,9 @@
-"""What capture costs: the time of capture over the time of the plain forward pass, over the same batches.
+"""Cost of capture: the time of capture over the time of the plain forward pass, over the same batches.
 
     python -m benchmarks.capture
 
-The model is a random Llama of the reference model's size; both sides run alternately in one process on one thread, and
-the ratio of the medians is printed. They take turns pass by pass: batch by batch, the plain pass would suffer from what
+The model is a random Llama of the reference model's size; capture and plain pass alternate on one thread, and
+the ratio of the medians is printed. They alternate pass by pass: batch by batch, the plain pass would suffer from what
 capture leaves in the allocator and the caches, and the ratio would come out lower by 0.08. Every sample is counted, as
 in the train split (test samples cost less). Capture includes everything up to the rows of its tables, but no disk. The
 issue asks for a ratio of at most 1.25.

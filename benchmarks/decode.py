@@ -1,11 +1,11 @@
-"""What sparse decoding saves on a CPU: the time of torch's dense product over that of the numba backend.
+"""Speed-up of sparse decoding on a CPU: the time of torch's dense product over that of the numba backend.
 
     python -m benchmarks.decode                  # two threads, wall clock: the figure that counts, on a quiet machine
     python -m benchmarks.decode --threads 1      # one thread, its CPU time: what a busy machine blurs least
 
 Maps have the shapes of Llama-3-8B's, weights and tokens are random, float32; thresholds are quantiles of the map's own
-`wina` scores, and the realised density is printed. Dense product, sparse ones and a copy of memory take turns, each on
-other weights and another token, so that no side finds in a cache what it read before; the copy moves a gigabyte.
+`wina` scores, and the realised density is printed. Dense product, sparse ones and a copy of memory alternate, each on
+other weights and another token, so that none finds in a cache what it read before; the copy moves a gigabyte.
 Ratios are of medians; quartiles of the times stand beside them, because other programs on the machine move both. With
 more programs than cores the wall clock measures time slices: believe it below a load of 1, or take one thread.
 
@@ -40,7 +40,7 @@ DENSITIES = (1.0, 0.5, 0.35, 0.2)
 TARGETS = {("gate, up", 0.5): 1.6, ("down", 0.5): 1.6, ("gate, up", 0.35): 2.2, ("down", 0.35): 2.2}
 
 _COPIES = 3
-"""Weight matrices that take turns."""
+"""Weight matrices that are used in rotation."""
 
 _COPIED = 1 << 27
 """Numbers of the copy: half a gigabyte read, half written."""
@@ -48,7 +48,7 @@ _COPIED = 1 << 27
 
 @dataclass(frozen=True)
 class Time:
-    """Seconds of one side: median and quartiles."""
+    """Seconds of one product: median and quartiles."""
 
     median: float
     low: float
@@ -93,14 +93,14 @@ def _ratios(
     source, target = torch.ones(_COPIED), torch.empty(_COPIED)
 
     def multiply(maps: Sequence[SparseMaps]) -> Callable[[int], object]:
-        return lambda turn: maps[turn % _COPIES](batches[turn % len(batches)], groups)
+        return lambda step: maps[step % _COPIES](batches[step % len(batches)], groups)
 
-    sides: list[Callable[[int], object]] = [
-        lambda turn: target.copy_(source),
-        lambda turn: linear(batches[turn % len(batches)], weights[turn % _COPIES]),
+    works: list[Callable[[int], object]] = [
+        lambda step: target.copy_(source),
+        lambda step: linear(batches[step % len(batches)], weights[step % _COPIES]),
         *(multiply(maps) for maps in sparse.values()),
     ]
-    copy, dense, *times = _alternate(sides, repeats, clock)
+    copy, dense, *times = _alternate(works, repeats, clock)
     size = 4 * inputs * outputs
     print(f"\n{name}: {inputs} -> {outputs}, {size / 1e6:.0f} MB; copy {8 * _COPIED / copy.median / 1e9:.1f} GB/s")
     print(f"  dense         {_row(dense, size)}")
@@ -118,7 +118,7 @@ def _row(spent: Time, read: float) -> str:
 
 
 def _cutoffs(weight: Tensor, density: float, draw: torch.Generator) -> Tensor:
-    """Cutoffs that keep a share of random tokens' features; density 1 keeps all but exact zeros."""
+    """Cutoffs that keep a fraction of random tokens' features; density 1 keeps all but exact zeros."""
     factors = feature_weights("wina", weight)
     sample = scores(torch.randn(64, weight.shape[1], generator=draw), factors).flatten().sort().values
     threshold = sample[int((1 - density) * len(sample))] if density < 1 else torch.tensor(0.0)
@@ -130,24 +130,24 @@ def _built(weight: Tensor, density: float, draw: torch.Generator) -> SparseMaps:
 
 
 def _kept(weight: Tensor, batches: Sequence[Tensor], density: float, draw: torch.Generator) -> float:
-    """The share of inputs that any token of a batch keeps, the mean over batches."""
+    """The fraction of inputs that any token of a batch keeps, the mean over batches."""
     limit = _cutoffs(weight, density, draw)
     return statistics.mean(float((batch.abs() > limit).any(dim=0).float().mean()) for batch in batches)
 
 
-def _alternate(sides: Sequence[Callable[[int], object]], repeats: int, clock: Callable[[], float]) -> list[Time]:
-    spent: list[list[float]] = [[] for _ in sides]
-    for turn in range(repeats + 1):
-        for run, times in zip(sides, spent, strict=True):
+def _alternate(works: Sequence[Callable[[int], object]], repeats: int, clock: Callable[[], float]) -> list[Time]:
+    spent: list[list[float]] = [[] for _ in works]
+    for step in range(repeats + 1):
+        for run, times in zip(works, spent, strict=True):
             began = clock()
-            run(turn)
-            if turn:  # the first round warms up: compilation, threads
+            run(step)
+            if step:  # the first round warms up: compilation, threads
                 times.append(clock() - began)
-    found: list[Time] = []
+    summaries: list[Time] = []
     for times in spent:
         low, middle, high = statistics.quantiles(times, n=4)
-        found.append(Time(middle, low, high))
-    return found
+        summaries.append(Time(middle, low, high))
+    return summaries
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a whole decode step costs: blocks of Llama-3-8B's shapes under `sparse_decoding`, beside the dense model.
+"""Time of a whole decode step: blocks of Llama-3-8B's shapes under `sparse_decoding`, beside the dense model.
 
     python -m benchmarks.decode_step
 
@@ -47,12 +47,12 @@ def main() -> None:
     print(f"{options.blocks} blocks, one thread, load {os.getloadavg()[0]:.1f}; dense {dense:.1f} ms a token")
     for sparsity, limits in measured.items():
         with sparse_decoding(loaded, CRITERION, limits) as decoding:
-            one, prompt = torch.zeros(1, dtype=torch.int64), torch.zeros(1, CONTEXT, dtype=torch.bool)
-            with decoding.sequences(one, prompt):
+            group, prompt = torch.zeros(1, dtype=torch.int64), torch.zeros(1, CONTEXT, dtype=torch.bool)
+            with decoding.sequences(group, prompt):
                 milliseconds(loaded, ids, 2)
-            with decoding.sequences(one, prompt):
-                found = milliseconds(loaded, ids, options.steps)
-        print(f"sparsity {sparsity:.2f}: {found:.1f} ms a token, {dense / found:.2f}x")
+            with decoding.sequences(group, prompt):
+                sparse = milliseconds(loaded, ids, options.steps)
+        print(f"sparsity {sparsity:.2f}: {sparse:.1f} ms a token, {dense / sparse:.2f}x")
     print(f"dense again {milliseconds(loaded, ids, options.steps):.1f} ms a token")
 
 
@@ -76,34 +76,34 @@ def random_model(blocks: int, hidden: int, intermediate: int) -> LoadedModel:
 def thresholds(loaded: LoadedModel, sparsity: float) -> Tensor:
     """`[1, blocks, projections]`: the quantile of every projection's scores over random tokens; 0 at sparsity 0."""
     masks = mask_sites(loaded.model, criterion_row(CRITERION).reads)
-    found: list[Tensor] = [torch.zeros(()) for _ in masks]
+    limits: list[Tensor] = [torch.zeros(()) for _ in masks]
     handles = []
     for number, site in enumerate(masks):
         weights = feature_weights(CRITERION, site.projection.module.weight, site.projection.name)
 
         def see(x: Tensor, number: int = number, weights: Tensor = weights) -> None:
             ordered = scores(x, weights).flatten().sort().values
-            found[number] = ordered[int(sparsity * len(ordered)) - 1] if sparsity else torch.zeros(())
+            limits[number] = ordered[int(sparsity * len(ordered)) - 1] if sparsity else torch.zeros(())
 
         handles.append(site.tap.register(see))
     with torch.inference_mode():
         loaded.model(torch.randint(3, VOCABULARY, (1, CALIBRATION), generator=torch.Generator().manual_seed(1)))
     for handle in handles:
         handle.remove()
-    return torch.stack(found).reshape(1, masks[-1].projection.block + 1, -1)
+    return torch.stack(limits).reshape(1, masks[-1].projection.block + 1, -1)
 
 
 def milliseconds(loaded: LoadedModel, ids: Tensor, steps: int) -> float:
     """Median CPU time of a decode step behind the context `ids`."""
-    found: list[float] = []
+    seconds: list[float] = []
     with torch.inference_mode():
         cache = DynamicCache()
         token = loaded.model(ids, past_key_values=cache).logits[:, -1:].argmax(dim=-1)
         for _ in range(steps):
             began = time.thread_time()
             token = loaded.model(token, past_key_values=cache).logits[:, -1:].argmax(dim=-1)
-            found.append(time.thread_time() - began)
-    return statistics.median(found) * 1e3
+            seconds.append(time.thread_time() - began)
+    return statistics.median(seconds) * 1e3
 
 
 if __name__ == "__main__":

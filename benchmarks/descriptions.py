@@ -1,17 +1,17 @@
-"""What samples should be grouped by: descriptions of samples and ways to cluster them, by the gain of their groups.
+"""Descriptions of samples and clustering methods, compared by the held-out gain of the groups they give.
 
     python -m benchmarks.descriptions                     # minutes
     python -m benchmarks.descriptions --count 4 --only signatures quantiles
 
 Reads what `dvc repro` left in `data/`; the default settings' scheme `gradient` must be among it. The held-out gain
-(`pipeline/grouping/gradient_clusters.py`) says what groups are worth to allocations of their own, to first order; it
+(`pipeline/grouping/gradient_clusters.py`) is the first-order benefit of allocations per group; it
 takes seconds where fitting the allocations (`benchmarks.groups`) takes minutes. Train samples only. A description is
 
     signatures     mean score of every feature, projected: what the stage `cluster` reads
     no length      those without what log prompt length explains
     first, last    those of the first or the last block
     quantiles      of every projection's score histogram, at 10 to 90%, in powers of two
-    active         share of tokens in which a feature is kept at the pooled profile's threshold, in sites of the model
+    active         fraction of tokens in which a feature is kept at the pooled profile's threshold, by site
 
 Columns: gain of k-means, of a Gaussian mixture and of HDBSCAN on the principal components, of k-means on a UMAP
 embedding of them (10 dimensions), and of k-means on the allocation gradients that the components predict, which is the
@@ -45,6 +45,7 @@ from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import HISTOGRAMS, PROFILES, SAMPLES, SIGNATURES
 from pipeline.storage.scratch import Parts
 from pipeline.tokens.batching import batches
+from pipeline.tokens.samples import tokenized_samples
 from stages.gradient_clusters import Worker
 from stages.inputs import paths
 from stages.inputs.model import load_model
@@ -80,8 +81,8 @@ def main() -> None:
     for name in options.only:
         points = components(described(name, settings, train, loaded), settings.cluster.components)
         cells = [_gain(groups, wished, settings.seed) for groups in plain(points, everyone, settings, options.count)]
-        found = gradient_groups(points, everyone, wished, (options.count,), settings.seed).chosen
-        cells.append(f"{found.mean:.3f} +- {found.error:.3f}")
+        chosen = gradient_groups(points, everyone, wished, (options.count,), settings.seed).chosen
+        cells.append(f"{chosen.mean:.3f} +- {chosen.error:.3f}")
         print(f"{name:14}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
 
 
@@ -115,9 +116,10 @@ def quantiles(sample_ids: list[str], bins: Bins) -> Float[ndarray, "texts projec
     """log2 of the scores that a fraction of each projection's scores does not exceed."""
     rows: Any = HISTOGRAMS.read_parts(paths.HISTOGRAMS)
     rows = rows[rows["criterion"] == CRITERION].sort_values(["sample_id", "block", "projections"])
-    found = [_log_quantiles(dense_counts(rows[at : at + _ROWS], bins), bins) for at in range(0, len(rows), _ROWS)]
-    shaped = np.concatenate(found).reshape(len(sample_ids), -1, len(FRACTIONS))
-    order = {name: place for place, name in enumerate(dict.fromkeys(rows["sample_id"]))}
+    starts = range(0, len(rows), _ROWS)
+    each = [_log_quantiles(dense_counts(rows[start : start + _ROWS], bins), bins) for start in starts]
+    shaped = np.concatenate(each).reshape(len(sample_ids), -1, len(FRACTIONS))
+    order = {name: row for row, name in enumerate(dict.fromkeys(rows["sample_id"]))}
     return shaped[[order[name] for name in sample_ids]]
 
 
@@ -131,13 +133,13 @@ def active(settings: Settings, prompts: list[Any], loaded: LoadedModel) -> Float
     of their projections."""
     table: Any = PROFILES.read(paths.profiles(POOLED))
     limits = table[table["target"] == TARGET].set_index(["block", "projection"])["threshold"]
-    found: list[Tensor] = []
+    kept_fractions: list[Tensor] = []
     state: dict[str, Tensor] = {}
 
     def watch(weights: Tensor, limit: float) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
             kept = (args[0].float().abs() * weights > limit) & state["counted"][:, :, None]
-            found.append(kept.sum(dim=1) / state["counted"].sum(dim=1, keepdim=True).clamp_min(1))
+            kept_fractions.append(kept.sum(dim=1) / state["counted"].sum(dim=1, keepdim=True).clamp_min(1))
 
         return hook
 
@@ -149,15 +151,15 @@ def active(settings: Settings, prompts: list[Any], loaded: LoadedModel) -> Float
             hook = watch(weights, float(limits.loc[(first.block, first.name)]))
             undo.callback(first.module.register_forward_pre_hook(hook).remove)
         names = [f"{number:06d}" for number in range(len(prompts))]
-        for batch in batches([len(one) for one in prompts], names, settings.tokens.batch):
+        for batch in batches([len(prompt) for prompt in prompts], names, settings.tokens.batch):
             lengths = torch.tensor([len(prompts[number]) for number in batch])
             ids = torch.zeros(len(batch), int(lengths.max()), dtype=torch.int64)
             for row, number in enumerate(batch):
                 ids[row, : lengths[row]] = torch.from_numpy(np.asarray(prompts[number]).astype(np.int64))
             state["counted"] = eligible(lengths, lengths, ids.shape[1], settings.tokens.dense_prefix)
-            found.clear()
+            kept_fractions.clear()
             loaded.decoder(input_ids=ids, use_cache=False)
-            values = torch.cat(found, dim=1).numpy()
+            values = torch.cat(kept_fractions, dim=1).numpy()
             rows = np.zeros((len(prompts), values.shape[1])) if not rows.size else rows
             rows[batch] = values
     return rows

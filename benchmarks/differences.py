@@ -1,4 +1,4 @@
-"""What each deliberate difference to the released code changes, on the model of the recordings (docs/method.md).
+"""Effect of each deliberate difference to the released code, on the model of the recordings (docs/method.md).
 
     python -m benchmarks.differences
 
@@ -38,6 +38,7 @@ from pipeline.allocation.greedy.block_error import BlockError
 from pipeline.allocation.greedy.blockwise import block_paths
 from pipeline.allocation.greedy.search import Path
 from pipeline.histograms.thresholds import thresholds
+from pipeline.tokens.samples import TokenizedSample
 from tests.reference.released_greedy import (
     MODES,
     NAMES,
@@ -85,13 +86,13 @@ def main() -> None:
     _row("the same, eligible tokens counted", loaded, "wina_released", _limits(counted["wina_released"], uniform))
     _row("teal, eligible tokens counted", loaded, "teal", _limits(counted["teal"], uniform))
     _row("wina, eligible tokens counted", loaded, "wina", _limits(counted["wina"], uniform))
-    _print("realised sparsity, eligible tokens", [one.sparsity for one in released], "{:.4f}")
-    _print("realised sparsity, all tokens", [one.sparsity_of_all for one in released], "{:.4f}")
+    _print("realised sparsity, eligible tokens", [result.sparsity for result in released], "{:.4f}")
+    _print("realised sparsity, all tokens", [result.sparsity_of_all for result in released], "{:.4f}")
 
     print("\nIn bfloat16, wina_released, uniform:")
     half = load_parity_model("bfloat16")
     _row("thresholds in float32", half, "wina_released", limits)
-    rounded = {target: one.bfloat16().float() for target, one in limits.items()}
+    rounded = {target: values.bfloat16().float() for target, values in limits.items()}
     _row("thresholds rounded to bfloat16", half, "wina_released", rounded)
 
     print("\nGreedy, step 0.025, 2 samples:")
@@ -119,23 +120,23 @@ def main() -> None:
 def _recorded(mode: str, allocation: str) -> None:
     rows = pd.read_csv(PARITY / "ppl_summary.csv")
     wanted = {"repo": "microsoft/wina", "dtype": "float32", "config": mode, "mask_by": "threshold", "alloc": allocation}
-    found = rows[(rows[list(wanted)] == pd.Series(wanted)).all(axis=1)].set_index("sparsity")
-    _print(f"released code, {MODES[mode]}, {allocation}", [found.loc[target, "ppl"] for target in TARGETS], "{:.2f}")
+    recorded = rows[(rows[list(wanted)] == pd.Series(wanted)).all(axis=1)].set_index("sparsity")
+    _print(f"released code, {MODES[mode]}, {allocation}", [recorded.loc[target, "ppl"] for target in TARGETS], "{:.2f}")
     if allocation == "uniform":
-        reported = [found.loc[target, "peer_actual_sparsity"] for target in TARGETS]
+        reported = [recorded.loc[target, "peer_actual_sparsity"] for target in TARGETS]
         _print("  sparsity it reports", reported, "{:.4f}")
 
 
 def _row(
     title: str, loaded: LoadedModel, criterion: str, limits: Limits, masked: torch.Tensor | None = None
 ) -> list[Run]:
-    found = [run(loaded, criterion, limits[target], masked) for target in TARGETS]
-    _print(title, [one.perplexity for one in found], "{:.2f}")
-    return found
+    results = [run(loaded, criterion, limits[target], masked) for target in TARGETS]
+    _print(title, [result.perplexity for result in results], "{:.2f}")
+    return results
 
 
 def _limits(counts: Counts, allocations: Allocations) -> Limits:
-    return {target: thresholds_of(counts, one) for target, one in allocations.items()}
+    return {target: thresholds_of(counts, allocation) for target, allocation in allocations.items()}
 
 
 def _exact_limits() -> Limits:
@@ -151,13 +152,13 @@ def _exact_limits() -> Limits:
 def _noise(loaded: LoadedModel, limits: Limits) -> None:
     """How far perplexity moves by chance: every threshold times a number of standard deviation `JITTER` around 1."""
     generator = torch.Generator().manual_seed(0)
-    found = np.zeros((DRAWS, len(TARGETS)))
+    perplexities = np.zeros((DRAWS, len(TARGETS)))
     for draw in range(DRAWS):
         for number, target in enumerate(TARGETS):
             factors = 1 + JITTER * torch.randn(limits[target].shape, generator=generator)
-            found[draw, number] = run(loaded, "wina_released", limits[target] * factors).perplexity
-    _print(f"  {DRAWS} times with thresholds off by {JITTER:.1%}: from", found.min(axis=0), "{:.2f}")
-    _print("  to", found.max(axis=0), "{:.2f}")
+            perplexities[draw, number] = run(loaded, "wina_released", limits[target] * factors).perplexity
+    _print(f"  {DRAWS} times with thresholds off by {JITTER:.1%}: from", perplexities.min(axis=0), "{:.2f}")
+    _print("  to", perplexities.max(axis=0), "{:.2f}")
 
 
 def _calls(length: int) -> torch.Tensor:
@@ -178,8 +179,8 @@ def _between(recorded: pd.DataFrame, target: float) -> Float[ndarray, " projecti
     return Path(sparsity, mean, np.zeros(len(mean))).at(target)[0]
 
 
-def _texts() -> list[Text]:
-    return [Text(str(number), ids, []) for number, ids in enumerate(RECORDINGS.sequences()[:SAMPLES])]
+def _texts() -> list[TokenizedSample]:
+    return [TokenizedSample(str(number), ids, []) for number, ids in enumerate(RECORDINGS.sequences()[:SAMPLES])]
 
 
 def _greedy(loaded: LoadedModel, criterion: str, counts: Counts) -> Allocations:
@@ -194,8 +195,8 @@ def _greedy(loaded: LoadedModel, criterion: str, counts: Counts) -> Allocations:
         dense_prefix=DENSE_PREFIX,
         budget=WINDOW,
     )
-    found = [one.path for one in paths]
-    return {target: np.stack([path.at(target)[0] for path in found]) for target in TARGETS}
+    blocks = [block.path for block in paths]
+    return {target: np.stack([path.at(target)[0] for path in blocks]) for target in TARGETS}
 
 
 def _block_errors(
@@ -207,8 +208,8 @@ def _block_errors(
     by_ours, by_theirs = np.zeros((2, len(TARGETS), len(allocations)))
     for block, layer in enumerate(layers):
         own = [p for p in projections(loaded.model) if p.block == block]
-        # One level for every target and allocation; level 0 is dense.
-        tried = [np.zeros(len(NAMES)), *(one[target][block] for target in TARGETS for one in allocations)]
+        # One step for every target and allocation; step 0 is dense.
+        tried = [np.zeros(len(NAMES)), *(allocation[target][block] for target in TARGETS for allocation in allocations)]
         limits = {
             p.name: torch.from_numpy(thresholds(BINS, counts[block, p.name], np.array(tried)[:, number]))
             for number, p in enumerate(own)
@@ -217,7 +218,7 @@ def _block_errors(
         with BlockError(
             loaded, layer, own, inputs[block], {name: cutoffs(weights[name], limits[name]) for name in limits}
         ) as objective:
-            errors = objective.errors([(level,) * len(own) for level in range(1, len(tried))])
+            errors = objective.errors([(step,) * len(own) for step in range(1, len(tried))])
         by_ours += np.reshape(errors, by_ours.shape) / BLOCKS
         with ReleasedError(RECORDINGS, loaded, MODE, block) as objective:
             by_theirs += np.reshape([objective.error(list(one)) for one in tried[1:]], by_ours.shape) / BLOCKS

@@ -1,4 +1,4 @@
-"""Whether an exported profile set does with `generate()` what evaluation measured without it, in the table `results`.
+"""Agreement of an exported profile set under `generate()` with what evaluation measured, in the table `results`.
 
     python -m benchmarks.exported_sets                          # after `make repro`
     python -m benchmarks.exported_sets --set kl_gradient_routed --target 0.65 --backend reference
@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from pipeline.config import params
 from pipeline.storage.schemas import RESULTS, ROUTES, SAMPLES
 from stages.inputs import paths
 from wina_amp.names import AUTO
@@ -42,36 +43,36 @@ def main() -> None:
     samples = SAMPLES.read(paths.SAMPLES).query("split == 'test'")
     with profile_set.installed(model, target=options.target, backend=options.backend) as sparse:
         if profile_set.description.router is not None:
-            table = ROUTES.read(paths.table(config.load().methods[options.set].groups_from))
+            table = ROUTES.read(paths.table(params.load().methods[options.set].groups_from))
             print(f"routed as in `routes`: {_fraction(*routed(sparse, samples, table, options.batch))}")
         results = RESULTS.read(paths.results(options.set)).query("target == @options.target")
         is_asked = (samples["kind"] == "generation") & samples["sample_id"].isin(results["sample_id"])
         asked = samples.loc[is_asked]
         measured = results.set_index("sample_id")["score"].loc[asked["sample_id"]].to_numpy()
-        found = scored(model, asked, options.batch)
-    print(f"accuracy of {len(found)} generations: {found.mean():.4f}, in `results` {measured.mean():.4f}")
-    print(f"scored as in `results`: {_fraction(found, measured)}")
+        is_right = scored(model, asked, options.batch)
+    print(f"accuracy of {len(is_right)} generations: {is_right.mean():.4f}, in `results` {measured.mean():.4f}")
+    print(f"scored as in `results`: {_fraction(is_right, measured)}")
 
 
 def routed(
     sparse: SparseModel, samples: pd.DataFrame, table: pd.DataFrame, batch: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The group of every prompt, from its router and from the table."""
-    found = [sparse.route(*padded(part["prompt_ids"].tolist())).tolist() for part in _batches(samples, batch)]
-    return np.concatenate(found), table.set_index("sample_id")["group"].loc[samples["sample_id"]].to_numpy()
+    groups = [sparse.route(*padded(part["prompt_ids"].tolist())).tolist() for part in _batches(samples, batch)]
+    return np.concatenate(groups), table.set_index("sample_id")["group"].loc[samples["sample_id"]].to_numpy()
 
 
 def scored(model: PreTrainedModel, samples: pd.DataFrame, batch: int) -> np.ndarray:
     """Whether what the model generates is the answer."""
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
-    found = []
+    is_right: list[bool] = []
     for part in _batches(samples, batch):
         ids, mask = padded(part["prompt_ids"].tolist())
         rows = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=NEW_TOKENS, do_sample=False)
         texts = tokenizer.batch_decode(rows[:, ids.shape[1] :], skip_special_tokens=True)
         pairs = zip(texts, part["answer"], strict=True)
-        found += [text.partition(STOP)[0].strip() == answer.strip() for text, answer in pairs]
-    return np.array(found)
+        is_right += [text.partition(STOP)[0].strip() == answer.strip() for text, answer in pairs]
+    return np.array(is_right)
 
 
 def padded(prompts: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -88,8 +89,8 @@ def _batches(samples: pd.DataFrame, batch: int) -> list[pd.DataFrame]:
     return [samples.iloc[start : start + batch] for start in range(0, len(samples), batch)]
 
 
-def _fraction(found: np.ndarray, wanted: np.ndarray) -> str:
-    return f"{int((found == wanted).sum())} of {len(wanted)} prompts"
+def _fraction(values: np.ndarray, wanted: np.ndarray) -> str:
+    return f"{int((values == wanted).sum())} of {len(wanted)} prompts"
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""A model of full-size shapes through capture, aggregate and greedy allocation: what it takes in time, memory and disk.
+"""A model of full-size shapes through capture, aggregate and greedy allocation: time, memory and disk space.
 
     python -m benchmarks.full_size --shape llama-3-8b --blocks 2            # fits a laptop's memory
     python -m benchmarks.full_size --shape llama-3-8b --device cuda         # all 32 blocks, on a GPU
 
 Weights are random and made in the dtype asked for; samples are random tokens of 300 to 700 each, all counted, as in
 the train split. Everything runs through the library's own functions, as the stages call them. Plain forward pass and
-capture take turns batch by batch, so that whatever else the machine does meets both; what capture does once (column
+capture alternate batch by batch, so that whatever else the machine does meets both; what capture does once (column
 norms of all weights) is timed apart, and compilation is not timed. Bytes per sample are also given for all blocks of
 the real model, by proportion: a block's rows do not depend on how many blocks there are.
 """
@@ -88,7 +88,7 @@ SEED = 0
 
 @dataclass
 class Captured:
-    """What the timed passes gave.
+    """Results of the timed passes.
 
     Attributes:
         plain: seconds of the plain forward pass, one entry per repeat and batch.
@@ -116,11 +116,11 @@ def main() -> None:
     blocks = options.blocks or real_blocks
     loaded = random_model(options.shape, blocks, options.dtype, options.device)
     items = random_items(options.samples, loaded.model.config.vocab_size)
-    ids = [one.sample_id for one in items]
+    ids = [item.sample_id for item in items]
     planned = in_batches(items, options.batch)
-    tokens = sum(one.length for one in items)
-    place = f"{options.device}, torch {torch.__version__}, CPU threads {options.threads}"
-    print(f"{options.shape}, {blocks} of {real_blocks} blocks, {options.dtype} on {place}")
+    tokens = sum(item.length for item in items)
+    machine = f"{options.device}, torch {torch.__version__}, CPU threads {options.threads}"
+    print(f"{options.shape}, {blocks} of {real_blocks} blocks, {options.dtype} on {machine}")
     print(f"{tokens} tokens of {len(items)} samples in {len(planned)} batches; model built: {_memory(loaded.device)}")
 
     timed = time_capture(loaded, planned, options.repeats)
@@ -180,8 +180,8 @@ def random_items(samples: int, vocabulary: int) -> list[TokenizedSample]:
 
 def in_batches(items: Sequence[TokenizedSample], budget: int) -> list[list[TokenizedSample]]:
     """Samples that go through the model together, of at most `budget` tokens, padding included."""
-    ids = [one.sample_id for one in items]
-    return [[items[i] for i in batch] for batch in batches([one.length for one in items], ids, budget)]
+    ids = [item.sample_id for item in items]
+    return [[items[i] for i in batch] for batch in batches([item.length for item in items], ids, budget)]
 
 
 def time_capture(loaded: LoadedModel, planned: Sequence[Sequence[TokenizedSample]], repeats: int) -> Captured:
@@ -257,10 +257,10 @@ def _greedy(
         budget=options.batch,
     )
     for number in range(options.greedy_blocks):
-        seconds, found = _seconds(lambda: next(paths), loaded.device)
-        _, error = found.path.at(STOP)
+        seconds, block = _seconds(lambda: next(paths), loaded.device)
+        _, error = block.path.at(STOP)
         extra = " with the block inputs of the whole model" if number == 0 else ""
-        rounds = len(found.path.mean) - 1
+        rounds = len(block.path.mean) - 1
         print(f"greedy, block {number}: {seconds:.1f} s{extra}; {rounds} rounds, error {error:.3f} at {STOP}")
 
 

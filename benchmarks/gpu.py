@@ -8,18 +8,19 @@ For models of Llama-3-8B's, Qwen2.5-7B's and Phi-4's shapes (random weights, bfl
 projection's own `wina` scores over random tokens, the same sparsity everywhere) and batches of 1, 2, 4 and 8:
 
 - capture: one dense pass that counts all scores and sums signatures, up to the rows of its tables, over the plain
-  forward pass, batch by batch in turns, as in `benchmarks.full_size`; and how `pipeline.capture.accumulate` counts
+  forward pass, batch by batch alternately, as in `benchmarks.full_size`; and how `pipeline.capture.accumulate` counts
   here.
-- kernels: GB/s of kept weights, read by the launches of every input at 0.5 as in a decode step, in turns with a copy of
-  memory (bytes read and written). First, for every batch, the block sizes in `CANDIDATES` are tried on the MLP's maps
-  of the first shape; the fastest serve from then on, and are printed, to be entered in `triton_gather.BLOCKS`.
+- kernels: GB/s of kept weights, read by the launches of every input at 0.5 as in a decode step, alternating with a
+  copy of memory (bytes read and written). First, for every batch, the block sizes in `CANDIDATES` are tried on the
+  MLP's maps of the first shape; the fastest serve from then on, and are printed, to be entered in
+  `triton_gather.BLOCKS`.
 - end to end: median decode step of the dense model as a CUDA graph over that of the sparse one as a CUDA graph, step by
-  step in turns, quartiles in brackets; `--compile` tries torch.compile (max. a minute a batch) as the dense side too.
+  step alternately, quartiles in brackets; `--compile` tries torch.compile (max. a minute a batch) for it too.
   Sparsity 0 is the check: what it gains or loses is not due to masks. The roofline beside it is the ratio of the bytes
   that the two steps read.
 
-What does not fit into `--seconds` is not begun, and said. Exits with 1 if a target is missed. NEVER RUN ON A GPU: only
-on a CPU with small sizes (`tests/benchmarks/test_gpu.py`), where no target is judged.
+What does not fit into `--seconds` is skipped, and reported. Exits with 1 if a target is missed. NEVER RUN ON A GPU:
+only on a CPU with small sizes (`tests/benchmarks/test_gpu.py`), where no target is checked.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.full_size import SHAPES, in_batches, random_items, random_model, time_capture
+from pipeline.capture.accumulate import backend
 from pipeline.latency.interleaved import WARM, clock, ratios, spread, time_interleaved
 from pipeline.latency.machine import last_level_cache, load, machine
 from pipeline.latency.refusal import able
@@ -79,12 +81,12 @@ MOST_SCORED = 128
 
 
 @dataclass
-class Found:
+class Figures:
     """What was measured of the targets.
 
     Attributes:
         ratios: sparsity -> end to end, of the shape and batch that targets are for.
-        bandwidths: input -> share of the copy's bandwidth, of the same.
+        bandwidths: input -> fraction of the copy's bandwidth, of the same.
         capture: capture over the plain forward pass, of that shape; None: not measured.
     """
 
@@ -96,33 +98,33 @@ class Found:
 def main() -> None:
     """Print everything; exits with 1 if a target is missed on a GPU."""
     options = _options()
-    found = Found()
-    for line in lines(options, found):
+    figures = Figures()
+    for line in lines(options, figures):
         print(line, flush=True)
     if options.device == "cuda":
-        verdicts = list(judged(found))
+        verdicts = list(checks(figures))
         print("\n".join(verdicts))
         raise SystemExit(any("MISSED" in line for line in verdicts))
 
 
-def judged(found: Found) -> Iterator[str]:
+def checks(figures: Figures) -> Iterator[str]:
     """A line for every target: reached, missed or not measured."""
-    wanted = {f"sparsity {at:.2f}, end to end": (found.ratios.get(at), low) for at, low in WANTED.items()}
+    wanted = {f"sparsity {at:.2f}, end to end": (figures.ratios.get(at), low) for at, low in WANTED.items()}
     for site in WANTED_SITES:
-        wanted[f"{site} at {KERNELS_AT}, of copy bandwidth"] = found.bandwidths.get(site), WANTED_BANDWIDTH
+        wanted[f"{site} at {KERNELS_AT}, of copy bandwidth"] = figures.bandwidths.get(site), WANTED_BANDWIDTH
     for name, (value, low) in wanted.items():
-        yield _judged(f"{name}: at least {low:.2f}", value, value is not None and value >= low)
-    is_reached = found.capture is not None and found.capture <= WANTED_CAPTURE
-    yield _judged(f"capture / plain forward pass: at most {WANTED_CAPTURE:.2f}", found.capture, is_reached)
+        yield _check(f"{name}: at least {low:.2f}", value, value is not None and value >= low)
+    is_reached = figures.capture is not None and figures.capture <= WANTED_CAPTURE
+    yield _check(f"capture / plain forward pass: at most {WANTED_CAPTURE:.2f}", figures.capture, is_reached)
 
 
-def _judged(target: str, value: float | None, is_reached: bool) -> str:
-    said = "not measured" if value is None else f"{value:.2f}, {'reached' if is_reached else 'MISSED'}"
-    return f"target: {WANTED_SHAPE}, {target}: {said}"
+def _check(target: str, value: float | None, is_reached: bool) -> str:
+    result = "not measured" if value is None else f"{value:.2f}, {'reached' if is_reached else 'MISSED'}"
+    return f"target: {WANTED_SHAPE}, {target}: {result}"
 
 
-def lines(options: argparse.Namespace, found: Found) -> Iterator[str]:
-    """What is printed, line by line, as it is measured."""
+def lines(options: argparse.Namespace, figures: Figures) -> Iterator[str]:
+    """The lines to print, each as soon as it is measured."""
     began = time.monotonic()
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
@@ -131,19 +133,19 @@ def lines(options: argparse.Namespace, found: Found) -> Iterator[str]:
     yield f"{facts['device']}, {named}, {options.dtype}, context {options.context}, load {load()}"
     tuned: set[int] = set()
     for shape in options.shape or SHAPES:
-        bench: _Shape | None = None
+        model: _Shape | None = None
         with ExitStack() as stack:
             for batch in options.batches:
                 spent = time.monotonic() - began
                 if spent > options.seconds:
                     yield f"{shape}, batch {batch}: not run, {spent:.0f} s of {options.seconds:.0f} are spent"
                     continue
-                if bench is None:
-                    bench = _Shape(shape, options, stack)
-                    yield f"{shape}, {bench.blocks} blocks: built after {time.monotonic() - began:.0f} s"
-                    yield bench.captured(found)
-                yield from bench.lines(batch, found, tuned)
-        del bench
+                if model is None:
+                    model = _Shape(shape, options, stack)
+                    yield f"{shape}, {model.blocks} blocks: built after {time.monotonic() - began:.0f} s"
+                    yield model.captured(figures)
+                yield from model.lines(batch, figures, tuned)
+        del model
         gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()
@@ -151,7 +153,7 @@ def lines(options: argparse.Namespace, found: Found) -> Iterator[str]:
 
 
 class _Shape:
-    """A model of one shape, sparse at all targets, and its dense twin.
+    """A model of one shape, sparse at all targets, and its dense copy.
 
     Args:
         shape: its name.
@@ -174,18 +176,20 @@ class _Shape:
         self.backend = options.backend or _backend(options)
         with torch.inference_mode():
             limits = thresholds(self.loaded, TARGETS, options.context, options.steps)
-            projections = [one.projection for one in self.masks]
-            weights = [feature_weights(CRITERION, one.module.weight, one.name) for one in projections]
+            projections = [site.projection for site in self.masks]
+            weights = [
+                feature_weights(CRITERION, projection.module.weight, projection.name) for projection in projections
+            ]
             flat = limits.reshape(len(TARGETS), -1).to(self.device).unbind(dim=1)
-            self.cutoffs = [cutoffs(one, values) for one, values in zip(weights, flat, strict=True)]
+            self.cutoffs = [cutoffs(factors, values) for factors, values in zip(weights, flat, strict=True)]
         self.decoding: Decoding = stack.enter_context(
             sparse_decoding(self.loaded, CRITERION, limits, backend=self.backend)
         )
 
-    def captured(self, found: Found) -> str:
+    def captured(self, figures: Figures) -> str:
         """The ratio of capture."""
         if self.shape == WANTED_SHAPE:
-            found.capture = self.capture.ratio
+            figures.capture = self.capture.ratio
         plain, slow = (1e3 * sum(seconds) / CAPTURED_REPEATS for seconds in (self.capture.plain, self.capture.capture))
         return (
             f"{self.shape}, capture / plain forward pass: {self.capture.ratio:.2f}, counted the way "
@@ -193,11 +197,11 @@ class _Shape:
             f"{1e3 * self.capture.once:.0f}; load {load()}"
         )
 
-    def lines(self, batch: int, found: Found, tuned: set[int]) -> Iterator[str]:
+    def lines(self, batch: int, figures: Figures, tuned: set[int]) -> Iterator[str]:
         """Kernels, then end to end, at one batch."""
         with torch.inference_mode():
-            yield from self._kernels(batch, found, tuned)
-            yield from self._end_to_end(batch, found)
+            yield from self._kernels(batch, figures, tuned)
+            yield from self._end_to_end(batch, figures)
 
     def _ids(self, batch: int) -> Tensor:
         width = self.options.context + WARM + max(self.options.steps, WATCHED)
@@ -213,7 +217,7 @@ class _Shape:
         steps.begin()
         return steps, watch(self.masks, self.cutoffs, groups, steps, WATCHED), groups
 
-    def _kernels(self, batch: int, found: Found, tuned: set[int]) -> Iterator[str]:
+    def _kernels(self, batch: int, figures: Figures, tuned: set[int]) -> Iterator[str]:
         steps, reading, groups = self._read(batch, KERNELS_AT)
         rows = 1 << (batch - 1).bit_length()
         if self.backend == "triton" and self.options.tune and rows not in tuned:
@@ -227,19 +231,19 @@ class _Shape:
                 f"{speed / copy:.2f} of a copy's {copy:.0f}"
             )
             if (self.shape, batch) == (WANTED_SHAPE, 1):
-                found.bandwidths[site] = speed / copy
+                figures.bandwidths[site] = speed / copy
         steps.close()
 
     def _rate(self, names: Sequence[str], reading: Reading, groups: Tensor) -> tuple[float, float, float]:
-        """GB/s of the kept weights of some inputs and of a copy, and the share of weights that is kept."""
-        chosen = [number for number, one in enumerate(self.masks) if one.projection.site in names]
+        """GB/s of the kept weights of some inputs and of a copy, and the fraction of weights that is kept."""
+        chosen = [number for number, site in enumerate(self.masks) if site.projection.site in names]
         masks: list[MaskSite] = [self.masks[number] for number in chosen]
         inputs = [reading.inputs[number] for number in chosen]
         kept, offered = 0.0, 0
-        for number, place, x in zip(chosen, masks, inputs, strict=True):
+        for number, site, x in zip(chosen, masks, inputs, strict=True):
             is_kept = ~(x[:, 0].float().abs() <= self.cutoffs[number][groups])
-            kept += float(is_kept.any(dim=0).sum()) * place.projection.module.weight[:, 0].nbytes
-            offered += place.projection.module.weight.nbytes
+            kept += float(is_kept.any(dim=0).sum()) * site.projection.module.weight[:, 0].nbytes
+            offered += site.projection.module.weight.nbytes
         measured = Reading(inputs, kept, offered)
         speed = rates(masks, measured, self.cache, self.options.steps, self.device, self.now)
         return speed.kernels / 1e9, speed.copy / 1e9, kept / offered
@@ -250,8 +254,8 @@ class _Shape:
 
         default = triton_gather.BLOCKS[rows]
         speeds: dict[triton_gather.Blocks, float] = {}
-        few = [one for one in CANDIDATES if one[0] * rows <= MOST_SCORED]
-        for blocks in dict.fromkeys([default, *(triton_gather.Blocks(*one) for one in few)]):
+        few = [sizes for sizes in CANDIDATES if sizes[0] * rows <= MOST_SCORED]
+        for blocks in dict.fromkeys([default, *(triton_gather.Blocks(*sizes) for sizes in few)]):
             triton_gather.BLOCKS[rows] = blocks
             try:
                 speeds[blocks] = self._rate(WANTED_SITES, reading, groups)[0]
@@ -259,14 +263,15 @@ class _Shape:
                 if blocks == default:
                     raise
                 yield f"blocks for {rows} tokens: {blocks} do not run: {str(error).splitlines()[0]}"
-        best = max(speeds, key=lambda one: speeds[one])
+        best = max(speeds, key=lambda blocks: speeds[blocks])
         triton_gather.BLOCKS[rows] = best
         tried = ", ".join(
-            f"{one.inputs}x{one.outputs}/{one.part}/{one.warps} {speed:.0f}" for one, speed in speeds.items()
+            f"{blocks.inputs}x{blocks.outputs}/{blocks.part}/{blocks.warps} {speed:.0f}"
+            for blocks, speed in speeds.items()
         )
         yield f"blocks for {rows} tokens, GB/s on the MLP's maps: {tried}; taken: {best}"
 
-    def _end_to_end(self, batch: int, found: Found) -> Iterator[str]:
+    def _end_to_end(self, batch: int, figures: Figures) -> Iterator[str]:
         reads: dict[float, float] = {}
         for target in TARGETS:
             steps, reading, _ = self._read(batch, target)
@@ -274,13 +279,13 @@ class _Shape:
             reads[target] = reading.kept
         other = other_bytes(self.loaded.model, self.masks)
         ids = self._ids(batch)
-        sides = [self._dense_side(ids, way) for way in self._dense_ways()]
+        dense = [self._dense_steps(ids, way) for way in self._dense_ways()]
         # The same tensor throughout: what it says is the target, also to a recorded graph.
         groups = torch.zeros(batch, dtype=torch.int64, device=self.device)
         sparse = sparse_steps(self.loaded.model, ids, self.options.context, self.decoding, groups)
         for target in TARGETS:
             groups.fill_(TARGETS.index(target))
-            every = {f"dense {steps.way}": steps for steps in sides} | {"sparse": sparse}
+            every = {f"dense {steps.way}": steps for steps in dense} | {"sparse": sparse}
             for steps in every.values():
                 steps.begin()
             seconds = time_interleaved(every, self.options.steps, self.now)
@@ -289,7 +294,7 @@ class _Shape:
             slow = min((name for name in every if name != "sparse"), key=lambda name: spread(seconds[name]).median)
             gain = ratios(seconds[slow], seconds["sparse"])
             own, their = spread(seconds["sparse"]).median, spread(seconds[slow]).median
-            whole = sum(one.projection.module.weight.nbytes for one in self.masks) + other + sides[0].cache_bytes
+            whole = sum(site.projection.module.weight.nbytes for site in self.masks) + other + dense[0].cache_bytes
             moved = reads[target] + other + sparse.cache_bytes
             yield (
                 f"{self.shape}, batch {batch}, sparsity {target:.2f}: {1e3 * own:.3f} ms a step ({sparse.way}), "
@@ -297,48 +302,48 @@ class _Shape:
                 f"{whole / moved:.2f}x; {moved / own / 1e9:.0f} GB/s, dense {whole / their / 1e9:.0f}; load {load()}"
             )
             if (self.shape, batch) == (WANTED_SHAPE, 1):
-                found.ratios[target] = gain.median
+                figures.ratios[target] = gain.median
 
     def _dense_ways(self) -> tuple[str, ...]:
         first = "graph" if self.device.type == "cuda" else "eager"
         return (first, "compiled") if self.options.compile else (first,)
 
-    def _dense_side(self, ids: Tensor, way: str) -> Steps:
+    def _dense_steps(self, ids: Tensor, way: str) -> Steps:
         steps = Steps(self.dense, ids, self.options.context, way)
         steps.get_ready()
         return steps
 
 
 def _backend(options: argparse.Namespace) -> str:
-    found = able(options.device, DTYPES[options.dtype], max(options.batches))
-    if not found:
+    backends = able(options.device, DTYPES[options.dtype], max(options.batches))
+    if not backends:
         raise SystemExit(
             f"no backend skips weights in {options.dtype} on {options.device}, {max(options.batches)} tokens"
         )
-    return found[0]
+    return backends[0]
 
 
 def thresholds(loaded: LoadedModel, targets: Sequence[float], context: int, steps: int) -> Tensor:
     """`[targets, blocks, projections]`: quantiles of every projection's scores of random tokens behind a context; 0 for
     sparsity 0."""
     masks = mask_sites(loaded.model, INPUT)
-    found: list[Tensor] = [torch.empty(0) for _ in masks]
+    limits: list[Tensor] = [torch.empty(0) for _ in masks]
     draw = torch.Generator().manual_seed(1)
     ids = torch.randint(3, int(loaded.model.config.vocab_size), (CALIBRATION, context + steps), generator=draw)
     with ExitStack() as stack:
-        for number, place in enumerate(masks):
-            projection = place.projection
+        for number, site in enumerate(masks):
+            projection = site.projection
             weights = feature_weights(CRITERION, projection.module.weight, projection.name)
 
             def see(x: Tensor, number: int = number, weights: Tensor = weights) -> None:
                 ordered = scores(x[:, context:], weights).flatten().sort().values
-                at = [int(target * len(ordered)) - 1 for target in targets]
-                limits = [ordered[place] if place >= 0 else ordered.new_zeros(()) for place in at]
-                found[number] = torch.stack(limits)
+                ranks = [int(target * len(ordered)) - 1 for target in targets]
+                quantiles = [ordered[rank] if rank >= 0 else ordered.new_zeros(()) for rank in ranks]
+                limits[number] = torch.stack(quantiles)
 
-            stack.callback(place.tap.register(see).remove)
+            stack.callback(site.tap.register(see).remove)
         loaded.decoder(input_ids=ids.to(loaded.device), use_cache=False)
-    return torch.stack(found, dim=1).reshape(len(targets), masks[-1].projection.block + 1, -1).cpu()
+    return torch.stack(limits, dim=1).reshape(len(targets), masks[-1].projection.block + 1, -1).cpu()
 
 
 def _options() -> argparse.Namespace:
@@ -347,12 +352,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--blocks", type=int, help="blocks to build (default: as many as the real model has)")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--context", type=int, default=128, help="tokens in front of the decoded ones")
-    parser.add_argument("--steps", type=int, default=24, help="timed steps a side")
+    parser.add_argument("--steps", type=int, default=24, help="timed steps of each model")
     parser.add_argument("--samples", type=int, default=8, help="for capture")
     parser.add_argument("--device", default="cuda", choices=("cpu", "cuda"))
     parser.add_argument("--dtype", default="bfloat16", choices=DTYPES)
-    parser.add_argument("--backend", help="of the sparse side (default: the first that skips weights)")
-    parser.add_argument("--compile", action="store_true", help="try torch.compile as the dense side, too")
+    parser.add_argument("--backend", help="of the sparse model (default: the first that skips weights)")
+    parser.add_argument("--compile", action="store_true", help="try torch.compile for the dense model, too")
     parser.add_argument("--tune", action=argparse.BooleanOptionalAction, default=True, help="try block sizes first")
     parser.add_argument("--seconds", type=float, default=480, help="nothing is begun afterwards")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")

@@ -3,14 +3,14 @@
     python -m benchmarks.greedy
 
 The model and the settings are those of the recordings (../shared/parity): a step of 0.025, two sequences, thresholds
-looked up in the recorded histograms, targets to 0.65. The published side is a transcription
+looked up in the recorded histograms, targets to 0.65. The published procedure is a transcription
 (tests/reference/released_greedy.py): every candidate is a forward pass of the whole decoder layer for every sequence,
-with seven look-ups of thresholds. All sides minimise the same error, the relative Frobenius norm of TEAL's Algorithm 1.
+with seven look-ups of thresholds. All minimise the same error, the relative Frobenius norm of TEAL's Algorithm 1.
 
 A published round costs the same wherever it stands in a search, so `--rounds` of them are timed, spread over the path
 and between the complete searches of ours, and multiplied by the number of rounds; `--complete` runs them all. The
 "baseline error" that the released code adds to every round is left out. Our seconds hold everything that a search needs
-but the layer's inputs, which both sides are given. CPU time; medians, lowest and highest in brackets.
+but the layer's inputs, which are given to both. CPU time; medians, lowest and highest in brackets.
 
 Errors are those at the four targets, of the allocations themselves (computed by the transcription), divided by those of
 the published procedure's allocations with `--complete`, of the exact search's otherwise.
@@ -55,7 +55,7 @@ SEARCHES: dict[str, tuple[Callable[..., Exact | Lazy], float]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """One block and what its search is given."""
+    """One block and the inputs of its search."""
 
     loaded: LoadedModel
     mode: str
@@ -82,7 +82,7 @@ class Case:
 
 
 def main() -> None:
-    """Print what every search takes, and what its allocations are worth."""
+    """Print the time of every search, and the errors of its allocations."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mode", choices=MODES, default="wina")
     parser.add_argument("--blocks", type=int, nargs="+", default=[0, 1, 2, 3])
@@ -109,7 +109,7 @@ def main() -> None:
     print(f"\nAll {len(options.blocks)} blocks: published {_spread(_sums(published))} s")
     for name in SEARCHES:
         ours = _sums(seconds[name])
-        times = [one / other for one, other in zip(_sums(published), ours, strict=True)]
+        times = [theirs / own for theirs, own in zip(_sums(published), ours, strict=True)]
         print(f"{name:<20}{_spread(ours)} s, {_spread(times, '.1f')} times as fast, errors {_errors(ratios[name])}")
 
 
@@ -155,9 +155,9 @@ def _round(
     objective: PublishedError, state: Float[ndarray, " projections"], steps: list[Float[ndarray, " levels"]]
 ) -> float:
     """Seconds of one published round from a state of the exact search."""
-    levels = tuple(int(np.argmin(np.abs(one - s))) for one, s in zip(steps, state, strict=True))
+    numbers = tuple(int(np.argmin(np.abs(sparsities - s))) for sparsities, s in zip(steps, state, strict=True))
     choices = [
-        (*levels[:p], levels[p] + 1, *levels[p + 1 :]) for p in range(len(NAMES)) if levels[p] + 1 < len(steps[p])
+        (*numbers[:p], numbers[p] + 1, *numbers[p + 1 :]) for p in range(len(NAMES)) if numbers[p] + 1 < len(steps[p])
     ]
     start = time.process_time()
     objective.errors(choices)
@@ -177,7 +177,7 @@ def _spread(values: Sequence[float], form: str = ".2f") -> str:
 
 
 def _errors(ratios: list[Float[ndarray, " targets"]]) -> str:
-    mean = " ".join(f"{one:.4f}" for one in np.mean(ratios, axis=0))
+    mean = " ".join(f"{ratio:.4f}" for ratio in np.mean(ratios, axis=0))
     return f"{mean} (single blocks {np.min(ratios):.4f} to {np.max(ratios):.4f})"
 
 

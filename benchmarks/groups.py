@@ -1,4 +1,4 @@
-"""Which groups are worth having: how steady a grouping is, and what allocations of its own bring on held-out texts.
+"""Stability of groupings, and the benefit of allocations per group on held-out texts.
 
     python -m benchmarks.groups --clusters 4 8 12                                  # seconds
     python -m benchmarks.groups --clusters 4 8 --labels task --benefit 0.75        # minutes a grouping
@@ -41,6 +41,7 @@ from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.histograms.bins import Bins
 from pipeline.statistics.agreement import normalized_mutual_information
 from pipeline.storage.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES, SIGNATURES
+from pipeline.tokens.samples import TokenizedSample, tokenized_samples
 from stages.inputs import paths
 from stages.inputs.allocation import counts_of
 from stages.inputs.model import load_model
@@ -77,15 +78,16 @@ def main() -> None:
     train = (samples["split"] == "train").to_numpy()
     benefit = None if options.benefit is None else Benefit(settings, samples[train], options.benefit)
     print(f"{'grouping':28}{'groups':>8}{'silhouette':>12}{'stability':>11}{'NMI':>7}  held out")
-    for one in groupings(settings, samples, options):
-        own = one.groups[train]
+    for grouping in groupings(settings, samples, options):
+        own = grouping.groups[train]
         nmi = normalized_mutual_information(own, samples["computation"][train].to_numpy())
-        line = f"{one.name:28}{len(set(own.tolist())):8}{one.silhouette:12.3f}{one.stability:11.3f}{nmi:7.3f}  "
+        line = f"{grouping.name:28}{len(set(own.tolist())):8}{grouping.silhouette:12.3f}{grouping.stability:11.3f}"
+        line += f"{nmi:7.3f}  "
         print(line + ("" if benefit is None else benefit.of(own)), flush=True)
 
 
 def groupings(settings: Settings, samples: Any, options: argparse.Namespace) -> Iterator[Grouping]:
-    """What was asked for, in the order of the help."""
+    """The groupings that were asked for, in the order of the options."""
     train = (samples["split"] == "train").to_numpy()
     table: Any = SIGNATURES.read(paths.SIGNATURES)
     vectors, blocks = signature_vectors(table, samples["sample_id"].tolist()), int(table["block"].max()) + 1
@@ -95,11 +97,11 @@ def groupings(settings: Settings, samples: Any, options: argparse.Namespace) -> 
         for algorithm in options.algorithms:
             for count in options.clusters:
                 chosen = Options(algorithm, count, settings.cluster.min_cluster_size, settings.seed)
-                found = cluster(points, train, chosen)
-                figures = {key: float(found.quality[key] or np.nan) for key in ("silhouette", "stability")}  # type: ignore[arg-type]
-                yield Grouping(f"{algorithm} {count}, {kind}", found.groups, **figures)
+                clusters = cluster(points, train, chosen)
+                figures = {key: float(clusters.quality[key] or np.nan) for key in ("silhouette", "stability")}  # type: ignore[arg-type]
+                yield Grouping(f"{algorithm} {count}, {kind}", clusters.groups, **figures)
                 for draw in range(options.random):
-                    groups = shuffled_groups(found.groups, train, settings.seed, draw)
+                    groups = shuffled_groups(clusters.groups, train, settings.seed, draw)
                     yield Grouping(f"random {count}, draw {draw}", groups)
     for label in options.labels:
         yield Grouping(label, label_groups(samples[label].tolist(), train))
@@ -125,7 +127,7 @@ def signatures(
 
 
 class Benefit:
-    """What allocations of their own bring to groups on held-out texts."""
+    """Held-out KL of allocations per group, over that of the pooled allocation."""
 
     def __init__(self, settings: Settings, train: Any, target: float) -> None:
         self._allocate, self._seed, self._target = settings.allocate, settings.seed, target

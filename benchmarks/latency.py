@@ -1,4 +1,4 @@
-"""What the stage `latency` measures, on a random model: decode steps in turns with the strongest dense baseline.
+"""The measurements of stage `latency` on a random model: decode steps, alternating with the strongest dense baseline.
 
     python -m benchmarks.latency                                   # two blocks, hidden 1024: 122 MB under masks
     python -m benchmarks.latency --hidden 4096 --intermediate 14336
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def lines(options: argparse.Namespace) -> Iterator[str]:
-    """What is printed, line by line, as it is measured."""
+    """The lines to print, each as soon as it is measured."""
     torch.set_num_threads(options.threads)
     loaded = random_model(options.blocks, options.hidden, options.intermediate)
     draw = np.random.default_rng(0)
@@ -57,8 +57,8 @@ def lines(options: argparse.Namespace) -> Iterator[str]:
     yield f"{facts['device']}, {facts['cores']} cores, {options.threads} threads, torch {facts['torch']}, load {load()}"
     router = (Router(torch.randn(GROUPS, options.hidden), torch.zeros(GROUPS)), {"router": "embedding"})
     with Dense(loaded, work) as dense:
-        for (batch, context), found in dense.cells.items():
-            tried = ", ".join(f"{way} {1e3 * seconds.median:.2f}" for way, seconds in found.tried.items())
+        for (batch, context), cell in dense.cells.items():
+            tried = ", ".join(f"{way} {1e3 * seconds.median:.2f}" for way, seconds in cell.tried.items())
             yield f"dense, batch {batch}, context {context}, ms: {tried}"
         for sparsity in options.sparsities:
             limits = thresholds(loaded, sparsity).repeat(GROUPS, 1, 1)

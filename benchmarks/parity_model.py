@@ -42,7 +42,7 @@ Counts = dict[tuple[int, str], Int[ndarray, " count"]]
 
 @dataclass(frozen=True)
 class Run:
-    """Perplexity, and the share of features that was zeroed, weighted by the weights they gate: among the eligible
+    """Perplexity, and the fraction of features that was zeroed, weighted by the weights they gate: among the eligible
     tokens, and among all tokens."""
 
     perplexity: float
@@ -80,9 +80,9 @@ def score_counts(loaded: LoadedModel, *, is_prefix_counted: bool) -> dict[str, C
             counted = eligible(length, length, len(sequence), 0 if is_prefix_counted else DENSE_PREFIX)
             with observer.batch(counted.long() - 1, torch.full_like(ids, -1)), torch.inference_mode():
                 loaded.decoder(input_ids=ids, use_cache=False)
-            for one in observer.take():
-                for projection, criterion, rows in one.by_projection():
-                    key = (one.site.block, projection)
+            for observed in observer.take():
+                for projection, criterion, rows in observed.by_projection():
+                    key = (observed.site.block, projection)
                     counts = rows[0].astype(np.int64)
                     total[criterion][key] = total[criterion].get(key, 0) + counts
     return total
@@ -97,7 +97,7 @@ def thresholds_of(
 
 
 def window_eligibility(dense_prefix: int | float = DENSE_PREFIX) -> Bool[Tensor, "1 window"]:
-    """Which tokens of a window are masked."""
+    """Whether each token of a window is masked."""
     length = torch.tensor([WINDOW])
     return eligible(length, length, WINDOW, dense_prefix)
 
@@ -119,7 +119,7 @@ def run(
     """Run the test stream with these masks.
 
     Args:
-        values: of one group, as `sparse.install.install` takes them: thresholds, or for `topk` sparsities.
+        values: of one group, as `wina_amp.masks.install.install` takes them: thresholds, or for `topk` sparsities.
         kind: which masks.
         masked: which tokens of a window are eligible; `window_eligibility()` if None.
     """

@@ -1,4 +1,4 @@
-"""What a router takes: microseconds a prompt, beside the dense forward pass over the same prompt.
+"""Time of a router: microseconds per prompt, beside the dense forward pass over the same prompt.
 
     python -m benchmarks.routers
 
@@ -64,12 +64,12 @@ def random_prompts(loaded: LoadedModel, number: int, longest: int) -> list[Int[n
 def works(loaded: LoadedModel) -> dict[str, Callable[[Int[ndarray, " tokens"]], object]]:
     """Kind -> the work for one prompt, the dense forward pass first."""
     facts = {"blocks": str(BLOCKS), "dim": str(DIM), "seed": "0"}
-    found: dict[str, Callable[[Int[ndarray, " tokens"]], object]] = {DENSE: lambda prompt: _dense(loaded, prompt)}
+    works: dict[str, Callable[[Int[ndarray, " tokens"]], object]] = {DENSE: lambda prompt: _dense(loaded, prompt)}
     for kind in KINDS:
         router = Router(torch.randn(GROUPS, _width(loaded, kind)), torch.zeros(GROUPS))
-        one = PromptRouter(router, facts | {"router": kind}, loaded, 1)
-        found[kind] = lambda prompt, one=one: one([prompt])
-    return found
+        prompt_router = PromptRouter(router, facts | {"router": kind}, loaded, 1)
+        works[kind] = lambda prompt, prompt_router=prompt_router: prompt_router([prompt])
+    return works
 
 
 def alternate(
@@ -98,18 +98,18 @@ def operations(loaded: LoadedModel, prompts: Sequence[Int[ndarray, " tokens"]]) 
     hidden = int(loaded.model.config.hidden_size)
     pairs = float(neighbour_flops(tokens, hidden, GROUPS).mean())
     reading = float(embedding_flops(tokens, hidden, GROUPS).mean())
-    first = [one for one in projections(loaded.model) if one.block < BLOCKS]
+    first = [projection for projection in projections(loaded.model) if projection.block < BLOCKS]
     scores = scores_flops(tokens, tokens - 1, first, head_dim=shape.head_dim, heads=shape.heads, dim=DIM, groups=GROUPS)
     dense = dense_flops(shape, Work(tokens, met, nothing, nothing, np.zeros((len(tokens), 0), dtype=np.int64)))
-    found = {DENSE: float(dense.mean()), "embedding": reading, "neighbours": pairs, "scores": float(scores.mean())}
-    return found | {"benefit": pairs}
+    means = {DENSE: float(dense.mean()), "embedding": reading, "neighbours": pairs, "scores": float(scores.mean())}
+    return means | {"benefit": pairs}
 
 
 def _width(loaded: LoadedModel, kind: str) -> int:
     """Numbers that a kind of router reads."""
     if kind != "scores":
         return int(loaded.model.config.hidden_size) * (1 if kind == "embedding" else 2)
-    return DIM * len(sites([one for one in projections(loaded.model) if one.block < BLOCKS]))
+    return DIM * len(sites([projection for projection in projections(loaded.model) if projection.block < BLOCKS]))
 
 
 def _dense(loaded: LoadedModel, prompt: Int[ndarray, " tokens"]) -> object:

@@ -1,4 +1,4 @@
-"""What the tensor transform changes under masks, and what its bases cost.
+"""Perplexity under masks with and without the tensor transform, and the cost of its bases.
 
     python -m benchmarks.transform              # perplexity without and with it; needs ../shared/parity
     python -m benchmarks.transform --basis      # seconds of the bases of one block of Llama-3-8B widths, on the CPU
@@ -64,8 +64,8 @@ def print_perplexities(title: str, loaded: LoadedModel) -> None:
     shape = (blocks, len(projections(loaded.model)) // blocks)
     for criterion in CRITERIA:
         limits = [thresholds_of(counts[criterion], np.full(shape, target)) for target in TARGETS]
-        found = [run(loaded, criterion, values).perplexity for values in limits]
-        print(f"{criterion} {title}: " + ", ".join(f"{value:.1f}" for value in found), flush=True)
+        perplexities = [run(loaded, criterion, values).perplexity for values in limits]
+        print(f"{criterion} {title}: " + ", ".join(f"{value:.1f}" for value in perplexities), flush=True)
 
 
 if __name__ == "__main__":

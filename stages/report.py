@@ -1,7 +1,7 @@
-"""report: tables and quality of the clusters -> report page, metrics and plot data.
+"""report: all tables -> report page, metrics and plot data.
 
-Reads what params.yaml lists, never what happens to lie in the folders: a method that was removed leaves its file
-behind.
+Reads the tables of the methods, schemes and routers that params.yaml names, not all files of the folders: a method that
+was removed from params.yaml leaves its files behind.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _SAMPLE_COLUMNS = (
 
 
 def main(settings: Settings) -> None:
-    """Read everything, write `report/`, `plots/` and `metrics.json`."""
+    """Read all tables; write `report/`, `plots/` and `metrics.json`."""
     plan = _plan(settings)
     write_report(plan, _evidence(plan), report=Path(paths.REPORT), metrics=Path(paths.METRICS), plots=Path(paths.PLOTS))
 
@@ -155,9 +155,9 @@ def _json(file: str | Path, what: str) -> dict[str, Any]:
     try:
         return json.loads(Path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        found = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]
         remedy = "run `dvc repro` to make it anew, or `dvc checkout` to restore the cached copy"
-        raise UserError(f"{what} must be a readable JSON file", found=found, where=str(file), remedy=remedy) from error
+        raise UserError(f"{what} must be a readable JSON file", found=reason, where=str(file), remedy=remedy) from error
 
 
 if __name__ == "__main__":

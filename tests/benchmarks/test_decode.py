@@ -32,6 +32,6 @@ def test_every_ratio_is_printed(
         len(re.findall(r"density [01]\.\d\d .* ms \[.*\] +\d+\.\d GB/s   read [01]\.\d+   ratio \d+\.\d\d", printed))
         == 8
     )
-    read = [float(found) for found in re.findall(r"read ([01]\.\d+)", printed)][:4]
-    # Of 7 x 400 scores: the standard error of a share is below 0.01.
+    read = [float(match) for match in re.findall(r"read ([01]\.\d+)", printed)][:4]
+    # Of 7 x 400 scores: the standard error of a fraction is below 0.01.
     assert read == pytest.approx([1.0, 0.5, 0.35, 0.2], abs=0.03)

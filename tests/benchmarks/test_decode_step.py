@@ -25,11 +25,11 @@ def test_thresholds_mask_the_fraction_of_the_tokens_they_were_taken_from():
     limits = decode_step.thresholds(loaded, 0.5)
     tokens = torch.randint(3, decode_step.VOCABULARY, (1, 128), generator=torch.Generator().manual_seed(1))
     everything = torch.ones(1, 128, dtype=torch.bool)
-    one = torch.zeros(1, dtype=torch.int64)
+    group = torch.zeros(1, dtype=torch.int64)
     with (
         torch.inference_mode(),
         install(loaded, decode_step.CRITERION, limits) as runtime,
-        runtime.rows(one, everything) as counts,
+        runtime.rows(group, everything) as counts,
     ):
         loaded.model(tokens)
     # q reads what it was calibrated on; masks in front of the others change what they read.

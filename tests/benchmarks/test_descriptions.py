@@ -1,4 +1,4 @@
-"""`benchmarks.descriptions`: quantiles are those of the histograms, and shares of tokens those of a loop."""
+"""`benchmarks.descriptions`: quantiles are those of the histograms, and fractions of tokens those of a loop."""
 
 from __future__ import annotations
 
@@ -36,11 +36,13 @@ def test_quantiles_are_those_of_every_histogram(settings, here):
     bins = Bins(settings.capture.mantissa_bits)
     ids = SAMPLES.read(paths.SAMPLES, columns=("sample_id", "split"))
     train = ids["sample_id"][ids["split"] == "train"].tolist()
-    found = descriptions.quantiles(train, bins)
+    values_by_text = descriptions.quantiles(train, bins)
     rows = HISTOGRAMS.read_parts(paths.HISTOGRAMS)
-    mine = rows[(rows["sample_id"] == train[3]) & (rows["criterion"] == "wina")].sort_values(["block", "projections"])
-    assert found.shape == (len(train), len(mine), len(descriptions.FRACTIONS))
-    for row, values in zip(mine.itertuples(), found[3], strict=True):
+    histograms = rows[(rows["sample_id"] == train[3]) & (rows["criterion"] == "wina")].sort_values(
+        ["block", "projections"]
+    )
+    assert values_by_text.shape == (len(train), len(histograms), len(descriptions.FRACTIONS))
+    for row, values in zip(histograms.itertuples(), values_by_text[3], strict=True):
         dense = np.zeros((1, bins.count), np.int64)
         dense[0, row.first_bin : row.first_bin + len(row.counts)] = row.counts
         for fraction, value in zip(descriptions.FRACTIONS, values, strict=True):
@@ -51,7 +53,9 @@ def test_a_feature_is_active_in_the_fraction_of_tokens_that_keep_it(settings, he
     monkeypatch.setattr(descriptions, "TARGET", 0.5)
     tiny_loaded = load_model(settings.model)
     prompts = [np.array([5, 9, 12, 7]), np.array([30, 31]), np.array([8, 8, 40, 41, 42, 43])]
-    found = descriptions.active(replace(settings, tokens=replace(settings.tokens, batch=8)), prompts, tiny_loaded)
+    values_by_text = descriptions.active(
+        replace(settings, tokens=replace(settings.tokens, batch=8)), prompts, tiny_loaded
+    )
     site = sites(projections(tiny_loaded.model))[0]
     first = site.projections[0]
     table = PROFILES.read(paths.profiles("kl"))
@@ -63,9 +67,9 @@ def test_a_feature_is_active_in_the_fraction_of_tokens_that_keep_it(settings, he
         with torch.inference_mode():
             tiny_loaded.decoder(input_ids=torch.from_numpy(prompt)[None], use_cache=False)
         kept = (seen[0][0, 1:].abs() * weights > float(table.loc[at, "threshold"].iloc[0])).float().mean(dim=0)
-        np.testing.assert_allclose(found[row, : site.features], kept.numpy(), atol=1e-6)
+        np.testing.assert_allclose(values_by_text[row, : site.features], kept.numpy(), atol=1e-6)
     handle.remove()
-    assert ((found >= 0) & (found <= 1)).all() and 0 < found.mean() < 1
+    assert ((values_by_text >= 0) & (values_by_text <= 1)).all() and 0 < values_by_text.mean() < 1
 
 
 def test_every_way_of_grouping_is_tried(settings, here, capsys, monkeypatch):

@@ -22,6 +22,6 @@ def test_the_batch_size_does_not_change_the_routes(tiny_loaded: LoadedModel):
     samples = pd.DataFrame({"sample_id": names, "prompt_ids": prompts})
     table = pd.DataFrame({"sample_id": names[::-1], "group": range(7)})
     with profile_set(tiny_loaded).installed(tiny_loaded, target=0.5) as sparse:
-        one, wanted = routed(sparse, samples, table, 1)
+        singly, wanted = routed(sparse, samples, table, 1)
         assert wanted.tolist() == list(range(7))[::-1]
-        assert one.tolist() == routed(sparse, samples, table, 3)[0].tolist()
+        assert singly.tolist() == routed(sparse, samples, table, 3)[0].tolist()

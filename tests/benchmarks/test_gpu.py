@@ -51,13 +51,13 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "last_level_cache", lambda _device: 0)
 
 
-def _run(**changes: object) -> tuple[list[str], gpu.Found]:
-    found = gpu.Found()
-    return list(gpu.lines(Namespace(**(OPTIONS | changes)), found)), found
+def _run(**changes: object) -> tuple[list[str], gpu.Figures]:
+    figures = gpu.Figures()
+    return list(gpu.lines(Namespace(**(OPTIONS | changes)), figures)), figures
 
 
 def test_a_line_for_every_figure():
-    printed, found = _run()
+    printed, figures = _run()
     for shape in ("llama-3-8b", "phi-4"):
         pattern = rf"{shape}, capture / plain forward pass: \d+\.\d\d, counted the way `compiled`; 2 samples"
         assert sum(bool(re.match(pattern, line)) for line in printed) == 1
@@ -67,8 +67,8 @@ def test_a_line_for_every_figure():
             for target in ("0.00", "0.40", "0.50", "0.65"):
                 pattern = rf"{shape}, batch {batch}, sparsity {target}: .* ms a step \(eager\), dense eager .*x \["
                 assert sum(bool(re.match(pattern, line)) for line in printed) == 1
-    assert set(found.ratios) == set(gpu.TARGETS) and set(found.bandwidths) == {"qkv", "o", "gate_up", "down"}
-    assert found.capture is not None and found.capture > 0
+    assert set(figures.ratios) == set(gpu.TARGETS) and set(figures.bandwidths) == {"qkv", "o", "gate_up", "down"}
+    assert figures.capture is not None and figures.capture > 0
     rooflines = [float(re.search(r"roofline ([\d.]+)x", line)[1]) for line in printed if "roofline" in line][:4]
     assert rooflines == sorted(rooflines) and rooflines[0] == pytest.approx(1, abs=0.02) and rooflines[3] > 1.2
 
@@ -76,7 +76,7 @@ def test_a_line_for_every_figure():
 def test_a_batch_of_one_keeps_what_the_target_says():
     printed, _ = _run(shape=["llama-3-8b"], batches=[1])
     reads = [float(re.search(r"reads ([\d.]+),", line)[1]) for line in printed if "kernels of" in line]
-    assert all(0.25 < one < 0.75 for one in reads), reads
+    assert all(0.25 < fraction < 0.75 for fraction in reads), reads
 
 
 def test_block_sizes_are_tried_and_the_fastest_kept(monkeypatch: pytest.MonkeyPatch):
@@ -92,13 +92,20 @@ def test_block_sizes_are_tried_and_the_fastest_kept(monkeypatch: pytest.MonkeyPa
     assert str(triton_gather.BLOCKS[1]) in line
 
 
-def test_what_there_is_no_time_for_is_said():
-    printed, found = _run(seconds=-1.0)
-    assert sum(bool(re.search(r"not run, \d+ s of -1 are spent", line)) for line in printed) == 4 and not found.ratios
+def test_what_there_is_no_time_for_is_reported():
+    printed, figures = _run(seconds=-1.0)
+    assert sum(bool(re.search(r"not run, \d+ s of -1 are spent", line)) for line in printed) == 4 and not figures.ratios
 
 
-def test_targets_are_judged():
-    found = gpu.Found(ratios={0.4: 1.3, 0.5: 1.39}, bandwidths={"gate_up": 0.81, "down": 0.5}, capture=1.1)
-    said = [line.rpartition(": ")[2] for line in gpu.judged(found)]
-    assert said == ["1.30, reached", "1.39, MISSED", "not measured", "0.81, reached", "0.50, MISSED", "1.10, reached"]
-    assert [line.rpartition(": ")[2] for line in gpu.judged(gpu.Found(capture=1.11))][-1] == "1.11, MISSED"
+def test_targets_are_checked():
+    figures = gpu.Figures(ratios={0.4: 1.3, 0.5: 1.39}, bandwidths={"gate_up": 0.81, "down": 0.5}, capture=1.1)
+    results = [line.rpartition(": ")[2] for line in gpu.checks(figures)]
+    assert results == [
+        "1.30, reached",
+        "1.39, MISSED",
+        "not measured",
+        "0.81, reached",
+        "0.50, MISSED",
+        "1.10, reached",
+    ]
+    assert [line.rpartition(": ")[2] for line in gpu.checks(gpu.Figures(capture=1.11))][-1] == "1.11, MISSED"

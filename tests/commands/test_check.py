@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from commands import check
-from commands.check import REFERENCE_MODEL, main
+from commands.check import main
 from pipeline.config.params import Settings, load
 from stages import manifest
 from stages.inputs import paths
@@ -25,7 +25,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """The committed settings, in a folder where everything they need exists."""
     monkeypatch.chdir(tmp_path)
     committed = load(ROOT / "params.yaml")
-    for folder in (committed.model.path, REFERENCE_MODEL, committed.benchmark.include):
+    for folder in (committed.model.path, paths.REFERENCE_MODEL, committed.benchmark.include):
         Path(folder).mkdir(parents=True, exist_ok=True)
     return committed
 
@@ -48,7 +48,7 @@ def test_a_hub_id_needs_a_revision(settings: Settings):
 
 
 def test_a_missing_reference_model_is_named_because_dvc_watches_it(settings: Settings):
-    REFERENCE_MODEL.rmdir()
+    Path(paths.REFERENCE_MODEL).rmdir()
     hub = replace(settings.model, path="meta-llama/Meta-Llama-3-8B", revision="62bd457")
     with pytest.raises(UserError, match="reference model must exist"):
         main(replace(settings, model=hub))

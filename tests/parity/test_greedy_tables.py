@@ -17,6 +17,7 @@ import torch
 from pipeline.allocation.calibration.texts import block_inputs
 from pipeline.allocation.greedy.block_error import BlockError
 from pipeline.allocation.greedy.search import search, sparsity_grids
+from pipeline.tokens.samples import TokenizedSample
 from tests.parity.recording import FirstBlock, first_block_model
 from tests.reference.released_greedy import (
     MODES,
@@ -111,7 +112,7 @@ def test_the_pipelines_errors_are_those_of_whole_forward_passes_along_a_search()
     own = [p for p in projections(loaded.model)]
     steps = sparsity_grids(_costs(), STEP)
     layers = list(attrgetter(loaded.family.layers)(loaded.model))
-    texts = [Text(str(number), ids, []) for number, ids in enumerate(RECORDINGS.sequences()[:SAMPLES])]
+    texts = [TokenizedSample(str(number), ids, []) for number, ids in enumerate(RECORDINGS.sequences()[:SAMPLES])]
     inputs = block_inputs(loaded, layers, texts, dense_prefix=0.01, budget=1000)[BLOCK]
     tried = {}
     for p, grid in zip(own, steps, strict=True):

@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def settings(tmp_path, monkeypatch):
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(style, "finish", lambda drawn, name, alt: style.Figure(name, "<svg/>", "", alt))
+    monkeypatch.setattr(style, "to_svg", lambda drawn, name, alt: style.Figure(name, "<svg/>", "", alt))
     loaded = params.load()
     return replace(loaded, report=replace(loaded.report, bootstrap=400))
 

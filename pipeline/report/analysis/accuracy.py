@@ -50,8 +50,8 @@ class Comparison:
     """`method` minus `reference` at matched compute.
 
     Attributes:
-        levels: the saving at which the pair is compared, for every target of the plan; None where there is none.
-        at_levels: the difference there.
+        savings: the saving at which the pair is compared, for every target of the plan; None where there is none.
+        at_targets: the difference there.
         mean: the mean difference over those targets.
         over_tasks: the interval of the mean from the bootstrap over tasks; None with too few tasks.
         p: p-value of the mean, from the same replicates as its interval.
@@ -60,8 +60,8 @@ class Comparison:
 
     method: Method
     reference: Method
-    levels: Savings
-    at_levels: tuple[Interval | None, ...]
+    savings: Savings
+    at_targets: tuple[Interval | None, ...]
     mean: Interval
     over_tasks: Interval | None
     p: float
@@ -70,7 +70,7 @@ class Comparison:
     @property
     def half_widths(self) -> tuple[float | None, ...]:
         """Half of the interval at every target, a fraction of samples: a difference of that size is resolved there."""
-        return tuple(None if gap is None else (gap.high - gap.low) / 2 for gap in self.at_levels)
+        return tuple(None if gap is None else (gap.high - gap.low) / 2 for gap in self.at_targets)
 
     def is_claimed(self, alpha: float) -> bool:
         """Whether the mean differs from 0, corrected for the number of comparisons."""
@@ -87,12 +87,12 @@ class Comparison:
     @property
     def above(self) -> int:
         """Targets whose interval is above 0, not corrected for their number."""
-        return sum(gap is not None and gap.low > 0 for gap in self.at_levels)
+        return sum(gap is not None and gap.low > 0 for gap in self.at_targets)
 
     @property
     def below(self) -> int:
         """Targets whose interval is below 0, not corrected for their number."""
-        return sum(gap is not None and gap.high < 0 for gap in self.at_levels)
+        return sum(gap is not None and gap.high < 0 for gap in self.at_targets)
 
 
 def operating_points(plan: Plan, results: Mapping[str, Outcome], draws: Resampler) -> list[Point]:
@@ -139,8 +139,10 @@ def compare(
             rows.append(
                 Comparison(
                     *pair,
-                    levels=savings,
-                    at_levels=tuple(gap if gap is None else draws.interval(gap) for gap in reader.gaps(*pair, savings)),
+                    savings=savings,
+                    at_targets=tuple(
+                        gap if gap is None else draws.interval(gap) for gap in reader.gaps(*pair, savings)
+                    ),
                     mean=draws.interval(mean),
                     over_tasks=task_draws.interval(task_reader.mean_gap(*pair, savings)) if task_draws else None,
                     p=draws.p_value(mean),

@@ -23,13 +23,13 @@ from pipeline.statistics.significance import holm, permutation_p
 
 @dataclass(frozen=True)
 class LabelAgreement:
-    """Groups against one label. `p` is the permutation p-value of their agreement (`found`), `p_corrected` that after
-    Holm's correction over all labels of the split. `chance` is the agreement of random groups, `determined` the
+    """Groups against one label. `p` is the permutation p-value of their agreement (`agreement`), `p_corrected` that
+    after Holm's correction over all labels of the split. `chance` is the agreement of random groups, `determined` the
     fraction of group identity that the label determines, `within_length` the NMI among prompts of similar length.
     """
 
     label: Label
-    found: Agreement
+    agreement: Agreement
     p: float
     p_corrected: float
     chance: Agreement | None
@@ -71,7 +71,7 @@ def agreements(plan: Plan, evidence: Evidence, split: str) -> list[LabelAgreemen
                 within_length=_within(groups, label.codes, length.codes) if length and not has_length else None,
             )
         )
-    return sorted(rows, key=lambda row: -row.found.nmi.value)
+    return sorted(rows, key=lambda row: -row.agreement.nmi.value)
 
 
 def label_p_values(plan: Plan, groups: np.ndarray, among: Sequence[Label]) -> tuple[list[float], list[float]]:

@@ -27,9 +27,9 @@ class BenefitRouterRow:
     """A benefit router on the test split; benefits are means over the samples for which benefits were measured.
 
     Attributes:
-        gate: its name.
+        router: its name.
         abstained: fraction of samples that keep the pooled profile.
-        brings: benefit of its choices.
+        benefit: benefit of its choices.
         own: benefit if every sample got the profile of its own group.
         constant: benefit if all samples got the profile of the group that is best on train samples, or the pooled one.
         new_task, new_template: benefit of the choices of benefit routers that were fitted without the sample's task
@@ -38,9 +38,9 @@ class BenefitRouterRow:
         fraction: mean cost in units of the dense model's.
     """
 
-    gate: str
+    router: str
     abstained: Interval
-    brings: Interval
+    benefit: Interval
     own: Interval
     constant: Interval
     new_task: Interval | None
@@ -74,9 +74,9 @@ def _row(plan: Plan, evidence: Evidence, router: str, scheme: str) -> BenefitRou
     routes = evidence.routes[router].set_index("sample_id").loc[samples.index]
     dense: Any = evidence.results[plan.dense.name].set_index("sample_id")["dense_flops"].loc[samples.index]
     return BenefitRouterRow(
-        gate=router,
+        router=router,
         abstained=mean_interval(plan, (routes["group"] == pooled).to_numpy(dtype=np.float64)),
-        brings=benefit(routes_of(evidence, router, measured)),
+        benefit=benefit(routes_of(evidence, router, measured)),
         own=benefit(groups_of(evidence, scheme, measured)),
         constant=benefit(np.full(len(measured), _with_pooled(train).mean(axis=0).argmax())),
         new_task=held_out("task"),

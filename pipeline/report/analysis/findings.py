@@ -77,11 +77,11 @@ class Primary:
     """The primary comparison: few methods at few targets on all test samples, `plan.methods` and `plan.targets`."""
 
     plan: Plan
-    found: Accuracies
+    accuracies: Accuracies
 
     def is_about(self, configuration: Configuration) -> bool:
         """Whether it compares a routed method of `configuration` with the pooled one."""
-        return any(row.method.is_routed and row.reference == configuration.pooled for row in self.found.gains)
+        return any(row.method.is_routed and row.reference == configuration.pooled for row in self.accuracies.gains)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Findings:
     def answering(self) -> Accuracies:
         """The accuracies that answer RQ2: the primary ones if they are about the deciding configuration, or `test`."""
         deciding, primary = self.test.deciding, self.primary
-        return primary.found if primary and deciding and primary.is_about(deciding) else self.test
+        return primary.accuracies if primary and deciding and primary.is_about(deciding) else self.test
 
     @property
     def train(self) -> SplitFindings | None:

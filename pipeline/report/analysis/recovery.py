@@ -26,13 +26,13 @@ class Recovery:
     """The gap that a pooled method recovers from the baseline, its `reference`.
 
     Attributes:
-        levels: the saving that both are read at, for every target of the plan.
+        savings: the saving that both are read at, for every target of the plan.
         fractions: the gap recovered there, 1 being all of it; None where the baseline is not sure to lose.
     """
 
     method: Method
     reference: Method
-    levels: Savings
+    savings: Savings
     fractions: tuple[Interval | None, ...]
 
     @property

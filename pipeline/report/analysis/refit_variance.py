@@ -73,21 +73,21 @@ class RefitVariance:
     method: Method
     reference: Method
     draws: tuple[Method, ...]
-    levels: Savings
+    savings: Savings
     scale: Scale
 
 
 @dataclass(frozen=True)
 class DrawSpread:
     """The standard deviation between draws on one configuration, as a fraction of samples: at every target
-    (`at_levels`) and of the mean over targets, at savings (`levels`) matched between the draws and the pooled
+    (`at_targets`) and of the mean over targets, at savings (`savings`) matched between the draws and the pooled
     `reference`.
     """
 
     reference: Method
     draws: tuple[Method, ...]
-    levels: Savings
-    at_levels: tuple[float | None, ...]
+    savings: Savings
+    at_targets: tuple[float | None, ...]
     mean: float
 
 

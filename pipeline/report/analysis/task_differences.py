@@ -42,11 +42,11 @@ class TaskGap:
 
 @dataclass(frozen=True)
 class TaskComparison:
-    """`method` minus `reference` on every task at the pair's savings (`levels`), the worst task for `method` first."""
+    """`method` minus `reference` on every task at the pair's savings (`savings`), the worst task for `method` first."""
 
     method: Method
     reference: Method
-    levels: Savings
+    savings: Savings
     rows: tuple[TaskGap, ...]
 
     def claimed(self, alpha: float, sign: int) -> list[TaskGap]:

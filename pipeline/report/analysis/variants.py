@@ -28,7 +28,7 @@ class VariantLabel:
     """
 
     label: Label
-    found: Agreement
+    agreement: Agreement
     change: Interval
     p: float
     p_corrected: float

@@ -1,1 +1,1 @@
-"""The report as files for other tools: metrics.json, plot data."""
+"""The report as files for other tools: `write.write_report` writes the page, metrics.json and the plot data."""

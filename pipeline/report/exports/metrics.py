@@ -1,30 +1,27 @@
-"""Numbers for other tools: metrics.json for `dvc metrics` and `dvc exp show`.
+"""Numbers for `dvc metrics` and `dvc exp show`.
 
 Metrics are flat (`accuracy.wina.50` is test accuracy at the 50% target) and few enough to be columns; everything else
-is in the plot files (`pipeline/report/exports/plots.py`). Differences are in percentage points, accuracies and shares
-are fractions of 1.
+is in the plot files (`pipeline/report/exports/plots.py`). Differences are in percentage points, accuracies and other
+fractions are fractions of 1.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 from pipeline.report.analysis.accuracy import Comparison, Point
 from pipeline.report.analysis.agreement import LabelAgreement
 from pipeline.report.analysis.benefit_routers import BenefitRouterRow
 from pipeline.report.analysis.evidence import total
 from pipeline.report.analysis.findings import Findings, Primary
-from pipeline.report.analysis.perplexity import TextPoint
+from pipeline.report.analysis.gradient import GradientFindings
+from pipeline.report.analysis.perplexity import TextPoint, TextTask
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.recovery import Recovery
 from pipeline.report.analysis.refit_variance import RefitVariance
 from pipeline.report.analysis.routers import RouterRow
 from pipeline.report.analysis.variants import without_length
-from pipeline.report.exports.latency import latency_metrics
 from pipeline.statistics.bootstrap import Interval
-from wina_amp.atomic import replacing
 
 DECIMALS = 6
 
@@ -32,163 +29,184 @@ DECIMALS = 6
 def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
     """Flat name -> number, test split only.
 
-    `accuracy.<method>.<target %>` (`accuracy.dense` has no target), `sparsity.<method>.<target %>.mean|sd|low|high`
-    (realised sparsity over samples, 5th and 95th percentile), `difference.<method>.mean|low|high` (points against the
-    baseline at equal compute, averaged over the levels of the pair) with `.tasks_low|tasks_high` (tasks redrawn, too),
-    `.p` (corrected) and `.compute_most|compute_least` (share of dense FLOPs that remains at the first and last level:
-    means over other levels are on another scale), `gain.<method>...` the same against the pooled method of its own
-    configuration with `.levels_above|levels_below` (levels whose interval excludes zero),
-    `refit_variance.<method>.draws|deviation|times` (random groups of its configuration, standard deviation of their
-    gains in points, the method's gain in units of it), `primary.samples` and `primary.gain.<method>...`,
-    `primary.control.<method>.<reference>...` as `gain...`, on all test samples at the primary targets, with
-    `.half_width.<target %>` (of the interval, in points) and `primary.refit_variance.<method>...`, `recovered.<pooled
-    method>.<target %>.share|low|high` (of the accuracy that the baseline loses, at equal compute) and
-    `primary.recovered...`, `allocation.<profile set>.tokens|evaluations`, `speedup.<method>.<target %>` where decoding
-    was timed, `nmi.<label>`, `ari.<label>`, `purity.<label>`, `nmi_p.<label>` (corrected),
-    `nmi_without_length.<label>`, `router.<router>.accuracy` with `.new_task|new_template` (fitted without it),
-    `gate.<gate>.abstained|brings|new_task|new_template` (all but the first are log ratios),
-    `regret.<method>.mean|low|high` (points), `clusters.<measure>`; on text `perplexity.<task>.<method>.<target %>` and,
-    against the baseline at the same target, `log_perplexity_difference.<task>.<method>.<target %>.mean|low|high` (nats
-    per token).
+    Accuracy:
+        `accuracy.<method>.<target %>` (`accuracy.dense` has no target)
+        `sparsity.<method>.<target %>.mean|sd|low|high`: realised sparsity over samples, 5th and 95th percentile
+        `difference.<method>...`: against the baseline at matched compute, in points, as `.mean|low|high` over targets,
+            `.tasks_low|tasks_high` (bootstrap over tasks), `.p` (corrected) and `.compute_most|compute_least`
+            (remaining FLOPs at the first and last target, as a fraction of dense; means at other compute are on
+            another scale)
+        `gain.<method>...`: the same against the pooled method of its own configuration, with
+            `.targets_above|targets_below`: targets at which the interval is above or below zero
+        `refit_variance.<method>.draws|deviation|times`: replicates of random groups on its configuration, standard
+            deviation of their gains in points, the method's gain in units of it
+        `gap_recovered.<pooled method>.<target %>.fraction|low|high`: of the accuracy that the baseline loses
+        `primary.samples`, `primary.gain.<method>...`, `primary.control.<method>.<reference>...` (as `gain`, with
+            `.half_width.<target %>` of the interval in points), `primary.gap_recovered...`,
+            `primary.refit_variance...`: of the primary comparison
+    Text:
+        `perplexity.<task>.<method>.<target %>`
+        `log_perplexity_difference.<task>.<method>.<target %>.mean|low|high`: against the baseline at the same target,
+            in nats per token
+    Groups and routers:
+        `nmi.<label>`, `ari.<label>`, `purity.<label>`, `nmi_p.<label>` (corrected), `nmi_without_length.<label>`
+        `clusters.<measure>`, `gradient.groups`, `gradient.gain.<count or scheme>`
+        `router.<router>.accuracy`, with `.new_task|new_template` (fitted without it)
+        `benefit_router.<router>.abstained|benefit|new_task|new_template` (all but the first are mean log ratios)
+        `regret.<method>.mean|low|high`, in points
+    Cost:
+        `allocation.<profile set>.tokens|evaluations`
+        `speedup.<method>.<target %>`: at the smallest batch and shortest context, where decoding was timed
     """
     test = findings.test
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for point in test.points:
-        found[f"accuracy.{_place(point)}"] = point.accuracy.value
+        numbers[f"accuracy.{_name(point)}"] = point.accuracy.value
         if not point.method.is_dense:
-            found |= _spread(point)
+            numbers |= _sparsity(point)
     for row in (*test.differences, *test.gains):
         if row.reference.name == plan.baseline:
-            found |= _comparison(f"difference.{row.method.name}", row)
+            numbers |= _comparison(f"difference.{row.method.name}", row)
     for row in test.gains:
-        found |= _gain(f"gain.{row.method.name}", row)
-    found |= _recoveries("recovered", plan, test.recoveries)
+        numbers |= _gain(f"gain.{row.method.name}", row)
+    numbers |= _gap_recovered("gap_recovered", plan, test.recoveries)
     for row in test.refit_variance:
-        found |= _refit_variance(f"refit_variance.{row.method.name}", row)
-    found |= _primary(findings.primary)
+        numbers |= _refit_variance(f"refit_variance.{row.method.name}", row)
+    numbers |= _primary(findings.primary)
     for row in test.agreements:
-        found |= _agreement_of(row)
-    for row in apart.rows if (apart := without_length(findings.variants)) else ():
-        found[f"nmi_without_length.{row.label.name}"] = row.found.nmi.value
+        numbers |= _agreement(row)
+    for row in variant.rows if (variant := without_length(findings.variants)) else ():
+        numbers[f"nmi_without_length.{row.label.name}"] = row.agreement.nmi.value
     for row in test.routers:
-        found[f"router.{row.router}.accuracy"] = row.accuracy.value
-        found |= _unmet(f"router.{row.router}.accuracy", row)
+        numbers |= {
+            f"router.{row.router}.accuracy": row.accuracy.value,
+            **_unseen(f"router.{row.router}.accuracy", row),
+        }
     for row in findings.benefit_routers:
-        found |= {f"gate.{row.gate}.abstained": row.abstained.value, f"gate.{row.gate}.brings": row.brings.value}
-        found |= _unmet(f"gate.{row.gate}", row)
+        numbers |= _benefit_router(f"benefit_router.{row.router}", row)
     for row in test.regrets:
-        found |= _in_points(f"regret.{row.method.name}", row.mean)
+        numbers |= _in_points(f"regret.{row.method.name}", row.mean)
     for text in test.texts:
-        for one in text.points:
-            found[f"perplexity.{text.task}.{_place(one)}"] = one.perplexity.value
-            if one.over_baseline is not None:
-                found |= _ends_of(f"log_perplexity_difference.{text.task}.{_place(one)}", one.over_baseline)
+        numbers |= _text(text)
     for name, rows in findings.costs.items():
-        found[f"allocation.{name}.tokens"] = total(rows, "tokens")
-        found[f"allocation.{name}.evaluations"] = total(rows, "evaluations")
-    found |= latency_metrics(findings.latency)
+        numbers |= {f"allocation.{name}.{column}": total(rows, column) for column in ("tokens", "evaluations")}
+    for timing in findings.latency.cells[0].timings if findings.latency.cells else ():
+        numbers[f"speedup.{timing.method.name}.{_percent(timing.target)}"] = timing.speedup.value
     if findings.gradient is not None:
-        quality = findings.gradient.quality
-        found["gradient.groups"] = quality["groups"]
-        found |= {f"gradient.gain.{one['count']}": one["mean"] for one in quality["gains"]}
-        found |= {f"gradient.gain.{name}": one["mean"] for name, one in quality["schemes"].items()}
+        numbers |= _gradient(findings.gradient)
     measures = {name: findings.quality.get(name) for name in ("groups", "silhouette", "stability")}
-    found |= {f"clusters.{name}": value for name, value in measures.items() if value is not None}
-    return {name: round(value, DECIMALS) for name, value in found.items()}
+    numbers |= {f"clusters.{name}": value for name, value in measures.items() if value is not None}
+    return {name: round(value, DECIMALS) for name, value in numbers.items()}
 
 
-def write_metrics(plan: Plan, findings: Findings, path: Path) -> None:
-    """Write metrics.json."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(metrics(plan, findings), indent=2) + "\n")
-
-
-def _spread(point: Point) -> dict[str, float]:
+def _sparsity(point: Point) -> dict[str, float]:
     measured = {"mean": point.sparsity, "sd": point.deviation, "low": point.spread[0], "high": point.spread[1]}
-    return {f"sparsity.{_place(point)}.{name}": value for name, value in measured.items()}
+    return {f"sparsity.{_name(point)}.{measure}": value for measure, value in measured.items()}
 
 
 def _primary(primary: Primary | None) -> dict[str, float]:
-    if primary is None or not primary.found.points:
+    if primary is None or not primary.accuracies.points:
         return {}
-    found: dict[str, float] = {"primary.samples": primary.found.samples}
-    named = {f"primary.gain.{row.method.name}": row for row in primary.found.gains}
-    named |= {f"primary.control.{row.method.name}.{row.reference.name}": row for row in primary.found.controls}
-    for name, row in named.items():
-        found |= _gain(name, row)
-        found |= {
-            f"{name}.half_width.{100 * target:g}": 100 * half
-            for target, half in zip(primary.plan.targets, row.half_widths, strict=True)
-            if half is not None
-        }
-    found |= _recoveries("primary.recovered", primary.plan, primary.found.recoveries)
-    for row in primary.found.refit_variance:
-        found |= _refit_variance(f"primary.refit_variance.{row.method.name}", row)
-    return found
+    plan, accuracies = primary.plan, primary.accuracies
+    numbers: dict[str, float] = {"primary.samples": accuracies.samples}
+    comparisons = {f"primary.gain.{row.method.name}": row for row in accuracies.gains}
+    comparisons |= {f"primary.control.{row.method.name}.{row.reference.name}": row for row in accuracies.controls}
+    for name, row in comparisons.items():
+        numbers |= _gain(name, row)
+        for target, half_width in zip(plan.targets, row.half_widths, strict=True):
+            if half_width is not None:
+                numbers[f"{name}.half_width.{_percent(target)}"] = 100 * half_width
+    numbers |= _gap_recovered("primary.gap_recovered", plan, accuracies.recoveries)
+    for row in accuracies.refit_variance:
+        numbers |= _refit_variance(f"primary.refit_variance.{row.method.name}", row)
+    return numbers
 
 
-def _recoveries(name: str, plan: Plan, rows: Sequence[Recovery]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for row in rows:
-        for target, fraction in zip(plan.targets, row.fractions, strict=True):
-            if fraction is not None:
-                place = f"{name}.{row.method.name}.{100 * target:g}"
-                found |= {
-                    f"{place}.share": fraction.value,
-                    f"{place}.low": fraction.low,
-                    f"{place}.high": fraction.high,
-                }
-    return found
+def _gap_recovered(name: str, plan: Plan, rows: Sequence[Recovery]) -> dict[str, float]:
+    return {
+        f"{name}.{row.method.name}.{_percent(target)}.{end}": value
+        for row in rows
+        for target, interval in zip(plan.targets, row.fractions, strict=True)
+        if interval is not None
+        for end, value in (("fraction", interval.value), ("low", interval.low), ("high", interval.high))
+    }
 
 
 def _gain(name: str, row: Comparison) -> dict[str, float]:
-    return {**_comparison(name, row), f"{name}.levels_above": row.above, f"{name}.levels_below": row.below}
+    return {**_comparison(name, row), f"{name}.targets_above": row.above, f"{name}.targets_below": row.below}
 
 
 def _comparison(name: str, row: Comparison) -> dict[str, float]:
-    found = {**_in_points(name, row.mean), f"{name}.p": row.p_corrected}
-    known = [1 - level for level in row.levels if level is not None]
-    found |= {f"{name}.compute_most": max(known), f"{name}.compute_least": min(known)}
+    remaining = [1 - saving for saving in row.savings if saving is not None]
+    numbers = {
+        **_in_points(name, row.mean),
+        f"{name}.p": row.p_corrected,
+        f"{name}.compute_most": max(remaining),
+        f"{name}.compute_least": min(remaining),
+    }
     if row.over_tasks is not None:
-        found |= {f"{name}.tasks_low": 100 * row.over_tasks.low, f"{name}.tasks_high": 100 * row.over_tasks.high}
-    return found
+        numbers |= {f"{name}.tasks_low": 100 * row.over_tasks.low, f"{name}.tasks_high": 100 * row.over_tasks.high}
+    return numbers
 
 
 def _refit_variance(name: str, row: RefitVariance) -> dict[str, float]:
-    scale = row.scale
-    found = {f"{name}.draws": float(len(row.draws))}
-    if scale.deviation is not None:
-        found[f"{name}.deviation"] = 100 * scale.deviation
-    return found if scale.times is None else {**found, f"{name}.times": scale.times}
+    numbers = {f"{name}.draws": float(len(row.draws))}
+    if row.scale.deviation is not None:
+        numbers[f"{name}.deviation"] = 100 * row.scale.deviation
+    if row.scale.times is not None:
+        numbers[f"{name}.times"] = row.scale.times
+    return numbers
 
 
-def _agreement_of(row: LabelAgreement) -> dict[str, float]:
-    label, found = row.label.name, row.found
+def _agreement(row: LabelAgreement) -> dict[str, float]:
+    label, agreement = row.label.name, row.agreement
     return {
-        f"nmi.{label}": found.nmi.value,
-        f"ari.{label}": found.ari.value,
-        f"purity.{label}": found.purity.value,
+        f"nmi.{label}": agreement.nmi.value,
+        f"ari.{label}": agreement.ari.value,
+        f"purity.{label}": agreement.purity.value,
         f"nmi_p.{label}": row.p_corrected,
     }
 
 
-def _unmet(name: str, row: RouterRow | BenefitRouterRow) -> dict[str, float]:
-    both = {"new_task": row.new_task, "new_template": row.new_template}
-    return {f"{name}.{label}": value.value for label, value in both.items() if value is not None}
+def _benefit_router(name: str, row: BenefitRouterRow) -> dict[str, float]:
+    return {f"{name}.abstained": row.abstained.value, f"{name}.benefit": row.benefit.value, **_unseen(name, row)}
+
+
+def _unseen(name: str, row: RouterRow | BenefitRouterRow) -> dict[str, float]:
+    labels = {"new_task": row.new_task, "new_template": row.new_template}
+    return {f"{name}.{label}": interval.value for label, interval in labels.items() if interval is not None}
+
+
+def _text(text: TextTask) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for point in text.points:
+        name = f"{text.task}.{_name(point)}"
+        numbers[f"perplexity.{name}"] = point.perplexity.value
+        if point.over_baseline is not None:
+            numbers |= _interval(f"log_perplexity_difference.{name}", point.over_baseline)
+    return numbers
+
+
+def _gradient(gradient: GradientFindings) -> dict[str, float]:
+    quality = gradient.quality
+    gains = {row["count"]: row["mean"] for row in quality["gains"]}
+    gains |= {scheme: row["mean"] for scheme, row in quality["schemes"].items()}
+    return {"gradient.groups": quality["groups"], **{f"gradient.gain.{name}": gain for name, gain in gains.items()}}
 
 
 def _in_points(name: str, interval: Interval) -> dict[str, float]:
-    return {end: 100 * value for end, value in _ends_of(name, interval).items()}
+    return {key: 100 * value for key, value in _interval(name, interval).items()}
 
 
-def _ends_of(name: str, interval: Interval) -> dict[str, float]:
+def _interval(name: str, interval: Interval) -> dict[str, float]:
     return {f"{name}.mean": interval.value, f"{name}.low": interval.low, f"{name}.high": interval.high}
 
 
-def _place(point: Point | TextPoint) -> str:
+def _name(point: Point | TextPoint) -> str:
     """Method and target as part of a metric's name; the dense model has no target."""
     return point.method.name if point.method.is_dense else f"{point.method.name}.{_percent(point.target)}"
 
 
 def _percent(target: float) -> str:
+    """A target in percent without a dot, which separates names: 0.125 -> "12_5"."""
     return f"{100 * target:g}".replace(".", "_")

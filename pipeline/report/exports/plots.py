@@ -1,26 +1,30 @@
-"""The data behind `dvc plots`: one tidy table per plot, both splits.
+"""Data of `dvc plots`: one tidy table per plot, both splits.
 
-Differences are in percentage points, accuracies and shares are fractions of 1; `compute` of a difference is the share
-of the dense FLOPs that remains at the level of its pair.
+Differences are in percentage points, accuracies and other fractions are fractions of 1; `compute` is the remaining
+fraction of the dense FLOPs, of a difference that at which the two methods are compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
+import numpy as np
 import pandas as pd
 
-from pipeline.report.analysis.findings import Findings, Primary, SplitFindings
+from pipeline.report.analysis.accuracy import Comparison
+from pipeline.report.analysis.findings import Accuracies, Findings, Primary, SplitFindings
+from pipeline.report.analysis.latency import Latency
 from pipeline.report.analysis.plan import Plan
-from pipeline.report.exports.latency import latency_table
-from pipeline.report.exports.metrics import DECIMALS
+from pipeline.report.analysis.routers import RouterRow
 from pipeline.statistics.bootstrap import Interval
-from wina_amp.atomic import replacing
+
+DIFFERENCE = ("difference", "low", "high")
 
 
 def plot_tables(plan: Plan, findings: Findings) -> dict[str, pd.DataFrame]:
-    """File name (without .csv) -> tidy rows."""
+    """File name (without .csv) -> tidy rows. Without perplexities, timings or a primary comparison their tables are
+    left out.
+    """
     splits = list(findings.splits.values())
     tables = {
         "accuracy": _accuracy(splits),
@@ -36,173 +40,163 @@ def plot_tables(plan: Plan, findings: Findings) -> dict[str, pd.DataFrame]:
     if any(split.texts for split in splits):
         tables["perplexity"] = _perplexity(splits)
     if findings.latency.cells:
-        tables["latency"] = latency_table(findings.latency)
-    for row in findings.test.routers:
-        cells = [
-            (t, r) for t, counts in enumerate(row.confusion) for r, count in enumerate(counts) for _ in range(count)
-        ]
-        tables[f"confusion_{row.router}"] = pd.DataFrame(cells, columns=["actual", "predicted"])
-    return tables
+        tables["latency"] = _latency(findings.latency)
+    return tables | {f"confusion_{row.router}": _confusion(row) for row in findings.test.routers}
 
 
-def write_plots(plan: Plan, findings: Findings, folder: Path) -> None:
-    """Write the folder of plot files."""
-    with replacing(folder) as temporary:
-        temporary.mkdir()
-        for name, rows in plot_tables(plan, findings).items():
-            rows.round(DECIMALS).to_csv(temporary / f"{name}.csv", index=False, lineterminator="\n")
+def _table(rows: Iterable[tuple[object, ...]], *columns: str) -> pd.DataFrame:
+    """Keeps its columns where there are no rows."""
+    return pd.DataFrame(list(rows), columns=list(columns))
 
 
 def _accuracy(splits: Iterable[SplitFindings]) -> pd.DataFrame:
-    rows = [
-        {
-            "split": split.split, "method": point.method.name, "target": point.target, "sparsity": point.sparsity,
-            "sparsity_sd": point.deviation, "sparsity_p5": point.spread[0], "sparsity_p95": point.spread[1],
-            "compute": point.compute, "accuracy": point.accuracy.value, "low": point.accuracy.low,
-            "high": point.accuracy.high, "loss": point.loss.value, "loss_low": point.loss.low,
-            "loss_high": point.loss.high,
-        }
+    rows = (
+        (
+            split.split, point.method.name, point.target, point.sparsity, point.deviation, *point.spread, point.compute,
+            *_ends(point.accuracy), *_ends(point.loss),
+        )
         for split in splits
         for point in split.points
-    ]  # fmt: skip
-    columns = [
-        "split",
-        "method",
-        "target",
-        "sparsity",
-        "sparsity_sd",
-        "sparsity_p5",
-        "sparsity_p95",
-        "compute",
-        "accuracy",
-        "low",
-        "high",
-        "loss",
-        "loss_low",
-        "loss_high",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    )  # fmt: skip
+    return _table(
+        rows, "split", "method", "target", "sparsity", "sparsity_sd", "sparsity_p5", "sparsity_p95", "compute",
+        "accuracy", "low", "high", "loss", "loss_low", "loss_high",
+    )  # fmt: skip
 
 
 def _differences(plan: Plan, splits: Iterable[SplitFindings]) -> pd.DataFrame:
-    rows = [
-        {
-            "split": split.split, "method": row.method.name, "reference": row.reference.name,
-            "target": target, "compute": 1 - level, **_ends(gap), "mean_p_corrected": row.p_corrected,
-        }
+    rows = (
+        (split.split, row.method.name, row.reference.name, target, 1 - saving, *_points(interval), row.p_corrected)
         for split in splits
-        for row in [*split.gains, *split.differences, *split.controls]
-        for target, level, gap in zip(plan.targets, row.levels, row.at_levels, strict=True)
-        if level is not None and gap is not None
-    ]  # fmt: skip
-    columns = ["split", "method", "reference", "target", "compute", "difference", "low", "high", "mean_p_corrected"]
-    return pd.DataFrame(rows, columns=columns)
+        for row, target, saving, interval, _ in _by_target(plan, split)
+    )
+    return _table(rows, "split", "method", "reference", "target", "compute", *DIFFERENCE, "mean_p_corrected")
 
 
 def _primary(primary: Primary) -> pd.DataFrame:
     """Every comparison on all test samples; `half_width` of its interval, in points, is the difference it resolves."""
-    found = primary.found
-    rows = [
-        {
-            "method": row.method.name, "reference": row.reference.name, "samples": found.samples, "target": target,
-            "compute": 1 - level, **_ends(gap), "half_width": 100 * half, "mean_p_corrected": row.p_corrected,
-        }
-        for row in [*found.gains, *found.differences, *found.controls]
-        for target, level, gap, half in zip(
-            primary.plan.targets, row.levels, row.at_levels, row.half_widths, strict=True
+    samples = primary.accuracies.samples
+    rows = (
+        (
+            row.method.name, row.reference.name, samples, target, 1 - saving, *_points(interval), 100 * half_width,
+            row.p_corrected,
         )
-        if level is not None and gap is not None and half is not None
-    ]  # fmt: skip
-    columns = ["method", "reference", "samples", "target", "compute", "difference", "low", "high", "half_width"]
-    return pd.DataFrame(rows, columns=[*columns, "mean_p_corrected"])
+        for row, target, saving, interval, half_width in _by_target(primary.plan, primary.accuracies)
+    )  # fmt: skip
+    return _table(
+        rows, "method", "reference", "samples", "target", "compute", *DIFFERENCE, "half_width", "mean_p_corrected"
+    )
 
 
 def _agreement(splits: Iterable[SplitFindings]) -> pd.DataFrame:
-    rows = [
-        {
-            "split": split.split, "label": row.label.name, "nmi": row.found.nmi.value, "nmi_low": row.found.nmi.low,
-            "nmi_high": row.found.nmi.high, "ari": row.found.ari.value, "ari_low": row.found.ari.low,
-            "ari_high": row.found.ari.high, "purity": row.found.purity.value, "purity_low": row.found.purity.low,
-            "purity_high": row.found.purity.high, "p": row.p, "p_corrected": row.p_corrected,
-            "chance_nmi": row.chance.nmi.value if row.chance else None,
-        }
+    rows = (
+        (
+            split.split, row.label.name, *_ends(row.agreement.nmi), *_ends(row.agreement.ari),
+            *_ends(row.agreement.purity), row.p, row.p_corrected, row.chance.nmi.value if row.chance else None,
+        )
         for split in splits
         for row in split.agreements
-    ]  # fmt: skip
-    measures = [f"{name}{end}" for name in ("nmi", "ari", "purity") for end in ("", "_low", "_high")]
-    return pd.DataFrame(rows, columns=["split", "label", *measures, "p", "p_corrected", "chance_nmi"])
+    )  # fmt: skip
+    measures = (f"{name}{end}" for name in ("nmi", "ari", "purity") for end in ("", "_low", "_high"))
+    return _table(rows, "split", "label", *measures, "p", "p_corrected", "chance_nmi")
 
 
 def _variants(findings: Findings) -> pd.DataFrame:
-    rows = [
-        {
-            "variant": one.kind, "block": one.block, "label": row.label.name, "nmi": row.found.nmi.value,
-            "nmi_low": row.found.nmi.low, "nmi_high": row.found.nmi.high, "ari": row.found.ari.value,
-            "purity": row.found.purity.value, "change": row.change.value, "change_low": row.change.low,
-            "change_high": row.change.high, "p": row.p, "p_corrected": row.p_corrected,
-            "same_as_groups": one.same, "stability": one.stability,
-        }
-        for one in findings.variants
-        for row in one.rows
-    ]  # fmt: skip
-    measures = ["nmi", "nmi_low", "nmi_high", "ari", "purity", "change", "change_low", "change_high"]
-    columns = ["variant", "block", "label", *measures, "p", "p_corrected", "same_as_groups", "stability"]
-    return pd.DataFrame(rows, columns=columns)
+    rows = (
+        (
+            variant.kind, variant.block, row.label.name, *_ends(row.agreement.nmi), row.agreement.ari.value,
+            row.agreement.purity.value, *_ends(row.change), row.p, row.p_corrected, variant.same, variant.stability,
+        )
+        for variant in findings.variants
+        for row in variant.rows
+    )  # fmt: skip
+    return _table(
+        rows, "variant", "block", "label", "nmi", "nmi_low", "nmi_high", "ari", "purity", "change", "change_low",
+        "change_high", "p", "p_corrected", "same_as_groups", "stability",
+    )  # fmt: skip
 
 
 def _regret(plan: Plan, splits: Iterable[SplitFindings]) -> pd.DataFrame:
-    rows = [
-        {"split": split.split, "method": row.method.name, "oracle": row.oracle.name, "target": target, **_ends(gap)}
+    rows = (
+        (split.split, row.method.name, row.oracle.name, target, *_points(regret))
         for split in splits
         for row in split.regrets
-        for target, gap in zip(plan.targets, row.at_targets, strict=True)
-        if gap is not None
-    ]
-    return pd.DataFrame(rows, columns=["split", "method", "oracle", "target", "difference", "low", "high"])
+        for target, regret in zip(plan.targets, row.at_targets, strict=True)
+        if regret is not None
+    )
+    return _table(rows, "split", "method", "oracle", "target", *DIFFERENCE)
 
 
 def _tasks(plan: Plan, splits: Iterable[SplitFindings]) -> pd.DataFrame:
-    rows = [
-        {
-            "split": split.split, "task": row.task, "samples": row.samples, "chance": row.chance,
-            "dense": row.dense.value, "method": method, "target": target, "accuracy": value,
-        }
+    rows = (
+        (split.split, row.task, row.samples, row.chance, row.dense.value, method, target, accuracy)
         for split in splits
         for row in split.tasks
-        for method, values in row.accuracy.items()
-        for target, value in zip(plan.targets, values, strict=True)
-        if value is not None
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["split", "task", "samples", "chance", "dense", "method", "target", "accuracy"])
+        for method, accuracies in row.accuracy.items()
+        for target, accuracy in zip(plan.targets, accuracies, strict=True)
+        if accuracy is not None
+    )
+    return _table(rows, "split", "task", "samples", "chance", "dense", "method", "target", "accuracy")
 
 
 def _task_differences(splits: Iterable[SplitFindings]) -> pd.DataFrame:
-    rows = [
-        {
-            "split": split.split, "method": one.method.name, "reference": one.reference.name, "task": row.task,
-            **_ends(row.gap), "p_corrected": row.p_corrected,
-        }
+    rows = (
+        (split.split, comparison.method.name, comparison.reference.name, row.task, *_points(row.gap), row.p_corrected)
         for split in splits
-        for one in split.task_differences
-        for row in one.rows
-    ]  # fmt: skip
-    columns = ["split", "method", "reference", "task", "difference", "low", "high", "p_corrected"]
-    return pd.DataFrame(rows, columns=columns)
+        for comparison in split.task_differences
+        for row in comparison.rows
+    )
+    return _table(rows, "split", "method", "reference", "task", *DIFFERENCE, "p_corrected")
 
 
 def _perplexity(splits: Iterable[SplitFindings]) -> pd.DataFrame:
-    rows = [
-        {
-            "split": split.split, "task": text.task, "method": point.method.name, "target": point.target,
-            "sparsity": point.sparsity, "compute": point.compute, "perplexity": point.perplexity.value,
-            "low": point.perplexity.low, "high": point.perplexity.high,
-        }
+    rows = (
+        (
+            split.split, text.task, point.method.name, point.target, point.sparsity, point.compute,
+            *_ends(point.perplexity),
+        )
         for split in splits
         for text in split.texts
         for point in text.points
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
+    )  # fmt: skip
+    return _table(rows, "split", "task", "method", "target", "sparsity", "compute", "perplexity", "low", "high")
 
 
-def _ends(interval: Interval) -> dict[str, float]:
-    return {"difference": 100 * interval.value, "low": 100 * interval.low, "high": 100 * interval.high}
+def _latency(latency: Latency) -> pd.DataFrame:
+    """Accuracies are empty where there are none."""
+    rows = (
+        (
+            cell.batch, cell.context, timing.method.name, timing.target, timing.ms.value, cell.dense_ms.value,
+            *_ends(timing.speedup), timing.point and timing.point.accuracy.value, timing.is_deployable,
+        )
+        for cell in latency.cells
+        for timing in cell.timings
+    )  # fmt: skip
+    return _table(
+        rows, "batch", "context", "method", "target", "ms_per_token", "dense_ms", "speedup", "speedup_low",
+        "speedup_high", "accuracy", "is_deployable",
+    )  # fmt: skip
+
+
+def _confusion(router: RouterRow) -> pd.DataFrame:
+    """One row per sample, as `dvc plots` wants them."""
+    cells = np.argwhere(router.confusion >= 0)
+    return pd.DataFrame(np.repeat(cells, router.confusion.ravel(), axis=0), columns=["actual", "predicted"])
+
+
+def _by_target(plan: Plan, accuracies: Accuracies) -> Iterator[tuple[Comparison, float, float, Interval, float]]:
+    """Every comparison at every target at which it was made: target, saving in FLOPs, difference, half its width."""
+    for row in (*accuracies.gains, *accuracies.differences, *accuracies.controls):
+        for target, saving, interval, half_width in zip(
+            plan.targets, row.savings, row.at_targets, row.half_widths, strict=True
+        ):
+            if saving is not None and interval is not None and half_width is not None:
+                yield row, target, saving, interval, half_width
+
+
+def _points(interval: Interval) -> tuple[float, float, float]:
+    return 100 * interval.value, 100 * interval.low, 100 * interval.high
+
+
+def _ends(interval: Interval) -> tuple[float, float, float]:
+    return interval.value, interval.low, interval.high

@@ -1,14 +1,16 @@
-"""From evidence to files: the report folder, metrics.json and the plot data, each written whole or not at all."""
+"""Report folder, metrics.json and plot data as files, each written whole or not at all."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from pipeline.report.analysis.evidence import Evidence
 from pipeline.report.analysis.findings import find
 from pipeline.report.analysis.plan import Plan
-from pipeline.report.exports.metrics import write_metrics
-from pipeline.report.exports.plots import write_plots
+from pipeline.report.exports.metrics import DECIMALS
+from pipeline.report.exports.metrics import metrics as flat_metrics
+from pipeline.report.exports.plots import plot_tables
 from pipeline.report.page.page import render
 from wina_amp.atomic import replacing
 
@@ -28,5 +30,9 @@ def write_report(plan: Plan, evidence: Evidence, *, report: Path, metrics: Path,
         (temporary / "report.html").write_text(html, encoding="utf-8")
         for figure in figures:
             (temporary / "figures" / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
-    write_metrics(plan, findings, metrics)
-    write_plots(plan, findings, plots)
+    with replacing(metrics) as temporary:
+        temporary.write_text(json.dumps(flat_metrics(plan, findings), indent=2) + "\n")
+    with replacing(plots) as temporary:
+        temporary.mkdir()
+        for name, rows in plot_tables(plan, findings).items():
+            rows.round(DECIMALS).to_csv(temporary / f"{name}.csv", index=False, lineterminator="\n")

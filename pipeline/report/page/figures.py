@@ -1,6 +1,7 @@
-"""Every figure of the report. Small panels rather than one wide picture, so that they reflow on a phone.
+"""Figures of maps, accuracies and differences, and the colours and markers of methods.
 
-Functions take finished numbers and draw them; nothing is computed here.
+Small panels rather than one wide picture, so that they reflow on a phone. Functions draw finished numbers; nothing is
+computed here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pipeline.report.analysis.matched_compute import are_alike
 from pipeline.report.analysis.plan import ASSIGNED, Method, Plan
 from pipeline.report.page import style
 from pipeline.report.page.style import GRID, INK, MUTED, PAPER, SEQUENTIAL, Figure
-from pipeline.report.text.wording import level_name, target_name
+from pipeline.report.text.wording import remaining_compute, target_name
 from pipeline.statistics.bootstrap import Interval
 
 PANEL = 4.2
@@ -41,16 +42,16 @@ def method_marker(plan: Plan, method: Method) -> str:
 
 
 def map_panel(x: np.ndarray, y: np.ndarray, label: Label, title: str, name: str) -> Figure:
-    """The map of all samples, coloured by a label with few values; each value is named at its own centre."""
+    """The map of all samples, coloured by a label with few values; each value is named in a legend below."""
     with style.styled():
         figure = style.canvas(PANEL, PANEL * 0.86)
         axes = _map_axes(figure.add_subplot(), x, y, title)
         looks = _looks(label)
-        for code in range(len(label.values)):
-            mine = label.codes == code
-            _dots(axes, x[mine], y[mine], *looks[code])
+        for code, look in enumerate(looks):
+            is_shown = label.codes == code
+            _dots(axes, x[is_shown], y[is_shown], *look)
         _legend_row(axes, label.values, looks)
-        return style.finish(figure, name, f"Map of all samples coloured by {label.title}: {', '.join(label.values)}.")
+        return style.to_svg(figure, name, f"Map of all samples coloured by {label.title}: {', '.join(label.values)}.")
 
 
 def map_facets(x: np.ndarray, y: np.ndarray, label: Label, title: str, name: str) -> Figure:
@@ -67,14 +68,14 @@ def map_facets(x: np.ndarray, y: np.ndarray, label: Label, title: str, name: str
                 continue
             _map_axes(axes, x, y, "")
             axes.set_title(label.values[code], fontsize=9, fontweight="normal", color=INK)
-            mine = label.codes == code
-            _dots(axes, x[~mine], y[~mine], GRID, 1.0, 1.2)
-            _dots(axes, x[mine], y[mine], SEQUENTIAL, 0.75, 1.8)
-        return style.finish(figure, name, f"Map of all samples, one panel per {label.title}.")
+            is_shown = label.codes == code
+            _dots(axes, x[~is_shown], y[~is_shown], GRID, 1.0, 1.2)
+            _dots(axes, x[is_shown], y[is_shown], SEQUENTIAL, 0.75, 1.8)
+        return style.to_svg(figure, name, f"Map of all samples, one panel per {label.title}.")
 
 
 def accuracy_panel(plan: Plan, points: Sequence[Point], title: str, name: str) -> Figure:
-    """Accuracy against the remaining share of the dense model's FLOPs, one line per method."""
+    """Accuracy against the remaining FLOPs, in percent of the dense model's, one line per method."""
     with style.styled():
         figure = style.canvas(PANEL * 1.08, PANEL * 0.86)
         axes: Any = figure.add_subplot()
@@ -83,53 +84,54 @@ def accuracy_panel(plan: Plan, points: Sequence[Point], title: str, name: str) -
         axes.annotate("dense", (1, 100 * dense.accuracy.value), xycoords=("axes fraction", "data"), xytext=(-2, 3),
                       textcoords="offset points", ha="right", color=INK, fontsize=8.5)  # fmt: skip
         for method in plan.sparse:
-            mine = [point for point in points if point.method == method]
-            _accuracy_line(plan, axes, method, mine)
+            _accuracy_line(plan, axes, method, [point for point in points if point.method == method])
         axes.invert_xaxis()
-        axes.set_xlabel("FLOPs that remain, % of dense")
+        axes.set_xlabel("remaining FLOPs, % of dense")
         axes.set_ylabel("accuracy, %")
         axes.set_title(title)
-        return style.finish(figure, name, f"{title}: accuracy against remaining FLOPs for {len(plan.sparse)} methods.")
+        return style.to_svg(figure, name, f"{title}: accuracy against remaining FLOPs for {len(plan.sparse)} methods.")
 
 
 def difference_panel(plan: Plan, rows: Sequence[Comparison], name: str) -> Figure:
-    """Grouped methods minus the pooled method of their own configuration at equal realised compute: a column per target
-    and one for the mean, a row per method. A column's head has the median level of its pairs, in FLOPs that remain; a
-    pair that was read at another one says so beside its mark.
+    """Grouped methods minus the pooled method of their own configuration at matched compute: a column per target and
+    one for the mean, a row per method. A column's head has the median of the remaining FLOPs at which its pairs are
+    compared; a pair that is compared at others has them beside its mark.
     """
-    usual = [*(_usual_level([row.levels[i] for row in rows]) for i in range(len(plan.targets))), None]
+    typical = [*(_median_saving([row.savings[i] for row in rows]) for i in range(len(plan.targets))), None]
     heads = [*map(target_name, plan.targets), "mean"]
     with style.styled():
         figure = style.canvas(2.2 * PANEL, 0.3 * len(rows) + 1.15)
         columns: Any = figure.subplots(1, len(heads), sharex=True, sharey=True, squeeze=False)[0]
         for i, axes in enumerate(columns):
             axes.axvline(0, color=INK, lw=1)
-            for at, row in enumerate(rows):
-                gap, level, is_mean = (*row.at_levels, row.mean)[i], (*row.levels, None)[i], axes is columns[-1]
-                if gap is None:
+            is_mean = axes is columns[-1]
+            for height, row in enumerate(rows):
+                difference, saving = (*row.at_targets, row.mean)[i], (*row.savings, None)[i]
+                if difference is None:
                     continue
                 colour, marker = method_colour(plan, row.method), method_marker(plan, row.method)
-                interval_mark(axes, in_points(gap), at, colour, 7 if is_mean else 5.5, marker, 2.6 if is_mean else 1.5)
-                if level is not None and not are_alike((level,), (usual[i],)):
-                    _level_mark(axes, 100 * gap.high, at, level)
+                size, width = (7, 2.6) if is_mean else (5.5, 1.5)
+                interval_mark(axes, in_points(difference), height, colour, size, marker, width)
+                if saving is not None and not are_alike((saving,), (typical[i],)):
+                    _compute_mark(axes, 100 * difference.high, height, saving)
             axes.set_title(heads[i], fontsize=9.5, pad=15)
-            _level_head(axes, usual[i])
+            _compute_head(axes, typical[i])
             axes.grid(axis="y", visible=False)
             axes.tick_params(axis="y", length=0, labelcolor=INK)
             axes.spines["left"].set_visible(False)
         columns[0].set_yticks(range(len(rows)), [row.method.name for row in rows])
         columns[0].set_ylim(len(rows) - 0.4, -0.6)
-        told = (
+        caption = (
             "accuracy minus that of the configuration's pooled method, percentage points\n"
-            "columns: targets; grey: FLOPs that remain where pairs are read, % of dense, beside a mark if it is another"
+            "columns: targets; grey: remaining FLOPs at matched compute, % of dense (beside a mark where others)"
         )
-        figure.supxlabel(told, fontsize=9, color=MUTED)
-        alt = f"Accuracy minus the pooled method's at equal realised compute, with intervals, for {len(rows)} methods."
-        return style.finish(figure, name, alt)
+        figure.supxlabel(caption, fontsize=9, color=MUTED)
+        alt = f"Accuracy minus the pooled method's at matched compute, with intervals, for {len(rows)} methods."
+        return style.to_svg(figure, name, alt)
 
 
 def legend(plan: Plan) -> list[Mapping[str, str]]:
-    """What the page's legend shows for every sparse method: name, colour variable and marker."""
+    """Name, colour variable and marker of every sparse method, for the page's legend."""
     return [
         {
             "name": method.name,
@@ -141,15 +143,17 @@ def legend(plan: Plan) -> list[Mapping[str, str]]:
 
 
 def interval_mark(
-    axes: Any, interval: Interval, at: float, colour: str, size: float, marker: str, width: float
+    axes: Any, interval: Interval, height: float, colour: str, size: float, marker: str, width: float
 ) -> None:
-    """A marker at the estimate on a line from end to end, along x at height `at`."""
-    axes.plot([interval.low, interval.high], [at, at], color=colour, lw=width, solid_capstyle="round", alpha=0.75)
-    axes.plot(interval.value, at, marker, color=colour, ms=size, mec=PAPER, mew=0.7)
+    """A marker at the estimate on a line from end to end of the interval, along x at `height`."""
+    axes.plot(
+        [interval.low, interval.high], [height, height], color=colour, lw=width, solid_capstyle="round", alpha=0.75
+    )
+    axes.plot(interval.value, height, marker, color=colour, ms=size, mec=PAPER, mew=0.7)
 
 
 def in_points(interval: Interval) -> Interval:
-    """A difference of shares in percentage points."""
+    """A difference of fractions in percentage points."""
     return Interval(100 * interval.value, 100 * interval.low, 100 * interval.high)
 
 
@@ -167,21 +171,21 @@ def _map_axes(axes: Any, x: np.ndarray, y: np.ndarray, title: str) -> Any:
     return axes
 
 
-def _usual_level(found: Sequence[float | None]) -> float | None:
-    """The median level of a column; None where there is none."""
-    known = sorted(level for level in found if level is not None)
+def _median_saving(savings: Sequence[float | None]) -> float | None:
+    """The median of a column's savings in FLOPs; None where there is none."""
+    known = sorted(saving for saving in savings if saving is not None)
     return known[len(known) // 2] if known else None
 
 
-def _level_head(axes: Any, level: float | None) -> None:
-    if level is not None:
-        axes.annotate(f"at {level_name(level)}", (0, 1), xycoords="axes fraction", xytext=(0, 4),
+def _compute_head(axes: Any, saving: float | None) -> None:
+    if saving is not None:
+        axes.annotate(f"at {remaining_compute(saving)}", (0, 1), xycoords="axes fraction", xytext=(0, 4),
                       textcoords="offset points", fontsize=8, color=MUTED)  # fmt: skip
 
 
-def _level_mark(axes: Any, x: float, at: float, level: float) -> None:
-    axes.annotate(f"at {level_name(level)}", (x, at), xytext=(3, 0), textcoords="offset points", ha="left", va="center",
-                  fontsize=6.5, color=MUTED).set_in_layout(False)  # fmt: skip
+def _compute_mark(axes: Any, x: float, y: float, saving: float) -> None:
+    axes.annotate(f"at {remaining_compute(saving)}", (x, y), xytext=(3, 0), textcoords="offset points", ha="left",
+                  va="center", fontsize=6.5, color=MUTED).set_in_layout(False)  # fmt: skip
 
 
 def _dots(axes: Any, x: np.ndarray, y: np.ndarray, colour: str, alpha: float, size: float = DOT) -> None:
@@ -208,12 +212,12 @@ def _legend_row(axes: Any, names: Sequence[str], looks: Sequence[tuple[str, floa
                 fontsize=8.5, handletextpad=0.1, columnspacing=1.0, labelcolor=INK)  # fmt: skip
 
 
-def _accuracy_line(plan: Plan, axes: Any, method: Method, mine: Sequence[Point]) -> None:
+def _accuracy_line(plan: Plan, axes: Any, method: Method, points: Sequence[Point]) -> None:
     colour, marker = method_colour(plan, method), method_marker(plan, method)
     is_baseline = method.name == plan.baseline
-    for point in mine:
+    for point in points:
         ends = [100 * point.accuracy.low, 100 * point.accuracy.high]
         axes.plot([100 * point.compute] * 2, ends, color=colour, lw=1, alpha=0.45)
-    axes.plot([100 * point.compute for point in mine], [100 * point.accuracy.value for point in mine], marker=marker,
-              color=colour, ms=5.5, mec=PAPER, mew=0.7, lw=2.6 if is_baseline else 1.3,
-              ls=(0, (2, 1.5)) if method.is_control else "-")  # fmt: skip
+    compute, accuracy = [100 * point.compute for point in points], [100 * point.accuracy.value for point in points]
+    axes.plot(compute, accuracy, marker=marker, color=colour, ms=5.5, mec=PAPER, mew=0.7,
+              lw=2.6 if is_baseline else 1.3, ls=(0, (2, 1.5)) if method.is_control else "-")  # fmt: skip

@@ -1,5 +1,4 @@
-"""RQ1's tables: what the groups follow, where in the model, and who is in them (like
-`pipeline/report/page/rows.py`)."""
+"""RQ1's tables: agreement of groups with labels, over the whole model and by block, and the composition of groups."""
 
 from __future__ import annotations
 
@@ -7,111 +6,97 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.report.analysis.agreement import Composition
+from pipeline.report.analysis.agreement import Composition, LabelAgreement
 from pipeline.report.analysis.findings import Findings
 from pipeline.report.analysis.labels import Label
 from pipeline.report.analysis.plan import Plan
-from pipeline.report.analysis.variants import Variant, by_block, without_length
-from pipeline.report.page.rows import NONE, Row, heat_cell, heat_table
+from pipeline.report.analysis.variants import VariantLabel, by_block, without_length
+from pipeline.report.page.rows import NONE, Row, heat_cell, heat_row, heat_table, interval_cell
 from pipeline.report.text.wording import number, p_value, percent
-from pipeline.statistics.bootstrap import Interval
 
 
 def agreement_rows(plan: Plan, findings: Findings) -> list[Row]:
-    """What the groups follow, label by label. The last columns are the same NMI at like length, of groups found without
-    length, and on the training split.
+    """Agreement of the groups with every label. The last columns are the same NMI at like prompt length, of groups
+    found without length, and on the training split.
     """
-    train = {row.label.name: row.found.nmi for row in findings.train.agreements} if findings.train else {}
-    apart = without_length(findings.variants)
-    removed = {row.label.name: row.found.nmi for row in apart.rows} if apart else {}
+    train = {row.label.name: row.agreement.nmi.value for row in findings.train.agreements} if findings.train else {}
+    variant = without_length(findings.variants)
+    removed = {row.label.name: row.agreement.nmi.value for row in variant.rows} if variant else {}
     return [
         {
             "label": row.label.title,
             "classes": len(row.label.values),
-            "nmi": _numbers(row.found.nmi),
-            "ari": _numbers(row.found.ari),
-            "purity": _numbers(row.found.purity),
+            "nmi": interval_cell(row.agreement.nmi, number),
+            "ari": interval_cell(row.agreement.ari, number),
+            "purity": interval_cell(row.agreement.purity, number),
             "p": {"text": p_value(row.p_corrected), "bold": row.p_corrected < plan.alpha},
-            "chance": number(row.chance.nmi.value) if row.chance else NONE,
+            "chance": _number_or_dash(row.chance and row.chance.nmi.value),
             "determined": percent(row.determined, 0),
-            "within": number(row.within_length) if row.within_length is not None else NONE,
-            "removed": number(removed[row.label.name].value) if row.label.name in removed else NONE,
-            "train": number(train[row.label.name].value) if row.label.name in train else NONE,
+            "within": _number_or_dash(row.within_length),
+            "removed": _number_or_dash(removed.get(row.label.name)),
+            "train": _number_or_dash(train.get(row.label.name)),
         }
         for row in findings.test.agreements
     ]
 
 
 def variant_table(plan: Plan, findings: Findings) -> Row:
-    """NMI of every label (rows) with the groups of every clustering (columns): all blocks', those without length, and
-    each block's; then how reproducible each clustering is and how like the learned one.
+    """NMI of every label (rows) with the groups of every clustering (columns): of all blocks, of all blocks without
+    length, and of each block; then how reproducible each clustering is, and its agreement with the learned groups.
     """
     blocks, apart = by_block(findings.variants), without_length(findings.variants)
-    shown = [*([apart] if apart else []), *blocks]
-    names = (["length removed"] if apart else []) + [f"block {one.block}" for one in blocks]
+    variants = [*([apart] if apart else []), *blocks]
+    names = (["length removed"] if apart else []) + [f"block {variant.block}" for variant in blocks]
     rows = [
         {
             "label": row.label.title,
-            "whole": _marked(row.found.nmi, row.p_corrected, plan.alpha),
-            "cells": [_variant_cell(one, row.label.name, plan.alpha) for one in shown],
+            "whole": _nmi_cell(row, plan.alpha),
+            "cells": [_nmi_cell(variant.row(row.label.name), plan.alpha) for variant in variants],
         }
         for row in findings.test.agreements
     ]
-    stability = findings.quality.get("stability")
     ends = [
         {
             "label": "ARI of two halves",
-            "whole": _or_dash(stability),
-            "cells": [_or_dash(one.stability) for one in shown],
+            "whole": _number_or_dash(findings.quality.get("stability")),
+            "cells": [_number_or_dash(variant.stability) for variant in variants],
         },
-        {"label": "ARI with the groups", "whole": NONE, "cells": [_or_dash(one.same) for one in shown]},
+        {
+            "label": "ARI with the groups",
+            "whole": NONE,
+            "cells": [_number_or_dash(variant.same) for variant in variants],
+        },
     ]
     return {"columns": names, "rows": rows, "ends": ends}
 
 
-def entanglement_table(known: Sequence[Label], pairs: np.ndarray) -> Row:
-    """NMI between labels, as a heat table."""
+def entanglement_table(labels: Sequence[Label], pairs: np.ndarray) -> Row:
+    """NMI of every pair of labels, `pairs[i, j]`, as a heat table."""
     rows = [
-        {
-            "name": label.title,
-            "extra": [],
-            "cells": [
-                heat_cell(f"{value:.2f}", value) if i != j else heat_cell("", 0.0) for j, value in enumerate(pairs[i])
-            ],
-        }
-        for i, label in enumerate(known)
+        heat_row(
+            label.title,
+            [heat_cell("", 0.0) if i == j else heat_cell(f"{value:.2f}", value) for j, value in enumerate(pairs[i])],
+        )
+        for i, label in enumerate(labels)
     ]
-    return heat_table("", "", [label.title for label in known], rows)
+    return heat_table("", "", [label.title for label in labels], rows)
 
 
 def composition_table(composition: Composition) -> Row:
-    """The make-up of every group (columns) by the values of one label (rows): shares of the group in percent."""
-    counts = composition.counts
-    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    """Every group (columns) by the values of one label (rows), in percent of the group's samples."""
+    sizes = composition.counts.sum(axis=1)
+    fractions = composition.counts / np.maximum(sizes[:, None], 1)
     rows = [
-        {
-            "name": value,
-            "extra": [],
-            "cells": [heat_cell(f"{100 * fraction:.0f}", float(fraction)) for fraction in fractions[:, i]],
-        }
-        for i, value in enumerate(composition.label.values)
+        heat_row(value, [heat_cell(f"{100 * fraction:.0f}", float(fraction)) for fraction in fractions[:, number]])
+        for number, value in enumerate(composition.label.values)
     ]
-    columns = [f"{group} ({total:,})" for group, total in enumerate(counts.sum(axis=1))]
+    columns = [f"{group} ({size:,})" for group, size in enumerate(sizes)]
     return heat_table(composition.label.title, "group (samples)", columns, rows)
 
 
-def _variant_cell(one: Variant, label: str, alpha: float) -> Row:
-    row = one.row(label)
-    return _marked(row.found.nmi, row.p_corrected, alpha)
+def _nmi_cell(row: LabelAgreement | VariantLabel, alpha: float) -> Row:
+    return interval_cell(row.agreement.nmi, number, "shown" if row.p_corrected < alpha else "")
 
 
-def _marked(nmi: Interval, p: float, alpha: float) -> Row:
-    return {**_numbers(nmi), "tone": "shown" if p < alpha else ""}
-
-
-def _numbers(interval: Interval) -> Row:
-    return {"value": number(interval.value), "low": number(interval.low), "high": number(interval.high), "tone": ""}
-
-
-def _or_dash(value: float | None) -> str:
+def _number_or_dash(value: float | None) -> str:
     return NONE if value is None else number(value)

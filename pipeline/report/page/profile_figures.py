@@ -53,7 +53,7 @@ def sparsity_panel(
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
-        return style.finish(figure, name, f"{title}: sparsity of every block and projection.")
+        return style.to_svg(figure, name, f"{title}: sparsity of every block and projection.")
 
 
 def task_panel(comparison: TaskComparison, alpha: float, title: str, name: str) -> Figure:
@@ -63,10 +63,11 @@ def task_panel(comparison: TaskComparison, alpha: float, title: str, name: str) 
         figure = style.canvas(PANEL * 1.12, 0.24 * len(rows) + 0.95)
         axes: Any = figure.add_subplot()
         axes.axvline(0, color=INK, lw=1)
-        for at, row in enumerate(rows):
+        for height, row in enumerate(rows):
             is_shown = row.p_corrected < alpha
             colour = (SEQUENTIAL if row.gap.value > 0 else LOSS) if is_shown else MUTED
-            interval_mark(axes, in_points(row.gap), at, colour, 6.5 if is_shown else 5, "o", 2.2 if is_shown else 1.3)
+            size, width = (6.5, 2.2) if is_shown else (5, 1.3)
+            interval_mark(axes, in_points(row.gap), height, colour, size, "o", width)
         axes.set_yticks(range(len(rows)), [row.task for row in rows])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.grid(axis="y", visible=False)
@@ -76,7 +77,7 @@ def task_panel(comparison: TaskComparison, alpha: float, title: str, name: str) 
         axes.set_title(title, fontsize=9.5)
         worst, best = rows[0], rows[-1]
         ends = f"worst {worst.task} {points(worst.gap.value)}, best {best.task} {points(best.gap.value)}"
-        return style.finish(figure, name, f"{title}, task by task: {ends}.")
+        return style.to_svg(figure, name, f"{title}, task by task: {ends}.")
 
 
 def _cell(column: float, row: float, colour: str, alpha: float) -> PathPatch:

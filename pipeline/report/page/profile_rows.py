@@ -1,4 +1,4 @@
-"""RQ2's smaller tables: how far groups are from pooled allocations, differences task by task, costs."""
+"""RQ2's smaller tables: how far group allocations are from pooled ones, differences task by task, costs."""
 
 from __future__ import annotations
 
@@ -11,77 +11,74 @@ from pipeline.report.analysis.evidence import total
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.specialisation import Specialisation
 from pipeline.report.analysis.task_differences import TaskComparison
-from pipeline.report.page.rows import NONE, Row, gap_cell
-from pipeline.report.text.wording import level_span, listed, p_value, percent, quantity, target_name
+from pipeline.report.page.rows import NONE, Row, difference_cell
+from pipeline.report.text.wording import compute_range, listed, p_value, percent, quantity, target_name
 
-SHOWN = 2
+NAMED = 2
 """Projections and blocks that a sentence names."""
-
-
 LEARNED_ONCE = "weights of features, learned once"
-"""What stands in place of an allocation in the row of learned weights."""
+"""Stands in place of an allocation in the row of learned weights."""
 
 
-def shift_rows(found: Sequence[Specialisation]) -> list[Row]:
-    """How far the groups of every profile set are from the pooled allocation, in points."""
+def shift_rows(specialisations: Sequence[Specialisation]) -> list[Row]:
+    """Distance of the groups of every profile set from the pooled allocation, in points."""
     return [
         {
-            "profile": one.profile,
-            "reference": one.reference,
-            "kind": one.kind,
-            "groups": len(one.shifts),
-            "target": target_name(one.target),
-            "shift": f"{100 * float(one.mean_shift.mean()):.1f}",
-            "range": f"{100 * float(one.mean_shift.min()):.1f} to {100 * float(one.mean_shift.max()):.1f}",
-            "projections": _named(one.projections, one.by_projection),
-            "blocks": _named([str(block) for block in range(one.shifts.shape[2])], one.by_block),
+            "profile": item.profile,
+            "reference": item.reference,
+            "kind": item.kind,
+            "groups": len(item.shifts),
+            "target": target_name(item.target),
+            "shift": f"{100 * float(item.mean_shift.mean()):.1f}",
+            "range": f"{100 * float(item.mean_shift.min()):.1f} to {100 * float(item.mean_shift.max()):.1f}",
+            "projections": _largest(item.projections, item.by_projection),
+            "blocks": _largest(_block_names(item), item.by_block),
         }
-        for one in found
+        for item in specialisations
     ]
 
 
-def carriers(one: Specialisation) -> str:
-    """Which projections and blocks carry the difference of the groups from the pooled allocation."""
-    projections, blocks = one.shifts.shape[1:]
-    numbers = [str(block) for block in range(blocks)]
-    if not one.shifts.any():
+def carriers(item: Specialisation) -> str:
+    """A sentence about the projections and blocks in which the groups differ most from the pooled allocation."""
+    _, projections, blocks = item.shifts.shape
+    if not item.shifts.any():
         return "The groups have the pooled allocation: only their thresholds are their own."
-    shifts = listed([f"{100 * shift:.1f}" for shift in one.mean_shift])
+    shifts = listed([f"{100 * shift:.1f}" for shift in item.mean_shift])
     return (
         f"Mean absolute difference of a group's sparsities from the pooled ones, group by group: {shifts} points. "
-        f"Of the projections {_named(one.projections, one.by_projection)} have most of it, where an even share would "
-        f"be {percent(1 / projections, 0)}; of the blocks {_named(numbers, one.by_block)}, "
-        f"where it would be {percent(1 / blocks, 0)}."
+        f"Largest by projection: {_largest(item.projections, item.by_projection)}, where an even split would be "
+        f"{percent(1 / projections, 0)}; by block: {_largest(_block_names(item), item.by_block)}, where it would be "
+        f"{percent(1 / blocks, 0)}."
     )
 
 
-def task_difference_table(plan: Plan, found: Sequence[TaskComparison]) -> Row | None:
+def task_difference_table(plan: Plan, comparisons: Sequence[TaskComparison]) -> Row:
     """Every task (rows, alphabetical) by comparison (columns)."""
-    if not found:
-        return None
-    rows = {one.method.name + one.reference.name: {row.task: row for row in one.rows} for one in found}
-    tasks = sorted(row.task for row in found[0].rows)
+    by_task = [{row.task: row for row in comparison.rows} for comparison in comparisons]
     return {
-        "columns": [f"{one.method.name} minus {one.reference.name}, at {level_span(one.levels)}" for one in found],
+        "columns": [
+            f"{comparison.method.name} minus {comparison.reference.name}, at {compute_range(comparison.savings)}"
+            for comparison in comparisons
+        ],
         "rows": [
             {
                 "task": task,
-                "samples": next(iter(rows.values()))[task].samples,
+                "samples": by_task[0][task].samples,
                 "cells": [
                     {
-                        **gap_cell(mine[task].gap, good=1 if mine[task].p_corrected < plan.alpha else 0),
-                        "p": p_value(mine[task].p_corrected),
+                        **difference_cell(rows[task].gap, good=1 if rows[task].p_corrected < plan.alpha else 0),
+                        "p": p_value(rows[task].p_corrected),
                     }
-                    for mine in rows.values()
+                    for rows in by_task
                 ],
             }
-            for task in tasks
+            for task in sorted(by_task[0])
         ],
     }
 
 
 def cost_rows(plan: Plan, costs: Mapping[str, pd.DataFrame]) -> list[Row]:
-    """What finding the allocations of every profile set took, over its groups; `times`: its tokens over those of the
+    """Cost of finding the allocations of every profile set, over its groups; `times`: its tokens over those of the
     baseline's profile set. Learned weights are not a profile set, and have a row of their own.
     """
     unit = total(costs[plan.method(plan.baseline).profile], "tokens")
@@ -100,9 +97,13 @@ def cost_rows(plan: Plan, costs: Mapping[str, pd.DataFrame]) -> list[Row]:
     ]
 
 
-def _named(names: Sequence[str], fractions: np.ndarray) -> str:
-    """The names with the largest shares: "down 31% and o 22%"; a dash where all shares are undefined."""
+def _block_names(item: Specialisation) -> list[str]:
+    return [str(block) for block in range(item.shifts.shape[2])]
+
+
+def _largest(names: Sequence[str], fractions: np.ndarray) -> str:
+    """The names with the largest fractions: "down (31%) and o (22%)"; a dash where all are undefined."""
     if np.isnan(fractions).any():
         return NONE
-    order = np.argsort(-fractions, kind="stable")[:SHOWN]
-    return listed([f"{names[at]} ({percent(float(fractions[at]), 0)})" for at in order])
+    order = np.argsort(-fractions, kind="stable")[:NAMED]
+    return listed([f"{names[position]} ({percent(float(fractions[position]), 0)})" for position in order])

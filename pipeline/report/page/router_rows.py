@@ -1,4 +1,4 @@
-"""RQ3's tables: what routers get right, cost and lose (like `pipeline/report/page/rows.py`)."""
+"""RQ3's tables: accuracy, cost, regret and benefit of routers."""
 
 from __future__ import annotations
 
@@ -10,84 +10,94 @@ from pipeline.report.analysis.benefit_routers import BenefitRouterRow
 from pipeline.report.analysis.findings import Findings
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.routers import RegretRow, RouterRow
-from pipeline.report.page.rows import NONE, Row, fraction, gap_or_dash, heat_cell, heat_table, percent_cell
+from pipeline.report.page.rows import (
+    NONE,
+    Row,
+    difference_cell,
+    heat_cell,
+    heat_row,
+    heat_table,
+    interval_cell,
+    percent_cell,
+    percentage,
+    sign_tone,
+)
 from pipeline.report.text.benefit_routers import DECIMALS
 from pipeline.report.text.wording import number, quantity, target_name
 from pipeline.statistics.bootstrap import Interval
 
 
-def regret_table(plan: Plan, rows: Sequence[RegretRow]) -> Row:
+def router_table(findings: Findings) -> list[Row]:
+    """Accuracy and cost of every router."""
+    train = {row.router: row for row in findings.train.routers} if findings.train else {}
+    costs = {row.method.groups: row for row in findings.test.regrets}
+    return [
+        {
+            "router": row.router,
+            "accuracy": percent_cell(row.accuracy),
+            "train": percentage(train[row.router].accuracy.value) if row.router in train else NONE,
+            "largest": percentage(row.largest),
+            "new_task": row.new_task and percent_cell(row.new_task),
+            "new_template": row.new_template and percent_cell(row.new_template),
+            **_cost(costs.get(row.router)),
+        }
+        for row in findings.test.routers
+    ]
+
+
+def benefit_router_table(rows: Sequence[BenefitRouterRow]) -> list[Row]:
+    """Abstention, benefit and cost of every benefit router."""
+    return [
+        {
+            "router": row.router,
+            "abstained": percent_cell(row.abstained),
+            "cells": [
+                _benefit_cell(benefit)
+                for benefit in (row.benefit, row.own, row.constant, row.new_task, row.new_template)
+            ],
+            **_cost(row),
+        }
+        for row in rows
+    ]
+
+
+def regret_table(plan: Plan, regrets: Sequence[RegretRow]) -> Row:
     """Regret at every target and on average."""
-    found = [
+    rows = [
         {
             "method": row.oracle.name,
             "reference": row.method.name,
             "heading": "",
-            "cells": [gap_or_dash(gap, good=-1) for gap in (*row.at_targets, row.mean)],
-        }
-        for row in rows
-    ]
-    return {"columns": [*map(target_name, plan.targets), "mean"], "rows": found}
-
-
-def router_table(findings: Findings) -> list[Row]:
-    """RQ3's table: accuracy and cost of every router."""
-    train = {row.router: row for row in findings.train.routers} if findings.train else {}
-    costs = {row.method.groups: row for row in findings.test.regrets}
-    found: list[Row] = []
-    for row in findings.test.routers:
-        cost = costs.get(row.router)
-        found.append(
-            {
-                "router": row.router,
-                "accuracy": percent_cell(row.accuracy),
-                "train": fraction(train[row.router].accuracy.value) if row.router in train else NONE,
-                "largest": fraction(row.largest),
-                "new_task": percent_cell(row.new_task) if row.new_task else None,
-                "new_template": percent_cell(row.new_template) if row.new_template else None,
-                "flops": quantity(cost.flops) if cost is not None and cost.flops is not None else NONE,
-                "share": f"{100 * cost.fraction:.3g}" if cost is not None and cost.fraction is not None else NONE,
-            }
-        )
-    return found
-
-
-def benefit_router_table(rows: Sequence[BenefitRouterRow]) -> list[Row]:
-    """What benefit routers choose, bring and cost."""
-    return [
-        {
-            "gate": row.gate,
-            "abstained": percent_cell(row.abstained),
             "cells": [
-                _benefit_cell(one) for one in (row.brings, row.own, row.constant, row.new_task, row.new_template)
+                None if regret is None else difference_cell(regret, good=-1) for regret in (*row.at_targets, row.mean)
             ],
-            "flops": quantity(row.flops),
-            "share": f"{100 * row.fraction:.3g}",
         }
-        for row in rows
+        for row in regrets
     ]
+    return {"columns": [*map(target_name, plan.targets), "mean"], "rows": rows}
 
 
 def confusion_table(row: RouterRow) -> Row:
-    """Samples of every true group (rows) by the group the router named (columns)."""
-    totals = np.maximum(row.confusion.sum(axis=1, keepdims=True), 1)
-    fractions = row.confusion / totals
+    """Samples of every oracle group (rows) by routed group (columns)."""
+    fractions = row.confusion / np.maximum(row.confusion.sum(axis=1, keepdims=True), 1)
     rows = [
-        {
-            "name": f"group {i}",
-            "extra": [],
-            "cells": [heat_cell(str(n), float(s)) for n, s in zip(counts, part, strict=True)],
-        }
-        for i, (counts, part) in enumerate(zip(row.confusion, fractions, strict=True))
+        heat_row(
+            f"group {group}",
+            [heat_cell(str(count), float(part)) for count, part in zip(counts, parts, strict=True)],
+        )
+        for group, (counts, parts) in enumerate(zip(row.confusion, fractions, strict=True))
     ]
-    caption = f"{row.router}: true group in rows, named group in columns, samples"
-    return heat_table(caption, "", [str(i) for i in range(len(rows))], rows)
+    caption = f"{row.router}: samples by oracle group (rows) and routed group (columns)"
+    return heat_table(caption, "", [str(group) for group in range(len(rows))], rows)
+
+
+def _cost(row: RegretRow | BenefitRouterRow | None) -> Row:
+    """FLOPs per prompt, and percent of the dense model's."""
+    if row is None or row.flops is None or row.fraction is None:
+        return {"flops": NONE, "fraction": NONE}
+    return {"flops": quantity(row.flops), "fraction": f"{100 * row.fraction:.3g}"}
 
 
 def _benefit_cell(interval: Interval | None) -> Row | None:
-    """Log ratios; bold colour where the interval excludes zero."""
-    if interval is None:
-        return None
-    tone = "up" if interval.low > 0 else "down" if interval.high < 0 else ""
-    value, low, high = (number(one, DECIMALS) for one in (interval.value, interval.low, interval.high))
-    return {"value": value, "low": low, "high": high, "tone": tone}
+    """Log ratios; bold where the interval excludes zero."""
+    return interval and interval_cell(interval, lambda value: number(value, DECIMALS), sign_tone(interval, good=1))

@@ -1,11 +1,11 @@
-"""Numbers as the page's tables show them: formatted cells, in plain dictionaries for the template.
+"""Cells and rows of the page's tables: formatted numbers in plain dictionaries, which the template only arranges.
 
-Accuracies are in percent, differences in points, without units in the cells (the column heads carry them).
+Accuracies are in percent, differences in percentage points, without units in the cells: the column heads carry them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipeline.report.analysis.accuracy import Point
@@ -24,62 +24,99 @@ NONE = "\N{EM DASH}"
 Row = dict[str, Any]
 
 
+def interval_cell(interval: Interval, write: Callable[[float], str], tone: str = "") -> Row:
+    """An estimate with the ends of its interval; a non-empty `tone` (`up`, `down`, `shown`) makes it bold."""
+    return {"value": write(interval.value), "low": write(interval.low), "high": write(interval.high), "tone": tone}
+
+
+def sign_tone(interval: Interval, good: int, null: float = 0.0) -> str:
+    """`up` or `down` where the interval excludes `null`, `up` being the welcome sign (`good`: 1 or -1); else empty."""
+    sign = 1 if interval.low > null else -1 if interval.high < null else 0
+    return "" if sign == 0 else "up" if sign == good else "down"
+
+
+def percent_cell(interval: Interval) -> Row:
+    """An accuracy with its interval, in percent."""
+    return interval_cell(interval, percentage)
+
+
+def difference_cell(interval: Interval, good: int = 0) -> Row:
+    """A difference in points with its interval; marked where that excludes zero, unless `good` is 0."""
+    tone = sign_tone(interval, good) if good else ""
+    cell = interval_cell(interval, lambda end: points(end).removeprefix("+"), tone)
+    return {**cell, "value": points(interval.value)}
+
+
+def heat_table(caption: str, corner: str, columns: list[str], rows: list[Row], *, bad: bool = False) -> Row:
+    """A table of shaded cells; `bad` shades in the colour of losses."""
+    return {"caption": caption, "corner": corner, "columns": columns, "rows": rows, "bad": bad}
+
+
+def heat_row(name: str, cells: list[Row], extra: Sequence[object] = ()) -> Row:
+    """A row of a heat table; `extra` are its cells without shade."""
+    return {"name": name, "extra": extra, "cells": cells}
+
+
+def heat_cell(text: str, heat: float) -> Row:
+    """A cell with a shade from 0 (none) to 1 (full)."""
+    return {"text": text, "heat": f"{min(max(heat, 0.0), 1.0):.3f}"}
+
+
+def percentage(fraction: float, decimals: int = 1) -> str:
+    """A fraction as a number of percent, without the sign: 0.934 -> "93.4"."""
+    return f"{100 * fraction:.{decimals}f}"
+
+
 def result_rows(split: Accuracies) -> list[Row]:
-    """Every operating point."""
-    found: list[Row] = []
-    for point in split.points:
-        is_first = not found or found[-1]["method"] != point.method.name
-        found.append(
-            {
-                "method": point.method.name,
-                "starts": is_first,
-                "target": target_name(point.target) if not point.method.is_dense else NONE,
-                "accuracy": percent_cell(point.accuracy),
-                "loss": gap_cell(point.loss, good=0) if not point.method.is_dense else None,
-                "sparsity": fraction(point.sparsity),
-                "deviation": fraction(point.deviation),
-                "spread": f"{fraction(point.spread[0])}, {fraction(point.spread[1])}",
-                "compute": fraction(point.compute),
-            }
-        )
-    return found
+    """Every operating point of a split."""
+    return [
+        {
+            "method": point.method.name,
+            "target": NONE if point.method.is_dense else target_name(point.target),
+            "accuracy": percent_cell(point.accuracy),
+            "loss": None if point.method.is_dense else difference_cell(point.loss),
+            "sparsity": percentage(point.sparsity),
+            "deviation": percentage(point.deviation),
+            "spread": ", ".join(map(percentage, point.spread)),
+            "compute": percentage(point.compute),
+        }
+        for point in split.points
+    ]
 
 
 def tradeoff_rows(plan: Plan, split: Accuracies) -> list[Row]:
     """Remaining FLOPs and lost accuracy of every sparse method at every target; None where it has no result."""
-    found: list[Row] = []
-    for method in plan.sparse:
-        mine = {point.target: _tradeoff_cell(point) for point in split.points if point.method == method}
-        found.append({"method": method.name, "cells": [mine.get(target) for target in plan.targets]})
-    return found
+    return _by_target(plan, split, _tradeoff_cell)
 
 
 def budget_rows(plan: Plan, split: Accuracies) -> list[Row]:
-    """How evenly every sparse method spends its budget: realised sparsity over samples; None where it has no result."""
-    found: list[Row] = []
-    for method in plan.sparse:
-        mine = {point.target: point for point in split.points if point.method == method}
-        cells = [_budget_cell(mine[target]) if target in mine else None for target in plan.targets]
-        found.append({"method": method.name, "cells": cells})
-    return found
+    """Realised sparsity over samples of every sparse method at every target; None where it has no result."""
+    return _by_target(plan, split, _budget_cell)
 
 
 def task_tables(plan: Plan, rows: Sequence[TaskRow]) -> list[Row]:
-    """One heat table of accuracies per target."""
+    """One heat table of accuracies per target; none without tasks."""
+    if not rows:
+        return []
     names = [method.name for method in plan.sparse]
-    tables: list[Row] = []
-    for i, target in enumerate(plan.targets):
-        lines = [
-            {
-                "name": row.task,
-                "extra": [row.samples, fraction(row.chance, 0), f"{fraction(row.dense.value, 0)} ±{_half(row.dense)}"],
-                "cells": [_task_cell(row.accuracy[name][i], row.dense.value) for name in names],
-            }
-            for row in rows
-        ]
-        columns = ["samples", "chance", "dense", *names]
-        tables.append(heat_table(f"Target {target_name(target)}", "task", columns, lines, bad=True))
-    return tables
+    columns = ["samples", "chance", "dense", *names]
+    return [
+        heat_table(
+            f"Target {target_name(target)}",
+            "task",
+            columns,
+            [
+                heat_row(
+                    row.task,
+                    [_task_cell(row.accuracy[name][number], row.dense.value) for name in names],
+                    [row.samples, percentage(row.chance, 0), f"{percentage(row.dense.value, 0)} ±{_half(row.dense)}"],
+                )
+                for row in rows
+            ],
+            bad=True,
+        )
+        for number, target in enumerate(plan.targets)
+    ]
 
 
 def method_rows(plan: Plan) -> list[Row]:
@@ -100,67 +137,29 @@ def settings_rows(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[s
     return {section: {key: _plain(value) for key, value in values.items()} for section, values in settings.items()}
 
 
-def heat_table(caption: str, corner: str, columns: list[str], rows: list[Row], *, bad: bool = False) -> Row:
-    """A table of shaded cells; `bad` shades in the colour of losses."""
-    return {"caption": caption, "corner": corner, "columns": columns, "rows": rows, "bad": bad}
-
-
-def heat_cell(text: str, heat: float) -> Row:
-    return {"text": text, "heat": f"{min(max(heat, 0.0), 1.0):.3f}"}
-
-
-def gap_cell(interval: Interval, good: int) -> Row:
-    """A difference; `tone` marks one whose interval excludes zero, and whether its sign is the welcome one (`good`; 0:
-    no mark).
-    """
-    tone = ""
-    if good and (interval.low > 0 or interval.high < 0):
-        tone = "up" if (interval.value > 0) == (good > 0) else "down"
-    low, high = (points(end).removeprefix("+") for end in (interval.low, interval.high))
-    return {"value": points(interval.value), "low": low, "high": high, "tone": tone}
-
-
-def percent_cell(interval: Interval) -> Row:
-    """An accuracy with its interval."""
-    return {
-        "value": fraction(interval.value),
-        "low": fraction(interval.low),
-        "high": fraction(interval.high),
-        "tone": "",
-    }
-
-
-def gap_or_dash(interval: Interval | None, good: int) -> Row | None:
-    """`gap_cell`, or None where there is no difference."""
-    return None if interval is None else gap_cell(interval, good)
-
-
-def fraction(value: float, decimals: int = 1) -> str:
-    """A share of 1 as a number of percent."""
-    return f"{100 * value:.{decimals}f}"
+def _by_target(plan: Plan, split: Accuracies, cell: Callable[[Point], Row]) -> list[Row]:
+    known = {(point.method, point.target): cell(point) for point in split.points}
+    return [
+        {"method": method.name, "cells": [known.get((method, target)) for target in plan.targets]}
+        for method in plan.sparse
+    ]
 
 
 def _tradeoff_cell(point: Point) -> Row:
-    loss = gap_cell(point.loss, good=0)
-    safe = point.loss.high < TOLERANCE
-    return {
-        "compute": fraction(point.compute, 0),
-        "loss": loss["value"],
-        "low": loss["low"],
-        "high": loss["high"],
-        "safe": safe,
-    }
+    is_safe = point.loss.high < TOLERANCE
+    return {**difference_cell(point.loss), "compute": percentage(point.compute, 0), "safe": is_safe}
 
 
 def _budget_cell(point: Point) -> Row:
-    low, high = map(fraction, point.spread)
-    return {"value": f"{fraction(point.sparsity)} ± {fraction(point.deviation)}", "low": low, "high": high, "tone": ""}
+    low, high = map(percentage, point.spread)
+    value = f"{percentage(point.sparsity)} ± {percentage(point.deviation)}"
+    return {"value": value, "low": low, "high": high, "tone": ""}
 
 
 def _task_cell(accuracy: float | None, dense: float) -> Row:
     if accuracy is None:
         return heat_cell(NONE, 0.0)
-    return heat_cell(fraction(accuracy, 0), (dense - accuracy) / FADED_AT)
+    return heat_cell(percentage(accuracy, 0), (dense - accuracy) / FADED_AT)
 
 
 def _half(interval: Interval) -> str:

@@ -1,4 +1,4 @@
-"""The look of the figures, and how a matplotlib figure becomes SVG that lives in a web page.
+"""The look of the figures, and the step from a matplotlib figure to SVG that lives in a web page.
 
 Figures are drawn in a small set of named colours. Saved as files they keep the light colours on white. Inlined into the
 page every named colour becomes a CSS variable, so the same figure follows the reader's light or dark theme, and text
@@ -96,8 +96,8 @@ def styled() -> Any:
     return mpl.rc_context(_SETTINGS)
 
 
-def finish(drawn: Canvas, name: str, alt: str) -> Figure:
-    """Render to SVG, as a file and for the page."""
+def to_svg(drawn: Canvas, name: str, alt: str) -> Figure:
+    """The finished figure as SVG, as a file of its own and for the page; `alt` says in words what it shows."""
     buffer = io.BytesIO()
     with mpl.rc_context({**_SETTINGS, "svg.hashsalt": name}):
         metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -109,7 +109,7 @@ def finish(drawn: Canvas, name: str, alt: str) -> Figure:
 def _tidy(svg: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found.group()):.2f}".rstrip("0").rstrip("."), svg)
+    svg = re.sub(r"\d+\.\d{3,}", lambda match: f"{float(match.group()):.2f}".rstrip("0").rstrip("."), svg)
     svg = re.sub(r"M (\S+) (\S+) ?\s*L \1 \2\b", r"M\1 \2h0", svg)
     return re.sub(r"\n\s*", "\n", svg)
 

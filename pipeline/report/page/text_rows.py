@@ -1,5 +1,4 @@
-"""Tables of text tasks and of what was left out, as cells for the page's template (like
-`pipeline/report/page/rows.py`)."""
+"""Tables of perplexity, and sentences about samples that were left out."""
 
 from __future__ import annotations
 
@@ -8,67 +7,51 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.report.analysis.perplexity import TextTask
-from pipeline.report.text.wording import listed, number, percent, target_name
+from pipeline.report.analysis.perplexity import TextPoint, TextTask
+from pipeline.report.page.rows import NONE, Row, interval_cell, percentage, sign_tone
+from pipeline.report.text.wording import listed, number, target_name
 from pipeline.statistics.bootstrap import Interval
-
-NONE = "\N{EM DASH}"
-Row = dict[str, Any]
 
 
 def perplexity_tables(tasks: Sequence[TextTask]) -> list[Row]:
-    """One table per text task: every method at every target."""
+    """One table per text task: every method at every target. Differences on one window have no interval to mark."""
     return [
-        {"caption": f"{one.task}: {one.samples:,} windows, {one.tokens:,} scored tokens", "rows": _rows(one)}
-        for one in tasks
+        {
+            "caption": f"{task.task}: {task.samples:,} windows, {task.tokens:,} scored tokens",
+            "rows": [_row(point, is_marked=task.samples > 1) for point in task.points],
+        }
+        for task in tasks
     ]
 
 
 def left_out_sentences(counts: pd.DataFrame) -> list[str]:
-    """What `prepare` passed over, and tasks that had fewer items than were asked for; empty where nothing is amiss."""
-    found: list[str] = []
-    out: Any = counts[counts["too_long"] > 0]
-    if len(out):
-        named = [f"{row.too_long:,} of `{row.task}` ({row.split})" for row in out.itertuples()]
-        found.append(f"Left out because they are longer than the model's context: {listed(named)}.")
+    """Samples that stage `prepare` left out, and tasks with fewer items than were asked for; empty where all is in."""
+    sentences: list[str] = []
+    too_long: Any = counts[counts["too_long"] > 0]
+    if len(too_long):
+        named = [f"{row.too_long:,} of `{row.task}` ({row.split})" for row in too_long.itertuples()]
+        sentences.append(f"Left out because they are longer than the model's context: {listed(named)}.")
     few: Any = counts[counts["taken"] < counts["wanted"]]
     if len(few):
         named = [f"{row.taken:,} of {row.wanted:,} for `{row.task}` ({row.split})" for row in few.itertuples()]
-        found.append(f"Fewer items than asked for: {listed(named)}.")
-    return found
+        sentences.append(f"Fewer items than asked for: {listed(named)}.")
+    return sentences
 
 
-def _rows(task: TextTask) -> list[Row]:
-    points, found = task.points, list[Row]()
-    for i, point in enumerate(points):
-        found.append(
-            {
-                "method": point.method.name,
-                "starts": i == 0 or points[i - 1].method != point.method,
-                "target": NONE if point.method.is_dense else target_name(point.target),
-                "perplexity": _cell(point.perplexity, _three_digits),
-                "over_dense": _gap(point.over_dense),
-                "over_baseline": _gap(point.over_baseline, is_marked=task.samples > 1),  # one window has no interval
-                "sparsity": percent(point.sparsity).removesuffix("%"),
-                "compute": percent(point.compute).removesuffix("%"),
-            }
-        )
-    return found
+def _row(point: TextPoint, is_marked: bool) -> Row:
+    return {
+        "method": point.method.name,
+        "target": NONE if point.method.is_dense else target_name(point.target),
+        "perplexity": interval_cell(point.perplexity, lambda value: f"{value:.4g}"),
+        "over_dense": _difference(point.over_dense, is_marked=False),
+        "over_baseline": _difference(point.over_baseline, is_marked),
+        "sparsity": percentage(point.sparsity),
+        "compute": percentage(point.compute),
+    }
 
 
-def _gap(interval: Interval | None, is_marked: bool = False) -> Row | None:
-    """A difference of log-perplexity; marked where its interval excludes zero, with lower as the welcome sign."""
+def _difference(interval: Interval | None, is_marked: bool) -> Row | None:
+    """A difference of log-perplexity, of which lower is better."""
     if interval is None:
         return None
-    cell = _cell(interval, lambda value: number(value, 3))
-    if is_marked and (interval.low > 0 or interval.high < 0):
-        cell["tone"] = "down" if interval.value > 0 else "up"
-    return cell
-
-
-def _cell(interval: Interval, write: Any) -> Row:
-    return {"value": write(interval.value), "low": write(interval.low), "high": write(interval.high), "tone": ""}
-
-
-def _three_digits(value: float) -> str:
-    return f"{value:.4g}"
+    return interval_cell(interval, lambda value: number(value, 3), sign_tone(interval, good=-1) if is_marked else "")

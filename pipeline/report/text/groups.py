@@ -36,7 +36,7 @@ def strength(row: LabelAgreement | VariantLabel, alpha: float) -> str:
     """`mostly`, `partly` or `hardly`: how far groups follow a label; `hardly` if chance explains it."""
     if row.p_corrected >= alpha:
         return "hardly"
-    nmi = row.found.nmi.value
+    nmi = row.agreement.nmi.value
     return "mostly" if nmi >= MOSTLY else "partly" if nmi >= PARTLY else "hardly"
 
 
@@ -53,7 +53,7 @@ def _reproducible(findings: Findings) -> str:
 
 def _followed(ranked: Sequence[LabelAgreement], alpha: float) -> list[str]:
     leader, *others = ranked
-    follow, measured = strength(leader, alpha), leader.found
+    follow, measured = strength(leader, alpha), leader.agreement
     chance = leader.chance and f"; random groups of the same sizes reach NMI {number(leader.chance.nmi.value)}"
     verb = "They hardly follow any label; the nearest is" if follow == "hardly" else f"They {follow} follow"
     sentences = [
@@ -61,8 +61,10 @@ def _followed(ranked: Sequence[LabelAgreement], alpha: float) -> list[str]:
         f"purity {number_interval(measured.purity)}, {p_equals(leader.p_corrected)}{chance or ''})."
     ]
     if others:
-        apart = "clearly behind" if others[0].found.nmi.high < measured.nmi.low else "not clearly behind"
-        shown = [f"{row.label.title} ({number_interval(row.found.nmi)}, {p_equals(row.p_corrected)})" for row in others]
+        apart = "clearly behind" if others[0].agreement.nmi.high < measured.nmi.low else "not clearly behind"
+        shown = [
+            f"{row.label.title} ({number_interval(row.agreement.nmi)}, {p_equals(row.p_corrected)})" for row in others
+        ]
         sentences.append(f"The next labels, {apart}, by NMI: {listed(shown[:3])}.")
     return sentences
 
@@ -74,7 +76,7 @@ def _over_depth(findings: Findings, ranked: Sequence[LabelAgreement], alpha: flo
         return []
     leader, titles = ranked[0].label, {row.label.name: row.label.title for row in ranked}
     leading = [max(titles, key=lambda name, block=block: _nmi(block, name)) for block in blocks]
-    first, last = (number_interval(block.row(leader.name).found.nmi) for block in (blocks[0], blocks[-1]))
+    first, last = (number_interval(block.row(leader.name).agreement.nmi) for block in (blocks[0], blocks[-1]))
     elsewhere = [block for block, name in zip(blocks, leading, strict=True) if name != leader.name]
     others = listed(list(dict.fromkeys(titles[name] for name in leading if name != leader.name))) if elsewhere else ""
     tail = f"in {_numbered(elsewhere)}, {others} leads" if elsewhere else "no other label leads in any block"
@@ -83,7 +85,7 @@ def _over_depth(findings: Findings, ranked: Sequence[LabelAgreement], alpha: flo
         name = row.label.name
         following = [block for block in blocks if strength(block.row(name), alpha) != "hardly"]
         if following and strength(row, alpha) == "hardly":
-            strongest = max(following, key=lambda block, name=name: _nmi(block, name)).row(name).found.nmi
+            strongest = max(following, key=lambda block, name=name: _nmi(block, name)).row(name).agreement.nmi
             verb, most = ("follow", "up to ") if len(following) > 1 else ("follows", "")
             sentences.append(
                 f"{_numbered(following).capitalize()} alone {verb} {row.label.title}, too (NMI {most}"
@@ -93,7 +95,7 @@ def _over_depth(findings: Findings, ranked: Sequence[LabelAgreement], alpha: flo
 
 
 def _nmi(variant: Variant, label: str) -> float:
-    return variant.row(label).found.nmi.value
+    return variant.row(label).agreement.nmi.value
 
 
 def _numbered(blocks: Sequence[Variant]) -> str:
@@ -109,9 +111,9 @@ def _without_length(findings: Findings, leader: LabelAgreement) -> list[str]:
     low, high = row.change.low, row.change.high
     changed = "higher than" if low > 0 else "lower than" if high < 0 else "not shown to differ from"
     length = next((other for other in variant.rows if other.label.name == "length"), None)
-    tail = f", and with {length.label.title} NMI {number_interval(length.found.nmi)}" if length else ""
+    tail = f", and with {length.label.title} NMI {number_interval(length.agreement.nmi)}" if length else ""
     return [
-        f"With log prompt length regressed out, NMI with {leader.label.title} is {number_interval(row.found.nmi)}, "
+        f"With log prompt length regressed out, NMI with {leader.label.title} is {number_interval(row.agreement.nmi)}, "
         f"{changed} before (paired change [{number(low)}, {number(high)}]); these groups have ARI "
         f"{number(variant.same)} with the original ones{tail}."
     ]

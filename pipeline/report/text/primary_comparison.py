@@ -25,9 +25,10 @@ def ground_sentences(findings: Findings, configuration: Configuration) -> list[s
         return []
     if findings.answering is findings.test:
         return [f"The primary comparison has no routed method of this configuration: the answer is from {shared}."]
-    routed = [row for row in primary.found.gains if row.method in configuration.routed]
+    routed = [row for row in primary.accuracies.gains if row.method in configuration.routed]
     return [
-        f"Answered from the primary comparison: {primary.found.samples:,} test samples at {_targets(primary.plan)}. "
+        f"Answered from the primary comparison: {primary.accuracies.samples:,} test samples at "
+        f"{_targets(primary.plan)}. "
         f"Other configurations are compared on {shared}.",
         *resolution_sentences(primary.plan, routed),
     ]
@@ -51,7 +52,7 @@ def summary(primary: Primary) -> str:
     """The methods, targets and samples of the comparison, for the head of its section."""
     return (
         f"{method_names(primary.plan.sparse)} at {_targets(primary.plan)} and the dense model, on "
-        f"{primary.found.samples:,} test samples."
+        f"{primary.accuracies.samples:,} test samples."
     )
 
 

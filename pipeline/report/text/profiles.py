@@ -19,7 +19,7 @@ from pipeline.report.text.primary_comparison import ground_sentences, shared_sen
 from pipeline.report.text.recovery import recovery_sentences
 from pipeline.report.text.refit_variance import refit_variance_sentences
 from pipeline.report.text.targets import target_sentences
-from pipeline.report.text.wording import level_span, listed, method_names, p_equals, points, points_interval
+from pipeline.report.text.wording import compute_range, listed, method_names, p_equals, points, points_interval
 from pipeline.statistics.significance import fewest_replicates
 
 
@@ -79,7 +79,8 @@ def task_sentence(plan: Plan, comparison: TaskComparison) -> str:
         above, below = (_task_names(comparison.claimed(plan.alpha, sign)) for sign in (1, -1))
         tail = f"corrected for {tasks} tasks, {above} above and {below} below zero"
     return (
-        f"`{comparison.method.name}` minus `{comparison.reference.name}` (at {level_span(comparison.levels)} of the "
+        f"`{comparison.method.name}` minus `{comparison.reference.name}` (at "
+        f"{compute_range(comparison.savings)} of the "
         f"dense FLOPs): worst on {worst}, best on {best}; {tail}."
     )
 
@@ -103,11 +104,11 @@ def _against_pooled(routed: Sequence[Comparison], samples: int) -> list[str]:
     """The mean gains of routed methods, and the compute at which each is measured."""
     first = routed[0]
     start = f"Routed profiles against `{first.reference.name}` at matched compute"
-    count = sum(saving is not None for saving in first.levels)
+    count = sum(saving is not None for saving in first.savings)
     mean = f"mean over {count} targets" if count > 1 else "at one target"
     tail = f"on {samples:,} test samples, in points of accuracy"
-    remaining = [f"{level_span(row.levels)} of the dense FLOPs remain" for row in routed]
-    if all(are_alike(row.levels, first.levels) for row in routed):
+    remaining = [f"{compute_range(row.savings)} of the dense FLOPs remain" for row in routed]
+    if all(are_alike(row.savings, first.savings) for row in routed):
         return [f"{start} ({remaining[0]}), {mean}, {tail}: {listed([_mean(row) for row in routed])}."]
     own = [f"{_mean(row)} ({where})" for row, where in zip(routed, remaining, strict=True)]
     return [
@@ -195,7 +196,7 @@ def _pooled(plan: Plan, findings: Findings) -> list[str]:
     sentences = [f"Other pooled profiles against `{plan.baseline}`: {listed(shown)}."] if shown else []
     sentences += recovery_sentences(plan, findings.test.recoveries, findings.test.samples)
     if findings.primary is not None:
-        accuracies = findings.primary.found
+        accuracies = findings.primary.accuracies
         sentences += recovery_sentences(findings.primary.plan, accuracies.recoveries, accuracies.samples)
     return sentences
 

@@ -24,7 +24,7 @@ def target_sentences(routed: Sequence[Comparison], controls: Sequence[Comparison
     """The counts of targets for the gains of routed methods and of random groups (`controls`) on one configuration, and
     the criterion; none where there are fewer than `FEWEST_TARGETS` targets.
     """
-    if max(len(row.at_levels) for row in routed) < FEWEST_TARGETS:
+    if max(len(row.at_targets) for row in routed) < FEWEST_TARGETS:
         return []
     of_controls = [f"The same for random groups: {_counts(controls)}."] if controls else []
     criterion = (
@@ -37,7 +37,7 @@ def target_sentences(routed: Sequence[Comparison], controls: Sequence[Comparison
 def _counts(rows: Sequence[Comparison]) -> str:
     return "; ".join(
         f"`{row.method.name}` above zero at {row.above or 'none'} and below zero at {row.below or 'none'} of "
-        f"{sum(gap is not None for gap in row.at_levels)}"
+        f"{sum(gap is not None for gap in row.at_targets)}"
         for row in rows
     )
 

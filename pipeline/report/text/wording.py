@@ -74,15 +74,15 @@ def target_name(target: float) -> str:
     return f"{100 * target:g}%"
 
 
-def level_name(saving: float) -> str:
+def remaining_compute(saving: float) -> str:
     """The fraction of dense FLOPs that remains at a saving: 0.43 -> "57%"."""
     return percent(1 - saving, 0)
 
 
-def level_span(savings: Sequence[float | None]) -> str:
+def compute_range(savings: Sequence[float | None]) -> str:
     """The dense FLOPs that remain at the savings of a comparison: "94 to 24%", or "57%" if there is one saving."""
     known = [saving for saving in savings if saving is not None]
-    most, least = level_name(min(known)), level_name(max(known))
+    most, least = remaining_compute(min(known)), remaining_compute(max(known))
     return least if most == least else f"{most.removesuffix('%')} to {least}"
 
 

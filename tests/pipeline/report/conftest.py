@@ -1,12 +1,14 @@
-"""One small made-up experiment for all tests of the report."""
+"""One small made-up experiment for all tests of the report; its numbers and its page are made once."""
 
 from __future__ import annotations
 
 import pytest
 
 from pipeline.report.analysis.evidence import Evidence
+from pipeline.report.analysis.findings import Findings, find
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.page import style
+from pipeline.report.page.page import render
 from tests.pipeline.report.synthetic import make_evidence, make_plan
 
 
@@ -20,7 +22,22 @@ def evidence(plan: Plan) -> Evidence:
     return make_evidence(train=8, test=48, gain=0.2, plan=plan)
 
 
+@pytest.fixture(scope="session")
+def findings(plan: Plan, evidence: Evidence) -> Findings:
+    return find(plan, evidence)
+
+
+@pytest.fixture(scope="session")
+def page(plan: Plan, evidence: Evidence, findings: Findings) -> tuple[str, list[style.Figure]]:
+    """The page and its figures, with every SVG."""
+    return render(plan, evidence, findings)
+
+
 @pytest.fixture
 def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Build every figure, but do not turn it into SVG: most of the time, and tested where the SVG is looked at."""
-    monkeypatch.setattr(style, "finish", lambda drawn, name, alt: style.Figure(name, "<svg/>", "", alt))
+
+    def empty(_drawn: object, name: str, alt: str) -> style.Figure:
+        return style.Figure(name, "<svg/>", f'<svg role="img" aria-label="{name}"/>', alt)
+
+    monkeypatch.setattr(style, "to_svg", empty)

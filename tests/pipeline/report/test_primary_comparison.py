@@ -84,16 +84,16 @@ def test_all_other_findings_are_those_of_a_report_on_the_shared_samples_alone(pl
     ):
         assert getattr(findings.test, name) == getattr(small.test, name)
     assert small.primary is None and findings.primary is not None
-    assert findings.primary.found.samples == ALL * 16
+    assert findings.primary.accuracies.samples == ALL * 16
 
 
 def test_the_primary_gains_are_those_of_a_slow_comparison_on_the_union_of_both_parts(plan, evidence, findings):
     primary = findings.primary
-    assert {row.method.name for row in primary.found.gains} == {"kl_embedding", "kl_random"}
-    for row in primary.found.gains:
+    assert {row.method.name for row in primary.accuracies.gains} == {"kl_embedding", "kl_random"}
+    for row in primary.accuracies.gains:
         saving, gap, (low, high) = _slow(plan, evidence, row.method.name, 0.65)
-        assert row.levels[-1] == pytest.approx(saving, abs=EXACT)
-        interval = row.at_levels[-1]
+        assert row.savings[-1] == pytest.approx(saving, abs=EXACT)
+        interval = row.at_targets[-1]
         assert (interval.value, interval.low, interval.high) == pytest.approx((gap, low, high), abs=EXACT)
         assert row.half_widths[-1] == pytest.approx((high - low) / 2, abs=EXACT)
 
@@ -124,7 +124,7 @@ def _slow(plan, evidence, name, target):
 
 
 def test_holm_counts_the_primary_pairs_alone(findings):
-    family = findings.primary.found.gains
+    family = findings.primary.accuracies.gains
     smallest = min(row.p for row in family)
     assert min(row.p_corrected for row in family) == pytest.approx(min(1, len(family) * smallest))
     assert len([row for row in findings.test.gains if row.reference.name == "kl"]) > len(family)
@@ -150,7 +150,7 @@ def test_a_missing_primary_result_is_refused_with_its_sample_and_target(plan, ev
 
 
 def test_the_verdict_is_from_the_primary_comparison_if_it_has_the_deciding_configuration(plan, findings):
-    assert findings.answering is findings.primary.found
+    assert findings.answering is findings.primary.accuracies
     verdict = rq2(plan, findings)
     assert f"on {ALL * 16} test samples" in verdict.sentences[0]
     (ground,) = (sentence for sentence in verdict.grounds if "primary comparison" in sentence)
@@ -165,9 +165,9 @@ def test_a_gain_counts_only_if_the_primary_comparison_shows_it(plan, findings):
     primary = findings.primary
     for sign, tag in ((1, "Yes, refit variance not known"), (-1, "No: worse")):
         claimed = {"mean": Interval(0.02 * sign, *sorted((0.01 * sign, 0.03 * sign))), "p": 0.001, "p_corrected": 0.002}
-        gains = [replace(row, **claimed) if row.method.is_routed else row for row in primary.found.gains]
-        controls = [replace(row, **claimed) for row in primary.found.controls]
-        changed = replace(primary, found=replace(primary.found, gains=gains, controls=controls))
+        gains = [replace(row, **claimed) if row.method.is_routed else row for row in primary.accuracies.gains]
+        controls = [replace(row, **claimed) for row in primary.accuracies.controls]
+        changed = replace(primary, accuracies=replace(primary.accuracies, gains=gains, controls=controls))
         assert rq2(plan, replace(findings, primary=changed)).tag == tag
     claimed = {"mean": Interval(0.02, 0.01, 0.03), "p_corrected": 0.001}
     test = replace(findings.test, gains=[replace(row, **claimed) for row in findings.test.gains])
@@ -189,20 +189,20 @@ def test_refit_variance_is_from_the_primary_draws_if_there_are_some():
     draws = ("greedy", "clustered_embedding", "random", "random1", "random2")
     plan = with_primary(draws, make=with_draws)
     findings = find(plan, make_primary(plan))
-    (row,) = findings.primary.found.refit_variance
-    assert len(row.draws) == 3 and len(findings.primary.found.draw_spreads) == 1
+    (row,) = findings.primary.accuracies.refit_variance
+    assert len(row.draws) == 3 and len(findings.primary.accuracies.draw_spreads) == 1
     assert row.scale.deviation is not None
-    table = difference_table(findings.primary.plan, findings.primary.found)
+    table = difference_table(findings.primary.plan, findings.primary.accuracies)
     assert any("3 random draws" in cells["method"] for cells in table["rows"])
 
 
 def test_metrics_and_plot_data_have_the_primary_comparison(plan, findings):
     values, rows = metrics(plan, findings), plot_tables(plan, findings)["primary"]
     assert values["primary.samples"] == ALL * 16
-    (gain,) = [row for row in findings.primary.found.gains if row.method.name == "kl_embedding"]
+    (gain,) = [row for row in findings.primary.accuracies.gains if row.method.name == "kl_embedding"]
     assert values["primary.gain.kl_embedding.mean"] == pytest.approx(100 * gain.mean.value, abs=1e-6)
     assert values["primary.gain.kl_embedding.p"] == pytest.approx(gain.p_corrected, abs=1e-6)
-    assert values["primary.gain.kl_embedding.levels_above"] == gain.above
+    assert values["primary.gain.kl_embedding.targets_above"] == gain.above
     assert values["primary.gain.kl_embedding.half_width.65"] == pytest.approx(100 * gain.half_widths[-1], abs=1e-6)
     assert "primary.control.kl_embedding.kl_random.low" in values
     pairs = rows.groupby(["method", "reference"]).size()

@@ -41,8 +41,8 @@ def test_differences_equal_a_slow_transcription(plan, results, draws):
     first, second = plan.method("clustered_oracle"), plan.method("greedy")
     (row,) = compare(plan, results, [(first, second)], draws)
     dense = results["dense"]
-    assert row.levels == matched_savings(plan, results, (first, second)) and len(row.levels) == len(plan.targets)
-    for saving, gap in zip(row.levels, row.at_levels, strict=True):
+    assert row.savings == matched_savings(plan, results, (first, second)) and len(row.savings) == len(plan.targets)
+    for saving, gap in zip(row.savings, row.at_targets, strict=True):
         gaps = [
             read_slowly(dense, results[first.name], saving, w) - read_slowly(dense, results[second.name], saving, w)
             for w in draws.weights
@@ -61,7 +61,7 @@ def test_the_bootstrap_over_tasks_equals_a_slow_transcription_and_has_the_same_e
         np.mean(
             [
                 read_slowly(dense, results[first.name], at, w) - read_slowly(dense, results[second.name], at, w)
-                for at in row.levels
+                for at in row.savings
             ]
         )
         for w in task_draws.weights[:200]
@@ -96,7 +96,7 @@ def test_too_few_tasks_have_no_second_interval(plan):
 def test_a_method_does_not_differ_from_itself(plan, results, draws):
     method = plan.method("wina")
     (row,) = compare(plan, results, [(method, method)], draws)
-    assert {(gap.value, gap.low, gap.high) for gap in (*row.at_levels, row.mean)} == {(0.0, 0.0, 0.0)}
+    assert {(gap.value, gap.low, gap.high) for gap in (*row.at_targets, row.mean)} == {(0.0, 0.0, 0.0)}
 
 
 def test_a_method_that_saves_nothing_is_left_out_and_the_rest_is_compared_as_before(plan, results, draws):
@@ -105,7 +105,7 @@ def test_a_method_that_saves_nothing_is_left_out_and_the_rest_is_compared_as_bef
     after = {row.method.name: row for row in compare(plan, idle, pairs, draws)}
     assert "teal" not in after
     before = {row.method.name: row for row in compare(plan, results, pairs, draws)}
-    assert after["wina"].at_levels == before["wina"].at_levels and after["wina"].mean == before["wina"].mean
+    assert after["wina"].at_targets == before["wina"].at_targets and after["wina"].mean == before["wina"].mean
 
 
 def test_a_costly_method_changes_its_own_comparisons_and_no_other(plan, results, draws):
@@ -114,9 +114,9 @@ def test_a_costly_method_changes_its_own_comparisons_and_no_other(plan, results,
     pairs = gain_pairs(plan)[0]
     for before, after in zip(compare(plan, results, pairs, draws), compare(plan, costly, pairs, draws), strict=True):
         if before.method.name == "clustered_scores":
-            assert max(after.levels) == pytest.approx(max(before.levels) - 0.12, abs=0.01)  # targets met to 0.01
+            assert max(after.savings) == pytest.approx(max(before.savings) - 0.12, abs=0.01)  # targets met to 0.01
         else:
-            assert (before.levels, before.at_levels, before.p) == (after.levels, after.at_levels, after.p)
+            assert (before.savings, before.at_targets, before.p) == (after.savings, after.at_targets, after.p)
 
 
 def test_a_built_in_gain_is_found_and_random_groups_gain_nothing(plan, results, draws):
@@ -127,8 +127,8 @@ def test_a_built_in_gain_is_found_and_random_groups_gain_nothing(plan, results, 
     assert rows["clustered_oracle"].is_better(plan.alpha) and not rows["clustered_oracle"].is_worse(plan.alpha)
     assert not rows["random"].is_better(plan.alpha)
     for row in rows.values():
-        assert row.above == sum(gap.low > 0 for gap in row.at_levels)
-        assert row.below == sum(gap.high < 0 for gap in row.at_levels)
+        assert row.above == sum(gap.low > 0 for gap in row.at_targets)
+        assert row.below == sum(gap.high < 0 for gap in row.at_targets)
     assert rows["clustered_oracle"].above > 0 == rows["clustered_oracle"].below
 
 
@@ -144,9 +144,9 @@ def test_a_method_with_fewer_targets_is_compared_at_those_and_nowhere_else(plan,
     cut_results = outcomes(limited, cut, "test")
     assert cut_results["teal"].targets.tolist() == [0.25, 0.4]
     (row,) = compare(limited, cut_results, [(short, plan.method("greedy"))], draws)
-    assert [gap is not None for gap in row.at_levels] == [True, True, False, False]
-    assert [saving is not None for saving in row.levels] == [True, True, False, False]
-    values = [gap.value for gap in row.at_levels if gap is not None]
+    assert [gap is not None for gap in row.at_targets] == [True, True, False, False]
+    assert [saving is not None for saving in row.savings] == [True, True, False, False]
+    values = [gap.value for gap in row.at_targets if gap is not None]
     assert row.mean.value == pytest.approx(np.mean(values), abs=ROUNDING)
     with pytest.raises(UserError, match="results missing"):  # results that its profile set promises must be there
         outcomes(limited, replace(cut, profiles=evidence.profiles), "test")

@@ -19,7 +19,7 @@ EXACT = 1e-12
 def test_the_label_that_groups_follow_leads_and_random_groups_follow_none(plan, evidence):
     rows = agreements(plan, evidence, "test")
     assert rows[0].label.name == "template"
-    assert rows[0].found.nmi.low > rows[0].chance.nmi.high
+    assert rows[0].agreement.nmi.low > rows[0].chance.nmi.high
     assert all(row.chance.nmi.value < 0.1 for row in rows)
 
 
@@ -44,7 +44,7 @@ def test_the_nmi_within_lengths_is_that_of_prompts_of_one_length_range(plan, evi
     groups = evidence.assignments["activation"].assign(group=samples["shots"].to_numpy() // 2)
     copied = replace(evidence, samples=samples, assignments={**evidence.assignments, "activation": groups})
     row = next(row for row in agreements(plan, copied, "test") if row.label.name == "template")
-    assert row.found.nmi.value == pytest.approx(1.0, abs=EXACT)
+    assert row.agreement.nmi.value == pytest.approx(1.0, abs=EXACT)
     assert row.within_length == pytest.approx(1.0, abs=EXACT)  # one value on both sides: equal partitions
 
 

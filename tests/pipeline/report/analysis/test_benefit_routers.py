@@ -47,8 +47,8 @@ def _measured(evidence):
 def test_benefits_are_those_built_in_and_zero_for_the_pooled_profile(evidence, row) -> None:
     _, groups, routes, _ = _measured(evidence)
     benefits = np.where(routes == GROUPS, 0, np.where(routes == groups, OWN, OTHER))
-    assert row.brings.value == pytest.approx(benefits.mean(), abs=EXACT)
-    assert row.brings.low < row.brings.value < row.brings.high
+    assert row.benefit.value == pytest.approx(benefits.mean(), abs=EXACT)
+    assert row.benefit.low < row.benefit.value < row.benefit.high
     assert row.own.value == pytest.approx(OWN, abs=EXACT)
     test = evidence.routes["benefit"].set_index("sample_id")["group"].loc[split_samples(evidence, "test").index]
     assert row.abstained.value == pytest.approx((test == GROUPS).mean(), abs=EXACT)
@@ -67,8 +67,8 @@ def test_held_out_tasks_are_scored_by_the_routes_of_the_benefit_router_fitted_wi
     _, groups, routes, tasks = _measured(evidence)
     held_out = np.where(tasks == "sorting", (routes + 1) % GROUPS, routes)
     benefits = np.where(held_out == GROUPS, 0, np.where(held_out == groups, OWN, OTHER))
-    assert row.new_task.value == pytest.approx(benefits.mean(), abs=EXACT) != row.brings.value
-    assert row.new_template.value == pytest.approx(row.brings.value, abs=EXACT)
+    assert row.new_task.value == pytest.approx(benefits.mean(), abs=EXACT) != row.benefit.value
+    assert row.new_template.value == pytest.approx(row.benefit.value, abs=EXACT)
     none = evidence.held_out["benefit"].iloc[:0]
     assert benefit_router_rows(plan, replace(evidence, held_out={"benefit": none}))[0].new_task is None
 
@@ -81,7 +81,7 @@ def test_the_cost_of_a_benefit_router_is_that_of_its_routes(evidence, row) -> No
 
 def test_metrics_hold_the_benefit_of_choices_and_the_accuracy_of_held_out_routers(plan, evidence) -> None:
     findings = find(plan, evidence)
-    benefit = findings.benefit_routers[0].brings.value
+    benefit = findings.benefit_routers[0].benefit.value
     values = metrics(plan, findings)
     assert [name for name, value in values.items() if value == pytest.approx(benefit, abs=1e-6)]
     assert values["router.embedding.accuracy.new_task"] < values["router.embedding.accuracy"]

@@ -15,7 +15,7 @@ from pipeline.report.analysis.configurations import (
 from pipeline.report.analysis.findings import find
 from pipeline.report.analysis.plan import Method
 from pipeline.report.page.configuration_table import configuration_table
-from pipeline.report.text.wording import level_span
+from pipeline.report.text.wording import compute_range
 from tests.pipeline.report.synthetic import make_evidence, with_kl
 from wina_amp.names import CRITERIA, MASKS
 
@@ -81,5 +81,5 @@ def test_the_table_of_configurations_shows_every_sparse_method_once_and_marks_th
         assert marked and all(accuracies[name] == max(accuracies.values()) for name in marked)
     pooled = [row for row in table["rows"] if row["kind"] == "pooled"]
     assert all(row["gain"] is None for row in pooled)
-    spans = {row.method.name: level_span(row.levels) for row in test.gains}
+    spans = {row.method.name: compute_range(row.savings) for row in test.gains}
     assert {row["method"]: row["gain"]["at"] for row in table["rows"] if row not in pooled} == spans

@@ -8,7 +8,7 @@ import pytest
 from pipeline.report.analysis.findings import find
 from pipeline.report.analysis.gradient import gradient_findings
 from pipeline.report.exports.metrics import metrics
-from pipeline.report.page.gradient_rows import gradient_context
+from pipeline.report.page.group_page import gradient_context
 from pipeline.report.page.page import render
 from tests.pipeline.report.synthetic import make_evidence, make_plan
 
@@ -34,4 +34,4 @@ def test_the_page_and_the_metrics_have_gradient_clusters_only_where_they_are_in_
         html, _ = render(plan, evidence, findings)
         assert ("Gradient clusters" in html) == shown
         assert ("gradient.gain.3" in metrics(plan, findings)) == shown
-    assert gradient_context(None) == {"gradient": None}
+    assert gradient_context(None) is None

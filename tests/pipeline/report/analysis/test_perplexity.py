@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from pipeline.report.analysis.evidence import Evidence
-from pipeline.report.analysis.findings import find
+from pipeline.report.analysis.findings import Findings, find
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.exports.metrics import metrics
 from pipeline.report.exports.plots import plot_tables
 from pipeline.report.page.page import render
+from pipeline.report.page.style import Figure
 from pipeline.report.page.text_rows import left_out_sentences, perplexity_tables
 from pipeline.report.text.verdicts import verdicts
 from tests.pipeline.report.synthetic import make_counts
@@ -44,6 +45,17 @@ def as_text(evidence: Evidence, tasks: list[str]) -> Evidence:
     return replace(evidence, samples=samples, results=results)
 
 
+@pytest.fixture(scope="module")
+def mixed(evidence: Evidence) -> Evidence:
+    """One of the tasks is text."""
+    return as_text(evidence, ["facts"])
+
+
+@pytest.fixture(scope="module")
+def mixed_findings(plan: Plan, mixed: Evidence) -> Findings:
+    return find(plan, mixed)
+
+
 def test_perplexity_is_the_exponential_of_the_mean_over_tokens(plan: Plan, evidence: Evidence):
     mixed = as_text(evidence, ["facts", "analogy"])
     (analogy, facts) = find(plan, mixed).test.texts
@@ -67,9 +79,9 @@ def test_perplexity_is_the_exponential_of_the_mean_over_tokens(plan: Plan, evide
             assert point.over_baseline.value == pytest.approx(own - slow("greedy", point.target), abs=EXACT)
 
 
-def test_differences_are_paired(plan: Plan, evidence: Evidence):
+def test_differences_are_paired(mixed_findings: Findings):
     """wina and the baseline have the same likelihoods here: their difference is zero in every replicate."""
-    (facts,) = find(plan, as_text(evidence, ["facts"])).test.texts
+    (facts,) = mixed_findings.test.texts
     for point in facts.points:
         if point.method.name == "wina":
             assert point.over_baseline is not None
@@ -78,42 +90,41 @@ def test_differences_are_paired(plan: Plan, evidence: Evidence):
             assert point.over_baseline is not None and point.over_baseline.low > 0
 
 
-def test_text_samples_are_not_part_of_accuracies(plan: Plan, evidence: Evidence):
-    mixed = as_text(evidence, ["facts"])
-    is_kept = evidence.samples["task"] != "facts"
-    kept = set(evidence.samples["sample_id"][is_kept])
+def test_text_samples_are_not_part_of_accuracies(plan: Plan, evidence: Evidence, mixed_findings: Findings):
+    left = evidence.samples["task"] != "facts"
+    kept = set(evidence.samples["sample_id"][left])
     without = replace(
         evidence,
-        samples=evidence.samples[is_kept],
+        samples=evidence.samples[left],
         results={name: rows[rows["sample_id"].isin(kept)] for name, rows in evidence.results.items()},
     )
-    test, expected = find(plan, mixed).test, find(plan, without).test
-    for name in ("points", "gains", "differences", "tasks", "regrets"):
-        assert getattr(test, name) == getattr(expected, name)
-    assert test.samples > expected.samples and not expected.texts
+    found, expected = mixed_findings.test, find(plan, without).test
+    assert found.points == expected.points and found.gains == expected.gains
+    assert found.differences == expected.differences and found.tasks == expected.tasks
+    assert found.regrets == expected.regrets
+    assert found.samples > expected.samples and not expected.texts
 
 
-def test_perplexities_are_metrics_and_plot_data(plan: Plan, evidence: Evidence):
-    findings = find(plan, as_text(evidence, ["facts"]))
-    numbers = metrics(plan, findings)
+def test_perplexities_are_metrics_and_plot_data(plan: Plan, findings: Findings, mixed_findings: Findings):
+    numbers = metrics(plan, mixed_findings)
     assert numbers["perplexity.facts.dense"] < numbers["perplexity.facts.wina.50"]
     assert numbers["log_perplexity_difference.facts.teal.50.low"] > 0
     assert "log_perplexity_difference.facts.greedy.50.mean" not in numbers
     assert not any(np.isnan(value) for value in numbers.values())
-    table = plot_tables(plan, findings)["perplexity"]
+    table = plot_tables(plan, mixed_findings)["perplexity"]
     assert len(table) == 2 * (1 + len(plan.sparse) * len(plan.targets))
-    assert "perplexity" not in plot_tables(plan, find(plan, evidence))
+    assert "perplexity" not in plot_tables(plan, findings)
 
 
 @pytest.mark.usefixtures("unrendered")
-def test_the_page_shows_perplexity_only_where_there_is_text(plan: Plan, evidence: Evidence):
-    mixed = as_text(evidence, ["facts"])
-    html, _ = render(plan, mixed, find(plan, mixed))
+def test_the_page_shows_perplexity_only_where_there_is_text(
+    plan: Plan, mixed: Evidence, mixed_findings: Findings, page: tuple[str, list[Figure]]
+):
+    html, _ = render(plan, mixed, mixed_findings)
     tree = lxml.html.fromstring(html)
     assert len(tree.xpath("//h2[@id='perplexity']")) == 1
     assert "nan" not in tree.text_content().split()
-    plain, _ = render(plan, evidence, find(plan, evidence))
-    assert 'id="perplexity"' not in plain
+    assert 'id="perplexity"' not in page[0]
 
 
 @pytest.mark.usefixtures("unrendered")
@@ -128,12 +139,10 @@ def test_a_run_of_text_alone_has_no_accuracy_and_says_so(plan: Plan, evidence: E
     assert plot_tables(plan, findings)["accuracy"].empty
 
 
-def test_a_difference_on_one_window_is_not_marked_as_clear(plan: Plan, evidence: Evidence):
-    (facts,) = find(plan, as_text(evidence, ["facts"])).test.texts
-    (many,), (single,) = perplexity_tables([facts]), perplexity_tables([replace(facts, samples=1)])
-    tones = [
-        {row["over_baseline"]["tone"] for row in table["rows"] if row["over_baseline"]} for table in (many, single)
-    ]
+def test_a_difference_on_one_window_is_not_marked_as_clear(mixed_findings: Findings):
+    (facts,) = mixed_findings.test.texts
+    (many,), (one,) = perplexity_tables([facts]), perplexity_tables([replace(facts, samples=1)])
+    tones = [{row["over_baseline"]["tone"] for row in table["rows"] if row["over_baseline"]} for table in (many, one)]
     assert tones[0] == {"", "down"} and tones[1] == {""}
 
 

@@ -38,12 +38,12 @@ def test_fractions_are_a_slow_transcription_with_intervals_over_samples(plan, ev
     samples = results["dense"].score.shape[1]
     row = on(recoveries(plan, results, resampler(plan, samples)), "kl")
     kl, greedy, at = results["kl"], results["greedy"], len(plan.targets) - 1
-    assert row.levels == matched_savings(plan, results, (row.method, row.reference)) and row.fractions[at] is not None
+    assert row.savings == matched_savings(plan, results, (row.method, row.reference)) and row.fractions[at] is not None
 
     def fraction(weights):
         def read(outcome):
             x = [0.0, *((1 - outcome.compute) @ weights)]
-            return np.interp(row.levels[at], x, [results["dense"].score[0] @ weights, *(outcome.score @ weights)])
+            return np.interp(row.savings[at], x, [results["dense"].score[0] @ weights, *(outcome.score @ weights)])
 
         dense = results["dense"].score[0] @ weights
         return (read(kl) - read(greedy)) / (dense - read(greedy))
@@ -77,5 +77,5 @@ def test_metrics_hold_the_gap_recovered(plan, evidence):
     row = on(findings.test.recoveries, "kl")
     assert row.wins and row.fractions[-1] is not None
     values = metrics(plan, findings)
-    recovered = [value for name, value in values.items() if name.startswith("recovered.kl.65.")]
+    recovered = [value for name, value in values.items() if name.startswith("gap_recovered.kl.65.")]
     assert row.fractions[-1].value == pytest.approx(recovered[0], abs=1e-6)

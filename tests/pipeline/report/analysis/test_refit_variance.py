@@ -58,8 +58,8 @@ def test_the_scale_equals_a_slow_transcription_at_matched_savings(three, results
         x = [0.0, *(1 - costly[name].compute.mean(axis=1))]
         return np.interp(saving, x, [dense, *costly[name].score.mean(axis=1)])
 
-    assert row.levels == matched_savings(plan, costly, (method, reference, *draws)) and max(row.levels) < 0.6 - 0.12
-    gains = [np.mean([read(m.name, at) - read(reference.name, at) for at in row.levels]) for m in (method, *draws)]
+    assert row.savings == matched_savings(plan, costly, (method, reference, *draws)) and max(row.savings) < 0.6 - 0.12
+    gains = [np.mean([read(m.name, at) - read(reference.name, at) for at in row.savings]) for m in (method, *draws)]
     assert row.scale.gain == pytest.approx(gains[0], abs=ROUNDING)
     mean = sum(gains[1:]) / 3
     deviation = (sum((gain - mean) ** 2 for gain in gains[1:]) / 2) ** 0.5
@@ -86,8 +86,8 @@ def test_the_spread_of_a_configuration_is_that_of_its_draws_at_every_target(thre
     assert [method.name for method in row.draws] == ["random", "random1", "random2"]
     pairs = [(method, row.reference) for method in row.draws]
     comparisons = compare(plan, results, pairs, resampler(plan, results["dense"].score.shape[1]))
-    for i, deviation in enumerate(row.at_levels):
-        assert deviation == pytest.approx(np.std([pair.at_levels[i].value for pair in comparisons], ddof=1), abs=5e-3)
+    for i, deviation in enumerate(row.at_targets):
+        assert deviation == pytest.approx(np.std([pair.at_targets[i].value for pair in comparisons], ddof=1), abs=5e-3)
 
 
 @pytest.mark.parametrize(("draws", "deviations"), [(2, 15.6), (3, 4.97), (5, 3.04), (200, 1.98)])

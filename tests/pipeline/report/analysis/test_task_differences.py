@@ -38,7 +38,7 @@ def test_weighted_by_samples_they_add_up_to_the_difference_of_the_split(plan, ta
         comparison = compared(plan, tasks, results, first, second)
         pair = (plan.method(first), plan.method(second))
         (whole,) = compare(plan, results, [pair], resampler(plan, len(tasks)))
-        assert comparison.levels == whole.levels
+        assert comparison.savings == whole.savings
         added = sum(row.samples * row.gap.value for row in comparison.rows) / len(tasks)
         assert added == pytest.approx(whole.mean.value, abs=ROUNDING)
 
@@ -54,7 +54,7 @@ def test_intervals_and_p_values_equal_a_slow_transcription(plan, tasks, results)
             by_target = [
                 read_slowly(dense, results["clustered_embedding"], saving, sample)
                 - read_slowly(dense, results["greedy"], saving, sample)
-                for saving in comparison.levels
+                for saving in comparison.savings
             ]
             gaps.append(np.mean(by_target))
         replicates = [float(weights @ np.array(gaps)) for weights in resampler(plan, len(members)).weights]

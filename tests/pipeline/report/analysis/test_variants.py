@@ -27,7 +27,7 @@ def test_there_is_one_variant_a_block_in_order_and_one_without_length(clustering
 
 
 def test_agreement_with_the_template_grows_with_depth_as_built_in(clusterings):
-    template = [variant.row("template").found.nmi.value for variant in by_block(clusterings)]
+    template = [variant.row("template").agreement.nmi.value for variant in by_block(clusterings)]
     assert template == sorted(template) and template[0] < 0.02 < 0.3 < template[-1]
     assert (
         by_block(clusterings)[0].row("template").p_corrected
@@ -41,7 +41,7 @@ def test_the_learned_groups_under_another_name_do_not_differ_from_themselves(pla
     same = without_length(clusterings)
     assert same.same == pytest.approx(1.0, abs=EXACT)
     for row in same.rows:
-        assert row.found == whole[row.label.name].found
+        assert row.agreement == whole[row.label.name].agreement
         assert (row.p, row.p_corrected) == (whole[row.label.name].p, whole[row.label.name].p_corrected)
         assert max(map(abs, (row.change.value, row.change.low, row.change.high))) < EXACT
 

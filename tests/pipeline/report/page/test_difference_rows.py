@@ -9,7 +9,7 @@ import pytest
 from pipeline.report.analysis.findings import find
 from pipeline.report.page.difference_rows import COLUMNS, difference_table
 from pipeline.report.page.figures import difference_panel
-from pipeline.report.text.wording import level_name, level_span, target_name
+from pipeline.report.text.wording import compute_range, remaining_compute, target_name
 from tests.pipeline.report.synthetic import make_evidence, make_plan
 
 
@@ -32,8 +32,8 @@ def test_columns_are_targets_and_every_cell_has_the_level_of_its_pair(costly):
     assert len(shown) == len(table["rows"]) == len(compared)
     for row in compared:
         mean, *cells = shown[row.method.name, row.reference.name]
-        assert mean["at"] == level_span(row.levels)
-        assert [cell["at"] for cell in cells[len(COLUMNS) - 1 :]] == [level_name(level) for level in row.levels]
+        assert mean["at"] == compute_range(row.savings)
+        assert [cell["at"] for cell in cells[len(COLUMNS) - 1 :]] == [remaining_compute(level) for level in row.savings]
     cells = {name: shown[name, "greedy"][-1]["at"] for name in ("clustered_scores", "clustered_embedding")}
     assert cells == {"clustered_scores": "55%", "clustered_embedding": "44%"}
 
@@ -41,7 +41,7 @@ def test_columns_are_targets_and_every_cell_has_the_level_of_its_pair(costly):
 def test_a_pair_without_a_level_has_no_cell(costly):
     plan, findings = costly
     row = findings.test.gains[0]
-    short = replace(row, levels=(*row.levels[:-1], None), at_levels=(*row.at_levels[:-1], None))
+    short = replace(row, savings=(*row.savings[:-1], None), at_targets=(*row.at_targets[:-1], None))
     table = difference_table(plan, replace(findings.test, gains=[short], controls=[], differences=[]))
     (found,) = table["rows"]
     assert found["cells"][-1] is None and found["heading"].startswith("Groups against the pooled")

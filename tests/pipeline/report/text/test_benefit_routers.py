@@ -38,7 +38,7 @@ def test_the_answer_to_rq3_and_the_page_name_the_benefit_router_its_benefit_and_
     (sentence,) = benefit_router_sentences(findings)
     assert verdicts(plan, findings)[2].sentences[-1] == sentence
     (row,), (regret,) = findings.benefit_routers, [r for r in findings.test.regrets if r.method == ROUTED]
-    for part in ("`benefit`", f"{row.brings.value:.3f}", f"{row.own.value:.3f}", f"`{regret.oracle.name}`"):
+    for part in ("`benefit`", f"{row.benefit.value:.3f}", f"{row.own.value:.3f}", f"`{regret.oracle.name}`"):
         assert part in sentence
     text = lxml.html.fromstring(render(plan, evidence, findings)[0]).text_content()
     assert describe(plan, ROUTED) in text and "(benefit)" in describe(plan, ROUTED)
@@ -47,7 +47,7 @@ def test_the_answer_to_rq3_and_the_page_name_the_benefit_router_its_benefit_and_
 @pytest.mark.parametrize(("change", "verb"), [(0.4, "gain"), (0.0, "not shown to differ"), (-0.4, "lose")])
 def test_a_benefit_router_gains_or_loses_only_where_the_interval_excludes_zero(findings, change, verb):
     (row,) = findings.benefit_routers
-    benefit = replace(row.brings, value=change, low=change - 0.01, high=change + 0.01)
-    (sentence,) = benefit_router_sentences(replace(findings, benefit_routers=[replace(row, brings=benefit)]))
+    benefit = replace(row.benefit, value=change, low=change - 0.01, high=change + 0.01)
+    (sentence,) = benefit_router_sentences(replace(findings, benefit_routers=[replace(row, benefit=benefit)]))
     verbs = [known for known in ("gain", "not shown to differ", "lose") if f" {known} " in sentence]
     assert verbs == [verb]

@@ -52,7 +52,7 @@ def test_random_groups_that_meet_the_criterion_or_were_not_run_take_it_back(row)
     good = row("clustered_scores", ABOVE, ABOVE, NEITHER)
     same, less = row("random", ABOVE, ABOVE, NEITHER), row("random", ABOVE, NEITHER, NEITHER)
     assert is_met([good], [same]) == (False, ["random", "clustered_scores"])
-    assert is_met([good], [less, replace(less, at_levels=(NEITHER,) * 3)]) == (True, ["clustered_scores"])
+    assert is_met([good], [less, replace(less, at_targets=(NEITHER,) * 3)]) == (True, ["clustered_scores"])
     assert is_met([good], []) == (False, ["clustered_scores"])
 
 

@@ -174,7 +174,7 @@ def test_compute_is_given_once_where_pairs_have_nearly_the_same_and_for_each_pai
     first = answer_rq2(plan, findings).sentences[0]
     assert first.count("of the dense FLOPs remain") == 1 and "79 to 44%" in first and "4 targets" in first
     gains = [
-        replace(row, levels=tuple(saving - 0.12 for saving in row.levels)) if row.method.groups == "scores" else row
+        replace(row, savings=tuple(saving - 0.12 for saving in row.savings)) if row.method.groups == "scores" else row
         for row in findings.test.gains
     ]
     first, warning, *_ = answer_rq2(plan, findings, gains=gains).sentences

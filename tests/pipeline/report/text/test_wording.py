@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.report.text.wording import (
-    level_name,
-    level_span,
+    compute_range,
     listed,
     method_names,
     number,
@@ -16,6 +15,7 @@ from pipeline.report.text.wording import (
     points,
     points_interval,
     quantity,
+    remaining_compute,
     target_name,
     target_names,
 )
@@ -52,8 +52,8 @@ def test_numbers_targets_savings_and_quantities_read_naturally(plan):
     assert number(-0.5) == "\N{MINUS SIGN}0.50" and percent(-0.257) == "\N{MINUS SIGN}25.7%"
     assert target_name(0.65) == "65%"
     assert target_name(0.125) == "12.5%"
-    assert level_name(0.434) == "57%"
-    assert level_span((0.061, 0.4, None)) == "94 to 60%" and level_span((None, 0.434)) == "57%"
+    assert remaining_compute(0.434) == "57%"
+    assert compute_range((0.061, 0.4, None)) == "94 to 60%" and compute_range((None, 0.434)) == "57%"
     assert quantity(48_000).startswith("48")
     assert quantity(12) == "12"
     assert listed(["a"]) == "a"

@@ -1,0 +1,38 @@
+"""The report is written whole, and equal tables give equal bytes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pipeline.report.exports.metrics import DECIMALS, metrics
+from pipeline.report.exports.plots import plot_tables
+from pipeline.report.exports.write import write_report
+
+
+@pytest.fixture(scope="module")
+def written(plan, evidence, tmp_path_factory):
+    """Made from the tables once more, beside the findings and the page that all tests share."""
+    folder = tmp_path_factory.mktemp("written")
+    write_report(plan, evidence, report=folder / "report", metrics=folder / "metrics.json", plots=folder / "plots")
+    return folder
+
+
+def test_equal_tables_give_an_equal_page_and_equal_figures(written, page):
+    html, figures = page
+    assert (written / "report" / "report.html").read_text(encoding="utf-8") == html
+    files = {path.stem: path.read_text(encoding="utf-8") for path in (written / "report" / "figures").iterdir()}
+    assert files == {figure.name: figure.svg for figure in figures}
+
+
+def test_equal_tables_give_equal_metrics_in_the_same_order(written, plan, findings):
+    assert list(json.loads((written / "metrics.json").read_text()).items()) == list(metrics(plan, findings).items())
+
+
+def test_equal_tables_give_equal_plot_files(written, plan, findings):
+    tables = plot_tables(plan, findings)
+    assert {path.stem for path in (written / "plots").iterdir()} == set(tables)
+    for name, rows in tables.items():
+        text = rows.round(DECIMALS).to_csv(index=False, lineterminator="\n")
+        assert (written / "plots" / f"{name}.csv").read_text() == text
