@@ -11,6 +11,7 @@ from commands import estimate
 from pipeline.config import params
 from pipeline.estimate import rates
 from pipeline.estimate.rates import Rates
+from tests.settings import full as full_settings
 from wina_amp.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +35,7 @@ def settings(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """Settings for the tiny model, on a machine whose rates are known."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(rates, "measure", lambda *_arguments: Rates(58e9, 18e9, 3e-6, "CPU, threads: 1"))
-    full = params.load(ROOT / "params.yaml")
+    full = full_settings()
     return replace(full, model=replace(full.model, path=str(tiny_llama), device="cpu"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,9 @@ from pipeline.config import params
 from stages.inputs import fingerprint
 from stages.inputs.fingerprint import ABSENT, Fingerprint
 from tests.dvc import deps
+from tests.settings import full, full_text
 
-SETTINGS = params.load(deps.ROOT / "params.yaml")
+SETTINGS = full()
 
 
 def _keeps_parts(module: str) -> bool:
@@ -38,10 +40,13 @@ def test_the_stages_that_keep_parts():
 
 
 @pytest.fixture(scope="module")
-def dvc_stages() -> dict[str, Any]:
-    """All stages as DVC resolves them: families have a stage for every item."""
-    with Repo(str(deps.ROOT)) as repo:
-        return {stage.name: stage for stage in repo.stage.load_file(deps.MAIN)}
+def dvc_stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """All stages of the preset `full` as DVC resolves them: families have a stage for every item."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    shutil.copy(deps.ROOT / deps.MAIN, folder)
+    (folder / "params.yaml").write_text(full_text())
+    with Repo.init(str(folder), no_scm=True) as repo:
+        return {stage.name: stage for stage in repo.stage.load_file(str(folder / deps.MAIN))}
 
 
 def test_a_fingerprint_holds_exactly_what_dvc_says_that_the_stage_depends_on(dvc_stages: dict[str, Any]):
@@ -128,7 +133,7 @@ def test_parts_depend_on_code_data_and_params_but_on_no_more(repository: Path):
 
 
 def test_names_are_filled_in_and_absent_data_is_a_value_of_its_own(repository: Path):
-    made = Fingerprint(SETTINGS, "wait", "clustered_embedding")
+    made = Fingerprint(SETTINGS, "wait", "clustered_routed")
     assert made.resolved[KEY] == "profiles.clustered" and made.resolved[DATA] == "data/profiles/clustered.parquet"
     assert made.values[DATA] == ABSENT
     assert made.values[KEY] != Fingerprint(SETTINGS, "wait", "wina").values[KEY]

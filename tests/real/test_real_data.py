@@ -22,10 +22,10 @@ from pipeline.config import params
 from pipeline.storage.schemas import RESULTS, SAMPLE_COUNTS, SAMPLES
 from stages import evaluate, manifest, prepare
 from stages.inputs import paths
+from tests.settings import full as full_settings
 from wina_amp.models.load import load
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "real"
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason=f"no real models and data at {REAL}")
 
 MODEL = REAL / "models" / "stories260K-llama"
@@ -74,7 +74,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> params.Settings
     _put(folder, "alpaca", ({**row, "split": "train"} for row in alpaca))
     (folder / "wikitext.txt").write_bytes((data / "wikitext-2" / "test.txt").read_bytes())
     (folder / "stories.txt").write_bytes((data / "tinystories" / "minigpt_tinystories.txt").read_bytes())
-    full = params.load(PARAMS)
+    full = full_settings()
     benchmark = replace(
         full.benchmark,
         include=str(folder),

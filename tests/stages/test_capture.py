@@ -11,23 +11,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.config import params
 from pipeline.executors.processes import PROCESSES
 from pipeline.storage.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
 from pipeline.storage.scratch import file_digest
 from stages import capture as stage
 from stages import manifest
 from stages.inputs import paths
+from tests.settings import full as full_settings
 from wina_amp.errors import UserError
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 SAMPLE_COUNT = 12
 
 
 @pytest.fixture
 def settings(tiny_llama):
     """Settings for the tiny model: batches of about three samples."""
-    full = params.load(PARAMS)
+    full = full_settings()
     return replace(
         full,
         model=replace(full.model, path=str(tiny_llama), device="cpu"),

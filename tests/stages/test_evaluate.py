@@ -18,9 +18,9 @@ from pipeline.executors.processes import PROCESSES
 from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
 from stages import evaluate, manifest, prepare
 from stages.inputs import paths
+from tests.settings import full as full_settings
 from wina_amp.errors import UserError
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 NAMES = ("q", "k", "v", "o", "gate", "up", "down")
 TARGETS = (0.25, 0.5)
 SPLITS = ("train", "test")
@@ -34,7 +34,7 @@ def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.delenv("DVC_STAGE", raising=False)
     monkeypatch.chdir(tmp_path)
-    full = params.load(PARAMS)
+    full = full_settings()
     return replace(
         full,
         model=replace(full.model, path=str(tiny_llama), device="cpu"),

@@ -48,8 +48,8 @@ def _results(samples: pd.DataFrame, method: str, targets: tuple[float, ...]) -> 
     return results.assign(
         method=method,
         group=0,
-        score=(np.arange(len(profile_set)) % 2).astype(float),
-        correct=np.arange(len(profile_set)) % 2 == 1,
+        score=(np.arange(len(results)) % 2).astype(float),
+        correct=np.arange(len(results)) % 2 == 1,
         loglikelihood=-1.0,
         margin=0.5,
         flops=100.0 * (1 - results["target"]),

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.config import params
 from pipeline.config.methods import MethodSettings
 from pipeline.config.profiles import ProfileSettings
 from pipeline.executors.processes import PROCESSES
@@ -29,11 +28,11 @@ from pipeline.storage.schemas import (
 )
 from stages import aggregate, allocate, capture, cluster, gradient_clusters, manifest, profile, route, weights
 from stages.inputs import paths
+from tests.settings import full as full_settings
 from wina_amp.errors import UserError
 from wina_amp.models.projections import projections
 from wina_amp.routing.router import load_router
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 SCHEMES = ("global", "activation", "task", "computation", "template", "length", "random", "random1", "random2")
 PROFILE_SETS = ("wina", "greedy", "kl", "clustered", "cats", "kl_template", "kl_clustered")
 GRADIENT_SCHEMES = ("gradient", "gradient_random", "gradient_random1", "gradient_random2")
@@ -44,7 +43,7 @@ COUNT = 3
 @pytest.fixture(scope="module")
 def settings(tiny_llama):
     """Settings for the tiny model, three clusters and coarse greedy steps."""
-    full = params.load(PARAMS)
+    full = full_settings()
     return replace(
         full,
         model=replace(full.model, path=str(tiny_llama), device="cpu"),

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.config import params
 from pipeline.config.methods import MethodSettings
 from pipeline.latency import machine, steps, timing
 from pipeline.storage.schemas import TIMINGS
 from stages import latency, transform
 from stages.inputs import paths
 from stages.latency_inputs import what_is_timed
+from tests.settings import full as full_settings
 from tests.stages.test_group_stages import run_all
 from tests.stages.test_group_stages import settings as settings  # a fixture
 from wina_amp.decode import backends
@@ -76,7 +76,7 @@ def test_weights_that_fit_the_cache_give_a_reason_no_row_and_equal_bytes_without
 
 
 def test_the_default_run_asks_the_machine_and_times_nothing(monkeypatch):
-    full = params.load(Path(__file__).parents[2] / "params.yaml")
+    full = full_settings()
     assert full.latency.cache_mb is None and full.latency.methods is None
     monkeypatch.chdir(Path(__file__).parents[2])
     monkeypatch.setattr(machine, "last_level_cache", lambda _device: 8 << 20)

@@ -11,9 +11,8 @@ from pipeline.config import params
 from pipeline.storage.schemas import SAMPLE_COUNTS, SAMPLES
 from stages import prepare
 from stages.inputs import paths
+from tests.settings import full as full_settings
 from wina_amp.errors import UserError
-
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
 @pytest.fixture
@@ -25,7 +24,7 @@ def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: py
     for path in filter(Path.is_file, tiny_tasks.iterdir()):  # Python adds a folder when it reads the tasks
         (folder / path.name).write_text(path.read_text())
     (folder / "book.txt").write_text(" ".join(f"w{number % 60}" for number in range(400)))
-    full = params.load(PARAMS)
+    full = full_settings()
     return replace(
         full,
         model=replace(full.model, path=str(tiny_llama), device="cpu"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from pipeline.storage.schemas import (
 )
 from stages import report
 from tests.pipeline.report.synthetic import make_evidence
+from tests.settings import full_text
 from wina_amp.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "params.yaml").write_text(full_text())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(style, "to_svg", lambda drawn, name, alt: style.Figure(name, "<svg/>", "", alt))
     loaded = params.load()

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.config import params
 from pipeline.storage.schemas import ALLOCATIONS, PROFILES, ROUTES
 from pipeline.storage.scratch import file_digest
 from stages import cluster, manifest
 from stages import transform as stage
 from stages.inputs import paths
 from stages.inputs.model import ROTATION_FACTS, load_model
+from tests.settings import full as full_settings
 from tests.stages.test_group_stages import run_all
 from wina_amp.errors import UserError
 from wina_amp.models import transform as library
@@ -36,7 +36,7 @@ def settings(tiny_llama, tmp_path, monkeypatch):
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.delenv("DVC_STAGE", raising=False)
     monkeypatch.chdir(tmp_path)
-    full = params.load(ROOT / "params.yaml")
+    full = full_settings()
     chosen = replace(full, model=replace(full.model, path=str(tiny_llama), device="cpu", transform="orthogonal"))
     manifest.main(chosen)
     return chosen

@@ -15,7 +15,6 @@ import torch
 
 from pipeline.allocation.feature_weights import learning_gradients
 from pipeline.allocation.feature_weights.learning_gradients import LearningGradients
-from pipeline.config import params
 from pipeline.executors.processes import PROCESSES
 from pipeline.storage.schemas import ALLOCATION_COSTS, FEATURE_WEIGHTS, SAMPLES
 from stages import manifest
@@ -23,6 +22,8 @@ from stages import weights as stage
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model, load_unweighted
+from tests.settings import full as full_settings
+from tests.settings import full_text
 from tests.stages.test_group_stages import sample_rows
 from wina_amp.models.projections import projections
 from wina_amp.scoring.criteria import column_norms
@@ -40,7 +41,7 @@ def settings(tiny_llama, tmp_path, monkeypatch):
     monkeypatch.setenv(PROCESSES, "1")
     monkeypatch.setattr(learning_gradients, "CHUNK", 4)
     monkeypatch.chdir(tmp_path)
-    full = params.load(ROOT / "params.yaml")
+    full = full_settings()
     chosen = replace(
         full,
         model=replace(full.model, path=str(tiny_llama), device="cpu"),
@@ -67,7 +68,7 @@ def test_every_projection_gets_weights_that_are_not_its_norms(settings):
 
 
 def test_nothing_is_learned_and_torch_not_loaded_unless_a_criterion_asks(settings, tmp_path):
-    text = (ROOT / "params.yaml").read_text().replace("[teal, wina, learned]", "[teal, wina]")
+    text = full_text().replace("[teal, wina, learned]", "[teal, wina]")
     (tmp_path / "params.yaml").write_text(text.replace("criterion: learned", "criterion: wina"))
     code = (
         "import sys; from pipeline.config import params; from stages import weights; weights.main(params.load());"

@@ -14,15 +14,16 @@ from ruamel.yaml import YAML
 
 from pipeline.config import params
 from pipeline.config.params import load
+from tests.settings import full, full_text
 from wina_amp.errors import UserError
 
 COMMITTED = Path(__file__).resolve().parents[3] / params.PARAMS
 
 
 def with_change(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
-    """A copy of the committed file, changed."""
+    """A copy of params.yaml with the preset `full`, changed."""
     yaml = YAML(typ="safe")
-    values = yaml.load(COMMITTED)
+    values = yaml.load(full_text())
     change(values)
     path = tmp_path / "params.yaml"
     yaml.dump(values, path)
@@ -57,10 +58,10 @@ def _with_lists(value: object) -> object:
 
 
 def test_dense_comes_first_and_methods_know_where_their_groups_come_from():
-    methods = load(COMMITTED).methods
+    methods = full().methods
     assert next(iter(methods)) == "dense" and methods["dense"].groups is None
     assert methods["wina"].groups == "assigned"
-    assert methods["clustered_embedding"].groups == "embedding"
+    assert methods["clustered_routed"].groups == "embedding"
 
 
 def test_calibration_text_alone_needs_no_scheme_of_tasks(tmp_path: Path):
