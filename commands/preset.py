@@ -1,5 +1,6 @@
-"""preset: put a preset's settings into params.yaml and say which. Not a DVC stage; `make preset` runs it.
+"""preset: put the settings of presets into params.yaml and say which. Not a DVC stage; `make preset` runs it.
 
+    python -m commands.preset full controls
     python -m commands.preset llama-3-8b --revision <commit>
 
 The file is only written if the result is sound; `git checkout params.yaml` takes all of it back.
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import logging
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from commands import preset_files
@@ -19,26 +21,30 @@ from stages.run import run_command
 log = logging.getLogger("commands.preset")
 
 
-def main(name: str, revision: str | None) -> None:
-    """Apply preset `name` to params.yaml.
+def main(names: Sequence[str], revision: str | None) -> None:
+    """Apply presets to params.yaml, one after the other; the revision belongs to the first.
 
     Raises:
         UserError: unknown preset, no revision for a checkpoint of the hub, or settings that do not fit together.
     """
     path = Path(params.PARAMS)
     params.parse(path)
-    text, changes = preset_files.apply(preset_files.load(name, revision), path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    changes: list[preset_files.Change] = []
+    for number, name in enumerate(names):
+        text, more = preset_files.apply(preset_files.load(name, None if number else revision), text)
+        changes += more
     with tempfile.TemporaryDirectory() as folder:
         candidate = Path(folder) / params.PARAMS
         candidate.write_text(text, encoding="utf-8")
         params.load(candidate)
     if not changes:
-        log.info("%s: params.yaml has these settings already", name)
+        log.info("%s: params.yaml has these settings already", " ".join(names))
         return
     path.write_text(text, encoding="utf-8")
     width = max(len(change.name) for change in changes)
     lines = [f"  {change.name:<{width}}  {_short(change.before)} -> {_short(change.after)}" for change in changes]
-    log.info("%s changes params.yaml (`git checkout params.yaml` undoes it):\n%s", name, "\n".join(lines))
+    log.info("%s changes params.yaml (`git checkout params.yaml` undoes it):\n%s", " ".join(names), "\n".join(lines))
 
 
 def _short(value: object) -> str:
@@ -48,11 +54,11 @@ def _short(value: object) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="preset", description="Put a preset's settings into params.yaml.")
-    parser.add_argument("name", help=f"one of {', '.join(preset_files.names())}")
+    parser.add_argument("names", nargs="+", metavar="name", help=f"of {', '.join(preset_files.names())}")
     parser.add_argument("--revision", help="commit of the checkpoint on the Hugging Face hub")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
     given = _arguments()
-    run_command("preset", lambda: main(given.name, given.revision or None))
+    run_command("preset", lambda: main(given.names, given.revision or None))
