@@ -320,7 +320,7 @@ RESULTS = Table(
 
 TIMINGS = Table(
     "timings",
-    "Measured decode steps of every method that can decode, each in turns with the dense baseline (pipeline/latency). "
+    "Measured decode steps of every method that can decode, each interleaved with the dense baseline (pipeline/latency). "
     "No rows where sparse decoding cannot win; facts.json beside the table then has the reason, otherwise the machine. "
     "Times are of one run on one machine: no two runs agree in them.",
     key=("method", "target", "batch", "context"),
@@ -358,7 +358,7 @@ TIMINGS = Table(
         ),
         Column("dense_bytes", "float64", "the same of a dense step, without rotations", low=0),
         Column("kernel_gb_per_second", "float64", "kept weights over the time of the projections alone", low=0),
-        Column("copy_gb_per_second", "float64", "of a copy of memory in turns with them, read and written", low=0),
+        Column("copy_gb_per_second", "float64", "of a copy of memory interleaved with them, read and written", low=0),
         Column("load", "float64", "programs that wanted a core in the minute before", low=0),
         Column("device", "string", "name of the processor or GPU"),
     ),

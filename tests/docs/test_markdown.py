@@ -31,6 +31,15 @@ def test_links_to_files_lead_to_files(page: str):
     assert [target for target in files if not (ROOT / page).parent.joinpath(target).exists()] == []
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if Path(page).name not in ("log.md", "CHANGELOG.md")])
+def test_code_that_a_page_names_is_there(page: str):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    paths = re.findall(
+        r"`((?:pipeline|wina_amp|stages|commands|tests|benchmarks|docs|presets|examples)/[\w./-]+)`", text
+    )
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
 def test_the_readme_names_targets_that_the_makefile_has():
     readme, makefile = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "Makefile"))
     named = set(re.findall(r"(?:`|^    )make ([a-z]+)", readme, flags=re.MULTILINE))

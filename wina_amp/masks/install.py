@@ -29,7 +29,7 @@ class Counts:
 
     Attributes:
         tokens: eligible tokens of every row, int64, summed over the forward passes.
-        kept: features of those tokens that were kept, int64, per row and mask (in the order of `places`).
+        kept: features of those tokens that were kept, int64, per row and mask (in the order of `mask_sites`).
     """
 
     tokens: Int[Tensor, " batch"]
@@ -108,7 +108,7 @@ def install(
 
     Args:
         loaded: the model. criterion: how features are scored (`wina_amp.scoring.criteria`). values: `[groups, blocks,
-        masks of a block]` in the order of `models.mask_sites.places`. For `threshold`: scores at
+        masks of a block]` in the order of `models.mask_sites.mask_sites`. For `threshold`: scores at
             or below it are masked, so 0 masks only features that contribute nothing. For `topk`: the sparsity that says
             how many of the largest scores are kept, in float64, as float32 may round k down.
         kind: a name in `sparse.masks.MASKS`.

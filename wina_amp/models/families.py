@@ -20,7 +20,7 @@ SITES = ("qkv", "o", "gate_up", "down")
 """Activations that are observed, in the order in which a block computes them."""
 
 INPUT, ACTIVATED_GATE = "input", "activated_gate"
-"""What a criterion may score: the input of every projection, or act(gate(x)) of every MLP (see `models/places.py`)."""
+"""What a criterion may score: the input of every projection, or act(gate(x)) of every MLP (see `mask_sites.py`)."""
 
 PROJECTION_ORDER = ("q", "k", "v", "qkv", "o", "gate", "up", "gate_up", "down")
 """Canonical projection names, in the order in which tables and arrays list them."""
