@@ -18,8 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from stages.run import run_command
 from wina_amp import ProfileSet
-from wina_amp.names import AUTO, BACKENDS
-from wina_amp.profile_set.generating import PREFILLS, Prefill
+from wina_amp.names import AUTO, BACKENDS, PREFILLS, Prefill
 
 MODEL, SET = "data/reference/model", "data/profile_sets/kl_gradient_routed"
 PROMPTS = (

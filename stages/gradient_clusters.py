@@ -142,7 +142,7 @@ def _allocation_gradients(settings: Settings, name: str, samples: Any) -> ndarra
         [Task(f"{target:g}-{first:06d}-{len(chunk)}.npy", target, chunk) for first, chunk in chunks]
         for target in targets
     ]
-    with _scratch(settings) as parts:
+    with _scratch(settings, name) as parts:
         missing = [task for tasks in by_target for task in tasks if not parts.has(task.part)]
         total = sum(len(task.texts) for task in missing)
         make_worker = partial(Worker, settings, name, parts)
@@ -156,10 +156,10 @@ def _allocation_gradients(settings: Settings, name: str, samples: Any) -> ndarra
     return allocation_gradients(gradients, allocations, fraction)
 
 
-def _scratch(settings: Settings) -> Scratch:
+def _scratch(settings: Settings, name: str) -> Scratch:
     """The gradients: the names of parts say the target, and groups are made of them later."""
     later = ("seed", "cluster.components", "gradient", paths.SIGNATURES, paths.assignments("activation"))
-    return Fingerprint(settings, "gradient_clusters", GRADIENT).scratch(dict.fromkeys(later))
+    return Fingerprint(settings, "gradient_clusters", name).scratch(dict.fromkeys(later))
 
 
 def _write_gradients(worker: Worker, task: Task, advance: Advance) -> None:

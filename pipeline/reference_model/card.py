@@ -32,10 +32,10 @@ It answers the embedded benchmark's computations in four wordings and is good fo
 Made by `make reference` (stages/reference_train.py, stages/reference_card.py; settings in data/reference/params.yaml).
 
 ## Data
-Items of the *model-training* split of the embedded benchmark (`pipeline/tasks/embedded`): 80% of all items by hash of their
-content; the train and test splits that profiles are built and evaluated on are the other 20%. Every computation, four
-templates, zero to three solved examples. The mixture changes with the phase (shares are relative to 1; levels repeat
-where they are drawn more often; all four, equally, where none are named):
+Items of the *model-training* split of the embedded benchmark (`pipeline/tasks/embedded`): 80% of all items by hash of
+their content; the train and test splits that profiles are built and evaluated on are the other 20%. Every computation,
+four templates, zero to three solved examples. The mixture changes with the phase (fractions are relative to 1; levels
+repeat where they are drawn more often; all four, equally, where none are named):
 
 | until token | learning rate, of peak | weight of context tokens | shares | levels |
 |---:|---|---:|---|---|

@@ -107,9 +107,9 @@ def test_the_dense_model_is_evaluated_once_at_target_zero(settings: params.Setti
 def test_a_method_has_every_sample_at_every_target_and_a_router_is_paid_for(settings: params.Settings):
     samples = _make_inputs(settings)
     evaluate.main(settings, "clustered_oracle")
-    evaluate.main(settings, "clustered_embedding")
+    evaluate.main(settings, "clustered_routed")
     oracle = RESULTS.read(paths.results("clustered_oracle"))
-    routed = RESULTS.read(paths.results("clustered_embedding"))
+    routed = RESULTS.read(paths.results("clustered_routed"))
     assert len(oracle) == len(TARGETS) * len(samples)
     assert oracle.groupby("target")["realised_sparsity"].mean().is_monotonic_increasing
     assert set(oracle["group"]) == {0, 1}
@@ -133,7 +133,7 @@ def test_only_primary_methods_and_dense_have_samples_beyond_the_limit_and_only_a
     first = set(test.sort_values("doc_hash").groupby("task").head(2)["sample_id"])
     assert len(first) == 4 and len(test) == 10
     settings = _primary(settings, "clustered_oracle")
-    for name in ("dense", "clustered_oracle", "clustered_embedding"):
+    for name in ("dense", "clustered_oracle", "clustered_routed"):
         evaluate.main(settings, name)
         results = RESULTS.read(paths.results(name))
         for target, rows in results.groupby("target"):

@@ -22,7 +22,7 @@ from wina_amp.models.load import load
 from wina_amp.profile_set.profile_set import ProfileSet
 
 PROFILE_SETS = ("wina", "clustered", "kl")
-METHODS = ("wina", "clustered_embedding", "clustered_scores", "kl")
+METHODS = ("wina", "clustered_routed", "clustered_scores", "kl")
 
 
 @pytest.fixture(scope="module")

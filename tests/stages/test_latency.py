@@ -24,7 +24,7 @@ from wina_amp.models import placement
 
 PROFILE_SETS = ("wina", "clustered")
 TARGETS = (0.25, 0.65)
-NAMES = ("wina", "clustered_oracle", "clustered_embedding", "clustered_scores")
+NAMES = ("wina", "clustered_oracle", "clustered_routed", "clustered_scores")
 SMALL_CACHE = 0.01
 """MB; the tiny model has 0.06 MB under masks."""
 
@@ -90,7 +90,7 @@ def test_every_method_is_timed_at_every_target_batch_and_context(few):
     rows, facts = _rows(), _facts()
     keys = {(row.method, row.target, row.batch, row.context) for row in rows.itertuples()}
     assert keys == {(name, target, batch, 8) for name in NAMES for target in TARGETS for batch in (1, 2)}
-    routed = rows["method"].isin(["clustered_embedding", "clustered_scores"])
+    routed = rows["method"].isin(["clustered_routed", "clustered_scores"])
     assert (rows.loc[routed, "router_ms"] > 0).all() and (rows.loc[~routed, "router_ms"] == 0).all()
     assert (rows["step_ms_low"] <= rows["step_ms"]).all() and (rows["step_ms"] <= rows["step_ms_high"]).all()
     by_target = rows.groupby("target")["skipped"].mean()

@@ -107,11 +107,11 @@ def test_scores_are_counted_on_the_device_of_every_site(monkeypatch: pytest.Monk
         met.append(tensors[0].device)
 
     monkeypatch.setattr(observe, "accumulate", one_device)
-    monkeypatch.setattr(observe, "_place", lambda weights, distinct: distinct.append(weights) or len(distinct) - 1)
+    monkeypatch.setattr(observe, "_row_of", lambda weights, distinct: distinct.append(weights) or len(distinct) - 1)
     rows = cast(Tensor, _Rows())
     with FakeTensorMode():
         watched = [
-            observe._Watched(site, Tap(site.projections[0].module), ["teal", "wina"], has_profile=True)
+            observe._Watched(site, Tap(site.projections[0].module), ["teal", "wina"], has_magnitudes=True)
             for site in sites(_projections())
         ]
         batch = observe._Batch(watched, Bins(4), rows, rows)
