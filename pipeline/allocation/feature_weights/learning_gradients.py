@@ -1,9 +1,9 @@
 """The gradients that `learning.learn` asks for, taken on the model, whose learned weights they set.
 
 A mini-batch is worked on in chunks, which share nothing, so that several processes can share a step
-(`pipeline.executors.processes.WorkerPool`). Every chunk masks with thresholds of its own: the weights have changed since the
-last step. They are read off the dense model's scores on some of its texts. The result does not depend on which process
-works on which chunk.
+(`pipeline.executors.processes.WorkerPool`). Every chunk masks with thresholds of its own: the weights have changed
+since the last step. They are read off the dense model's scores on some of its texts. The result does not depend on
+which process works on which chunk.
 """
 
 from __future__ import annotations
