@@ -321,7 +321,8 @@ RESULTS = Table(
 TIMINGS = Table(
     "timings",
     "Measured decode steps of every method that can decode, each interleaved with the dense baseline "
-    "(pipeline/latency). No rows where sparse decoding cannot win; facts.json beside the table then has the reason, otherwise the machine. "
+    "(pipeline/latency). No rows where sparse decoding cannot win; facts.json beside the table then has the "
+    "reason, otherwise the machine. "
     "Times are of one run on one machine: no two runs agree in them.",
     key=("method", "target", "batch", "context"),
     columns=(
