@@ -35,9 +35,11 @@ $(INSTALLED): requirements.txt
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements.txt
 	@touch $@
 
-repro: $(INSTALLED)  ## run what is out of date, from benchmark to report; PRESET=... applies it and estimates first
-	@$(if $(PRESET),$(APPLY) && python -m commands.estimate)
+repro: $(INSTALLED)  ## run what is out of date, from benchmark to report; PRESET=... applies it and, after prepare, estimates first
+	@$(if $(PRESET),$(APPLY))
 	@python -m commands.check
+	$(if $(PRESET),dvc repro prepare)
+	@$(if $(PRESET),python -m commands.estimate)
 	dvc repro
 	@echo
 	@echo "The report: $(CURDIR)/data/report/report.html"

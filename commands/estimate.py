@@ -1,7 +1,7 @@
-"""plan: which stages a run would run, and roughly how long, with how much disk and memory. `make plan` runs it.
+"""estimate: the stages a run would run, and roughly how long, with how much disk and memory. `make estimate` runs it.
 
-Reads settings, the checkpoint's config.json and, where it is up to date, the table of samples; runs nothing. The
-figures are estimates: the page says what they assume.
+Reads settings, the checkpoint's config.json and, where it is up to date, the table of samples; measures the machine for
+some seconds and runs no stage. The page says what the figures assume.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from commands.check import changes
-from pipeline.allocation.kl.kl import GRID
-from pipeline.allocation.kl.shrinkage import STRENGTHS
+from pipeline.allocation.feature_weights import learning_gradients
+from pipeline.allocation.kl import kl, shrinkage
 from pipeline.compute.sizes import BYTES, Sizes, sizes_of
 from pipeline.config.methods import EvaluateSettings
 from pipeline.config.params import Settings
@@ -28,6 +29,7 @@ from pipeline.estimate.space import PROCESS, Space, space
 from pipeline.estimate.work import Cost
 from pipeline.estimate.workload import ASSUMED_TOKENS, Workload, assumed, from_samples
 from pipeline.executors.processes import processes
+from pipeline.routing import benefits
 from pipeline.storage.schemas import SAMPLES
 from stages.inputs import paths
 from stages.latency_inputs import what_is_timed
@@ -37,15 +39,16 @@ from wina_amp.names import GRADIENT_SCHEMES, LEARNED, NO_TRANSFORM
 
 
 def main(settings: Settings) -> None:
-    """Print the plan."""
+    """Print the estimate."""
     names, stages = pending(Path.cwd(), also=["manifest"] if changes(settings.model) else [])
     if not names:
         sys.stdout.write(page([], stages, [], [], "") + "\n")
         return
     folder = config_folder(settings.model.path, settings.model.revision)
-    sizes = sizes_of(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    sizes = sizes_of(config)
     load = _workload(settings, is_known="prepare" not in names)
-    cost = _cost(settings, sizes, load)
+    cost = _cost(settings, config, load)
     table = rows([(name, seconds(settings, cost, name)) for name in names])
     needs = _needs(settings, _space(settings, sizes, load), cost.rates.device)
     sys.stdout.write(page(table, stages, needs, _notes(settings, cost), cost.rates.device) + "\n")
@@ -56,10 +59,9 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
     kind, _, name = stage.partition("@")
     evaluate = settings.evaluate
     if kind == "capture":
-        return work.START + cost.capture()
+        return work.START + cost.capture() / cost.processes
     if kind == "weights" and LEARNED in settings.capture.criteria:
-        steps = settings.learn.warm_steps + settings.learn.steps
-        return work.START + steps * cost.gradients(settings.learn.batch) / cost.processes
+        return work.START + _learning(settings, cost)
     if kind == "transform" and settings.model.transform != NO_TRANSFORM:
         return work.START + cost.transform()
     if kind == "dense":
@@ -69,19 +71,27 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
     if kind == "allocate" and settings.profiles[name].allocation != "uniform":
         return work.START + _allocation(settings, cost, settings.profiles[name])
     if kind == "gradient_clusters":
-        train = int(cost.workload.is_train.sum())
-        return work.START + len(settings.gradient.targets) * cost.gradients(train) / cost.processes
+        passes = len(settings.gradient.targets) * (cost.dense(cost.train) + cost.gradient(cost.train))
+        return work.START + passes / cost.processes
     if kind == "benefit_router":
-        scheme = settings.profiles[settings.route.benefit_routers[name]].scheme
-        profiles = len(settings.route.benefit_targets) * (_groups(settings, scheme, cost.workload) + 1)
-        train = int(cost.workload.is_train.sum())
-        both_splits = 2 * 2 * cost.loss(train)  # a loss is half a pass over the train samples
-        return work.START + (1 + profiles) * both_splits / cost.processes
+        groups = _groups(settings, settings.profiles[settings.route.benefit_routers[name]].scheme, cost.workload)
+        passes = benefits.work(len(settings.route.benefit_targets) * (groups + 1))
+        texts = 2 * cost.train  # as many of the test samples
+        return work.START + passes * cost.loss(texts) / cost.processes
     if kind == "latency":
         return _timings(settings, cost)
     if kind in ("prepare", "route"):
         return work.START + work.PER_SAMPLE * cost.workload.samples
     return {"cluster": work.CLUSTER, "report": work.REPORT, "export": work.START}.get(kind, work.LIGHT_START)
+
+
+def _learning(settings: Settings, cost: Cost) -> float:
+    """The estimate for the steps of learned feature weights."""
+    learn = settings.learn
+    step = learning_gradients.work(learn.batch, cost.train)
+    each = cost.gradient(step.gradients) + work.CAPTURE * cost.dense(step.counted)
+    steps = (learn.warm_steps + learn.steps) * each / min(cost.processes, step.chunks)
+    return steps + cost.dense(cost.train)
 
 
 def _runs(evaluate: EvaluateSettings, method: str) -> tuple[int, int]:
@@ -111,19 +121,24 @@ def _evaluated(settings: Settings, load: Workload) -> int:
 
 
 def _allocation(settings: Settings, cost: Cost, profile: ProfileSettings) -> float:
-    """The estimate for the search of one profile set, the model at hand."""
+    """The estimate for the search of one profile set, the model at hand. Dense passes are made by every process."""
     allocate, targets = settings.allocate, settings.evaluate.targets
     groups = _groups(settings, profile.scheme, cost.workload)
+    texts = cost.train / groups
     if profile.allocation == "greedy":
-        return cost.greedy(groups, stop=max(targets), step=allocate.greedy_step, tokens=allocate.greedy_tokens)
+        is_lazy = allocate.greedy_search == "lazy"
+        tokens, step = allocate.greedy_tokens, allocate.greedy_step
+        return cost.greedy(groups, stop=max(targets), step=step, tokens=tokens, is_lazy=is_lazy)
     if profile.parent is not None:
-        steps = groups * allocate.kl_group_steps * cost.gradients(allocate.kl_group_batch)
-        losses = 2 * len(STRENGTHS) * cost.loss(cost.workload.samples)  # of all groups together, whole passes
-        return len(targets) * (steps + losses) / cost.processes
-    masks = len(cost.sizes.block) * cost.sizes.blocks
-    losses = (masks * (len(GRID) - 1) + len(targets)) * cost.loss(allocate.kl_samples)
-    losses += 3 * len(targets) * cost.loss(allocate.kl_compared)
-    return groups * (losses + len(targets) * allocate.kl_steps * cost.gradients(allocate.kl_batch)) / cost.processes
+        count = shrinkage.work(len(targets), allocate.kl_group_steps)
+        steps = count.steps * cost.gradient(min(allocate.kl_group_batch, texts))
+        losses = count.losses * cost.loss(texts / shrinkage.FOLDS)
+        return groups * ((steps + losses) / cost.processes + 2 * cost.dense(texts))
+    count = kl.work(len(cost.sizes.block) * cost.sizes.blocks, len(targets), allocate.kl_steps)
+    first, compared = min(allocate.kl_samples, texts), min(allocate.kl_compared, texts)
+    measured = count.curves * cost.curve(first) + count.starts * cost.loss(first) + count.choices * cost.loss(compared)
+    steps = count.steps * cost.gradient(min(allocate.kl_batch, texts))
+    return groups * ((measured + steps) / cost.processes + cost.dense(first + compared + texts))
 
 
 def _timings(settings: Settings, cost: Cost) -> float:
@@ -160,16 +175,20 @@ def _workload(settings: Settings, *, is_known: bool) -> Workload:
     return assumed(settings.benchmark.tasks, counts)
 
 
-def _cost(settings: Settings, sizes: Sizes, load: Workload) -> Cost:
-    from pipeline.estimate.rates import measure
+def _cost(settings: Settings, config: Mapping[str, Any], load: Workload) -> Cost:
+    from pipeline.estimate.rates import measure, one_block
+    from stages.inputs.model import model_processes
     from wina_amp.models.load import DTYPES
     from wina_amp.models.placement import choose_device
 
     limit_threads()
-    inner = max(one.inputs for one in sizes.block)
-    device, size = choose_device(settings.model.device), BYTES[settings.model.dtype]
-    rates = measure(sizes.hidden, inner, DTYPES[settings.model.dtype], device)
-    shared = processes(sizes.parameters * size, on_cpu=device.type == "cpu")
+    sizes, model = sizes_of(config), settings.model
+    device, size = choose_device(model.device), BYTES[model.dtype]
+    inner = max(linear.inputs for linear in sizes.block)
+    length = max(1, round(float(load.prompts.mean())))
+    rates = measure(one_block(config, DTYPES[model.dtype]), sizes.hidden, inner, length, device)
+    is_listed = Path(paths.MANIFEST).is_file()
+    shared = model_processes(model) if is_listed else processes(sizes.parameters * size, on_cpu=device.type == "cpu")
     return Cost(sizes, load, rates, settings.tokens.batch, size, shared)
 
 
@@ -190,15 +209,15 @@ def _space(settings: Settings, sizes: Sizes, load: Workload) -> Space:
     )
 
 
-def _needs(settings: Settings, found: Space, device: str) -> list[tuple[str, str]]:
-    here = cached_folder(settings.model.path, settings.model.revision)
-    is_here = here is not None and any(here.glob("*.safetensors"))
-    weights = "the checkpoint is on this disk" if is_here else f"about {amount(found.weights)} to download"
+def _needs(settings: Settings, needed: Space, device: str) -> list[tuple[str, str]]:
+    cached = cached_folder(settings.model.path, settings.model.revision)
+    is_here = cached is not None and any(cached.glob("*.safetensors"))
+    weights = "the checkpoint is on this disk" if is_here else f"about {amount(needed.weights)} to download"
     free = amount(shutil.disk_usage(Path.cwd()).free)
-    parts = f"histograms {amount(found.histograms)}, signatures {amount(found.signatures)}"
-    memory = f"{amount(found.memory)}: weights {amount(found.weights)}, at work {amount(found.working)}"
+    parts = f"histograms {amount(needed.histograms)}, signatures {amount(needed.signatures)}"
+    memory = f"{amount(needed.memory)}: weights {amount(needed.weights)}, at work {amount(needed.working)}"
     needs = [
-        ("disk", f"{amount(found.tables)}: {parts}, results {amount(found.results)}; {free} are free; {weights}"),
+        ("disk", f"{amount(needed.tables)}: {parts}, results {amount(needed.results)}; {free} are free; {weights}"),
     ]
     if device.startswith("CPU"):
         return [*needs, ("memory", f"{memory}, the process {amount(PROCESS)}")]
@@ -215,10 +234,11 @@ def _notes(settings: Settings, cost: Cost) -> Sequence[str]:
         )
     return (
         f"Work: {source}; generated answers are as long as the right one.",
-        f"Measured just now: {rates.flops / 1e9:,.0f} GFLOP/s in {settings.model.dtype}, {rates.bandwidth / 1e9:,.0f} "
-        f"GB/s of weights, {rates.dispatch * 1e6:.0f} us a small operation, undisturbed; other work slows a run.",
-        f"Capture costs {work.CAPTURE} times the plain pass; masks save no time and read activations "
-        f"{work.MASKING_TRAVERSALS} more times; a stage with a model takes {work.START:.0f} s to start.",
+        f"Measured just now, as busy as this machine is: {rates.token * 1e6:.3g} us a token in one block in "
+        f"{settings.model.dtype}, {rates.flops / 1e9:,.0f} GFLOP/s, {rates.bandwidth / 1e9:,.0f} GB/s of weights; "
+        f"processes that share a stage: {cost.processes}.",
+        f"Times the plain pass: capture {work.CAPTURE:g}, a masked pass {work.MASKED:g}, a gradient "
+        f"{work.MASKED * work.GRADIENT:g}. A stage with a model takes {work.START:.0f} s to start.",
         _timed_note(settings),
         "The times are those of work that is really done: stages whose inputs come out as before are skipped, finished "
         "targets, groups and parts are not computed again.",

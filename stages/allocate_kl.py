@@ -45,7 +45,7 @@ def alone(settings: Settings, name: str, profile: ProfileSettings, histograms: A
     targets = settings.evaluate.targets
     groups = sorted(set(histograms["group"].tolist()))
     projections = len(histograms[["block", "projection"]].drop_duplicates())
-    total = len(groups) * work(projections, len(targets), settings.allocate.kl_steps)
+    total = len(groups) * sum(work(projections, len(targets), settings.allocate.kl_steps))
     rows: list[pd.DataFrame] = []
     costs: Costs = {}
     with allocation_scratch(settings, name) as parts:
@@ -73,7 +73,7 @@ def from_pooled(settings: Settings, name: str, profile: ProfileSettings, histogr
 
     targets = settings.evaluate.targets
     groups = sorted(set(histograms["group"].tolist()))
-    total = len(groups) * work(len(targets), settings.allocate.kl_group_steps)
+    total = len(groups) * sum(work(len(targets), settings.allocate.kl_group_steps))
     rows = [_pooled_rows(profile).drop(columns="profile").assign(group=len(groups), strength=0.0)]
     costs: Costs = {len(groups): Cost()}
     with allocation_scratch(settings, name) as parts:

@@ -56,13 +56,12 @@ def _learned(settings: Settings) -> tuple[pd.DataFrame, Cost]:
     plan = Plan(
         learning.targets, learning.warm_steps, learning.steps, learning.rate, learning.weight_rate, learning.decay
     )
-    total = plan.warm_steps + plan.steps
     # Weights do not depend on which other criteria there are.
     scratch = Fingerprint(settings, "weights").scratch({"capture.criteria": None})
     with (
         scratch as parts,
         WorkerPool(partial(_worker, settings), model_processes(settings.model)) as pool,
-        tqdm(total=total, desc="feature weights", unit="step") as progress,
+        tqdm(total=plan.all_steps, desc="feature weights", unit="step") as progress,
     ):
         [shapes] = pool.map(_shapes, [None])
         meter = Meter()
@@ -76,7 +75,7 @@ def _learned(settings: Settings) -> tuple[pd.DataFrame, Cost]:
         ):
             state = following
             progress.update(1)
-            if state.step % STORED_EVERY == 0 or state.step == total:
+            if state.step % STORED_EVERY == 0 or state.step == plan.all_steps:
                 store.put("state", state.to_json())
         [rows] = pool.map(_rows, [result(state)])
         return pd.DataFrame(rows), store.cost

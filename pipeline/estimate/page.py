@@ -1,4 +1,4 @@
-"""The plan as text: a short table, what it needs, and everything that was assumed."""
+"""The estimate as text: a short table, what it needs, and everything that was assumed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Row:
 
 def rows(seconds: Iterable[tuple[str, float]]) -> list[Row]:
     """One row for each kind of stage, from (name, seconds) of every stage: `evaluate@wina` is an `evaluate`."""
-    found: dict[str, Row] = {}
+    by_kind: dict[str, Row] = {}
     for name, cost in seconds:
         kind = name.partition("@")[0]
-        old = found.get(kind, Row(kind, 0, 0.0))
-        found[kind] = Row(kind, old.runs + 1, old.seconds + cost)
-    return list(found.values())
+        known = by_kind.get(kind, Row(kind, 0, 0.0))
+        by_kind[kind] = Row(kind, known.runs + 1, known.seconds + cost)
+    return list(by_kind.values())
 
 
 def page(table: Sequence[Row], stages: int, needs: Sequence[tuple[str, str]], notes: Sequence[str], device: str) -> str:

@@ -35,7 +35,7 @@ def pending(root: Path, also: Collection[str] = ()) -> tuple[list[str], int]:
             status: Any = repo.status()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         except LockError as error:
             raise UserError(
-                "DVC must not be at work in the repository while a run is planned",
+                "DVC must not be at work in the repository while a run is estimated",
                 found=" ".join(str(error).split()),
                 where=str(root),
                 remedy="wait until it is done, or end it",

@@ -1,69 +1,102 @@
-"""How fast this machine is now: three numbers, measured in about a second.
+"""How fast this machine is now, measured on one block of the model with random weights, in a few seconds.
 
-The matrix is as wide as the model, at most `_WIDEST`: a narrow model reaches fewer operations per second.
+What a token costs in a block is measured, not computed: on a small model norms, attention and memory traffic take as
+long as the products. Products alone count where the search multiplies parts of a block, and for `lm_head`.
 """
 
 from __future__ import annotations
 
-import math
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
+from torch import nn
 
 _WIDEST = 4096
 _TOKENS = 1024
-_SECONDS = 0.3
-"""For each number."""
+_VOCABULARY = 256
+"""Rows of the embeddings in front of the block, which cost next to nothing."""
+
+_SECONDS = 1.0
+"""For each number, at least."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """A machine.
+    """A machine, as busy as it is.
 
     Attributes:
+        token: seconds of one token of a batch through one block.
+        step: seconds of a single token through one block: what its operations cost, however small.
         flops: operations per second of a product of matrices.
         bandwidth: bytes of weights per second of a product of a matrix and a vector.
-        dispatch: seconds that one small operation takes, however small.
         device: what was measured.
     """
 
+    token: float
+    step: float
     flops: float
     bandwidth: float
-    dispatch: float
     device: str
 
 
-def measure(hidden: int, inner: int, dtype: torch.dtype, device: torch.device) -> Rates:
-    """Measure with a matrix `[inner, hidden]`, both at most `_WIDEST`, in `dtype` on `device`; weights are random."""
-    rows, columns = min(inner, _WIDEST), min(hidden, _WIDEST)
-    weight = torch.randn(rows, columns, device=device).to(dtype)
-    tokens = torch.randn(_TOKENS, columns, device=device).to(dtype)
-    one = tokens[:1].clone()
+def one_block(config: Mapping[str, Any], dtype: torch.dtype) -> nn.Module:
+    """The decoder that a config.json describes, with its first block only, few embeddings, and random weights."""
+    from transformers import AutoConfig, AutoModel
+
+    small = {"num_hidden_layers": 1, "vocab_size": _VOCABULARY, "pad_token_id": None}
+    if config.get("layer_types"):
+        small["layer_types"] = config["layer_types"][:1]
+    arguments = {name: value for name, value in config.items() if name != "model_type"} | small
+    of_block = AutoConfig.for_model(config["model_type"], **arguments)
+    return cast(nn.Module, AutoModel.from_config(of_block, dtype=dtype)).eval()
+
+
+def measure(decoder: nn.Module, hidden: int, inner: int, length: int, device: torch.device) -> Rates:
+    """Measure a decoder of one block, and a matrix `[inner, hidden]` in its dtype, both at most `_WIDEST`.
+
+    Args:
+        decoder: from `one_block`; is moved to the device.
+        hidden, inner: widths of the model.
+        length: tokens of a sequence.
+        device: where stages run the model.
+    """
+    rows = max(1, _TOKENS // length)
+    ids = torch.randint(_VOCABULARY, (rows, length), device=device)
+    decoder.to(device)
+    weight = torch.randn(min(inner, _WIDEST), min(hidden, _WIDEST), device=device).to(next(decoder.parameters()).dtype)
+    tokens = torch.randn(_TOKENS, weight.shape[1], device=device).to(weight.dtype)
     with torch.inference_mode():
-        many = _seconds(lambda: torch.nn.functional.linear(tokens, weight), device)
-        single = _seconds(lambda: torch.nn.functional.linear(one, weight), device)
-        small = _seconds(lambda: one.neg(), device)
+        batch = _seconds(lambda: decoder(input_ids=ids, use_cache=False), device)
+        step = _seconds(lambda: decoder(input_ids=ids[:1, :1], use_cache=False), device)
+        many = _seconds(lambda: nn.functional.linear(tokens, weight), device)
+        single = _seconds(lambda: nn.functional.linear(tokens[:1], weight), device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, threads: {torch.get_num_threads()}"
-    operations = 2.0 * _TOKENS * weight.numel()
-    return Rates(operations / many, weight.numel() * weight.element_size() / single, small, name)
+    return Rates(
+        token=batch / ids.numel(),
+        step=step,
+        flops=2.0 * _TOKENS * weight.numel() / many,
+        bandwidth=weight.numel() * weight.element_size() / single,
+        device=name,
+    )
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one undisturbed call: the best mean of four calls within `_SECONDS`, after one that does not count."""
+    """Seconds of a call: the median of those within `_SECONDS`, after one that does not count."""
 
-    def wait() -> None:
+    def once() -> float:
+        began = time.perf_counter()
+        work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
+        return time.perf_counter() - began
 
-    work()
-    wait()
-    best, end = math.inf, time.perf_counter() + _SECONDS
-    while best == math.inf or time.perf_counter() < end:
-        began = time.perf_counter()
-        for _ in range(4):
-            work()
-        wait()
-        best = min(best, (time.perf_counter() - began) / 4)
-    return best
+    once()
+    end = time.perf_counter() + _SECONDS
+    seconds = [once()]
+    while time.perf_counter() < end:
+        seconds.append(once())
+    return statistics.median(seconds)

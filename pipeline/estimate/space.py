@@ -1,4 +1,4 @@
-"""How much disk and memory a run needs, from shapes and a few measured figures."""
+"""The disk and memory that a run needs, from shapes and a few measured figures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Space:
 
     @property
     def tables(self) -> float:
-        """What the run leaves on the disk, besides weights."""
+        """Bytes that the run leaves on the disk, besides weights."""
         return self.histograms + self.signatures + self.results
 
     @property
@@ -72,7 +72,7 @@ def space(
     """
     train = int(workload.is_train.sum())
     scorings = sizes.blocks * len(sizes.block) * criteria
-    sites = sizes.blocks * len({one.site for one in sizes.block})
+    sites = sizes.blocks * len({linear.site for linear in sizes.block})
     return Space(
         weights=float(sizes.parameters * bytes_per_number),
         histograms=float(train * scorings * HISTOGRAM_ROW),
@@ -88,23 +88,23 @@ def space(
 
 def _activations(sizes: Sizes, batch: int, bytes_per_number: int) -> float:
     """One block's at a time: its projections' inputs and outputs; attention never holds all scores."""
-    return float(batch * sum(one.inputs + one.outputs for one in sizes.block) * bytes_per_number)
+    return float(batch * sum(linear.inputs + linear.outputs for linear in sizes.block) * bytes_per_number)
 
 
 def _capture(sizes: Sizes, load: Workload, scorings: int, bins: int, batch: int, bytes_per_number: int) -> float:
     """Histograms of a batch's samples for the whole model."""
-    rows = batch / max(1.0, float((load.prompts + load.answers).mean()))
+    rows = batch / max(1.0, float((load.prompts + load.right).mean()))
     return _activations(sizes, batch, bytes_per_number) + rows * scorings * bins * _INT32
 
 
 def _evaluation(sizes: Sizes, batch: int, bytes_per_number: int) -> float:
     """A float32 copy of one site's activation while its scores are compared, and logits of 512 positions."""
-    widest = max(one.inputs for one in sizes.block)
+    widest = max(linear.inputs for linear in sizes.block)
     logits = 512 * sizes.vocabulary * (bytes_per_number + _FLOAT32)
     return _activations(sizes, batch, bytes_per_number) + batch * widest * _FLOAT32 + logits
 
 
 def _greedy(sizes: Sizes, tokens: int, bytes_per_number: int) -> float:
-    """What every block and its attention read, on all calibration tokens (four times the measured ones), and one output
-    on the measured ones."""
+    """Inputs of every block and of its attention on all calibration tokens (four times the measured ones), and one
+    output on the measured ones."""
     return float(sizes.blocks * sizes.hidden * tokens * (4 + 4 + 1) * bytes_per_number)

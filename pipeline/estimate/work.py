@@ -1,9 +1,9 @@
-"""How long every stage takes: operations from shapes (`pipeline/compute/operations.py`), over measured rates.
+"""Seconds of every kind of work: counts of tokens and passes, which algorithms declare, over measured rates.
 
-    pass over N tokens    operations / rate + bytes of activations / bandwidth + batches * blocks * small ops * dispatch
-    decoding one token    weights / bandwidth + blocks * small operations * dispatch, once for a whole batch
+    pass over N tokens    N * blocks * seconds of a token in a block + operations of lm_head / rate
+    decoding one token    blocks * seconds of a block's step, once for a whole batch; or its weights / bandwidth
     transform, a site     Gram matrix and eigendecomposition in float64, at half the rate
-    greedy, one round     every projection's next step: what the search really recomputes (`allocation/block.py`)
+    greedy, one group     operations of the search (`pipeline/allocation/greedy/operations.py`) / rate
 
 A masked pass runs the same products as the dense one (masks define results here, they save no time), and masks besides.
 Left out: tokenising and lm-eval's own work beyond `PER_SAMPLE`, loading from a slow disk, a GPU's warm-up.
@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.compute.operations import Work, dense_flops
+from pipeline.allocation.greedy.operations import operations
 from pipeline.compute.sizes import Sizes
 from pipeline.estimate.rates import Rates
 from pipeline.estimate.workload import Workload
@@ -35,19 +36,11 @@ PER_SAMPLE = 0.001
 """Seconds that lm-eval spends on one sample."""
 
 CAPTURE = 1.35
-"""Capture over the plain pass, measured on a CPU (README)."""
+"""Capture over the plain pass, measured on a CPU (docs/log.md)."""
 
-SLOPES = 4
-"""A step of `kl`, forward and backward, over a masked forward pass (measured on a CPU, reference model)."""
-
-SMALL_OPERATIONS, MASKING_OPERATIONS = 50, 60
-"""Kernels of one block besides its products, and those that masks add."""
-
-TRAVERSALS, MASKING_TRAVERSALS = 4, 3
-"""How often activations are read or written besides the products, in multiples of the projections' inputs."""
-
-MEASURED_SHARE = 4
-"""Greedy measures errors on a quarter of the tokens (`allocation/calibration.py`), and attention reads all of them."""
+MASKED, GRADIENT = 1.2, 2.5
+"""A masked pass over the plain one, and a gradient, forward and backward, over a masked pass. Measured on a CPU with
+the reference model (docs/performance.md)."""
 
 COMPILING = 40.0
 """Seconds to compile one dense step (measured on a CPU: 37 for the first, less for others)."""
@@ -59,10 +52,12 @@ between, those in which kernels are timed, and copies of memory)."""
 EIGEN = 22
 """Operations of an eigendecomposition with vectors, in units of d^3."""
 
+Numbers = NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds per forward pass over the workload, and how they come about.
+    """Seconds of work by one process.
 
     Args:
         sizes: the model.
@@ -70,7 +65,7 @@ class Cost:
         rates: the machine.
         batch: tokens per forward pass.
         bytes_per_number: of weights and activations.
-        processes: that share the work of evaluations and of `kl` (`pipeline/executors/processes.py`).
+        processes: that share the work (`pipeline/executors/processes.py`).
     """
 
     sizes: Sizes
@@ -80,44 +75,55 @@ class Cost:
     bytes_per_number: int
     processes: int = 1
 
+    @property
+    def train(self) -> int:
+        """Number of train samples."""
+        return int(self.workload.is_train.sum())
+
     def capture(self) -> float:
-        """Seconds of capture: prompts of all samples, answers of the train samples, no `lm_head`."""
+        """Seconds of capture: prompts of all samples, right answers of the train samples, no `lm_head`."""
         load = self.workload
-        tokens = load.prompts + np.where(load.is_train, load.answers, 0)
-        return CAPTURE * self._pass(tokens, np.zeros_like(tokens), is_masked=False)
+        tokens = load.prompts + np.where(load.is_train, load.right - 1, 0)
+        return CAPTURE * self._pass(tokens, np.zeros_like(tokens))
 
     def evaluation(self, splits: Sequence[str], limits: Mapping[str, int | None], *, is_masked: bool) -> float:
-        """Seconds of one evaluation at one target, by one process, of the first samples of each split
-        (`Workload.among_first`)."""
+        """Seconds of one evaluation at one target of the first samples of each split (`Workload.among_first`)."""
         load = self.workload
         chosen = np.where(load.is_train, "train" in splits, "test" in splits) & load.among_first(limits)
         scored = np.where(load.is_generated, 0, load.answers)
-        tokens = (load.prompts + scored) * chosen
-        seconds = self._pass(tokens, (1 + scored) * chosen, is_masked=is_masked)
-        return seconds + self._decoding(chosen & load.is_generated, is_masked) + PER_SAMPLE * float(chosen.sum())
+        seconds = self._pass((load.prompts + scored) * chosen, (1 + scored) * chosen)
+        seconds += self._decoding(chosen & load.is_generated)
+        return seconds * (MASKED if is_masked else 1.0) + PER_SAMPLE * float(chosen.sum())
 
     def transform(self) -> float:
         """Seconds for the bases of all rotated inputs: of attention and of the MLP in every block."""
         width = self.sizes.hidden
-        read = sum(one.weights for one in self.sizes.block if one.site in ("qkv", "gate_up"))
-        operations = self.sizes.blocks * (2.0 * read * width + 2 * EIGEN * float(width) ** 3)
-        return 2 * operations / self.rates.flops
+        read = sum(linear.weights for linear in self.sizes.block if linear.site in ("qkv", "gate_up"))
+        count = self.sizes.blocks * (2.0 * read * width + 2 * EIGEN * float(width) ** 3)
+        return 2 * count / self.rates.flops
 
-    def greedy(self, groups: int, *, stop: float, step: float, tokens: int) -> float:
+    def greedy(self, groups: int, *, stop: float, step: float, tokens: int, is_lazy: bool) -> float:
         """Seconds of greedy allocation for a number of groups, up to the target `stop`."""
-        operations = groups * self.sizes.blocks * greedy_operations(self.sizes, stop=stop, step=step, tokens=tokens)
-        return operations / self.rates.flops
+        linears = [(linear.site, linear.weights) for linear in self.sizes.block]
+        count = operations(linears, stop=stop, step=step, tokens=tokens, is_lazy=is_lazy)
+        return groups * self.sizes.blocks * count / self.rates.flops
 
-    def loss(self, samples: int) -> float:
-        """Seconds of one loss of `kl`: a masked pass over so many train samples, from the middle block on average."""
-        load = self.workload
-        tokens = (load.prompts + load.answers)[load.is_train]
-        fraction = min(1.0, samples / max(len(tokens), 1)) / 2
-        return fraction * self._pass(tokens, load.answers[load.is_train], is_masked=True)
+    def dense(self, texts: float) -> float:
+        """Seconds of a dense pass over so many train samples with their right answers, to its final hidden states."""
+        return self._texts(texts, heads=0)
 
-    def gradients(self, samples: int) -> float:
-        """Seconds of one step of `kl`: a masked pass over so many train samples, and its derivatives."""
-        return 2 * self.loss(samples) * SLOPES
+    def loss(self, texts: float) -> float:
+        """Seconds of one loss: a masked pass over so many train samples, compared with the dense predictions."""
+        return MASKED * self._texts(texts, heads=2)
+
+    def curve(self, texts: float) -> float:
+        """Seconds of one loss with a single projection masked: passes begin at its block, in the middle on average."""
+        passed = (self.sizes.blocks + 1) / (2 * self.sizes.blocks)
+        return passed * self._texts(texts, heads=0) + (self._texts(texts, heads=2) - self._texts(texts, heads=0))
+
+    def gradient(self, texts: float) -> float:
+        """Seconds of one gradient of the loss on so many train samples."""
+        return GRADIENT * self.loss(texts)
 
     def timings(self, parts: int, *, batches: Sequence[int], contexts: Sequence[int], steps: int) -> float:
         """Seconds of the stage `latency`: every method at every target is a part, all batches and contexts in each.
@@ -127,60 +133,30 @@ class Cost:
         """
         sizes, rates = self.sizes, self.rates
         weights = sizes.parameters * self.bytes_per_number
-        step = weights / rates.bandwidth + self._dispatch(is_masked=True)
+        step = weights / rates.bandwidth + sizes.blocks * rates.step * MASKED
         cells = len(batches) * len(contexts)
         tokens = sum(batches) * sum(contexts)
         contexts_run = 2.0 * tokens * sizes.blocks * sizes.block_weights / rates.flops
         copied = 2 * weights / rates.bandwidth  # weights input-major, once a part
         return cells * COMPILING + parts * (BEGUN * contexts_run + cells * STEPS_PER_TIMED * steps * step + copied)
 
-    def _pass(self, tokens: np.ndarray, predicted: np.ndarray, *, is_masked: bool) -> float:
-        nothing = np.zeros_like(tokens)
-        work = Work(tokens, tokens * (tokens + 1) // 2, predicted, nothing, nothing[:, None])
-        total = float(tokens.sum())
-        operations = float(dense_flops(self.sizes.shape, work).sum())
-        traversals = TRAVERSALS + MASKING_TRAVERSALS * is_masked
-        moved = total * sum(self.sizes.shape.features) * self.bytes_per_number * traversals
-        steps = math.ceil(total / self.batch)
-        return operations / self.rates.flops + moved / self.rates.bandwidth + steps * self._dispatch(is_masked)
+    def _texts(self, texts: float, *, heads: int) -> float:
+        """A pass over so many train samples with their right answers; `heads` predictions of every answer's token."""
+        load = self.workload
+        tokens, right = (load.prompts + load.right - 1)[load.is_train], load.right[load.is_train]
+        return texts / max(self.train, 1) * self._pass(tokens, heads * right)
 
-    def _decoding(self, chosen: np.ndarray, is_masked: bool) -> float:
+    def _pass(self, tokens: Numbers, predicted: Numbers) -> float:
+        heads = 2.0 * float(predicted.sum()) * self.sizes.hidden * self.sizes.vocabulary
+        return float(tokens.sum()) * self.sizes.blocks * self.rates.token + heads / self.rates.flops
+
+    def _decoding(self, chosen: NDArray[np.bool_]) -> float:
         """Batches decode until their longest answer ends; a step reads all weights once."""
         rows = self.workload.prompts[chosen] + self.workload.answers[chosen]
         if not len(rows):
             return 0.0
         batches = math.ceil(float(rows.sum()) / self.batch)
         steps = batches * float(self.workload.answers[chosen].max())
-        weights = self.sizes.parameters * self.bytes_per_number / self.rates.bandwidth
-        each = 2.0 * self.sizes.parameters * len(rows) / batches / self.rates.flops
-        return steps * (max(weights, each) + self._dispatch(is_masked))
-
-    def _dispatch(self, is_masked: bool) -> float:
-        operations = SMALL_OPERATIONS + MASKING_OPERATIONS * is_masked
-        return self.sizes.blocks * (operations + len(self.sizes.block)) * self.rates.dispatch
-
-
-def greedy_operations(sizes: Sizes, *, stop: float, step: float, tokens: int) -> float:
-    """Operations of the products of one block's search, for one group.
-
-    Every round tries one step on every projection that has one left; here all of them have one until the end, so this
-    is the most. A step on q, k or v runs them all again, on all tokens, and everything behind on the measured ones; a
-    step on o everything behind it; a step on gate or up that one and down.
-
-    Args:
-        stop: the highest target.
-        step: sparsity of the first projection's step.
-        tokens: measured tokens.
-    """
-    gated = {site: sum(one.weights for one in sizes.block if one.site == site) for site in _SITES}
-    behind = {
-        "qkv": gated["qkv"] * MEASURED_SHARE + gated["o"] + gated["gate_up"] + gated["down"],
-        "o": gated["o"] + gated["gate_up"] + gated["down"],
-        "down": gated["down"],
-    }
-    products = sum(one.weights + gated["down"] if one.site == "gate_up" else behind[one.site] for one in sizes.block)
-    rounds = math.ceil(stop * sizes.block_weights / (step * sizes.block[0].weights))
-    return 2.0 * rounds * tokens * products
-
-
-_SITES = ("qkv", "o", "gate_up", "down")
+        sizes, rates = self.sizes, self.rates
+        blocks = sizes.blocks * max(rates.step, len(rows) / batches * rates.token)
+        return steps * max(blocks, sizes.parameters * self.bytes_per_number / rates.bandwidth)

@@ -1,4 +1,4 @@
-"""What goes through the model: the samples' tokens, from the table where it exists, else assumed."""
+"""The samples' tokens that go through the model, from the table where it exists, else assumed."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class Workload:
     Attributes:
         prompts: tokens of every prompt.
         answers: tokens of all continuations that are scored behind it, together; for generation of the right answer.
+        right: tokens of the right answer.
         is_train: whether it is of the train split.
         is_generated: whether the answer is generated token by token.
         tasks: number of tasks.
@@ -31,6 +32,7 @@ class Workload:
 
     prompts: NDArray[np.int64]
     answers: NDArray[np.int64]
+    right: NDArray[np.int64]
     is_train: NDArray[np.bool_]
     is_generated: NDArray[np.bool_]
     tasks: int
@@ -43,12 +45,12 @@ class Workload:
 
     def among_first(self, limits: Mapping[str, int | None]) -> NDArray[np.bool_]:
         """Whether a sample is among the first of its split: `limits[split]` a task on average; None, or none: all."""
-        found = np.ones(self.samples, np.bool_)
+        is_first = np.ones(self.samples, np.bool_)
         for split, limit in limits.items():
-            mine = self.is_train if split == "train" else ~self.is_train
+            is_split = self.is_train if split == "train" else ~self.is_train
             if limit is not None:
-                found &= ~mine | (np.cumsum(mine) <= limit * self.tasks)
-        return found
+                is_first &= ~is_split | (np.cumsum(is_split) <= limit * self.tasks)
+        return is_first
 
 
 def from_samples(samples: Any) -> Workload:
@@ -59,6 +61,7 @@ def from_samples(samples: Any) -> Workload:
     return Workload(
         prompts=samples["n_tokens"].to_numpy().astype(np.int64),
         answers=np.where(is_generated, right, choices * (right - 1)).astype(np.int64),
+        right=right.astype(np.int64),
         is_train=(samples["split"] == "train").to_numpy(),
         is_generated=is_generated,
         tasks=int(samples["task"].nunique()),
@@ -71,6 +74,7 @@ def assumed(tasks: Sequence[str], counts: Mapping[str, int]) -> Workload:
     return Workload(
         prompts=np.full(train + test, ASSUMED_TOKENS, np.int64),
         answers=np.full(train + test, ASSUMED_ANSWERS, np.int64),
+        right=np.full(train + test, ASSUMED_ANSWERS // 4, np.int64),
         is_train=np.arange(train + test) < train,
         is_generated=np.zeros(train + test, np.bool_),
         tasks=len(tasks),

@@ -69,6 +69,11 @@ def text_divergences(
     return divergences
 
 
+def work(profiles: int) -> int:
+    """Forward passes of `text_divergences` over every text."""
+    return 1 + profiles
+
+
 def benefits(divergence: Float[ndarray, "*targets profiles texts"]) -> Float[ndarray, "texts groups"]:
     """The benefit of every group, averaged over the targets; the last profile is the pooled one."""
     logs = np.log(divergence + NEGLIGIBLE)

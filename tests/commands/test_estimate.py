@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from commands import estimate
+from pipeline.allocation.kl import kl, shrinkage
 from pipeline.config import params
 from pipeline.estimate import rates
 from pipeline.estimate.rates import Rates
@@ -23,18 +24,18 @@ STAGES = [
 
 def _cost(settings: params.Settings) -> estimate.work.Cost:
     """What stages cost for a model of eight blocks."""
-    sizes = estimate.sizes_of({
+    config = {
         "model_type": "llama", "hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8,
         "num_hidden_layers": 8, "vocab_size": 1000,
-    })  # fmt: skip
-    return estimate._cost(settings, sizes, estimate._workload(settings, is_known=False))
+    }  # fmt: skip
+    return estimate._cost(settings, config, estimate._workload(settings, is_known=False))
 
 
 @pytest.fixture
 def settings(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> params.Settings:
     """Settings for the tiny model, on a machine whose rates are known."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(rates, "measure", lambda *_arguments: Rates(58e9, 18e9, 3e-6, "CPU, threads: 1"))
+    monkeypatch.setattr(rates, "measure", lambda *_arguments: Rates(5e-5, 1e-3, 58e9, 18e9, "CPU, threads: 1"))
     full = full_settings()
     return replace(full, model=replace(full.model, path=str(tiny_llama), device="cpu"))
 
@@ -73,7 +74,8 @@ def test_more_groups_and_more_targets_take_longer(settings: params.Settings):
 def test_weights_take_time_where_a_criterion_asks_for_them(settings: params.Settings):
     cost = _cost(settings)
     learn = settings.learn
-    expected = (learn.warm_steps + learn.steps) * cost.gradients(learn.batch) / cost.processes
+    each = cost.gradient(learn.batch) + estimate.work.CAPTURE * cost.dense(learn.batch / 2)
+    expected = (learn.warm_steps + learn.steps) * each / min(cost.processes, 2) + cost.dense(cost.train)
     assert estimate.seconds(settings, cost, "weights") == pytest.approx(estimate.work.START + expected)
     without = replace(settings, capture=replace(settings.capture, criteria=("wina",)))
     assert estimate.seconds(without, cost, "weights") == estimate.work.LIGHT_START
@@ -100,6 +102,25 @@ def test_primary_methods_pay_for_the_other_test_samples_at_their_targets_and_nob
     assert estimate._evaluated(settings, cost.workload) == ordinary + runs * 14 * (470 - shared)
 
 
+@pytest.mark.parametrize("name", ["kl", "kl_gradient"])
+def test_kl_takes_its_declared_passes_divided_by_processes_and_dense_ones_in_every_process(
+    settings: params.Settings, name: str
+):
+    cost, allocate, targets = _cost(settings), settings.allocate, len(settings.evaluate.targets)
+    if name == "kl":
+        count = kl.work(8 * 7, targets, allocate.kl_steps)
+        shared = count.curves * cost.curve(32) + count.starts * cost.loss(32) + count.choices * cost.loss(256)
+        shared += count.steps * cost.gradient(64)
+        dense = cost.dense(32 + 256 + 1120)
+    else:
+        count = shrinkage.work(targets, allocate.kl_group_steps)
+        shared = 6 * (count.steps * cost.gradient(32) + count.losses * cost.loss(1120 / 6 / 4))
+        dense = 6 * 2 * cost.dense(1120 / 6)
+    for processes in (1, 2):
+        seconds = estimate.seconds(settings, replace(cost, processes=processes), f"allocate@{name}")
+        assert seconds - estimate.work.START == pytest.approx(shared / processes + dense)
+
+
 def test_gradient_groups_take_a_step_over_all_train_texts_a_target_and_are_as_many_as_may_be_chosen(
     settings: params.Settings,
 ):
@@ -109,9 +130,7 @@ def test_gradient_groups_take_a_step_over_all_train_texts_a_target_and_are_as_ma
         one, cost, "gradient_clusters@kl"
     )
     others = len(settings.gradient.targets) - 1
-    assert (
-        more == pytest.approx(others * cost.gradients(int(cost.workload.is_train.sum())) / cost.processes) and more > 0
-    )
+    assert more == pytest.approx(others * (cost.gradient(1120) + cost.dense(1120)) / cost.processes) and more > 0
     few = replace(settings, gradient=replace(settings.gradient, counts=(2, 3)))
     assert (
         estimate._groups(few, "gradient_random", cost.workload) == 3
@@ -131,7 +150,9 @@ def test_a_benefit_router_takes_a_pass_for_every_profile_of_every_target_and_a_d
     )
     profiles = settings.cluster.count + 1
     assert two / one == pytest.approx((1 + 2 * profiles) / (1 + profiles))
-    assert one == pytest.approx((1 + profiles) * 2 * 2 * cost.loss(1120))  # train samples, and as many of test
+    assert one == pytest.approx(
+        (1 + profiles) * 2 * cost.loss(1120) / cost.processes
+    )  # train samples, and as many of test
 
 
 def test_timings_cost_a_start_where_nothing_is_timed_and_grow_with_methods_where_something_is(

@@ -60,6 +60,11 @@ class Plan:
     weight_rate: float
     decay: float
 
+    @property
+    def all_steps(self) -> int:
+        """Of both kinds together."""
+        return self.warm_steps + self.steps
+
 
 @dataclass(frozen=True)
 class State:

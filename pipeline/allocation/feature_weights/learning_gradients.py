@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -110,7 +111,7 @@ class LearningGradients:
         self._norms = [column_norms(p.module.weight).double().cpu().numpy() for p in self._projections]
         self.features = [p.in_features for p in self._projections]
         self.fraction = weight_fractions([p.gated_weights for p in self._projections])
-        self.chunks = -(-min(size, len(texts)) // CHUNK)
+        self.chunks = work(size, len(texts)).chunks
         self._gradients: LossGradients | None = None
         self._meter = Meter()
 
@@ -155,6 +156,27 @@ class LearningGradients:
             self._gradients = LossGradients(inputs)
         self._gradients.masked_by(counts)
         return self._gradients
+
+
+class Work(NamedTuple):
+    """The work of one step.
+
+    Attributes:
+        chunks: that share nothing.
+        gradients: texts of all chunks, each of which a gradient is taken of.
+        counted: texts of all chunks that the dense model's scores are counted of.
+    """
+
+    chunks: int
+    gradients: int
+    counted: int
+
+
+def work(size: int, texts: int) -> Work:
+    """The work of a step on a mini-batch of `size` out of so many texts."""
+    gradients = min(size, texts)
+    chunks = -(-gradients // CHUNK)
+    return Work(chunks, gradients, min(chunks * COUNTED, gradients))
 
 
 def mean(answers: Sequence[Answer]) -> tuple[Float[ndarray, " projections"], Float[ndarray, " features"]]:

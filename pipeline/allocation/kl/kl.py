@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -272,6 +272,22 @@ def stored_descent(
     return descent.result(state, fraction, target)
 
 
-def work(projections: int, targets: int, steps: int) -> int:
-    """Losses and steps of `kl`, as `advance` counts them."""
-    return projections * (len(GRID) - 1) + targets * (1 + steps + _CHOICES)
+class Work(NamedTuple):
+    """The work of `kl` on one group, as `advance` counts it; the sum is all of it.
+
+    Attributes:
+        curves: losses on the texts of the curves with one projection masked.
+        starts: losses on those texts with all projections masked.
+        steps: of descents, each on a mini-batch.
+        choices: losses on the validation texts.
+    """
+
+    curves: int
+    starts: int
+    steps: int
+    choices: int
+
+
+def work(projections: int, targets: int, steps: int) -> Work:
+    """The most that `kl` does for one group: targets without a descent take no steps."""
+    return Work(projections * (len(GRID) - 1), targets, targets * steps, targets * _CHOICES)

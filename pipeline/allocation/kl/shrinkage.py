@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -159,9 +160,21 @@ def candidates_at(
     return Candidates(allocations, np.concatenate([pooled_loss, losses]))
 
 
-def work(targets: int, steps: int) -> int:
-    """Steps and losses of one group, as `advance` counts them."""
-    return targets * (steps + len(STRENGTHS))
+class Work(NamedTuple):
+    """The work of `specialise` on one group, as `advance` counts it; the sum is all of it.
+
+    Attributes:
+        steps: of descents, each on a mini-batch.
+        losses: on held-out texts, one in `FOLDS` of the group's.
+    """
+
+    steps: int
+    losses: int
+
+
+def work(targets: int, steps: int) -> Work:
+    """The most that `specialise` does for one group: targets without a descent take no steps."""
+    return Work(targets * steps, targets * len(STRENGTHS))
 
 
 def _between(

@@ -7,7 +7,7 @@ import pytest
 from pipeline.estimate.page import Row, amount, duration, page, rows
 
 
-def test_stages_of_a_kind_fraction_a_row():
+def test_stages_of_a_kind_are_one_row():
     costs = [("capture", 5.0), ("evaluate@wina", 60.0), ("evaluate@teal", 30.0)]
     assert rows(costs) == [Row("capture", 1, 5.0), Row("evaluate", 2, 90.0)]
 

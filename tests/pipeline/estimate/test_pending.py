@@ -63,7 +63,7 @@ def _dvc(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, cwd=folder, env=os.environ, capture_output=True, text=True, check=True).stdout
 
 
-def test_the_plan_is_what_dvc_then_runs(repository: Path):
+def test_the_estimated_stages_are_those_that_dvc_then_runs(repository: Path):
     assert pending(repository) == ([], 3)
     (repository / "source").write_text("another")
     expected, _ = pending(repository)

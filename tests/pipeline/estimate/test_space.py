@@ -28,7 +28,7 @@ CLOSE = 0.1
 
 def _embedded() -> Workload:
     load = assumed(["task"], {"train": 672, "test": 1568})
-    return Workload(np.full(2240, 55), np.full(2240, 8), load.is_train, load.is_generated, tasks=14)
+    return Workload(np.full(2240, 55), np.full(2240, 8), np.full(2240, 4), load.is_train, load.is_generated, tasks=14)
 
 
 def _space(**changes: int) -> module.Space:
@@ -45,10 +45,10 @@ def _space(**changes: int) -> module.Space:
 
 
 def test_tables_of_the_embedded_run_come_out_as_they_were():
-    found = _space()
+    needed = _space()
     for name, size in MEASURED.items():
-        assert getattr(found, name) == pytest.approx(size, rel=CLOSE)
-    assert found.weights == pytest.approx((REFERENCE / "model.safetensors").stat().st_size, rel=0.01)
+        assert getattr(needed, name) == pytest.approx(size, rel=CLOSE)
+    assert needed.weights == pytest.approx((REFERENCE / "model.safetensors").stat().st_size, rel=0.01)
 
 
 def test_working_memory_is_that_of_the_hungriest_stage_and_halves_with_half_the_bytes_for_greedy():
@@ -70,7 +70,11 @@ def test_a_table_of_samples_becomes_tokens():
         }
     )
     load = from_samples(samples)
-    assert load.prompts.tolist() == [10, 11, 12] and load.answers.tolist() == [0, 6, 5]
+    assert (
+        load.prompts.tolist() == [10, 11, 12]
+        and load.answers.tolist() == [0, 6, 5]
+        and load.right.tolist() == [1, 3, 5]
+    )
     assert load.is_train.tolist() == [True, False, False] and load.is_generated.tolist() == [False, False, True]
     assert load.tasks == 2 and not load.is_assumed
 

@@ -183,7 +183,7 @@ def test_progress_adds_up_to_the_announced_work_interrupted_or_not():
             done.clear()
             again = Interacting()
             list(kl(again, again.validation, again.gradients, TARGETS, store, steps=30, rate=0.1, advance=done.append))
-        assert sum(done) == work(len(COSTS), len(TARGETS), 30)
+        assert sum(done) == sum(work(len(COSTS), len(TARGETS), 30))
 
 
 def test_without_steps_it_is_the_knapsack_on_the_curves_of_single_projections():
