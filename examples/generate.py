@@ -20,7 +20,7 @@ from stages.run import run_command
 from wina_amp import ProfileSet
 from wina_amp.names import AUTO, BACKENDS, PREFILLS, Prefill
 
-MODEL, SET = "data/reference/model", "data/profile_sets/kl_gradient_routed"
+MODEL, SET = "data/reference/model", "data/profile_sets/clustered_routed"
 PROMPTS = (
     "please find the other : deer crow rose drill lever nail lion ; answer :",
     "ann asks ben to find 50 , 68 , 38 , 39 by first , ben says :",

@@ -85,13 +85,13 @@ def test_a_set_holds_the_methods_thresholds_and_says_whose_they_are(settings, he
         assert loaded.model.generate(torch.tensor([[1, 5, 9, 30]]), max_new_tokens=3).shape[1] > 4
 
 
-@pytest.mark.parametrize("router", ["embedding", "scores"])
-def test_new_prompts_are_routed_as_the_stage_route_routed_them(settings, here, tiny_loaded, router):
-    export.main(settings, f"clustered_{router}")
+@pytest.mark.parametrize(("router", "method"), [("embedding", "clustered_routed"), ("scores", "clustered_scores")])
+def test_new_prompts_are_routed_as_the_stage_route_routed_them(settings, here, tiny_loaded, router, method):
+    export.main(settings, method)
     samples = SAMPLES.read(paths.SAMPLES)
     routes = ROUTES.read(paths.routes(router)).set_index("sample_id")["group"]
     assert routes.nunique() == COUNT
-    profile_set = ProfileSet.load(paths.profile_set(f"clustered_{router}"))
+    profile_set = ProfileSet.load(paths.profile_set(method))
     with profile_set.installed(tiny_loaded.model, target=0.5) as sparse:
         for row in samples.itertuples():
             ids = torch.from_numpy(row.prompt_ids.astype(np.int64))[None]

@@ -127,8 +127,8 @@ def test_a_rotated_model_is_compared_with_the_checkpoint_as_it_is(few):
     )
     rows = {}
     for chosen in (rotated, replace(rotated, model=few.model)):
-        transform.main(one)
-        latency.main(one)
+        transform.main(chosen)
+        latency.main(chosen)
         [rows[chosen.model.transform]] = list(_rows().itertuples())
     assert rows["orthogonal"].dense_bytes == rows["none"].dense_bytes
     weights = what_is_timed(few).weights
