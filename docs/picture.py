@@ -14,9 +14,9 @@ import pandas as pd
 TABLE = Path("data/plots/accuracy.csv")
 PICTURE = Path(__file__).with_name("images") / "accuracy.svg"
 NAMES = {
-    "kl": "WINA, model-wide allocation",
-    "greedy": "WINA, greedy by block",
-    "clustered_routed": "the same, routed clusters",
+    "kl": "WINA, model-wide allocation, pooled",
+    "greedy": "WINA, greedy, pooled",
+    "clustered_routed": "WINA, greedy, routed clusters",
     "wina": "WINA, uniform",
     "teal": "TEAL, uniform",
 }
@@ -59,7 +59,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     axes.invert_xaxis()
     axes.margins(x=0.04)
     left, right = axes.get_xlim()
-    axes.set_xlim(left, right - 0.42 * (left - right))
+    axes.set_xlim(left, right - 0.48 * (left - right))
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
