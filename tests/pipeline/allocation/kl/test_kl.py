@@ -111,10 +111,10 @@ def test_start_end_and_the_mean_with_the_neighbours_are_chosen_from_by_validatio
 @pytest.mark.parametrize(("losses", "is_start"), [([0.9, 0.9, 0.9], True), ([0.5, 0.5, 1.9], False)])
 def test_a_start_is_only_taken_if_it_is_better_beyond_noise(losses: list[float], is_start: bool):
     start, end = np.full(7, 0.4), np.full(7, 0.6)
-    judge = lambda sparsity: np.array(losses) if np.array_equal(sparsity, start) else np.ones(3)  # noqa: E731
-    found = choose(judge, [Descent(0.5, start, end)], 0, FRACTION, Memory())
+    validation = lambda sparsity: np.array(losses) if np.array_equal(sparsity, start) else np.ones(3)  # noqa: E731
+    chosen = choose(validation, [Descent(0.5, start, end)], 0, FRACTION, Memory())
     assert np.mean(losses) < 1  # in the mean it is better both times
-    np.testing.assert_array_equal(found.sparsity, start if is_start else end)
+    np.testing.assert_array_equal(chosen.sparsity, start if is_start else end)
 
 
 def test_clearly_lower_is_a_standard_error_of_the_paired_difference():
