@@ -84,8 +84,9 @@ format: $(INSTALLED)  ## let ruff format and sort imports
 types: $(INSTALLED)  ## pyright, strict
 	pyright
 
-docs: $(INSTALLED)  ## write the generated pages docs/tables.md and docs/params.md
+docs: $(INSTALLED)  ## write the generated pages docs/tables.md, docs/params.md and docs/reliability.md
 	python -m docs.generate
+	python -m docs.reliability
 
 check: repro test lint types unchanged kernels  ## everything that CI runs
 

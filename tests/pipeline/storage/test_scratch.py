@@ -43,6 +43,7 @@ def test_an_interrupted_part_is_not_there():
         assert not scratch.has("0") and not list(scratch.folder.iterdir())
 
 
+@pytest.mark.tried("damage", "refused")
 def test_a_second_writer_is_turned_away_until_the_first_has_finished():
     # A lock belongs to the opened file, so a second opening in this process stands for one in another process.
     with Scratch("capture", {}) as scratch:
@@ -103,6 +104,7 @@ def test_parts_below_a_folder_are_published_by_themselves(tmp_path: Path):
         assert not first.has("0")
 
 
+@pytest.mark.tried("damage", "refused")
 def test_a_full_disk_keeps_the_finished_parts():
     with Scratch("capture", {}) as scratch:
         write(scratch, "0")
