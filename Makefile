@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-# The stages run as `python -m stages.X` in the environment below.
+# The stages run as `python -m stages X` in the environment below.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPATH :=
 export PYTHONHASHSEED := 0

@@ -9,7 +9,6 @@ from pipeline.histograms.aggregate import aggregate
 from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import ASSIGNMENTS, GROUP_HISTOGRAMS, HISTOGRAMS
 from stages.inputs import paths
-from stages.run import run_named
 
 
 def main(settings: Settings, name: str) -> None:
@@ -24,7 +23,3 @@ def main(settings: Settings, name: str) -> None:
         bins=Bins(settings.capture.mantissa_bits),
     )
     GROUP_HISTOGRAMS.write(merged, paths.group_histograms(name))
-
-
-if __name__ == "__main__":
-    run_named(main)

@@ -33,7 +33,6 @@ from stages.inputs.allocation import (
     group_texts,
 )
 from stages.inputs.model import load_model
-from stages.run import run_named
 from wina_amp.errors import UserError
 from wina_amp.names import GATE_CRITERIA
 
@@ -160,7 +159,3 @@ def _rows(paths: list[dict[str, Any]], group: int, targets: tuple[float, ...]) -
                     "sparsity": value,
                     "predicted_error": error,
                 }
-
-
-if __name__ == "__main__":
-    run_named(main)

@@ -33,7 +33,7 @@ from pipeline.tokens.samples import TokenizedSample, tokenized_samples
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model, model_processes
-from stages.run import run_named, start_logging
+from stages.run import start_logging
 from wina_amp.errors import UserError, unknown
 from wina_amp.names import BENEFIT
 from wina_amp.routing.router import neighbour_features, save_router
@@ -170,7 +170,3 @@ def _write_divergences(worker: Worker, task: Task, advance: Advance) -> None:
     )
     with worker.parts.writing(task.part) as path, path.open("wb") as file:
         np.save(file, divergences)
-
-
-if __name__ == "__main__":
-    run_named(main)

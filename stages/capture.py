@@ -27,7 +27,7 @@ from pipeline.tokens.samples import TokenizedSample
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model, model_processes
-from stages.run import run, start_logging
+from stages.run import start_logging
 
 BATCHES_PER_PART = 8
 _COLUMNS = ("sample_id", "split", "prompt_ids", "answer_ids")
@@ -120,7 +120,3 @@ def _capture(worker: Worker, task: Task, advance: Advance) -> None:
         HISTOGRAMS.write(pa.concat_tables([part.histograms for part in rows]), path)
     with worker.signatures.writing(task.part) as path:
         SIGNATURES.write(pa.concat_tables([part.signatures for part in rows]), path)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -23,7 +23,6 @@ from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.statistics.agreement import adjusted_rand_index, normalized_mutual_information
 from pipeline.storage.schemas import ASSIGNMENTS, CLUSTER_MAP, CLUSTER_VARIANTS, SAMPLES, SIGNATURES
 from stages.inputs import paths
-from stages.run import run
 from wina_amp.atomic import replacing
 from wina_amp.names import ACTIVATION_RANDOM_SCHEMES, LABEL_SCHEMES
 
@@ -110,7 +109,3 @@ def _label_agreement(samples: Any, groups: ndarray) -> dict[str, dict[str, float
 def _write_quality(quality: Mapping[str, object]) -> None:
     with replacing(paths.CLUSTER_QUALITY) as path:
         path.write_text(json.dumps(quality, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -33,7 +33,7 @@ from pipeline.storage.scratch import Parts, Scratch
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model, model_processes
-from stages.run import run_named, start_logging
+from stages.run import start_logging
 from wina_amp.errors import UserError, unknown
 from wina_amp.masks.kinds import mask_kind
 from wina_amp.names import DENSE, GATE_CRITERIA
@@ -216,7 +216,3 @@ def _scratch(
             "data/${item.groups_from}.parquet": hashlib.sha256(groups.tobytes()).hexdigest(),
         }
     )
-
-
-if __name__ == "__main__":
-    run_named(main)

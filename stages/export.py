@@ -16,7 +16,6 @@ from pipeline.profiles.profile import profile_array
 from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, RESULTS
 from stages.inputs import paths
 from stages.inputs.model import load_model
-from stages.run import run_named
 from wina_amp.errors import UserError, unknown
 from wina_amp.models import manifest
 from wina_amp.models.load import LoadedModel
@@ -119,7 +118,3 @@ def _refusal(name: str, reason: str) -> UserError:
         where=f"`methods.{name}` in params.yaml",
         remedy="export a pooled method or one whose groups come from a router, with `mask: threshold`",
     )
-
-
-if __name__ == "__main__":
-    run_named(main)

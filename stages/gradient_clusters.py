@@ -33,7 +33,7 @@ from stages.inputs import paths
 from stages.inputs.allocation import counts_of
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model, model_processes
-from stages.run import run_named, start_logging
+from stages.run import start_logging
 from wina_amp.atomic import replacing
 from wina_amp.errors import UserError, unknown
 from wina_amp.models.projections import projections
@@ -204,7 +204,3 @@ def _write_quality(clusters: GradientGroups, schemes: dict[str, tuple[float, flo
     }
     with replacing(paths.GRADIENT_QUALITY) as path:
         path.write_text(json.dumps(quality, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    run_named(main)

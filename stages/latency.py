@@ -36,7 +36,6 @@ from stages.latency_inputs import (
     profiled_methods,
     what_is_timed,
 )
-from stages.run import run
 from wina_amp.atomic import replacing
 from wina_amp.names import NO_TRANSFORM
 
@@ -169,7 +168,3 @@ def _write(rows: pd.DataFrame | pa.Table, facts: Mapping[str, Any]) -> None:
 
 def _tuples(rows: pd.DataFrame) -> Any:
     return rows.itertuples(index=False)
-
-
-if __name__ == "__main__":
-    run(main)

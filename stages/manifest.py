@@ -12,7 +12,6 @@ import logging
 from pipeline.config.params import Settings
 from stages.inputs import paths
 from stages.inputs.model import checksums
-from stages.run import run
 from wina_amp.models import manifest
 from wina_amp.models.source import checkpoint_files, model_folder
 
@@ -28,7 +27,3 @@ def main(settings: Settings) -> None:
     manifest.write(described.without_weights(), paths.TOKENIZER)
     size = sum(file.size for file in described.files.values())
     log.info("%d files, %.2f GB, %s", len(described.files), size / 1e9, described.digest[:12])
-
-
-if __name__ == "__main__":
-    run(main)

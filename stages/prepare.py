@@ -14,7 +14,6 @@ from pipeline.tasks.samples import sample_rows, too_long
 from pipeline.tasks.selection import Selection, select_documents
 from stages.inputs import paths
 from stages.inputs.tasks import counts, load_benchmark
-from stages.run import run
 from wina_amp.models.context import load_context
 from wina_amp.models.load import load_tokenizer
 
@@ -51,7 +50,3 @@ def _counts(chosen: Mapping[str, Mapping[str, Selection]], wanted: Mapping[str, 
                 log.warning("%s/%s: %d items left out, longer than the model's context", name, split, choice.left_out)
             rows.append((name, split, wanted[name][split], len(choice.doc_ids), choice.left_out))
     return pd.DataFrame(rows, columns=["task", "split", "wanted", "taken", "too_long"])
-
-
-if __name__ == "__main__":
-    run(main)

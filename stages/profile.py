@@ -7,7 +7,6 @@ from pipeline.histograms.bins import Bins
 from pipeline.profiles.profile import profiles
 from pipeline.storage.schemas import ALLOCATIONS, GROUP_HISTOGRAMS, PROFILES
 from stages.inputs import paths
-from stages.run import run_named
 
 
 def main(settings: Settings, name: str) -> None:
@@ -27,7 +26,3 @@ def main(settings: Settings, name: str) -> None:
         is_pooled=is_pooled,
     )
     PROFILES.write(rows, paths.profiles(name))
-
-
-if __name__ == "__main__":
-    run_named(main)

@@ -15,7 +15,6 @@ from pipeline.tasks.loading import load_tasks
 from pipeline.tasks.samples import sample_rows
 from pipeline.tasks.selection import select_documents
 from stages.inputs import paths
-from stages.run import run
 from wina_amp.models.load import load
 
 DOCUMENTS = 240
@@ -69,7 +68,3 @@ def main(settings: Settings) -> None:
         evaluated_on=card.machine(),
     )
     (BUILD / "README.md").write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    run(main)

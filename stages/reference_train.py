@@ -21,7 +21,6 @@ from pipeline.reference_model.card import machine
 from pipeline.tasks.embedded import tokenizer as tokenizers
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
-from stages.run import run
 
 BUILD = Path(paths.REFERENCE_BUILD)
 
@@ -37,7 +36,7 @@ def main(settings: Settings) -> None:
     model.to(torch.device(device))  # pyright: ignore[reportArgumentType]
     BUILD.mkdir(parents=True, exist_ok=True)
     with (
-        Fingerprint(settings, "train", pipeline=paths.REFERENCE_PIPELINE).scratch() as scratch,
+        Fingerprint(settings, "reference_train").scratch() as scratch,
         tqdm(total=reference.phases[-1].until, unit="tok", unit_scale=True, desc="training") as progress,
     ):
         lines = _Lines(scratch.path("log.csv"))
@@ -79,7 +78,3 @@ class _Lines:
             writer = csv.DictWriter(file, [field.name for field in fields(training.Progress)])
             writer.writeheader()
             writer.writerows(self._by_step.values())
-
-
-if __name__ == "__main__":
-    run(main)

@@ -36,7 +36,6 @@ from pipeline.storage.schemas import (
     TIMINGS,
 )
 from stages.inputs import paths
-from stages.run import run
 from wina_amp.errors import UserError
 from wina_amp.names import GATE_CRITERIA, GRADIENT
 
@@ -158,7 +157,3 @@ def _json(file: str | Path, what: str) -> dict[str, Any]:
         reason = str(error).splitlines()[0]
         remedy = "run `dvc repro` to make it anew, or `dvc checkout` to restore the cached copy"
         raise UserError(f"{what} must be a readable JSON file", found=reason, where=str(file), remedy=remedy) from error
-
-
-if __name__ == "__main__":
-    run(main)

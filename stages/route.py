@@ -20,7 +20,6 @@ from pipeline.routing.router_fit import fit_router
 from pipeline.storage.schemas import ASSIGNMENTS, HELD_OUT, ROUTES, SAMPLES, SIGNATURES
 from stages.inputs import paths
 from stages.inputs.model import load_model
-from stages.run import run_named
 from wina_amp.errors import UserError, unknown
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
@@ -97,7 +96,3 @@ def _scores_flops(loaded: LoadedModel, samples: Any, signatures: Any, blocks: in
         groups=groups,
         rotations=rotated_widths(loaded, blocks),
     )
-
-
-if __name__ == "__main__":
-    run_named(main)

@@ -1,13 +1,8 @@
-"""The start of every stage: settings, logging, threads, and errors that the user can read.
+"""The start and end of every stage: settings, logging, threads, what must not change, and errors for the user.
 
-A stage file ends with
-
-    if __name__ == "__main__":
-        run(main)          # main(settings)
-        run_named(main)    # main(settings, name), started as `python -m stages.evaluate --name wina`
-
-`python -m stages.X` from the repository root is the only way stages are started: in a DVC experiment the current
-folder is a temporary copy, and `-m` is what makes Python import that copy's code rather than the workspace's.
+`python -m stages <stage>` from the repository root is the only way stages are started (`stages/__main__.py`): in a DVC
+experiment the current folder is a temporary copy, and `-m` is what makes Python import that copy's code rather than the
+workspace's.
 """
 
 from __future__ import annotations
@@ -19,10 +14,15 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
 
 from pipeline.config import params
 from pipeline.config.params import Settings
+from stages.inputs.fingerprint import Fingerprint
+from wina_amp.atomic import remove
 from wina_amp.errors import UserError
+from wina_amp.names import DENSE
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -30,18 +30,51 @@ EXIT_INTERRUPTED = 130
 log = logging.getLogger("stages")
 
 
+def run_stage() -> None:
+    """Run the stage that the command line and `DVC_STAGE` name; see `run_command`.
+
+    A stage that finds at its end that its code, data or settings have changed meanwhile fails, without its outs.
+    """
+    parser = argparse.ArgumentParser(prog="python -m stages")
+    parser.add_argument("stage", help="a module of stages/: capture, evaluate, ...")
+    parser.add_argument("--name", help="which scheme, profile set, router or method of params.yaml")
+    given = parser.parse_args()
+    family, _, item = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")
+    name = given.name or item or None
+    stage = family or (DENSE if name == DENSE else given.stage)
+
+    def work() -> None:
+        settings = params.load()
+        fingerprint = Fingerprint(settings, stage, None if name == DENSE else name)
+        main = import_module(f"stages.{given.stage}").main
+        limit_threads()
+        main(*((settings,) if name is None else (settings, name)))
+        _refuse_changes(fingerprint)
+
+    run_command(f"{given.stage} {name}" if name else given.stage, work)
+
+
+def _refuse_changes(fingerprint: Fingerprint) -> None:
+    try:
+        changed = fingerprint.changed(params.load())
+    except UserError as error:
+        changed = [str(error)]
+    if changed:
+        for out in fingerprint.outs:
+            remove(Path(out))
+        raise UserError(
+            "Code, data and settings must stay as they are while a stage runs",
+            found=f"changed meanwhile: {', '.join(changed)}; the results, which belong to neither, were deleted",
+            where=fingerprint.title,
+            remedy="run `dvc repro` again; parts that were finished before are used where they still hold",
+        )
+
+
 def run(main: Callable[[Settings], None]) -> None:
-    """Run a stage that exists once. Exits with 2 and one paragraph on stderr if it raises a `UserError`."""
-    argparse.ArgumentParser(prog=_stage_name()).parse_args()
-    run_command(_stage_name(), lambda: main(params.load()))
-
-
-def run_named(main: Callable[[Settings, str], None]) -> None:
-    """Run one of a family of stages (a scheme, a profile set, a router, a method), chosen by `--name`."""
-    parser = argparse.ArgumentParser(prog=_stage_name())
-    parser.add_argument("--name", required=True, help="which scheme, profile set, router or method of params.yaml")
-    name = parser.parse_args().name
-    run_command(f"{_stage_name()} {name}", lambda: main(params.load(), name))
+    """Run a command without arguments on the settings; see `run_command`."""
+    title = _command_name()
+    argparse.ArgumentParser(prog=title).parse_args()
+    run_command(title, lambda: main(params.load()))
 
 
 def run_command(title: str, work: Callable[[], None]) -> None:
@@ -72,9 +105,9 @@ def limit_threads() -> None:
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
-def _stage_name() -> str:
+def _command_name() -> str:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return spec.name.rpartition(".")[2] if spec else "stage"
+    return spec.name.rpartition(".")[2] if spec else "command"
 
 
 def start_logging() -> None:

@@ -18,7 +18,6 @@ from pipeline.config.params import Settings
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import ROTATION_FACTS, load_unweighted, rotation_facts
-from stages.run import run
 from wina_amp.atomic import replacing
 from wina_amp.names import NO_TRANSFORM
 
@@ -57,7 +56,3 @@ def _write_bases(settings: Settings) -> None:
 
 def _write_facts(settings: Settings, path: Path) -> None:
     path.write_text(json.dumps(rotation_facts(settings.model), indent=1) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    run(main)

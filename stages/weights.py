@@ -23,7 +23,7 @@ from pipeline.tokens.samples import TokenizedSample, tokenized_samples
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_unweighted, model_processes
-from stages.run import run, start_logging
+from stages.run import start_logging
 from wina_amp.names import LEARNED
 
 if TYPE_CHECKING:
@@ -156,7 +156,3 @@ def _train_texts(settings: Settings) -> Sequence[TokenizedSample]:
     train = samples[samples["split"] == "train"]
     texts = tokenized_samples(train)
     return seeded_order(texts, settings.seed)
-
-
-if __name__ == "__main__":
-    run(main)

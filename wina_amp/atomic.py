@@ -27,10 +27,10 @@ def replacing(path: str | os.PathLike[str]) -> Generator[Path]:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove(temporary)
+        remove(temporary)
         yield temporary
         if temporary.is_dir():
-            _remove(target)
+            remove(target)
         os.replace(temporary, target)
     except OSError as error:
         raise UserError(
@@ -40,10 +40,11 @@ def replacing(path: str | os.PathLike[str]) -> Generator[Path]:
             remedy="free disk space or correct the permissions, then run the command again; finished parts are kept",
         ) from error
     finally:
-        _remove(temporary)
+        remove(temporary)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Delete a file or a folder with all it holds, if it is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

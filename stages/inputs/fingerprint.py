@@ -1,9 +1,9 @@
-"""Fingerprints of resumable parts, derived from the entry of the running stage in dvc.yaml.
+"""Everything that a stage depends on, derived from its entry in dvc.yaml.
 
-A later run may pick up a part only if nothing has changed that the part depends on, and dvc.yaml lists what a stage
-depends on: packages of code, data and params. The digests of all of them make the fingerprint. Where parts depend on
-less of a dependency, the stage says on what, for example `scratch({"evaluate": target})`: nothing is left out by being
-forgotten.
+dvc.yaml lists what a stage depends on: packages of code, data and params. The digests of all of them say whether
+anything has changed since the stage started, and they are the fingerprint of its resumable parts: a later run may pick
+up a part only if nothing has changed that the part depends on. Where parts depend on less of a dependency, the stage
+says on what, for example `scratch({"evaluate": target})`: nothing is left out by being forgotten.
 
 The dvc.yaml is the one beside the code that runs. Code is read from there, data from the current folder, params from
 the settings that the stage was given, so stages resume without DVC, too. Templates (`${item}`) are filled in here,
@@ -15,52 +15,55 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, cast
 
 from pipeline.config.params import Settings, parse
-from pipeline.storage.scratch import Scratch, file_digest
+from pipeline.storage.scratch import Scratch
+from stages.inputs import snapshot
+from stages.inputs.paths import REFERENCE_PIPELINE
+from wina_amp.errors import unknown
 
-ROOT = Path(__file__).resolve().parents[2]
-PIPELINE = "dvc.yaml"
-CODE = ("wina_amp", "pipeline", "stages")
-"""Folders of the repository's root that hold the code of stages."""
-
-ABSENT = "absent"
-"""In place of a digest: the data is not there. Outside DVC a stage may run without some, learned weights for example;
-what it cannot do without it refuses itself."""
+PIPELINES = ("dvc.yaml", REFERENCE_PIPELINE)
+"""The files that list stages; no two stages have the same name."""
 
 _TEMPLATE = re.compile(r"\$\{([^}]+)\}")
 
 
 class Fingerprint:
-    """Everything that a stage depends on, at the time when this is made.
+    """Everything that a stage depends on, as it was when the stage started.
 
     Args:
         settings: all of them.
-        stage: its name in the pipeline file.
+        stage: its name in one of the pipeline files (`paths.PIPELINES`).
         name: which of the family, if the stage has a `foreach`.
-        pipeline: the file that lists the stage.
 
     Attributes:
+        title: the stage as DVC writes it, `evaluate@wina`.
         resolved: deps and params as the file writes them -> with templates filled in.
         values: the same keys -> digest of the file or folder, or the param as JSON.
+        outs: what the stage writes, with templates filled in.
+
+    Raises:
+        UserError: no such stage, or no such name.
     """
 
-    def __init__(self, settings: Settings, stage: str, name: str | None = None, pipeline: str = PIPELINE) -> None:
-        self._title = stage if name is None else f"{stage}@{name}"
-        entry = cast(Any, parse(ROOT / pipeline))["stages"][stage]
-        known: dict[str, Any] = dict(vars(settings))
+    def __init__(self, settings: Settings, stage: str, name: str | None = None) -> None:
+        self.title = stage if name is None else f"{stage}@{name}"
+        entry, known = entry_of(stage), dict[str, Any](vars(settings))
         if "foreach" in entry:
             family = _look_up(_TEMPLATE.fullmatch(entry["foreach"])[1], known)  # pyright: ignore[reportOptionalSubscript]
+            if name not in family:
+                raise unknown(f"name of stage `{stage}`", name, family, "`--name`, or the settings that dvc.yaml names")
             known |= {"key": name, "item": family[name] if isinstance(family, Mapping) else name}
             entry = entry["do"]
         files, params = list(entry["deps"]), list(entry.get("params", ()))
         files += [file for param in params if isinstance(param, dict) for file in param]  # all params of a file
-        params = [param for param in params if isinstance(param, str)]
-        self.resolved = {written: _filled_in(written, known) for written in (*files, *params)}
-        self.values = {written: _digest(self.resolved[written]) for written in files}
-        self.values |= {written: _json(_look_up(self.resolved[written], known)) for written in params}
+        self._files, self._params = files, [param for param in params if isinstance(param, str)]
+        self._snapshot = snapshot.at_start or snapshot.Snapshot()
+        self.resolved = {written: _filled_in(written, known) for written in (*self._files, *self._params)}
+        self.values = {written: self._snapshot.digest(self.resolved[written]) for written in self._files}
+        self.values |= {written: _json(_look_up(self.resolved[written], known)) for written in self._params}
+        self.outs = [_filled_in(out if isinstance(out, str) else next(iter(out)), known) for out in entry["outs"]]
 
     def scratch(self, narrowed: Mapping[str, object] | None = None) -> Scratch:
         """The parts that belong to this fingerprint.
@@ -74,10 +77,34 @@ class Fingerprint:
             UserError: see `Scratch`.
         """
         narrowed = narrowed or {}
-        unknown = narrowed.keys() - self.values.keys()
-        if unknown:
-            raise ValueError(f"{self._title} cannot narrow {sorted(unknown)}: dvc.yaml does not list it for this stage")
-        return Scratch(self._title, self.values | {written: _json(value) for written, value in narrowed.items()})
+        unlisted = narrowed.keys() - self.values.keys()
+        if unlisted:
+            raise ValueError(f"{self.title} cannot narrow {sorted(unlisted)}: dvc.yaml does not list it for this stage")
+        return Scratch(self.title, self.values | {written: _json(value) for written, value in narrowed.items()})
+
+    def changed(self, settings: Settings) -> list[str]:
+        """The deps that differ from what they were when the stage started, and the params that are others in the
+        `settings` of now."""
+        files = [self.resolved[written] for written in self._files if self._snapshot.changed(self.resolved[written])]
+        return files + [
+            self.resolved[written]
+            for written in self._params
+            if _json_or_none(self.resolved[written], settings) != self.values[written]
+        ]
+
+
+def entry_of(stage: str) -> dict[str, Any]:
+    """A stage as its pipeline file writes it.
+
+    Raises:
+        UserError: no file has it.
+    """
+    stages: dict[str, Any] = {}
+    for file in PIPELINES:
+        stages |= cast(Any, parse(snapshot.ROOT / file))["stages"]
+    if stage not in stages:
+        raise unknown("stage", stage, stages, " and ".join(PIPELINES))
+    return stages[stage]
 
 
 def _filled_in(written: str, known: Mapping[str, Any]) -> str:
@@ -92,9 +119,12 @@ def _look_up(path: str, known: Mapping[str, Any]) -> Any:
     return value
 
 
-def _digest(path: str) -> str:
-    file = ROOT / path if path.partition("/")[0] in CODE else Path(path)
-    return file_digest(file) if file.exists() else ABSENT
+def _json_or_none(path: str, settings: Settings) -> str | None:
+    """The param as JSON; None where it is not there."""
+    try:
+        return _json(_look_up(path, vars(settings)))
+    except (KeyError, AttributeError):
+        return None
 
 
 def _json(value: object) -> str:

@@ -31,7 +31,8 @@ PIPELINES = (MAIN, "data/reference/dvc.yaml")
 TASKS = "${benchmark.include}"
 EMBEDDED_TASKS = ROOT / "data" / "benchmark"
 
-_MODULE = re.compile(r"python -m (stages\.\w+)")
+_MODULE = re.compile(r"python -m stages (\w+)")
+_START = "stages.__main__"
 
 
 def stages(text: str) -> dict[str, dict[str, Any]]:
@@ -48,8 +49,8 @@ def all_stages() -> dict[str, dict[str, Any]]:
 def module_of(stage: dict[str, Any]) -> str:
     """The module that a stage's command runs."""
     match = _MODULE.match(stage["cmd"])
-    assert match, f"{stage['cmd']!r} does not run `python -m stages.X`"
-    return match[1]
+    assert match, f"{stage['cmd']!r} does not run `python -m stages X`"
+    return f"stages.{match[1]}"
 
 
 def listed_code(stage: dict[str, Any]) -> list[str]:
@@ -59,7 +60,7 @@ def listed_code(stage: dict[str, Any]) -> list[str]:
 
 def needed_code(stage: dict[str, Any]) -> dict[str, list[str]]:
     """The packages, and modules at a root, that a stage should list -> the modules of each that it needs."""
-    roots = {module_of(stage), *(_imports_of_tasks() if TASKS in stage["deps"] else ())}
+    roots = {_START, module_of(stage), *(_imports_of_tasks() if TASKS in stage["deps"] else ())}
     needed: dict[str, list[str]] = {}
     for module in sorted({name for root in roots for name in _closure(root)}):
         file = _file(module)
@@ -77,7 +78,7 @@ def settings_used(module: str) -> set[str]:
     """`section` or `section.key` for every `settings.section[.key]` in the file of a stage and in those beside it that
     it imports."""
     beside = {name for name in _closure(module) if name.count(".") == 1 and name.startswith("stages.")}
-    return {setting for name in beside - {"stages.run", "stages.inputs"} for setting in _settings_in(name)}
+    return {setting for name in beside - {"stages.run", _START} for setting in _settings_in(name)}
 
 
 def _settings_in(module: str) -> set[str]:

@@ -14,8 +14,9 @@ from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
 
 from pipeline.config import params
-from stages.inputs import fingerprint
-from stages.inputs.fingerprint import ABSENT, Fingerprint
+from stages.inputs import fingerprint, snapshot
+from stages.inputs.fingerprint import Fingerprint
+from stages.inputs.snapshot import ABSENT
 from tests.dvc import deps
 from tests.settings import full, full_text
 
@@ -95,13 +96,14 @@ def test_no_stage_opens_a_scratch_folder_without_a_fingerprint():
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository of one stage with one dependency of each kind."""
     (tmp_path / "dvc.yaml").write_text(
-        "stages:\n  wait:\n    foreach: ${methods}\n    do:\n      cmd: python -m stages.wait --name ${key}\n"
+        "stages:\n  wait:\n    foreach: ${methods}\n    do:\n      cmd: python -m stages wait\n"
         '      params: [seed, tokens, "profiles.${item.profile}"]\n'
-        '      deps: [pipeline/wait, "data/profiles/${item.profile}.parquet"]\n'
+        '      deps: [pipeline/wait, "data/profiles/${item.profile}.parquet"]\n      outs: ["data/${key}.txt"]\n'
     )
     (tmp_path / "pipeline" / "wait").mkdir(parents=True)
     (tmp_path / "pipeline" / "wait" / "wait.py").write_text("x = 1\n")
-    monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
+    monkeypatch.setattr(snapshot, "ROOT", tmp_path)
+    monkeypatch.setattr(fingerprint, "PIPELINES", ("dvc.yaml",))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.delenv("DVC_STAGE", raising=False)

@@ -1,9 +1,10 @@
-"""How a stage ends: quietly, with a paragraph and code 2, or with the traceback of a bug."""
+"""How a stage starts, and how it ends: quietly, with a paragraph and code 2, or with the traceback of a bug."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,71 +12,197 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-STAGE = """
+STAGE = '''
+"""invented: a stage of a copy of the repository."""
 import logging
+from pathlib import Path
 from wina_amp.errors import UserError
-from stages.run import {runner}
 
 def main(settings{parameter}):
+    Path("data/out.txt").write_text(str(settings.seed))
     {body}
-
-{runner}(main)
+'''
+PIPELINE = """
+stages:
+  invented:
+    cmd: python -m stages invented
+    params: [seed, tokens]
+    deps: [data/in.txt, wina_amp/errors.py, pipeline/config, stages/invented.py]
+    outs: [data/out.txt]
+  named:
+    foreach: ${methods}
+    do:
+      cmd: python -m stages named
+      params: ["methods.${key}"]
+      deps: [stages/named.py]
+      outs: ["data/${key}.txt"]
 """
 
 
-def run_stage(tmp_path: Path, body: str, *arguments: str, runner: str = "run") -> subprocess.CompletedProcess[str]:
-    parameter = ", name" if runner == "run_named" else ""
-    (tmp_path / "invented.py").write_text(STAGE.format(runner=runner, body=body, parameter=parameter))
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
-    command = [sys.executable, "-m", "invented", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The code of the repository, with a pipeline of two invented stages."""
+    folder = tmp_path_factory.mktemp("repository")
+    for package in ("wina_amp", "pipeline", "stages"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "data" / "reference").mkdir(parents=True)
+    (folder / "data" / "reference" / "dvc.yaml").write_text("stages: {}\n")
+    (folder / "dvc.yaml").write_text(PIPELINE)
+    shutil.copy(ROOT / "params.yaml", folder)
+    return folder
 
 
-def test_a_stage_gets_the_settings_and_says_how_long_it_took(tmp_path: Path):
-    done = run_stage(tmp_path, 'logging.getLogger("stages.x").info("count %d", settings.cluster.count)')
+@pytest.fixture
+def repository(copied: Path, tmp_path: Path) -> Path:
+    folder = shutil.copytree(copied, tmp_path / "repository")
+    (folder / "data" / "in.txt").write_text("in")
+    return folder
+
+
+def run_stage(
+    repository: Path, body: str, *arguments: str, stage: str = "invented", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    parameter = ", name" if stage == "named" else ""
+    if stage != "inputs":
+        (repository / "stages" / f"{stage}.py").write_text(STAGE.format(body=body, parameter=parameter))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+    command = [sys.executable, "-m", "stages", stage, *arguments]
+    return subprocess.run(command, cwd=repository, env=kept | environment, capture_output=True, text=True)
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    return " ".join(done.stderr.split())
+
+
+def test_a_stage_gets_the_settings_and_says_how_long_it_took(repository: Path):
+    done = run_stage(repository, 'logging.getLogger("stages.x").info("count %d", settings.cluster.count)')
     assert done.returncode == 0 and done.stdout == ""
     assert "count " in done.stderr and "invented done in " in done.stderr
 
 
-def test_a_named_stage_gets_its_name_and_insists_on_one(tmp_path: Path):
+@pytest.mark.tried("names", "right")
+@pytest.mark.parametrize("by", ["command line", "DVC"])
+def test_a_named_stage_gets_its_name_from(repository: Path, by: str):
     body = 'logging.getLogger("stages.x").info("this is %s", name)'
-    assert "this is wina" in run_stage(tmp_path, body, "--name", "wina", runner="run_named").stderr
-    assert run_stage(tmp_path, body, runner="run_named").returncode == 2
+    given = ["--name", "wina"] if by == "command line" else []
+    environment = {} if given else {"DVC_STAGE": "named@wina"}
+    assert "this is wina" in run_stage(repository, body, *given, stage="named", **environment).stderr
 
 
-def test_a_user_error_is_one_paragraph_without_a_traceback(tmp_path: Path):
-    body = 'raise UserError("A must hold", found="B", where="C", remedy="do D")'
-    done = run_stage(tmp_path, body)
+@pytest.mark.tried("names", "refused")
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ([], "The name of stage `named` must be one of"),
+        (["--name", "wima"], "did you mean 'wina'?"),
+        (["--name", "../wina"], "did you mean 'wina'?"),
+    ],
+    ids=["no name", "a wrong name", "a path"],
+)
+def test_a_named_stage_needs_a_name_of_the_settings(repository: Path, arguments: list[str], part: str):
+    done = run_stage(repository, "pass", *arguments, stage="named")
+    assert done.returncode == 2 and part in said(done), done.stderr
+
+
+@pytest.mark.tried("names", "refused")
+def test_an_unknown_stage_is_refused(repository: Path):
+    done = run_stage(repository, "pass", stage="inputs")
+    assert done.returncode == 2 and "The stage must be one of invented, named" in said(done)
+
+
+def test_a_user_error_is_one_paragraph_without_a_traceback(repository: Path):
+    done = run_stage(repository, 'raise UserError("A must hold", found="B", where="C", remedy="do D")')
     assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    said = " ".join(done.stderr.split())
-    assert said == "invented stopped. A must hold. Found: B. Where: C. What to do: do D."
+    assert said(done) == "invented stopped. A must hold. Found: B. Where: C. What to do: do D."
 
 
-def test_a_bug_keeps_its_traceback(tmp_path: Path):
-    done = run_stage(tmp_path, "raise KeyError('ours')")
+def test_a_bug_keeps_its_traceback(repository: Path):
+    done = run_stage(repository, "raise KeyError('ours')")
     assert done.returncode == 1 and "Traceback" in done.stderr
 
 
-def test_a_mistake_in_the_settings_is_a_user_error(tmp_path: Path):
-    (tmp_path / "params.yaml").write_text("seed: 0\n")
-    (tmp_path / "invented.py").write_text(STAGE.format(runner="run", body="pass", parameter=""))
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "invented"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+def test_a_mistake_in_the_settings_is_a_user_error(repository: Path):
+    (repository / "params.yaml").write_text("seed: 0\n")
+    done = run_stage(repository, "pass")
     assert done.returncode == 2 and "must have the sections" in done.stderr
 
 
+MEANWHILE = {
+    "a setting": "edit('params.yaml', 'seed: 0', 'seed: 1')",
+    "a setting, and then nothing valid": "Path('params.yaml').write_text('seed: [')",
+    "its own code": "edit('stages/invented.py', 'import logging', 'import logging, os')",
+    "a package that it imports": "edit('pipeline/config/kinds.py', 'import', 'import  ')",
+    "code, put back afterwards": "file = Path('pipeline/config/kinds.py'); file.write_text(file.read_text())",
+    "a new module": "Path('pipeline/config/more.py').write_text('')",
+    "data": "Path('data/in.txt').write_text('other')",
+    "data, deleted": "Path('data/in.txt').unlink()",
+}
+HARMLESS = {
+    "a setting that it does not read": "edit('params.yaml', 'capture:', 'capture: # histograms')",
+    "a package that it does not import": "Path('pipeline/report/more.py').write_text('')",
+    "bytecode": "Path('pipeline/config/__pycache__').mkdir(exist_ok=True); "
+    "Path('pipeline/config/__pycache__/x.pyc').write_bytes(b'')",
+    "data, written again as it was": "Path('data/in.txt').write_text('in')",
+}
+EDIT = "edit = lambda path, old, new: Path(path).write_text(Path(path).read_text().replace(old, new, 1)); "
+
+
+@pytest.mark.tried("changed-inputs", "refused")
+@pytest.mark.parametrize("edit", MEANWHILE.values(), ids=MEANWHILE)
+def test_what_a_stage_reads_must_not_change_while_it_runs(repository: Path, edit: str):
+    done = run_stage(repository, EDIT + edit)
+    assert done.returncode == 2, done.stderr
+    assert "must stay as they are while a stage runs" in said(done) and "run `dvc repro` again" in said(done)
+    assert not (repository / "data" / "out.txt").exists(), "nothing is published"
+
+
+@pytest.mark.tried("changed-inputs", "right")
+@pytest.mark.parametrize("edit", HARMLESS.values(), ids=HARMLESS)
+def test_what_it_does_not_read_may_change(repository: Path, edit: str):
+    done = run_stage(repository, EDIT + edit)
+    assert done.returncode == 0, done.stderr
+    assert (repository / "data" / "out.txt").read_text() == "0"
+
+
+@pytest.mark.tried("changed-inputs", "refused")
+def test_dvc_records_nothing_of_a_stage_whose_branch_was_switched(repository: Path, tmp_path: Path):
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_"))}
+        kept |= {"DVC_SITE_CACHE_DIR": str(tmp_path / "caches"), "DVC_NO_ANALYTICS": "1"}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return subprocess.run(command, cwd=repository, env=kept | {"PATH": path}, capture_output=True, text=True)
+
+    switch = "import subprocess; subprocess.run(['git', 'checkout', '-q', 'other'], check=True)"
+    (repository / "stages" / "invented.py").write_text(STAGE.format(body=switch, parameter=""))
+    (repository / "stages" / "named.py").write_text("")
+    run("git", "init", "-q", "-b", "main")
+    run("git", "config", "user.email", "test@localhost")
+    run("git", "config", "user.name", "test")
+    assert run("dvc", "init", "-q").returncode == 0
+    (repository / ".gitignore").write_text("__pycache__\n/data/out.txt\n")
+    run("git", "add", "--all")
+    run("git", "commit", "-q", "-m", "main")
+    run("git", "checkout", "-q", "-b", "other")
+    (repository / "pipeline" / "config" / "more.py").write_text("")
+    run("git", "add", "--all")
+    run("git", "commit", "-q", "-m", "other")
+    run("git", "checkout", "-q", "main")
+    done = run("dvc", "repro", "invented")
+    assert done.returncode != 0 and "changed meanwhile: pipeline/config" in said(done), done.stderr
+    lock = repository / "dvc.lock"
+    assert not lock.exists() or "invented" not in lock.read_text()
+
+
 @pytest.mark.parametrize("threads", ["1", "2"])
-def test_torch_uses_the_threads_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: str):
-    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+def test_torch_uses_the_threads_of_the_environment(repository: Path, threads: str):
     body = 'import sys; logging.getLogger("stages").info("threads %d", sys.modules["torch"].get_num_threads())'
     stub = (
         "class torch:\n    n = 0\n    set_num_threads = staticmethod(lambda n: setattr(torch, 'n', n))\n"
         "    get_num_threads = staticmethod(lambda: torch.n)\nimport sys\nsys.modules['torch'] = torch\n"
     )
-    (tmp_path / "sitecustomize.py").write_text(stub)
-    assert f"threads {threads}" in run_stage(tmp_path, body).stderr
+    (repository / "sitecustomize.py").write_text(stub)
+    done = run_stage(repository, body, OMP_NUM_THREADS=threads, PYTHONPATH=str(repository))
+    assert f"threads {threads}" in done.stderr
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, 1), ("2", 2)])
