@@ -57,7 +57,7 @@ def main(settings: Settings, name: str) -> None:
     if "strength" not in rows:
         rows = rows.assign(strength=np.nan)
     ALLOCATIONS.write(rows.assign(profile=name), paths.allocations(name))
-    spent = [{"profile": name, "group": group, **cost.to_json()} for group, cost in costs.items()]
+    spent = [{"profile": name, "group": group, **cost.columns()} for group, cost in costs.items()]
     ALLOCATION_COSTS.write(pd.DataFrame(spent), paths.allocation_costs(name))
 
 

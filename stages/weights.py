@@ -45,7 +45,7 @@ def main(settings: Settings) -> None:
     rows, cost = _learned(settings)
     FEATURE_WEIGHTS.write(rows, paths.FEATURE_WEIGHTS)
     # The table's name stands where that of a profile set does.
-    costs = pd.DataFrame([{"profile": FEATURE_WEIGHTS.name, "group": 0, **cost.to_json()}])
+    costs = pd.DataFrame([{"profile": FEATURE_WEIGHTS.name, "group": 0, **cost.columns()}])
     ALLOCATION_COSTS.write(costs, paths.FEATURE_WEIGHTS_COSTS)
 
 

@@ -193,8 +193,7 @@ ALLOCATIONS = Table(
 
 ALLOCATION_COSTS = Table(
     "allocation_costs",
-    "The cost of finding the allocations (one file per profile set). Seconds are timings: no two runs agree in them, "
-    "so this is the one table that is not the same byte for byte in every run.",
+    "The cost of finding the allocations (one file per profile set).",
     key=("profile", "group"),
     columns=(
         Column("profile", "string", "name of the profile set in params.yaml"),
@@ -207,7 +206,6 @@ ALLOCATION_COSTS = Table(
             low=0,
         ),
         Column("evaluations", "int64", "objectives computed: block errors of `greedy`, losses of `kl`", low=0),
-        Column("seconds", "float64", "wall-clock time, loading the model left out; also over interruptions", low=0),
     ),
 )
 

@@ -56,7 +56,7 @@ def write(evidence, data, *, learned=True):
     SAMPLE_COUNTS.write(evidence.sample_counts, data / "sample_counts.parquet")
     CLUSTER_VARIANTS.write(evidence.variants, data / "cluster_variants.parquet")
     CLUSTER_MAP.write(evidence.cluster_map, data / "cluster_map.parquet")
-    cost = pd.DataFrame([{"profile": "feature_weights", "group": 0, "tokens": 5e6, "evaluations": 77, "seconds": 9.0}])
+    cost = pd.DataFrame([{"profile": "feature_weights", "group": 0, "tokens": 5e6, "evaluations": 77}])
     ALLOCATION_COSTS.write(cost if learned else cost.iloc[:0], data / "feature_weights.costs.parquet")
     (data / "cluster_quality.json").write_text(json.dumps(evidence.quality))
     TIMINGS.write(evidence.timings, data / "latency" / "timings.parquet")

@@ -64,7 +64,7 @@ def test_every_projection_gets_weights_that_are_not_its_norms(settings):
         assert 0.001 < float((learned(projection) / norms).log().abs().max()) < 23 * 2 * settings.learn.weight_rate
     assert all(torch.equal(a, b) for a, b in zip(plain.model.parameters(), loaded.model.parameters(), strict=True))
     cost = ALLOCATION_COSTS.read(paths.FEATURE_WEIGHTS_COSTS)
-    assert cost["evaluations"].item() == 23 * 2 and cost["tokens"].item() > 0 and cost["seconds"].item() > 0
+    assert cost["evaluations"].item() == 23 * 2 and cost["tokens"].item() > 0
 
 
 def test_nothing_is_learned_and_torch_not_loaded_unless_a_criterion_asks(settings, tmp_path):

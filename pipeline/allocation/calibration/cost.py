@@ -1,4 +1,4 @@
-"""The cost of an allocation: tokens through the model, losses computed, seconds; interrupted or not.
+"""The cost of an allocation: tokens through the model and losses computed; interrupted or not.
 
 The unit of work is one token through the whole model, so that allocators that run single blocks, or parts of blocks,
 can be compared with those that run all of it:
@@ -10,15 +10,17 @@ Attention, norms and the output head are not counted, nor are passes of the dens
 texts: each process that shares the work makes its own, no more than one pass over every text.
 
 Work that a crash threw away is not counted, and stored values are counted with their cost when they were made
-(`MeteredStore`): the total is that of one uninterrupted run. Tokens and evaluations are reproducible; seconds are not.
+(`MeteredStore`): the total is that of one uninterrupted run. Tokens are exact fractions, so a total does not depend on
+the order of its additions either. Seconds are not here: no two runs agree in them, and tables of equal runs are equal
+bytes. Every stage logs how long it took.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
@@ -32,6 +34,9 @@ WITH_BACKWARD = 2
 """Forward passes that a forward and a backward pass count as. Weights are frozen here: a backward pass has one product,
 by the inputs, for every one of the forward pass."""
 
+WHOLE = Fraction(1)
+"""Of the projections' weights."""
+
 
 def weight_fractions(weights: Sequence[int]) -> Float[ndarray, " projections"]:
     """Weights of every projection over those of all."""
@@ -40,53 +45,50 @@ def weight_fractions(weights: Sequence[int]) -> Float[ndarray, " projections"]:
 
 @dataclass(frozen=True)
 class Cost:
-    """Work done: `tokens` through the whole model, losses computed (`evaluations`), wall-clock `seconds`."""
+    """Work done: `tokens` through the whole model, losses computed (`evaluations`)."""
 
-    tokens: float = 0.0
+    tokens: Fraction = Fraction(0)
     evaluations: int = 0
-    seconds: float = 0.0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(self.tokens + other.tokens, self.evaluations + other.evaluations, self.seconds + other.seconds)
+        return Cost(self.tokens + other.tokens, self.evaluations + other.evaluations)
 
     def __sub__(self, other: Cost) -> Cost:
-        return Cost(self.tokens - other.tokens, self.evaluations - other.evaluations, self.seconds - other.seconds)
+        return Cost(self.tokens - other.tokens, self.evaluations - other.evaluations)
+
+    def columns(self) -> dict[str, float]:
+        """The columns of `allocation_costs`."""
+        return {"tokens": float(self.tokens), "evaluations": self.evaluations}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers by name; also the columns of `allocation_costs`."""
-        return asdict(self)
+        """Plain values by name, exact."""
+        return {"tokens": str(self.tokens), "evaluations": self.evaluations}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
         """The cost that `to_json` was called on."""
-        return cls(**values)
+        return cls(Fraction(values["tokens"]), values["evaluations"])
 
 
 class Meter:
     """Counts work from its creation on.
 
-    Args:
-        clock: seconds since any moment.
+    Attributes:
+        cost: everything since then.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._clock, self._start = clock, clock()
-        self._tokens, self._evaluations = 0.0, 0
+    def __init__(self) -> None:
+        self.cost = Cost()
         self._counting = True
 
-    @property
-    def cost(self) -> Cost:
-        """Everything since the meter was made."""
-        return Cost(self._tokens, self._evaluations, self._clock() - self._start)
-
-    def ran(self, tokens: float, fraction: float = 1.0) -> None:
+    def ran(self, tokens: int | Fraction, fraction: Fraction = WHOLE) -> None:
         """`tokens` went through a part of the model that holds this fraction of the projections' weights."""
-        self._tokens += tokens * fraction * self._counting
+        if self._counting:
+            self.cost += Cost(tokens * fraction)
 
     def spent(self, cost: Cost) -> None:
-        """Work that another process has done meanwhile; its seconds are those of this one."""
-        self._tokens += cost.tokens
-        self._evaluations += cost.evaluations
+        """Another process has done this work."""
+        self.cost += cost
 
     @contextmanager
     def uncounted(self) -> Generator[None]:
@@ -99,7 +101,7 @@ class Meter:
 
     def evaluated(self, losses: int) -> None:
         """So many losses or block errors were computed."""
-        self._evaluations += losses
+        self.cost += Cost(evaluations=losses)
 
     @contextmanager
     def watching(self, layers: Sequence[nn.Module]) -> Generator[Self]:
@@ -109,7 +111,7 @@ class Meter:
             hidden = args[0] if args else kwargs["hidden_states"]
             result = output[0] if isinstance(output, tuple) else output
             passes = WITH_BACKWARD if result.requires_grad else 1
-            self.ran(passes * hidden.shape[0] * hidden.shape[1], 1 / len(layers))
+            self.ran(passes * hidden.shape[0] * hidden.shape[1], Fraction(1, len(layers)))
 
         with ExitStack() as hooks:
             for layer in layers:

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from fractions import Fraction
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, cast
@@ -37,7 +38,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.activations import ACT2FN
 
-from pipeline.allocation.calibration.cost import weight_fractions
 from pipeline.allocation.calibration.texts import BlockInput
 from pipeline.allocation.greedy.advance import WORTH, advance, newly_masked
 from pipeline.allocation.greedy.recent import Recent
@@ -106,9 +106,9 @@ class BlockError:
         self._running: tuple[tuple[int, ...], BlockInput] | None = None
         self._attention_output: Tensor | None = None
         self._hooks = ExitStack()
-        fractions = weight_fractions([projection.gated_weights for projection in projections])
-        self._fraction = dict(zip(self._projections, fractions.tolist(), strict=True))
-        self.evaluations, self.tokens = 0, 0.0
+        weights = {name: projection.gated_weights for name, projection in self._projections.items()}
+        self._fraction = {name: Fraction(count, sum(weights.values())) for name, count in weights.items()}
+        self.evaluations, self.tokens = 0, Fraction(0)
 
     def __enter__(self) -> Self:
         tap = {name: Tap(projection.module) for name, projection in self._projections.items()}
@@ -217,7 +217,7 @@ class BlockError:
                     return None
                 output = known.clone()
                 advance(output, x, cutoffs[earlier], cutoffs[steps], *self._input_major(name))
-                self._ran((name,), features / x.shape[1])
+                self._ran((name,), Fraction(features, x.shape[1]))
                 return output
         return None
 
@@ -256,7 +256,7 @@ class BlockError:
         taken, block_input = self._running
         return self._mask(name, x, [taken[self._position[name]]] * len(x), block_input.eligible)
 
-    def _ran(self, names: Sequence[str], tokens: float) -> None:
+    def _ran(self, names: Sequence[str], tokens: int | Fraction) -> None:
         self.tokens += tokens * sum(self._fraction[name] for name in names)
 
     def _record(self, x: Tensor) -> Tensor | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from operator import attrgetter
 
 import torch
@@ -84,7 +85,7 @@ def block_paths(
         }
         with BlockError(loaded, layer, own, inputs[block], tried) as objective:
             path = search(grids, costs, stop, objective, Lazy if is_lazy else Exact)
-        meter.ran(objective.tokens, sum(costs) / sum(projection.gated_weights for projection in every))
+        meter.ran(objective.tokens, Fraction(sum(costs), sum(projection.gated_weights for projection in every)))
         meter.evaluated(objective.evaluations)
         inputs[block].clear()
         yield BlockPath(block, tuple(projection.name for projection in own), path)

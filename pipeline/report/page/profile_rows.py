@@ -91,7 +91,6 @@ def cost_rows(plan: Plan, costs: Mapping[str, pd.DataFrame]) -> list[Row]:
             "tokens": quantity(total(table, "tokens")),
             "times": f"{total(table, 'tokens') / unit:.3g}" if unit else NONE,
             "evaluations": f"{total(table, 'evaluations'):,.0f}",
-            "seconds": f"{total(table, 'seconds'):,.1f}",
         }
         for name, table in costs.items()
     ]

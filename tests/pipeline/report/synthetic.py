@@ -256,7 +256,7 @@ def _profiles(method: Method, groups: np.ndarray, rng: np.random.Generator) -> p
 
 def _costs(method: Method, groups: np.ndarray) -> pd.DataFrame:
     rows, unit = range(int(groups.max()) + 1), COSTS.get(method.allocation, 0)
-    spent = {"tokens": 1e3 * unit, "evaluations": 100 * unit, "seconds": 1.5 * unit}
+    spent = {"tokens": 1e3 * unit, "evaluations": 100 * unit}
     return pd.DataFrame([{"profile": method.profile, "group": group, **spent} for group in rows])
 
 

@@ -65,4 +65,4 @@ def test_costs_are_totals_over_groups_beside_the_baseline_s():
     assert rows["wina"]["tokens"] == "0" and rows["greedy"]["times"] == "1"
     assert rows["kl_clustered"]["groups"] == GROUPS
     assert rows["kl_clustered"]["times"] == f"{GROUPS * COSTS['kl']}"
-    assert rows["kl"]["evaluations"] == "4,000" and rows["kl"]["seconds"] == "60.0"
+    assert rows["kl"]["evaluations"] == "4,000"
