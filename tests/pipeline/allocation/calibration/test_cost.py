@@ -68,11 +68,9 @@ def test_the_cost_is_that_of_one_uninterrupted_run_wherever_it_was_interrupted()
 
 
 @pytest.mark.tried("equal-bytes", "right")
-@pytest.mark.parametrize("count", [7, 30])
-def test_a_total_does_not_depend_on_the_order_of_its_additions(count):
-    costs = [Cost(Fraction(number, 7 * number + 3), number) for number in range(1, count)]
-    in_floats = {sum(map(float, order)) for order in ([c.tokens for c in costs], [c.tokens for c in costs[::-1]])}
-    assert count < 10 or len(in_floats) == 2, "floats would differ"
+def test_a_total_does_not_depend_on_the_order_of_its_additions():
+    costs = [Cost(Fraction(10**16), 1), *(Cost(Fraction(number, 7), 1) for number in range(1, 30))]
+    assert sum(float(cost.tokens) for cost in costs) != sum(float(cost.tokens) for cost in costs[::-1])
     assert sum(costs, Cost()).columns() == sum(costs[::-1], Cost()).columns()
 
 
