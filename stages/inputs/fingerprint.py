@@ -1,9 +1,9 @@
 """Fingerprints of resumable parts, derived from the entry of the running stage in dvc.yaml.
 
 A later run may pick up a part only if nothing has changed that the part depends on, and dvc.yaml lists what a stage
-depends on: packages of code, data and params. The digests of all of them make the fingerprint. Where parts depend on
-less of a dependency, the stage says on what, for example `scratch({"evaluate": target})`: nothing is left out by being
-forgotten.
+depends on: packages of code, data and params. The digests of all of them, and the environment (`environment.py`), make
+the fingerprint. Where parts depend on less of a dependency, the stage says on what, for example
+`scratch({"evaluate": target})`: nothing is left out by being forgotten.
 
 The dvc.yaml is the one beside the code that runs. Code is read from there, data from the current folder, params from
 the settings that the stage was given, so stages resume without DVC, too. Templates (`${item}`) are filled in here,
@@ -20,11 +20,12 @@ from typing import Any, cast
 
 from pipeline.config.params import Settings, parse
 from pipeline.storage.scratch import Scratch, file_digest
+from stages.inputs.environment import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = "dvc.yaml"
-CODE = ("wina_amp", "pipeline", "stages")
-"""Folders of the repository's root that hold the code of stages."""
+CODE = ("wina_amp", "pipeline", "stages", "requirements.txt")
+"""What of the repository's root is the code of stages."""
 
 ABSENT = "absent"
 """In place of a digest: the data is not there. Outside DVC a stage may run without some, learned weights for example;
@@ -48,6 +49,7 @@ class Fingerprint:
     """
 
     def __init__(self, settings: Settings, stage: str, name: str | None = None, pipeline: str = PIPELINE) -> None:
+        self._device = settings.model.device
         self._title = stage if name is None else f"{stage}@{name}"
         entry = cast(Any, parse(ROOT / pipeline))["stages"][stage]
         known: dict[str, Any] = dict(vars(settings))
@@ -77,7 +79,8 @@ class Fingerprint:
         unknown = narrowed.keys() - self.values.keys()
         if unknown:
             raise ValueError(f"{self._title} cannot narrow {sorted(unknown)}: dvc.yaml does not list it for this stage")
-        return Scratch(self._title, self.values | {written: _json(value) for written, value in narrowed.items()})
+        values = self.values | {written: _json(value) for written, value in narrowed.items()}
+        return Scratch(self._title, {**values, "environment": environment(self._device)})
 
 
 def _filled_in(written: str, known: Mapping[str, Any]) -> str:
