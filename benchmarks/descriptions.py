@@ -42,8 +42,8 @@ from pipeline.grouping.gradient_clusters import allocation_gradients, gradient_g
 from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.histograms.aggregate import dense_counts
 from pipeline.histograms.bins import Bins
+from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import HISTOGRAMS, PROFILES, SAMPLES, SIGNATURES
-from pipeline.storage.scratch import Parts
 from pipeline.tokens.batching import batches
 from pipeline.tokens.samples import tokenized_samples
 from stages.gradient_clusters import Worker

@@ -21,8 +21,8 @@ from pipeline.allocation.uniform import uniform
 from pipeline.config.params import Settings
 from pipeline.config.profiles import ProfileSettings
 from pipeline.histograms.bins import Bins
+from pipeline.storage.parts import JsonParts
 from pipeline.storage.schemas import ALLOCATION_COSTS, ALLOCATIONS, GROUP_HISTOGRAMS
-from pipeline.storage.scratch import JsonParts
 from pipeline.tokens.samples import TokenizedSample
 from stages.allocate_kl import alone, from_pooled
 from stages.inputs import paths

@@ -21,8 +21,8 @@ from pipeline.config.params import Settings
 from pipeline.config.profiles import ProfileSettings
 from pipeline.executors.processes import Advance, WorkerPool
 from pipeline.histograms.bins import Bins
+from pipeline.storage.parts import JsonParts, Parts
 from pipeline.storage.schemas import ALLOCATIONS, GROUP_HISTOGRAMS
-from pipeline.storage.scratch import JsonParts, Parts
 from stages.inputs import paths
 from stages.inputs.allocation import Costs, allocation_scratch, counts_of, group_texts
 from stages.inputs.model import load_model, model_processes

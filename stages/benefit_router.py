@@ -7,7 +7,6 @@ are the tasks of a worker pool, and finished ones are kept over interruptions.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -27,8 +26,9 @@ from pipeline.profiles.profile import profile_array
 from pipeline.routing.benefit_router_fit import fit_benefit_router
 from pipeline.routing.benefits import benefits, text_divergences
 from pipeline.routing.held_out import ask_benefit_router, held_out
+from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import ASSIGNMENTS, BENEFITS, HELD_OUT, PROFILES, ROUTES, SAMPLES
-from pipeline.storage.scratch import Parts, Scratch
+from pipeline.storage.scratch import Scratch, array_digest
 from pipeline.tokens.samples import TokenizedSample, tokenized_samples
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
@@ -153,7 +153,7 @@ def _scratch(settings: Settings, name: str, thresholds: ndarray, texts: list[Tok
             "seed": [text.sample_id for text in texts],
             "route.benefit_targets": None,
             "data/assignments": None,
-            "data/profiles/${item}.parquet": hashlib.sha256(thresholds.tobytes()).hexdigest(),
+            "data/profiles/${item}.parquet": array_digest(thresholds),
         }
     )
 

@@ -20,8 +20,8 @@ from tqdm import tqdm
 from pipeline.capture.capture import Part, capture
 from pipeline.config.params import Settings
 from pipeline.executors.processes import Advance, WorkerPool
+from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
-from pipeline.storage.scratch import Parts
 from pipeline.tokens.batching import batches
 from pipeline.tokens.samples import TokenizedSample
 from stages.inputs import paths
@@ -45,9 +45,12 @@ def main(settings: Settings) -> None:
     parts = [planned[i : i + BATCHES_PER_PART] for i in range(0, len(planned), BATCHES_PER_PART)]
     with Fingerprint(settings, "capture").scratch() as scratch:
         histograms, signatures = scratch.below(HISTOGRAMS.name), scratch.below(SIGNATURES.name)
-        _write_parts(settings, parts, train, histograms, signatures)
-        SIGNATURES.write(pa.concat_tables(list(SIGNATURES.parts(signatures.folder))), paths.SIGNATURES)
-        histograms.publish(paths.HISTOGRAMS)
+        tasks = [Task(f"{number:05d}.parquet", batches) for number, batches in enumerate(parts)]
+        names = [task.part for task in tasks]
+        _write_parts(settings, tasks, train, histograms, signatures)
+        tables = [SIGNATURES.read_arrow(signatures.path(name)) for name in names]
+        SIGNATURES.write(pa.concat_tables(tables), paths.SIGNATURES)
+        histograms.publish(paths.HISTOGRAMS, names)
         scratch.clear()
 
 
@@ -81,12 +84,11 @@ class Worker:
 
 def _write_parts(
     settings: Settings,
-    parts: Sequence[Sequence[Sequence[TokenizedSample]]],
+    tasks: Sequence[Task],
     train: frozenset[str],
     histograms: Parts,
     signatures: Parts,
 ) -> None:
-    tasks = [Task(f"{number:05d}.parquet", batches) for number, batches in enumerate(parts)]
     missing = [task for task in tasks if not (histograms.has(task.part) and signatures.has(task.part))]
     if len(missing) < len(tasks):
         log.info("resuming: %d of %d parts are finished", len(tasks) - len(missing), len(tasks))

@@ -11,7 +11,6 @@ the split, so that a method becomes primary, or stops being so, without computin
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,8 +27,9 @@ from pipeline.evaluate.engine import Profiles
 from pipeline.evaluate.portions import among_first
 from pipeline.executors.processes import Advance, WorkerPool
 from pipeline.profiles.profile import profile_array
+from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
-from pipeline.storage.scratch import Parts, Scratch
+from pipeline.storage.scratch import Scratch, array_digest
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model, model_processes
@@ -212,7 +212,7 @@ def _scratch(
             "evaluate": {"splits": settings.evaluate.splits, "first": _limits(settings), "target": target},
             "methods.${key}": profiles.mask,
             "profiles.${item.profile}": profiles.criterion,
-            "data/profiles/${item.profile}.parquet": hashlib.sha256(profiles.values.numpy().tobytes()).hexdigest(),
-            "data/${item.groups_from}.parquet": hashlib.sha256(groups.tobytes()).hexdigest(),
+            "data/profiles/${item.profile}.parquet": array_digest(profiles.values.numpy()),
+            "data/${item.groups_from}.parquet": array_digest(groups),
         }
     )

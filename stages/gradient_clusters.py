@@ -26,8 +26,9 @@ from pipeline.grouping.gradient_clusters import GradientGroups, allocation_gradi
 from pipeline.grouping.schemes import label_groups, shuffled_groups
 from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.histograms.bins import Bins
+from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES, SIGNATURES
-from pipeline.storage.scratch import Parts, Scratch
+from pipeline.storage.scratch import Scratch
 from pipeline.tokens.samples import TokenizedSample, tokenized_samples
 from stages.inputs import paths
 from stages.inputs.allocation import counts_of
@@ -139,8 +140,7 @@ def _allocation_gradients(settings: Settings, name: str, samples: Any) -> ndarra
     targets = settings.gradient.targets
     chunks = [(first, texts[first : first + CHUNK]) for first in range(0, len(texts), CHUNK)]
     by_target = [
-        [Task(f"{target:g}-{first:06d}-{len(chunk)}.npy", target, chunk) for first, chunk in chunks]
-        for target in targets
+        [Task(f"{target}-{first:06d}-{len(chunk)}.npy", target, chunk) for first, chunk in chunks] for target in targets
     ]
     with _scratch(settings, name) as parts:
         missing = [task for tasks in by_target for task in tasks if not parts.has(task.part)]

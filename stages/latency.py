@@ -23,8 +23,9 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.config.params import Settings
+from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import SAMPLES, TIMINGS
-from pipeline.storage.scratch import Parts, Scratch, file_digest
+from pipeline.storage.scratch import Scratch, array_digest, file_digest
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_checkpoint, load_model
@@ -152,8 +153,8 @@ def _scratch(
             "latency": {**vars(settings.latency), "methods": None, "facts": facts},
             "profiles": profiled.criterion,
             "data/samples.parquet": hashlib.sha256(texts.encode()).hexdigest(),
-            "data/assignments": hashlib.sha256(profiled.groups.tobytes()).hexdigest(),
-            "data/profiles": hashlib.sha256(profiled.thresholds.numpy().tobytes()).hexdigest(),
+            "data/assignments": array_digest(profiled.groups),
+            "data/profiles": array_digest(profiled.thresholds.numpy()),
             "data/routes": None if profiled.router is None else file_digest(router),
         }
     )

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pipeline.config import params
 from pipeline.config.params import Settings
+from pipeline.storage.scratch import hold
 from stages.inputs.fingerprint import Fingerprint
 from wina_amp.atomic import remove
 from wina_amp.errors import UserError
@@ -46,28 +47,18 @@ def run_stage() -> None:
     def work() -> None:
         settings = params.load()
         fingerprint = Fingerprint(settings, stage, None if name == DENSE else name)
+        hold(fingerprint.title)
         main = import_module(f"stages.{given.stage}").main
         limit_threads()
         main(*((settings,) if name is None else (settings, name)))
-        _refuse_changes(fingerprint)
+        try:
+            fingerprint.refuse_changes(params.load())
+        except UserError:
+            for out in fingerprint.outs:
+                remove(Path(out))
+            raise
 
     run_command(f"{given.stage} {name}" if name else given.stage, work)
-
-
-def _refuse_changes(fingerprint: Fingerprint) -> None:
-    try:
-        changed = fingerprint.changed(params.load())
-    except UserError as error:
-        changed = [str(error)]
-    if changed:
-        for out in fingerprint.outs:
-            remove(Path(out))
-        raise UserError(
-            "Code, data and settings must stay as they are while a stage runs",
-            found=f"changed meanwhile: {', '.join(changed)}; the results, which belong to neither, were deleted",
-            where=fingerprint.title,
-            remedy="run `dvc repro` again; parts that were finished before are used where they still hold",
-        )
 
 
 def run(main: Callable[[Settings], None]) -> None:

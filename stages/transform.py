@@ -50,7 +50,7 @@ def _write_bases(settings: Settings) -> None:
                 save_bases(block_bases(loaded, block), path)
         with scratch.writing(ROTATION_FACTS) as path:
             _write_facts(settings, path)
-        scratch.publish(paths.ROTATIONS)
+        scratch.publish(paths.ROTATIONS, [*names, ROTATION_FACTS])
         scratch.clear()
 
 

@@ -17,8 +17,8 @@ from tqdm import tqdm
 from pipeline.allocation.calibration.cost import Cost, Meter, MeteredStore
 from pipeline.config.params import Settings
 from pipeline.executors.processes import Advance, WorkerPool
+from pipeline.storage.parts import JsonParts
 from pipeline.storage.schemas import ALLOCATION_COSTS, FEATURE_WEIGHTS, SAMPLES
-from pipeline.storage.scratch import JsonParts
 from pipeline.tokens.samples import TokenizedSample, tokenized_samples
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint

@@ -5,9 +5,10 @@ therefore write parts here, under `.scratch/<stage>/<digest>/`, and publish them
 that of a fingerprint of everything that the parts depend on, which stages derive from dvc.yaml
 (`stages/inputs/fingerprint.py`): parts of another model, setting or code version are never picked up.
 
-`kill -9` on DVC leaves the stage's process running, and a second `dvc repro` then starts a second writer; a lock on
-the folder turns that one away. Queued experiments run in temporary folders, so the scratch lives under `$DVC_ROOT`,
-the main repository, where all of them find it.
+`kill -9` on DVC leaves the stage's process running, and a second `dvc repro` then starts a second writer. Two locks
+turn that one away: one on the parts, and one on the outs of the stage in the current folder, because the second writer
+may have other settings, and so other parts. Queued experiments run in temporary folders, so the scratch lives under
+`$DVC_ROOT`, the main repository, where all of them find it.
 """
 
 from __future__ import annotations
@@ -16,48 +17,20 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from wina_amp.atomic import replacing
+from pipeline.storage.parts import Parts, nothing
 from wina_amp.errors import UserError
 
+if TYPE_CHECKING:
+    from numpy import ndarray
 
-@dataclass(frozen=True)
-class Parts:
-    """The finished parts in one folder. Can be pickled: worker processes write to the same folder."""
 
-    folder: Path
-
-    def below(self, name: str) -> Parts:
-        """The parts in a folder of this folder, for stages that publish several outs."""
-        return Parts(self.folder / name)
-
-    def path(self, name: str) -> Path:
-        """The file of the part `name`, finished or not."""
-        return self.folder / name
-
-    def has(self, name: str) -> bool:
-        """Whether the part was finished, by this run or an earlier one."""
-        return self.path(name).exists()
-
-    def writing(self, name: str) -> AbstractContextManager[Path]:
-        """`with parts.writing("0001.parquet") as path:` write to `path`; the part exists once the block ends well."""
-        return replacing(self.path(name))
-
-    def publish(self, out: str | os.PathLike[str]) -> None:
-        """Copy all parts to the folder `out`, which appears whole; the parts stay for a later run to reuse."""
-        with replacing(out) as temporary:
-            shutil.copytree(self.folder, temporary, ignore=shutil.ignore_patterns(".*.tmp"))
-
-    def clear(self) -> None:
-        """Delete the parts."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+_held: dict[Path, TextIO] = {}
+"""The locks on outs that this process has."""
 
 
 class Scratch:
@@ -68,28 +41,23 @@ class Scratch:
         stage: name of the folder when the stage runs outside DVC; inside DVC it is `$DVC_STAGE`.
         fingerprint: everything that the parts depend on; must be JSON-serialisable.
 
+        check: called before a part is finished; raises an error where the fingerprint no longer holds. Can be pickled.
+
     Attributes:
         parts: the finished ones.
 
     Raises:
-        UserError: another process is at work on the same parts, or the folder cannot be written.
+        UserError: another process is at work on the same parts, or on the same stage in this folder; or the folder
+            cannot be written.
     """
 
-    def __init__(self, stage: str, fingerprint: Mapping[str, Any]) -> None:
-        folder = scratch_root() / (os.environ.get("DVC_STAGE") or stage) / _digest(fingerprint)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            # The lock stands beside the folder, not in it: `clear` deletes the folder while it is held.
-            self._lock = folder.with_suffix(".lock").open("w")
-        except OSError as error:
-            raise UserError(
-                "The scratch folder must be writable",
-                found=f"{type(error).__name__}: {error.strerror or error}",
-                where=str(folder),
-                remedy="free disk space or correct the permissions, then run `dvc repro` again",
-            ) from error
-        self.parts = Parts(folder)
-        self._take_lock()
+    def __init__(self, stage: str, fingerprint: Mapping[str, Any], check: Callable[[], None] = nothing) -> None:
+        title = os.environ.get("DVC_STAGE") or stage
+        hold(title)
+        folder = scratch_root() / title / _digest(fingerprint)
+        # The lock stands beside the folder, not in it: `clear` deletes the folder while it is held.
+        self._lock = _locked(folder.with_suffix(".lock"))
+        self.parts = Parts(folder, check)
 
     def close(self) -> None:
         """Release the lock."""
@@ -103,44 +71,21 @@ class Scratch:
     ) -> None:
         self.close()
 
-    def _take_lock(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock.close()
-            raise UserError(
-                "Only one process may work on a stage at a time",
-                found="another process holds the lock, perhaps one left over from a killed `dvc repro`",
-                where=str(self.parts.folder),
-                remedy=f"wait for it or end it (`fuser {self._lock.name}` names it), then run again",
-            ) from error
+
+def hold(stage: str) -> None:
+    """Keep other processes from working on the outs of `stage` in the current folder, until this process ends.
+
+    Raises:
+        UserError: another process holds them.
+    """
+    path = Path.cwd() / ".scratch" / f"{stage}.lock"
+    if path not in _held:
+        _held[path] = _locked(path)
 
 
 def scratch_root() -> Path:
     """The folder of all scratch folders: in the main repository, wherever DVC runs the stage."""
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()) / ".scratch"
-
-
-class JsonParts:
-    """JSON values by name, each a file among the parts of a scratch folder.
-
-    Args:
-        parts: of the folder.
-        prefix: begins the names of the files.
-    """
-
-    def __init__(self, parts: Parts, prefix: str) -> None:
-        self._parts, self._prefix = parts, prefix
-
-    def get(self, name: str) -> Any:
-        """The value, or None if it was never kept."""
-        part = f"{self._prefix}{name}.json"
-        return json.loads(self._parts.path(part).read_text(encoding="utf-8")) if self._parts.has(part) else None
-
-    def put(self, name: str, value: Any) -> None:
-        """Keep a value, in place of an earlier one."""
-        with self._parts.writing(f"{self._prefix}{name}.json") as file:
-            file.write_text(json.dumps(value), encoding="utf-8")
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:
@@ -157,6 +102,41 @@ def file_digest(path: str | os.PathLike[str]) -> str:
         with file.open("rb") as stream:
             total.update(hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()
+
+
+def array_digest(array: ndarray) -> str:
+    """SHA-256 of an array's type, shape and values, for use in a fingerprint."""
+    return hashlib.sha256(f"{array.dtype.str}{array.shape}".encode() + array.tobytes()).hexdigest()
+
+
+def _locked(path: Path) -> TextIO:
+    """The opened and locked file; it says which process has it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            "The scratch folder must be writable",
+            found=f"{type(error).__name__}: {error.strerror or error}",
+            where=str(path.parent),
+            remedy="free disk space or correct the permissions, then run `dvc repro` again",
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.seek(0)
+        owner = lock.read().strip() or "unknown"
+        lock.close()
+        raise UserError(
+            "Only one process may work on a stage at a time",
+            found=f"process {owner} holds the lock, perhaps one left over from a killed `dvc repro`",
+            where=str(path),
+            remedy=f"wait for it or end it (`kill {owner}`), then run again",
+        ) from error
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
 
 
 def _digest(fingerprint: Mapping[str, Any]) -> str:

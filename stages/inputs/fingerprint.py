@@ -1,9 +1,10 @@
 """Everything that a stage depends on, derived from its entry in dvc.yaml.
 
 dvc.yaml lists what a stage depends on: packages of code, data and params. The digests of all of them say whether
-anything has changed since the stage started, and they are the fingerprint of its resumable parts: a later run may pick
-up a part only if nothing has changed that the part depends on. Where parts depend on less of a dependency, the stage
-says on what, for example `scratch({"evaluate": target})`: nothing is left out by being forgotten.
+anything has changed since the stage started. With the environment (`environment.py`) they are the fingerprint of its
+resumable parts: a later run may pick up a part only if nothing has changed that the part depends on. Where parts depend
+on less of a dependency, the stage says on what, for example `scratch({"evaluate": target})`: nothing is left out by
+being forgotten.
 
 The dvc.yaml is the one beside the code that runs. Code is read from there, data from the current folder, params from
 the settings that the stage was given, so stages resume without DVC, too. Templates (`${item}`) are filled in here,
@@ -20,8 +21,9 @@ from typing import Any, cast
 from pipeline.config.params import Settings, parse
 from pipeline.storage.scratch import Scratch
 from stages.inputs import snapshot
+from stages.inputs.environment import environment
 from stages.inputs.paths import REFERENCE_PIPELINE
-from wina_amp.errors import unknown
+from wina_amp.errors import UserError, unknown
 
 PIPELINES = ("dvc.yaml", REFERENCE_PIPELINE)
 """The files that list stages; no two stages have the same name."""
@@ -34,7 +36,7 @@ class Fingerprint:
 
     Args:
         settings: all of them.
-        stage: its name in one of the pipeline files (`paths.PIPELINES`).
+        stage: its name in one of the pipeline files .
         name: which of the family, if the stage has a `foreach`.
 
     Attributes:
@@ -48,6 +50,7 @@ class Fingerprint:
     """
 
     def __init__(self, settings: Settings, stage: str, name: str | None = None) -> None:
+        self._device = settings.model.device
         self.title = stage if name is None else f"{stage}@{name}"
         entry, known = entry_of(stage), dict[str, Any](vars(settings))
         if "foreach" in entry:
@@ -80,17 +83,29 @@ class Fingerprint:
         unlisted = narrowed.keys() - self.values.keys()
         if unlisted:
             raise ValueError(f"{self.title} cannot narrow {sorted(unlisted)}: dvc.yaml does not list it for this stage")
-        return Scratch(self.title, self.values | {written: _json(value) for written, value in narrowed.items()})
+        values = self.values | {written: _json(value) for written, value in narrowed.items()}
+        return Scratch(self.title, {**values, "environment": environment(self._device)}, self.refuse_changes)
 
-    def changed(self, settings: Settings) -> list[str]:
-        """The deps that differ from what they were when the stage started, and the params that are others in the
-        `settings` of now."""
-        files = [self.resolved[written] for written in self._files if self._snapshot.changed(self.resolved[written])]
-        return files + [
-            self.resolved[written]
-            for written in self._params
-            if _json_or_none(self.resolved[written], settings) != self.values[written]
-        ]
+    def refuse_changes(self, settings: Settings | None = None) -> None:
+        """Refuse results that were made while what they depend on changed.
+
+        Args:
+            settings: those of now; None leaves out params, which a stage reads once.
+
+        Raises:
+            UserError: a dep is not what it was when the stage started, or a param has another value.
+        """
+        changed = [self.resolved[written] for written in self._files if self._snapshot.changed(self.resolved[written])]
+        if settings is not None:
+            names = [(written, self.resolved[written]) for written in self._params]
+            changed += [name for written, name in names if _json_or_none(name, settings) != self.values[written]]
+        if changed:
+            raise UserError(
+                "Code, data and settings must stay as they are while a stage runs",
+                found=f"changed meanwhile: {', '.join(changed)}; results that belong to neither are thrown away",
+                where=self.title,
+                remedy="run `dvc repro` again; parts that were finished before are used where they still hold",
+            )
 
 
 def entry_of(stage: str) -> dict[str, Any]:

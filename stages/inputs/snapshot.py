@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 """Where the code that runs lies; data lies below the current folder."""
 
-CODE = ("wina_amp", "pipeline", "stages")
-"""Folders of `ROOT` that hold the code of stages."""
+CODE = ("wina_amp", "pipeline", "stages", "requirements.txt")
+"""What of `ROOT` is the code of stages."""
 
 ABSENT = "absent"
 """In place of a digest: the file is not there. Outside DVC a stage may run without some, learned weights for example;
@@ -41,8 +41,8 @@ class Snapshot:
 
     def __init__(self) -> None:
         self._taken: dict[str, dict[str, _File]] = {}
-        for folder in CODE:
-            self.digest(folder)
+        for path in CODE:
+            self.digest(path)
 
     def digest(self, path: str) -> str:
         """SHA-256 of a file, or of the names and contents of all files below a folder, or `ABSENT`."""

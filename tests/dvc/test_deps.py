@@ -37,6 +37,10 @@ def test_what_a_stage_lists_is_there_and_nothing_is_listed_twice(name: str):
     assert len(listed) == len(set(listed))
 
 
+def test_every_stage_runs_again_when_a_library_is_another_version():
+    assert [name for name, stage in ALL_STAGES.items() if "requirements.txt" not in stage["deps"]] == []
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_lists_every_setting_it_reads_and_none_that_it_does_not(name: str):
     # `profiles.${key}` stands for what a stage reads of `profiles`.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import pickle
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,12 @@ from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
 
 from pipeline.config import params
-from stages.inputs import fingerprint, snapshot
+from stages.inputs import environment, fingerprint, snapshot
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.snapshot import ABSENT
 from tests.dvc import deps
 from tests.settings import full, full_text
+from wina_amp.errors import UserError
 
 SETTINGS = full()
 
@@ -98,7 +101,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "dvc.yaml").write_text(
         "stages:\n  wait:\n    foreach: ${methods}\n    do:\n      cmd: python -m stages wait\n"
         '      params: [seed, tokens, "profiles.${item.profile}"]\n'
-        '      deps: [pipeline/wait, "data/profiles/${item.profile}.parquet"]\n      outs: ["data/${key}.txt"]\n'
+        '      deps: [requirements.txt, pipeline/wait, "data/profiles/${item.profile}.parquet"]\n'
+        '      outs: ["data/${key}.txt"]\n'
     )
     (tmp_path / "pipeline" / "wait").mkdir(parents=True)
     (tmp_path / "pipeline" / "wait" / "wait.py").write_text("x = 1\n")
@@ -108,6 +112,117 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.delenv("DVC_STAGE", raising=False)
     return tmp_path
+
+
+def _folder(settings: params.Settings = SETTINGS, stage: str = "wait", name: str | None = "wina") -> Path:
+    with Fingerprint(settings, stage, name).scratch() as parts:
+        return parts.folder
+
+
+@pytest.mark.tried("keys", "recomputed")
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda patch: _install(patch, "torch", "2.14.0"), id="torch"),
+        pytest.param(lambda patch: _install(patch, "torch", "2.13.0+cu130"), id="a build of torch"),
+        pytest.param(lambda patch: _install(patch, "transformers", "5.24.0"), id="transformers"),
+        pytest.param(lambda patch: _install(patch, "numpy", "2.5.0"), id="numpy"),
+        pytest.param(lambda patch: _install(patch, "scikit-learn", "1.10.0"), id="scikit-learn"),
+        pytest.param(lambda patch: _install(patch, "lm_eval", "0.4.14"), id="lm-eval"),
+        pytest.param(lambda patch: _install(patch, "tokenizers", None), id="no tokenizers"),
+        pytest.param(lambda patch: patch.setenv("OMP_NUM_THREADS", "3"), id="threads"),
+        pytest.param(lambda patch: _gpus(patch, "NVIDIA H200"), id="a GPU"),
+        pytest.param(lambda patch: Path("requirements.txt").write_text("torch==2.14.0\n"), id="requirements.txt"),
+        pytest.param(lambda patch: Path("pipeline/wait/wait.py").write_text("x = 2\n"), id="code"),
+        pytest.param(lambda patch: Path("pipeline/wait/data.json").write_text("{}"), id="a data file in a package"),
+        pytest.param(lambda patch: Path(_made("data/profiles"), "wina.parquet").write_text("1"), id="data"),
+    ],
+)
+def test_parts_are_not_picked_up_after_a_change_of(
+    change: Callable[[pytest.MonkeyPatch], object], repository: Path, monkeypatch: pytest.MonkeyPatch
+):
+    automatic = replace(SETTINGS, model=replace(SETTINGS.model, device="auto"))
+    _gpus(monkeypatch)
+    before = _folder(automatic)
+    assert _folder(automatic) == before
+    change(monkeypatch)
+    assert _folder(automatic) != before
+
+
+@pytest.mark.tried("keys", "recomputed")
+@pytest.mark.parametrize(
+    ("device", "before", "after"),
+    [
+        pytest.param("auto", ["NVIDIA A100"], ["NVIDIA H200"], id="another GPU"),
+        pytest.param("cuda", ["NVIDIA A100", "NVIDIA H200"], ["NVIDIA H200", "NVIDIA A100"], id="another first GPU"),
+        pytest.param("spread", ["NVIDIA H200"], ["NVIDIA H200"] * 2, id="more GPUs to spread over"),
+        pytest.param("auto", ["NVIDIA H200"], [], id="no GPU any more"),
+    ],
+)
+def test_parts_of_another_device_are_not_picked_up(
+    device: str, before: list[str], after: list[str], repository: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = replace(SETTINGS, model=replace(SETTINGS.model, device=device))
+    _gpus(monkeypatch, *before)
+    first = _folder(settings)
+    _gpus(monkeypatch, *after)
+    assert _folder(settings) != first
+
+
+@pytest.mark.parametrize(
+    ("device", "after"),
+    [
+        pytest.param("cpu", ["NVIDIA H200"], id="a GPU that is not used"),
+        pytest.param("auto", ["NVIDIA A100", "NVIDIA H200"], id="a second GPU that is not used"),
+    ],
+)
+def test_parts_are_picked_up_beside(device: str, after: list[str], repository: Path, monkeypatch: pytest.MonkeyPatch):
+    settings = replace(SETTINGS, model=replace(SETTINGS.model, device=device))
+    _gpus(monkeypatch, "NVIDIA A100")
+    first = _folder(settings)
+    _gpus(monkeypatch, *after)
+    assert _folder(settings) == first
+
+
+@pytest.mark.tried("keys", "recomputed")
+@pytest.mark.parametrize(
+    "change",
+    [{"dtype": "bfloat16"}, {"path": "elsewhere"}, {"revision": "1234"}, {"transform": "orthogonal"}],
+    ids=lambda change: next(iter(change)),
+)
+@pytest.mark.parametrize("stage", WITH_PARTS)
+def test_parts_of_another_model_are_not_picked_up(stage: str, change: dict[str, str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(snapshot.Snapshot, "digest", lambda _self, path: path)
+    name = {"allocate": "kl", "gradient_clusters": "kl", "benefit_router": "benefit", "evaluate": "kl"}.get(stage)
+    plain = replace(SETTINGS.model, device="cpu")
+    first, second = (
+        Fingerprint(replace(SETTINGS, model=model), stage, name).values for model in (plain, replace(plain, **change))
+    )
+    assert first != second
+
+
+def _install(patch: pytest.MonkeyPatch, library: str, version: str | None) -> None:
+    """Make it look installed in this version, or not installed."""
+    real = environment.version
+
+    def pretended(name: str) -> str:
+        if name == library and version is None:
+            raise environment.PackageNotFoundError(name)
+        return str(version) if name == library else real(name)
+
+    patch.setattr(environment, "version", pretended)
+
+
+def _gpus(patch: pytest.MonkeyPatch, *names: str) -> None:
+    """Make PyTorch see these."""
+    patch.setattr("torch.cuda.is_available", lambda: bool(names))
+    patch.setattr("torch.cuda.device_count", lambda: len(names))
+    patch.setattr("torch.cuda.get_device_name", lambda number: names[number])
+
+
+def _made(folder: str) -> Path:
+    Path(folder).mkdir(parents=True)
+    return Path(folder)
 
 
 KEY, DATA = "profiles.${item.profile}", "data/profiles/${item.profile}.parquet"
@@ -139,6 +254,18 @@ def test_names_are_filled_in_and_absent_data_is_a_value_of_its_own(repository: P
     assert made.resolved[KEY] == "profiles.clustered" and made.resolved[DATA] == "data/profiles/clustered.parquet"
     assert made.values[DATA] == ABSENT
     assert made.values[KEY] != Fingerprint(SETTINGS, "wait", "wina").values[KEY]
+
+
+@pytest.mark.tried("changed-inputs", "refused")
+def test_no_part_is_finished_once_the_code_has_changed(repository: Path):
+    with Fingerprint(SETTINGS, "wait", "wina").scratch() as parts:
+        with parts.writing("first") as path:
+            path.write_text("made by the code of the fingerprint")
+        (repository / "pipeline" / "wait" / "wait.py").write_text("x = 2\n")
+        passed_on = pickle.loads(pickle.dumps(parts))  # to a worker process
+        with pytest.raises(UserError, match="changed meanwhile: pipeline/wait"), passed_on.writing("second") as path:
+            path.write_text("made by who knows what")
+        assert parts.has("first") and not parts.has("second")
 
 
 def test_an_unlisted_dependency_cannot_be_narrowed(repository: Path):

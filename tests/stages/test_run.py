@@ -129,7 +129,6 @@ def test_a_mistake_in_the_settings_is_a_user_error(repository: Path):
 
 MEANWHILE = {
     "a setting": "edit('params.yaml', 'seed: 0', 'seed: 1')",
-    "a setting, and then nothing valid": "Path('params.yaml').write_text('seed: [')",
     "its own code": "edit('stages/invented.py', 'import logging', 'import logging, os')",
     "a package that it imports": "edit('pipeline/config/kinds.py', 'import', 'import  ')",
     "code, put back afterwards": "file = Path('pipeline/config/kinds.py'); file.write_text(file.read_text())",
@@ -154,6 +153,13 @@ def test_what_a_stage_reads_must_not_change_while_it_runs(repository: Path, edit
     assert done.returncode == 2, done.stderr
     assert "must stay as they are while a stage runs" in said(done) and "run `dvc repro` again" in said(done)
     assert not (repository / "data" / "out.txt").exists(), "nothing is published"
+
+
+@pytest.mark.tried("changed-inputs", "refused")
+def test_settings_that_are_broken_while_a_stage_runs(repository: Path):
+    done = run_stage(repository, "Path('params.yaml').write_text('seed: [')")
+    assert done.returncode == 2 and "must be valid YAML" in said(done)
+    assert not (repository / "data" / "out.txt").exists()
 
 
 @pytest.mark.tried("changed-inputs", "right")

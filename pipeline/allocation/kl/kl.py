@@ -19,11 +19,13 @@ Block-wise greedy gives every block the same target and measures the error of th
 unused is large: on the reference model `down` of the last blocks can lose 95% of its inputs at no cost, and anything
 that the first block loses shows at once (docs/log.md).
 
-Everything that was measured goes through a store, so that an interrupted run goes on where it stopped.
+Everything that was measured goes through a store, so that an interrupted run goes on where it stopped. A stored value
+is named by the allocation that it was measured on: the mean of another set of targets is another allocation.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -119,7 +121,7 @@ def kl(
         validation: losses of more texts, on which start, end and mean are compared.
         gradients: (allocation, number of the step) -> derivative of the loss by every sparsity.
         targets: cost-weighted mean sparsities, in (0, 1).
-        store: empty, or what an earlier run with the same arguments has left.
+        store: empty, or what an earlier run has left whose arguments were the same but for the targets.
         steps: of every descent; 0 takes the knapsack's allocation as it is.
         rate: see `descent.descend`.
         advance: called with the number of losses computed and steps taken since the last call.
@@ -171,7 +173,7 @@ def at_target(
 
     A start that loses next to nothing on the objective's texts stays where it is. For arguments see `kl`.
     """
-    name = f"target-{target:g}"
+    name = f"target-{target}"
     fraction = fraction_of(objective)
     first = allocate(np.array(GRID), np.array(curves), objective.costs, target)
     loss = _loss(objective, first, store, f"{name}-first")
@@ -204,7 +206,7 @@ def choose(
     own = descents[position]
 
     def losses_of(name: str, sparsity: Float[ndarray, " projections"]) -> Float[ndarray, " texts"]:
-        return _stored_losses(validation, sparsity, store, f"target-{own.target:g}-{name}")
+        return _stored_losses(validation, sparsity, store, f"target-{own.target}-{name}")
 
     best, losses = own.end, losses_of("end", own.end)
     if own.is_moved and 0 < position < len(descents) - 1:
@@ -228,9 +230,15 @@ def is_clearly_lower(losses: Float[ndarray, " texts"], others: Float[ndarray, " 
     return len(difference) > 1 and bool(difference.mean() > difference.std(ddof=1) / np.sqrt(len(difference)))
 
 
+def named(name: str, *allocations: Float[ndarray, " projections"]) -> str:
+    """The name of a value that was measured on these allocations, and on no others."""
+    return f"{name}-{hashlib.sha256(np.stack(allocations).tobytes()).hexdigest()[:16]}"
+
+
 def _stored_losses(
     validation: TextLosses, sparsity: Float[ndarray, " projections"], store: Store, name: str
 ) -> Float[ndarray, " texts"]:
+    name = named(name, sparsity)
     stored = store.get(name)
     if stored is None:
         stored = validation(sparsity).tolist()
@@ -239,6 +247,7 @@ def _stored_losses(
 
 
 def _loss(objective: Objective, sparsity: Float[ndarray, " projections"], store: Store, name: str) -> float:
+    name = named(name, sparsity)
     stored = store.get(name)
     if stored is None:
         stored = objective.loss(sparsity)
@@ -258,9 +267,10 @@ def stored_descent(
     rate: float,
     advance: Callable[[int], object],
 ) -> Float[ndarray, " projections"]:
-    """The end of `steps` steps from `first`; states are stored under `name`, the last one for good."""
+    """The end of `steps` steps from `first`; states are stored under `name` and start, the last one for good."""
     if steps == 0:
         return first
+    name = named(name, first)
     stored = store.get(name)
     state = descent.start(first) if stored is None else descent.State.from_json(stored)
     advance(state.step)

@@ -31,7 +31,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from pipeline.allocation.calibration.cost import Store
-from pipeline.allocation.kl.kl import TextLosses, stored_descent
+from pipeline.allocation.kl.kl import TextLosses, named, stored_descent
 from pipeline.allocation.loss import descent
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -117,7 +117,7 @@ def specialise(group: Group, store: Store, advance: Callable[[int], object] = la
 
     Args:
         group: texts, losses, and the pooled allocations.
-        store: empty, or the one of an earlier run with the same arguments.
+        store: empty, or the one of an earlier run with the same texts.
         advance: called with the number of steps taken and losses computed since the last call.
 
     Guarantee: every allocation meets its budget within 1e-9; the same arguments give the same allocations, interrupted
@@ -137,7 +137,7 @@ def candidates_at(
     """Every strength at one target, with its loss on held-out texts. Targets do not depend on each other."""
     pooled = group.pooled[target]
     fold = group.targets.index(target) % FOLDS if group.texts >= SMALLEST else 0
-    pooled_loss = _losses([pooled], group.folds[fold], store, f"pooled-{target:g}")
+    pooled_loss = _losses([pooled], group.folds[fold], store, f"pooled-{target}-fold{fold}")
     if group.texts < SMALLEST or pooled_loss[0] <= NEGLIGIBLE:
         advance(group.steps + len(STRENGTHS))
         return Candidates([pooled] * len(STRENGTHS), pooled_loss.repeat(len(STRENGTHS)))
@@ -149,13 +149,13 @@ def candidates_at(
         target,
         gradients,
         store,
-        f"own-{target:g}",
+        f"own-{target}-fold{fold}",
         steps=group.steps,
         rate=group.rate,
         advance=advance,
     )
     allocations = [_between(pooled, own, strength, group.fraction, target) for strength in STRENGTHS]
-    losses = _losses(allocations[1:], group.folds[fold], store, f"held-out-{target:g}")
+    losses = _losses(allocations[1:], group.folds[fold], store, f"held-out-{target}-fold{fold}")
     advance(len(losses))
     return Candidates(allocations, np.concatenate([pooled_loss, losses]))
 
@@ -194,6 +194,7 @@ def _losses(
     allocations: Sequence[Float[ndarray, " projections"]], fold: TextLosses, store: Store, name: str
 ) -> Float[ndarray, " allocations"]:
     """The loss of every allocation on a fold, in nats per text."""
+    name = named(name, *allocations)
     stored = store.get(name)
     if stored is None:
         stored = [float(fold(allocation).mean()) for allocation in allocations]

@@ -15,8 +15,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.storage.parts import JsonParts, Parts
 from pipeline.storage.scratch import file_digest, scratch_root
-from wina_amp.atomic import replacing
 
 Fields = list[dict[str, object]]
 
@@ -34,10 +34,9 @@ def drawn(draw: Callable[[], Fields], **arguments: object) -> Fields:
         return draw()
     facts = {"arguments": arguments, "code": file_digest(Path(__file__).parent), "python": sys.version_info[:3]}
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    path = scratch_root() / FOLDER / f"{name}.json"
-    if path.exists():
-        return json.loads(path.read_text(encoding="utf-8"))
-    fields = draw()
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(fields), encoding="utf-8")
+    kept = JsonParts(Parts(scratch_root() / FOLDER), "")
+    fields: Fields | None = kept.get(name)
+    if fields is None:
+        fields = draw()
+        kept.put(name, fields)
     return fields

@@ -1,4 +1,4 @@
-"""Finished parts survive the process, belong to exactly one fingerprint, and are never written by two processes."""
+"""Finished parts belong to exactly one fingerprint, and neither they nor outs are written by two processes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from pipeline.storage.scratch import JsonParts, Parts, Scratch, file_digest
+from pipeline.storage.parts import Parts
+from pipeline.storage.scratch import Scratch, array_digest, file_digest, hold
 from wina_amp.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -35,14 +37,6 @@ def test_parts_of_the_same_fingerprint_are_picked_up_and_those_of_another_are_no
         assert not other.has("0")
 
 
-def test_an_interrupted_part_is_not_there():
-    with Scratch("capture", {}) as scratch:
-        with pytest.raises(KeyboardInterrupt), scratch.writing("0") as path:
-            path.write_text("half")
-            raise KeyboardInterrupt
-        assert not scratch.has("0") and not list(scratch.folder.iterdir())
-
-
 @pytest.mark.tried("damage", "refused")
 def test_a_second_writer_is_turned_away_until_the_first_has_finished():
     # A lock belongs to the opened file, so a second opening in this process stands for one in another process.
@@ -55,25 +49,52 @@ def test_a_second_writer_is_turned_away_until_the_first_has_finished():
         assert again.has("0")
 
 
+@pytest.fixture
+def orphan(tmp_path: Path):
+    """A process that works on stage `evaluate` with other settings, as one left over from a killed DVC does."""
+    code = "from pipeline.storage.scratch import Scratch; Scratch('evaluate', {'seed': 1}).close(); print(flush=True)"
+    command = [sys.executable, "-c", f"{code}; input()"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, **pipes) as process:
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+@pytest.mark.tried("damage", "refused")
+def test_an_orphan_with_other_settings_keeps_its_stage_from_starting_until_it_has_ended(
+    orphan: subprocess.Popen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with pytest.raises(UserError, match=f"process {orphan.pid} holds the lock.*`kill {orphan.pid}`"):
+        Scratch("evaluate", {"seed": 2})
+    hold("allocate")
+    (tmp_path / "experiment").mkdir()
+    with monkeypatch.context() as elsewhere:  # outs of another folder
+        elsewhere.chdir(tmp_path / "experiment")
+        hold("evaluate")
+    orphan.kill()
+    orphan.wait()
+    hold("evaluate")
+
+
+def test_a_process_may_hold_the_outs_of_a_stage_as_often_as_it_likes():
+    for seed in (1, 2):
+        with Scratch("evaluate", {"seed": seed}):
+            hold("evaluate")
+
+
+@pytest.mark.tried("damage", "refused")
+def test_a_scratch_folder_that_cannot_be_written_is_refused(tmp_path: Path):
+    (tmp_path / ".scratch").touch()
+    with pytest.raises(UserError, match="The scratch folder must be writable"):
+        Scratch("evaluate", {})
+
+
 def test_the_lock_of_a_killed_process_is_gone(tmp_path: Path):
     code = "import os; from pipeline.storage.scratch import Scratch; s = Scratch('x', {}); os.kill(os.getpid(), 9)"
     for _ in range(2):
         done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT)}, capture_output=True)
         assert done.returncode == -9 and done.stderr == b""
-
-
-def test_publishing_replaces_the_out_and_keeps_the_parts(tmp_path: Path):
-    out = tmp_path / "data" / "out"
-    out.mkdir(parents=True)
-    (out / "stale").touch()
-    with Scratch("capture", {}) as scratch:
-        write(scratch, "0")
-        write(scratch, "1")
-        scratch.publish(out)
-        assert sorted(path.name for path in out.iterdir()) == ["0", "1"]
-        assert scratch.has("0")
-        scratch.clear()
-        assert not scratch.has("0")
 
 
 def test_experiments_in_temporary_folders_share_the_parts_of_the_main_repository(
@@ -92,27 +113,6 @@ def test_experiments_in_temporary_folders_share_the_parts_of_the_main_repository
             write(scratch, "0")
 
 
-def test_parts_below_a_folder_are_published_by_themselves(tmp_path: Path):
-    with Scratch("capture", {}) as scratch:
-        first, second = scratch.below("first"), scratch.below("second")
-        write(first, "0", "a")
-        assert first.has("0") and not second.has("0")
-        write(second, "0", "b")
-        second.publish(tmp_path / "out")
-        assert [path.read_text() for path in (tmp_path / "out").iterdir()] == ["b"]
-        scratch.clear()
-        assert not first.has("0")
-
-
-@pytest.mark.tried("damage", "refused")
-def test_a_full_disk_keeps_the_finished_parts():
-    with Scratch("capture", {}) as scratch:
-        write(scratch, "0")
-        with pytest.raises(UserError, match="finished parts are kept"), scratch.writing("1"):
-            raise OSError(28, "No space left on device")
-        assert scratch.has("0") and not scratch.has("1")
-
-
 def test_the_digest_of_a_folder_sees_names_and_contents(tmp_path: Path):
     folder = tmp_path / "model"
     folder.mkdir()
@@ -129,12 +129,17 @@ def test_the_digest_of_a_folder_sees_names_and_contents(tmp_path: Path):
     assert file_digest(folder) == third
 
 
-def test_values_are_kept_by_name_replaced_and_found_by_a_later_run():
-    with Scratch("allocate", {}) as scratch:
-        parts, others = JsonParts(scratch, "0-"), JsonParts(scratch, "1-")
-        assert parts.get("curve") is None
-        parts.put("curve", [0.1, 1 / 3])
-        parts.put("curve", [0.2, 1 / 3])
-        assert parts.get("curve") == [0.2, 1 / 3] and others.get("curve") is None
-    with Scratch("allocate", {}) as again:
-        assert JsonParts(again, "0-").get("curve") == [0.2, 1 / 3]
+@pytest.mark.tried("keys", "recomputed")
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(np.array([[1.0, 2.0, 3.0]]), id="another shape"),
+        pytest.param(np.array([1.0, 2.0, 3.0], np.float32), id="another type"),
+        pytest.param(np.array([1.0, 2.0, 3.0]).view(np.int64), id="the same bytes as integers"),
+        pytest.param(np.array([1.0, 2.0, -3.0]), id="another value"),
+    ],
+)
+def test_the_digest_of_an_array_sees(other: np.ndarray):
+    array = np.array([1.0, 2.0, 3.0])
+    assert array_digest(array) == array_digest(array.copy()) != array_digest(other)
+    assert array_digest(np.arange(6).reshape(2, 3).T) == array_digest(np.arange(6).reshape(2, 3).T.copy())

@@ -56,8 +56,8 @@ class Memory(dict):
         self[name] = json.dumps(value)
 
 
-def _run(objective: Interacting, store: Memory, steps: int = 60):
-    return list(kl(objective, objective.validation, objective.gradients, TARGETS, store, steps=steps, rate=0.1))
+def _run(objective: Interacting, store: Memory, steps: int = 60, targets: tuple[float, ...] = TARGETS):
+    return list(kl(objective, objective.validation, objective.gradients, targets, store, steps=steps, rate=0.1))
 
 
 def test_every_target_is_met_at_a_loss_that_the_descent_lowers():
@@ -207,3 +207,31 @@ def test_an_interrupted_run_goes_on_and_ends_where_a_whole_one_does(limit: int):
     total = Interacting()
     _run(total, Memory())
     assert again.left > total.left  # what was kept was not measured again
+
+
+@pytest.mark.tried("keys", "recomputed")
+@pytest.mark.parametrize(
+    "targets",
+    [
+        pytest.param((0.25, 0.5, 0.7), id="another neighbour"),
+        pytest.param((0.25, 0.4, 0.5, 0.75), id="a target between"),
+        pytest.param((0.5, 0.75), id="no lower neighbour"),
+        pytest.param((0.5,), id="no neighbours"),
+        pytest.param((0.25, 0.5000001, 0.75), id="a target that differs in the seventh digit"),
+    ],
+)
+def test_values_kept_with_other_targets_give_what_none_kept_would(targets: tuple[float, ...]):
+    store = Memory()
+    _run(Interacting(), store)
+    kept, fresh = _run(Interacting(), store, targets=targets), _run(Interacting(), Memory(), targets=targets)
+    for resumed, expected in zip(kept, fresh, strict=True):
+        np.testing.assert_array_equal(resumed.sparsity, expected.sparsity)
+        assert (resumed.target, resumed.loss) == (expected.target, expected.loss)
+
+
+def test_a_target_whose_neighbours_changed_keeps_its_descent():
+    store, again = Memory(), Interacting()
+    _run(Interacting(), store)
+    left = again.left
+    _run(again, store, targets=(0.5,))
+    assert again.left == left  # end and start were measured, and there is no mean

@@ -1,0 +1,47 @@
+"""What moves the numbers of a part besides code, data and settings: libraries, threads, and the device.
+
+Parts outlive an upgrade of the environment, and `device: auto` is another device on another machine.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from wina_amp.names import CPU, SPREAD
+
+LIBRARIES = (
+    "torch", "transformers", "tokenizers", "accelerate", "lm_eval", "datasets",
+    "numpy", "scipy", "scikit-learn", "pandas",
+)  # fmt: skip
+
+
+def environment(device: str) -> dict[str, str]:
+    """Everything of the kind as names and values.
+
+    Args:
+        device: `model.device`.
+    """
+    versions = {name: _version(name) for name in LIBRARIES}
+    threads = os.environ.get("OMP_NUM_THREADS") or "1"
+    return {**versions, "python": platform.python_version(), "threads": threads, "device": _resolved(device)}
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _resolved(device: str) -> str:
+    """`cpu`, or the names of the GPUs that the model lies on."""
+    if device == CPU:
+        return CPU
+    import torch
+
+    if not torch.cuda.is_available():
+        return CPU
+    used = torch.cuda.device_count() if device == SPREAD else 1
+    return ", ".join(torch.cuda.get_device_name(number) for number in range(used))
