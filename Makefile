@@ -67,7 +67,7 @@ reference: $(INSTALLED)  ## train the reference model anew (over an hour on a CP
 	cp -r data/reference/build/. data/reference/
 
 test: $(INSTALLED)  ## all tests, on all cores
-	python -m pytest -q -n auto --dist loadscope
+	python -m pytest -q -n auto --dist loadscope --no-loadscope-reorder
 
 kernels: $(INSTALLED)  ## test the Triton kernels in Triton's interpreter (installs Triton, 0.7 GB)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements-kernels.txt

@@ -11,7 +11,7 @@ more programs than cores the wall clock measures time slices: believe it below a
 
 GB/s are bytes of weights that must be read (kept ones) per second; those of the copy are read and written.
 
-The issue asks for at least 1.6 at density 0.5 and 2.2 at 0.35 on the maps of the MLP, one token; exits with 1 below.
+The issue asks for at least 1.6 at density 0.5 and 2.2 at 0.35 on the MLP's projections, one token; exits with 1 below.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from wina_amp.decode.backends import BACKENDS
-from wina_amp.decode.maps import MaskedMap, SparseMaps
+from wina_amp.decode.masked_projections import MaskedProjection, SparseProjections
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.scoring.criteria import feature_weights, scores
 
@@ -92,13 +92,13 @@ def _ratios(
     groups = torch.zeros(tokens, dtype=torch.int64)
     source, target = torch.ones(_COPIED), torch.empty(_COPIED)
 
-    def multiply(maps: Sequence[SparseMaps]) -> Callable[[int], object]:
-        return lambda step: maps[step % _COPIES](batches[step % len(batches)], groups)
+    def multiply(projections: Sequence[SparseProjections]) -> Callable[[int], object]:
+        return lambda step: projections[step % _COPIES](batches[step % len(batches)], groups)
 
     works: list[Callable[[int], object]] = [
         lambda step: target.copy_(source),
         lambda step: linear(batches[step % len(batches)], weights[step % _COPIES]),
-        *(multiply(maps) for maps in sparse.values()),
+        *(multiply(projections) for projections in sparse.values()),
     ]
     copy, dense, *times = _alternate(works, repeats, clock)
     size = 4 * inputs * outputs
@@ -125,8 +125,8 @@ def _cutoffs(weight: Tensor, density: float, draw: torch.Generator) -> Tensor:
     return cutoffs(factors, threshold[None])
 
 
-def _built(weight: Tensor, density: float, draw: torch.Generator) -> SparseMaps:
-    return BACKENDS["numba"].build([MaskedMap(weight, None, _cutoffs(weight, density, draw))])
+def _built(weight: Tensor, density: float, draw: torch.Generator) -> SparseProjections:
+    return BACKENDS["numba"].build([MaskedProjection(weight, None, _cutoffs(weight, density, draw))])
 
 
 def _kept(weight: Tensor, batches: Sequence[Tensor], density: float, draw: torch.Generator) -> float:

@@ -61,7 +61,8 @@ def main(settings: Settings) -> None:
             **clusters.quality,
             "labels_test": _label_agreement(samples[~train], clusters.groups[~train]),
             "variants": {
-                variant.name: {key: variant.found.quality[key] for key in _QUALITY_OF_VARIANTS} for variant in others
+                variant.name: {key: variant.clustering.quality[key] for key in _QUALITY_OF_VARIANTS}
+                for variant in others
             },
         }
     )
@@ -90,7 +91,7 @@ def _variant_rows(sample_ids: list[str], all_variants: list[Variant]) -> pd.Data
     rows = [
         (variant.kind, variant.block, sample, group)
         for variant in all_variants
-        for sample, group in zip(sample_ids, variant.found.groups.tolist(), strict=True)
+        for sample, group in zip(sample_ids, variant.clustering.groups.tolist(), strict=True)
     ]
     frame = pd.DataFrame(rows, columns=["variant", "block", "sample_id", "group"])
     return frame.astype({"variant": str, "block": np.int16, "sample_id": str, "group": np.int32})

@@ -4,8 +4,8 @@ Each target and split is a part of its own, in a folder named by exactly what it
 others'), and parts are kept after success: adding a target computes only that one, and a crash costs the parts that
 were on the way. They are the tasks of a worker pool, and only the processes that run a model import what runs it.
 
-Every method runs on the first samples of every task (`pipeline/evaluate/portions.py`). The primary methods run on the
-other test samples, too, at the primary targets, and so does the dense model. Those are further parts beside that of
+Every method runs on the first samples of every task (`pipeline/evaluate/first_samples.py`). The primary methods run on
+the other test samples, too, at the primary targets, and so does the dense model. Those are further parts beside that of
 the split, so that a method becomes primary, or stops being so, without computing anything twice.
 """
 
@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from pipeline.config.params import Settings
 from pipeline.evaluate.engine import Profiles
-from pipeline.evaluate.portions import among_first
+from pipeline.evaluate.first_samples import among_first
 from pipeline.executors.processes import Advance, WorkerPool
 from pipeline.profiles.profile import profile_array
 from pipeline.storage.parts import Parts

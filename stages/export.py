@@ -107,7 +107,7 @@ def _checkpoint(settings: Settings, loaded: LoadedModel) -> Checkpoint:
         transform=settings.model.transform,
         family=shapes.family,
         blocks=shapes.blocks,
-        maps=shapes.maps,
+        projections=shapes.projections,
     )
 
 

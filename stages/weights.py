@@ -29,7 +29,7 @@ from wina_amp.names import LEARNED
 if TYPE_CHECKING:
     from numpy import ndarray
 
-    from pipeline.allocation.feature_weights.learning_gradients import Answer, Ask, LearningGradients
+    from pipeline.allocation.feature_weights.learning_gradients import ChunkGradients, ChunkTask, LearningGradients
 
 
 STORED_EVERY = 10
@@ -107,13 +107,13 @@ class _Gradients:
         return self._mean(sparsity, np.zeros(sum(self._shapes.features)), step, of_weights=False)[0]
 
     def _mean(self, sparsity: ndarray, log_weights: ndarray, step: int, *, of_weights: bool) -> tuple[ndarray, ndarray]:
-        from pipeline.allocation.feature_weights.learning_gradients import Ask, mean
+        from pipeline.allocation.feature_weights.learning_gradients import ChunkTask, mean
 
-        asked = [Ask(step, chunk, sparsity, log_weights, of_weights) for chunk in range(self._shapes.chunks)]
-        answers = self._pool.map(_answer, asked)
-        for answer in answers:
-            self._meter.spent(answer.cost)
-        return mean(answers)
+        tasks = [ChunkTask(step, chunk, sparsity, log_weights, of_weights) for chunk in range(self._shapes.chunks)]
+        chunks = self._pool.map(_chunk_gradients, tasks)
+        for chunk in chunks:
+            self._meter.spent(chunk.cost)
+        return mean(chunks)
 
 
 def _worker(settings: Settings) -> LearningGradients:
@@ -137,8 +137,8 @@ def _shapes(worker: LearningGradients, _nothing: None, _advance: Advance) -> _Sh
     return _Shapes(worker.features, worker.fraction, worker.chunks)
 
 
-def _answer(worker: LearningGradients, asked: Ask, _advance: Advance) -> Answer:
-    return worker.answer(asked)
+def _chunk_gradients(worker: LearningGradients, task: ChunkTask, _advance: Advance) -> ChunkGradients:
+    return worker.chunk_gradients(task)
 
 
 def _rows(worker: LearningGradients, log_weights: ndarray, _advance: Advance) -> list[dict[str, Any]]:

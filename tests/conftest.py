@@ -18,6 +18,12 @@ if not Path("/dev/nvidia0").exists():
 # Stages of tests have little to do: starting processes for it would take longer. Those that test it ask for more.
 os.environ["WINA_AMP_PROCESSES"] = "1"
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow module first: at the end, all other cores would wait for the one that runs it."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 if TYPE_CHECKING:
     from wina_amp.models.load import LoadedModel
 

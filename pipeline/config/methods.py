@@ -80,7 +80,7 @@ class EvaluateSettings:
     @property
     def limits(self) -> dict[str, int | None]:
         """Samples per task of each split on which every method is evaluated; None: all
-        (`pipeline/evaluate/portions.py`)."""
+        (`pipeline/evaluate/first_samples.py`)."""
         return {TRAIN: self.train_samples, TEST: self.test_samples}
 
 

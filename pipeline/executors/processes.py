@@ -40,6 +40,9 @@ PROCESSES = "WINA_AMP_PROCESSES"
 _FRACTION_OF_MEMORY = 0.5
 """All models together take at most this fraction of the available memory, where the number is not given."""
 
+_START = "spawn"
+"""Way to start a process (`multiprocessing`): a fork of a process that runs threads may hang."""
+
 _POLL_SECONDS = 0.2
 """Seconds between two readings of the workers' progress."""
 
@@ -96,7 +99,7 @@ class WorkerPool(Generic[Worker]):
         self.processes = processes
         self._worker = cache(make_worker)
         if processes > 1:
-            context = get_context("spawn")  # a fork of a process that runs threads may hang
+            context = get_context(_START)
             self._progress: SimpleQueue[int] = context.SimpleQueue()
             self._executor = ProcessPoolExecutor(
                 processes, mp_context=context, initializer=_begin, initargs=(make_worker, self._progress)

@@ -33,12 +33,12 @@ class Variant:
     Attributes:
         kind: `block` or `length_removed`.
         block: the block whose signatures were clustered, or `ALL_BLOCKS`.
-        found: its groups.
+        clustering: its groups.
     """
 
     kind: str
     block: int
-    found: Clustering
+    clustering: Clustering
 
     @property
     def name(self) -> str:

@@ -41,13 +41,14 @@ class BenefitRouter:
     Attributes:
         router: one output for every group, and one for the pooled profile.
         penalty, margin: chosen by cross-validation.
-        expected: mean benefit of the choices in cross-validation; 0 or more. Slightly too good: it is the best of many.
+        expected_benefit: mean benefit of the choices in cross-validation; 0 or more. Slightly too good: it is the
+            best of many.
     """
 
     router: Router
     penalty: float
     margin: float
-    expected: float
+    expected_benefit: float
 
 
 def fit_benefit_router(

@@ -44,7 +44,7 @@ def resampling_weights(samples: int, replicates: int, seed: int) -> Float[np.nda
     return counts.reshape(replicates, samples) / samples
 
 
-def hierarchical_weights(
+def task_resampling_weights(
     tasks: Shaped[np.ndarray, " samples"], replicates: int, seed: int
 ) -> Float[np.ndarray, "replicates samples"]:
     """The weight of every sample in each replicate of the bootstrap over tasks.

@@ -8,7 +8,7 @@ being forgotten.
 
 The dvc.yaml is the one beside the code that runs. Code is read from there, data from the current folder, params from
 the settings that the stage was given, so stages resume without DVC, too. Templates (`${item}`) are filled in here,
-because importing DVC takes longer than a small stage; tests/dvc/test_fingerprint.py compares the two.
+because importing DVC takes longer than a small stage; tests/stages/inputs/test_fingerprint.py compares the two.
 """
 
 from __future__ import annotations

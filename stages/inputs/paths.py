@@ -1,6 +1,6 @@
 """Every data path that a stage reads or writes, relative to the repository's root.
 
-dvc.yaml names the same paths; tests/dvc/test_paths.py compares the two.
+dvc.yaml names the same paths; tests/stages/inputs/test_paths.py compares the two.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
     y = bias + W x',   x'_i = 0 if |x_i| <= cutoff_i, else x_i
 
 and differ in the rounding of the sums alone. A backend is built once for all projections that read one input, from the
-weights of each and its cutoffs for every group (`wina_amp.decode.maps`), and then called with the tokens and their
+weights of each and its cutoffs for every group (`masked_projections.py`), and then called with the tokens and their
 groups. `triton` runs them in one launch; `numba` and `reference` one after the other, because on a CPU reading the
 input again costs nothing beside reading weights. numba and triton are optional: a backend whose package is missing is
 refused by name, and not chosen by `AUTO`.
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from wina_amp.decode.maps import MOST_TOKENS, MaskedMap, Separate, SparseLinear, SparseMaps
+from wina_amp.decode.masked_projections import MOST_TOKENS, MaskedProjection, Separate, SparseLinear, SparseProjections
 from wina_amp.errors import UserError, unknown
 from wina_amp.masks import reference
 from wina_amp.names import AUTO, NUMBA, REFERENCE, TRITON
@@ -46,7 +46,7 @@ class Call:
     tokens: int
 
 
-Build = Callable[[Sequence[MaskedMap]], SparseMaps]
+Build = Callable[[Sequence[MaskedProjection]], SparseProjections]
 """From projections of one input, all on one device and in one dtype."""
 
 
@@ -113,13 +113,13 @@ def _refuses_many(call: Call) -> str | None:
     return None if 1 <= call.tokens <= MOST_TOKENS else f"1 to {MOST_TOKENS} tokens per call"
 
 
-def _triton(maps: Sequence[MaskedMap]) -> SparseMaps:
+def _triton(projections: Sequence[MaskedProjection]) -> SparseProjections:
     from wina_amp.decode.triton_gather import Packed
 
-    return Packed(maps)
+    return Packed(projections)
 
 
-def _numba(masked: MaskedMap) -> SparseLinear:
+def _numba(masked: MaskedProjection) -> SparseLinear:
     from wina_amp.decode import numba_gather
 
     by_input = masked.weight.detach().t().contiguous()
@@ -131,7 +131,7 @@ def _numba(masked: MaskedMap) -> SparseLinear:
     return run
 
 
-def _reference(masked: MaskedMap) -> SparseLinear:
+def _reference(masked: MaskedProjection) -> SparseLinear:
     def run(x: Tensor, groups: Tensor) -> Tensor:
         everything = torch.ones(len(x), 1, dtype=torch.bool, device=x.device)
         kept = torch.zeros(len(x), dtype=torch.int64, device=x.device)
@@ -141,8 +141,8 @@ def _reference(masked: MaskedMap) -> SparseLinear:
     return run
 
 
-def _one_by_one(build: Callable[[MaskedMap], SparseLinear]) -> Build:
-    return lambda maps: Separate([build(masked) for masked in maps])
+def _one_by_one(build: Callable[[MaskedProjection], SparseLinear]) -> Build:
+    return lambda projections: Separate([build(masked) for masked in projections])
 
 
 BACKENDS: dict[str, Backend] = {

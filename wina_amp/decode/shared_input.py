@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor, nn
 
 from wina_amp.decode.backends import BACKENDS
-from wina_amp.decode.maps import MaskedMap, SparseMaps
+from wina_amp.decode.masked_projections import MaskedProjection, SparseProjections
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,17 @@ class SharedInput:
     """
 
     layers: list[MaskedLayer]
-    built: dict[str, SparseMaps] = field(default_factory=dict[str, SparseMaps])
+    built: dict[str, SparseProjections] = field(default_factory=dict[str, SparseProjections])
     computed_from: Tensor | None = None
     products: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
 
     def build(self, backend: str) -> None:
         """Copy the weights into the backend's layout, once."""
         if backend not in self.built:
-            maps = [MaskedMap(layer.module.weight, layer.module.bias, layer.cutoffs) for layer in self.layers]
-            self.built[backend] = BACKENDS[backend].build(maps)
+            projections = [
+                MaskedProjection(layer.module.weight, layer.module.bias, layer.cutoffs) for layer in self.layers
+            ]
+            self.built[backend] = BACKENDS[backend].build(projections)
 
     def product(
         self, index: int, x: Float[Tensor, "batch 1 in"], backend: str, groups: Int[Tensor, " batch"]

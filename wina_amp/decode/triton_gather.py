@@ -39,9 +39,9 @@ import triton.language as tl  # pyright: ignore[reportMissingImports]
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from wina_amp.decode.maps import MaskedMap
+from wina_amp.decode.masked_projections import MaskedProjection
 
-MOST_MAPS = 3
+MOST_PROJECTIONS = 3
 """Projections of one input: q, k and v."""
 
 WIDTH = 256
@@ -82,10 +82,10 @@ _SCHEMA = (
 
 
 class Packed:
-    """The projections of one input in one launch (`wina_amp.decode.maps.SparseMaps`).
+    """The projections of one input in one launch (`wina_amp.decode.masked_projections.SparseProjections`).
 
     Args:
-        maps: 1 to `MOST_MAPS` projections of the same width, all on one device and in one dtype.
+        projections: 1 to `MOST_PROJECTIONS` projections of the same width, all on one device and in one dtype.
 
     Guarantee: equal calls give equal bits. A NaN is kept, as by `wina_amp.masks.reference`. Weights must be finite: one
         that is not may reach the tokens of the call that mask its input.
@@ -94,44 +94,46 @@ class Packed:
         ValueError: too many projections, or weights and cutoffs of different numbers of inputs.
     """
 
-    def __init__(self, maps: Sequence[MaskedMap]) -> None:
-        if not 1 <= len(maps) <= MOST_MAPS:
-            raise ValueError(f"1 to {MOST_MAPS} maps can share a launch, got {len(maps)}")
-        inputs = {masked.weight.shape[1] for masked in maps} | {masked.cutoffs.shape[1] for masked in maps}
+    def __init__(self, projections: Sequence[MaskedProjection]) -> None:
+        if not 1 <= len(projections) <= MOST_PROJECTIONS:
+            raise ValueError(f"1 to {MOST_PROJECTIONS} projections can share a launch, got {len(projections)}")
+        inputs = {tensor.shape[1] for masked in projections for tensor in (masked.weight, masked.cutoffs)}
         if len(inputs) != 1:
             raise ValueError(f"weights and cutoffs must have as many inputs each, got {sorted(inputs)}")
-        self._outputs = [len(masked.weight) for masked in maps]
+        self._outputs = [len(masked.weight) for masked in projections]
         self._firsts: list[int] = []
         width = 0
         for size in self._outputs:
             self._firsts.append(width)
             width += (size + WIDTH - 1) // WIDTH * WIDTH
-        self._weight = maps[0].weight.new_zeros(inputs.pop(), width)
-        self._bias = None if all(masked.bias is None for masked in maps) else self._weight.new_zeros(width)
-        for masked, first, size in zip(maps, self._firsts, self._outputs, strict=True):
+        self._weight = projections[0].weight.new_zeros(inputs.pop(), width)
+        self._bias = None if all(masked.bias is None for masked in projections) else self._weight.new_zeros(width)
+        for masked, first, size in zip(projections, self._firsts, self._outputs, strict=True):
             self._weight[:, first : first + size] = masked.weight.detach().t()
             if masked.bias is not None and self._bias is not None:
                 self._bias[first : first + size] = masked.bias.detach()
-        self._cutoffs = torch.stack([masked.cutoffs for masked in maps], dim=1)
+        self._cutoffs = torch.stack([masked.cutoffs for masked in projections], dim=1)
 
     def __call__(self, x: Float[Tensor, "tokens in"], groups: Int[Tensor, " tokens"]) -> tuple[Tensor, ...]:
-        """See `SparseMaps`. Raises: ValueError: inputs of another width, which the kernel would read past."""
+        """See `SparseProjections`. Raises: ValueError: inputs of another width, which the kernel would read past."""
         y = self._run(x, groups, 0, 0)
         return tuple(y[:, first : first + size] for first, size in zip(self._firsts, self._outputs, strict=True))
 
     def gated(self, x: Float[Tensor, "tokens in"], groups: Int[Tensor, " tokens"]) -> Float[Tensor, "tokens half"]:
-        """See `SparseMaps`. Raises: ValueError: inputs of another width, or outputs without halves."""
+        """See `SparseProjections`. Raises: ValueError: inputs of another width, or outputs without halves."""
         if len(self._outputs) == 2 and self._outputs[0] == self._outputs[1]:
             return self._run(x, groups, self._outputs[0], self._firsts[1])
         if len(self._outputs) == 1 and self._outputs[0] % 2 == 0:
             return self._run(x, groups, self._outputs[0] // 2, self._outputs[0] // 2)
         widths = ", ".join(map(str, self._outputs))
-        raise ValueError(f"gate and up must be two maps of one width, or the halves of one map, got widths {widths}")
+        raise ValueError(f"gate and up must be two projections of one width, or the halves of one, got widths {widths}")
 
     def _run(self, x: Tensor, groups: Tensor, half: int, up: int) -> Tensor:
         if x.shape[1] != len(self._weight):
-            raise ValueError(f"x and the maps must have as many inputs each, got {x.shape[1]} and {len(self._weight)}")
-        firsts = (*self._firsts[1:], *([self._weight.shape[1]] * MOST_MAPS))[: MOST_MAPS - 1]
+            raise ValueError(
+                f"x and the projections must have as many inputs each, got {x.shape[1]} and {len(self._weight)}"
+            )
+        firsts = (*self._firsts[1:], *([self._weight.shape[1]] * MOST_PROJECTIONS))[: MOST_PROJECTIONS - 1]
         return _launch(x.contiguous(), self._weight, self._cutoffs, groups, self._bias, list(firsts), half, up)
 
 
@@ -159,7 +161,7 @@ def _launch(
     with torch.cuda.device_of(x):  # Triton launches on the current device; a model may be spread over several
         cast(Any, _multiply)[(width // blocks.outputs, parts)](
             *(x, weight, cutoffs, groups, sums, len(x), inputs, width, *firsts),
-            **{"ROWS": rows, "MAPS": cutoffs.shape[1], "IN": blocks.inputs, "OUT": blocks.outputs, "PART": part},
+            **{"ROWS": rows, "PROJECTIONS": cutoffs.shape[1], "IN": blocks.inputs, "OUT": blocks.outputs, "PART": part},
             **{"num_warps": blocks.warps, "enable_fp_fusion": True},
         )
         cast(Any, _add)[(triton.cdiv(half or width, blocks.outputs), len(x))](
@@ -189,7 +191,7 @@ def _multiply(
     second,
     third,
     ROWS: tl.constexpr,
-    MAPS: tl.constexpr,
+    PROJECTIONS: tl.constexpr,
     IN: tl.constexpr,
     OUT: tl.constexpr,
     PART: tl.constexpr,
@@ -203,7 +205,7 @@ def _multiply(
     which = (first >= second).to(tl.int32) + (first >= third).to(tl.int32)
     is_token = token < tokens
     group = tl.load(groups + token, mask=is_token, other=0)
-    limits = cutoffs + (group * MAPS + which) * inputs
+    limits = cutoffs + (group * PROJECTIONS + which) * inputs
     total = tl.zeros((ROWS, OUT), dtype=tl.float32)
     for start in range(0, PART, IN):
         feature = part * PART + start + tl.arange(0, IN)

@@ -23,7 +23,7 @@ def card(description: Description) -> str:
 def _head(description: Description) -> Iterator[str]:
     model = description.model
     source = f"{model.repository} at commit {model.commit}" if model.repository else "a local folder"
-    projections = ", ".join(f"{name} {rows}x{columns}" for name, (rows, columns) in model.maps.items())
+    shapes = ", ".join(f"{name} {rows}x{columns}" for name, (rows, columns) in model.projections.items())
     yield f"# Profile set `{description.name}`"
     yield ""
     yield "Activation sparsity for `generate()` of one language model. For every token, the inputs of a projection"
@@ -36,7 +36,7 @@ def _head(description: Description) -> Iterator[str]:
     yield f"| checkpoint | {source} |"
     yield f"| SHA-256 of its files | `{model.digest}` |"
     yield f"| architecture | {model.family}, {model.blocks} blocks |"
-    yield f"| projections (outputs x inputs) | {projections} |"
+    yield f"| projections (outputs x inputs) | {shapes} |"
     yield f"| dtype of the weights | {model.dtype} |"
     if model.transform != NO_TRANSFORM:
         yield f"| rotated inputs | `transform: {model.transform}`, with the bases in `rotations/` |"

@@ -14,7 +14,7 @@ from typing import Any
 from wina_amp.errors import UserError
 from wina_amp.models.families import PROJECTION_ORDER
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever a reader of the old files would go wrong."""
 
 
@@ -38,7 +38,7 @@ class Checkpoint:
         transform: `none`, or how its inputs are rotated (`model.transform`).
         family: `model_type` of its config.
         blocks: number of decoder layers.
-        maps: projection -> rows and columns of its weight, in canonical order.
+        projections: name -> rows and columns of its weight, in canonical order.
     """
 
     digest: str
@@ -48,7 +48,7 @@ class Checkpoint:
     transform: str
     family: str
     blocks: int
-    maps: dict[str, tuple[int, int]]
+    projections: dict[str, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def loads(text: str, where: str) -> Description:
             "The description of a profile set must be complete",
             found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
             where=where,
-            remedy="copy the folder again from where it was exported, or run `dvc repro`",
+            remedy="copy the folder again from where it was exported, or export it again",
         ) from error
     raise UserError(
         f"The profile set must be of format {FORMAT}",
@@ -157,8 +157,8 @@ def loads(text: str, where: str) -> Description:
 
 def _description(values: Mapping[str, Any]) -> Description:
     model = dict(values["model"])
-    maps = {str(name): (int(rows), int(columns)) for name, (rows, columns) in model.pop("maps").items()}
-    order = [name for name in PROJECTION_ORDER if name in maps]
+    shapes = {str(name): (int(rows), int(columns)) for name, (rows, columns) in model.pop("projections").items()}
+    order = [name for name in PROJECTION_ORDER if name in shapes]
     router = values["router"]
     return Description(
         name=str(values["name"]),
@@ -170,7 +170,7 @@ def _description(values: Mapping[str, Any]) -> Description:
         targets=tuple(float(target) for target in values["targets"]),
         groups=tuple(Group(str(group["name"]), int(group["samples"])) for group in values["groups"]),
         router=None if router is None else {str(key): str(value) for key, value in router.items()},
-        model=Checkpoint(**model, maps={name: maps[name] for name in order}),
+        model=Checkpoint(**model, projections={name: shapes[name] for name in order}),
         calibration=tuple(str(task) for task in values["calibration"]),
         evaluated=tuple(str(task) for task in values["evaluated"]),
         measured=tuple(None if row is None else _measured(row) for row in values["measured"]),

@@ -73,7 +73,7 @@ def write(
 
 def damaged(must: str, actual: str, path: Path) -> UserError:
     """The error for a folder whose content is not what it must be."""
-    remedy = "copy the folder again from where it was exported, or export it again with `dvc repro`"
+    remedy = "copy the folder again from where it was exported, or export it again"
     return UserError(must, found=actual.splitlines()[0], where=str(path), remedy=remedy)
 
 

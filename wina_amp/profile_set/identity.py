@@ -39,15 +39,15 @@ class Shapes:
     Attributes:
         family: `model_type` of its config.
         blocks: number of decoder layers.
-        maps: projection -> rows and columns of its weight in block 0, in canonical order.
+        projections: name -> rows and columns of its weight in block 0, in canonical order.
     """
 
     family: str
     blocks: int
-    maps: dict[str, tuple[int, int]]
+    projections: dict[str, tuple[int, int]]
 
     def __str__(self) -> str:
-        sizes = ", ".join(f"{name} {rows}x{columns}" for name, (rows, columns) in self.maps.items())
+        sizes = ", ".join(f"{name} {rows}x{columns}" for name, (rows, columns) in self.projections.items())
         return f"{self.family} of {self.blocks} blocks with {sizes}"
 
 
@@ -58,22 +58,22 @@ def shapes_of(model: PreTrainedModel) -> Shapes:
         UserError: the family is unknown, or a layer is not what its row says.
     """
     every = projections(model)
-    maps = {
+    shapes = {
         projection.name: (projection.out_features, projection.in_features)
         for projection in every
         if projection.block == 0
     }
-    return Shapes(str(model.config.model_type), every[-1].block + 1, maps)
+    return Shapes(str(model.config.model_type), every[-1].block + 1, shapes)
 
 
-def sketch(model: PreTrainedModel) -> Float32[Tensor, "blocks maps"]:
+def sketch(model: PreTrainedModel) -> Float32[Tensor, "blocks projections"]:
     """The number r of every projection, by block and in canonical order, on the CPU; sums are float32."""
     every = projections(model)
     values = [_number(index, projection) for index, projection in enumerate(every)]
     return torch.stack(values).reshape(every[-1].block + 1, -1)
 
 
-def distance(first: Float32[Tensor, "blocks maps"], second: Float32[Tensor, "blocks maps"]) -> float:
+def distance(first: Float32[Tensor, "blocks projections"], second: Float32[Tensor, "blocks projections"]) -> float:
     """The norm of the difference of two models' weights relative to their norm, estimated from their sketches."""
     return math.sqrt(float((first.double() - second.double()).square().mean()))
 
@@ -93,7 +93,7 @@ def check_shapes(expected: Shapes, actual: Shapes) -> None:
         )
 
 
-def check_weights(expected: Float32[Tensor, "blocks maps"], model: PreTrainedModel) -> None:
+def check_weights(expected: Float32[Tensor, "blocks projections"], model: PreTrainedModel) -> None:
     """Refuse a model of the right shapes with other weights.
 
     Raises:

@@ -69,9 +69,10 @@ class ProfileSet:
 
     def __post_init__(self) -> None:
         description = self.description
-        blocks, maps, groups = description.model.blocks, len(description.model.maps), len(description.groups)
-        _must_be("thresholds", self.thresholds, (len(description.targets), groups, blocks, maps))
-        _must_be("sketch", self.sketch, (blocks, maps))
+        targets, groups = len(description.targets), len(description.groups)
+        blocks, projections = description.model.blocks, len(description.model.projections)
+        _must_be("thresholds", self.thresholds, (targets, groups, blocks, projections))
+        _must_be("sketch", self.sketch, (blocks, projections))
         if description.mask != THRESHOLD:
             raise ValueError(f"sparse decoding needs threshold masks, got {description.mask}")
         if not bool((self.thresholds >= 0).all()):
@@ -141,7 +142,7 @@ class ProfileSet:
             UserError: another family, other shapes or weights, rotated inputs where they should not be or vice versa.
         """
         made_for = self.description.model
-        check_shapes(Shapes(made_for.family, made_for.blocks, made_for.maps), shapes_of(model))
+        check_shapes(Shapes(made_for.family, made_for.blocks, made_for.projections), shapes_of(model))
         is_rotated = bool(rotated_widths(_as_loaded(model)))
         if is_rotated != (made_for.transform != NO_TRANSFORM):
             raise UserError(
@@ -227,7 +228,7 @@ def _feature_weights(tensors: dict[str, Tensor]) -> dict[tuple[int, str], Tensor
 
 def _check_weights(weights: Weights, description: Description) -> None:
     for block in range(description.model.blocks):
-        for name, (_, columns) in description.model.maps.items():
+        for name, (_, columns) in description.model.projections.items():
             if (block, name) not in weights:
                 raise ValueError(f"feature weights of block {block}, {name} are missing")
             _must_be(f"feature weights of block {block}, {name}", weights[block, name], (columns,))

@@ -72,7 +72,7 @@ def learned(projection: Projection) -> Float32[Tensor, " in"]:
             "A model whose features are scored by `learned` must have its learned weights",
             found="none",
             where=f"block {projection.block}, projection {projection.name}",
-            remedy="list `learned` in `capture.criteria`, so that stage `weights` makes them, and run `dvc repro`",
+            remedy="mask with a profile set, which brings them; in the study list `learned` in `capture.criteria`",
         )
     return weights
 
@@ -85,7 +85,7 @@ def _attach_one(projection: Projection, weights: Weights) -> None:
             f"Learned weights must be {projection.in_features} numbers that are not negative",
             found=wrong,
             where=f"block {projection.block}, projection {projection.name}",
-            remedy="run `dvc repro`, which makes the weights of this model, or export the profile set again",
+            remedy="take a profile set that was made for this model; in the study `dvc repro` makes its weights",
         )
     on_device = factors.to(projection.module.weight.device, torch.float32)
     projection.module.register_buffer(_BUFFER, on_device, persistent=False)

@@ -41,7 +41,7 @@ all of them would make a step a quarter longer."""
 
 
 @dataclass(frozen=True)
-class Ask:
+class ChunkTask:
     """One chunk of one step.
 
     Attributes:
@@ -60,7 +60,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ChunkGradients:
     """The gradients of a chunk.
 
     Attributes:
@@ -121,23 +121,23 @@ class LearningGradients:
         triples = zip(self._projections, self._norms, parts, strict=True)
         return {(p.block, p.name): torch.from_numpy(norms * np.exp(part)).float() for p, norms, part in triples}
 
-    def answer(self, ask: Ask) -> Answer:
+    def chunk_gradients(self, task: ChunkTask) -> ChunkGradients:
         """Run one chunk."""
         before = self._meter.cost
-        attach(self._loaded.model, self.weights(ask.log_weights))
-        whole = minibatch(ask.step, len(self._texts), self._size, self._seed)
-        picked = whole[ask.chunk * CHUNK : (ask.chunk + 1) * CHUNK]
+        attach(self._loaded.model, self.weights(task.log_weights))
+        whole = minibatch(task.step, len(self._texts), self._size, self._seed)
+        picked = whole[task.chunk * CHUNK : (task.chunk + 1) * CHUNK]
         layers = attrgetter(self._loaded.family.layers)(self._loaded.model)
         with self._meter.watching(layers):
             gradients = self._masked_by_scores_of(picked[:COUNTED])
-            if ask.of_weights:
-                both = gradients.by_weight(ask.sparsity, picked)
+            if task.of_weights:
+                both = gradients.by_weight(task.sparsity, picked)
                 by_sparsity = both.by_sparsity
                 by_weight = torch.cat([gradient.cpu() for gradient in both.by_weight]).double().numpy()
             else:
-                by_sparsity, by_weight = gradients.at(ask.sparsity, picked)[1], np.zeros(sum(self.features))
+                by_sparsity, by_weight = gradients.at(task.sparsity, picked)[1], np.zeros(sum(self.features))
         positions = sum(len(self._texts[number].answer_ids) for number in picked)
-        return Answer(positions, by_sparsity * positions, by_weight * positions, self._meter.cost - before)
+        return ChunkGradients(positions, by_sparsity * positions, by_weight * positions, self._meter.cost - before)
 
     def _masked_by_scores_of(self, numbers: Sequence[int]) -> LossGradients:
         texts = [self._texts[number] for number in numbers]
@@ -179,8 +179,8 @@ def work(size: int, texts: int) -> Work:
     return Work(chunks, gradients, min(chunks * COUNTED, gradients))
 
 
-def mean(answers: Sequence[Answer]) -> tuple[Float[ndarray, " projections"], Float[ndarray, " features"]]:
+def mean(chunks: Sequence[ChunkGradients]) -> tuple[Float[ndarray, " projections"], Float[ndarray, " features"]]:
     """The derivatives of the loss per position over all chunks of a step."""
-    positions = sum(answer.positions for answer in answers)
-    by_sparsity = np.sum([answer.by_sparsity for answer in answers], axis=0)
-    return by_sparsity / positions, np.sum([answer.by_weight for answer in answers], axis=0) / positions
+    positions = sum(chunk.positions for chunk in chunks)
+    by_sparsity = np.sum([chunk.by_sparsity for chunk in chunks], axis=0)
+    return by_sparsity / positions, np.sum([chunk.by_weight for chunk in chunks], axis=0) / positions

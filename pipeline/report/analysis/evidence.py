@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from pipeline.evaluate.portions import among_first
+from pipeline.evaluate.first_samples import among_first
 from pipeline.report.analysis.plan import Method, Plan
 from wina_amp.errors import UserError
 

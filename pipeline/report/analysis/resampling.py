@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pipeline.report.analysis.plan import Plan
-from pipeline.statistics.bootstrap import Interval, hierarchical_weights, resampling_weights
+from pipeline.statistics.bootstrap import Interval, resampling_weights, task_resampling_weights
 from pipeline.statistics.significance import bootstrap_p
 
 ROUNDING = 12
@@ -51,7 +51,7 @@ def task_resampler(plan: Plan, tasks: np.ndarray) -> Resampler | None:
     """Draws of tasks, then of samples within them; None where there are fewer than `FEWEST_TASKS` tasks."""
     if len(np.unique(tasks)) < FEWEST_TASKS:
         return None
-    return _resampler(plan, hierarchical_weights(tasks, plan.bootstrap, plan.seed))
+    return _resampler(plan, task_resampling_weights(tasks, plan.bootstrap, plan.seed))
 
 
 def mean_interval(plan: Plan, values: Float[np.ndarray, " samples"], tasks: np.ndarray | None = None) -> Interval:

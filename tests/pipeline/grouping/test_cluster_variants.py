@@ -38,7 +38,7 @@ def test_a_block_is_clustered_by_what_it_carries_alone() -> None:
     changed = values.copy()
     changed[:, 1] = values[::-1, 1]
     again = variants(changed, np.full(120, 9), train, 4, OPTIONS)
-    assert np.array_equal(made[0].found.groups, again[0].found.groups)
+    assert np.array_equal(made[0].clustering.groups, again[0].clustering.groups)
 
 
 def test_with_length_removed_groups_follow_what_length_had_hidden() -> None:
@@ -46,9 +46,9 @@ def test_with_length_removed_groups_follow_what_length_had_hidden() -> None:
     values[:, 1] = values[:, 0]  # one labeling only, so that two groups can follow it
     with_length, *_, without = variants(values, tokens, train, 4, OPTIONS)
     is_long = tokens > np.median(tokens)
-    assert adjusted_rand_index(with_length.found.groups, is_long) > 0.3
-    assert adjusted_rand_index(with_length.found.groups, labels[0]) < 0.1
-    assert adjusted_rand_index(without.found.groups, labels[0]) > 0.9
+    assert adjusted_rand_index(with_length.clustering.groups, is_long) > 0.3
+    assert adjusted_rand_index(with_length.clustering.groups, labels[0]) < 0.1
+    assert adjusted_rand_index(without.clustering.groups, labels[0]) > 0.9
 
 
 def test_what_is_left_is_uncorrelated_with_the_covariate_over_train_samples() -> None:

@@ -57,7 +57,7 @@ def test_an_unknown_cache_is_a_reason_that_names_the_setting():
 
 def test_batches_of_the_settings_are_those_that_backends_take():
     from pipeline.config.params import load
-    from wina_amp.decode.maps import MOST_TOKENS
+    from wina_amp.decode.masked_projections import MOST_TOKENS
 
     latency = load().latency
     assert replace(latency, batches=(MOST_TOKENS,))

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.evaluate.portions import among_first
+from pipeline.evaluate.first_samples import among_first
 from pipeline.report.analysis.evidence import evaluated_samples, outcomes
 from pipeline.report.analysis.findings import find
 from pipeline.report.exports.metrics import metrics

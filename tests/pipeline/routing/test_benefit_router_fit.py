@@ -41,9 +41,9 @@ def test_penalty_and_margin_earn_most_of_all_candidates_on_folds_that_the_fit_ha
     features, benefits = data()
     fitted, folds = fit_benefit_router(features, benefits, SEED), fold_of(len(features), SEED)
     slow = {(p, m): earned(features, benefits, folds, p, m) for p in PENALTIES for m in MARGINS}
-    assert fitted.expected == pytest.approx(max(slow.values()), abs=ROUNDING)
-    assert slow[fitted.penalty, fitted.margin] == pytest.approx(fitted.expected, abs=ROUNDING)
-    assert fitted.expected > 0.1
+    assert fitted.expected_benefit == pytest.approx(max(slow.values()), abs=ROUNDING)
+    assert slow[fitted.penalty, fitted.margin] == pytest.approx(fitted.expected_benefit, abs=ROUNDING)
+    assert fitted.expected_benefit > 0.1
 
 
 def test_outputs_are_the_ridge_regression_and_the_margin() -> None:
@@ -63,7 +63,7 @@ def test_outputs_are_the_ridge_regression_and_the_margin() -> None:
 def test_a_benefit_router_stays_with_the_pooled_profile_where_no_other_has_a_benefit() -> None:
     features, benefits = data(noise=0.0)
     fitted = fit_benefit_router(features, -np.abs(benefits) - 0.1, SEED)
-    assert fitted.expected == 0 and np.isinf(fitted.margin)
+    assert fitted.expected_benefit == 0 and np.isinf(fitted.margin)
     assert set(choices(fitted, features).tolist()) == set(choices(fitted, 1000 * features).tolist()) == {3}
 
 
@@ -71,7 +71,7 @@ def test_a_benefit_router_stays_with_the_pooled_profile_where_no_other_has_a_ben
 def test_noise_alone_never_promises_a_loss_and_a_gain_everywhere_is_taken(seed) -> None:
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(60, 8))
-    assert fit_benefit_router(features, rng.normal(-0.3, 1, (60, 4)), seed).expected >= 0
+    assert fit_benefit_router(features, rng.normal(-0.3, 1, (60, 4)), seed).expected_benefit >= 0
     better = np.column_stack([np.full(60, -1.0), np.full(60, 0.5)])
     assert set(choices(fit_benefit_router(features, better, seed), features).tolist()) == {1}
 
@@ -90,7 +90,7 @@ def test_more_features_than_samples_are_no_obstacle() -> None:
     benefits = features[:, :2] + 0.1 * rng.normal(size=(12, 2))
     fitted = fit_benefit_router(features, benefits, SEED)
     outputs = fitted.router(fitted.router.weight.new_tensor(features)).numpy()
-    assert np.isfinite(fitted.margin) and fitted.expected > 0
+    assert np.isfinite(fitted.margin) and fitted.expected_benefit > 0
     assert np.allclose(outputs[:, :2], ridge(features, benefits, fitted.penalty)(features), atol=SINGLE)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from tests.wina_amp.decode.products import SHAPES, case, product
 from wina_amp.decode.backends import BACKENDS, Call, choose
-from wina_amp.decode.maps import MaskedMap
+from wina_amp.decode.masked_projections import MaskedProjection
 from wina_amp.errors import UserError
 from wina_amp.names import AUTO
 
@@ -40,7 +40,7 @@ def _run(name: str, given, bias: bool = True) -> torch.Tensor:
     device = _device(name)
     assert BACKENDS[name].refusal(Call(device, given.x.dtype, len(given.x))) is None
     on = {key: value.to(device) for key, value in vars(given).items()}
-    built = BACKENDS[name].build([MaskedMap(on["weight"], on["bias"] if bias else None, on["cutoffs"])])
+    built = BACKENDS[name].build([MaskedProjection(on["weight"], on["bias"] if bias else None, on["cutoffs"])])
     (y,) = built(on["x"], on["groups"])
     return y.cpu()
 
@@ -96,11 +96,11 @@ def _shared(inputs: int, outputs: tuple[int, ...], tokens: int, dtype: torch.dty
 
 def _build(name: str, every: list, biased: tuple[bool, ...]):
     device = _device(name)
-    maps = [
-        MaskedMap(given.weight.to(device), given.bias.to(device) if has else None, given.cutoffs.to(device))
+    projections = [
+        MaskedProjection(given.weight.to(device), given.bias.to(device) if has else None, given.cutoffs.to(device))
         for given, has in zip(every, biased, strict=True)
     ]
-    return BACKENDS[name].build(maps), every[0].x.to(device), every[0].groups.to(device)
+    return BACKENDS[name].build(projections), every[0].x.to(device), every[0].groups.to(device)
 
 
 @pytest.mark.parametrize("density", ["none", "some", "mixed"])
@@ -160,20 +160,20 @@ def test_halves_that_are_none_are_refused(name: str):
     for outputs in ((5, 7), (7,), (4, 4, 4)):
         every = _shared(9, outputs, 2, torch.float32, "some")
         built, x, groups = _build(name, every, (True,) * len(every))
-        with pytest.raises(ValueError, match=f"one width, or the halves of one map, got widths {outputs[0]}"):
+        with pytest.raises(ValueError, match=f"one width, or the halves of one, got widths {outputs[0]}"):
             built.gated(x, groups)
 
 
 def test_maps_that_do_not_fit_a_launch_are_refused():
     first = case(9, 4, 1, torch.float32, "some")
-    with pytest.raises(ValueError, match="1 to 3 maps can share a launch, got 4"):
+    with pytest.raises(ValueError, match="1 to 3 projections can share a launch, got 4"):
         _build("triton", [first] * 4, (True,) * 4)
     with pytest.raises(ValueError, match=r"weights and cutoffs must have as many inputs each, got \[9, 10\]"):
         _build("triton", [first, case(10, 4, 1, torch.float32, "some")], (True, True))
 
 
 def test_a_profile_is_switched_by_the_groups_alone():
-    """The same built maps, the same launches: what a CUDA graph would record reads its groups from memory."""
+    """The same built projections, the same launches: what a CUDA graph would record reads its groups from memory."""
     every = _shared(40, (30, 20), 3, torch.float32, "mixed")
     built, x, groups = _build("triton", every, (True, True))
     for numbers in ([0, 0, 0], [1, 0, 1], [1, 1, 1]):

@@ -234,13 +234,13 @@ def test_a_second_generation_and_one_without_cache_are_refused(tiny_loaded: Load
 
 
 class _Counted:
-    """Sparse maps that count how often they run."""
+    """Sparse projections that count how often they run."""
 
     def __init__(self, own, runs: list[str]) -> None:
         self._own, self._runs = own, runs
 
     def __call__(self, x, groups):
-        self._runs.append("maps")
+        self._runs.append("projections")
         return self._own(x, groups)
 
     def gated(self, x, groups):
@@ -250,10 +250,10 @@ class _Counted:
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the runs of the reference backend's maps, in order."""
+    """Names of the runs of the reference backend's projections, in order."""
     names: list[str] = []
     row = BACKENDS["reference"]
-    counted = Backend(row.refusal, lambda maps: _Counted(row.build(maps), names))
+    counted = Backend(row.refusal, lambda projections: _Counted(row.build(projections), names))
     monkeypatch.setitem(BACKENDS, "reference", counted)
     return names
 
@@ -261,9 +261,9 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("kind", "wanted"),
     [
-        ("llama", ["maps", "maps", "gated", "maps"]),  # q k v, o, gate up, down
-        ("phi3", ["maps", "maps", "gated", "maps"]),
-        ("gemma3_text", ["maps", "maps", "maps", "maps"]),  # its activation is another
+        ("llama", ["projections", "projections", "gated", "projections"]),  # q k v, o, gate up, down
+        ("phi3", ["projections", "projections", "gated", "projections"]),
+        ("gemma3_text", ["projections"] * 4),  # its activation is another
     ],
 )
 def test_maps_of_one_input_run_once_a_step(kind: str, wanted: list[str], runs: list[str]):
@@ -271,7 +271,7 @@ def test_maps_of_one_input_run_once_a_step(kind: str, wanted: list[str], runs: l
     sparse = sparse_decoding(loaded, "wina", _thresholds(loaded), backend="reference")
     with sparse as decoding, decoding.sequences(GROUPS, torch.zeros_like(IDS, dtype=torch.bool)):
         _generate(loaded)
-    assert runs == wanted * 2 * (STEPS - 1)  # two blocks; the prompt runs by the maps' own forward
+    assert runs == wanted * 2 * (STEPS - 1)  # two blocks; the prompt runs by the projections' own forward
 
 
 def test_hooks_see_every_map_and_change_no_number(runs: list[str]):
@@ -289,7 +289,7 @@ def test_hooks_see_every_map_and_change_no_number(runs: list[str]):
             watched, _ = _generate(loaded)
         for handle in handles:
             handle.remove()
-    assert runs == ["maps"] * 4 * 2 * (STEPS - 1) and len(seen) == len(every) * STEPS
+    assert runs == ["projections"] * 4 * 2 * (STEPS - 1) and len(seen) == len(every) * STEPS
     assert torch.equal(logits, watched)
 
 
@@ -306,7 +306,7 @@ def test_a_map_whose_input_a_hook_replaces_gets_the_product_of_its_own(runs: lis
             copied, _ = _generate(loaded)
         handle.remove()
     assert torch.equal(plain, copied)
-    assert runs[:3] == ["maps"] * 3, "q, k with a tensor of its own, v"
+    assert runs[:3] == ["projections"] * 3, "q, k with a tensor of its own, v"
 
 
 def test_a_map_that_is_called_again_with_the_same_tensor_runs_again(runs: list[str]):
@@ -323,7 +323,7 @@ def test_a_map_that_is_called_again_with_the_same_tensor_runs_again(runs: list[s
         first = q(x).clone()
         x.mul_(2)
         second = q(x)
-        assert runs == ["maps", "maps"] and not torch.equal(first, second)
+        assert runs == ["projections", "projections"] and not torch.equal(first, second)
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])

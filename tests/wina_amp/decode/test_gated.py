@@ -8,7 +8,7 @@ from torch.nn.functional import silu
 
 from tests.pipeline.allocation.blocks import CONFIGS, random_model
 from wina_amp.decode.gated import gated_mlps
-from wina_amp.decode.maps import halves
+from wina_amp.decode.masked_projections import halves
 from wina_amp.models.projections import projections, sites
 
 WITH_GELU = {"gemma3_text"}

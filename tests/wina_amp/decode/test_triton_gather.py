@@ -23,7 +23,7 @@ for capability, dtype, rows in product((80, 90), ("*fp16", "*bf16", "*fp32"), (1
     tensors = dict(x=dtype, weight=dtype, cutoffs="*fp32", groups="*i64", sums="*fp32")
     numbers = dict.fromkeys(("tokens", "inputs", "width", "second", "third"), "i32")
     block = kernels.BLOCKS[rows]
-    cut = dict(ROWS=rows, MAPS=3, IN=block.inputs, OUT=block.outputs, PART=block.part)
+    cut = dict(ROWS=rows, PROJECTIONS=3, IN=block.inputs, OUT=block.outputs, PART=block.part)
     added = dict(sums="*fp32", bias=dtype, y=dtype, width="i32", outputs="i32", up="i32")
     added |= dict(PARTS=8, OUT=block.outputs, HAS_BIAS=True, IS_GATED=rows == 1)
     for kernel, given in ((kernels._multiply, tensors | numbers | cut), (kernels._add, added)):

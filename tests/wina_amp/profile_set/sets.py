@@ -36,7 +36,7 @@ def description(loaded: LoadedModel, groups: int, kind: str | None, transform: s
         targets=TARGETS,
         groups=tuple(Group(f"group {number}", 10 + number) for number in range(groups)),
         router=FACTS[kind],
-        model=Checkpoint("0" * 64, None, None, "float32", transform, shapes.family, shapes.blocks, shapes.maps),
+        model=Checkpoint("0" * 64, None, None, "float32", transform, shapes.family, shapes.blocks, shapes.projections),
         calibration=("pick", "write"),
         evaluated=("pick",),
         measured=(Measured(7, half, half, half, half), Measured(7, None, None, half, half)),

@@ -20,7 +20,7 @@ def test_a_description_comes_back(tiny_loaded: LoadedModel, kind: str | None):
     text = dumps(written)
     assert loads(text, "here") == written
     assert dumps(loads(text, "here")) == text
-    assert list(loads(text, "here").model.maps) == ["q", "k", "v", "o", "gate", "up", "down"]
+    assert list(loads(text, "here").model.projections) == ["q", "k", "v", "o", "gate", "up", "down"]
 
 
 def _without(name: str) -> Callable[[dict[str, Any]], object]:
@@ -33,7 +33,7 @@ def _without(name: str) -> Callable[[dict[str, Any]], object]:
         (_without("targets"), r"must be complete\. Found: KeyError: 'targets'\. Where: there"),
         (_without("format"), r"must be complete\. Found: KeyError: 'format'"),
         (lambda values: values["model"].pop("digest"), "Found: TypeError: .*'digest'"),
-        (lambda values: values["model"].update(maps=3), "Found: AttributeError"),
+        (lambda values: values["model"].update(projections=3), "Found: AttributeError"),
         (lambda values: values["measured"][0]["sparsity"].update(low="little"), "Found: ValueError: could not convert"),
         (
             lambda values: values.update(format=FORMAT + 1),

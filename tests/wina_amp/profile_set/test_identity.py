@@ -97,4 +97,4 @@ def test_other_shapes_are_refused(tiny_loaded: LoadedModel):
     ):
         check_shapes(expected, Shapes("qwen2", 3, {"q": (8, 4)}))
     shapes = shapes_of(tiny_loaded.model)
-    assert (shapes.family, shapes.blocks, shapes.maps["down"]) == ("llama", 2, (32, 48))
+    assert (shapes.family, shapes.blocks, shapes.projections["down"]) == ("llama", 2, (32, 48))

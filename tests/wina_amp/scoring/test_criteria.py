@@ -75,7 +75,7 @@ def test_learned_weights_are_no_formula_and_lie_on_the_model():
     with pytest.raises(ValueError, match="`learned` has no formula"):
         feature_weights(LEARNED, _weight())
     first = projections(random_model("llama").model)[0]
-    with pytest.raises(UserError, match=r"must have its learned weights.*stage `weights`"):
+    with pytest.raises(UserError, match=r"must have its learned weights.*a profile set, which brings them"):
         projection_weights(LEARNED, first)
 
 

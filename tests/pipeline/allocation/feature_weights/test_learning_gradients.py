@@ -10,7 +10,7 @@ import torch
 from pipeline.allocation.calibration.texts import minibatch
 from pipeline.allocation.feature_weights import learning_gradients as module
 from pipeline.allocation.feature_weights.dense_scores import score_counts
-from pipeline.allocation.feature_weights.learning_gradients import Ask, LearningGradients, mean
+from pipeline.allocation.feature_weights.learning_gradients import ChunkTask, LearningGradients, mean
 from pipeline.allocation.loss.gradients import LossGradients
 from pipeline.allocation.loss.loss_inputs import LossInputs
 from tests.pipeline.allocation.blocks import BINS, random_model, texts
@@ -37,46 +37,46 @@ def _worker(size=10):
     ), loaded
 
 
-def _asks(worker, step=2, of_weights=True):
+def _tasks(worker, step=2, of_weights=True):
     rng = np.random.default_rng(0)
     sparsity = rng.uniform(0.2, 0.7, len(worker.features))
     log_weights = rng.normal(0, 0.2, sum(worker.features))
-    return [Ask(step, chunk, sparsity, log_weights, of_weights) for chunk in range(worker.chunks)]
+    return [ChunkTask(step, chunk, sparsity, log_weights, of_weights) for chunk in range(worker.chunks)]
 
 
 def test_a_chunk_has_the_gradients_of_its_texts_masked_by_its_own_scores():
     worker, loaded = _worker()
     assert worker.chunks == 3 and worker.features == [p.in_features for p in projections(loaded.model)]
     assert worker.fraction.sum() == pytest.approx(1)
-    asks = _asks(worker)
-    for ask, numbers in zip(asks, np.array_split(minibatch(2, 12, 10, SEED), [4, 8]), strict=True):
-        answer = worker.answer(ask)
+    asks = _tasks(worker)
+    for task, numbers in zip(asks, np.array_split(minibatch(2, 12, 10, SEED), [4, 8]), strict=True):
+        chunk = worker.chunk_gradients(task)
         own = random_model("llama")
-        attach(own.model, worker.weights(ask.log_weights))
+        attach(own.model, worker.weights(task.log_weights))
         chosen = [texts()[number] for number in numbers]
         counts = score_counts(own, chosen[:3], criterion=LEARNED, bins=BINS, dense_prefix=PREFIX, budget=BUDGET)
         gradients = LossGradients(LossInputs(own, texts(), counts, BINS, LEARNED, PREFIX, BUDGET))
-        expected = gradients.by_weight(ask.sparsity, list(numbers))
+        expected = gradients.by_weight(task.sparsity, list(numbers))
         positions = sum(len(text.answer_ids) for text in chosen)
-        assert answer.positions == positions
-        np.testing.assert_allclose(answer.by_sparsity, expected.by_sparsity * positions, rtol=ROUNDING)
+        assert chunk.positions == positions
+        np.testing.assert_allclose(chunk.by_sparsity, expected.by_sparsity * positions, rtol=ROUNDING)
         flat = torch.cat(expected.by_weight).double().numpy()
-        np.testing.assert_allclose(answer.by_weight, flat * positions, rtol=ROUNDING, atol=1e-9)
+        np.testing.assert_allclose(chunk.by_weight, flat * positions, rtol=ROUNDING, atol=1e-9)
 
 
 def test_a_step_is_the_mean_over_the_positions_of_its_chunks_in_any_order():
     worker, other = _worker()[0], _worker()[0]
-    answers = [worker.answer(ask) for ask in _asks(worker)]
-    backwards = [other.answer(ask) for ask in reversed(_asks(other))][::-1]
-    for forwards, again in zip(mean(answers), mean(backwards), strict=True):
+    chunks = [worker.chunk_gradients(task) for task in _tasks(worker)]
+    backwards = [other.chunk_gradients(task) for task in reversed(_tasks(other))][::-1]
+    for forwards, again in zip(mean(chunks), mean(backwards), strict=True):
         assert np.array_equal(forwards, again)
-    positions = sum(answer.positions for answer in answers)
-    np.testing.assert_allclose(mean(answers)[0], sum(answer.by_sparsity for answer in answers) / positions)
+    positions = sum(chunk.positions for chunk in chunks)
+    np.testing.assert_allclose(mean(chunks)[0], sum(chunk.by_sparsity for chunk in chunks) / positions)
 
 
 def test_gradients_by_weights_are_left_out_where_nobody_asks_and_those_by_sparsities_are_the_same():
     worker, _ = _worker()
-    full, part = worker.answer(_asks(worker)[1]), worker.answer(_asks(worker, of_weights=False)[1])
+    full, part = worker.chunk_gradients(_tasks(worker)[1]), worker.chunk_gradients(_tasks(worker, of_weights=False)[1])
     assert (part.by_weight == 0).all() and (full.by_weight != 0).any()
     np.testing.assert_allclose(part.by_sparsity, full.by_sparsity, rtol=ROUNDING)
     assert part.cost.tokens == full.cost.tokens > 0 and part.cost.evaluations == 1
@@ -84,11 +84,11 @@ def test_gradients_by_weights_are_left_out_where_nobody_asks_and_those_by_sparsi
 
 def test_weights_are_norms_times_exp_and_lie_on_the_model():
     worker, loaded = _worker()
-    ask = _asks(worker)[0]
-    worker.answer(ask)
+    task = _tasks(worker)[0]
+    worker.chunk_gradients(task)
     start = 0
     for p in projections(loaded.model):
-        factors = torch.from_numpy(ask.log_weights[start : start + p.in_features]).exp()
+        factors = torch.from_numpy(task.log_weights[start : start + p.in_features]).exp()
         start += p.in_features
         torch.testing.assert_close(learned(p), (column_norms(p.module.weight) * factors).float())
 

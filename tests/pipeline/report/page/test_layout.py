@@ -19,7 +19,7 @@ import lxml.html
 import numpy as np
 import pytest
 
-from pipeline.evaluate.portions import among_first
+from pipeline.evaluate.first_samples import among_first
 from pipeline.grouping.schemes import ACTIVATION_RANDOM_SCHEMES
 from pipeline.report.analysis.evidence import Evidence
 from pipeline.report.analysis.findings import find

@@ -26,7 +26,7 @@ inputs (real ones are not independent)."""
 
 
 @dataclass(frozen=True)
-class MaskedMap:
+class MaskedProjection:
     """A projection and its mask.
 
     Attributes:
@@ -40,7 +40,7 @@ class MaskedMap:
     cutoffs: Float32[Tensor, "groups in"]
 
 
-class SparseMaps(Protocol):
+class SparseProjections(Protocol):
     """Projections of one input, each with its own mask, for all groups."""
 
     def __call__(self, x: Float[Tensor, "tokens in"], groups: Int[Tensor, " tokens"]) -> tuple[Tensor, ...]:
@@ -69,11 +69,11 @@ class Separate:
         self._linears = tuple(linears)
 
     def __call__(self, x: Float[Tensor, "tokens in"], groups: Int[Tensor, " tokens"]) -> tuple[Tensor, ...]:
-        """See `SparseMaps`."""
+        """See `SparseProjections`."""
         return tuple(linear(x, groups) for linear in self._linears)
 
     def gated(self, x: Float[Tensor, "tokens in"], groups: Int[Tensor, " tokens"]) -> Float[Tensor, "tokens half"]:
-        """See `SparseMaps`."""
+        """See `SparseProjections`."""
         gate, up = halves(self(x, groups))
         return silu(gate) * up
 
@@ -90,4 +90,4 @@ def halves(outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     if len(outputs) == 2 and outputs[0].shape == outputs[1].shape:
         return outputs[0], outputs[1]
     widths = ", ".join(str(output.shape[-1]) for output in outputs)
-    raise ValueError(f"gate and up must be two maps of one width, or the halves of one map, got widths {widths}")
+    raise ValueError(f"gate and up must be two projections of one width, or the halves of one, got widths {widths}")

@@ -1,19 +1,20 @@
-"""`wina_amp.decode.maps`: maps one after the other; what backends make of shared ones is in `test_backends.py`."""
+"""`wina_amp.decode.masked_projections`: those that run one after the other; for
+what backends make of shared ones see `test_backends.py`."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from wina_amp.decode.maps import Separate, halves
+from wina_amp.decode.masked_projections import Separate, halves
 
 
 def test_separate_maps_are_given_the_same_input_and_groups():
     x, groups = torch.ones(2, 3), torch.tensor([1, 0])
-    maps = Separate([lambda x, groups: x * 2, lambda x, groups: x + groups[:, None]])
-    first, second = maps(x, groups)
+    projections = Separate([lambda x, groups: x * 2, lambda x, groups: x + groups[:, None]])
+    first, second = projections(x, groups)
     assert torch.equal(first, 2 * x) and second.tolist() == [[2.0] * 3, [1.0] * 3]
-    assert torch.equal(maps.gated(x, groups), torch.nn.functional.silu(first) * second)
+    assert torch.equal(projections.gated(x, groups), torch.nn.functional.silu(first) * second)
 
 
 def test_halves_are_two_maps_or_those_of_one():

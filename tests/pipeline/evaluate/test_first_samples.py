@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.evaluate.portions import among_first
+from pipeline.evaluate.first_samples import among_first
 from pipeline.tasks.loading import load_tasks
 from pipeline.tasks.selection import select_documents
 from pipeline.tasks.task_view import Prompting

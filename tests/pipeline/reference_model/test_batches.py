@@ -1,0 +1,65 @@
+"""`pipeline.reference_model.batches`: what counts in the loss, and what a phase draws."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from pipeline.reference_model.batches import batches
+from pipeline.reference_model.recipe import Phase, Recipe
+from pipeline.tasks.embedded.templates import END
+from pipeline.tasks.embedded.tokenizer import build as build_tokenizer
+
+RECIPE = Recipe(seed=3, batch_tokens=1024, muon_lr=0.01, adam_lr=0.01, weight_decay=0.0, warmup=1000)
+PHASES = (
+    Phase(4000, (1.0, 0.5), 0.1, {"addition": 2.0}, {}),
+    Phase(9000, (0.8, 0.02), 0.02, {}, {"sorting": (1, 1, 2)}),
+)
+
+
+def test_answers_count_fully_context_a_little_and_padding_never() -> None:
+    tokenizer = build_tokenizer(256)
+    batch = next(batches(tokenizer, RECIPE, PHASES))
+    assert batch.ids.shape == batch.weights.shape
+    assert batch.weights[batch.ids == tokenizer.pad_token_id].eq(0).all()
+    assert batch.weights[batch.ids == tokenizer.bos_token_id].eq(0).all()
+    end = tokenizer.convert_tokens_to_ids("▁" + END)
+    assert batch.weights[batch.ids == end].eq(1).all(), "the end mark is part of every answer"
+    counted = (batch.weights == 1).float().mean()
+    assert 0.05 < float(counted) < 0.4, "answers are a small part of the text"
+
+
+def test_emphasis_draws_a_computation_more_often() -> None:
+    tokenizer = build_tokenizer(256)
+
+    def fraction(emphasis: dict[str, float]) -> float:
+        swap = tokenizer.convert_tokens_to_ids("▁swap")
+        phase = Phase(10**6, (1.0, 1.0), 0.1, emphasis, {})
+        rows = [row for batch in itertools.islice(batches(tokenizer, RECIPE, [phase]), 40) for row in batch.ids]
+        return sum(bool((row == swap).any()) for row in rows) / len(rows)
+
+    assert fraction({"tracking": 6.0}) > 2 * fraction({})
+
+
+def test_a_phase_ends_with_the_batch_that_reaches_its_tokens_and_the_stream_with_the_last_phase() -> None:
+    tokenizer = build_tokenizer(256)
+    stream = list(batches(tokenizer, RECIPE, PHASES))
+    seen = list(itertools.accumulate(batch.tokens for batch in stream))
+    assert seen[-2] < PHASES[-1].until <= seen[-1]
+    weights = [float(batch.weights[(batch.weights > 0) & (batch.weights < 1)].max()) for batch in stream]
+    first = next(number for number, total in enumerate(seen) if total >= PHASES[0].until)
+    assert weights[: first + 1] == pytest.approx([0.1] * (first + 1))
+    assert weights[first + 1 :] == pytest.approx([0.02] * (len(stream) - first - 1))
+
+
+def test_a_phase_draws_only_the_levels_it_names() -> None:
+    tokenizer = build_tokenizer(256)
+    phase = Phase(30_000, (1.0, 1.0), 0.1, {"reversal": 1e12}, {"reversal": (1,)})
+    texts = [
+        tokenizer.decode(row, skip_special_tokens=True)
+        for batch in batches(tokenizer, RECIPE, [phase])
+        for row in batch.ids
+    ]
+    bodies = [text.split("(")[1].split(")")[0].split() for text in texts if "(" in text]
+    assert bodies and all(len(body) == 4 for body in bodies), "level 1 of reversal lists four nouns"

@@ -1,0 +1,22 @@
+"""Worker processes of the stages under test start from a process that has imported the large libraries once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from multiprocessing import get_context
+
+import pytest
+
+from pipeline.executors import processes
+
+LIBRARIES = ["numba", "pandas", "transformers.models.llama.modeling_llama"]
+"""Importing them takes most of the time of a new process; with them comes torch."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def imported_once() -> Iterator[None]:
+    """What a stage computes does not depend on it; how the study starts its processes is tested with the pool."""
+    get_context("forkserver").set_forkserver_preload(LIBRARIES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes, "_START", "forkserver")
+        yield

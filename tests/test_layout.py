@@ -1,0 +1,104 @@
+"""Tests mirror the code: `a/b/c.py` is tested by `tests/a/b/test_c.py`, or stands in the table below."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.dvc import deps
+
+TESTED_BESIDE = {
+    # Stages of one small run of groups and profiles, which is made once.
+    "tests/stages/test_group_stages.py": (
+        "stages/manifest.py", "stages/cluster.py", "stages/aggregate.py", "stages/allocate.py", "stages/allocate_kl.py",
+        "stages/gradient_clusters.py", "stages/profile.py", "stages/route.py", "stages/inputs/allocation.py",
+    ),
+    "tests/stages/test_reference_train.py": ("stages/reference_card.py",),
+    "tests/stages/test_transform.py": ("stages/inputs/model.py",),
+    "tests/stages/test_prepare.py": ("stages/inputs/tasks.py",),
+    "tests/stages/test_latency.py": ("stages/latency_inputs.py",),
+    "tests/commands/test_preset.py": ("commands/preset_files.py",),
+    # Parts of one algorithm, which only together have a result to compare.
+    "tests/pipeline/allocation/loss/test_gradients.py": (
+        "pipeline/allocation/loss/answers.py", "pipeline/allocation/loss/limits.py",
+        "pipeline/allocation/loss/loss_inputs.py",
+    ),
+    "tests/pipeline/estimate/test_work.py": ("pipeline/estimate/workload.py",),
+    "tests/pipeline/evaluate/test_method.py": ("pipeline/evaluate/model.py",),
+    "tests/pipeline/evaluate/test_choices.py": ("pipeline/evaluate/tally.py",),
+    "tests/pipeline/tasks/test_samples.py": ("pipeline/tasks/task_view.py", "pipeline/tasks/text.py"),
+    "tests/wina_amp/models/test_load.py": ("wina_amp/models/integrity.py",),
+    # Settings, declared section by section and read as one file.
+    "tests/pipeline/config/test_params.py": (
+        "pipeline/config/consistency.py", "pipeline/config/inputs.py", "pipeline/config/kinds.py",
+        "pipeline/config/methods.py", "pipeline/config/profiles.py",
+    ),
+    # Declarations of tables, which every test that writes one checks.
+    "tests/pipeline/histograms/test_aggregate.py": ("pipeline/storage/schemas.py",),
+    # The twelve computations have their properties in common.
+    "tests/pipeline/tasks/embedded/test_computations.py": (
+        "pipeline/tasks/embedded/problem.py", "pipeline/tasks/embedded/world.py",
+        "pipeline/tasks/embedded/computations/arithmetic.py", "pipeline/tasks/embedded/computations/knowledge.py",
+        "pipeline/tasks/embedded/computations/language.py", "pipeline/tasks/embedded/computations/lists.py",
+        "pipeline/tasks/embedded/computations/state.py",
+    ),
+    "tests/pipeline/tasks/embedded/test_documents.py": ("pipeline/tasks/embedded/templates.py",),
+    # What the numbers of a report are taken from, and its prose.
+    "tests/pipeline/report/analysis/test_configurations.py": (
+        "pipeline/report/analysis/plan.py", "pipeline/report/analysis/findings.py", "pipeline/report/analysis/tasks.py",
+        "pipeline/report/page/configuration_table.py",
+    ),
+    "tests/pipeline/report/analysis/test_agreement.py": ("pipeline/report/analysis/labels.py",),
+    "tests/pipeline/report/analysis/test_matched_compute.py": ("pipeline/report/analysis/resampling.py",),
+    "tests/pipeline/report/analysis/test_specialisation.py": ("pipeline/report/page/profile_rows.py",),
+    "tests/pipeline/report/analysis/test_perplexity.py": ("pipeline/report/page/text_rows.py",),
+    "tests/pipeline/report/text/test_verdicts.py": ("pipeline/report/text/groups.py", "pipeline/report/text/rules.py"),
+    "tests/pipeline/report/text/test_benefit_routers.py": ("pipeline/report/text/methods.py",),
+    # Sections of the page: a rendered page has their tags, and the golden page their order.
+    "tests/pipeline/report/page/test_page.py": (
+        "pipeline/report/page/style.py", "pipeline/report/page/rows.py", "pipeline/report/page/router_rows.py",
+        "pipeline/report/page/figures.py", "pipeline/report/page/group_figures.py",
+        "pipeline/report/page/group_page.py", "pipeline/report/page/group_rows.py",
+        "pipeline/report/page/latency_figures.py", "pipeline/report/page/latency_rows.py",
+        "pipeline/report/page/profile_figures.py", "pipeline/report/page/profile_page.py",
+    ),
+}  # fmt: skip
+"""Test file -> modules without a test file of their own name that it tests."""
+
+MODULES = {
+    str(file.relative_to(deps.ROOT))
+    for package in deps.PACKAGES
+    for file in (deps.ROOT / package).rglob("*.py")
+    if file.name != "__init__.py"
+}
+
+
+def test_every_module_has_a_test_of_its_name_or_stands_in_the_table_once():
+    named = {module for module in MODULES if (deps.ROOT / "tests" / module).with_name(_test_name(module)).is_file()}
+    listed = [module for modules in TESTED_BESIDE.values() for module in modules]
+    assert len(listed) == len(set(listed))
+    assert MODULES - named - set(listed) == set(), "these modules need a test file, or a line in the table"
+    assert set(listed) & named == set(), "these modules have a test file of their own name now"
+    assert set(listed) - MODULES == set(), "these modules are gone"
+
+
+@pytest.mark.parametrize("test", TESTED_BESIDE)
+def test_what_tests_a_module_imports_it_directly_or_through_others(test: str):
+    imported = _imports(deps.ROOT / test) & deps.graph().modules
+    reached = imported.union(*(deps.graph().find_upstream_modules(module) for module in imported))
+    assert {_dotted(module) for module in TESTED_BESIDE[test]} <= reached
+
+
+def _test_name(module: str) -> str:
+    return f"test_{Path(module).name}"
+
+
+def _dotted(module: str) -> str:
+    return module.removesuffix(".py").replace("/", ".")
+
+
+def _imports(file: Path) -> set[str]:
+    froms = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom) and node.module]
+    return {name for node in froms for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))}
