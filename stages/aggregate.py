@@ -10,10 +10,14 @@ from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import ASSIGNMENTS, GROUP_HISTOGRAMS, HISTOGRAMS
 from stages.inputs import paths
 from stages.run import run_named
+from wina_amp.errors import unknown
+from wina_amp.names import SCHEMES
 
 
 def main(settings: Settings, name: str) -> None:
     """Read `histograms` and the `assignments` of scheme `name`, write its `group_histograms`."""
+    if name not in SCHEMES:
+        raise unknown("scheme", name, SCHEMES, "`--name`")
     assignments: Any = ASSIGNMENTS.read(paths.assignments(name))
     train = assignments[assignments["split"] == "train"]
     merged = aggregate(

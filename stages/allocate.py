@@ -34,7 +34,7 @@ from stages.inputs.allocation import (
 )
 from stages.inputs.model import load_model
 from stages.run import run_named
-from wina_amp.errors import UserError
+from wina_amp.errors import UserError, unknown
 from wina_amp.names import GATE_CRITERIA
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ log = logging.getLogger("stages.allocate")
 
 def main(settings: Settings, name: str) -> None:
     """Write the `allocations` and the `allocation_costs` of profile set `name`."""
+    if name not in settings.profiles:
+        raise unknown("profile set", name, settings.profiles, "`profiles` in params.yaml")
     profile = settings.profiles[name]
     histograms = GROUP_HISTOGRAMS.read(paths.group_histograms(profile.scheme))
     costs: Costs

@@ -8,6 +8,7 @@ from pipeline.profiles.profile import profiles
 from pipeline.storage.schemas import ALLOCATIONS, GROUP_HISTOGRAMS, PROFILES
 from stages.inputs import paths
 from stages.run import run_named
+from wina_amp.errors import unknown
 
 
 def main(settings: Settings, name: str) -> None:
@@ -17,6 +18,8 @@ def main(settings: Settings, name: str) -> None:
     strength 0 has the pooled profile, bit for bit. Thresholds from a group's own histograms were no better
     (docs/log.md).
     """
+    if name not in settings.profiles:
+        raise unknown("profile set", name, settings.profiles, "`profiles` in params.yaml")
     profile = settings.profiles[name]
     is_pooled = profile.parent is not None
     rows = profiles(

@@ -4,7 +4,7 @@ A stage file ends with
 
     if __name__ == "__main__":
         run(main)          # main(settings)
-        run_named(main)    # main(settings, name), started as `python -m stages.evaluate --name wina`
+        run_named(main)    # main(settings, name), started by DVC, or as `python -m stages.evaluate --name wina`
 
 `python -m stages.X` from the repository root is the only way stages are started: in a DVC experiment the current
 folder is a temporary copy, and `-m` is what makes Python import that copy's code rather than the workspace's.
@@ -37,9 +37,15 @@ def run(main: Callable[[Settings], None]) -> None:
 
 
 def run_named(main: Callable[[Settings, str], None]) -> None:
-    """Run one of a family of stages (a scheme, a profile set, a router, a method), chosen by `--name`."""
+    """Run one of a family of stages (a scheme, a profile set, a router, a method): the one that DVC says, or `--name`.
+
+    In dvc.yaml the name is no argument of `cmd`: DVC fills names in before anybody has checked them, and a shell would
+    run what they say.
+    """
+    _, at, running = os.environ.get("DVC_STAGE", "").rpartition("@")
     parser = argparse.ArgumentParser(prog=_stage_name())
-    parser.add_argument("--name", required=True, help="which scheme, profile set, router or method of params.yaml")
+    about = "which scheme, profile set, router or method of params.yaml; needed where DVC does not run the stage"
+    parser.add_argument("--name", default=running, required=not at, help=about)
     name = parser.parse_args().name
     run_command(f"{_stage_name()} {name}", lambda: main(params.load(), name))
 

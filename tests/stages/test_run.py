@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -9,6 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.settings import full
+from wina_amp.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGE = """
@@ -41,6 +45,17 @@ def test_a_named_stage_gets_its_name_and_insists_on_one(tmp_path: Path):
     body = 'logging.getLogger("stages.x").info("this is %s", name)'
     assert "this is wina" in run_stage(tmp_path, body, "--name", "wina", runner="run_named").stderr
     assert run_stage(tmp_path, body, runner="run_named").returncode == 2
+
+
+FAMILIES = ("aggregate", "allocate", "gradient_clusters", "profile", "route", "benefit_router", "evaluate", "export")
+
+
+@pytest.mark.tried("names", "refused")
+@pytest.mark.parametrize("stage", FAMILIES)
+def test_a_stage_of_a_family_refuses_a_name_that_the_settings_do_not_have(stage: str):
+    main = importlib.import_module(f"stages.{stage}").main
+    with pytest.raises(UserError, match=r"must be one of .* Found: '../../docs/x'"):
+        main(full(), "../../docs/x")
 
 
 def test_a_user_error_is_one_paragraph_without_a_traceback(tmp_path: Path):
