@@ -34,7 +34,7 @@ from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model, model_processes
 from stages.run import start_logging
-from wina_amp.errors import UserError, unknown
+from wina_amp.errors import UserError
 from wina_amp.names import BENEFIT
 from wina_amp.routing.router import neighbour_features, save_router
 
@@ -48,10 +48,8 @@ def main(settings: Settings, name: str) -> None:
     """Write the weights of benefit router `name`, its `routes`, `held_out` and `benefits`.
 
     Raises:
-        UserError: unknown benefit router; the profile set has no pooled profile behind those of its groups.
+        UserError: the profile set has no pooled profile behind those of its groups.
     """
-    if name not in settings.route.benefit_routers:
-        raise unknown("benefit router", name, settings.route.benefit_routers, "`route.benefit_routers` in params.yaml")
     profile = settings.route.benefit_routers[name]
     thresholds = _thresholds(settings, profile)
     samples: Any = SAMPLES.read(paths.SAMPLES, columns=_COLUMNS)

@@ -34,7 +34,7 @@ from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model, model_processes
 from stages.run import start_logging
-from wina_amp.errors import UserError, unknown
+from wina_amp.errors import UserError
 from wina_amp.masks.kinds import mask_kind
 from wina_amp.names import DENSE, GATE_CRITERIA
 
@@ -83,8 +83,6 @@ class Worker:
 
 def main(settings: Settings, name: str) -> None:
     """Read `samples`, and for a sparse method its profiles and groups; write `results`."""
-    if name not in settings.methods:
-        raise unknown("method", name, settings.methods, "`methods` in params.yaml")
     samples = _samples(settings, name)
     fingerprint = Fingerprint(settings, DENSE) if name == DENSE else Fingerprint(settings, "evaluate", name)
     with ExitStack() as stack:

@@ -16,7 +16,7 @@ from pipeline.profiles.profile import profile_array
 from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, RESULTS
 from stages.inputs import paths
 from stages.inputs.model import load_model
-from wina_amp.errors import UserError, unknown
+from wina_amp.errors import UserError
 from wina_amp.models import manifest
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
@@ -32,10 +32,8 @@ def main(settings: Settings, name: str) -> None:
     """Write the profile set of method `name`.
 
     Raises:
-        UserError: unknown method, or one that cannot run without this pipeline; a table is out of date.
+        UserError: a method that cannot run without this pipeline; a table is out of date.
     """
-    if name not in settings.methods:
-        raise unknown("method", name, settings.methods, "`methods` in params.yaml")
     method = settings.methods[name]
     if method.profile is None or method.groups is None or method.mask is None:
         raise _refusal(name, "the dense model has no profile set")

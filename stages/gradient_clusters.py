@@ -36,7 +36,7 @@ from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model, model_processes
 from stages.run import start_logging
 from wina_amp.atomic import replacing
-from wina_amp.errors import UserError, unknown
+from wina_amp.errors import UserError
 from wina_amp.models.projections import projections
 from wina_amp.names import GRADIENT, GRADIENT_RANDOM_SCHEMES, LABEL_SCHEMES
 
@@ -59,8 +59,6 @@ def main(settings: Settings, name: str) -> None:
     Raises:
         UserError: the profile set is not in `gradient.pooled`; more groups than the train samples allow.
     """
-    if name not in settings.gradient.pooled:
-        raise unknown("pooled profile set", name, settings.gradient.pooled, "`gradient.pooled` in params.yaml")
     samples: Any = SAMPLES.read(paths.SAMPLES, columns=_COLUMNS)
     train = (samples["split"] == "train").to_numpy()
     _check_counts(settings, int(train.sum()))

@@ -20,7 +20,7 @@ from pipeline.routing.router_fit import fit_router
 from pipeline.storage.schemas import ASSIGNMENTS, HELD_OUT, ROUTES, SAMPLES, SIGNATURES
 from stages.inputs import paths
 from stages.inputs.model import load_model
-from wina_amp.errors import UserError, unknown
+from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
 from wina_amp.models.rotation import rotated_widths
@@ -34,8 +34,6 @@ _COLUMNS = ("sample_id", "split", "task", "template", "prompt_ids", "n_tokens")
 
 def main(settings: Settings, name: str) -> None:
     """Write the weights of router `name`, its `routes` and `held_out`."""
-    if name not in settings.route.routers:
-        raise unknown("router", name, settings.route.routers, "`route.routers` in params.yaml")
     chosen = settings.route.routers[name]
     samples: Any = SAMPLES.read(paths.SAMPLES, columns=_COLUMNS)
     groups = _groups(samples, paths.table(chosen.groups_from))

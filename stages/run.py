@@ -8,6 +8,7 @@ workspace's.
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -25,8 +26,23 @@ from wina_amp.atomic import remove
 from wina_amp.errors import UserError
 from wina_amp.names import DENSE
 
+THREADS, PROCESSES = "OMP_NUM_THREADS", "WINA_AMP_PROCESSES"
+MOST_PROCESSES = 1024
+"""Of threads, too."""
+MEMORY = {
+    "weights": "`learn.batch`",
+    "allocate": "`allocate.greedy_tokens` (greedy) or `allocate.kl_batch` and `allocate.kl_group_batch` (kl)",
+    "latency": "`latency.contexts` or `latency.batches`",
+    "report": "`report.bootstrap`",
+    "prepare": "`benchmark.train_samples` or `benchmark.test_samples`",
+}
+"""Stage -> what to lower where memory runs out; `tokens.batch` for all others."""
+
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE)
+"""What is no bug of the program, of all errors of the operating system."""
 
 log = logging.getLogger("stages")
 
@@ -40,7 +56,7 @@ def run_stage() -> None:
     parser.add_argument("stage", help="a module of stages/: capture, evaluate, ...")
     parser.add_argument("--name", help="which scheme, profile set, router or method of params.yaml")
     given = parser.parse_args()
-    family, _, item = os.environ.get("DVC_STAGE", "").rpartition(":")[2].partition("@")
+    family, item = dvc_stage()
     name = given.name or item or None
     stage = family or (DENSE if name == DENSE else given.stage)
 
@@ -61,6 +77,12 @@ def run_stage() -> None:
     run_command(f"{given.stage} {name}" if name else given.stage, work)
 
 
+def dvc_stage() -> tuple[str, str]:
+    """The stage that DVC runs and, of a family, which of it; empty outside DVC."""
+    family, _, item = os.environ.get("DVC_STAGE", "").partition("@")
+    return family.rpartition(":")[2], item
+
+
 def run(main: Callable[[Settings], None]) -> None:
     """Run a command without arguments on the settings; see `run_command`."""
     title = _command_name()
@@ -69,14 +91,19 @@ def run(main: Callable[[Settings], None]) -> None:
 
 
 def run_command(title: str, work: Callable[[], None]) -> None:
-    """Run any command in the way of a stage: logging, threads, and a `UserError` as one paragraph and exit code 2."""
+    """Run any command in the way of a stage: logging, threads, and one paragraph and exit code 2 for a `UserError`, and
+    for what the machine refuses (memory, disk space, permissions)."""
     start_logging()
-    limit_threads()
     began = time.perf_counter()
     try:
+        check_environment()
+        limit_threads()
         work()
-    except UserError as error:
-        sys.stderr.write("\n" + textwrap.fill(f"{title} stopped. {error}", width=100, break_long_words=False) + "\n\n")
+    except (UserError, MemoryError, OSError, RuntimeError) as error:
+        said = error if isinstance(error, UserError) else _of_the_machine(error, title)
+        if said is None:
+            raise
+        sys.stderr.write("\n" + textwrap.fill(f"{title} stopped. {said}", width=100, break_long_words=False) + "\n\n")
         sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt:
         sys.stderr.write(f"\n{title} was interrupted; finished parts are kept and `dvc repro` resumes from them.\n")
@@ -93,7 +120,42 @@ def limit_threads() -> None:
     """
     torch = sys.modules.get("torch")
     if torch is not None:
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+        torch.set_num_threads(int(os.environ.get(THREADS) or 1))
+
+
+def check_environment() -> None:
+    """Refuse numbers of threads and processes that are none, before anything is computed with them."""
+    for name in (THREADS, PROCESSES):
+        given = os.environ.get(name, "").strip()
+        if given and not (given.isascii() and given.isdecimal() and 1 <= int(given) <= MOST_PROCESSES):
+            raise UserError(
+                f"{name} must be a whole number from 1 to {MOST_PROCESSES}, or empty",
+                found=repr(given),
+                where="the environment",
+                remedy=f"correct or unset it (`unset {name}`)",
+            )
+
+
+def _of_the_machine(error: Exception, title: str) -> UserError | None:
+    """A sentence for memory that has run out and for files that cannot be read or written; None for any other error."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text:
+        lower = MEMORY.get(title.partition(" ")[0], "`tokens.batch`")
+        return UserError(
+            "The work must fit into memory",
+            found=text,
+            where="the GPU" if "CUDA" in text else "this machine",
+            remedy=f"lower {lower} in params.yaml, set {PROCESSES}=1, or load the weights in bfloat16 (`model.dtype`); "
+            "finished parts are kept",
+        )
+    if isinstance(error, OSError) and error.errno in _REFUSED:
+        return UserError(
+            "Files must be readable and writable",
+            found=error.strerror or type(error).__name__,
+            where=str(error.filename or "this machine"),
+            remedy="correct the permissions, or free space, then run the command again; finished parts are kept",
+        )
+    return None
 
 
 def _command_name() -> str:

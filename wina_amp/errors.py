@@ -37,5 +37,5 @@ def unknown(kind: str, name: object, known: Iterable[str], where: str) -> UserEr
     names = sorted(known)
     near = get_close_matches(str(name), names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    must = f"The {kind} must be one of {', '.join(names)}"
+    must = f"The {kind} must be one of {', '.join(names) or '(there are none)'}"
     return UserError(must, found=repr(name), where=where, remedy=f"{hint}choose a known one")

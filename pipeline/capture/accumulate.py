@@ -20,15 +20,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Any, cast
+from typing import Any
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int, Int32
 from torch import Tensor
 
 from pipeline.histograms.bins import FIRST_BIN, UNDERFLOW_BIN, ZERO_BIN, Bins
+from wina_amp.masks.compiled import njit
 
 COMPILED, TRITON, TENSORS = "compiled", "triton", "tensors"
 
@@ -218,7 +218,7 @@ def _limits(bins: Bins) -> Float32[np.ndarray, " 3"]:
     return (patterns.astype(np.uint32) << np.uint32(bins.shift)).view(np.float32)
 
 
-_kernel = cast(Any, numba.njit)(cache=True, nogil=True)(_count_tokens)
+_kernel = njit(nogil=True)(_count_tokens)
 _BACKENDS: dict[str, Callable[..., None]] = {
     COMPILED: _accumulate_compiled,
     TRITON: _accumulate_triton,

@@ -8,6 +8,7 @@ after an hour.
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config.methods import MethodSettings
@@ -40,6 +41,8 @@ def check_together(settings: Settings, file: str) -> None:
         must = "`schemes` must have `global`: pooled histograms are what every other group is compared with"
         raise refusal(must, ", ".join(settings.schemes), f"`schemes` in {file}", "add it")
     _check_gradient(settings, file)
+    _check_names(settings, file)
+    _check_include(settings.benchmark.include, file)
     for name, profile in settings.profiles.items():
         must_know("scheme", profile.scheme, settings.schemes, f"profiles.{name}.scheme", file)
         must_know("criterion", profile.criterion, settings.capture.criteria, f"profiles.{name}.criterion", file)
@@ -56,9 +59,33 @@ def check_together(settings: Settings, file: str) -> None:
         _check_export(name, settings, file)
     for name in settings.latency.methods or ():
         must_know("method", name, settings.methods, "latency.methods", file)
-    must_know("method", settings.report.baseline, settings.methods, "report.baseline", file)
+    _check_report(settings, file)
     _check_calibration(settings, file)
     _check_primary(settings, file)
+
+
+def _check_names(settings: Settings, file: str) -> None:
+    """Two names that differ in capitals alone are one file where the disk takes them for the same."""
+    sections = {
+        "profiles": settings.profiles,
+        "methods": settings.methods,
+        "route": {**settings.route.routers, **settings.route.benefit_routers},
+    }
+    for section, names in sections.items():
+        seen: dict[str, str] = {DENSE: DENSE} if section == "methods" else {}
+        for name in names:
+            other = seen.setdefault(name.lower(), name)
+            if other != name:
+                must = f"Names in `{section}` must differ in more than capitals: they become names of files"
+                raise refusal(must, f"{other} and {name}", f"`{section}` in {file}", "choose another name")
+
+
+def _check_include(include: str, file: str) -> None:
+    """DVC hashes all that is in the folder, and stages do not depend on what comes behind them."""
+    folder, here = Path(include).resolve(), Path.cwd().resolve()
+    if folder in (here, here / "data", *here.parents):
+        must = "`benchmark.include` must be a folder of tasks, not one with results or the repository in it"
+        raise refusal(must, include, f"`benchmark.include` in {file}", "name a folder of its own")
 
 
 def _check_gradient(settings: Settings, file: str) -> None:
@@ -100,6 +127,10 @@ def _check_benefit_routers(settings: Settings, file: str) -> None:
             raise refusal(
                 must, f"{profile}, which has the scheme global", where, "name a profile set of another scheme"
             )
+        if settings.profiles[profile].parent is None:
+            must = "A benefit router needs a profile set that starts from a pooled one, which it can leave a prompt to"
+            found = f"{profile}, which starts from {settings.profiles[profile].starts_from}"
+            raise refusal(must, found, where, "name a profile set with `starts_from: allocations/<pooled kl set>`")
     stray = [f"{target:g}" for target in route.benefit_targets if target not in settings.evaluate.targets]
     if route.benefit_routers and stray:
         must = "`route.benefit_targets` must be among `evaluate.targets`"
@@ -150,9 +181,6 @@ def _check_primary(settings: Settings, file: str) -> None:
     if evaluate.test_samples is None:
         must = "`evaluate.primary` needs `evaluate.test_samples`, beyond which only its methods are evaluated"
         raise refusal(must, "null: every method is evaluated on all of them", where, "give a number, or set it to null")
-    if TEST not in evaluate.splits:
-        must = "`evaluate.primary` needs the test split"
-        raise refusal(must, ", ".join(evaluate.splits), f"`evaluate.splits` in {file}", "add `test`, or set it to null")
     for name in primary.methods:
         must_know("method", name, settings.methods, "evaluate.primary.methods", file)
     profiles = {name: settings.profiles[str(settings.methods[name].profile)] for name in primary.methods}
@@ -168,6 +196,19 @@ def _check_primary(settings: Settings, file: str) -> None:
     if stray:
         must = "`evaluate.primary.targets` must be among `evaluate.targets`"
         raise refusal(must, ", ".join(stray), where, "choose targets that have profiles, or set it to null")
+
+
+def _check_report(settings: Settings, file: str) -> None:
+    """What the last stage would refuse, after hours."""
+    baseline = settings.report.baseline
+    must_know("method", baseline, settings.methods, "report.baseline", file)
+    scheme = settings.profiles[str(settings.methods[baseline].profile)].scheme
+    if scheme != GLOBAL:
+        where, remedy = f"`report.baseline` in {file}", "name a method whose profile set has the scheme global"
+        raise refusal("`report.baseline` must be a pooled method", f"{baseline}, of scheme {scheme}", where, remedy)
+    if TEST not in settings.evaluate.splits:
+        must, where = "The report needs the test split", f"`evaluate.splits` in {file}"
+        raise refusal(must, ", ".join(settings.evaluate.splits), where, "add `test`")
 
 
 def _check_calibration(settings: Settings, file: str) -> None:

@@ -25,10 +25,10 @@ T = TypeVar("T")
 SECTION = ConfigDict(extra="forbid", allow_inf_nan=False)
 """Of every section: exactly its settings, finite numbers."""
 
-UNKNOWN, REPEATED = "unknown_name", "repeated"
+UNKNOWN, REPEATED, LONG = "unknown_name", "repeated", "long_number"
 """Types of the errors raised here, beside pydantic's own."""
 
-NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_-]*$"
+NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
 
 class OneOf:
@@ -56,8 +56,17 @@ def _each_once(entries: tuple[T, ...]) -> tuple[T, ...]:
     return entries
 
 
+def _few_digits(number: float) -> float:
+    if number != float(f"{number:g}"):
+        raise PydanticCustomError(LONG, "more digits than names of parts and tables show")
+    return number
+
+
 Name = Annotated[StrictStr, StringConstraints(pattern=NAME_PATTERN)]
 """A name of the user's choice, which becomes part of file names and of DVC stage names."""
-Fraction = Annotated[StrictFloat, Field(gt=0, lt=1)]
+Line = Annotated[StrictStr, StringConstraints(pattern="^[^\\x00-\\x1f\\x7f]+$")]
+"""A path, or a name that others have chosen."""
+Fraction = Annotated[StrictFloat, Field(gt=0, lt=1), AfterValidator(_few_digits)]
+"""Between 0 and 1, and what `{:g}` shows of it: two targets that look the same are the same."""
 Many = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_each_once)]
 """A list with at least one entry, each once."""

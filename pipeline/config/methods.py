@@ -43,8 +43,8 @@ class RouteSettings:
     benefit_targets: Many[Fraction] = Field(
         description="targets, among `evaluate.targets`, at which the benefits of profiles are measured (their mean)"
     )
-    blocks: StrictInt = Field(ge=1, description="first blocks whose signatures the `scores` router reads")
-    weight_decay: StrictFloat = Field(ge=0, description="L2 penalty of the routers' logistic regression")
+    blocks: StrictInt = Field(ge=1, le=10**4, description="first blocks whose signatures the `scores` router reads")
+    weight_decay: StrictFloat = Field(ge=0, le=10**6, description="L2 penalty of the routers' logistic regression")
 
 
 @dataclass(frozen=True, config=SECTION)
@@ -67,10 +67,12 @@ class EvaluateSettings:
         description="splits to evaluate; train leaks and is reported as leaking"
     )
     train_samples: StrictInt = Field(
-        ge=1, description="train samples per task that are evaluated, if there are as many"
+        ge=1, le=10**7, description="train samples per task that are evaluated, if there are as many"
     )
     test_samples: StrictInt | None = Field(
-        ge=1, description="test samples per task on which every method is evaluated, if there are as many; null: all"
+        ge=1,
+        le=10**7,
+        description="test samples per task on which every method is evaluated, if there are as many; null: all",
     )
     primary: PrimarySettings | None = Field(
         description="methods that are evaluated on all test samples, at the targets named here, as the dense model "
@@ -125,15 +127,18 @@ class LatencySettings:
     """What is timed, where sparse decoding can win at all (docs/method.md, section Latency)."""
 
     methods: Many[StrictStr] | None = Field(description="methods that are timed; null takes all that can decode")
-    contexts: Many[Annotated[StrictInt, Field(ge=1)]] = Field(description="tokens in front of the decoded ones")
-    batches: Many[Annotated[StrictInt, Field(ge=1, le=8)]] = Field(description="sequences that are decoded at a time")
-    steps: StrictInt = Field(ge=4, description="decoded tokens that are timed for every context and batch")
-    answer_tokens: StrictInt = Field(
-        ge=1, description="tokens of an answer, over which the time of routing its prompt is spread"
+    contexts: Many[Annotated[StrictInt, Field(ge=1, le=10**7)]] = Field(
+        description="tokens in front of the decoded ones"
     )
-    threads: StrictInt = Field(ge=1, description="threads of the sparse and the dense model on a CPU")
+    batches: Many[Annotated[StrictInt, Field(ge=1, le=8)]] = Field(description="sequences that are decoded at a time")
+    steps: StrictInt = Field(ge=4, le=10**5, description="decoded tokens that are timed for every context and batch")
+    answer_tokens: StrictInt = Field(
+        ge=1, le=10**6, description="tokens of an answer, over which the time of routing its prompt is spread"
+    )
+    threads: StrictInt = Field(ge=1, le=1024, description="threads of the sparse and the dense model on a CPU")
     cache_mb: StrictFloat | None = Field(
         gt=0,
+        le=10**5,
         description="size of the last-level cache in MB; null asks the machine (a virtual one may name a cache that "
         "it shares)",
     )
@@ -145,6 +150,6 @@ class ReportSettings:
 
     baseline: StrictStr = Field(description="method that grouped methods are compared with")
     bootstrap: StrictInt = Field(
-        ge=100, description="bootstrap replicates of every interval, and permutations of every p-value"
+        ge=100, le=10**5, description="bootstrap replicates of every interval, and permutations of every p-value"
     )
     confidence: Fraction = Field(description="coverage of every interval")

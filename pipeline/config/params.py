@@ -90,7 +90,14 @@ def parse(path: Path) -> object:
             where=str(path.absolute()),
             remedy="run from the repository root; `git checkout params.yaml` restores the file",
         ) from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(
+            "The settings file must be readable",
+            found=error.strerror or type(error).__name__,
+            where=str(path.absolute()),
+            remedy="correct its permissions; `git checkout params.yaml` restores the file",
+        ) from error
+    except (YAMLError, ValueError, RecursionError) as error:  # ValueError: bytes that are no text, numbers too long
         raise UserError(
             "The settings file must be valid YAML",
             found=" ".join(str(error).split()),

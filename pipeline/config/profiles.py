@@ -20,16 +20,16 @@ class LearnSettings:
         "targets"
     )
     warm_steps: StrictInt = Field(
-        ge=0, description="steps of the sparsities alone, from the same one for every projection"
+        ge=0, le=10**6, description="steps of the sparsities alone, from the same one for every projection"
     )
-    steps: StrictInt = Field(ge=1, description="steps of weights and sparsities together")
-    batch: StrictInt = Field(ge=1, description="train samples in a step")
+    steps: StrictInt = Field(ge=1, le=10**6, description="steps of weights and sparsities together")
+    batch: StrictInt = Field(ge=1, le=10**6, description="train samples in a step")
     rate: StrictFloat = Field(
         gt=0, le=1, description="how far the logit of a sparsity moves in a step of the latter, about"
     )
     weight_rate: StrictFloat = Field(gt=0, le=1, description="how far the logarithm of a weight moves in a step, about")
     decay: StrictFloat = Field(
-        ge=0, description="fraction of it by which a step pulls the logarithm back to that of the column norm"
+        ge=0, le=1, description="fraction of it by which a step pulls the logarithm back to that of the column norm"
     )
 
 
@@ -41,7 +41,9 @@ class CaptureSettings:
         description="criteria whose score histograms are recorded"
     )
     mantissa_bits: StrictInt = Field(ge=0, le=8, description="resolution of the histograms: 2^bits bins per octave")
-    signature_dim: StrictInt = Field(ge=1, description="numbers kept per block and mask site in a sample's signature")
+    signature_dim: StrictInt = Field(
+        ge=1, le=10**5, description="numbers kept per block and mask site in a sample's signature"
+    )
 
 
 @dataclass(frozen=True, config=SECTION)
@@ -49,9 +51,11 @@ class ClusterSettings:
     """How samples are grouped by their activation pattern."""
 
     algorithm: Annotated[StrictStr, OneOf(ALGORITHMS)] = Field(description="clustering algorithm")
-    count: StrictInt = Field(ge=2, description="number of groups; hdbscan finds its own and ignores it")
-    components: StrictInt = Field(ge=1, description="principal components of the signatures that are clustered")
-    min_cluster_size: StrictInt = Field(ge=2, description="hdbscan: smallest group; the others ignore it")
+    count: StrictInt = Field(ge=2, le=10**4, description="number of groups; hdbscan finds its own and ignores it")
+    components: StrictInt = Field(
+        ge=1, le=10**5, description="principal components of the signatures that are clustered"
+    )
+    min_cluster_size: StrictInt = Field(ge=2, le=10**7, description="hdbscan: smallest group; the others ignore it")
 
 
 @dataclass(frozen=True, config=SECTION)
@@ -59,33 +63,37 @@ class AllocateSettings:
     """How the sparsity budget is spread over projections."""
 
     greedy_step: StrictFloat = Field(
-        gt=0,
+        ge=0.001,
         le=1,
         description="sparsity that one round of `greedy` gives to the first projection; the others get the same "
         "number of weights",
     )
     greedy_tokens: StrictInt = Field(
-        ge=1, description="calibration tokens per group that `greedy` measures block errors on"
+        ge=1, le=10**7, description="calibration tokens per group that `greedy` measures block errors on"
     )
     greedy_search: Annotated[StrictStr, OneOf(GREEDY_SEARCHES)] = Field(
         description="whether a round of `greedy` tries all steps, as published (exact), or the likely ones (lazy: "
         "half the time, errors about the same)"
     )
-    kl_samples: StrictInt = Field(ge=1, description="train samples on which `kl` measures the curves it starts from")
+    kl_samples: StrictInt = Field(
+        ge=1, le=10**7, description="train samples on which `kl` measures the curves it starts from"
+    )
     kl_steps: StrictInt = Field(
         ge=0,
+        le=10**6,
         description="steps down the gradient for each target; 0 takes the allocation that the measured curves give",
     )
-    kl_batch: StrictInt = Field(ge=1, description="train samples in a step")
+    kl_batch: StrictInt = Field(ge=1, le=10**6, description="train samples in a step")
     kl_compared: StrictInt = Field(
         ge=1,
+        le=10**7,
         description="train samples on which `kl` compares start, end, and the mean of the ends of neighbouring targets",
     )
     kl_rate: StrictFloat = Field(gt=0, le=1, description="how far the logit of a sparsity moves in a step, about")
     kl_group_steps: StrictInt = Field(
-        ge=1, description="the same for a group that starts from a pooled allocation: steps"
+        ge=1, le=10**6, description="the same for a group that starts from a pooled allocation: steps"
     )
-    kl_group_batch: StrictInt = Field(ge=1, description="train samples in a step of a group")
+    kl_group_batch: StrictInt = Field(ge=1, le=10**6, description="train samples in a step of a group")
     kl_group_rate: StrictFloat = Field(gt=0, le=1, description="how far a logit moves in a step of a group, about")
 
 
@@ -102,7 +110,7 @@ class GradientSettings:
         "without the scheme",
     )
     targets: Many[Fraction] = Field(description="targets, among `evaluate.targets`, at which gradients are taken")
-    counts: Many[Annotated[StrictInt, Field(ge=2)]] = Field(
+    counts: Many[Annotated[StrictInt, Field(ge=2, le=10**4)]] = Field(
         description="numbers of groups to choose from: the fewest within a standard error of the largest held-out gain"
     )
 

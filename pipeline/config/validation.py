@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from pipeline.config.kinds import REPEATED, UNKNOWN
+from pipeline.config.kinds import LONG, REPEATED, UNKNOWN
 from wina_amp.errors import UserError, unknown
 
 T = TypeVar("T")
@@ -33,6 +33,8 @@ _TYPES = {
     "null": "null",
     "object": "a section",
 }
+MOST_SHOWN = 200
+"""Characters of a wrong value that a message shows."""
 _BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 
 
@@ -109,17 +111,22 @@ def _user_error(schema: Schema, errors: Sequence[ErrorDetails], file: str) -> Us
     if kind == _UNEXPECTED or (kind == _MISSING and isinstance(path[-1], str)):
         return _wrong_settings(schema, error, errors, file)
     node, path = schema.at(path[:-1] if kind in (_MISSING, "invalid_key") else path)
-    name, found = _name(path) or "params", repr(error["input"])
+    name, found = _name(path) or "params", _short(error["input"])
     where = f"`{name}` in {file}"
     if kind == UNKNOWN:
         return unknown(f"setting `{name}`", error["input"], context["known"], where)
     if kind == REPEATED:
         must, found = "name every entry once", f"{context['entries']} repeated"
+    elif kind == "string_pattern_mismatch":
+        must = "be one line of text, and not empty"
+    elif kind == LONG:
+        must = "have at most six significant digits"
     elif kind in _NOT_A_SECTION:
         must = "be a section of `key: value` settings"
     else:
         must = f"be {_expected(schema, node)}"
-    return UserError(f"`{name}` must {must}", found=found, where=where, remedy=f"correct it; {_EXPLAINED}")
+    how = "put it in quotes" if kind == "string_type" else "correct it"
+    return UserError(f"`{name}` must {must}", found=found, where=where, remedy=f"{how}; {_EXPLAINED}")
 
 
 def _wrong_settings(schema: Schema, error: ErrorDetails, errors: Sequence[ErrorDetails], file: str) -> UserError:
@@ -140,8 +147,18 @@ def _wrong_key(section: str, error: ErrorDetails, file: str) -> UserError:
     where = f"`{section}` in {file}"
     if error["type"] == UNKNOWN:
         return unknown(f"name in `{section}`", error["input"], error.get("ctx", {})["known"], where)
-    must = f"Names in `{section}` must be letters, digits, - and _"
-    return UserError(must, found=repr(error["input"]), where=where, remedy="choose another name")
+    must = f"Names in `{section}` must be letters, digits, - and _ (at most 64, a letter or digit first)"
+    remedy = "choose another name, or put it in quotes if it is a number"
+    return UserError(must, found=_short(error["input"]), where=where, remedy=remedy)
+
+
+def _short(value: object) -> str:
+    """A value as it may be shown: its beginning, if it is long."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):
+        return f"{type(value).__name__} that is too deep or too long to show"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}... ({len(text)} characters)"
 
 
 def _expected(schema: Schema, node: Node) -> str:

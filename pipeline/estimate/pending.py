@@ -14,10 +14,14 @@ from typing import Any
 from wina_amp.errors import UserError
 
 MAIN = "dvc.yaml"
+SETTINGS = "settings"
+"""The stage that refuses wrong settings. It takes a second, runs whenever a setting has changed, and always writes the
+same, so it is left out: nobody runs because of it."""
 
 
 def pending(root: Path, also: Collection[str] = ()) -> tuple[list[str], int]:
-    """Names of the stages of dvc.yaml that would run, in an order in which they can, and the number of all its stages.
+    """Names of the stages of dvc.yaml that would run, in an order in which they can, and the number of all its stages;
+    `settings` is not among them.
 
     Args:
         root: the repository; nothing in it is changed.
@@ -30,7 +34,7 @@ def pending(root: Path, also: Collection[str] = ()) -> tuple[list[str], int]:
     from dvc.repo import Repo
 
     with Repo(str(root)) as repo:
-        every: Any = [stage for stage in repo.index.stages if stage.path_in_repo == MAIN]
+        every: Any = [stage for stage in repo.index.stages if stage.path_in_repo == MAIN and stage.name != SETTINGS]
         try:
             status: Any = repo.status()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         except LockError as error:

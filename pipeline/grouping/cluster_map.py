@@ -12,7 +12,6 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
-from umap.umap_ import UMAP
 
 NEIGHBOURS = 15
 MOST_SAMPLES = 2500
@@ -32,6 +31,8 @@ def coordinates(points: Float[ndarray, "samples components"], seed: int) -> Floa
     start[:, : min(2, points.shape[1])] = points[:, :2]
     if len(points) < FEWEST_SAMPLES:
         return start
+    from umap.umap_ import UMAP  # numba may have nowhere to keep what it compiles then: no reason not to import this
+
     neighbours = min(NEIGHBOURS, len(points) - 1)
     reducer = cast(Any, UMAP)(n_neighbors=neighbours, min_dist=0.1, init=_spread(start), random_state=seed, n_jobs=1)
     return np.asarray(reducer.fit_transform(points), dtype=np.float64)

@@ -11,6 +11,7 @@ REFERENCE_PARAMS = "data/reference/params.yaml"
 REFERENCE_BUILD = "data/reference/build"
 REFERENCE_PIPELINE = "data/reference/dvc.yaml"
 
+SETTINGS = "data/settings.json"
 MANIFEST = "data/model.json"
 TOKENIZER = "data/tokenizer.json"
 SAMPLES = "data/samples.parquet"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+
+from stages import run
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGE = '''
@@ -114,6 +119,93 @@ def test_a_user_error_is_one_paragraph_without_a_traceback(repository: Path):
     done = run_stage(repository, 'raise UserError("A must hold", found="B", where="C", remedy="do D")')
     assert done.returncode == 2
     assert said(done) == "invented stopped. A must hold. Found: B. Where: C. What to do: do D."
+
+
+def in_command(work: Callable[[], None], capsys: pytest.CaptureFixture[str], title: str = "capture") -> str:
+    """What `run_command` says on stderr, in one line, when it stops."""
+    with pytest.raises(SystemExit) as stopped:
+        run.run_command(title, work)
+    assert stopped.value.code == run.EXIT_USER_ERROR
+    said = capsys.readouterr().err.strip()
+    assert "\n\n" not in said, "more than one paragraph"
+    return " ".join(said.split())
+
+
+def fails(error: BaseException) -> Callable[[], None]:
+    def work() -> None:
+        raise error
+
+    return work
+
+
+@pytest.mark.tried("errors", "refused")
+@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "WINA_AMP_PROCESSES"])
+@pytest.mark.parametrize("value", ["four", "0", "-1", "1.5", "1,2", "1e3", "100000", "\u0663", "1 2", "nan"])
+def test_an_environment_that_gives_no_number_is_refused_before_anything_is_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+):
+    monkeypatch.setenv(name, value)
+    said = in_command(fails(AssertionError("this must not be reached")), capsys)
+    assert f"{name} must be a whole number from 1 to 1024, or empty. Found: {value!r}" in said
+    assert f"`unset {name}`" in said
+
+
+@pytest.mark.tried("errors", "right")
+@pytest.mark.parametrize("value", ["", " ", "1", " 1 "])
+def test_an_environment_that_gives_one_or_nothing_is_taken(monkeypatch: pytest.MonkeyPatch, value: str):
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    monkeypatch.setenv("WINA_AMP_PROCESSES", value)
+    run.check_environment()
+
+
+@pytest.mark.tried("errors", "refused")
+@pytest.mark.parametrize(
+    ("title", "error", "lower"),
+    [
+        pytest.param("capture", MemoryError(), "tokens.batch", id="Python's"),
+        pytest.param("report", MemoryError("Unable to allocate 4 GiB for an array"), "report.bootstrap", id="numpy's"),
+        pytest.param(
+            "allocate kl",
+            torch.OutOfMemoryError("CUDA out of memory. Tried"),
+            "kl_batch",
+            id="CUDA's",
+        ),
+        pytest.param(
+            "evaluate wina",
+            RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory: you tried"),
+            "tokens.batch",
+            id="torch's on a CPU",
+        ),
+    ],
+)
+def test_where_memory_runs_out_the_setting_to_lower_is_named(
+    capsys: pytest.CaptureFixture[str], title: str, error: BaseException, lower: str
+):
+    said = in_command(fails(error), capsys, title)
+    assert "must fit into memory" in said and lower in said and "WINA_AMP_PROCESSES=1" in said
+
+
+@pytest.mark.tried("errors", "refused")
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC], ids=["no right", "read-only", "full"])
+def test_a_file_that_the_machine_refuses_is_named(capsys: pytest.CaptureFixture[str], number: int):
+    said = in_command(fails(OSError(number, os.strerror(number), "data/x.parquet")), capsys)
+    assert os.strerror(number) in said and "data/x.parquet" in said and "correct the permissions" in said
+
+
+@pytest.mark.parametrize("error", [OSError("of ours"), RuntimeError("of ours"), FileNotFoundError(2, "no", "x")])
+def test_other_errors_of_the_system_stay_bugs(error: Exception):
+    with pytest.raises(type(error)):
+        run.run_command("capture", fails(error))
+
+
+@pytest.mark.tried("errors", "right")
+@pytest.mark.parametrize("variables", [{"HOME": "/dev/null"}, {"XDG_CACHE_HOME": "/dev/null/x"}])
+def test_where_no_cache_can_be_written_stages_have_one_of_their_own(variables: dict[str, str]):
+    kept = {name: value for name, value in os.environ.items() if name not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")}
+    code = "import os, stages; print(os.path.isdir(os.environ['NUMBA_CACHE_DIR']))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=kept | variables, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
 
 
 def test_a_bug_keeps_its_traceback(repository: Path):

@@ -29,6 +29,8 @@ from jaxtyping import Float32, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wina_amp.masks.compiled import njit
+
 _TILE = 4096
 """Sums that are worked on at a time, together 16 KB: they stay in the L1 cache while weights pass by."""
 
@@ -84,7 +86,7 @@ def _numba_threads(number: int) -> Generator[None]:
             torch.set_num_threads(of_torch)
 
 
-@cast(Any, numba.njit)(cache=True, nogil=True, parallel=True)
+@njit(nogil=True, parallel=True)
 def _linear(
     x: NDArray[np.float32],
     weight: NDArray[np.float32],
@@ -101,7 +103,7 @@ def _linear(
         _add(inputs, values, weight, y, start, stop)
 
 
-@cast(Any, numba.njit)(cache=True, nogil=True)
+@njit(nogil=True)
 def _kept(
     x: NDArray[np.float32], cutoffs: NDArray[np.float32], groups: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -128,7 +130,7 @@ def _kept(
 
 
 # `contract` alone of the fast-math flags: a product and its addition are rounded once. It reorders nothing.
-@cast(Any, numba.njit)(cache=True, nogil=True, fastmath={"contract"})
+@njit(nogil=True, fastmath={"contract"})
 def _add(
     inputs: NDArray[np.int64],
     values: NDArray[np.float32],

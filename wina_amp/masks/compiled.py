@@ -13,5 +13,16 @@ HAS_NUMBA = find_spec("numba") is not None
 
 
 def njit(**options: Any) -> Any:
-    """`numba.njit(**options)`; without numba a decorator that returns the function, which must then not be called."""
-    return import_module("numba").njit(**options) if HAS_NUMBA else lambda function: function
+    """`numba.njit(cache=True, **options)`; without numba a decorator that returns the function, which must then not be
+    called. Where neither the folder of the source nor the user's cache can be written, every process compiles anew."""
+    if not HAS_NUMBA:
+        return lambda function: function
+    numba = import_module("numba")
+
+    def compiled(function: Any) -> Any:
+        try:
+            return numba.njit(cache=True, **options)(function)
+        except RuntimeError:  # "cannot cache function: no locator available"
+            return numba.njit(**options)(function)
+
+    return compiled

@@ -57,7 +57,7 @@ def is_compiled(x: Tensor) -> bool:
     return HAS_NUMBA and x.device.type == "cpu" and x.dtype == torch.float32
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _mask_rows(
     x: NDArray[np.float32],
     cutoffs: NDArray[np.float32],

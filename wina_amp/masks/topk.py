@@ -95,7 +95,7 @@ def mask(
     return x.masked_fill(dropped, 0)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _mask_rows(
     x: NDArray[np.float32],
     weights: NDArray[np.float32],

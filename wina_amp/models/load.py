@@ -143,6 +143,8 @@ def _load_model(folder: Path, dtype: torch.dtype, device: str, remote_code: bool
             trust_remote_code=remote_code,
             **loading_options(device),
         )
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:
         raise UserError(
             "The model must be readable as a causal LM with safetensors weights",

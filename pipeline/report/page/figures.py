@@ -67,7 +67,7 @@ def map_facets(x: np.ndarray, y: np.ndarray, label: Label, title: str, name: str
                 axes.set_axis_off()
                 continue
             _map_axes(axes, x, y, "")
-            axes.set_title(label.values[code], fontsize=9, fontweight="normal", color=INK)
+            axes.set_title(style.label(label.values[code]), fontsize=9, fontweight="normal", color=INK)
             is_shown = label.codes == code
             _dots(axes, x[~is_shown], y[~is_shown], GRID, 1.0, 1.2)
             _dots(axes, x[is_shown], y[is_shown], SEQUENTIAL, 0.75, 1.8)
@@ -206,10 +206,14 @@ def _looks(label: Label) -> list[tuple[str, float]]:
 
 
 def _legend_row(axes: Any, names: Sequence[str], looks: Sequence[tuple[str, float]]) -> None:
+    names = [style.label(name) for name in names]
     handles = [axes.plot([], [], "o", ms=5, mew=0, color=colour, alpha=alpha)[0] for colour, alpha in looks]
     columns = min(len(names), max(1, LEGEND_CHARACTERS // (max(map(len, names)) + 4)))
-    axes.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=columns, frameon=False,
-                fontsize=8.5, handletextpad=0.1, columnspacing=1.0, labelcolor=INK)  # fmt: skip
+    # matplotlib leaves out labels that begin with an underscore: they are put in afterwards.
+    drawn = axes.legend(handles, [""] * len(names), loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=columns,
+                        frameon=False, fontsize=8.5, handletextpad=0.1, columnspacing=1.0, labelcolor=INK)  # fmt: skip
+    for text, name in zip(drawn.get_texts(), names, strict=True):
+        text.set_text(name)
 
 
 def _accuracy_line(plan: Plan, axes: Any, method: Method, points: Sequence[Point]) -> None:

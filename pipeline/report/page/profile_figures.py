@@ -68,7 +68,7 @@ def task_panel(comparison: TaskComparison, alpha: float, title: str, name: str) 
             colour = (SEQUENTIAL if row.gap.value > 0 else LOSS) if is_shown else MUTED
             size, width = (6.5, 2.2) if is_shown else (5, 1.3)
             interval_mark(axes, in_points(row.gap), height, colour, size, "o", width)
-        axes.set_yticks(range(len(rows)), [row.task for row in rows])
+        axes.set_yticks(range(len(rows)), [style.label(row.task) for row in rows])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0, labelcolor=INK)

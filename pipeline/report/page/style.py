@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +65,8 @@ _SETTINGS: Any = {
     "ytick.labelsize": 8.5,
     "lines.linewidth": 1.8,
     "svg.fonttype": "none",
+    # A `$` in the name of a task is a dollar sign.
+    "text.parse_math": False,
     "path.simplify": False,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -78,6 +81,12 @@ class Figure:
     svg: str
     inline: str
     alt: str
+
+
+def label(text: str, most: int = 40) -> str:
+    """A name that somebody else has chosen as it can be drawn: one line, no control characters, not endless."""
+    line = "".join(character for character in " ".join(text.split()) if character.isprintable())
+    return line if len(line) <= most else f"{line[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def series(index: int) -> str:
@@ -98,8 +107,10 @@ def styled() -> Any:
 
 def to_svg(drawn: Canvas, name: str, alt: str) -> Figure:
     """The finished figure as SVG, as a file of its own and for the page; `alt` says in words what it shows."""
-    buffer = io.BytesIO()
-    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": name}):
+    buffer, alt = io.BytesIO(), label(alt, most=1000)
+    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": name}), warnings.catch_warnings():
+        # Letters that matplotlib's font lacks are drawn by the reader's.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)
         metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
         drawn.savefig(buffer, format="svg", facecolor="none", metadata=metadata)
     svg = _tidy(buffer.getvalue().decode())
@@ -129,7 +140,7 @@ def _inline(svg: str, name: str, alt: str) -> str:
     opening = f'<svg role="img" aria-label="{_attribute(alt)}" style="{style}"'
     return re.sub(
         r'<svg xmlns:xlink="[^"]*" width="[^"]*" height="[^"]*"',
-        f'{opening} xmlns:xlink="http://www.w3.org/1999/xlink"',
+        lambda _: f'{opening} xmlns:xlink="http://www.w3.org/1999/xlink"',
         svg,
         count=1,
     )

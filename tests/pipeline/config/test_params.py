@@ -77,6 +77,7 @@ def test_calibration_text_alone_needs_no_scheme_of_tasks(tmp_path: Path):
 
 def test_a_benefit_router_gives_groups_to_methods_of_its_own_profile_set_whatever_the_scheme(tmp_path: Path):
     def change(values: dict[str, Any]) -> None:
+        values["profiles"]["task"] = values["profiles"]["kl_random"] | {"scheme": "task"}
         benefit_routers({"benefit": "task"})(values)
         del values["methods"]["kl_gradient_benefit"]
         values["methods"]["task"]["groups_from"] = "routes/benefit"
@@ -137,11 +138,23 @@ WRONG = [
     ),
     (put("latency", "methods", ["wnia"]), r"method must be one of .* Found: 'wnia'.*`latency\.methods`.* mean 'wina'"),
     (put("latency", "batches", [1, 9]), r"`latency\.batches\[1\]` must be a whole number at least 1 and at most 8"),
-    (put("latency", "cache_mb", 0), r"`latency\.cache_mb` must be a number above 0 or null\. Found: 0"),
-    (put("cluster", "count", 1), r"`cluster\.count` must be a whole number at least 2\. Found: 1"),
-    (put("cluster", "count", 2.5), r"`cluster\.count` must be a whole number at least 2\. Found: 2\.5"),
-    (put("cluster", "count", True), r"`cluster\.count` must be a whole number at least 2\. Found: True"),
-    (put("cluster", "count", None), r"`cluster\.count` must be a whole number at least 2\. Found: None"),
+    (
+        put("latency", "cache_mb", 0),
+        r"`latency\.cache_mb` must be a number above 0 and at most 100000 or null",
+    ),
+    (put("cluster", "count", 1), r"`cluster\.count` must be a whole number at least 2 and .* Found: 1"),
+    (
+        put("cluster", "count", 2.5),
+        r"`cluster\.count` must be a whole number at least 2 and .* Found: 2\.5",
+    ),
+    (
+        put("cluster", "count", True),
+        r"`cluster\.count` must be a whole number at least 2 and .* Found: True",
+    ),
+    (
+        put("cluster", "count", None),
+        r"`cluster\.count` must be a whole number at least 2 and .* Found: None",
+    ),
     (put("cluster", "cuont", 4), r"setting in `cluster` must be one of .* Found: 'cuont'.* did you mean 'count'"),
     (lambda values: values["cluster"].pop("count"), r"Section `cluster` must have the settings .* Found: no count"),
     (lambda values: values.pop("cluster"), r"must have the sections .* Found: no cluster"),
@@ -164,7 +177,7 @@ WRONG = [
     (put("evaluate", "splits", ["train", "dev"]), r"`evaluate\.splits\[1\]` must be one of test, train"),
     (
         put("tokens", "dense_prefix", 1.5),
-        r"a whole number at least 0 or a number at least 0 and below 1\. Found: 1\.5",
+        r"a whole number at least 0 and at most 1000000 or a number at least 0 and below 1\. Found: 1\.5",
     ),
     (put("capture", "criteria", ["wina", "winna"]), r"`capture\.criteria\[1\]`.* Found: 'winna'.* mean 'wina'"),
     (
@@ -218,11 +231,11 @@ WRONG = [
     (put("benchmark", "chat_template", "yes"), r"`benchmark\.chat_template` must be true or false\. Found: 'yes'"),
     (
         put("benchmark", "num_fewshot", True),
-        r"`benchmark\.num_fewshot` must be a whole number at least 0 or null\.",
+        r"`benchmark\.num_fewshot` must be a whole number at least 0 and at most 1000 or null\.",
     ),
     (
         put("benchmark", "num_fewshot", -1),
-        r"must be a whole number at least 0 or null\. Found: -1",
+        r"must be a whole number at least 0 and at most 1000 or null\. Found: -1",
     ),
     (put("benchmark", "text_scored", 0), r"`benchmark\.text_scored` must be a whole number at least 1"),
     (put("benchmark", "calibration", "alpaca"), r"`benchmark\.calibration` must be a list of text"),
@@ -268,24 +281,32 @@ WRONG = [
     ),
     (
         benefit_routers({"my router": "task"}),
-        r"Names in `route\.benefit_routers` must be letters, digits, - and _\. Found: 'my router'",
+        r"Names in `route\.benefit_routers` must be letters, digits, - and _ .* Found: 'my router'",
     ),
     (benefit_routers({"benefit": 3}), r"`route\.benefit_routers\.benefit` must be text\. Found: 3"),
     (benefit_routers(["task"]), r"`route\.benefit_routers` must be a section of `key: value` settings"),
     (
-        benefit_routers({"benefit": "task"}, benefit_targets=[0.65, 0.66]),
+        benefit_routers({"benefit": "kl_gradient"}, benefit_targets=[0.65, 0.66]),
         r"`route\.benefit_targets` must be among `evaluate\.targets`\. Found: 0\.66",
     ),
     (
-        benefit_routers({"benefit": "task"}),  # while a method of another profile set takes its groups from it
+        benefit_routers({"benefit": "kl_random"}),  # while a method of another profile set takes its groups from it
         r"one of assignments/gradient, .* Found: 'routes/benefit'.*`methods\.kl_gradient_benefit\.groups_from",
     ),
     (
         put("evaluate", "test_samples", 0),
-        r"`evaluate\.test_samples` must be a whole number at least 1 or null",
+        r"`evaluate\.test_samples` must be a whole number at least 1 and at most 10000000 or null",
     ),
     (put("evaluate", "test_samples", None), r"`evaluate\.primary` needs `evaluate\.test_samples`.* set it to null"),
-    (put("evaluate", "splits", ["train"]), r"`evaluate\.primary` needs the test split\. Found: train"),
+    (put("evaluate", "splits", ["train"]), r"The report needs the test split\. Found: train\..*`evaluate\.splits`"),
+    (
+        put("report", "baseline", "clustered_routed"),
+        r"must be a pooled method\. Found: clustered_routed, of scheme",
+    ),
+    (
+        benefit_routers({"benefit": "task"}),
+        r"needs a profile set that starts from a pooled one.* Found: task, which starts from group_histograms/task",
+    ),
     (put("evaluate", "primary", ["kl"]), r"`evaluate\.primary` must be a section of `key: value` settings"),
     (
         put("evaluate", "primary", {"methods": ["kl"]}),

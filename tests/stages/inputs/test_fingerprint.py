@@ -256,6 +256,16 @@ def test_names_are_filled_in_and_absent_data_is_a_value_of_its_own(repository: P
     assert made.values[KEY] != Fingerprint(SETTINGS, "wait", "wina").values[KEY]
 
 
+FAMILIES = ("aggregate", "allocate", "gradient_clusters", "profile", "route", "benefit_router", "evaluate", "export")
+
+
+@pytest.mark.tried("names", "refused")
+@pytest.mark.parametrize("stage", FAMILIES)
+def test_a_stage_of_a_family_refuses_a_name_that_the_settings_do_not_have(stage: str):
+    with pytest.raises(UserError, match=r"must be one of .* Found: '../../docs/x'"):
+        Fingerprint(SETTINGS, stage, "../../docs/x")
+
+
 @pytest.mark.tried("changed-inputs", "refused")
 def test_no_part_is_finished_once_the_code_has_changed(repository: Path):
     with Fingerprint(SETTINGS, "wait", "wina").scratch() as parts:

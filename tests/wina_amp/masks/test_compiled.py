@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -27,4 +29,15 @@ def test_masks_are_the_same_bits_with_and_without_numba(has_numba: bool, monkeyp
 
 def test_without_numba_a_function_stays_what_it_is(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(compiled, "HAS_NUMBA", False)
-    assert compiled.njit(cache=True)(abs) is abs
+    assert compiled.njit(nogil=True)(abs) is abs
+
+
+@pytest.mark.tried("errors", "right")
+def test_where_no_cache_can_be_written_functions_are_compiled_without(monkeypatch: pytest.MonkeyPatch):
+    def njit(cache: bool = False, **options: bool) -> Callable[[object], object]:
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: (function, options)
+
+    monkeypatch.setattr("numba.njit", njit)
+    assert compiled.njit(nogil=True)(abs) == (abs, {"nogil": True})

@@ -154,3 +154,15 @@ def test_any_set_of_methods_targets_and_splits_makes_a_page(changes):
     names = [figure.name for figure in figures]
     assert html.rstrip().endswith("</html>")
     assert len(names) == len(set(names))
+
+
+@pytest.mark.tried("errors", "right")
+@pytest.mark.usefixtures("unrendered")
+def test_a_page_shows_the_names_of_tasks_and_labels_whatever_stands_in_them():
+    plan = make_plan()
+    evidence = make_evidence(train=4, test=12, gain=0.2, plan=plan)
+    odd = {"task": "$\\frac{ <b>&%s", "template": "_a\n$b$", "computation": "{{ x }}" + "y" * 300}
+    samples = evidence.samples.assign(**{name: evidence.samples[name] + text for name, text in odd.items()})
+    evidence = replace(evidence, samples=samples)
+    text = lxml.html.fromstring(render(plan, evidence, find(plan, evidence))[0]).text_content()
+    assert odd["task"] in text.replace("\N{ZERO WIDTH SPACE}", "")
