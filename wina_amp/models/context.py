@@ -12,7 +12,8 @@ from typing import cast
 from transformers import AutoConfig, PreTrainedConfig
 
 from wina_amp.errors import UserError
-from wina_amp.models.integrity import FETCH, first_line, refuse_code
+from wina_amp.models.advice import FETCH, first_line
+from wina_amp.models.integrity import refuse_code
 from wina_amp.models.source import model_folder
 
 
