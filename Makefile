@@ -22,10 +22,10 @@ REVISION ?=
 
 APPLY = python -m commands.preset $(PRESET) $(if $(REVISION),--revision $(REVISION))
 
-.PHONY: help install repro preset estimate unchanged exp reference test kernels lint format types docs check clean
+.PHONY: help install repro preset estimate check-model unchanged exp reference test kernels lint format types docs check clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 install: $(INSTALLED)  ## create the environment in .venv with the pinned requirements
 
@@ -49,6 +49,9 @@ preset: $(INSTALLED)  ## put a preset into params.yaml: make preset PRESET=llama
 
 estimate: $(INSTALLED)  ## which stages would run, and roughly how long, with how much disk and memory; runs none
 	@python -m commands.estimate
+
+check-model: $(INSTALLED)  ## read every byte of the checkpoint and compare it with data/model.json
+	@python -m commands.check_model
 
 unchanged: $(INSTALLED)  ## fail if a second run would run anything
 	@log=$$(dvc repro 2>&1) || { echo "$$log"; exit 1; }; \

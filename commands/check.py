@@ -4,8 +4,9 @@ Every stage checks the settings itself, but DVC fills them into paths before any
 not exist would be DVC's "missing file" instead of a sentence about params.yaml. The same goes for folders that DVC
 reads.
 
-DVC watches one checkpoint, the reference model. Any other is compared with its manifest here, and where it is another
-one, the stage `manifest` is run by force: deleting its outs would not do, because an experiment restores them from
+DVC watches one checkpoint, the reference model, and by date and size only. Every checkpoint is compared with its
+manifest here, by hashes that are remembered for a week (`wina_amp/models/checksums.py`), and where it is another one,
+the stage `manifest` is run by force: deleting its outs would not do, because an experiment restores them from
 dvc.lock. What then reruns is DVC's business: whatever depends on a manifest that came out differently.
 """
 
@@ -51,11 +52,7 @@ def changes(model: ModelSettings) -> list[str]:
     Empty where there is no manifest yet, or the checkpoint is still to be downloaded: then the stage runs anyway.
     """
     folder = cached_folder(model.path, model.revision, remote_code=model.remote_code)
-    if (
-        folder is None
-        or folder.resolve() == Path(paths.REFERENCE_MODEL).resolve()
-        or not Path(paths.MANIFEST).is_file()
-    ):
+    if folder is None or not Path(paths.MANIFEST).is_file():
         return []
     files = checkpoint_files(folder, remote_code=model.remote_code)
     return manifest.differences(manifest.read(paths.MANIFEST), files, checksums())

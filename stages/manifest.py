@@ -13,15 +13,21 @@ from pipeline.config.params import Settings
 from stages.inputs import paths
 from stages.inputs.model import checksums
 from wina_amp.models import manifest
+from wina_amp.models.integrity import check_folder
 from wina_amp.models.source import checkpoint_files, model_folder
 
 log = logging.getLogger("stages.manifest")
 
 
 def main(settings: Settings) -> None:
-    """Write the manifest of `model.path` at `model.revision`, whole and without the weights."""
+    """Write the manifest of `model.path` at `model.revision`, whole and without the weights.
+
+    Raises:
+        UserError: no checkpoint that could be loaded (`check_folder`), or a damaged download.
+    """
     remote_code = settings.model.remote_code
     folder = model_folder(settings.model.path, settings.model.revision, remote_code=remote_code)
+    check_folder(folder, remote_code=remote_code)
     described = manifest.describe(checkpoint_files(folder, remote_code=remote_code), checksums())
     manifest.write(described, paths.MANIFEST)
     manifest.write(described.without_weights(), paths.TOKENIZER)

@@ -14,7 +14,7 @@ from pipeline.tasks.samples import sample_rows, too_long
 from pipeline.tasks.selection import Selection, select_documents
 from stages.inputs import paths
 from stages.inputs.tasks import counts, load_benchmark
-from wina_amp.models.context import load_context
+from wina_amp.models.context import load_config, load_context
 from wina_amp.models.load import load_tokenizer
 
 log = logging.getLogger("stages.prepare")
@@ -26,6 +26,7 @@ def main(settings: Settings) -> None:
     path, revision, remote_code = settings.model.path, settings.model.revision, settings.model.remote_code
     tokenizer = load_tokenizer(path, revision=revision, remote_code=remote_code)
     context = load_context(path, revision=revision, remote_code=remote_code)
+    embeddings = int(load_config(path, revision=revision, remote_code=remote_code).vocab_size)
     refused = partial(too_long, tokenizer=tokenizer, context=context) if benchmark.too_long == "leave_out" else None
     tasks = load_benchmark(benchmark)
     wanted = {name: counts(benchmark, views["train"]) for name, views in tasks.items()}
@@ -34,7 +35,7 @@ def main(settings: Settings) -> None:
         row
         for name, by_split in chosen.items()
         for split, choice in by_split.items()
-        for row in sample_rows(tasks[name][split], choice.doc_ids, tokenizer, context)
+        for row in sample_rows(tasks[name][split], choice.doc_ids, tokenizer, context, embeddings=embeddings)
     ]
     table = pd.DataFrame(rows)
     SAMPLES.write(table, paths.SAMPLES)

@@ -118,12 +118,14 @@ def _step(
 ) -> tuple[Tensor, Tensor]:
     """Run the tokens decoded last; returns their hidden states and which cached positions may be seen now."""
     running = [int(not row.is_done) for row in rows]
+    # A row that is done goes no further: past the context, its position could change the rotary embeddings of all.
+    positions = (lengths + step) * engine.tensor(running)
     visible = torch.cat([visible, torch.ones_like(visible[:, :1])], dim=1)
     hidden, counts = engine.forward(
         engine.tensor([[row.next_token] for row in rows]),
         [request.group for request in batch],
         engine.tensor(running).bool()[:, None],
-        positions=(lengths + step)[:, None],
+        positions=positions[:, None],
         visible=visible[:, None, None, :],
         cache=cache,
     )

@@ -6,9 +6,9 @@ by the functions that evaluation uses, so what is profiled is what is evaluated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, cast
 
 from lm_eval.api.instance import Instance
@@ -44,7 +44,12 @@ class _PromptedDocument:
 
 
 def sample_rows(
-    view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, context: int
+    view: TaskView,
+    doc_ids: Sequence[int],
+    tokenizer: PreTrainedTokenizerBase,
+    context: int,
+    *,
+    embeddings: int | None = None,
 ) -> Iterator[Row]:
     """One row of `schemas.SAMPLES` for each chosen document.
 
@@ -57,11 +62,13 @@ def sample_rows(
         doc_ids: chosen documents, ascending.
         tokenizer: the model's.
         context: the largest number of tokens the model takes.
+        embeddings: how many token ids the model knows; None: all. Tokenizers may have more, for tokens never trained.
 
     Raises:
-        UserError: a sample with its longest continuation does not fit into the context, or has no right choice.
+        UserError: a sample with its longest continuation does not fit into the context, has no right choice, or has a
+            token that the model does not know.
     """
-    for doc_id, (prompted, prompt_ids, answer_ids, length) in _encoded(view, doc_ids, tokenizer).items():
+    for doc_id, (prompted, prompt_ids, answer_ids, length) in _encoded(view, doc_ids, tokenizer, embeddings).items():
         _check_length(f"{view.key}/{doc_id}", length, context)
         yield {
             "sample_id": f"{view.key}/{doc_id}",
@@ -87,7 +94,7 @@ def too_long(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokeni
 
 
 def _encoded(
-    view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase
+    view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, embeddings: int | None = None
 ) -> dict[int, tuple[_PromptedDocument, list[int], list[int], int]]:
     """Every document with its prompt, the token ids of prompt and right answer, and its longest request in tokens."""
     requests = _requests(view, doc_ids, tokenizer)
@@ -99,7 +106,10 @@ def _encoded(
     for doc_id, document, whole, (stripped, answer) in zip(doc_ids, documents, prompts, answers, strict=True):
         # Spaces at the end of a prompt belong to a continuation that is scored, but stay where one is generated.
         prompt = whole if view.kind == "generation" else stripped
-        lengths = [sum(map(len, next(pairs))) for _ in document.requests]
+        own = [next(pairs) for _ in document.requests]
+        lengths = [len(ids) + len(continuation) for ids, continuation in own]
+        if embeddings is not None:
+            _check_ids(f"{view.key}/{doc_id}", chain(prompt, answer, *chain(*own)), tokenizer, embeddings)
         encoded[doc_id] = (document, prompt, answer, max([*lengths, len(prompt) + document.max_tokens]))
     return encoded
 
@@ -129,6 +139,17 @@ def _prompted(view: TaskView, doc_id: int, requests: Sequence[Instance]) -> _Pro
     answer = _free_answer(view, document)
     max_tokens = limits(settings, view.name).max_tokens
     return _PromptedDocument(document, prompt, [], -1, answer, [(prompt, answer)], max_tokens)
+
+
+def _check_ids(name: str, ids: Iterable[int], tokenizer: PreTrainedTokenizerBase, embeddings: int) -> None:
+    largest = max(ids)
+    if largest >= embeddings:
+        raise UserError(
+            f"Every token of a sample must be one of the {embeddings} that the model has embeddings for",
+            found=f"{tokenizer.convert_ids_to_tokens(largest)!r}, number {largest} of the tokenizer",
+            where=f"sample {name}",
+            remedy="use the tokenizer that belongs to the model, or take the sample out of its task",
+        )
 
 
 def _check_length(sample_id: str, length: int, context: int) -> None:

@@ -10,7 +10,9 @@ Every other pass runs the layer's own forward, on inputs whose eligible prompt t
 goes back (assisted generation) or runs without a cache is refused.
 
 Backends that gather need the weights input-major. They are copied, so that dense passes keep their weights and their
-bits: the projections take their memory twice while the context lasts. A static cache works like a growing one, but
+bits: the projections take their memory twice while the context lasts. Where transformers runs all tokens anew into an
+empty cache (Phi-3 does when a sequence grows past the length at which its rotary embeddings change), those behind the
+prompt are masked as when they were decoded. A static cache works like a growing one, but
 every pass then waits for the device once, to read how full it is. While a CUDA graph is recorded nothing may wait, and
 the caller that records a step counts its tokens (`pipeline/latency/steps.py` and `wina_amp/decode/cuda_graph.py` do).
 
@@ -173,6 +175,8 @@ class Decoding:
             raise RuntimeError(f"{len(batch.groups)} sequences were declared, the input has {len(tokens)}")
         cache = cache_of(kwargs)
         cached = batch.seen if _is_recording() else 0 if cache is None else int(cache.get_seq_length())
+        if cached == 0 and tokens.shape[1] == batch.seen + 1 and kwargs.get("use_cache"):
+            batch.seen = 0
         if cached != batch.seen:
             raise RuntimeError(
                 f"the key/value cache must hold the {batch.seen} tokens seen so far, it holds {cached}: decode with a "

@@ -1,25 +1,23 @@
 """Check a checkpoint's folder before transformers reads it, and refuse what would load as another model.
 
-transformers gives missing tensors random values, reads the shards it finds, and asks on the terminal whether foreign
-code may be run. Everything here reads configuration files and the headers of weight files, never weights.
+transformers takes one of several copies of the weights, follows an adapter to another model, gives missing tensors
+random values, and asks on the terminal whether foreign code may be run. Everything here reads configuration files and
+the headers of weight files (`wina_amp/models/weight_files.py`), never weights. Whether every tensor has its place is
+known once it is loaded: `wina_amp/models/load.py` refuses by transformers' own report.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from safetensors import SafetensorError, safe_open
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-
 from wina_amp.errors import UserError
+from wina_amp.models.advice import ADAPTER, FETCH, LFS, UNQUANTISED, folder_error, is_pointer, remedy_for, whereabouts
 from wina_amp.models.families import family_of, refuse_experts
+from wina_amp.models.weight_files import check_weights
 
-FETCH = "run `dvc pull` or `git checkout` to restore the folder, or correct `model.path` in params.yaml"
-
-_INDEX = "model.safetensors.index.json"
+CONFIG = "config.json"
 
 
 def check_folder(folder: Path, *, remote_code: bool = False) -> None:
@@ -30,18 +28,27 @@ def check_folder(folder: Path, *, remote_code: bool = False) -> None:
         remote_code: whether Python code in it may be run.
 
     Raises:
-        UserError: no or unreadable config.json; experts; a family without a row; code that may not be run; quantised
-            weights; weight files that are missing, damaged, or not those of the index.
+        UserError: an adapter; no or unreadable config.json; experts; a family without a row; code that may not be run;
+            quantised weights; and see `check_weights`.
     """
+    if (folder / "adapter_config.json").is_file():
+        raise folder_error("hold a whole model", "an adapter (adapter_config.json)", folder, ADAPTER)
     config = config_of(folder)
-    where = str(folder / "config.json")
+    where = str(folder / CONFIG)
     refuse_experts(config, where)
     family_of(str(config["model_type"]), where)
     if not remote_code:
         refuse_code(folder)
-    if config.get("quantization_config"):
-        raise folder_error("have weights that are not quantised", "a `quantization_config`", folder)
-    _check_weights(folder)
+    for name in ("quantization_config", "quantization"):
+        if config.get(name):
+            method = config[name].get("quant_method") if isinstance(config[name], dict) else None
+            found = f"a `{name}`{f' of {method}' if method else ''} in {CONFIG}"
+            raise folder_error("have weights that are not quantised", found, folder, UNQUANTISED)
+    if config.get("transformers_weights"):
+        found = f"`transformers_weights: {config['transformers_weights']}` in {CONFIG}"
+        remedy = f"take the line out of {CONFIG} and give the file the usual name"
+        raise folder_error("have its weights in files of the usual names", found, folder, remedy)
+    check_weights(folder)
 
 
 def config_of(folder: Path) -> dict[str, Any]:
@@ -50,15 +57,16 @@ def config_of(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: it does not exist, is no JSON or has none.
     """
-    file = folder / "config.json"
+    file = folder / CONFIG
     if not file.is_file():
-        raise folder_error("have a config.json", "no such file", folder)
+        raise folder_error(f"have a {CONFIG}", whereabouts(file), folder, remedy_for(folder))
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-        if "model_type" not in config:
+        config: object = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
             raise KeyError("model_type")
-    except (ValueError, KeyError, TypeError) as error:
-        raise folder_error("have a config.json with a `model_type`", repr(error), folder) from error
+    except (ValueError, KeyError, RecursionError) as error:
+        remedy = LFS if is_pointer(file) else FETCH
+        raise folder_error(f"have a {CONFIG} with a `model_type`", whereabouts(file, error), folder, remedy) from error
     return cast(dict[str, Any], config)
 
 
@@ -73,9 +81,8 @@ def refuse_code(folder: Path) -> None:
     """
     config = config_of(folder)
     named = config.get("auto_map")
-    is_known = config["model_type"] in CONFIG_MAPPING_NAMES
-    if isinstance(named, dict) and "AutoModelForCausalLM" in named and not is_known:
-        raise code_error(f"`auto_map: {named['AutoModelForCausalLM']}`", folder / "config.json")
+    if isinstance(named, dict) and "AutoModelForCausalLM" in named and not _is_known(str(config["model_type"])):
+        raise code_error(f"`auto_map: {named['AutoModelForCausalLM']}`", folder / CONFIG)
 
 
 def code_error(found: str, where: Path) -> UserError:
@@ -88,48 +95,7 @@ def code_error(found: str, where: Path) -> UserError:
     )
 
 
-def folder_error(rule: str, found: str, folder: Path) -> UserError:
-    """The error for a folder that breaks a rule: "a model folder must <rule>"."""
-    return UserError(f"A model folder must {rule}", found=found, where=str(folder), remedy=FETCH)
+def _is_known(model_type: str) -> bool:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # seconds, rarely needed
 
-
-def first_line(error: Exception) -> str:
-    """The first line of an exception's message, or its type if it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _check_weights(folder: Path) -> None:
-    listed = _listed(folder)
-    names = sorted(set(listed.values()) or {"model.safetensors"})
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        has_pickles = any(folder.glob("*.bin")) or any(folder.glob("*.pth"))
-        others = ", only pickles, which are not read because they can run code" if has_pickles else ""
-        raise folder_error("have its safetensors weights", f"no {', '.join(missing)}{others}", folder)
-    for name in names:
-        held = _held(folder / name)
-        absent = sorted(weight for weight, file in listed.items() if file == name and weight not in held)
-        if absent:
-            lacking = f"{len(absent)} that are not, for example {absent[0]}"
-            raise folder_error(f"have the weights that {_INDEX} says are in {name}", lacking, folder)
-
-
-def _listed(folder: Path) -> dict[str, str]:
-    """The file of every weight according to the index; empty where there is no index."""
-    index = folder / _INDEX
-    if not index.is_file():
-        return {}
-    try:
-        listed = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        return {str(weight): str(file) for weight, file in listed.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise folder_error(f"have an undamaged {index.name}", repr(error), folder) from error
-
-
-def _held(file: Path) -> set[str]:
-    """The names of the weights in a file, from its header, which also says how long the file must be."""
-    try:
-        with safe_open(file, framework="pt") as opened:
-            return set(cast(Iterable[str], opened.keys()))
-    except (SafetensorError, OSError) as error:
-        raise folder_error(f"have an undamaged {file.name}", first_line(error), file.parent) from error
+    return model_type in CONFIG_MAPPING_NAMES

@@ -18,15 +18,18 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from wina_amp.errors import UserError, unknown
+from wina_amp.models.advice import FETCH, LFS, first_line, folder_error, is_pointer
 from wina_amp.models.context import context_of
 from wina_amp.models.families import Family, family_of
-from wina_amp.models.integrity import FETCH, check_folder, code_error, config_of, first_line, folder_error
+from wina_amp.models.integrity import check_folder, code_error
+from wina_amp.models.loaded_weights import check_finite, check_report
 from wina_amp.models.placement import choose_device, loading_options, place
 from wina_amp.models.source import model_folder
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+_TOKENIZER = f"copy the tokenizer's files (tokenizer.json, tokenizer_config.json) of the same model into it; {FETCH}"
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,12 @@ def load(path: str | Path, *, revision: str | None, dtype: str, device: str, rem
         device: one of `placement.DEVICES`.
         remote_code: whether Python code that the checkpoint brings along may be run.
 
-    Guarantee: eval mode, no parameter requires a gradient, attention is `sdpa`, every weight came from a file.
+    Guarantee: eval mode, no parameter requires a gradient, attention is `sdpa`, every weight came from a file and is
+    finite, every weight of the files is in the model.
 
     Raises:
-        UserError: unknown family, dtype or device; hub id without revision; folder, config, weights or tokenizer
-            missing; a safetensors file damaged or without some of the model's weights; code of its own without
-            `remote_code`; GPUs that are missing or too small.
+        UserError: unknown dtype or device; hub id without revision; a folder that is refused (`check_folder`); no
+            tokenizer; weights of another model, NaN or infinite; GPUs that are missing or too small.
     """
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES, "`model.dtype`")
@@ -82,7 +85,9 @@ def load(path: str | Path, *, revision: str | None, dtype: str, device: str, rem
     family, model = _load_model(folder, DTYPES[dtype], device, remote_code)
     model.requires_grad_(False)
     model.eval()
-    return LoadedModel(model, tokenizer, place(model, device), family)
+    placed = place(model, device)
+    check_finite(model, str(folder))
+    return LoadedModel(model, tokenizer, placed, family)
 
 
 def load_tokenizer(path: str | Path, *, revision: str | None, remote_code: bool = False) -> PreTrainedTokenizerBase:
@@ -93,7 +98,7 @@ def load_tokenizer(path: str | Path, *, revision: str | None, remote_code: bool 
     """
     folder = model_folder(path, revision, remote_code=remote_code)
     if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
-        raise folder_error("have a tokenizer", f"none of {', '.join(_TOKENIZER_FILES)}", folder)
+        raise folder_error("have a tokenizer", f"none of {', '.join(_TOKENIZER_FILES)}", folder, _TOKENIZER)
     if not remote_code:
         _refuse_code(folder)
     try:
@@ -101,23 +106,13 @@ def load_tokenizer(path: str | Path, *, revision: str | None, remote_code: bool 
             PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(str(folder), trust_remote_code=remote_code)
         )
     except Exception as error:
+        pointer = next((name for name in _TOKENIZER_FILES if is_pointer(folder / name)), None)
+        found = first_line(error) if pointer is None else f"a Git LFS pointer in the place of {pointer}"
+        remedy = FETCH if pointer is None else LFS
         raise UserError(
-            "The tokenizer of the model must be readable", found=first_line(error), where=str(path), remedy=FETCH
+            "The tokenizer of the model must be readable", found=found, where=str(path), remedy=remedy
         ) from error
-    _check_vocabulary(tokenizer, folder)
     return tokenizer
-
-
-def _check_vocabulary(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Refuse a tokenizer of another model, which would index past the embeddings."""
-    largest = max(tokenizer.get_vocab().values(), default=-1)
-    size = config_of(folder).get("vocab_size")
-    if isinstance(size, int) and largest >= size:
-        raise folder_error(
-            "have the tokenizer its embeddings were made for",
-            f"a token with the number {largest}, and {size} embeddings (`vocab_size`)",
-            folder,
-        )
 
 
 def _refuse_code(folder: Path) -> None:
@@ -140,6 +135,7 @@ def _load_model(folder: Path, dtype: torch.dtype, device: str, remote_code: bool
             attn_implementation="sdpa",
             use_safetensors=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below, with names
             trust_remote_code=remote_code,
             **loading_options(device),
         )
@@ -152,13 +148,6 @@ def _load_model(folder: Path, dtype: torch.dtype, device: str, remote_code: bool
             where=path,
             remedy=FETCH,
         ) from error
-    model, info = cast(tuple[PreTrainedModel, dict[str, Any]], from_config)
-    if info["missing_keys"]:
-        missing = sorted(info["missing_keys"])
-        raise UserError(
-            "The weight files must hold every weight of the model",
-            found=f"{len(missing)} missing, for example {missing[0]}",
-            where=path,
-            remedy=FETCH,
-        )
+    model, report = cast(tuple[PreTrainedModel, dict[str, Any]], from_config)
+    check_report(report, path)
     return family_of(model.config.model_type, f"config.json of {path}"), model

@@ -4,8 +4,8 @@ Weights are never a dependency of DVC: it would hash 15 GB again for every exper
 repository anyway. Stages depend on this small table instead, and rerun when a file of the checkpoint is another one.
 
 The same checkpoint gives the same manifest on every machine: no dates, no paths, and only the files that loading reads
-(`source.checkpoint_files`), whatever lies beside them. Of a file in the hub's cache that is named by its SHA-256 (the
-large ones), the name is taken; every other file is read.
+(`source.checkpoint_files`), whatever lies beside them. The hub's cache names large files by their SHA-256; such a name
+is compared with the content, never taken for it.
 """
 
 from __future__ import annotations
@@ -70,13 +70,15 @@ def describe(files: Mapping[str, Path], sha256: Hasher) -> Manifest:
     Args:
         files: its files by name, at least one, all in one folder, which may be a snapshot in the hub's cache.
         sha256: hashes a file.
+
+    Raises:
+        UserError: a file of the hub's cache is not what its name says.
     """
     folder = next(iter(files.values())).parent
     origin = _SNAPSHOT.match("/".join(folder.absolute().parts[-3:]))
-    listed = {
-        name: File(path.stat().st_size, (_name_as_digest(path) if origin else None) or sha256(path))
-        for name, path in files.items()
-    }
+    listed = {name: File(path.stat().st_size, sha256(path)) for name, path in files.items()}
+    if origin is not None:
+        _refuse_damaged(files, listed)
     if origin is None:
         return Manifest(None, None, listed)
     return Manifest(f"{origin['owner']}/{origin['name']}", origin["commit"], listed)
@@ -128,7 +130,13 @@ def _is_weights(name: str) -> bool:
     return name.endswith((".safetensors", ".safetensors.index.json"))
 
 
-def _name_as_digest(path: Path) -> str | None:
-    """The name of the blob behind a link of the cache, if it is a SHA-256 (small files go by their Git hash)."""
-    name = path.resolve().name
-    return name if path.is_symlink() and _SHA256.match(name) else None
+def _refuse_damaged(files: Mapping[str, Path], listed: Mapping[str, File]) -> None:
+    for name, path in files.items():
+        blob = path.resolve()
+        if path.is_symlink() and _SHA256.match(blob.name) and blob.name != listed[name].sha256:
+            raise UserError(
+                "A file of the hub's cache must have the SHA-256 that it is named by",
+                found=f"{listed[name].sha256} for {name}",
+                where=str(blob),
+                remedy="delete that file and run `make repro HF_HUB_OFFLINE=0`, which downloads it again",
+            )

@@ -24,6 +24,7 @@ from huggingface_hub.errors import (
 )
 
 from wina_amp.errors import UserError
+from wina_amp.models.advice import GGUF, folder_error, remedy_for, whereabouts
 
 WANTED = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt")
 UNWANTED = ("original/*", "consolidated*", "*/*")
@@ -83,8 +84,7 @@ def config_folder(path: str | Path, revision: str | None) -> Path:
     """
     folder = _folder(path, revision, [CONFIG])
     if not (folder / CONFIG).is_file():
-        remedy = "correct `model.path`, or restore the folder"
-        raise _error("The folder of a checkpoint must have a config.json", "no such file", str(folder), remedy)
+        raise folder_error(f"have a {CONFIG}", whereabouts(folder / CONFIG), folder, remedy_for(folder))
     return folder
 
 
@@ -105,16 +105,17 @@ def checkpoint_files(folder: Path, *, remote_code: bool = False) -> dict[str, Pa
         and not any(fnmatch(path.name, pattern) for pattern in UNWANTED)
     }
     if not files:
-        remedy = "correct `model.path`, or put the checkpoint's files directly into this folder"
-        raise _error(
-            "The folder of a checkpoint must hold its files", f"none of {', '.join(WANTED)}", str(folder), remedy
-        )
+        raise folder_error("hold a checkpoint's files", f"none of {', '.join(WANTED)}", folder, remedy_for(folder))
     return files
 
 
 def _folder(path: str | Path, revision: str | None, patterns: list[str]) -> Path:
     if Path(path).is_dir():
         return Path(path)
+    if Path(path).exists():
+        must = "`model.path` must be the folder of a checkpoint (config.json, model*.safetensors, tokenizer.json)"
+        remedy = GGUF if str(path).endswith(".gguf") else f"set `model.path` to its folder, {Path(path).parent}"
+        raise _error(must, "a file", str(path), remedy)
     if not _HUB_ID.match(str(path)):
         remedy = "run `dvc pull` or `git checkout` to restore the folder, or correct `model.path` in params.yaml"
         must = "`model.path` must be an existing folder or a hub id (`organisation/name`)"

@@ -17,14 +17,18 @@ from typing import Any, cast
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from wina_amp.decode.cuda_graph import GraphedForward, check_beams
 from wina_amp.decode.decoding import Decoding, masked_prompt
 from wina_amp.errors import UserError, unknown
 from wina_amp.masks.override import overridden
+from wina_amp.models.context import LONGROPE, rope_change
 from wina_amp.names import PREFILLS
 from wina_amp.routing.prompt_router import PromptRouter
+
+DEFAULT_LENGTH = 20
+"""Tokens of prompt and answer where nobody says how many: transformers' own default."""
 
 
 class SparseModel:
@@ -65,11 +69,13 @@ class SparseModel:
         several.
 
         Raises:
-            UserError: prompts that are no token ids, several without a mask, or one without a token; beams or a cache
-                that cannot be recorded as a CUDA graph, if steps are; and see `Decoding.sequences`.
+            UserError: prompts that are no token ids, several without a mask, or one without a token; lengths of which
+                one would change the others' numbers; beams or a cache that cannot be recorded as a CUDA graph, if steps
+                are; and see `Decoding.sequences`.
         """
         ids = inputs if inputs is not None else options.pop("input_ids", None)
         ids, mask = _prompts(ids, options.pop("attention_mask", None), self._model.device)
+        check_lengths(self._model.config, mask, self._new_tokens(ids.shape[1], generation_config, options))
         self.groups = self.route(ids, mask)
         copies = self._copies(generation_config, options)
         if self._graph:
@@ -106,9 +112,45 @@ class SparseModel:
         """Sequences that transformers makes of every prompt: beams, or samples if they are more."""
         return self._largest(("num_beams", "num_return_sequences"), generation_config, options)
 
-    def _largest(self, names: tuple[str, ...], generation_config: Any, options: dict[str, Any]) -> int:
+    def _new_tokens(self, width: int, generation_config: Any, options: dict[str, Any]) -> int:
+        """The most tokens that are generated."""
+        new = self._largest(("max_new_tokens",), generation_config, options, default=0)
+        return new or self._largest(("max_length",), generation_config, options, default=DEFAULT_LENGTH) - width
+
+    def _largest(
+        self, names: tuple[str, ...], generation_config: Any, options: dict[str, Any], default: int = 1
+    ) -> int:
         config = generation_config if generation_config is not None else self._model.generation_config
-        return max(int(options.get(name) or getattr(config, name, None) or 1) for name in names)
+        return max(int(options.get(name) or getattr(config, name, None) or default) for name in names)
+
+
+def check_lengths(config: PreTrainedConfig, mask: Bool[Tensor, "prompts width"], new: int) -> None:
+    """Refuse a batch in which one sequence would change the numbers of another, or padding its own.
+
+    That happens where rotary embeddings change with the longest sequence of a batch (`rope_change`) and some, but not
+    all, sequences are past that length.
+
+    Args:
+        config: of the model.
+        mask: of the prompts, 1 for tokens.
+        new: the most tokens that are generated.
+
+    Raises:
+        UserError: prompts of different lengths, or padded ones, that pass the length; under `dynamic` any that do,
+            because then earlier generations change the numbers as well.
+    """
+    kind, limit = rope_change(config)
+    if limit is None:
+        return
+    lengths = mask.sum(dim=1)
+    longest, shortest = int(lengths.max()) + new, int(lengths.min())
+    is_one_side = longest <= limit or (kind == LONGROPE and (bool(mask.bool().all()) or shortest > limit))
+    if not is_one_side:
+        raise _refusal(
+            f"Under {kind} rotary embeddings, sequences that grow past {limit} tokens must not change each other's",
+            f"{len(mask)} prompts of {shortest} to {longest - new} tokens, of which up to {longest} are to be made",
+            f"generate fewer tokens{', or one prompt at a time, without padding' if kind == LONGROPE else ''}",
+        )
 
 
 def check_prefill(prefill: str) -> None:

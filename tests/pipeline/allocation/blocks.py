@@ -45,11 +45,28 @@ CONFIGS = {
 }
 
 
+ROPE_CHANGES_AT = 16
+"""Tokens up to which rotary embeddings of the models below are as for short sequences."""
+
+CHANGING_ROPE = {
+    "phi3 with longrope": lambda: Phi3Config(
+        **SIZES,
+        original_max_position_embeddings=ROPE_CHANGES_AT,
+        rope_scaling={"type": "longrope", "short_factor": [1.0] * 4, "long_factor": [2.0, 3.0, 5.0, 7.0]},
+    ),
+    "llama with dynamic rope": lambda: LlamaConfig(
+        **SIZES | {"max_position_embeddings": ROPE_CHANGES_AT}, rope_scaling={"type": "dynamic", "factor": 4.0}
+    ),
+}
+"""Models in which the longest sequence of a batch decides on the rotary embeddings of all."""
+
+
 def random_model(kind: str) -> LoadedModel:
-    """A random model of the family; weights wide enough for masks to matter."""
+    """A random model of the family, or of `CHANGING_ROPE`; weights wide enough for masks to matter."""
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(CONFIGS[kind](), attn_implementation="sdpa").eval().requires_grad_(False)
-    return LoadedModel(model, None, torch.device("cpu"), family_of(kind))
+    config = (CONFIGS | CHANGING_ROPE)[kind]()
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval().requires_grad_(False)
+    return LoadedModel(model, None, torch.device("cpu"), family_of(config.model_type))
 
 
 def texts(number: int = 12) -> list[TokenizedSample]:

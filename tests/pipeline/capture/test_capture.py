@@ -3,6 +3,8 @@ eligible."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -14,6 +16,7 @@ from pipeline.histograms.aggregate import dense_counts
 from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import HISTOGRAMS, SIGNATURES
 from pipeline.tokens.samples import TokenizedSample
+from tests.pipeline.allocation.blocks import CHANGING_ROPE, CONFIGS, random_model
 from tests.reference import capture as reference
 from wina_amp.errors import UserError
 from wina_amp.models.projections import projections
@@ -99,6 +102,23 @@ def test_a_sample_gets_the_same_rows_alone_as_in_a_padded_batch(tiny_loaded):
     for in_batch, by_itself in zip(dense_counts(together[0], bins), dense_counts(alone[0], bins), strict=True):
         assert np.abs(in_batch - by_itself).sum() / 2 <= MOVED * in_batch.sum()
     np.testing.assert_allclose(np.stack(together[1].vector), np.stack(alone[1].vector), rtol=BATCHED, atol=BATCHED)
+
+
+@pytest.mark.tried("neighbours", "right")
+@pytest.mark.parametrize("kind", [*CONFIGS, *CHANGING_ROPE])
+def test_a_sample_as_long_as_the_context_leaves_the_rows_of_its_neighbours_alone(kind: str):
+    loaded, rng = random_model(kind), np.random.default_rng(1)
+    samples = [
+        TokenizedSample(f"task/train/{number}", rng.integers(3, 64, length).tolist(), [7, 8])
+        for number, length in enumerate((2, 3, loaded.context - 3, loaded.context - 2))
+    ]
+    together, alone = _captured(loaded, [samples]), _captured(loaded, [[sample] for sample in samples])
+    np.testing.assert_allclose(np.stack(together[1].vector), np.stack(alone[1].vector), rtol=BATCHED, atol=BATCHED)
+    for in_batch, by_itself in zip(dense_counts(together[0], Bins(4)), dense_counts(alone[0], Bins(4)), strict=True):
+        assert np.abs(in_batch - by_itself).sum() / 2 <= MOVED * in_batch.sum()
+    too_long = replace(samples[-1], prompt_ids=[*samples[-1].prompt_ids, 9])
+    with pytest.raises(UserError, match=f"context of {loaded.context} tokens"):
+        _captured(loaded, [[*samples, too_long]])
 
 
 def test_two_runs_give_identical_rows(tiny_loaded):

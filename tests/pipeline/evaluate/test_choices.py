@@ -10,6 +10,7 @@ from pipeline.compute.operations import attended
 from pipeline.evaluate.choices import ScoringRequest, loglikelihoods
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.tally import Tally
+from tests.pipeline.allocation.blocks import CHANGING_ROPE, CONFIGS, random_model
 from tests.reference.evaluation import kept_by, loglikelihood
 from wina_amp.masks.install import install
 from wina_amp.models.load import LoadedModel
@@ -88,3 +89,26 @@ def test_a_question_is_scored_the_same_alone_and_in_a_batch(tiny_loaded: LoadedM
         alone = [loglikelihoods(engine, [request], Tally(9, 14))[0] for request in requests]
     for first, second in zip(together, alone, strict=True):
         assert [value for value, _ in first] == pytest.approx([value for value, _ in second], abs=ROUNDING)
+
+
+@pytest.mark.tried("neighbours", "right")
+@pytest.mark.parametrize("kind", [*CONFIGS, *CHANGING_ROPE])
+def test_scores_alone_and_in_batches_of_awkward_lengths_are_those_of_transformers_alone(kind: str):
+    """Lengths up to the context; rows, which hold several continuations, are longer than it and than any window."""
+    loaded, rng = random_model(kind), np.random.default_rng(9)
+    most = min(loaded.context, 40)
+    lengths = [(1, 1), (most - 1, 1), (1, most - 1), (most // 2, most - most // 2)]
+    requests = [
+        ScoringRequest(number, 0, rng.integers(4, 64, read).tolist(), rng.integers(4, 64, (3, scored)).tolist())
+        for number, (read, scored) in enumerate(lengths)
+    ]
+    with torch.inference_mode():
+        engine = Engine(loaded, None, 1)
+        alone = [loglikelihoods(engine, [request], Tally(4, 0))[0] for request in requests]
+        for batch in (range(4), (3, 1)):
+            together = loglikelihoods(engine, [requests[number] for number in batch], Tally(4, 0))
+            for number, scores in zip(batch, together, strict=True):
+                assert np.allclose(scores, alone[number], rtol=0, atol=ROUNDING)
+    for request, scores in zip(requests, alone, strict=True):
+        wanted = [loglikelihood(loaded, None, 0, request.prompt, tokens) for tokens in request.continuations]
+        assert np.allclose(scores, wanted, rtol=0, atol=ROUNDING)

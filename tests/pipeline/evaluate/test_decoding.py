@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from pipeline.evaluate.decoding import GenerationRequest, generate
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.tally import Tally
 from pipeline.tasks.generation import Limits
+from tests.pipeline.allocation.blocks import random_model
 from tests.reference.evaluation import decode, kept_by
 from wina_amp.masks.install import install
 from wina_amp.models.load import LoadedModel
@@ -39,6 +41,22 @@ def test_texts_equal_those_of_full_passes(tiny_loaded: LoadedModel, is_sparse: b
             tokens = decode(tiny_loaded, runtime, request.group, request.prompt, request.limits.max_tokens)
             assert text == tiny_loaded.tokenizer.decode(tokens, skip_special_tokens=True)
     assert len(set(texts)) > 1
+
+
+@pytest.mark.tried("neighbours", "right")
+@pytest.mark.parametrize("kind", ["mistral", "phi3 with longrope"])
+def test_texts_up_to_the_context_are_those_of_full_passes_alone(tiny_loaded: LoadedModel, kind: str):
+    """`mistral` has a window of 8 tokens, the other rotary embeddings that change at 17."""
+    loaded, rng = replace(random_model(kind), tokenizer=tiny_loaded.tokenizer), np.random.default_rng(3)
+    requests = [
+        GenerationRequest(number, 0, rng.integers(4, 64, length).tolist(), Limits((), loaded.context - length))
+        for number, length in enumerate((1, loaded.context - 1, loaded.context // 2))
+    ]
+    with torch.inference_mode():
+        texts = generate(Engine(loaded, None, 1), requests, Tally(3, 0))
+    for request, text in zip(requests, texts, strict=True):
+        tokens = decode(loaded, None, 0, request.prompt, request.limits.max_tokens)
+        assert text == tiny_loaded.tokenizer.decode(tokens, skip_special_tokens=True)
 
 
 def test_counts_equal_those_of_full_passes(tiny_loaded: LoadedModel):

@@ -82,3 +82,21 @@ def test_too_long_names_exactly_the_samples_that_are_refused(tiny_tasks: Path, t
                 list(sample_rows(view, [doc_id], tiny_loaded.tokenizer, context))
         else:
             assert list(sample_rows(view, [doc_id], tiny_loaded.tokenizer, context))
+
+
+@pytest.mark.tried("checkpoint", "refused")
+@pytest.mark.parametrize("task", ["pick", "shown", "write"])
+def test_a_sample_with_a_token_that_has_no_embedding_is_refused_by_name(
+    tiny_tasks: Path, tiny_loaded: LoadedModel, task: str
+):
+    view = _views(tiny_tasks, task)["test"]
+    with pytest.raises(UserError, match=rf"the 12 that.*'w\d+', number \d\d of.*sample {task}/test/0"):
+        list(sample_rows(view, [0, 1], tiny_loaded.tokenizer, 128, embeddings=12))
+
+
+@pytest.mark.tried("checkpoint", "right")
+def test_tokens_that_no_sample_uses_need_no_embedding(tiny_tasks: Path, tiny_loaded: LoadedModel):
+    view = _views(tiny_tasks, "pick")["test"]
+    rows = list(sample_rows(view, [0], tiny_loaded.tokenizer, 128))
+    requests = tiny_loaded.tokenizer([row["prompt"] + choice for row in rows for choice in row["choices"]]).input_ids
+    assert rows == list(sample_rows(view, [0], tiny_loaded.tokenizer, 128, embeddings=1 + max(map(max, requests))))

@@ -67,7 +67,27 @@ def test_a_file_written_just_now_is_not_remembered(reads: list[int], tmp_path: P
     assert len(reads) == 2 and not (tmp_path / "checksums.json").exists()
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"weights": 1}'])
+@pytest.mark.tried("checkpoint", "recomputed")
+@pytest.mark.parametrize(
+    ("days", "reread"), [pytest.param(6, 0, id="after 6 days"), pytest.param(8, 1, id="after 8 days"),
+                         pytest.param(-1, 1, id="after the clock was set back")],
+)  # fmt: skip
+def test_a_bit_that_flipped_on_the_disk_is_noticed_after_a_week(
+    old_files, reads: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, reread: int
+):
+    file, memory = tmp_path / "weights", tmp_path / "checksums.json"
+    file.write_bytes(b"abc")
+    Checksums(memory)(file)
+    known = checksums._status(file.resolve())
+    monkeypatch.setattr(checksums, "_status", lambda _path: known)
+    file.write_bytes(b"abd")  # status as before
+    later = time.time() + days * 24 * 3600
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert Checksums(memory)(file) == hashlib.sha256(b"abd" if reread else b"abc").hexdigest()
+    assert checksums.sha256(file) == hashlib.sha256(b"abd").hexdigest()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"weights": 1}', '{"weights": "abc"}', '{"weights": ["abc", "soon"]}'])
 def test_a_damaged_memory_only_costs_time(old_files, tmp_path: Path, text: str):
     memory = tmp_path / "checksums.json"
     memory.write_text(text.replace("weights", str(tmp_path / "weights")))

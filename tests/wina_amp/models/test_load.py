@@ -71,7 +71,7 @@ def test_a_hub_id_needs_a_revision():
 @pytest.mark.parametrize(
     ("missing", "pattern"),
     [
-        ("config.json", r"have a config\.json.*no such file"),
+        ("config.json", r"have a config\.json.*no config\.json"),
         ("model.safetensors", r"have its safetensors weights.*no model\.safetensors"),
         ("tokenizer.json", r"have a tokenizer.*none of tokenizer\.json"),
     ],
@@ -121,7 +121,7 @@ def test_weights_of_another_shape_are_refused(folder):
     weights = load_file(folder / "model.safetensors")
     weights["model.norm.weight"] = torch.ones(7)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    _refuses(folder, r"readable as a causal LM with safetensors weights.*git checkout")
+    _refuses(folder, r"weights of the model's shapes.*1 of another shape.*model\.norm\.weight.*7.*32.*git checkout")
 
 
 def test_a_truncated_weight_file_is_refused(folder):
@@ -140,12 +140,6 @@ def test_a_weight_that_is_missing_is_named_instead_of_made_up(folder):
 def test_pickles_are_not_read_and_that_is_said(folder):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     _refuses(folder, r"no model\.safetensors, only pickles.*can run code")
-
-
-def test_a_tokenizer_of_another_model_is_refused(folder):
-    text = (folder / "tokenizer.json").read_text()
-    (folder / "tokenizer.json").write_text(text.replace('"w59": 63', '"w59": 99'))
-    _refuses(folder, r"tokenizer its embeddings were made for.*number 99, and 64 embeddings")
 
 
 def test_a_quantised_checkpoint_is_refused(folder):

@@ -101,7 +101,7 @@ def test_another_content_of_the_same_size_is_found_by_its_hash_only(folder: Path
 
 
 def test_a_snapshot_of_the_hubs_cache_is_known_by_repository_and_commit(folder: Path, tmp_path: Path):
-    """A large file's blob is named by its SHA-256, which is taken as it is; small ones go by their Git hash."""
+    """A large file's blob is named by its SHA-256, which its content must have; small ones go by their Git hash."""
     snapshot = tmp_path / "models--organisation--tiny-llama" / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
     blobs = snapshot.parents[1] / "blobs"
@@ -110,11 +110,14 @@ def test_a_snapshot_of_the_hubs_cache_is_known_by_repository_and_commit(folder: 
         blob = blobs / (sha256(file) if file.suffix == ".safetensors" else f"{number:040d}")
         shutil.copy(file, blob)
         (snapshot / file.name).symlink_to(blob)
-    read: list[str] = []
-    described = manifest.describe(checkpoint_files(snapshot), lambda path: read.append(path.name) or sha256(path))
+    described = describe(snapshot)
     assert (described.repository, described.commit) == ("organisation/tiny-llama", COMMIT)
     assert described.files == describe(folder).files
-    assert "config.json" in read and "model.safetensors" not in read
+    weights = (snapshot / "model.safetensors").resolve()
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UserError, match=r"SHA-256 that it is named by.*for model\.safetensors.*delete that file"):
+        describe(snapshot)
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", json.dumps({"files": {"a": {}}, "repository": None})])
@@ -126,5 +129,5 @@ def test_a_missing_or_damaged_manifest_says_how_it_comes_back(tmp_path: Path, te
 
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path):
-    with pytest.raises(UserError, match=r"must hold its files.*none of \*\.json.*correct `model\.path`"):
+    with pytest.raises(UserError, match=r"hold a checkpoint.s files.*none of \*\.json.*correct `model\.path`"):
         checkpoint_files(tmp_path)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from transformers import DynamicCache, GenerationConfig
 
-from tests.pipeline.allocation.blocks import CONFIGS, random_model
+from tests.pipeline.allocation.blocks import CHANGING_ROPE, CONFIGS, ROPE_CHANGES_AT, random_model
 from tests.wina_amp.profile_set.sets import DENSE_PREFIX, profile_set
 from wina_amp.decode.decoding import masked_prompt
 from wina_amp.errors import UserError
@@ -79,6 +81,88 @@ def test_every_family_generates(kind: str):
         tokens = sparse.generate(PROMPTS[0][None], **GREEDY)[0, WIDTH:]
         group = int(sparse.groups[0])
     assert tokens.tolist() == _by_hand(loaded, made, PROMPTS[0], group, is_prompt_masked=True)
+
+
+LONGROPE, DYNAMIC = CHANGING_ROPE
+LONG = torch.randint(3, 64, (3, ROPE_CHANGES_AT + 4), generator=torch.Generator().manual_seed(8))
+
+
+@pytest.mark.tried("neighbours", "right")
+@pytest.mark.parametrize(
+    ("rows", "length"),
+    [
+        pytest.param(1, ROPE_CHANGES_AT - 3, id="a prompt that grows past the change"),
+        pytest.param(1, ROPE_CHANGES_AT, id="a prompt that ends at the change"),
+        pytest.param(1, ROPE_CHANGES_AT + 1, id="a prompt that begins behind it"),
+        pytest.param(3, ROPE_CHANGES_AT - 3, id="three prompts that grow past it together"),
+    ],
+)
+def test_sequences_grow_past_a_change_of_rotary_embeddings_as_in_transformers(rows: int, length: int):
+    loaded = random_model(LONGROPE)
+    model, ids = loaded.model, LONG[:rows, :length]
+    made = replace(profile_set(loaded, None), thresholds=4 * profile_set(loaded, None).thresholds)
+    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "eos_token_id": None}
+    dense = model.generate(**given, **GREEDY)
+    without = replace(made, thresholds=torch.zeros_like(made.thresholds))
+    with without.installed(model, target=0.5) as sparse:
+        assert torch.equal(sparse.generate(**given, **GREEDY), dense)
+    with made.installed(model, target=0.5) as sparse:
+        masked = sparse.generate(**given, **GREEDY)
+    # Every token by a pass over the whole sequence.
+    expected = ids
+    with torch.inference_mode(), install(loaded, "wina", made.at(0.5)) as runtime:
+        for _ in range(STEPS):
+            eligible = torch.arange(expected.shape[1])[None] >= DENSE_PREFIX
+            with runtime.rows(torch.zeros(rows, dtype=torch.int64), eligible.expand(rows, -1)):
+                expected = torch.cat([expected, model(input_ids=expected).logits[:, -1:].argmax(dim=-1)], dim=1)
+    assert torch.equal(masked, expected) and not torch.equal(masked, dense)
+
+
+def _left_padded(*lengths: int) -> dict[str, torch.Tensor]:
+    mask = torch.stack([torch.arange(max(lengths)) >= max(lengths) - length for length in lengths]).long()
+    return {"input_ids": LONG[: len(lengths), : max(lengths)] * mask, "attention_mask": mask}
+
+
+@pytest.mark.tried("neighbours", "right")
+@pytest.mark.parametrize(
+    ("kind", "lengths"),
+    [
+        pytest.param(LONGROPE, (3, ROPE_CHANGES_AT - STEPS), id="longrope, all before the change"),
+        pytest.param(LONGROPE, (ROPE_CHANGES_AT + 1, ROPE_CHANGES_AT + 4), id="longrope, all behind it"),
+        pytest.param(DYNAMIC, (3, ROPE_CHANGES_AT - STEPS), id="dynamic, all before the change"),
+    ],
+)
+def test_a_prompt_is_continued_in_a_batch_as_alone(kind: str, lengths: tuple[int, ...]):
+    loaded, options = random_model(kind), {**GREEDY, "eos_token_id": None, "pad_token_id": 0}
+    with profile_set(loaded, "scores").installed(loaded.model, target=0.5) as sparse:
+        together = sparse.generate(**_left_padded(*lengths), **options)
+        for row, length in enumerate(lengths):
+            prompt = LONG[row : row + 1, max(lengths) - length : max(lengths)]
+            assert torch.equal(sparse.generate(prompt, **options)[0, -STEPS:], together[row, -STEPS:])
+
+
+@pytest.mark.tried("neighbours", "refused")
+@pytest.mark.parametrize(
+    ("kind", "lengths"),
+    [
+        pytest.param(LONGROPE, (3, ROPE_CHANGES_AT + 1), id="longrope, a short and a long prompt"),
+        pytest.param(LONGROPE, (3, ROPE_CHANGES_AT - STEPS + 1), id="longrope, one that grows past the change"),
+        pytest.param(DYNAMIC, (3, ROPE_CHANGES_AT - STEPS + 1), id="dynamic, one that grows past the change"),
+        pytest.param(DYNAMIC, (ROPE_CHANGES_AT,), id="dynamic, one alone, which would change what comes after it"),
+    ],
+)
+@pytest.mark.parametrize("limit", ["max_new_tokens", "max_length", "generation_config"])
+def test_a_batch_in_which_one_prompt_would_change_another_is_refused(kind: str, lengths: tuple[int, ...], limit: str):
+    loaded = random_model(kind)
+    length = max(lengths) + STEPS
+    options = {
+        "max_new_tokens": {"max_new_tokens": STEPS},
+        "max_length": {"max_length": length},
+        "generation_config": {"generation_config": GenerationConfig(max_new_tokens=STEPS)},
+    }[limit]
+    refusal = pytest.raises(UserError, match=rf"past {ROPE_CHANGES_AT} tokens.*up to {length}.*fewer tokens")
+    with profile_set(loaded, None).installed(loaded.model, target=0.5) as sparse, refusal:
+        sparse.generate(**_left_padded(*lengths), **options)
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
