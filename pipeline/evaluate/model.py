@@ -83,7 +83,7 @@ class ProfiledLM(LM):
         """
         pairs = encode_pairs(self._engine.loaded.tokenizer, [arguments(request)[:2] for request in requests])
         continuations: dict[tuple[int, _Ids], dict[_Ids, list[int]]] = {}
-        for number, (sample, (prompt, continuation)) in enumerate(zip(self._numbers(requests), pairs, strict=True)):
+        for number, (sample, (prompt, continuation, _)) in enumerate(zip(self._numbers(requests), pairs, strict=True)):
             scored = continuations.setdefault((sample, tuple(prompt)), {})
             scored.setdefault(tuple(continuation), []).append(number)
         scoring = [

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.tasks.generation import Limits
+from pipeline.tokens.encoding import Pair
 from wina_amp.errors import UserError
-
-Ids = Sequence[int]
 
 
 def check_length(sample_id: str, length: int, context: int) -> None:
@@ -25,7 +24,7 @@ def check_length(sample_id: str, length: int, context: int) -> None:
         )
 
 
-def check_tokens(sample_id: str, texts: Sequence[tuple[str, str]], ids: Sequence[tuple[Ids, Ids]]) -> None:
+def check_tokens(sample_id: str, texts: Sequence[tuple[str, str]], ids: Sequence[Pair]) -> None:
     """Refuse prompts and continuations that the tokenizer leaves no trace of, or none of the difference between two.
 
     Args:
@@ -37,7 +36,7 @@ def check_tokens(sample_id: str, texts: Sequence[tuple[str, str]], ids: Sequence
         UserError: a prompt or a continuation has no token, or two that differ have the same ones.
     """
     known: dict[tuple[tuple[int, ...], ...], tuple[str, str]] = {}
-    for (prompt, continuation), (prompt_ids, continuation_ids) in zip(texts, ids, strict=True):
+    for (prompt, continuation), (prompt_ids, continuation_ids, _) in zip(texts, ids, strict=True):
         if not prompt_ids:
             raise _refused(
                 sample_id,

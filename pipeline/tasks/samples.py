@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, cast
 
 from lm_eval.api.instance import Instance
@@ -20,7 +20,7 @@ from pipeline.tasks.generation import Limits, limits
 from pipeline.tasks.refusals import check_answer, check_length, check_tokens
 from pipeline.tasks.task_view import TaskView, arguments, doc_hash, quiet
 from pipeline.tokens.chat import ChatTemplate
-from pipeline.tokens.encoding import encode_alone, encode_pairs, encode_prompts
+from pipeline.tokens.encoding import Pair, encode_alone, encode_pairs, encode_prompts
 from wina_amp.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -66,14 +66,16 @@ class _EncodedDocument:
     prompted: _PromptedDocument
     prompt_ids: list[int]
     answer_ids: list[int]
-    requests: list[tuple[list[int], list[int]]]
+    requests: list[Pair]
 
     @property
     def length(self) -> int:
         """Tokens of the longest request, or of the prompt and all that may be generated."""
         limits = self.prompted.limits
         generated = 0 if limits is None else limits.max_tokens
-        return max(*(len(prompt) + len(rest) for prompt, rest in self.requests), len(self.prompt_ids) + generated)
+        return max(
+            *(len(pair.prompt) + len(pair.continuation) for pair in self.requests), len(self.prompt_ids) + generated
+        )
 
 
 def sample_rows(
@@ -99,7 +101,8 @@ def sample_rows(
     for doc_id, document in encoded.items():
         _check(view, f"{view.key}/{doc_id}", document, tokenizer, context)
     _check_repeatable(view, doc_ids, tokenizer)
-    _report_repeated_choices(view, [document.prompted for document in encoded.values()])
+    if view.kind != "generation":
+        _report_choices(view, list(encoded.values()))
     for doc_id, document in encoded.items():
         prompted = document.prompted
         yield {
@@ -132,10 +135,11 @@ def _encoded(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokeni
     answers = encode_pairs(tokenizer, [(document.prompt, document.answer) for document in documents])
     pairs = iter(encode_pairs(tokenizer, [pair for document in documents for pair in document.requests]))
     encoded: dict[int, _EncodedDocument] = {}
-    for doc_id, document, whole, (stripped, answer) in zip(doc_ids, documents, prompts, answers, strict=True):
+    for doc_id, document, whole, behind in zip(doc_ids, documents, prompts, answers, strict=True):
         # Spaces at the end of a prompt belong to a continuation that is scored, but stay where one is generated.
-        prompt = whole if view.kind == "generation" else stripped
-        encoded[doc_id] = _EncodedDocument(document, prompt, answer, [next(pairs) for _ in document.requests])
+        prompt = whole if view.kind == "generation" else behind.prompt
+        request_ids = [next(pairs) for _ in document.requests]
+        encoded[doc_id] = _EncodedDocument(document, prompt, behind.continuation, request_ids)
     return encoded
 
 
@@ -179,15 +183,18 @@ def _check_repeatable(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrai
             )
 
 
-def _report_repeated_choices(view: TaskView, documents: Sequence[_PromptedDocument]) -> None:
-    repeated = [document for document in documents if len(set(document.requests)) < len(document.requests)]
+def _report_choices(view: TaskView, documents: Sequence[_EncodedDocument]) -> None:
+    """Say what is scored as lm-eval scores it, and may not be what was meant."""
+    texts = [document.prompted.requests for document in documents]
+    repeated = [pairs for pairs in texts if len(set(pairs)) < len(pairs)]
     if repeated:
-        log.warning(
-            "%s: %d items have a choice twice, for example %r; the first of them counts, as in lm-eval",
-            view.key,
-            len(repeated),
-            repeated[0].choices,
-        )
+        message = "%s: %d items have a choice twice, for example in %r; the first of them counts, as in lm-eval"
+        log.warning(message, view.key, len(repeated), [continuation for _, continuation in repeated[0]])
+    ids = [pair for document in documents for pair in document.requests]
+    cut = [text for text, pair in zip(chain.from_iterable(texts), ids, strict=True) if pair.is_joined]
+    if cut:
+        message = "%s: %d continuations share a token with their prompt, for example %r behind %r; as in lm-eval, %s"
+        log.warning(message, view.key, len(cut), cut[0][1], cut[0][0][-20:], "they are scored without it")
 
 
 def _prompted(view: TaskView, doc_id: int, requests: Sequence[Instance]) -> _PromptedDocument:

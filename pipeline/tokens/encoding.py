@@ -12,7 +12,7 @@ in EOS is over, and lm-eval, which cuts the continuation off behind it, scores o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from transformers import PreTrainedTokenizerBase
 
@@ -30,7 +30,21 @@ def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -
     return [known[text] for text in prompts]
 
 
-def encode_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]) -> list[tuple[Ids, Ids]]:
+class Pair(NamedTuple):
+    """A prompt and a continuation as token ids.
+
+    Attributes:
+        prompt, continuation: their ids.
+        is_joined: whether the tokenizer makes one token of the continuation's beginning and the prompt's end. The
+            continuation is then scored without its first letters: by lm-eval, and here.
+    """
+
+    prompt: Ids
+    continuation: Ids
+    is_joined: bool
+
+
+def encode_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]) -> list[Pair]:
     """Token ids of each prompt and of the continuation behind it: none where the tokenizer makes one token of the
     continuation and the end of the prompt.
     """
@@ -38,11 +52,14 @@ def encode_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, 
     wholes = [prompt + continuation for prompt, continuation in pairs]
     unique = list(dict.fromkeys([*stripped, *wholes]))
     known = dict(zip(unique, _encoded(tokenizer, unique), strict=True))
-    ids_of_pairs: list[tuple[Ids, Ids]] = []
-    for (prompt, continuation), text, whole in zip(pairs, stripped, wholes, strict=True):
-        ids = known[text], known[whole][len(known[text]) :]
-        ids_of_pairs.append(ids if ids[0] and prompt else _behind_start(tokenizer, prompt + continuation))
-    return ids_of_pairs
+    return [
+        _cut(known[text], known[whole]) if prompt and known[text] else _behind_start(tokenizer, whole)
+        for (prompt, _), text, whole in zip(pairs, stripped, wholes, strict=True)
+    ]
+
+
+def _cut(prompt: Ids, whole: Ids) -> Pair:
+    return Pair(prompt, whole[len(prompt) :], is_joined=whole[: len(prompt)] != prompt)
 
 
 def encode_alone(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Ids]:
@@ -53,10 +70,10 @@ def encode_alone(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> li
     return cast(list[Ids], tokenizer(list(texts), **options)["input_ids"])
 
 
-def _behind_start(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[Ids, Ids]:
+def _behind_start(tokenizer: PreTrainedTokenizerBase, text: str) -> Pair:
     """A text without a prompt: BOS takes its place, once."""
     start, ids = _start(tokenizer), encode_alone(tokenizer, [text])[0]
-    return start, ids[1:] if start and ids[:1] == start else ids
+    return Pair(start, ids[1:] if start and ids[:1] == start else ids, is_joined=False)
 
 
 def _encoded(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Ids]:

@@ -7,30 +7,14 @@ from typing import Any
 import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
 
 from pipeline.tokens.encoding import encode_alone, encode_pairs, encode_prompts
+from tests.reference.tokenizers import BOS, W1, W2, W3, merging, words
 from wina_amp.models.load import LoadedModel
 
-BOS, EOS, W1, W2, W3 = range(5)
 
-
-def words(template: str = "$A", **special: str) -> PreTrainedTokenizerFast:
-    """A tokenizer of words that puts a template around every text."""
-    vocabulary = {"<bos>": BOS, "<eos>": EOS, "w1": W1, "w2": W2, "w3": W3, "<unk>": 5}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    numbers = [(text, vocabulary[text]) for text in ("<bos>", "<eos>")]
-    tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=numbers)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", **special)
-
-
-def merging(*merges: tuple[str, str]) -> PreTrainedTokenizerFast:
-    """A tokenizer of letters that makes one token of some pairs."""
-    letters = ["?", "a", "b", "c", " ", *("".join(pair) for pair in merges)]
-    tokenizer = Tokenizer(models.BPE({text: i for i, text in enumerate(letters)}, list(merges), unk_token="?"))
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="?", unk_token="?")
+def ids(tokenizer: Any, pairs: list[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+    return [(pair.prompt, pair.continuation) for pair in encode_pairs(tokenizer, pairs)]
 
 
 def lm_evals(loaded: LoadedModel, tokenizer: Any, pairs: list[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
@@ -43,7 +27,7 @@ def lm_evals(loaded: LoadedModel, tokenizer: Any, pairs: list[tuple[str, str]]) 
 def test_prompt_and_continuation_are_the_encoding_of_the_whole_text(tiny_loaded: LoadedModel):
     tokenizer = tiny_loaded.tokenizer
     pairs = [("w1 w2", " w3 w4"), ("w5", " w6"), ("w1 w2", " w9")]
-    assert encode_pairs(tokenizer, pairs) == [([1, 5, 6], [7, 8]), ([1, 9], [10]), ([1, 5, 6], [13])]
+    assert ids(tokenizer, pairs) == [([1, 5, 6], [7, 8]), ([1, 9], [10]), ([1, 5, 6], [13])]
     assert encode_prompts(tokenizer, ["w1 w2", "w5", "w1 w2"]) == [[1, 5, 6], [1, 9], [1, 5, 6]]
 
 
@@ -57,7 +41,7 @@ def test_a_text_that_begins_with_bos_gets_no_second_one(tiny_loaded: LoadedModel
 
 
 def test_spaces_at_the_end_of_a_prompt_belong_to_the_continuation():
-    assert encode_pairs(merging((" ", "b")), [("a ", "b")]) == [([1], [5])]
+    assert ids(merging((" ", "b")), [("a ", "b")]) == [([1], [5])]
 
 
 @pytest.mark.tried("tokens", "right")
@@ -74,7 +58,7 @@ def test_spaces_at_the_end_of_a_prompt_belong_to_the_continuation():
     ],
 )
 def test_pairs_equal_those_of_lm_eval(tiny_loaded: LoadedModel, tokenizer: Any, pairs: list[tuple[str, str]]):
-    assert encode_pairs(tokenizer, pairs) == lm_evals(tiny_loaded, tokenizer, pairs)
+    assert ids(tokenizer, pairs) == lm_evals(tiny_loaded, tokenizer, pairs)
 
 
 @pytest.mark.tried("tokens", "right")
@@ -88,7 +72,7 @@ def test_pairs_equal_those_of_lm_eval(tiny_loaded: LoadedModel, tokenizer: Any, 
 def test_eos_behind_a_prompt_is_left_out(tiny_loaded: LoadedModel, template: str, plain: str):
     special = {"bos_token": "<bos>", "eos_token": "<eos>"}
     pairs = [("w1 w2", " w3"), ("", "w3"), ("w1 ", "w2 w3")]
-    ours = encode_pairs(words(template, **special), pairs)
+    ours = ids(words(template, **special), pairs)
     assert ours == lm_evals(tiny_loaded, words(plain, **special), pairs)
     assert encode_prompts(words(template, **special), ["w1", ""])[0][-1] == W1
     assert encode_prompts(words(template, **special), [""]) == [[BOS]]
@@ -97,11 +81,19 @@ def test_eos_behind_a_prompt_is_left_out(tiny_loaded: LoadedModel, template: str
 @pytest.mark.tried("tokens", "right")
 @pytest.mark.parametrize("prompt", [pytest.param("w1 w2", id="neither BOS nor EOS")])
 def test_a_tokenizer_without_bos_and_eos_encodes_whatever_has_tokens(prompt: str):
-    assert encode_pairs(words(), [(prompt, " w3")]) == [([W1, W2], [W3])]
+    assert ids(words(), [(prompt, " w3")]) == [([W1, W2], [W3])]
     assert encode_prompts(words(), [prompt, ""]) == [[W1, W2], []]
-    assert encode_pairs(words(), [("", "w3")]) == [([], [W3])]
+    assert ids(words(), [("", "w3")]) == [([], [W3])]
 
 
 def test_a_text_alone_has_nothing_around_it():
     assert encode_alone(words("<bos> $A <eos>", bos_token="<bos>", eos_token="<eos>"), ["w1"]) == [[W1]]
     assert encode_alone(words(), []) == []
+
+
+@pytest.mark.tried("tokens", "warned")
+@pytest.mark.parametrize("continuation", [pytest.param("bc", id="a choice that shares the prompt's last token")])
+def test_continuations_that_share_a_token_with_their_prompt_are_known(continuation: str):
+    tokenizer = merging(("a", "b"))
+    pairs = encode_pairs(tokenizer, [("ca", continuation), ("ca", "cb"), ("", continuation), ("ca ", "b")])
+    assert [pair.is_joined for pair in pairs] == [True, False, False, False]
