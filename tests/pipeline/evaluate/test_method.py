@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +172,19 @@ def test_the_shape_is_read_off_the_model(tiny_loaded: LoadedModel):
     )
     assert shape_of(tiny_loaded, None).features == ()
     assert (shape.blocks, shape.heads, shape.head_dim, shape.hidden, shape.vocabulary) == (2, 4, 8, 32, 64)
+
+
+@pytest.mark.tried("tokens", "right")
+@pytest.mark.parametrize("copies", [pytest.param(3, id="the same choice three times")])
+def test_equal_choices_have_equal_likelihoods_and_the_first_is_taken(
+    tiny_loaded: LoadedModel, tmp_path: Path, copies: int
+):
+    choices = ["w1", *["w2 w3 w4"] * copies, "w5"]
+    rows = [{"prompt": f"w{number}", "choices": choices, "target": 1} for number in range(8)]
+    (tmp_path / "twice.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    view = load_tasks(tmp_path, ["twice"])["twice"]["test"]
+    samples = pd.DataFrame(sample_rows(view, range(8), tiny_loaded.tokenizer, 128)).assign(group=0)
+    results = evaluate(tiny_loaded, [view], samples, Profiles("wina", THRESHOLDS), **OPTIONS)
+    last = evaluate(tiny_loaded, [view], samples.assign(target=copies), Profiles("wina", THRESHOLDS), **OPTIONS)
+    assert results["loglikelihood"].tolist() == last["loglikelihood"].tolist()
+    assert ((results["margin"] <= 0) & ((results["margin"] == 0) == (results["score"] == 1))).all()
