@@ -10,6 +10,7 @@ import pandas as pd
 
 from pipeline.config.params import Settings
 from pipeline.storage.schemas import SAMPLE_COUNTS, SAMPLES
+from pipeline.tasks.repeats import CONTRADICTING, IN_BOTH, repeats
 from pipeline.tasks.samples import sample_rows, too_long
 from pipeline.tasks.selection import Selection, select_documents
 from stages.inputs import paths
@@ -39,15 +40,26 @@ def main(settings: Settings) -> None:
     ]
     table = pd.DataFrame(rows)
     SAMPLES.write(table, paths.SAMPLES)
-    SAMPLE_COUNTS.write(_counts(chosen, wanted), paths.SAMPLE_COUNTS)
+    SAMPLE_COUNTS.write(_counts(table, chosen, wanted), paths.SAMPLE_COUNTS)
     log.info("%d samples of %d tasks, %d tokens", len(table), table["task"].nunique(), table["n_tokens"].sum())
 
 
-def _counts(chosen: Mapping[str, Mapping[str, Selection]], wanted: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
+def _counts(
+    table: pd.DataFrame,
+    chosen: Mapping[str, Mapping[str, Selection]],
+    wanted: Mapping[str, Mapping[str, int]],
+) -> pd.DataFrame:
     rows: list[tuple[str, str, int, int, int]] = []
     for name, by_split in chosen.items():
         for split, choice in by_split.items():
             if choice.left_out:
                 log.warning("%s/%s: %d items left out, longer than the model's context", name, split, choice.left_out)
             rows.append((name, split, wanted[name][split], len(choice.doc_ids), choice.left_out))
-    return pd.DataFrame(rows, columns=["task", "split", "wanted", "taken", "too_long"])
+    counts = pd.DataFrame(rows, columns=["task", "split", "wanted", "taken", "too_long"])
+    repeated = repeats(table)
+    for name, meaning in ((IN_BOTH, "stands in both splits"), (CONTRADICTING, "has another right answer elsewhere")):
+        samples = table["sample_id"][repeated[name]]
+        if len(samples):
+            log.warning("%d samples whose question %s, for example %s", len(samples), meaning, samples.iloc[0])
+    number = table[["task", "split"]].join(repeated.astype("int32")).groupby(["task", "split"], as_index=False).sum()
+    return counts.merge(number, on=["task", "split"], how="left", validate="one_to_one")

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
 from pydantic.dataclasses import dataclass
 
-from pipeline.config.kinds import SECTION, Line, Many, OneOf
+from pipeline.config.kinds import SECTION, Day, Line, Many, OneOf
 from wina_amp.names import DEVICES, DTYPES, TOO_LONG, TRANSFORMS
 
 
@@ -56,6 +56,7 @@ class BenchmarkSettings:
     chat_template: StrictBool = Field(
         description="put prompts into the tokenizer's chat template, solved examples as earlier turns"
     )
+    chat_date: Day = Field(description="the date that a chat template is told when it asks for today's")
     text_context: StrictInt = Field(
         ge=1, le=10**6, description="text is cut into windows: words that are only read, not scored"
     )

@@ -1,4 +1,4 @@
-"""Types of settings that pydantic lacks: names from a list, lists without repetition, fractions.
+"""Types of settings that pydantic lacks: names from a list, lists without repetition, fractions, dates.
 
 Numbers, text and truth values are pydantic's strict ones: YAML's `1` is no text, `true` no number, `2.0` no count.
 """
@@ -6,6 +6,7 @@ Numbers, text and truth values are pydantic's strict ones: YAML's `1` is no text
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -17,6 +18,7 @@ from pydantic import (
     StrictFloat,
     StrictStr,
     StringConstraints,
+    WithJsonSchema,
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -62,11 +64,19 @@ def _few_digits(number: float) -> float:
     return number
 
 
+def _iso_date(text: str) -> str:
+    if text != date.fromisoformat(text).isoformat():
+        raise ValueError(text)
+    return text
+
+
 Name = Annotated[StrictStr, StringConstraints(pattern=NAME_PATTERN)]
 """A name of the user's choice, which becomes part of file names and of DVC stage names."""
 Line = Annotated[StrictStr, StringConstraints(pattern="^[^\\x00-\\x1f\\x7f]+$")]
 """A path, or a name that others have chosen."""
 Fraction = Annotated[StrictFloat, Field(gt=0, lt=1), AfterValidator(_few_digits)]
 """Between 0 and 1, and what `{:g}` shows of it: two targets that look the same are the same."""
+Day = Annotated[StrictStr, AfterValidator(_iso_date), WithJsonSchema({"type": "string", "format": "date"})]
+"""A date as text: YAML's own dates are another type to every reader of the file."""
 Many = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_each_once)]
 """A list with at least one entry, each once."""

@@ -86,6 +86,8 @@ class Schema:
             return Rule(f"a list of {entries.type.removeprefix('a ').replace('number', 'numbers')}", entries.limits)
         if "enum" in node:
             return Rule("text", "one of " + ", ".join(node["enum"]))
+        if node.get("format") == "date":
+            return Rule("text", 'a date in quotes: "2024-07-26"')
         limits = [f"{word} {node[key]:.10g}" for key, word in _BOUNDS.items() if key in node]
         return Rule(_TYPES[self.resolved(node)["type"]], " and ".join(limits))
 

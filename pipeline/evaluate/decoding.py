@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from pipeline.compute.operations import attended
+from pipeline.evaluate.ends import Ends
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.tally import Tally
 from pipeline.tasks.generation import Limits
@@ -44,18 +45,18 @@ class GenerationRequest:
         return len(self.prompt) + self.limits.max_tokens
 
 
-def generate(engine: Engine, batch: Sequence[GenerationRequest], tally: Tally) -> list[str]:
+def generate(engine: Engine, batch: Sequence[GenerationRequest], tally: Tally, ends: Ends) -> list[str]:
     """Continue every prompt greedily and add what ran to the tally.
 
     Returns: the generated texts, without special tokens, cut off before the first stop text.
     """
-    rows = [_Row(request.limits) for request in batch]
+    rows = [_Row(request.limits, ends) for request in batch]
     cache = DynamicCache()
     lengths = engine.tensor([len(request.prompt) for request in batch])
     hidden, visible = _prefill(engine, batch, lengths, cache, tally)
     for step in range(max(request.limits.max_tokens for request in batch)):
         for row, token in zip(rows, engine.best_tokens(hidden), strict=True):
-            row.take(token, engine)
+            row.take(token)
         if all(row.is_done for row in rows):
             break
         hidden, visible = _step(engine, batch, rows, step, lengths, visible, cache, tally)
@@ -65,8 +66,9 @@ def generate(engine: Engine, batch: Sequence[GenerationRequest], tally: Tally) -
 class _Row:
     """The tokens generated for one prompt."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, ends: Ends) -> None:
         self._limits = limits
+        self._ends = ends
         self.tokens: list[int] = []
         self.text = ""
         self.is_done = False
@@ -75,16 +77,13 @@ class _Row:
     def next_token(self) -> int:
         return self.tokens[-1]
 
-    def take(self, token: int, engine: Engine) -> None:
-        """Append the next token unless the row is done; it is done at EOS, a stop text or the largest length."""
+    def take(self, token: int) -> None:
+        """Append the next token unless the row is done; it is done at one of its ends or at the largest length."""
         if self.is_done:
             return
-        tokenizer = engine.loaded.tokenizer
         self.tokens.append(token)
-        text = str(tokenizer.decode(self.tokens, skip_special_tokens=True))
-        ends = [text.find(stop) for stop in self._limits.stops if stop in text]
-        self.text = text[: min(ends)] if ends else text
-        self.is_done = bool(ends) or token == tokenizer.eos_token_id or len(self.tokens) >= self._limits.max_tokens
+        self.text, is_over = self._ends.answer(self.tokens, self._limits.stops)
+        self.is_done = is_over or len(self.tokens) >= self._limits.max_tokens
 
 
 def _prefill(

@@ -16,9 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.compute.operations import Shape, dense_flops, flops, realised_sparsity
+from pipeline.evaluate.asked import asked_before
 from pipeline.evaluate.engine import Profiles, running
 from pipeline.evaluate.model import ProfiledLM
 from pipeline.evaluate.tally import Tally
+from pipeline.tasks.repeatable import fixed_randomness
 from pipeline.tasks.task_view import TaskView, quiet
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.mask_sites import mask_sites
@@ -55,7 +57,8 @@ def evaluate(
     Returns: the columns of `schemas.RESULTS` except `method` and `target`, in the order of `samples`.
 
     Raises:
-        UserError: a sample's document is not in its task any more; a task returns no usable score; NaN in the model.
+        UserError: a sample's document is not in its task any more, or its prompt is another; a task returns no usable
+            score; NaN in the model.
     """
     table = samples.reset_index(drop=True)
     groups = [int(group) for group in table["group"]]
@@ -64,8 +67,10 @@ def evaluate(
     with torch.inference_mode(), running(loaded, profiles, dense_prefix) as engine:
         model = ProfiledLM(
             engine,
+            views[0].today,
             {(f"{row.task}/{row.split}", row.doc_hash): number for number, row in _rows(table)},
             list(table["sample_id"]),
+            [asked_before(row) for _, row in _rows(table)],
             groups,
             batch_tokens,
             tally,
@@ -108,7 +113,7 @@ def _run(model: ProfiledLM, views: Sequence[TaskView], table: pd.DataFrame) -> d
     }
     used = [view for view in views if view.key in doc_ids]
     is_chat = any(view.is_chat for view in used)  # text tasks ignore it, all others agree
-    with quiet():
+    with quiet(), fixed_randomness():
         evaluation: Any = lm_eval.evaluator.evaluate(
             lm=model,
             task_dict={"tasks": {view.key: view.only(doc_ids[view.key]) for view in used}},

@@ -7,14 +7,18 @@ the same batches, whatever groups the samples are in.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import cast
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
+from pipeline.evaluate.asked import REMEDY, Asked, check_asked
 from pipeline.evaluate.choices import ScoringRequest, loglikelihoods
 from pipeline.evaluate.decoding import GenerationRequest, generate
+from pipeline.evaluate.ends import ends_of, not_applied
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.tally import Tally
 from pipeline.tasks.generation import limits
@@ -24,8 +28,12 @@ from pipeline.tokens.chat import ChatTemplate
 from pipeline.tokens.encoding import encode_pairs, encode_prompts
 from wina_amp.errors import UserError
 
+log = logging.getLogger(__name__)
+
 SampleKey = tuple[str, str]
 """`task/split` and document hash."""
+
+_Ids = tuple[int, ...]
 
 
 class ProfiledLM(LM):
@@ -33,8 +41,10 @@ class ProfiledLM(LM):
 
     Args:
         engine: the model, dense or with masks installed.
+        today: the date that a chat template is told.
         samples: number of every sample, by key.
         sample_ids: of every sample, in the order of those numbers.
+        asked: of every sample, in the same order, what `prepare` wrote down.
         groups: of every sample, in the same order.
         batch_tokens: tokens per forward pass, padding included.
         tally: receives what ran.
@@ -44,8 +54,10 @@ class ProfiledLM(LM):
     def __init__(
         self,
         engine: Engine,
+        today: date,
         samples: Mapping[SampleKey, int],
         sample_ids: Sequence[str],
+        asked: Sequence[Asked],
         groups: Sequence[int],
         batch_tokens: int,
         tally: Tally,
@@ -53,8 +65,10 @@ class ProfiledLM(LM):
     ) -> None:
         super().__init__()
         self._engine = engine
+        self._today = today
         self._samples = samples
         self._sample_ids = sample_ids
+        self._asked = asked
         self._groups = groups
         self._budget = batch_tokens
         self._tally = tally
@@ -62,27 +76,37 @@ class ProfiledLM(LM):
         self._chat: ChatTemplate | None = None
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Log-likelihood of each continuation, and whether it is the greedy one; requests of a prompt share its run."""
-        numbers_by_prompt: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+        """Log-likelihood of each continuation, and whether it is the greedy one; requests of a prompt share its run.
+
+        Equal continuations of a prompt are scored once: in batches of their own they could differ by rounding, which
+        would decide between two choices that are the same.
+        """
         pairs = encode_pairs(self._engine.loaded.tokenizer, [arguments(request)[:2] for request in requests])
-        for number, (sample, (prompt, _)) in enumerate(zip(self._numbers(requests), pairs, strict=True)):
-            numbers_by_prompt.setdefault((sample, tuple(prompt)), []).append(number)
+        continuations: dict[tuple[int, _Ids], dict[_Ids, list[int]]] = {}
+        for number, (sample, (prompt, continuation, _)) in enumerate(zip(self._numbers(requests), pairs, strict=True)):
+            scored = continuations.setdefault((sample, tuple(prompt)), {})
+            scored.setdefault(tuple(continuation), []).append(number)
         scoring = [
-            ScoringRequest(sample, self._groups[sample], prompt, [pairs[number][1] for number in numbers])
-            for (sample, prompt), numbers in numbers_by_prompt.items()
+            ScoringRequest(sample, self._groups[sample], prompt, list(scored))
+            for (sample, prompt), scored in continuations.items()
         ]
+        numbers = [list(scored.values()) for scored in continuations.values()]
         results: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
-        numbers = list(numbers_by_prompt.values())
         for batch in self._batches(scoring):
-            scored = loglikelihoods(self._engine, [scoring[i] for i in batch], self._tally)
-            for i, results_of_prompt in zip(batch, scored, strict=True):
-                for number, result in zip(numbers[i], results_of_prompt, strict=True):
-                    results[number] = result
-            self._advance(sum(len(numbers[i]) for i in batch))
+            scores = loglikelihoods(self._engine, [scoring[i] for i in batch], self._tally)
+            for i, results_of_prompt in zip(batch, scores, strict=True):
+                for equal, result in zip(numbers[i], results_of_prompt, strict=True):
+                    for number in equal:
+                        results[number] = result
+            self._advance(sum(len(equal) for i in batch for equal in numbers[i]))
         return results
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
-        """Greedy continuation of each prompt, up to its stop texts."""
+        """Greedy continuation of each prompt, up to its stop texts or another end of an answer (`Ends`)."""
+        unused = not_applied(self._engine.loaded)
+        if unused:
+            log.warning("generation_config.json asks for %s, which is not applied here and in lm-eval would be", unused)
+        ends = ends_of(self._engine.loaded, None if self._chat is None else self._chat.turn_end())
         prompts = encode_prompts(self._engine.loaded.tokenizer, [arguments(request)[0] for request in requests])
         bounds = [limits(arguments(request)[1], str(request.task_name)) for request in requests]
         generations = [
@@ -91,7 +115,7 @@ class ProfiledLM(LM):
         ]
         results = [""] * len(requests)
         for batch in self._batches(generations):
-            texts = generate(self._engine, [generations[i] for i in batch], self._tally)
+            texts = generate(self._engine, [generations[i] for i in batch], self._tally, ends)
             for i, text in zip(batch, texts, strict=True):
                 results[i] = text
             self._advance(len(batch))
@@ -109,7 +133,7 @@ class ProfiledLM(LM):
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """The prompt that a conversation becomes; lm-eval asks for it."""
         if self._chat is None:
-            self._chat = ChatTemplate(self._engine.loaded.tokenizer)
+            self._chat = ChatTemplate(self._engine.loaded.tokenizer, self._today)
         return self._chat(chat_history, add_generation_prompt)
 
     @property
@@ -118,13 +142,19 @@ class ProfiledLM(LM):
         return str(self._engine.loaded.tokenizer.name_or_path)
 
     def _numbers(self, requests: Sequence[Instance]) -> list[int]:
-        """The sample of every request; documents are hashed once."""
+        """The sample of every request; documents are hashed once.
+
+        Raises:
+            UserError: a document is not in the table of samples, or is asked about in another way than there.
+        """
         known: dict[tuple[str, int], int] = {}
         for request in requests:
             document = (str(request.task_name), cast(int, request.doc_id))
             if document not in known:
                 known[document] = self._number(document[0], request)
-        return [known[str(request.task_name), cast(int, request.doc_id)] for request in requests]
+        numbers = [known[str(request.task_name), cast(int, request.doc_id)] for request in requests]
+        check_asked(requests, numbers, self._asked, self._sample_ids)
+        return numbers
 
     def _number(self, task: str, request: Instance) -> int:
         key = (task, doc_hash(request.doc))
@@ -133,7 +163,7 @@ class ProfiledLM(LM):
                 "Every document of a task must be in the table of samples",
                 found=f"document {request.doc_id} of {task}, which is not",
                 where="data/samples.parquet",
-                remedy="the task's documents changed since; run `dvc repro prepare`",
+                remedy=REMEDY,
             )
         return self._samples[key]
 

@@ -60,6 +60,8 @@ SAMPLE_COUNTS = Table(
         Column("wanted", "int32", "samples asked for", low=1),
         Column("taken", "int32", "samples there are", low=1),
         Column("too_long", "int32", "items left out because they are longer than the model's context", low=0),
+        Column("in_both_splits", "int32", "samples whose question stands in the other split, too", low=0),
+        Column("contradicting", "int32", "samples whose question stands elsewhere with another right answer", low=0),
     ),
 )
 

@@ -18,6 +18,7 @@ from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
 
 from pipeline.tasks.local_files import local_files, local_task
+from pipeline.tasks.repeatable import fixed_randomness
 from pipeline.tasks.task_view import ROLLING, Prompting, TaskView, refusal, views_of
 from pipeline.tasks.text import from_rolling
 from pipeline.tasks.windows import Windows
@@ -109,7 +110,8 @@ def _load(manager: TaskManager, files: Mapping[str, Path], name: str, windows: W
         if name in files:
             task = local_task(files[name], windows)
             return {name: _LoadedTask(task, "", is_for_training=task.get_config("test_split") == "train")}
-        tasks = cast(Mapping[str, Task], manager.load([name])["tasks"])
+        with fixed_randomness():
+            tasks = cast(Mapping[str, Task], manager.load([name])["tasks"])
         return {
             key: _LoadedTask(_without_rolling(key, task, windows), _subject(name, key, task), is_for_training=False)
             for key, task in tasks.items()

@@ -19,6 +19,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask, Task
 
 from pipeline.tasks.local_columns import LABELS, SPLIT, Layout, file_error, read
+from pipeline.tasks.separator import separator
 from pipeline.tasks.text import text_task, window_rows
 from pipeline.tasks.windows import Windows
 from wina_amp.names import SPLITS
@@ -38,7 +39,37 @@ _ALPACA = (
 _ALPACA_INPUT = ", paired with an input that provides further context"
 
 
-class GenerationTask(ConfigurableTask):
+class SeparatedTask(ConfigurableTask):
+    """A task whose prompts and answers are joined by `separator`, in solved examples, too."""
+
+    def build_qa_turn(self, **parts: Any) -> Any:
+        """lm-eval's messages of a question and perhaps its answer."""
+        answer = parts.get("a")
+        if isinstance(answer, int) and parts.get("c"):
+            answer = parts["c"][answer]
+        return super().build_qa_turn(**parts | {"tgt_delim": separator(parts["q"], answer or "")})
+
+
+class ChoiceTask(SeparatedTask):
+    """The likeliest of some choices behind a prompt."""
+
+    def construct_requests(self, doc: dict[str, Any], ctx: str | list[str], **kwargs: Any) -> list[Instance]:
+        """lm-eval's requests. In a chat a choice begins a message of its own."""
+        is_chat = kwargs.pop("apply_chat_template", False)
+        kwargs.pop("chat_template", None)
+        return [
+            Instance(
+                request_type="loglikelihood",
+                doc=doc,
+                arguments=(ctx, ("" if is_chat else separator(doc["prompt"], choice)) + choice),
+                idx=number,
+                **kwargs,
+            )
+            for number, choice in enumerate(doc["choices"])
+        ]
+
+
+class GenerationTask(SeparatedTask):
     """Free generation with stop texts and a largest number of tokens from each document's own columns."""
 
     def construct_requests(self, doc: dict[str, Any], ctx: str | list[str], **kwargs: Any) -> Instance:
@@ -95,7 +126,7 @@ def local_task(path: Path, windows: Windows) -> Task:
 
 
 def _choice(common: Mapping[str, Any]) -> Task:
-    return ConfigurableTask(
+    return ChoiceTask(
         config={
             **common,
             "output_type": "multiple_choice",
@@ -162,11 +193,11 @@ def _instructions(table: pa.Table, windows: Windows) -> pa.Table:
 
 
 def _behind_context(table: pa.Table, windows: Windows) -> pa.Table:
-    """A space is put between context and text unless one of them brings its own."""
     table = _with_text(table, "text")
-    context, text = table["context"], table["text"]
-    is_apart = pc.or_(pc.match_substring_regex(context, r"\s$"), pc.match_substring_regex(text, r"^\s"))
-    return _with_labels(table, context, pc.if_else(is_apart, text, pc.binary_join_element_wise(" ", text, "")))
+    context = table["context"]
+    pairs = zip(context.to_pylist(), table["text"].to_pylist(), strict=True)
+    continuation = pa.array([separator(before, text) + text for before, text in pairs], pa.string())
+    return _with_labels(table, context, continuation)
 
 
 def _cut(table: pa.Table, windows: Windows) -> pa.Table:

@@ -6,7 +6,8 @@ by the functions that evaluation uses, so what is profiled is what is evaluated.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import Any, cast
@@ -14,13 +15,20 @@ from typing import Any, cast
 from lm_eval.api.instance import Instance
 from transformers import PreTrainedTokenizerBase
 
-from pipeline.tasks.generation import limits
+from pipeline.tasks.free_answers import is_compared_whole, right_answers, separator_of
+from pipeline.tasks.generation import Limits, limits
+from pipeline.tasks.refusals import check_answer, check_ids, check_length, check_tokens
 from pipeline.tasks.task_view import TaskView, arguments, doc_hash, quiet
 from pipeline.tokens.chat import ChatTemplate
-from pipeline.tokens.encoding import encode_pairs, encode_prompts
+from pipeline.tokens.encoding import Pair, encode_alone, encode_pairs, encode_prompts
 from wina_amp.errors import UserError
 
+log = logging.getLogger(__name__)
+
 Row = dict[str, Any]
+
+_ASKED_TWICE = 16
+"""Documents of a split that are asked about twice, to notice a function that is random."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,8 @@ class _PromptedDocument:
         document: its columns.
         prompt, answer: as in `schemas.SAMPLES`, as are `choices` and `target`.
         requests: (prompt, continuation) of everything that lm-eval scores.
-        max_tokens: most tokens that are generated; 0 where nothing is.
+        limits: of the generation; None where nothing is generated.
+        answers: where a generated text is compared whole, all that are right.
     """
 
     document: Mapping[str, Any]
@@ -40,7 +49,40 @@ class _PromptedDocument:
     target: int
     answer: str
     requests: list[tuple[str, str]]
-    max_tokens: int
+    limits: Limits | None = None
+    answers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _EncodedDocument:
+    """A prompted document with its tokens.
+
+    Attributes:
+        prompted: the document.
+        prompt_ids, answer_ids: as in `schemas.SAMPLES`.
+        requests: tokens of everything that lm-eval scores.
+    """
+
+    prompted: _PromptedDocument
+    prompt_ids: list[int]
+    answer_ids: list[int]
+    requests: list[Pair]
+
+    @property
+    def ids(self) -> Iterator[int]:
+        """Every token id that the model reads."""
+        return chain(
+            self.prompt_ids, self.answer_ids, *(chain(pair.prompt, pair.continuation) for pair in self.requests)
+        )
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest request, or of the prompt and all that may be generated."""
+        limits = self.prompted.limits
+        generated = 0 if limits is None else limits.max_tokens
+        return max(
+            *(len(pair.prompt) + len(pair.continuation) for pair in self.requests), len(self.prompt_ids) + generated
+        )
 
 
 def sample_rows(
@@ -65,11 +107,20 @@ def sample_rows(
         embeddings: how many token ids the model knows; None: all. Tokenizers may have more, for tokens never trained.
 
     Raises:
-        UserError: a sample with its longest continuation does not fit into the context, has no right choice, or has a
-            token that the model does not know.
+        UserError: a sample with its longest continuation does not fit into the context, has a token that the model does
+            not know, has no right choice, cannot be scored or never as right (`pipeline/tasks/refusals.py`), or is
+            asked about in another way every time.
     """
-    for doc_id, (prompted, prompt_ids, answer_ids, length) in _encoded(view, doc_ids, tokenizer, embeddings).items():
-        _check_length(f"{view.key}/{doc_id}", length, context)
+    encoded = _encoded(view, doc_ids, tokenizer)
+    for doc_id, document in encoded.items():
+        _check(view, f"{view.key}/{doc_id}", document, tokenizer, context)
+        if embeddings is not None:
+            check_ids(f"{view.key}/{doc_id}", document.ids, tokenizer, embeddings)
+    _check_repeatable(view, doc_ids, tokenizer)
+    if view.kind != "generation":
+        _report_choices(view, list(encoded.values()))
+    for doc_id, document in encoded.items():
+        prompted = document.prompted
         yield {
             "sample_id": f"{view.key}/{doc_id}",
             "task": view.name,
@@ -82,42 +133,49 @@ def sample_rows(
             "choices": prompted.choices,
             "target": prompted.target,
             "answer": prompted.answer,
-            "prompt_ids": prompt_ids,
-            "answer_ids": answer_ids,
-            "n_tokens": len(prompt_ids),
+            "prompt_ids": document.prompt_ids,
+            "answer_ids": document.answer_ids,
+            "n_tokens": len(document.prompt_ids),
         }
 
 
 def too_long(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, context: int) -> list[int]:
     """Of these documents, prompted together, the ones that `sample_rows` would refuse because of their length."""
-    return [doc_id for doc_id, (*_, length) in _encoded(view, doc_ids, tokenizer).items() if length > context]
+    return [doc_id for doc_id, document in _encoded(view, doc_ids, tokenizer).items() if document.length > context]
 
 
-def _encoded(
-    view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, embeddings: int | None = None
-) -> dict[int, tuple[_PromptedDocument, list[int], list[int], int]]:
-    """Every document with its prompt, the token ids of prompt and right answer, and its longest request in tokens."""
+def _encoded(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> dict[int, _EncodedDocument]:
     requests = _requests(view, doc_ids, tokenizer)
     documents = [_prompted(view, doc_id, own) for doc_id, own in zip(doc_ids, requests, strict=True)]
     prompts = encode_prompts(tokenizer, [document.prompt for document in documents])
     answers = encode_pairs(tokenizer, [(document.prompt, document.answer) for document in documents])
     pairs = iter(encode_pairs(tokenizer, [pair for document in documents for pair in document.requests]))
-    encoded: dict[int, tuple[_PromptedDocument, list[int], list[int], int]] = {}
-    for doc_id, document, whole, (stripped, answer) in zip(doc_ids, documents, prompts, answers, strict=True):
+    encoded: dict[int, _EncodedDocument] = {}
+    for doc_id, document, whole, behind in zip(doc_ids, documents, prompts, answers, strict=True):
         # Spaces at the end of a prompt belong to a continuation that is scored, but stay where one is generated.
-        prompt = whole if view.kind == "generation" else stripped
-        own = [next(pairs) for _ in document.requests]
-        lengths = [len(ids) + len(continuation) for ids, continuation in own]
-        if embeddings is not None:
-            _check_ids(f"{view.key}/{doc_id}", chain(prompt, answer, *chain(*own)), tokenizer, embeddings)
-        encoded[doc_id] = (document, prompt, answer, max([*lengths, len(prompt) + document.max_tokens]))
+        prompt = whole if view.kind == "generation" else behind.prompt
+        request_ids = [next(pairs) for _ in document.requests]
+        encoded[doc_id] = _EncodedDocument(document, prompt, behind.continuation, request_ids)
     return encoded
+
+
+def _check(
+    view: TaskView, sample_id: str, document: _EncodedDocument, tokenizer: PreTrainedTokenizerBase, context: int
+) -> None:
+    prompted = document.prompted
+    check_length(sample_id, document.length, context)
+    check_tokens(sample_id, prompted.requests, document.requests)
+    if prompted.limits is not None and prompted.answers:
+        lengths = [len(ids) for ids in encode_alone(tokenizer, prompted.answers)]
+        lengths[0] = min(lengths[0], len(document.answer_ids))
+        answers = list(zip(prompted.answers, lengths, strict=True))
+        check_answer(sample_id, answers, prompted.limits, cast(str | None, tokenizer.eos_token))
 
 
 def _requests(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[list[Instance]]:
     """lm-eval's requests for each chosen document, in their order."""
     task = view.only(doc_ids)
-    template = ChatTemplate(tokenizer) if view.is_chat else None
+    template = ChatTemplate(tokenizer, view.today) if view.is_chat else None
     with quiet():
         task.build_all_requests(
             apply_chat_template=view.is_chat, fewshot_as_multiturn=view.is_chat, chat_template=template
@@ -126,40 +184,50 @@ def _requests(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedToken
     return [list(group) for _, group in groupby(requests, key=lambda request: request.doc_id)]
 
 
+def _check_repeatable(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> None:
+    """Ask about the first documents twice: evaluation asks again, in another process."""
+    some = doc_ids[:_ASKED_TWICE]
+    first, again = (_requests(view, some, tokenizer) for _ in range(2))
+    for doc_id, before, now in zip(some, first, again, strict=True):
+        if [arguments(request) for request in before] != [arguments(request) for request in now]:
+            raise UserError(
+                "A task must ask about a document in the same way every time",
+                found="two ways in one process",
+                where=f"sample {view.key}/{doc_id}",
+                remedy="let the functions of its YAML draw from a generator that is seeded by the document, and read "
+                "no clock",
+            )
+
+
+def _report_choices(view: TaskView, documents: Sequence[_EncodedDocument]) -> None:
+    """Say what is scored as lm-eval scores it, and may not be what was meant."""
+    texts = [document.prompted.requests for document in documents]
+    repeated = [pairs for pairs in texts if len(set(pairs)) < len(pairs)]
+    if repeated:
+        message = "%s: %d items have a choice twice, for example in %r; the first of them counts, as in lm-eval"
+        log.warning(message, view.key, len(repeated), [continuation for _, continuation in repeated[0]])
+    ids = [pair for document in documents for pair in document.requests]
+    cut = [text for text, pair in zip(chain.from_iterable(texts), ids, strict=True) if pair.is_joined]
+    if cut:
+        message = "%s: %d continuations share a token with their prompt, for example %r behind %r; as in lm-eval, %s"
+        log.warning(message, view.key, len(cut), cut[0][1], cut[0][0][-20:], "they are scored without it")
+
+
 def _prompted(view: TaskView, doc_id: int, requests: Sequence[Instance]) -> _PromptedDocument:
     document = cast(Mapping[str, Any], requests[0].doc)
     if view.kind == "choice":
         prompt, choices, target = _choices(view, document, requests, f"{view.key}/{doc_id}")
         pairs = [cast(tuple[str, str], arguments(request)[:2]) for request in requests]
-        return _PromptedDocument(document, prompt, choices, target, choices[target], pairs, max_tokens=0)
+        return _PromptedDocument(document, prompt, choices, target, choices[target], pairs)
     if view.kind == "text":
         prompt, continuation = arguments(requests[0])
-        return _PromptedDocument(document, prompt, [], -1, continuation, [(prompt, continuation)], max_tokens=0)
+        return _PromptedDocument(document, prompt, [], -1, continuation, [(prompt, continuation)])
     prompt, settings = arguments(requests[0])[:2]
-    answer = _free_answer(view, document)
-    max_tokens = limits(settings, view.name).max_tokens
-    return _PromptedDocument(document, prompt, [], -1, answer, [(prompt, answer)], max_tokens)
-
-
-def _check_ids(name: str, ids: Iterable[int], tokenizer: PreTrainedTokenizerBase, embeddings: int) -> None:
-    largest = max(ids)
-    if largest >= embeddings:
-        raise UserError(
-            f"Every token of a sample must be one of the {embeddings} that the model has embeddings for",
-            found=f"{tokenizer.convert_ids_to_tokens(largest)!r}, number {largest} of the tokenizer",
-            where=f"sample {name}",
-            remedy="use the tokenizer that belongs to the model, or take the sample out of its task",
-        )
-
-
-def _check_length(sample_id: str, length: int, context: int) -> None:
-    if length > context:
-        raise UserError(
-            f"A sample must fit into the model's context of {context} tokens, continuation included",
-            found=f"{length} tokens",
-            where=f"sample {sample_id}",
-            remedy="set `benchmark.too_long: leave_out`, give the task fewer few-shot examples, or take another model",
-        )
+    right = right_answers(view, document)
+    answer = separator_of(view, prompt, right[0]) + right[0]
+    bounds = limits(settings, view.name)
+    compared = tuple(right) if is_compared_whole(view) else ()
+    return _PromptedDocument(document, prompt, [], -1, answer, [(prompt, answer)], bounds, compared)
 
 
 def _choices(
@@ -185,15 +253,6 @@ def _choices(
     # Requests beyond the choices are lm-eval's own extras (unconditional log-likelihoods).
     continuations = [str(arguments(request)[1]) for request in requests[: len(choices)]]
     return str(arguments(requests[target if is_prompt_choice else 0])[0]), continuations, target
-
-
-def _free_answer(view: TaskView, document: Mapping[str, Any]) -> str:
-    task: Any = view.task
-    answer = task.doc_to_target(document)
-    answer = answer[0] if isinstance(answer, list) else answer
-    # In a chat the answer begins a turn of its own, unless the task begins it (as lm-eval has it for choices).
-    is_apart = not view.is_chat or bool(task.config.gen_prefix)
-    return f"{task.config.target_delimiter if is_apart else ''}{answer}"
 
 
 def _labels(document: Mapping[str, Any], subject: str) -> Row:

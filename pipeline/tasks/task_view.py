@@ -15,11 +15,14 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
 from typing import Any, cast
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import Task
 
+from pipeline.tasks.repeatable import drawn_examples, fixed_randomness
 from pipeline.tasks.text import LOGLIKELIHOOD, TextTask
 from pipeline.tasks.windows import Windows
 from wina_amp.errors import UserError
@@ -32,8 +35,8 @@ ROLLING = "loglikelihood_rolling"
 
 _ROWS_PER_READ = 1000
 
-_FEWSHOT_SEED = 1234
-"""lm-eval's own default, so that few-shot prompts are those of its command line."""
+_TODAY = date(2024, 7, 26)
+"""The day that Llama 3.1's chat template names where there is no clock."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,13 @@ class Prompting:
         num_fewshot: solved examples in front of each; None is the task's own number, and a task that fixes 0 keeps it.
         is_chat: whether prompts are put into the tokenizer's chat template.
         windows: how running text is cut.
+        today: the date that a chat template is told.
     """
 
     num_fewshot: int | None = None
     is_chat: bool = False
     windows: Windows = field(default_factory=Windows)
+    today: date = _TODAY
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class TaskView:
         score: lm-eval's metric that is read for every sample: one of `SCORES`, or the log-likelihood of text.
         is_shared: whether both splits are taken from the same documents.
         is_chat: whether prompts are put into the chat template; never for text.
+        today: the date that a chat template is told.
         subject: the subject of documents that name none: what tells the tasks of a group apart, else empty.
         requested_as: the names that it was loaded for: its own, or those of groups and tags.
     """
@@ -74,6 +80,7 @@ class TaskView:
     score: str
     is_shared: bool
     is_chat: bool = False
+    today: date = _TODAY
     subject: str = ""
     requested_as: tuple[str, ...] = ()
     _narrowed: dict[tuple[int, ...], Any] = field(default_factory=dict, repr=False, compare=False)
@@ -83,10 +90,11 @@ class TaskView:
         """`name/split`, the first two parts of a sample_id."""
         return f"{self.name}/{self.split}"
 
-    @property
+    @cached_property
     def documents(self) -> Sequence[Mapping[str, Any]]:
-        """All documents of the split, in the order in which doc_id counts them."""
-        return cast(Sequence[Mapping[str, Any]], self.task.eval_docs)
+        """All documents of the split, in the order in which doc_id counts them; made once, as a task may shuffle."""
+        with fixed_randomness():
+            return cast(Sequence[Mapping[str, Any]], self.task.eval_docs)
 
     @property
     def hashes(self) -> Iterator[str]:
@@ -98,17 +106,18 @@ class TaskView:
     def only(self, doc_ids: Sequence[int]) -> Task:
         """The task with just these documents, numbered from 0 in the given order; ready to be evaluated once more.
 
-        Few-shot examples are drawn from the start again: they are drawn one document after the other, so only requests
-        made from the start, for the same documents, have the same prompts. Documents become a plain list, because
-        access to a data set row by row costs more than everything else lm-eval does with a document.
+        A document has the prompt that it has when lm-eval asks about all documents of the split. Documents become a
+        plain list, because access to a data set row by row costs more than everything else lm-eval does with one.
         """
         key = tuple(doc_ids)
         if key not in self._narrowed:
             task = _copy(self.task)
             task.dataset = {task.config.test_split: _rows(self.documents, key)}
             task.set_config("process_docs", None)  # it has been applied to them already
+            if task.config.num_fewshot:
+                task.sampler = drawn_examples(self.task, key, lambda doc_ids: _rows(self.documents, doc_ids))
             self._narrowed[key] = task
-        self._narrowed[key].set_fewshot_seed(_FEWSHOT_SEED)
+        self._narrowed[key].set_fewshot_seed()  # the first document is the next to be asked about
         return cast(Task, self._narrowed[key])
 
 
@@ -144,6 +153,7 @@ def views_of(
             score=score,
             is_shared=training in (None, evaluated) and len(sources) > 1,
             is_chat=prompting.is_chat and kind != "text",
+            today=prompting.today,
             subject=subject,
             requested_as=tuple(requested_as),
         )

@@ -4,12 +4,15 @@ A continuation is encoded together with its prompt and cut off behind it, becaus
 differently at the start of a text than in the middle. Spaces at the end of a prompt move to the continuation for the
 same reason. These are the rules of lm-eval's own Hugging Face models, so that log-likelihoods can be compared with
 theirs. Texts are encoded many at a time and each only once: one by one, encoding would cost more than the model.
+
+One rule is not theirs: what a tokenizer puts behind a text (EOS, with `add_eos_token`) is left out. A prompt that ends
+in EOS is over, and lm-eval, which cuts the continuation off behind it, scores one token too few.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from transformers import PreTrainedTokenizerBase
 
@@ -17,42 +20,84 @@ Ids = list[int]
 
 
 def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[Ids]:
-    """Token ids of each prompt; BOS in front where the tokenizer adds one and the text does not begin with it."""
+    """Token ids of each prompt; BOS in front where the tokenizer adds one and the text does not begin with it.
+
+    A prompt without tokens becomes the BOS token (EOS where there is none); a tokenizer that has neither leaves it
+    without, and `prepare` refuses the sample (`pipeline/tasks/refusals.py`).
+    """
     unique = list(dict.fromkeys(prompts))
-    start = str(tokenizer.decode([_prefix_id(tokenizer)]))
-    with_bos = [text for text in unique if start and text.startswith(start)]
-    plain = [text for text in unique if not (start and text.startswith(start))]
-    known = dict(zip(plain, _encoded(tokenizer, plain), strict=True))
-    known |= zip(with_bos, _encoded(tokenizer, with_bos, add_special_tokens=False), strict=True)
+    known = {text: ids or _start(tokenizer) for text, ids in zip(unique, _encoded(tokenizer, unique), strict=True)}
     return [known[text] for text in prompts]
 
 
-def encode_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]) -> list[tuple[Ids, Ids]]:
-    """Token ids of each prompt and of the continuation behind it.
+class Pair(NamedTuple):
+    """A prompt and a continuation as token ids.
 
-    An empty prompt becomes the BOS token (EOS where there is none).
+    Attributes:
+        prompt, continuation: their ids.
+        is_joined: whether the tokenizer makes one token of the continuation's beginning and the prompt's end. The
+            continuation is then scored without its first letters: by lm-eval, and here.
     """
-    prompts = [prompt.rstrip() for prompt, _ in pairs]
+
+    prompt: Ids
+    continuation: Ids
+    is_joined: bool
+
+
+def encode_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]) -> list[Pair]:
+    """Token ids of each prompt and of the continuation behind it: none where the tokenizer makes one token of the
+    continuation and the end of the prompt.
+    """
+    stripped = [prompt.rstrip() for prompt, _ in pairs]
     wholes = [prompt + continuation for prompt, continuation in pairs]
-    encoded = encode_prompts(tokenizer, [*prompts, *wholes])
-    ids_of_pairs = [
-        (prompt, whole[len(prompt) :])
-        for prompt, whole in zip(encoded[: len(pairs)], encoded[len(pairs) :], strict=True)
+    unique = list(dict.fromkeys([*stripped, *wholes]))
+    known = dict(zip(unique, _encoded(tokenizer, unique), strict=True))
+    return [
+        _cut(known[text], known[whole]) if prompt and known[text] else _behind_start(tokenizer, whole)
+        for (prompt, _), text, whole in zip(pairs, stripped, wholes, strict=True)
     ]
-    empty = [number for number, (prompt, _) in enumerate(pairs) if prompt == ""]
-    start = _prefix_id(tokenizer)
-    alone = _encoded(tokenizer, [pairs[number][1] for number in empty], add_special_tokens=False)
-    for number, ids in zip(empty, alone, strict=True):
-        ids_of_pairs[number] = ([start], ids[1:] if ids[:1] == [start] else ids)
-    return ids_of_pairs
 
 
-def _encoded(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], **options: Any) -> list[Ids]:
+def _cut(prompt: Ids, whole: Ids) -> Pair:
+    return Pair(prompt, whole[len(prompt) :], is_joined=whole[: len(prompt)] != prompt)
+
+
+def encode_alone(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Ids]:
+    """Token ids of each text, without anything that the tokenizer would put around it."""
     if not texts:
         return []
-    return cast(list[Ids], tokenizer(list(texts), return_attention_mask=False, **options)["input_ids"])
+    options: dict[str, Any] = {"return_attention_mask": False, "add_special_tokens": False}
+    return cast(list[Ids], tokenizer(list(texts), **options)["input_ids"])
 
 
-def _prefix_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    bos = cast(int | None, tokenizer.bos_token_id)
-    return bos if bos is not None else cast(int, tokenizer.eos_token_id)
+def _behind_start(tokenizer: PreTrainedTokenizerBase, text: str) -> Pair:
+    """A text without a prompt: BOS takes its place, once."""
+    start, ids = _start(tokenizer), encode_alone(tokenizer, [text])[0]
+    return Pair(start, ids[1:] if start and ids[:1] == start else ids, is_joined=False)
+
+
+def _encoded(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Ids]:
+    """Token ids of each text behind what the tokenizer puts in front of one."""
+    encoded = encode_alone(tokenizer, texts)
+    front = _front(tokenizer, next((pair for pair in zip(texts, encoded, strict=True) if pair[1]), ("", [])))
+    start = str(tokenizer.decode(_start(tokenizer)))
+    return [
+        ids if start and text.lstrip().startswith(start) else front + ids
+        for text, ids in zip(texts, encoded, strict=True)
+    ]
+
+
+def _front(tokenizer: PreTrainedTokenizerBase, example: tuple[str, Ids]) -> Ids:
+    """The special tokens that the tokenizer puts in front of a text, for example of one and its own tokens."""
+    text, plain = example
+    whole = cast(Ids, tokenizer(text, return_attention_mask=False)["input_ids"])
+    if not plain:
+        return [token for token in whole if token == tokenizer.bos_token_id]
+    at = next(at for at in range(len(whole)) if whole[at : at + len(plain)] == plain)
+    return whole[:at]
+
+
+def _start(tokenizer: PreTrainedTokenizerBase) -> Ids:
+    """What takes the place of an empty prompt: BOS, or EOS, or nothing."""
+    ids = cast(tuple[int | None, ...], (tokenizer.bos_token_id, tokenizer.eos_token_id))
+    return [token for token in ids if token is not None][:1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from pipeline.config.inputs import BenchmarkSettings
 from pipeline.tasks.loading import load_tasks
 from pipeline.tasks.task_view import Prompting, TaskView
@@ -13,6 +15,7 @@ def load_benchmark(benchmark: BenchmarkSettings) -> dict[str, dict[str, TaskView
     prompting = Prompting(
         num_fewshot=benchmark.num_fewshot,
         is_chat=benchmark.chat_template,
+        today=date.fromisoformat(benchmark.chat_date),
         windows=Windows(benchmark.text_context, benchmark.text_scored),
     )
     return load_tasks(benchmark.include, (*benchmark.tasks, *(benchmark.calibration or ())), prompting)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -83,3 +86,80 @@ def test_solved_examples_and_chat_reach_the_prompts(settings: params.Settings):
     assert SAMPLES.read(paths.SAMPLES)["prompt"].str.count("\n\n").eq(2).all()
     with pytest.raises(UserError, match="needs a tokenizer with a chat template"):
         prepare.main(_with(settings, chat_template=True))
+
+
+def _ask(settings: params.Settings, *rows: dict[str, object]) -> params.Settings:
+    """Settings with one task, a local file of these rows."""
+    folder = Path(settings.benchmark.include)
+    (folder / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return _with(settings, tasks=("own",))
+
+
+CHOICE = {"prompt": "w1 w2", "choices": ["w3", "w4"], "target": 0}
+GENERATION = {"prompt": "w1 w2", "answer": "w3 w4", "max_tokens": 3, "stop": ["\n"]}
+
+
+@pytest.mark.tried("texts", "refused")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param({"stop": ["3"]}, r"not contain a text that ends it.*'3' in 'w3 w4'", id="a stop within"),
+        pytest.param({"max_tokens": 1}, r"at most the 1 tokens.*2 tokens in 'w3 w4'", id="too few tokens"),
+        pytest.param({"answer": "w3 <eos>"}, r"'<eos>' in 'w3 <eos>'", id="EOS in the answer"),
+    ],
+)  # fmt: skip
+def test_an_answer_that_can_never_be_right_is_refused(settings: params.Settings, change: dict[str, object], message):
+    with pytest.raises(UserError, match=message + r".*sample own/\w+/\d\."):
+        prepare.main(_ask(settings, GENERATION, GENERATION | {"prompt": "w2"} | change))
+    prepare.main(_ask(settings, GENERATION, GENERATION | {"prompt": "w2"}))
+
+
+@pytest.mark.tried("tokens", "refused")
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        pytest.param(["cat", "dog"], r"must have different tokens.*' cat' and ' dog'", id="two unknown words"),
+        pytest.param(["w3", "w3 "], r"must have different tokens.*' w3' and ' w3 '", id="a space behind one choice"),
+    ],
+)
+def test_choices_that_the_model_cannot_tell_apart_are_refused(settings: params.Settings, choices: list[str], message):
+    with pytest.raises(UserError, match=message + r".*sample own/\w+/\d\."):
+        prepare.main(_ask(settings, CHOICE, CHOICE | {"prompt": "w2", "choices": choices}))
+
+
+@pytest.mark.tried("tokens", "warned")
+@pytest.mark.parametrize(
+    ("rows", "warning", "counts"),
+    [
+        pytest.param(
+            [CHOICE | {"split": "train"}, CHOICE | {"split": "test", "target": 1}],
+            "2 samples whose question has another right answer elsewhere", [1, 1],
+            id="another answer in the other split",
+        ),
+        pytest.param(
+            [CHOICE, CHOICE | {"prompt": "w2", "choices": ["w3", "w4", "w3"]}],
+            "1 items have a choice twice", [0, 0], id="a choice twice",
+        ),
+    ],
+)  # fmt: skip
+def test_samples_that_are_doubtful_are_counted_and_named(
+    settings: params.Settings, caplog: pytest.LogCaptureFixture, rows, warning: str, counts: list[int]
+):
+    prepare.main(_ask(settings, *rows))
+    assert warning in caplog.text
+    table = SAMPLE_COUNTS.read(paths.SAMPLE_COUNTS)
+    assert table["contradicting"].tolist() == counts
+    assert (table["in_both_splits"] <= table["taken"]).all()
+
+
+@pytest.mark.tried("volatile", "right")
+@pytest.mark.parametrize(
+    "asked", [pytest.param("%d %b %Y", id="the day"), pytest.param("%H:%M:%S.%f", id="the second")]
+)
+def test_a_chat_template_is_told_the_date_of_the_settings(settings: params.Settings, tmp_path: Path, asked: str):
+    model = shutil.copytree(settings.model.path, tmp_path / "chatty")
+    template = "{{ strftime_now('FORMAT') }}{% for m in messages %} {{ m['content'] + '\\n' }}{% endfor %}"
+    (model / "chat_template.jinja").write_text(template.replace("FORMAT", asked))
+    chatty = replace(settings, model=replace(settings.model, path=str(model)))
+    prepare.main(_with(chatty, tasks=("pick",), chat_template=True, chat_date="2031-05-04"))
+    assert SAMPLES.read(paths.SAMPLES)["prompt"].str.startswith(f"{datetime(2031, 5, 4):{asked}}").all()

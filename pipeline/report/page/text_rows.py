@@ -12,6 +12,11 @@ from pipeline.report.page.rows import NONE, Row, interval_cell, percentage, sign
 from pipeline.report.text.wording import listed, number, target_name
 from pipeline.statistics.bootstrap import Interval
 
+_REPEATED = {
+    "in_both_splits": "Questions that stand in the train and in the test split",
+    "contradicting": "Questions that are asked elsewhere with another right answer",
+}
+
 
 def perplexity_tables(tasks: Sequence[TextTask]) -> list[Row]:
     """One table per text task: every method at every target. Differences on one window have no interval to mark."""
@@ -25,7 +30,8 @@ def perplexity_tables(tasks: Sequence[TextTask]) -> list[Row]:
 
 
 def left_out_sentences(counts: pd.DataFrame) -> list[str]:
-    """Samples that stage `prepare` left out, and tasks with fewer items than were asked for; empty where all is in."""
+    """Samples that stage `prepare` left out, tasks with fewer items than were asked for, and questions that are asked
+    twice; empty where there is nothing to say."""
     sentences: list[str] = []
     too_long: Any = counts[counts["too_long"] > 0]
     if len(too_long):
@@ -35,6 +41,11 @@ def left_out_sentences(counts: pd.DataFrame) -> list[str]:
     if len(few):
         named = [f"{row.taken:,} of {row.wanted:,} for `{row.task}` ({row.split})" for row in few.itertuples()]
         sentences.append(f"Fewer items than asked for: {listed(named)}.")
+    for column, fact in _REPEATED.items():
+        rows: Any = counts[counts[column] > 0]
+        if len(rows):
+            named = [f"{row[column]:,} of `{row['task']}` ({row['split']})" for _, row in rows.iterrows()]
+            sentences.append(f"{fact}: {listed(named)}.")
     return sentences
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,11 @@ WRONG = [
     ),
     (put("benchmark", "too_long", "leave"), r"`benchmark\.too_long` must be one of leave_out, refuse.* 'leave_out'"),
     (put("benchmark", "chat_template", "yes"), r"`benchmark\.chat_template` must be true or false\. Found: 'yes'"),
+    (
+        put("benchmark", "chat_date", "26 Jul 2024"),
+        r"`benchmark\.chat_date` must be text a date in quotes: \"2024-07-26\"\. Found: '26 Jul 2024'",
+    ),
+    (put("benchmark", "chat_date", date(2024, 7, 26)), r"a date in quotes.*Found: datetime\.date\(2024, 7, 26\)"),
     (
         put("benchmark", "num_fewshot", True),
         r"`benchmark\.num_fewshot` must be a whole number at least 0 and at most 1000 or null\.",

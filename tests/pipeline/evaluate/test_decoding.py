@@ -11,6 +11,7 @@ import torch
 
 from pipeline.compute.operations import attended
 from pipeline.evaluate.decoding import GenerationRequest, generate
+from pipeline.evaluate.ends import ends_of
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.tally import Tally
 from pipeline.tasks.generation import Limits
@@ -36,7 +37,7 @@ def test_texts_equal_those_of_full_passes(tiny_loaded: LoadedModel, is_sparse: b
     masks = install(tiny_loaded, "wina", THRESHOLDS) if is_sparse else nullcontext()
     with masks as runtime:
         with torch.inference_mode():
-            texts = generate(Engine(tiny_loaded, runtime, 1), _requests(), Tally(7, 14))
+            texts = generate(Engine(tiny_loaded, runtime, 1), _requests(), Tally(7, 14), ends_of(tiny_loaded))
         for request, text in zip(_requests(), texts, strict=True):
             tokens = decode(tiny_loaded, runtime, request.group, request.prompt, request.limits.max_tokens)
             assert text == tiny_loaded.tokenizer.decode(tokens, skip_special_tokens=True)
@@ -63,7 +64,7 @@ def test_counts_equal_those_of_full_passes(tiny_loaded: LoadedModel):
     tally = Tally(7, 14)
     with install(tiny_loaded, "wina", THRESHOLDS) as runtime:
         with torch.inference_mode():
-            generate(Engine(tiny_loaded, runtime, 2), _requests(), tally)
+            generate(Engine(tiny_loaded, runtime, 2), _requests(), tally, ends_of(tiny_loaded))
         for request in _requests():
             case = (tiny_loaded, runtime, request.group, request.prompt)
             tokens = decode(*case, request.limits.max_tokens, 2)
@@ -77,10 +78,10 @@ def test_counts_equal_those_of_full_passes(tiny_loaded: LoadedModel):
 def test_a_text_ends_before_the_first_stop(tiny_loaded: LoadedModel):
     with torch.inference_mode():
         engine = Engine(tiny_loaded, None, 1)
-        whole = generate(engine, _requests(), Tally(7, 14))
+        whole = generate(engine, _requests(), Tally(7, 14), ends_of(tiny_loaded))
         stop = whole[-1].split()[1]
         tally = Tally(7, 14)
-        cut = generate(engine, _requests((stop, "w999")), tally)
+        cut = generate(engine, _requests((stop, "w999")), tally, ends_of(tiny_loaded))
     assert stop in whole[-1] and cut == [text.partition(stop)[0] for text in whole]
     # The stop text is the second token decoded: the prompt ran, and one token behind it.
     assert tally.work.tokens[-1] == len(_requests()[-1].prompt) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -41,16 +42,17 @@ def test_dense_scores_and_log_likelihoods_equal_lm_evals_own_model(
     views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
 ):
     results = evaluate(tiny_loaded, views, samples, None, **OPTIONS).set_index("sample_id")
+    for view in views:
+        view.task.set_fewshot_seed(1234)  # as lm-eval's command line does
     theirs = evaluator.evaluate(
         lm=HFLM(pretrained=tiny_loaded.model, tokenizer=tiny_loaded.tokenizer, device="cpu", batch_size=1),
-        task_dict={"tasks": {view.key: view.only(range(14)) for view in views}},
-        samples={view.key: list(range(1, 13)) for view in views},
+        task_dict={"tasks": {view.key: view.task for view in views}},
         bootstrap_iters=0,
     )["samples"]
-    assert set(results.index) == {f"{key}/{record['doc_id']}" for key, records in theirs.items() for record in records}
     targets = samples.set_index("sample_id")["target"]
     for key, records in theirs.items():
-        for record in records:
+        assert len(records) == 14 and len(results[results.index.str.startswith(key)]) == 12
+        for record in records[1:13]:
             row = results.loc[f"{key}/{record['doc_id']}"]
             assert row["score"] == record["exact_match" if key.startswith("write") else "acc"]
             if not key.startswith("write"):
@@ -138,6 +140,25 @@ def test_documents_that_changed_since_prepare_are_refused(
         evaluate(tiny_loaded, views, stale, None, **OPTIONS)
 
 
+@pytest.mark.tried("volatile", "refused")
+@pytest.mark.parametrize(
+    ("kind", "column"),
+    [
+        pytest.param("choice", "prompt", id="another prompt in front of choices"),
+        pytest.param("choice", "choices", id="other choices"),
+        pytest.param("generation", "prompt", id="another prompt of a generation"),
+    ],
+)
+def test_prompts_that_are_not_those_of_the_table_are_refused(
+    views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel, kind: str, column: str
+):
+    changed = samples[samples["kind"] == kind].head(3).reset_index(drop=True)
+    changed.at[1, column] = ["w1"] if column == "choices" else "2024 " + changed.at[1, column]
+    message = rf"must ask what `prepare` has asked\. Found: '.*', which was '.*sample {changed.at[1, 'sample_id']}"
+    with pytest.raises(UserError, match=message + r"\..*PYTHONHASHSEED=0"):
+        evaluate(tiny_loaded, views, changed, None, **OPTIONS)
+
+
 def test_the_shape_is_read_off_the_model(tiny_loaded: LoadedModel):
     shape = shape_of(tiny_loaded, "wina")
     assert shape.features == (32, 32, 32, 32, 32, 32, 48) * 2
@@ -151,3 +172,19 @@ def test_the_shape_is_read_off_the_model(tiny_loaded: LoadedModel):
     )
     assert shape_of(tiny_loaded, None).features == ()
     assert (shape.blocks, shape.heads, shape.head_dim, shape.hidden, shape.vocabulary) == (2, 4, 8, 32, 64)
+
+
+@pytest.mark.tried("tokens", "right")
+@pytest.mark.parametrize("copies", [pytest.param(3, id="the same choice three times")])
+def test_equal_choices_have_equal_likelihoods_and_the_first_is_taken(
+    tiny_loaded: LoadedModel, tmp_path: Path, copies: int
+):
+    choices = ["w1", *["w2 w3 w4"] * copies, "w5"]
+    rows = [{"prompt": f"w{number}", "choices": choices, "target": 1} for number in range(8)]
+    (tmp_path / "twice.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    view = load_tasks(tmp_path, ["twice"])["twice"]["test"]
+    samples = pd.DataFrame(sample_rows(view, range(8), tiny_loaded.tokenizer, 128)).assign(group=0)
+    results = evaluate(tiny_loaded, [view], samples, Profiles("wina", THRESHOLDS), **OPTIONS)
+    last = evaluate(tiny_loaded, [view], samples.assign(target=copies), Profiles("wina", THRESHOLDS), **OPTIONS)
+    assert results["loglikelihood"].tolist() == last["loglikelihood"].tolist()
+    assert ((results["margin"] <= 0) & ((results["margin"] == 0) == (results["score"] == 1))).all()

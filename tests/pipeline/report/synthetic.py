@@ -150,7 +150,7 @@ def make_evidence(
 def make_counts(samples: pd.DataFrame, **changes: int) -> pd.DataFrame:
     """data/sample_counts.parquet: every task gave what was asked for, but for `changes`."""
     taken = samples.groupby(["task", "split"], as_index=False).size().rename(columns={"size": "taken"})
-    return taken.assign(wanted=taken["taken"], too_long=0).assign(**changes)
+    return taken.assign(wanted=taken["taken"], too_long=0, in_both_splits=0, contradicting=0).assign(**changes)
 
 
 def make_quality(clusters: np.ndarray) -> dict[str, object]:

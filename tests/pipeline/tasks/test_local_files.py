@@ -126,3 +126,38 @@ def test_text_that_is_not_utf8_is_refused(tmp_path: Path):
     (tmp_path / "pick.txt").write_bytes(b"caf\xe9 " * 30)
     with pytest.raises(UserError, match=r"\.txt file must be UTF-8.*pick\.txt"):
         load_tasks(tmp_path, ["pick"])
+
+
+@pytest.mark.tried("separator", "right")
+@pytest.mark.parametrize(
+    ("prompt", "choices", "asked"),
+    [
+        pytest.param("Answer:", ["yes", "no"], [" yes", " no"], id="English"),
+        pytest.param("Answer: ", ["yes", "no"], ["yes", "no"], id="a space at the prompt's end"),
+        pytest.param("Answer:\n", ["yes", "no"], ["yes", "no"], id="a line break at the prompt's end"),
+        pytest.param("Answer:", [" yes", "no"], [" yes", " no"], id="a space of one choice's own"),
+        pytest.param("答案：", ["是", "不是"], ["是", "不是"], id="Chinese"),
+        pytest.param("日本の首都は", ["東京", "Kyoto"], ["東京", "Kyoto"], id="Japanese"),
+        pytest.param("답:", ["네", "아니요"], [" 네", " 아니요"], id="Korean"),
+    ],
+)
+def test_choices_stand_behind_one_separator_in_solved_examples_too(
+    tmp_path: Path, prompt: str, choices: list[str], asked: list[str]
+):
+    rows = [{"prompt": f"{number} {prompt}", "choices": choices, "target": 0} for number in range(2)]
+    put(tmp_path, "quiz", *rows)
+    put(tmp_path, "shown", *[rows[0] | {"split": "train"}] * 2, rows[1] | {"split": "test"})
+    assert requested(load_tasks(tmp_path, ["quiz"])["quiz"]["test"])[:2] == [(f"0 {prompt}", text) for text in asked]
+    view = load_tasks(tmp_path, ["shown"], Prompting(num_fewshot=1))["shown"]["test"]
+    assert requested(view)[0] == (f"0 {prompt}{asked[0]}\n\n1 {prompt}", asked[0])
+
+
+@pytest.mark.tried("separator", "right")
+@pytest.mark.parametrize("delimiter", [pytest.param(" ", id="a space"), pytest.param("", id="nothing")])
+def test_tasks_of_lm_eval_keep_their_own_delimiter(tiny_tasks: Path, tmp_path: Path, delimiter: str):
+    (tmp_path / "words.py").write_text((tiny_tasks / "words.py").read_text())
+    text = (tiny_tasks / "pick.yaml").read_text()
+    (tmp_path / "pick.yaml").write_text(f"{text}target_delimiter: '{delimiter}'\ndescription: '答案: '\n")
+    view = load_tasks(tmp_path, ["pick"])["pick"]["test"]
+    first = view.documents[0]
+    assert requested(view)[0] == (f"答案: {first['prompt']}", delimiter + first["choices"][0])

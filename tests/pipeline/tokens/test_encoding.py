@@ -2,40 +2,98 @@
 
 from __future__ import annotations
 
-import pytest
-from tokenizers import Tokenizer, models
-from transformers import PreTrainedTokenizerFast
+from typing import Any
 
-from pipeline.tokens.encoding import encode_pairs, encode_prompts
+import pytest
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+
+from pipeline.tokens.encoding import encode_alone, encode_pairs, encode_prompts
+from tests.reference.tokenizers import BOS, W1, W2, W3, merging, words
 from wina_amp.models.load import LoadedModel
+
+
+def ids(tokenizer: Any, pairs: list[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+    return [(pair.prompt, pair.continuation) for pair in encode_pairs(tokenizer, pairs)]
+
+
+def lm_evals(loaded: LoadedModel, tokenizer: Any, pairs: list[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+    """The tokens that lm-eval's Hugging Face model would score."""
+    model = HFLM(pretrained=loaded.model, tokenizer=tokenizer, device="cpu")
+    model._loglikelihood_tokens = lambda requests, **_: [(prompt, rest) for _, prompt, rest in requests]  # pyright: ignore
+    return model.loglikelihood([Instance("loglikelihood", {}, pair, 0) for pair in pairs])  # pyright: ignore
 
 
 def test_prompt_and_continuation_are_the_encoding_of_the_whole_text(tiny_loaded: LoadedModel):
     tokenizer = tiny_loaded.tokenizer
     pairs = [("w1 w2", " w3 w4"), ("w5", " w6"), ("w1 w2", " w9")]
-    assert encode_pairs(tokenizer, pairs) == [([1, 5, 6], [7, 8]), ([1, 9], [10]), ([1, 5, 6], [13])]
+    assert ids(tokenizer, pairs) == [([1, 5, 6], [7, 8]), ([1, 9], [10]), ([1, 5, 6], [13])]
     assert encode_prompts(tokenizer, ["w1 w2", "w5", "w1 w2"]) == [[1, 5, 6], [1, 9], [1, 5, 6]]
 
 
-def test_a_text_that_begins_with_bos_gets_no_second_one(tiny_loaded: LoadedModel):
-    assert encode_prompts(tiny_loaded.tokenizer, ["<bos> w1", "w1"]) == [[1, 5], [1, 5]]
+@pytest.mark.tried("tokens", "right")
+@pytest.mark.parametrize(
+    "text",
+    [pytest.param("<bos> w1", id="BOS at the start"), pytest.param("\n<bos> w1", id="BOS behind a line break")],
+)
+def test_a_text_that_begins_with_bos_gets_no_second_one(tiny_loaded: LoadedModel, text: str):
+    assert encode_prompts(tiny_loaded.tokenizer, [text, "w1"]) == [[1, 5], [1, 5]]
 
 
 def test_spaces_at_the_end_of_a_prompt_belong_to_the_continuation():
-    letters = {"a": 0, " ": 1, "b": 2, "?": 3, " b": 4}
-    merging = Tokenizer(models.BPE(letters, [(" ", "b")], unk_token="?"))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=merging, bos_token="?", unk_token="?")
-    assert encode_pairs(tokenizer, [("a ", "b")]) == [([0], [4])]
+    assert ids(merging((" ", "b")), [("a ", "b")]) == [([1], [5])]
 
 
-@pytest.mark.parametrize(("text", "wanted"), [(" w3 w4", ([1], [7, 8])), ("<bos> w3", ([1], [7]))])
-def test_an_empty_prompt_is_the_bos_token(tiny_loaded: LoadedModel, text: str, wanted: tuple[list[int], list[int]]):
-    assert encode_pairs(tiny_loaded.tokenizer, [("", text)]) == [wanted]
+@pytest.mark.tried("tokens", "right")
+@pytest.mark.parametrize(
+    ("tokenizer", "pairs"),
+    [
+        pytest.param(words("<bos> $A", bos_token="<bos>"), [("w1 w2 ", "w3"), ("<bos> w1", " w2")], id="BOS in front"),
+        pytest.param(words("<bos> $A", bos_token="<bos>"), [("", "w3"), ("", "<bos> w3")], id="an empty prompt"),
+        pytest.param(words("<bos> $A", bos_token="<bos>"), [(" \n", "w3")], id="a prompt of white space"),
+        pytest.param(words(bos_token="<bos>"), [("w1", " w3"), ("", "w3")], id="a BOS that is not put in front"),
+        pytest.param(words(eos_token="<eos>"), [("w1", " w3"), ("", "w3")], id="EOS and no BOS"),
+        pytest.param(merging((" ", "b")), [("a ", "b"), ("a", " b")], id="a space that joins the next word"),
+        pytest.param(merging(("a", "b")), [("ca", "bc")], id="a choice that joins the prompt's last token"),
+    ],
+)
+def test_pairs_equal_those_of_lm_eval(tiny_loaded: LoadedModel, tokenizer: Any, pairs: list[tuple[str, str]]):
+    assert ids(tokenizer, pairs) == lm_evals(tiny_loaded, tokenizer, pairs)
 
 
-def test_pairs_equal_those_of_lm_eval(tiny_loaded: LoadedModel):
-    from lm_eval.models.huggingface import HFLM
+@pytest.mark.tried("tokens", "right")
+@pytest.mark.parametrize(
+    ("template", "plain"),
+    [
+        pytest.param("<bos> $A <eos>", "<bos> $A", id="EOS behind every text"),
+        pytest.param("$A <eos>", "$A", id="EOS behind every text and no BOS"),
+    ],
+)
+def test_eos_behind_a_prompt_is_left_out(tiny_loaded: LoadedModel, template: str, plain: str):
+    special = {"bos_token": "<bos>", "eos_token": "<eos>"}
+    pairs = [("w1 w2", " w3"), ("", "w3"), ("w1 ", "w2 w3")]
+    ours = ids(words(template, **special), pairs)
+    assert ours == lm_evals(tiny_loaded, words(plain, **special), pairs)
+    assert encode_prompts(words(template, **special), ["w1", ""])[0][-1] == W1
+    assert encode_prompts(words(template, **special), [""]) == [[BOS]]
 
-    theirs = HFLM(pretrained=tiny_loaded.model, tokenizer=tiny_loaded.tokenizer, device="cpu")
-    pairs = [("w1 w2 ", "w3"), ("w5", " w6 w7"), ("<bos> w1", " w2")]
-    assert encode_pairs(tiny_loaded.tokenizer, pairs) == [theirs._encode_pair(*pair) for pair in pairs]
+
+@pytest.mark.tried("tokens", "right")
+@pytest.mark.parametrize("prompt", [pytest.param("w1 w2", id="neither BOS nor EOS")])
+def test_a_tokenizer_without_bos_and_eos_encodes_whatever_has_tokens(prompt: str):
+    assert ids(words(), [(prompt, " w3")]) == [([W1, W2], [W3])]
+    assert encode_prompts(words(), [prompt, ""]) == [[W1, W2], []]
+    assert ids(words(), [("", "w3")]) == [([], [W3])]
+
+
+def test_a_text_alone_has_nothing_around_it():
+    assert encode_alone(words("<bos> $A <eos>", bos_token="<bos>", eos_token="<eos>"), ["w1"]) == [[W1]]
+    assert encode_alone(words(), []) == []
+
+
+@pytest.mark.tried("tokens", "warned")
+@pytest.mark.parametrize("continuation", [pytest.param("bc", id="a choice that shares the prompt's last token")])
+def test_continuations_that_share_a_token_with_their_prompt_are_known(continuation: str):
+    tokenizer = merging(("a", "b"))
+    pairs = encode_pairs(tokenizer, [("ca", continuation), ("ca", "cb"), ("", continuation), ("ca ", "b")])
+    assert [pair.is_joined for pair in pairs] == [True, False, False, False]

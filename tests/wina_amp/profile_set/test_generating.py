@@ -260,3 +260,32 @@ def test_more_prompts_than_a_kernel_takes_need_the_choice_of_the_backend(tiny_lo
         sparse.generate(**given, **GREEDY)
     with profile_set(tiny_loaded).installed(tiny_loaded, target=0.5) as sparse:
         assert sparse.generate(**given, **GREEDY).shape == (9, WIDTH + STEPS)
+
+
+@pytest.mark.tried("ends", "right")
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param("one", id="the id of generation_config"),
+        pytest.param("several", id="several ids of generation_config"),
+        pytest.param("given", id="ids that the caller gives"),
+        pytest.param("criterion", id="a stopping criterion"),
+    ],
+)
+def test_generation_ends_where_transformers_ends_it(
+    tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, end: str
+):
+    config, made = tiny_loaded.model.generation_config, profile_set(tiny_loaded)
+    monkeypatch.setattr(config, "eos_token_id", None)
+    options = {"max_new_tokens": STEPS, "do_sample": False}
+    with made.installed(tiny_loaded.model, target=0.5) as sparse:
+        endless = sparse.generate(**_alone(0), **options)[0, WIDTH:].tolist()
+        last = endless[2]
+        if end == "criterion":
+            options |= {"stopping_criteria": [lambda ids, _scores, **_: ids[:, -1] == last]}
+        elif end == "given":
+            options |= {"eos_token_id": [3, last]}
+        else:
+            monkeypatch.setattr(config, "eos_token_id", last if end == "one" else [3, last])
+        tokens = sparse.generate(**_alone(0), **options)[0, WIDTH:].tolist()
+    assert tokens == endless[: endless.index(last) + 1] and len(tokens) < STEPS

@@ -150,4 +150,8 @@ def test_skipped_and_missing_items_are_counted_by_task_and_split(evidence: Evide
     assert left_out_sentences(evidence.sample_counts) == []
     counts = make_counts(evidence.samples[evidence.samples["task"] == "facts"])
     too_long, too_few = left_out_sentences(counts.assign(too_long=[0, 3], wanted=counts["taken"] + [0, 2]))
+    (both,) = left_out_sentences(counts.assign(in_both_splits=[0, 4]))
+    (contradicting,) = left_out_sentences(counts.assign(contradicting=[2, 0]))
+    assert both == "Questions that stand in the train and in the test split: 4 of `facts` (train)."
+    assert contradicting == "Questions that are asked elsewhere with another right answer: 2 of `facts` (test)."
     assert "3 of `facts` (train)" in too_long and "8 of 10 for `facts` (train)" in too_few
