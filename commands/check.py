@@ -7,6 +7,8 @@ reads.
 DVC watches one checkpoint, the reference model. Any other is compared with its manifest here, and where it is another
 one, the stage `manifest` is run by force: deleting its outs would not do, because an experiment restores them from
 dvc.lock. What then reruns is DVC's business: whatever depends on a manifest that came out differently.
+
+Tables of removed methods, profile sets and routers are moved out of the folders that stages read.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 from pipeline.config.inputs import ModelSettings
 from pipeline.config.params import Settings
 from stages.inputs import paths
+from stages.inputs.leftovers import set_aside
 from stages.inputs.model import checksums
 from stages.run import run
 from wina_amp.errors import UserError
@@ -34,6 +37,7 @@ def main(settings: Settings) -> None:
     Writes the manifest of a changed checkpoint anew; exits like the stage if that fails.
     """
     _check_model(settings.model)
+    set_aside(settings)
     _need_folder(
         Path(paths.REFERENCE_MODEL), "The embedded reference model", "`git checkout data/reference` restores it"
     )
