@@ -8,6 +8,8 @@ DVC watches one checkpoint, the reference model, and by date and size only. Ever
 manifest here, by hashes that are remembered for a week (`wina_amp/models/checksums.py`), and where it is another one,
 the stage `manifest` is run by force: deleting its outs would not do, because an experiment restores them from
 dvc.lock. What then reruns is DVC's business: whatever depends on a manifest that came out differently.
+
+Tables of removed methods, profile sets and routers are moved out of the folders that stages read.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from pathlib import Path
 from pipeline.config.inputs import ModelSettings
 from pipeline.config.params import Settings
 from stages.inputs import paths
+from stages.inputs.leftovers import set_aside
 from stages.inputs.model import checksums
 from stages.run import run
 from wina_amp.errors import UserError
@@ -35,6 +38,7 @@ def main(settings: Settings) -> None:
     Writes the manifest of a changed checkpoint anew; exits like the stage if that fails.
     """
     _check_model(settings.model)
+    set_aside(settings)
     _need_folder(
         Path(paths.REFERENCE_MODEL), "The embedded reference model", "`git checkout data/reference` restores it"
     )

@@ -18,11 +18,13 @@ from pipeline.config.params import Settings
 from pipeline.reference_model import recipe as recipes
 from pipeline.reference_model import training
 from pipeline.reference_model.card import machine
+from pipeline.storage.parts import Parts
 from pipeline.tasks.embedded import tokenizer as tokenizers
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 
 BUILD = Path(paths.REFERENCE_BUILD)
+LOG = "log.csv"
 
 log = logging.getLogger("stages.reference_train")
 
@@ -39,18 +41,18 @@ def main(settings: Settings) -> None:
         Fingerprint(settings, "reference_train").scratch() as scratch,
         tqdm(total=reference.phases[-1].until, unit="tok", unit_scale=True, desc="training") as progress,
     ):
-        lines = _Lines(scratch.path("log.csv"))
+        lines = _Lines(scratch)
 
         def report(line: training.Progress) -> None:
             lines.add(line)
             progress.update(line.tokens - progress.n)
             progress.set_postfix(loss=f"{line.loss:.3f}")
 
-        training.train(model, tokenizer, reference.recipe, reference.phases, report, scratch.path("checkpoint.pt"))
+        training.train(model, tokenizer, reference.recipe, reference.phases, report, scratch)
         model.to(torch.device("cpu"))  # pyright: ignore[reportArgumentType]
         model.save_pretrained(BUILD / "model")
         tokenizer.save_pretrained(BUILD / "model")
-        lines.publish(BUILD / "log.csv")
+        lines.publish(BUILD / LOG)
         (BUILD / "machine.txt").write_text(f"{machine()}, torch {torch.__version__}, {device}\n", encoding="utf-8")
         scratch.clear()
 
@@ -58,12 +60,14 @@ def main(settings: Settings) -> None:
 class _Lines:
     """The training log. Lines of steps that a resumed run repeats replace the old ones."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         self._by_step: dict[int, dict[str, object]] = {}
-        if path.exists():
-            with path.open(newline="") as file:
+        if parts.has(LOG):
+            with parts.path(LOG).open(newline="") as file:
                 self._by_step = {int(row["step"]): dict(row) for row in csv.DictReader(file)}
+        else:
+            parts.clear()  # a checkpoint without the lines before it
 
     def add(self, line: training.Progress) -> None:
         values = asdict(line)
@@ -71,7 +75,8 @@ class _Lines:
         self._by_step[line.step] = {
             name: round(value, 6) if isinstance(value, float) else value for name, value in values.items()
         }
-        self.publish(self._path)
+        with self._parts.writing(LOG) as path:
+            self.publish(path)
 
     def publish(self, path: Path) -> None:
         with path.open("w", newline="") as file:

@@ -36,7 +36,7 @@ from pipeline.storage.schemas import (
     TIMINGS,
 )
 from stages.inputs import paths
-from wina_amp.errors import UserError
+from wina_amp.errors import RESTORE, UserError
 from wina_amp.names import GATE_CRITERIA, GRADIENT
 
 _SAMPLE_COLUMNS = (
@@ -152,8 +152,8 @@ def _costs(profiles: Iterable[str]) -> dict[str, pd.DataFrame]:
 
 def _json(file: str | Path, what: str) -> dict[str, Any]:
     try:
-        return json.loads(Path(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return dict(json.loads(Path(file).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
-        remedy = "run `dvc repro` to make it anew, or `dvc checkout` to restore the cached copy"
+        remedy = RESTORE if Path(file).exists() else "run `dvc repro`, which makes it, or `dvc checkout`"
         raise UserError(f"{what} must be a readable JSON file", found=reason, where=str(file), remedy=remedy) from error

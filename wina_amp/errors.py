@@ -10,6 +10,11 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+RESTORE = "delete it, run `chmod -R u+w .dvc/cache`, so that DVC checks its copies, and then `dvc repro`"
+"""The remedy for a damaged file that DVC keeps. DVC takes a read-only copy in its cache for whole, and the file is
+often a link to that copy: `dvc repro` or `dvc checkout` alone would put the damaged one back
+(tests/dvc/test_damage.py)."""
+
 
 class UserError(Exception):
     """A mistake that the user can correct.

@@ -21,7 +21,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from pipeline.reference_model.batches import Batch, batches
 from pipeline.reference_model.muon import Muon
 from pipeline.reference_model.recipe import Architecture, Phase, Recipe
+from pipeline.storage.parts import Parts
 from pipeline.tasks.embedded.tokenizer import BOS, EOS, PAD, token_id
+
+CHECKPOINT = "checkpoint.pt"
+"""The part with the whole state."""
 
 _REPORT_EVERY, _SAVE_EVERY = 50, 250
 
@@ -69,18 +73,18 @@ def train(
     recipe: Recipe,
     phases: Sequence[Phase],
     report: Callable[[Progress], None],
-    checkpoint: Path,
+    parts: Parts,
 ) -> None:
     """Train in place until the last phase's tokens are spent.
 
-    `report` is called every 50 steps and at the end. Every 250 steps the whole state is saved to `checkpoint`; where
-    that file exists, training goes on from it and ends with the same weights as an uninterrupted run.
+    `report` is called every 50 steps and at the end. Every 250 steps the whole state is saved as a part; where it is
+    there, training goes on from it and ends with the same weights as an uninterrupted run.
     """
     device = next(model.parameters()).device
     optimizers = _optimizers(model, recipe)
     state = _State()
-    if checkpoint.exists():
-        state = _restore(checkpoint, model, optimizers)
+    if parts.has(CHECKPOINT):
+        state = _restore(parts.path(CHECKPOINT), model, optimizers)
     model.train()
     started = time.monotonic() - state.seconds
     total, counted, budget = torch.zeros((), device=device), 0, phases[-1].until
@@ -101,7 +105,7 @@ def train(
             report(Progress(state.step, state.tokens, state.seconds, float(total) / counted, recipe.muon_lr * factor))
             total, counted = torch.zeros((), device=device), 0
         if state.step % _SAVE_EVERY == 0:
-            _save(checkpoint, state, model, optimizers)
+            _save(parts, state, model, optimizers)
     model.eval()
 
 
@@ -134,15 +138,14 @@ def _optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Opt
     return [muon, torch.optim.AdamW(others, lr=recipe.adam_lr, betas=(0.9, 0.95), weight_decay=0.0)]
 
 
-def _save(checkpoint: Path, state: _State, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer]) -> None:
-    temporary = checkpoint.with_suffix(".tmp")
+def _save(parts: Parts, state: _State, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer]) -> None:
     whole = {
         "state": asdict(state),
         "model": model.state_dict(),
         "optimizers": [each.state_dict() for each in optimizers],
     }
-    torch.save(whole, temporary)
-    temporary.replace(checkpoint)
+    with parts.writing(CHECKPOINT) as path:
+        torch.save(whole, path)
 
 
 def _restore(checkpoint: Path, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer]) -> _State:

@@ -91,11 +91,12 @@ def scratch_root() -> Path:
 def file_digest(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file, or of the names and contents of all files below a folder, for use in a fingerprint.
 
-    `__pycache__` is left out: Python writes it into a folder of task files while it reads them.
+    `__pycache__` is left out: Python writes it into a folder of task files while it reads them. So is what a killed
+    process has left of a file (`wina_amp/atomic.py`).
     """
     path = Path(path)
     below = sorted(part for part in path.rglob("*") if part.is_file() and "__pycache__" not in part.parts)
-    files = below if path.is_dir() else [path]
+    files = [part for part in below if not part.match(".*.tmp")] if path.is_dir() else [path]
     total = hashlib.sha256()
     for file in files:
         total.update(f"{file.relative_to(path)}\0".encode())

@@ -25,7 +25,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from wina_amp.atomic import replacing
-from wina_amp.errors import UserError
+from wina_amp.errors import RESTORE, UserError
 
 pc: Any = pyarrow.compute  # its functions are made at import time, so type checkers see none of them
 
@@ -150,8 +150,8 @@ class Table:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 self._check_schema(file.schema_arrow, str(path))
                 return file.read(columns=list(columns) if columns is not None else None)
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0]
+        except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: bytes of a name that are no text
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise self._error("must be a readable Parquet file", f"a damaged file ({reason})", str(path)) from error
 
     def _check_schema(self, schema: pa.Schema, where: str) -> None:
@@ -230,7 +230,7 @@ class Table:
             raise self._error(f"key ({', '.join(self.key)}) must be unique", found, where)
 
     def _error(self, rule: str, found: str, where: str) -> UserError:
-        remedy = "run `dvc repro` to make it anew, or `dvc checkout` to restore the cached copy"
+        remedy = RESTORE if Path(where).exists() else "run `dvc repro`, which makes it, or `dvc checkout`"
         return UserError(f"Table {self.name!r} {rule}", found=found, where=where, remedy=remedy)
 
 

@@ -17,7 +17,7 @@ from pipeline.executors.processes import processes
 from pipeline.storage.schemas import FEATURE_WEIGHTS
 from stages.inputs import paths
 from stages.run import limit_threads
-from wina_amp.errors import UserError
+from wina_amp.errors import RESTORE, UserError
 from wina_amp.models import manifest
 from wina_amp.models.checksums import Checksums
 from wina_amp.names import NO_TRANSFORM
@@ -120,15 +120,16 @@ def checksums() -> Checksums:
 
 
 def _check_facts(model: ModelSettings) -> None:
-    path = Path(paths.ROTATIONS, ROTATION_FACTS)
+    path, remedy = Path(paths.ROTATIONS, ROTATION_FACTS), "run `dvc repro`, which makes them again"
     try:
         stored: object = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         stored = f"{type(error).__name__}: {error}"
+        remedy = RESTORE
     if stored != rotation_facts(model):
         raise UserError(
             f"Stored rotations must be those of the model: {rotation_facts(model)}",
             found=stored,
             where=str(path),
-            remedy="run `dvc repro`, which makes them again where they are out of date",
+            remedy=remedy,
         )

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from pipeline.executors.processes import PROCESSES
+from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
 from pipeline.storage.scratch import file_digest
 from stages import capture as stage
@@ -137,6 +138,27 @@ def test_an_interrupted_run_resumes_with_what_is_missing_and_ends_in_the_same_by
     stage.main(settings)
     assert len(batches_run) == parts > 2
     assert [file_digest(path) for path in (paths.HISTOGRAMS, paths.SIGNATURES)] == expected
+
+
+@pytest.mark.tried("damage", "recomputed")
+@pytest.mark.parametrize("table", ["histograms", "signatures"])
+def test_a_part_that_an_interrupted_run_left_damaged_is_captured_again(settings, workspace, monkeypatch, table: str):
+    workspace("whole")
+    stage.main(settings)
+    expected = [file_digest(path) for path in (paths.HISTOGRAMS, paths.SIGNATURES)]
+    workspace("damaged")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Parts, "publish", _interrupted)
+        stage.main(settings)
+    (part, *_) = sorted(Path(".scratch").glob(f"capture/*/{table}/*.parquet"))
+    part.write_bytes(part.read_bytes()[:-1])
+    part.with_name("99999.parquet").write_bytes(b"a part of an earlier plan")
+    stage.main(settings)
+    assert [file_digest(path) for path in (paths.HISTOGRAMS, paths.SIGNATURES)] == expected
+
+
+def _interrupted(*_arguments):
+    raise KeyboardInterrupt
 
 
 def test_two_processes_write_what_one_writes(settings, workspace, monkeypatch):

@@ -228,6 +228,22 @@ def test_a_crash_costs_one_run_and_other_thresholds_are_never_picked_up(
     assert len(runs) == 3 * len(SPLITS) - 1
 
 
+@pytest.mark.tried("damage", "recomputed")
+def test_parts_cut_short_and_emptied_are_evaluated_again(
+    settings: params.Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    _make_inputs(settings)
+    evaluate.main(settings, "clustered_oracle")
+    expected = Path(paths.results("clustered_oracle")).read_bytes()
+    first, second, *_ = sorted(Path(".scratch/evaluate@clustered_oracle").rglob("*.parquet"))
+    first.write_bytes(first.read_bytes()[:-1])
+    second.write_bytes(b"")
+    runs = _count_runs(monkeypatch)
+    evaluate.main(settings, "clustered_oracle")
+    assert len(runs) == 2 and caplog.text.count("is damaged and made again") == 2
+    assert Path(paths.results("clustered_oracle")).read_bytes() == expected
+
+
 def test_two_processes_find_what_one_finds(settings: params.Settings, monkeypatch: pytest.MonkeyPatch):
     _make_inputs(settings)
     evaluate.main(settings, "clustered_oracle")

@@ -332,6 +332,22 @@ def test_two_processes_find_the_gradient_groups_of_one(settings, done, monkeypat
     assert before == [Path(paths.assignments(name)).read_bytes() for name in GRADIENT_SCHEMES]
 
 
+@pytest.mark.tried("damage", "recomputed")
+def test_damaged_gradients_and_measurements_of_an_allocation_are_made_again(settings, done, caplog) -> None:
+    names = [*map(paths.assignments, GRADIENT_SCHEMES), paths.allocations("kl")]
+    before = [Path(name).read_bytes() for name in names]
+    parts = [
+        *sorted(Path(".scratch/gradient_clusters@kl").rglob("*.npy")),
+        *sorted(Path(".scratch/allocate@kl").rglob("*.json"))[::5],
+    ]
+    for part in parts:
+        part.write_bytes(part.read_bytes()[:-1])
+    allocate.main(settings, "kl")
+    gradient_clusters.main(settings, "kl")
+    assert before == [Path(name).read_bytes() for name in names]
+    assert caplog.text.count("is damaged and made again") == len(parts) > 3
+
+
 def test_more_gradient_groups_than_the_samples_allow_and_another_profile_set_are_refused(settings, done) -> None:
     many = replace(settings, gradient=replace(settings.gradient, counts=(2, 11)))
     with pytest.raises(UserError, match=r"`gradient\.counts` must leave 2 train samples.*11 groups for 20 train"):

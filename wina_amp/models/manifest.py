@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from wina_amp.atomic import replacing
-from wina_amp.errors import UserError
+from wina_amp.errors import RESTORE, UserError
 
 Hasher = Callable[[Path], str]
 """SHA-256 of a file, in hexadecimal."""
@@ -122,7 +122,7 @@ def read(path: str | os.PathLike[str]) -> Manifest:
             "The manifest of the model must be readable",
             found=(str(error).splitlines() or [type(error).__name__])[0],
             where=str(path),
-            remedy=REMEDY,
+            remedy=RESTORE if Path(path).exists() else REMEDY,
         ) from error
 
 

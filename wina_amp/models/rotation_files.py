@@ -17,7 +17,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from wina_amp.errors import UserError
+from wina_amp.errors import RESTORE, UserError
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.rotation import MODULES
 from wina_amp.models.transform import Basis, rotate_block
@@ -55,7 +55,7 @@ def load_bases(path: str | os.PathLike[str]) -> dict[str, Basis]:
             "The rotations of every block must be readable",
             found=(str(error).splitlines() or [type(error).__name__])[0],
             where=str(path),
-            remedy="run `dvc repro` or `dvc checkout`, which restore them",
+            remedy=RESTORE,
         ) from error
 
 

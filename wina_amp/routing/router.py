@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wina_amp.atomic import replacing
-from wina_amp.errors import UserError
+from wina_amp.errors import RESTORE, UserError
 
 
 class Router(nn.Module):
@@ -77,7 +77,7 @@ def load_router(path: str | os.PathLike[str]) -> tuple[Router, dict[str, str]]:
             "A router must be a safetensors file with `weight` and `bias`",
             found=str(error).splitlines()[0],
             where=str(path),
-            remedy="copy the file again from where it was made; in the study `dvc checkout` or `dvc repro` restores it",
+            remedy=RESTORE,
         ) from error
 
 

@@ -9,6 +9,7 @@ import torch
 
 from pipeline.reference_model import training
 from pipeline.reference_model.recipe import Architecture, Phase, Recipe
+from pipeline.storage.parts import Parts
 from pipeline.tasks.embedded.tokenizer import build as build_tokenizer
 
 ARCHITECTURE = Architecture(hidden=16, blocks=2, heads=2, kv_heads=1, intermediate=24, context=256)
@@ -23,7 +24,7 @@ class Stopped(Exception):
     """Stands for a crash."""
 
 
-def trained(path: Path, *, stop_after: int | None = None) -> dict[str, torch.Tensor]:
+def trained(folder: Path, *, stop_after: int | None = None) -> dict[str, torch.Tensor]:
     tokenizer = build_tokenizer(ARCHITECTURE.context)
     model = training.build(ARCHITECTURE, tokenizer, RECIPE.seed)
 
@@ -31,7 +32,7 @@ def trained(path: Path, *, stop_after: int | None = None) -> dict[str, torch.Ten
         if stop_after is not None and line.step >= stop_after:
             raise Stopped
 
-    training.train(model, tokenizer, RECIPE, PHASES, report, path)
+    training.train(model, tokenizer, RECIPE, PHASES, report, Parts(folder))
     return model.state_dict()
 
 
@@ -40,12 +41,22 @@ def test_an_interrupted_run_resumes_to_the_weights_of_an_uninterrupted_one(
 ) -> None:
     monkeypatch.setattr(training, "_REPORT_EVERY", 1)
     monkeypatch.setattr(training, "_SAVE_EVERY", 2)
-    whole = trained(tmp_path / "whole.pt")
+    whole = trained(tmp_path / "whole")
     with pytest.raises(Stopped):
-        trained(tmp_path / "part.pt", stop_after=5)
-    assert (tmp_path / "part.pt").exists()
-    resumed = trained(tmp_path / "part.pt")
+        trained(tmp_path / "part", stop_after=5)
+    assert Parts(tmp_path / "part").has(training.CHECKPOINT)
+    resumed = trained(tmp_path / "part")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+@pytest.mark.tried("damage", "recomputed")
+def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "_SAVE_EVERY", 2)
+    whole = trained(tmp_path)
+    checkpoint = tmp_path / training.CHECKPOINT
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+    again = trained(tmp_path)
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
 def test_the_learning_rate_rises_then_follows_the_phases() -> None:
@@ -61,5 +72,7 @@ def test_the_loss_of_the_answers_falls() -> None:
     tokenizer = build_tokenizer(256)
     model = training.build(ARCHITECTURE, tokenizer, 0)
     lines: list[training.Progress] = []
-    training.train(model, tokenizer, RECIPE, [Phase(60_000, (1.0, 0.1), 0.1, {}, {})], lines.append, Path("unused"))
+    training.train(
+        model, tokenizer, RECIPE, [Phase(60_000, (1.0, 0.1), 0.1, {}, {})], lines.append, Parts(Path("unused"))
+    )
     assert lines[-1].tokens >= 60_000 and lines[-1].loss < lines[0].loss

@@ -126,6 +126,7 @@ def test_the_digest_of_a_folder_sees_names_and_contents(tmp_path: Path):
     assert len({first, second, third}) == 3
     (folder / "__pycache__").mkdir()
     (folder / "__pycache__" / "b.pyc").write_text("3")
+    (folder / ".b.4711.tmp").write_text("4")
     assert file_digest(folder) == third
 
 

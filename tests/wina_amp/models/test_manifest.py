@@ -124,8 +124,9 @@ def test_a_snapshot_of_the_hubs_cache_is_known_by_repository_and_commit(folder: 
 def test_a_missing_or_damaged_manifest_says_how_it_comes_back(tmp_path: Path, text: str | None):
     if text is not None:
         (tmp_path / "model.json").write_text(text)
-    with pytest.raises(UserError, match=r"manifest of the model must be readable.*model\.json.*make repro"):
+    with pytest.raises(UserError, match=r"manifest of the model must be readable.*model\.json.*dvc repro") as refused:
         manifest.read(tmp_path / "model.json")
+    assert ("make repro" in refused.value.remedy) == (text is None)
 
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path):

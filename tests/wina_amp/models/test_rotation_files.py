@@ -53,7 +53,7 @@ def test_there_is_a_file_for_every_block():
 
 
 def test_a_missing_damaged_or_foreign_file_is_the_users_error(tmp_path):
-    said = r"rotations of every block must be readable.*00001\.safetensors.*dvc checkout"
+    said = r"rotations of every block must be readable.*00001\.safetensors.*chmod"
     _save(tmp_path)
     file = tmp_path / file_name(1)
     whole = file.read_bytes()

@@ -1,0 +1,62 @@
+"""Files that no stage makes any more, moved out of the folders that stages read whole.
+
+DVC does not delete the table of a method, profile set or router that was removed from params.yaml, and a stage that
+depends on the folder depends on that table, too: its clone, which has no such table, would run the stage again. The
+pipeline file says what belongs into a folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, cast
+
+from pipeline.config.params import Settings, parse
+from stages.inputs.fingerprint import PIPELINE, ROOT
+
+REMOVED = ".scratch/removed"
+"""Where they go; DVC has them in its cache besides."""
+
+log = logging.getLogger("stages.inputs")
+
+
+def set_aside(settings: Settings) -> list[Path]:
+    """Move them to `REMOVED`, and say so.
+
+    Hidden files stay: those of processes at work, and those that `.dvcignore` names.
+
+    Returns: what was moved.
+    """
+    outs, folders = _outs_and_folders(settings)
+    moved = [
+        path
+        for folder in folders
+        for path in sorted(Path(folder).glob("*"))
+        if str(path) not in outs and not path.name.startswith((".", "__pycache__"))
+    ]
+    for path in moved:
+        destination = Path(REMOVED) / path
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        if destination.is_dir():
+            shutil.rmtree(destination)
+        path.replace(destination)
+    if moved:
+        names = ", ".join(str(path) for path in moved)
+        log.info("moved to %s, because no stage of params.yaml makes it: %s", REMOVED, names)
+    return moved
+
+
+def _outs_and_folders(settings: Settings) -> tuple[set[str], list[str]]:
+    """The outs of all stages, and the folders that stages depend on and other stages write into."""
+    outs: set[str] = set()
+    deps: set[str] = set()
+    for entry in cast(Any, parse(ROOT / PIPELINE))["stages"].values():
+        stage = entry.get("do", entry)
+        names = attrgetter(entry["foreach"].strip("${}"))(settings) if "foreach" in entry else [""]
+        written = [next(iter(out)) if isinstance(out, dict) else out for out in stage["outs"]]
+        outs |= {re.sub(r"\$\{(item|key)\}", name, out) for out in written for name in names}
+        deps |= set(stage["deps"])
+    return outs, sorted(deps & {str(Path(out).parent) for out in outs})

@@ -1,0 +1,133 @@
+"""`stages.inputs.leftovers`: what no stage makes any more does not stay in the folders that stages read."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+
+from pipeline.config.params import Settings
+from stages.inputs import leftovers
+from stages.inputs.leftovers import REMOVED, set_aside
+from tests.dvc import deps
+from tests.settings import full, full_text
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of DVC's own code
+
+SETTINGS = full()
+
+
+def test_outs_are_those_that_dvc_knows_and_folders_those_that_several_stages_fill(tmp_path: Path):
+    shutil.copy(deps.ROOT / deps.MAIN, tmp_path)
+    (tmp_path / "params.yaml").write_text(full_text())
+    with Repo.init(str(tmp_path), no_scm=True) as repo:
+        stages = repo.stage.load_file(str(tmp_path / deps.MAIN))
+        known = {out.def_path for stage in stages for out in stage.outs}
+    outs, folders = leftovers._outs_and_folders(SETTINGS)
+    assert outs == known
+    assert folders == ["data/allocation_costs", "data/assignments", "data/profiles", "data/results", "data/routes"]
+
+
+def _without(section: str, name: str) -> Settings:
+    rows = getattr(SETTINGS, section)
+    return replace(SETTINGS, **{section: {key: row for key, row in rows.items() if key != name}})
+
+
+@pytest.mark.tried("damage", "right")
+@pytest.mark.parametrize(
+    ("settings", "moved"),
+    [
+        pytest.param(SETTINGS, {"data/results/oracle.parquet"}, id="a table that nobody knows"),
+        pytest.param(_without("methods", "kl"), {"data/results/kl.parquet"}, id="a removed method"),
+        pytest.param(
+            _without("profiles", "kl"),
+            {"data/profiles/kl.parquet", "data/allocation_costs/kl.parquet"},
+            id="a removed profile set",
+        ),
+        pytest.param(
+            replace(SETTINGS, route=replace(SETTINGS.route, benefit_routers={})),
+            {
+                f"data/routes/benefit.{end}"
+                for end in ("parquet", "held_out.parquet", "benefits.parquet", "safetensors")
+            },
+            id="a removed router",
+        ),
+        pytest.param(
+            replace(SETTINGS, gradient=replace(SETTINGS.gradient, pooled=())),
+            {
+                f"data/assignments/{name}"
+                for name in (
+                    "gradient.parquet", "gradient.json", "gradient_random.parquet", "gradient_random1.parquet",
+                    "gradient_random2.parquet",
+                )
+            },
+            id="removed gradient clusters",
+        ),
+    ],
+)  # fmt: skip
+def test_only_what_the_settings_do_not_ask_for_is_moved(
+    settings: Settings, moved: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    outs, _ = leftovers._outs_and_folders(SETTINGS)
+    for path in map(Path, {*outs, *moved, "data/results/.kl.parquet.4711.tmp", "data/mine.parquet"}):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(path))
+    assert {str(path) for path in set_aside(settings)} == moved
+    assert all(Path(REMOVED, path).read_text() == path and not Path(path).exists() for path in moved)
+    assert all(Path(path).exists() for path in {*outs, "data/mine.parquet"} - moved)
+    assert set_aside(settings) == []
+
+
+PIPELINE = """stages:
+  evaluate:
+    foreach: ${methods}
+    do:
+      cmd: cp made data/results/${key}.parquet
+      deps: [made]
+      outs: ["data/results/${key}.parquet"]
+  report:
+    cmd: cat data/results/* > data/report
+    deps: [data/results]
+    params: [methods]
+    outs: [data/report]
+"""
+
+
+@pytest.mark.tried("damage", "right")
+@pytest.mark.parametrize(
+    "leave",
+    [
+        pytest.param(lambda: None, id="a removed method"),
+        pytest.param(lambda: Path("data/results/.kl.parquet.4711.tmp").touch(), id="a temporary file"),
+        pytest.param(lambda: Path("data/results/.DS_Store").touch(), id="a file manager's file"),
+        pytest.param(lambda: Path("data/results/mine.parquet").touch(), id="a file of one's own"),
+    ],
+)
+def test_a_clone_runs_nothing_after_a_run_beside(
+    leave: Callable[[], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A clone has the outs that dvc.yaml knows, and nothing else."""
+    (tmp_path / "main" / "data" / "results").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "main")
+    monkeypatch.setattr(leftovers, "ROOT", tmp_path / "main")
+    Path("dvc.yaml").write_text(PIPELINE)
+    Path("made").write_text("1")
+    with Repo.init(".", no_scm=True):
+        shutil.copy(deps.ROOT / ".dvcignore", ".dvcignore")
+    for methods in (("kl", "wina"), ("kl",)):
+        Path("params.yaml").write_text(f"methods: {dict.fromkeys(methods, 1)}\n")
+        leave()
+        set_aside(replace(SETTINGS, methods={name: SETTINGS.methods[name] for name in methods}))
+        with Repo() as repo:
+            repo.reproduce()
+    clone = shutil.copytree(tmp_path / "main", tmp_path / "clone", ignore=shutil.ignore_patterns("data", ".scratch"))
+    monkeypatch.chdir(clone)
+    Path("data").mkdir()
+    with Repo() as repo:
+        repo.checkout()
+        assert repo.status() == {}
