@@ -20,9 +20,11 @@ from lm_eval.tasks import TaskManager
 from pipeline.tasks.local_files import local_files, local_task
 from pipeline.tasks.repeatable import fixed_randomness
 from pipeline.tasks.task_view import ROLLING, Prompting, TaskView, refusal, views_of
+from pipeline.tasks.task_yamls import refuse_broken
 from pipeline.tasks.text import from_rolling
 from pipeline.tasks.windows import Windows
 from wina_amp.errors import UserError
+from wina_amp.models.source import ONLINE
 
 
 @dataclass
@@ -81,7 +83,13 @@ def _sources(folder: Path, names: Sequence[str]) -> tuple[TaskManager, Mapping[s
             where=str(folder),
             remedy="correct `benchmark.include` in params.yaml, or restore the folder with `git checkout`",
         )
-    manager, files = TaskManager(include_path=str(folder), include_defaults=False), local_files(folder)
+    files = local_files(folder)
+    try:
+        manager = TaskManager(include_path=str(folder), include_defaults=False)
+        own = {*manager.all_tasks, *files}
+    except TypeError:  # a `task` that is no text
+        refuse_broken(folder)
+        raise
     for name in names:
         if name in manager.all_tasks and name in files:
             raise UserError(
@@ -90,9 +98,13 @@ def _sources(folder: Path, names: Sequence[str]) -> tuple[TaskManager, Mapping[s
                 where=str(folder),
                 remedy="rename one of them; a file that only the YAML reads belongs into a folder of its own",
             )
-    if set(names) <= {*manager.all_tasks, *files}:
+    if set(names) <= own:
         return manager, files
-    return TaskManager(include_path=str(folder), include_defaults=True), files
+    refuse_broken(folder, set(names) - own)
+    manager = TaskManager(include_path=str(folder), include_defaults=True)
+    if not set(names) <= {*manager.all_tasks, *files}:
+        refuse_broken(folder)
+    return manager, files
 
 
 def _load(manager: TaskManager, files: Mapping[str, Path], name: str, windows: Windows) -> dict[str, _LoadedTask]:
@@ -122,7 +134,8 @@ def _load(manager: TaskManager, files: Mapping[str, Path], name: str, windows: W
         raise refusal(name, "have at least one document", "none", "remove it from `benchmark.tasks`") from error
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
-        raise refusal(name, "be loadable", problem, "correct its YAML or its data") from error
+        remedy = ONLINE if "offline" in problem.lower() else "correct its YAML or its data"
+        raise refusal(name, "be loadable", problem, remedy) from error
 
 
 def _without_rolling(name: str, task: Task, windows: Windows) -> Task:

@@ -5,7 +5,7 @@ same code. A hub repository needs a pinned revision, because results could not b
 configuration, tokenizer and safetensors files are fetched: no pickles, no second copy of the weights in another format,
 and Python code only where `model.remote_code` asks for it.
 
-With `HF_HUB_OFFLINE=1` (the default of `make`) only the cache under `HF_HOME` is looked at.
+With `HF_HUB_OFFLINE=1` only the cache under `HF_HOME` is looked at.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ CODE = "*.py"
 """Modules that a checkpoint brings along; wanted only with `model.remote_code`."""
 
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
-_OFFLINE = "allow downloads (`make repro HF_HUB_OFFLINE=0`), or put the repository into the cache under HF_HOME"
+ONLINE = "allow downloads (`make repro HF_HUB_OFFLINE=0 HF_DATASETS_OFFLINE=0`), or fill the cache under HF_HOME"
+"""What to do where something of the hub is not on this machine."""
 
 
 def model_folder(path: str | Path, revision: str | None, *, remote_code: bool = False) -> Path:
@@ -151,7 +152,7 @@ def _snapshot(repository: str, revision: str, patterns: list[str]) -> Path:
     except LocalEntryNotFoundError as error:
         nothing = f"nothing under {constants.HF_HUB_CACHE}, and the hub cannot be reached or must not be asked"
         raise _error(
-            "A hub checkpoint must be in the local cache or be downloadable", nothing, where, _OFFLINE
+            "A hub checkpoint must be in the local cache or be downloadable", nothing, where, ONLINE
         ) from error
     except OSError as error:  # HTTP errors of the hub are OSErrors too
         is_full = error.errno == errno.ENOSPC
