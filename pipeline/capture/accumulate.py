@@ -18,9 +18,10 @@ the scorings that met one, and whoever owns the batch looks at it once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -37,36 +38,59 @@ _INFINITY = 0x7F800000
 _SCORES_AT_ONCE = 1 << 24  # bounds the temporaries of the tensor version to a few hundred MB
 
 
+@dataclass(frozen=True)
+class Totals:
+    """What the tokens of one activation are added to.
+
+    Attributes:
+        bins: resolution of the histograms.
+        weights: factor of every feature, one row per distinct scoring, not negative.
+        counts: histograms.
+        broken: 1 for a scoring that met a score which is NaN or infinite.
+        sums: sums of magnitudes.
+    """
+
+    bins: Bins
+    weights: Float32[Tensor, "scorings features"]
+    counts: Int32[Tensor, "samples scorings bins"]
+    broken: Int32[Tensor, " scorings"]
+    sums: Float32[Tensor, "prompts features"]
+
+    @classmethod
+    def zeros(cls, bins: Bins, weights: Float32[Tensor, "scorings features"], samples: int, prompts: int) -> Self:
+        """Nothing added yet, on the device of the weights."""
+        device, (scorings, features) = weights.device, weights.shape
+        return cls(
+            bins,
+            weights,
+            counts=torch.zeros(samples, scorings, bins.count, dtype=torch.int32, device=device),
+            broken=torch.zeros(scorings, dtype=torch.int32, device=device),
+            sums=torch.zeros(prompts, features, device=device),
+        )
+
+
 def accumulate(
-    bins: Bins,
     x: Float[Tensor, "tokens features"],
-    weights: Float32[Tensor, "scorings features"],
     segment: Int[Tensor, " tokens"],
-    counts: Int32[Tensor, "samples scorings bins"],
-    broken: Int32[Tensor, " scorings"],
-    sums: Float32[Tensor, "prompts features"],
     sum_segment: Int[Tensor, " tokens"],
+    totals: Totals,
 ) -> None:
-    """Add the tokens of one activation to `counts`, `broken` and `sums`, in place.
+    """Add the tokens of one activation to `totals`, in place.
 
     For every token t with `segment[t] >= 0` and every scoring k, the scores |x[t]| * weights[k] are counted in
     `counts[segment[t], k]`; for every token with `sum_segment[t] >= 0`, |x[t]| is added to
     `sums[sum_segment[t]]` in float32. Other tokens are ignored.
 
     Args:
-        bins: resolution of the histograms.
         x: activation, any floating dtype; scored in float32.
-        weights: factor of every feature, one row per distinct scoring, not negative.
-        segment: row of `counts`, or -1. int64.
-        counts: histograms, added to.
-        broken: set to 1 for a scoring that met a score which is NaN or infinite.
-        sums: sums of magnitudes, added to.
-        sum_segment: row of `sums`, or -1. int64.
+        segment: row of `totals.counts`, or -1. int64.
+        sum_segment: row of `totals.sums`, or -1. int64.
+        totals: added to.
 
     Guarantee: counts are exact and the same on every device and in every backend; on one device, in one of them, equal
     inputs give equal bytes.
     """
-    _BACKENDS[backend(x.device)](bins, x, weights, segment, counts, broken, sums, sum_segment)
+    _BACKENDS[backend(x.device)](x, segment, sum_segment, totals)
 
 
 def backend(device: torch.device) -> str:
@@ -77,43 +101,26 @@ def backend(device: torch.device) -> str:
     return TRITON if device.type == "cuda" and _HAS_TRITON else TENSORS
 
 
-def accumulate_tensors(
-    bins: Bins,
-    x: Float[Tensor, "tokens features"],
-    weights: Float32[Tensor, "scorings features"],
-    segment: Int[Tensor, " tokens"],
-    counts: Int32[Tensor, "samples scorings bins"],
-    broken: Int32[Tensor, " scorings"],
-    sums: Float32[Tensor, "prompts features"],
-    sum_segment: Int[Tensor, " tokens"],
-) -> None:
+def accumulate_tensors(x: Tensor, segment: Tensor, sum_segment: Tensor, totals: Totals) -> None:
     """`accumulate` as tensor operations, on the device where the tensors are; no host synchronisation."""
-    step = max(1, _SCORES_AT_ONCE // max(weights.numel(), 1))
+    step = max(1, _SCORES_AT_ONCE // max(totals.weights.numel(), 1))
     for start in range(0, len(x), step):
         part = slice(start, start + step)
         magnitudes = x[part].float().abs()
-        _sum_magnitudes(magnitudes, sum_segment[part], sums)
-        if counts.numel():
-            _count_scores(bins, magnitudes, weights, segment[part], counts, broken)
+        _sum_magnitudes(magnitudes, sum_segment[part], totals.sums)
+        if totals.counts.numel():
+            _count_scores(magnitudes, segment[part], totals)
 
 
-def _accumulate_compiled(
-    bins: Bins,
-    x: Float[Tensor, "tokens features"],
-    weights: Float32[Tensor, "scorings features"],
-    segment: Int[Tensor, " tokens"],
-    counts: Int32[Tensor, "samples scorings bins"],
-    broken: Int32[Tensor, " scorings"],
-    sums: Float32[Tensor, "prompts features"],
-    sum_segment: Int[Tensor, " tokens"],
-) -> None:
+def _accumulate_compiled(x: Tensor, segment: Tensor, sum_segment: Tensor, totals: Totals) -> None:
+    bins = totals.bins
     _kernel(
         x.float().contiguous().numpy(),
-        weights.numpy(),
+        totals.weights.numpy(),
         segment.numpy(),
-        counts.numpy(),
-        broken.numpy(),
-        sums.numpy(),
+        totals.counts.numpy(),
+        totals.broken.numpy(),
+        totals.sums.numpy(),
         sum_segment.numpy(),
         bins.shift,
         bins.base - FIRST_BIN,
@@ -121,31 +128,27 @@ def _accumulate_compiled(
     )
 
 
-def _accumulate_triton(*tensors: Any) -> None:
+def _accumulate_triton(x: Tensor, segment: Tensor, sum_segment: Tensor, totals: Totals) -> None:
     from pipeline.capture.triton_accumulate import accumulate_triton
 
-    accumulate_triton(*tensors)
+    accumulate_triton(x, segment, sum_segment, totals)
 
 
 def _count_scores(
-    bins: Bins,
-    magnitudes: Float32[Tensor, "tokens features"],
-    weights: Float32[Tensor, "scorings features"],
-    segment: Int[Tensor, " tokens"],
-    counts: Int32[Tensor, "samples scorings bins"],
-    broken: Int32[Tensor, " scorings"],
+    magnitudes: Float32[Tensor, "tokens features"], segment: Int[Tensor, " tokens"], totals: Totals
 ) -> None:
+    bins, weights = totals.bins, totals.weights
     counted = (segment >= 0)[:, None, None]
     patterns = (magnitudes[:, None, :] * weights).view(torch.int32)
     patterns = torch.where(counted, patterns & 0x7FFFFFFF, 0)
-    broken |= (patterns.amax(dim=(0, 2)) >= _INFINITY).int()  # NaN of either sign is above infinity
+    totals.broken.logical_or_(patterns.amax(dim=(0, 2)) >= _INFINITY)  # NaN of either sign is above infinity
     index = (patterns >> bins.shift).sub_(bins.base - FIRST_BIN).clamp_(UNDERFLOW_BIN, bins.count - 1)
     index = torch.where(patterns == 0, ZERO_BIN, index).long()
     scorings = torch.arange(len(weights), device=weights.device)
     histogram = segment.clamp(min=0)[:, None] * len(weights) + scorings
     index += (histogram * bins.count)[:, :, None]
     ones = counted.to(torch.int32).expand_as(index)
-    counts.view(-1).scatter_add_(0, index.view(-1), ones.reshape(-1))
+    totals.counts.view(-1).scatter_add_(0, index.view(-1), ones.reshape(-1))
 
 
 def _sum_magnitudes(

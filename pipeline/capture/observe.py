@@ -11,9 +11,10 @@ The caller runs the model and says which tokens count for which sample (`pipelin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -23,7 +24,7 @@ from numpy import ndarray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from pipeline.capture.accumulate import accumulate
+from pipeline.capture.accumulate import Totals, accumulate
 from pipeline.histograms.bins import Bins
 from wina_amp.errors import UserError
 from wina_amp.models.families import ACTIVATED_GATE, INPUT
@@ -93,7 +94,7 @@ class Observer:
 
     def __enter__(self) -> Self:
         for number, watched in enumerate(self._sites):
-            self._hooks.callback(watched.tap.register(self._hook(number)).remove)
+            self._hooks.callback(watched.tap.register(partial(self._observe, number)).remove)
         return self
 
     def __exit__(
@@ -129,21 +130,15 @@ class Observer:
             Observation(
                 site=watched.site,
                 scorings=watched.scorings,
-                counts=_take(counts.cpu().numpy(), watched.weights_of),
-                magnitudes=(sums * watched.influence).cpu().numpy(),
+                counts=_take(totals.counts.cpu().numpy(), watched.weights_of),
+                magnitudes=(totals.sums * watched.influence).cpu().numpy(),
             )
-            for watched, counts, sums in zip(self._sites, batch.counts, batch.sums, strict=True)
+            for watched, totals in zip(self._sites, batch.totals, strict=True)
         ]
 
-    def _hook(self, number: int) -> Callable[[Tensor], None]:
-        watched = self._sites[number]
-
-        def observe(x: Tensor) -> None:
-            batch = self._batch
-            if batch is not None and batch.is_open:
-                batch.add(number, watched, self._bins, x.detach())
-
-        return observe
+    def _observe(self, number: int, x: Tensor) -> None:
+        if self._batch is not None and self._batch.is_open:
+            self._batch.add(number, x.detach())
 
 
 def _watched(model: PreTrainedModel, criteria: Sequence[str]) -> list[_Watched]:
@@ -202,34 +197,22 @@ class _Batch:
         devices = {site.device for site in watched}
         self.is_open = True
         self.segments = {device: (segment.to(device), sum_segment.to(device)) for device in devices}
-        self.counts = [
-            torch.zeros(histograms, len(site.weights), bins.count, dtype=torch.int32, device=site.device)
-            for site in watched
-        ]
-        self.broken = [torch.zeros(len(site.weights), dtype=torch.int32, device=site.device) for site in watched]
-        self.sums = [
-            torch.zeros(prompts if site.has_magnitudes else 0, site.site.features, device=site.device)
-            for site in watched
+        self.totals = [
+            Totals.zeros(bins, site.weights, histograms, prompts if site.has_magnitudes else 0) for site in watched
         ]
 
-    def add(self, number: int, watched: _Watched, bins: Bins, x: Tensor) -> None:
+    def add(self, number: int, x: Tensor) -> None:
         segment, sum_segment = self.segments[x.device]
-        accumulate(
-            bins,
-            x.reshape(-1, x.shape[-1]),
-            watched.weights,
-            segment,
-            self.counts[number],
-            self.broken[number],
-            self.sums[number],
-            sum_segment if watched.has_magnitudes else torch.full_like(sum_segment, -1),
-        )
+        totals = self.totals[number]
+        if not len(totals.sums):
+            sum_segment = torch.full_like(sum_segment, -1)
+        accumulate(x.reshape(-1, x.shape[-1]), segment, sum_segment, totals)
 
 
 def _refuse_broken(watched: Sequence[_Watched], batch: _Batch) -> None:
     home = watched[0].device
-    sums_broken = torch.stack([(~torch.isfinite(sums).all()).to(home) for sums in batch.sums]).int()
-    flags = torch.cat([sums_broken, *(broken.to(home) for broken in batch.broken)]).cpu().numpy()
+    sums_broken = torch.stack([(~torch.isfinite(totals.sums).all()).to(home) for totals in batch.totals]).int()
+    flags = torch.cat([sums_broken, *(totals.broken.to(home) for totals in batch.totals)]).cpu().numpy()
     if not flags.any():
         return
     start = len(watched)

@@ -39,10 +39,11 @@ from typing import Any, cast
 import torch
 import triton  # pyright: ignore[reportMissingImports]
 import triton.language as tl  # pyright: ignore[reportMissingImports]
-from jaxtyping import Float, Float32, Int, Int32
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from pipeline.histograms.bins import FIRST_BIN, UNDERFLOW_BIN, ZERO_BIN, Bins
+from pipeline.capture.accumulate import Totals
+from pipeline.histograms.bins import FIRST_BIN, UNDERFLOW_BIN, ZERO_BIN
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,10 @@ _ZERO, _UNDERFLOW = tl.constexpr(ZERO_BIN), tl.constexpr(UNDERFLOW_BIN)
 
 
 def accumulate_triton(
-    bins: Bins,
     x: Float[Tensor, "tokens features"],
-    weights: Float32[Tensor, "scorings features"],
     segment: Int[Tensor, " tokens"],
-    counts: Int32[Tensor, "samples scorings bins"],
-    broken: Int32[Tensor, " scorings"],
-    sums: Float32[Tensor, "prompts features"],
     sum_segment: Int[Tensor, " tokens"],
+    totals: Totals,
     blocks: Blocks | None = None,
 ) -> None:
     """`pipeline.capture.accumulate.accumulate` in two launches on the device of the tensors.
@@ -93,6 +90,7 @@ def accumulate_triton(
     Raises:
         ValueError: `counts`, `broken` or `sums` is not contiguous, so that a kernel would write beside it.
     """
+    bins, weights, counts, broken, sums = totals.bins, totals.weights, totals.counts, totals.broken, totals.sums
     if not (counts.is_contiguous() and broken.is_contiguous() and sums.is_contiguous()):
         raise ValueError("counts, broken and sums must be contiguous")
     blocks = blocks or BLOCKS

@@ -23,8 +23,7 @@ from jaxtyping import Bool, Float, Float32
 from numpy import ndarray
 from torch import Tensor
 
-from pipeline.allocation.loss.answers import AnswerBatch, answer_batch, hidden_states, kl_divergence
-from pipeline.tokens.batching import batches
+from pipeline.allocation.loss.answers import AnswerBatch, answer_batches, hidden_states, kl_divergence
 from pipeline.tokens.samples import TokenizedSample
 from wina_amp.masks.install import Runtime, install
 from wina_amp.models.load import LoadedModel
@@ -57,10 +56,8 @@ def text_divergences(
         advance: called with the number of finished texts after each batch.
     """
     divergences = np.zeros((len(thresholds), len(texts)))
-    lengths, ids = [text.length - 1 for text in texts], [text.sample_id for text in texts]
     with torch.inference_mode(), install(loaded, criterion, thresholds) as runtime:
-        for numbers in batches(lengths, ids, budget):
-            answer = answer_batch([texts[number] for number in numbers], dense_prefix, loaded.device)
+        for numbers, answer in answer_batches(texts, budget, dense_prefix, loaded.device):
             dense = _states(loaded, runtime, answer, 0, torch.zeros_like(answer.eligible))
             for profile in range(len(thresholds)):
                 masked = _states(loaded, runtime, answer, profile, answer.eligible)

@@ -129,6 +129,7 @@ def test_every_stage_that_runs_the_model_runs_it_transformed(settings, monkeypat
         tokens=replace(settings.tokens, batch=100),
         cluster=replace(settings.cluster, count=3),
         allocate=replace(settings.allocate, greedy_step=0.5, greedy_tokens=40),
+        learn=replace(settings.learn, targets=(0.5, 0.65), warm_steps=2, steps=3, batch=6),
     )
     monkeypatch.setattr(cluster, "coordinates", lambda points, seed: points[:, :2])
     flops = {}

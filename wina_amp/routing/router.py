@@ -77,7 +77,7 @@ def load_router(path: str | os.PathLike[str]) -> tuple[Router, dict[str, str]]:
             "A router must be a safetensors file with `weight` and `bias`",
             found=str(error).splitlines()[0],
             where=str(path),
-            remedy=RESTORE,
+            remedy=f"copy the file again from where it was made; in the study, {RESTORE}",
         ) from error
 
 

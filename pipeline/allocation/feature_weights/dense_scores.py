@@ -13,10 +13,9 @@ import torch
 from jaxtyping import Int
 from numpy import ndarray
 
-from pipeline.allocation.loss.answers import answer_batch
+from pipeline.allocation.loss.answers import answer_batches
 from pipeline.capture.observe import Observer
 from pipeline.histograms.bins import Bins
-from pipeline.tokens.batching import batches
 from pipeline.tokens.samples import TokenizedSample
 from wina_amp.models.load import LoadedModel
 
@@ -46,10 +45,8 @@ def score_counts(
         UserError: a score that is NaN or infinite, naming block and projection.
     """
     histograms: dict[tuple[int, str], Int[ndarray, " count"]] = {}
-    planned = batches([text.length - 1 for text in texts], [text.sample_id for text in texts], budget)
     with Observer(loaded, [criterion], bins) as observer, torch.inference_mode():
-        for batch in planned:
-            answer = answer_batch([texts[number] for number in batch], dense_prefix, loaded.device)
+        for _, answer in answer_batches(texts, budget, dense_prefix, loaded.device):
             counted = torch.where(answer.eligible, 0, -1).cpu()
             with observer.batch(counted, torch.full_like(counted, -1)):
                 loaded.decoder(input_ids=answer.ids, use_cache=False)

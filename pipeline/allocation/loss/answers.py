@@ -10,7 +10,7 @@ questions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -19,6 +19,8 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from pipeline.tokens.batching import batches
+from pipeline.tokens.padding import right_padded
 from pipeline.tokens.samples import TokenizedSample
 from wina_amp.masks.eligibility import eligible
 from wina_amp.models.load import LoadedModel
@@ -52,15 +54,25 @@ class AnswerBatch:
 def answer_batch(texts: Sequence[TokenizedSample], dense_prefix: int | float, device: torch.device) -> AnswerBatch:
     """Texts as one batch on a device; for `dense_prefix` see `eligibility.eligible`."""
     prompts = torch.tensor([len(text.prompt_ids) for text in texts])
-    totals = torch.tensor([text.length - 1 for text in texts])
-    ids = torch.zeros(len(texts), int(totals.max()), dtype=torch.int64)
-    for row, text in enumerate(texts):
-        ids[row, : text.length - 1] = torch.tensor([*text.prompt_ids, *text.answer_ids][:-1])
+    ids, totals = right_padded([text.ids[:-1] for text in texts])
     columns = torch.arange(ids.shape[1])
     positions = (columns >= prompts[:, None] - 1) & (columns < totals[:, None])
     masked = eligible(prompts, totals, ids.shape[1], dense_prefix)
     owners = positions.nonzero()[:, 0]
     return AnswerBatch(ids.to(device), masked.to(device), positions.to(device), owners.to(device))
+
+
+def planned(texts: Sequence[TokenizedSample], budget: int) -> list[list[int]]:
+    """The numbers of the texts that are batched together: most tokens in a batch are `budget`, padding included."""
+    return batches([text.length - 1 for text in texts], [text.sample_id for text in texts], budget)
+
+
+def answer_batches(
+    texts: Sequence[TokenizedSample], budget: int, dense_prefix: int | float, device: torch.device
+) -> Iterator[tuple[list[int], AnswerBatch]]:
+    """All texts in batches, each with the numbers of its texts."""
+    for numbers in planned(texts, budget):
+        yield numbers, answer_batch([texts[number] for number in numbers], dense_prefix, device)
 
 
 def hidden_states(loaded: LoadedModel, answer: AnswerBatch) -> Float[Tensor, "positions hidden"]:

@@ -25,10 +25,9 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from pipeline.allocation.calibration.cost import weight_fractions
-from pipeline.allocation.loss.answers import AnswerBatch, answer_batch, hidden_states, kl_divergence
+from pipeline.allocation.loss.answers import AnswerBatch, answer_batches, hidden_states, kl_divergence
 from pipeline.allocation.loss.limits import Limits
 from pipeline.allocation.loss.loss_inputs import LossInputs
-from pipeline.tokens.batching import batches
 from wina_amp.masks.install import replaced_activations
 from wina_amp.masks.reference import mask
 from wina_amp.models.mask_sites import Tap
@@ -107,15 +106,13 @@ class Divergence:
     @cached_property
     def _batches(self) -> list[_Batch]:
         """All texts; made when a loss is asked for, because a search that finds all losses kept asks for none."""
-        texts = self._inputs.texts
-        lengths, ids = [text.length - 1 for text in texts], [text.sample_id for text in texts]
-        with self._inputs.meter.uncounted():
-            return [self._dense(numbers) for numbers in batches(lengths, ids, self._inputs.budget)]
-
-    def _dense(self, numbers: list[int]) -> _Batch:
-        """Run the dense model on a batch, and keep the inputs of its blocks."""
         of = self._inputs
-        answer = answer_batch([of.texts[number] for number in numbers], of.dense_prefix, of.loaded.device)
+        with of.meter.uncounted():
+            planned = answer_batches(of.texts, of.budget, of.dense_prefix, of.loaded.device)
+            return [self._dense(numbers, answer) for numbers, answer in planned]
+
+    def _dense(self, numbers: list[int], answer: AnswerBatch) -> _Batch:
+        """Run the dense model on a batch, and keep the inputs of its blocks."""
         inputs: list[Tensor] = []
         arguments: list[dict[str, Any]] = []
 
@@ -126,7 +123,7 @@ class Divergence:
         with ExitStack() as hooks, torch.inference_mode():
             for layer in self._layers:
                 hooks.callback(layer.register_forward_pre_hook(watch, with_kwargs=True).remove)
-            dense = hidden_states(of.loaded, answer)
+            dense = hidden_states(self._inputs.loaded, answer)
         return _Batch(numbers, answer, arguments, dense, inputs)
 
     def _run(self, batch: _Batch, first: int) -> Float[Tensor, "batch width hidden"]:

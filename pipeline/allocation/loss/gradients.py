@@ -24,11 +24,10 @@ from torch import Tensor
 
 from pipeline.allocation.calibration.texts import minibatch
 from pipeline.allocation.loss import descent
-from pipeline.allocation.loss.answers import AnswerBatch, answer_batch, hidden_states, kl_divergence
+from pipeline.allocation.loss.answers import AnswerBatch, answer_batch, hidden_states, kl_divergence, planned
 from pipeline.allocation.loss.limits import Limits
 from pipeline.allocation.loss.loss_inputs import LossInputs
 from pipeline.allocation.loss.straight_through import Band, straight_through_mask
-from pipeline.tokens.batching import batches
 from wina_amp.masks.install import replaced_activations
 from wina_amp.models.mask_sites import Tap
 from wina_amp.models.projections import projections
@@ -182,9 +181,8 @@ class LossGradients:
 
     def _planned(self, numbers: Sequence[int]) -> list[list[int]]:
         """These texts in batches."""
-        chosen = [self._texts[number] for number in numbers]
-        lengths, ids = [text.length - 1 for text in chosen], [text.sample_id for text in chosen]
-        return [[numbers[position] for position in batch] for batch in batches(lengths, ids, self._inputs.budget)]
+        parts = planned([self._texts[number] for number in numbers], self._inputs.budget)
+        return [[numbers[position] for position in part] for part in parts]
 
     def _masked(
         self,

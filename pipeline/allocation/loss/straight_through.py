@@ -133,20 +133,15 @@ def _backward(gradient: Tensor, x: Tensor, state: Tensor, flips: float) -> tuple
 
 def _by_weight(gradient: Tensor, x: Tensor, state: Tensor, flips: float) -> Float[Tensor, " in"]:
     """dL / d log w of every feature, float32."""
-    own, count = _band_sums(gradient, x, state)
-    return flips * (own - count / count.sum().clamp(min=1) * own.sum())
-
-
-def _band_sums(gradient: Tensor, x: Tensor, state: Tensor) -> tuple[Float[Tensor, " in"], Float[Tensor, " in"]]:
-    """Of every feature: the sum of g x over the band, and how many scores of its are in it."""
     if is_compiled(gradient):
         own, count = torch.zeros(x.shape[-1]), torch.zeros(x.shape[-1])
         arrays = (tensor.detach().contiguous().numpy() for tensor in (gradient, x, state))
         _add_rows(*arrays, own.numpy(), count.numpy())
-        return own, count
-    in_band = state >= _IN_BAND
-    own = torch.where(in_band, gradient.float() * x.float(), 0).sum(dim=(0, 1))
-    return own, in_band.sum(dim=(0, 1)).float()
+    else:
+        in_band = state >= _IN_BAND
+        own = torch.where(in_band, gradient.float() * x.float(), 0).sum(dim=(0, 1))
+        count = in_band.sum(dim=(0, 1)).float()
+    return flips * (own - count / count.sum().clamp(min=1) * own.sum())
 
 
 @cast(Any, numba.njit)(cache=True, nogil=True)

@@ -6,6 +6,7 @@ Without a GPU the Triton kernels run in Triton's interpreter, where Triton is in
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from pipeline.capture import accumulate as module
-from pipeline.capture.accumulate import accumulate, accumulate_tensors
+from pipeline.capture.accumulate import Totals, accumulate, accumulate_tensors
 from pipeline.histograms.bins import Bins
 from tests.reference import capture as reference
 
@@ -53,12 +54,9 @@ def _case(tokens, features, scorings, dtype=torch.float32):
 
 
 def _run(function, bins, x, weights, segment, sum_segment, device="cpu"):
-    counts = torch.zeros(3, len(weights), bins.count, dtype=torch.int32, device=device)
-    broken = torch.zeros(len(weights), dtype=torch.int32, device=device)
-    sums = torch.zeros(4, x.shape[1], device=device)
-    moved = [tensor.to(device) for tensor in (x, weights, segment, sum_segment)]
-    function(bins, moved[0], moved[1], moved[2], counts, broken, sums, moved[3])
-    return counts.cpu(), broken.cpu(), sums.cpu()
+    totals = Totals.zeros(bins, weights.to(device), 3, 4)
+    function(x.to(device), segment.to(device), sum_segment.to(device), totals)
+    return totals.counts.cpu(), totals.broken.cpu(), totals.sums.cpu()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
@@ -105,9 +103,9 @@ def test_two_runs_of_the_triton_kernels_give_equal_bits():
 @NO_TRITON
 def test_the_triton_kernels_refuse_counts_they_would_write_beside():
     x, weights, segment, sum_segment = _case(3, 4, 2)
-    counts, broken = torch.zeros(3, Bins(4).count, 2, dtype=torch.int32).mT, torch.zeros(2, dtype=torch.int32)
+    totals = replace(Totals.zeros(Bins(4), weights, 3, 4), counts=torch.zeros(3, Bins(4).count, 2).int().mT)
     with pytest.raises(ValueError, match="must be contiguous"):
-        triton(Bins(4), x, weights, segment, counts, broken, torch.zeros(4, 4), sum_segment)
+        triton(x, segment, sum_segment, totals)
 
 
 def test_cuda_devices_count_with_triton_and_without_it_with_tensor_operations(monkeypatch):
@@ -194,15 +192,15 @@ def test_counts_of_halves_add_up_to_the_counts_of_the_whole(function):
 def test_no_histogram_rows_leave_only_the_profile(function):
     x, weights, _, sum_segment = _case(12, 4, 2)
     nowhere = torch.full((12,), -1)
-    counts, sums = torch.zeros(0, 2, Bins(4).count, dtype=torch.int32), torch.zeros(4, 4)
-    function(Bins(4), x, weights, nowhere, counts, torch.zeros(2, dtype=torch.int32), sums, sum_segment)
-    assert sums.sum() > 0
+    totals = Totals.zeros(Bins(4), weights, 0, 4)
+    function(x, nowhere, sum_segment, totals)
+    assert totals.sums.sum() > 0
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_no_sum_rows_leave_only_the_counts(function):
     x, weights, segment, _ = _case(12, 4, 2)
     nowhere = torch.full((12,), -1)
-    counts, sums = torch.zeros(3, 2, Bins(4).count, dtype=torch.int32), torch.zeros(0, 4)
-    function(Bins(4), x, weights, segment, counts, torch.zeros(2, dtype=torch.int32), sums, nowhere)
-    assert int(counts.sum()) == int((segment >= 0).sum()) * 4 * 2
+    totals = Totals.zeros(Bins(4), weights, 3, 0)
+    function(x, segment, nowhere, totals)
+    assert int(totals.counts.sum()) == int((segment >= 0).sum()) * 4 * 2

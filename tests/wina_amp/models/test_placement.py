@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
 from pipeline.capture import observe
+from pipeline.capture.accumulate import Totals
 from pipeline.evaluate.engine import Engine
 from pipeline.histograms.bins import Bins
 from wina_amp.errors import UserError
@@ -102,9 +103,10 @@ def test_the_counters_of_all_devices_are_added_up():
 def test_scores_are_counted_on_the_device_of_every_site(monkeypatch: pytest.MonkeyPatch):
     met: list[torch.device] = []
 
-    def one_device(_bins: Bins, *tensors: Tensor) -> None:
+    def one_device(x: Tensor, segment: Tensor, sum_segment: Tensor, totals: Totals) -> None:
+        tensors = (x, segment, sum_segment, totals.weights, totals.counts, totals.broken, totals.sums)
         assert len({tensor.device for tensor in tensors}) == 1
-        met.append(tensors[0].device)
+        met.append(x.device)
 
     monkeypatch.setattr(observe, "accumulate", one_device)
     monkeypatch.setattr(observe, "_row_of", lambda weights, distinct: distinct.append(weights) or len(distinct) - 1)
@@ -116,7 +118,7 @@ def test_scores_are_counted_on_the_device_of_every_site(monkeypatch: pytest.Monk
         ]
         batch = observe._Batch(watched, Bins(4), rows, rows)
         for number, site in enumerate(watched):
-            batch.add(number, site, Bins(4), torch.zeros(3, 5, 4, device=site.device))
+            batch.add(number, torch.zeros(3, 5, 4, device=site.device))
     assert met == [FIRST, SECOND]
 
 
