@@ -46,9 +46,9 @@ class Ends:
         The text is without special tokens and cut before the stop texts, one after the other, as lm-eval cuts it.
         """
         stops = (*stops, *self.texts)
-        shown = str(self.tokenizer.decode(tokens, skip_special_tokens=True))
+        shown = str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
         hides = not self.special.isdisjoint(tokens)
-        whole = str(self.tokenizer.decode(tokens, skip_special_tokens=False)) if hides else shown
+        whole = str(self.tokenizer.decode(list(tokens), skip_special_tokens=False)) if hides else shown
         text = shown
         for stop in stops:
             text = text.split(stop, 1)[0]

@@ -44,10 +44,10 @@ class SeparatedTask(ConfigurableTask):
 
     def build_qa_turn(self, **parts: Any) -> Any:
         """lm-eval's messages of a question and perhaps its answer."""
-        answer = parts.get("a")
+        answer: Any = parts.get("a")
         if isinstance(answer, int) and parts.get("c"):
             answer = parts["c"][answer]
-        return super().build_qa_turn(**parts | {"tgt_delim": separator(parts["q"], answer or "")})
+        return cast(Any, super()).build_qa_turn(**parts | {"tgt_delim": separator(parts["q"], str(answer or ""))})
 
 
 class ChoiceTask(SeparatedTask):

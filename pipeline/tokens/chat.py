@@ -101,7 +101,7 @@ class ChatTemplate:
 
     def _apply(self, messages: Sequence[Mapping[str, str]], **options: bool) -> str:
         with _clock_stopped(self._today):
-            text: Any = self._tokenizer.apply_chat_template(
+            text: Any = cast(Any, self._tokenizer).apply_chat_template(
                 [dict(message) for message in messages], tokenize=False, **options
             )
         return cast(str, text)

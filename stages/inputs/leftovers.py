@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from pipeline.config.params import Settings, parse
-from stages.inputs.fingerprint import PIPELINE, ROOT
+from stages.inputs.fingerprint import PIPELINES
+from stages.inputs.snapshot import ROOT
 
 REMOVED = ".scratch/removed"
 """Where they go; DVC has them in its cache besides."""
@@ -53,7 +54,7 @@ def _outs_and_folders(settings: Settings) -> tuple[set[str], list[str]]:
     """The outs of all stages, and the folders that stages depend on and other stages write into."""
     outs: set[str] = set()
     deps: set[str] = set()
-    for entry in cast(Any, parse(ROOT / PIPELINE))["stages"].values():
+    for entry in cast(Any, parse(ROOT / PIPELINES[0]))["stages"].values():
         stage = entry.get("do", entry)
         names = attrgetter(entry["foreach"].strip("${}"))(settings) if "foreach" in entry else [""]
         written = [next(iter(out)) if isinstance(out, dict) else out for out in stage["outs"]]
