@@ -39,7 +39,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     model = AutoModelForCausalLM.from_pretrained(MODEL).eval()
-    profile_set = ProfileSet.load(paths.profile_set(options.set))
+    profile_set = ProfileSet.from_pretrained(paths.profile_set(options.set))
     samples = SAMPLES.read(paths.SAMPLES).query("split == 'test'")
     with profile_set.installed(model, target=options.target, backend=options.backend) as sparse:
         if profile_set.description.router is not None:

@@ -111,7 +111,7 @@ def _blocks(by_kind: dict[str, list[tuple[str, str, list[str]]]]) -> Iterator[st
         if tests:
             yield f"## {KINDS[kind]}"
             rows = [
-                f"| {sentence} | {', '.join(map(_cell, inputs))} | {verdict} |" for sentence, verdict, inputs in tests
+                f"| {sentence} | {'; '.join(map(_cell, inputs))} | {verdict} |" for sentence, verdict, inputs in tests
             ]
             yield "\n".join(("| what holds | tried with | verdict |", "| --- | --- | --- |", *rows))
 

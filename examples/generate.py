@@ -38,7 +38,7 @@ def main(
     tokens: int = 8,
 ) -> None:
     """Print the continuation of every prompt, dense and sparse."""
-    profile_set = ProfileSet.load(folder)
+    profile_set = ProfileSet.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(model)
     lm: PreTrainedModel = AutoModelForCausalLM.from_pretrained(model, attn_implementation="sdpa").eval()
     # A decoder continues the end of a row, so prompts of different lengths are padded in front.

@@ -82,8 +82,10 @@ def main(settings: Settings, name: str) -> None:
         if profile.criterion == LEARNED
         else None
     )
-    profile_set = ProfileSet(description, torch.from_numpy(thresholds), sketch(loaded.model), router, weights)
-    profile_set.save(paths.profile_set(name), rotations)
+    profile_set = ProfileSet(
+        description, torch.from_numpy(thresholds), sketch(loaded.model), router, weights, rotations
+    )
+    profile_set.save_pretrained(paths.profile_set(name))
 
 
 def _groups(scheme: str, number: int) -> tuple[Group, ...]:

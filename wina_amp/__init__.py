@@ -2,7 +2,7 @@
 
     from wina_amp import ProfileSet
 
-    profile_set = ProfileSet.load("profile_sets/kl")
+    profile_set = ProfileSet.from_pretrained("profile_sets/kl")
     with profile_set.installed(model, target=0.5):  # a model of transformers with the weights that the set is for
         model.generate(**tokenizer(prompt, return_tensors="pt"))
 

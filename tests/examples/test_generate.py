@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 def test_every_prompt_is_continued_dense_and_sparse(
     tiny_llama: Path, tiny_loaded: LoadedModel, tmp_path: Path, capsys: pytest.CaptureFixture[str], router: str | None
 ):
-    profile_set(tiny_loaded, router).save(tmp_path / "set")
+    profile_set(tiny_loaded, router).save_pretrained(tmp_path / "set")
     main(["w1 w2 w3 w4", "w9 w8"], model=str(tiny_llama), folder=str(tmp_path / "set"), tokens=4)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6 and lines[0] == "w1 w2 w3 w4" and lines[3] == "w9 w8"

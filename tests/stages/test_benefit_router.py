@@ -139,7 +139,7 @@ def test_its_export_chooses_the_same_and_names_the_pooled_profile(here, chosen, 
         targets = (0.0,) if method == "dense" else chosen.evaluate.targets
         RESULTS.write(_results(samples, method, targets), paths.results(method))
     export.main(chosen, "chosen")
-    profile_set = ProfileSet.load(paths.profile_set("chosen"))
+    profile_set = ProfileSet.from_pretrained(paths.profile_set("chosen"))
     groups = profile_set.description.groups
     assert groups[-1].name == "all samples" and groups[-1].samples == 20
     assert sum(group.samples for group in groups[:-1]) == 20 and len(groups) == COUNT + 1

@@ -71,7 +71,7 @@ def test_a_set_holds_the_methods_thresholds_and_says_whose_they_are(settings, he
     first = {path.name: path.read_bytes() for path in (here / paths.profile_set(name)).iterdir()}
     export.main(settings, name)
     assert first == {path.name: path.read_bytes() for path in (here / paths.profile_set(name)).iterdir()}
-    profile_set = ProfileSet.load(here / paths.profile_set(name))
+    profile_set = ProfileSet.from_pretrained(here / paths.profile_set(name))
     table = PROFILES.read(paths.profiles(settings.methods[name].profile))
     for target in settings.evaluate.targets:
         assert np.array_equal(profile_set.at(target).numpy(), profile_array(table, target, "threshold"))
@@ -91,7 +91,7 @@ def test_new_prompts_are_routed_as_the_stage_route_routed_them(settings, here, t
     samples = SAMPLES.read(paths.SAMPLES)
     routes = ROUTES.read(paths.routes(router)).set_index("sample_id")["group"]
     assert routes.nunique() == COUNT
-    profile_set = ProfileSet.load(paths.profile_set(method))
+    profile_set = ProfileSet.from_pretrained(paths.profile_set(method))
     with profile_set.installed(tiny_loaded.model, target=0.5) as sparse:
         for row in samples.itertuples():
             ids = torch.from_numpy(row.prompt_ids.astype(np.int64))[None]

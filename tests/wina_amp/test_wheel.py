@@ -44,7 +44,7 @@ inputs = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
 
 from wina_amp import ProfileSet
 
-profile_set = ProfileSet.load(folder)
+profile_set = ProfileSet.from_pretrained(folder)
 with profile_set.installed(model, target=0.5) as sparse:
     tokens = model.generate(**inputs, min_new_tokens=6, max_new_tokens=6, do_sample=False)
 
@@ -104,7 +104,7 @@ def test_an_installed_wheel_generates_sparse_outside_the_repository(
     python: Path, tiny_llama: Path, tiny_loaded: LoadedModel, tmp_path: Path, hides_extras: bool
 ):
     made = profile_set(tiny_loaded)
-    made.save(tmp_path / "set")
+    made.save_pretrained(tmp_path / "set")
     (tmp_path / "program.py").write_text(PROGRAM)
     arguments = json.dumps([str(tmp_path / "set"), str(tiny_llama), PROMPT, hides_extras])
     output = _python(str(python), "-P", "program.py", arguments, cwd=tmp_path)

@@ -51,7 +51,7 @@ def _use(description: Description) -> Iterator[str]:
     yield "```python"
     yield "from wina_amp import ProfileSet"
     yield ""
-    yield f'profile_set = ProfileSet.load("{description.name}")  # path of this folder'
+    yield f'profile_set = ProfileSet.from_pretrained("{description.name}")  # path of this folder'
     yield f"with profile_set.installed(model, target={target:g}):"
     yield '    model.generate(**tokenizer(prompt, return_tensors="pt"))'
     yield "```"

@@ -2,7 +2,7 @@
 
     from wina_amp import ProfileSet
 
-    profile_set = ProfileSet.load("data/profile_sets/kl")
+    profile_set = ProfileSet.from_pretrained("data/profile_sets/kl")
     with profile_set.installed(model, target=0.5):
         model.generate(**tokenizer(prompt, return_tensors="pt"))
 
@@ -17,6 +17,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import cast
 
 import torch
@@ -35,6 +36,7 @@ from wina_amp.names import AUTO, LEARNED, NO_TRANSFORM, THRESHOLD, Prefill
 from wina_amp.profile_set.description import Description
 from wina_amp.profile_set.files import ROTATIONS, damaged, read, write
 from wina_amp.profile_set.generating import SparseModel, check_prefill
+from wina_amp.profile_set.hub import local_folder, upload
 from wina_amp.profile_set.identity import Shapes, check_shapes, check_weights, shapes_of
 from wina_amp.routing.prompt_router import PromptRouter, kind_of
 from wina_amp.routing.router import Router
@@ -55,6 +57,7 @@ class ProfileSet:
         sketch: of the weights that it was made for (`wina_amp.profile_set.identity.sketch`).
         router: None where there is one group.
         weights: learned feature weights, on the CPU; None unless the criterion is `learned`.
+        rotations: folder with the bases of a rotated model's inputs; None unless the model is one.
 
     Raises:
         ValueError: thresholds that are negative or NaN, shapes that do not agree with the description, other masks, a
@@ -66,6 +69,7 @@ class ProfileSet:
     sketch: Float32[Tensor, "blocks projections"]
     router: Router | None
     weights: Weights | None = None
+    rotations: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         description = self.description
@@ -87,13 +91,27 @@ class ProfileSet:
             _check_weights(self.weights, description)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> ProfileSet:
-        """Read the profile set in `folder` (`wina_amp/profile_set/files.py` describes its files).
+    def from_pretrained(
+        cls,
+        path_or_repo: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        subfolder: str = "",
+        token: str | None = None,
+    ) -> ProfileSet:
+        """Read a profile set from a folder, or from a repository of the hub.
+
+        Args:
+            path_or_repo: a folder (`wina_amp/profile_set/files.py` describes its files), or `owner/name`.
+            revision: commit, tag or branch of the repository; None is its main branch.
+            subfolder: where in the folder or repository the set lies.
+            token: for a private repository; None takes the one of `hf auth login` or HF_TOKEN.
 
         Raises:
-            UserError: a file is missing, damaged, of another format, or does not belong to the others.
+            UserError: a file is missing, damaged, of another format, or does not belong to the others; and see
+                `wina_amp.profile_set.hub.local_folder`.
         """
-        path = Path(folder)
+        path = local_folder(path_or_repo, revision=revision, subfolder=subfolder, token=token)
         description, tensors = read(path)
         if description.router is not None:
             kind_of(description.router)
@@ -101,23 +119,38 @@ class ProfileSet:
             weight, bias = tensors.get("router.weight"), tensors.get("router.bias")
             router = None if weight is None or bias is None else Router(weight, bias)
             weights = _feature_weights(tensors) or None
-            return cls(description, tensors["thresholds"], tensors["sketch"], router, weights)
+            rotations = path / ROTATIONS if description.model.transform != NO_TRANSFORM else None
+            return cls(description, tensors["thresholds"], tensors["sketch"], router, weights, rotations)
         except (KeyError, ValueError) as error:
             raise damaged("The tensors of a profile set must fit its description", str(error), path) from error
 
-    def save(self, folder: str | os.PathLike[str], rotations: str | os.PathLike[str] | None = None) -> None:
-        """Write the folder, atomically, with the same bytes every time; an existing folder is replaced.
-
-        Args:
-            folder: the folder.
-            rotations: folder with the bases of a rotated model's inputs, copied into it.
-        """
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write the folder, atomically, with the same bytes every time; an existing folder is replaced."""
         tensors = {"thresholds": self.thresholds, "sketch": self.sketch}
         if self.router is not None:
             tensors |= {f"router.{name}": tensor for name, tensor in self.router.state_dict().items()}
         if self.weights is not None:
             tensors |= {f"{_WEIGHTS}{block}.{name}": row for (block, name), row in self.weights.items()}
-        write(folder, self.description, tensors, rotations)
+        write(folder, self.description, tensors, self.rotations)
+
+    def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
+        """Upload the set, with its card, to the root of a repository of the hub, made where there is none.
+
+        Args:
+            repo_id: `owner/name`.
+            private: whether a new repository is private; None is what the owner's settings say.
+            token: one that may write; None takes that of `hf auth login` or HF_TOKEN.
+
+        Returns: the address of the commit.
+
+        Raises:
+            UserError: see `wina_amp.profile_set.hub.upload`.
+        """
+        with TemporaryDirectory() as parent:
+            folder = Path(parent, "set")
+            self.save_pretrained(folder)
+            message = f"Profile set {self.description.name}"
+            return upload(folder, repo_id, private=private, token=token, message=message)
 
     def at(self, target: float) -> Float32[Tensor, "groups blocks projections"]:
         """The thresholds at one target.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,15 @@ def test_rotations_are_copied_and_an_existing_folder_is_replaced(tiny_loaded: Lo
     (tmp_path / "bases").mkdir()
     (tmp_path / "bases" / "00000.safetensors").write_bytes(b"basis")
     made = profile_set(tiny_loaded)
-    made.save(tmp_path / "set", tmp_path / "bases")
+    replace(made, rotations=tmp_path / "bases").save_pretrained(tmp_path / "set")
     assert (tmp_path / "set" / "rotations" / "00000.safetensors").read_bytes() == b"basis"
-    made.save(tmp_path / "set")
+    made.save_pretrained(tmp_path / "set")
     assert not (tmp_path / "set" / "rotations").exists()
 
 
 def test_damaged_and_missing_files_are_refused(tiny_loaded: LoadedModel, tmp_path: Path):
     folder = tmp_path / "set"
-    profile_set(tiny_loaded).save(folder)
+    profile_set(tiny_loaded).save_pretrained(folder)
     whole = {name: (folder / name).read_bytes() for name in (DESCRIPTION, TENSORS)}
     flipped = whole[TENSORS][:-1] + bytes([whole[TENSORS][-1] ^ 1])
     for name, content, message in (

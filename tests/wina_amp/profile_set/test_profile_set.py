@@ -27,8 +27,8 @@ IDS = torch.tensor([[5, 9, 30, 41, 7]])
 def test_a_set_comes_back_with_the_same_bytes(tiny_loaded: LoadedModel, tmp_path: Path, kind: str | None):
     made = profile_set(tiny_loaded, kind)
     for name in ("a", "b"):
-        made.save(tmp_path / name)
-    again = ProfileSet.load(tmp_path / "a")
+        made.save_pretrained(tmp_path / name)
+    again = ProfileSet.from_pretrained(tmp_path / "a")
     assert replace(again.description, tensors="") == made.description
     assert torch.equal(again.thresholds, made.thresholds) and torch.equal(again.sketch, made.sketch)
     if kind is None:
@@ -36,7 +36,7 @@ def test_a_set_comes_back_with_the_same_bytes(tiny_loaded: LoadedModel, tmp_path
     else:
         assert torch.equal(again.router.weight, made.router.weight)
         assert torch.equal(again.router.bias, made.router.bias)
-    again.save(tmp_path / "c")
+    again.save_pretrained(tmp_path / "c")
     files = {path.name for path in (tmp_path / "a").iterdir()}
     assert files == {"README.md", "profile_set.json", "profiles.safetensors"}
     for other in ("b", "c"):
@@ -45,9 +45,9 @@ def test_a_set_comes_back_with_the_same_bytes(tiny_loaded: LoadedModel, tmp_path
 
 def test_an_installed_set_that_was_loaded_generates_as_before(tiny_loaded: LoadedModel, tmp_path: Path):
     made = profile_set(tiny_loaded)
-    made.save(tmp_path / "set")
+    made.save_pretrained(tmp_path / "set")
     tokens = []
-    for each in (made, ProfileSet.load(tmp_path / "set")):
+    for each in (made, ProfileSet.from_pretrained(tmp_path / "set")):
         with each.installed(tiny_loaded.model, target=0.5):
             tokens.append(tiny_loaded.model.generate(IDS, max_new_tokens=6, do_sample=False))
     assert torch.equal(*tokens)
@@ -61,8 +61,8 @@ def _learned(loaded: LoadedModel, seed: int = 0) -> ProfileSet:
 
 def test_learned_weights_are_saved_decide_what_is_masked_and_leave_the_model(tiny_loaded: LoadedModel, tmp_path: Path):
     made = _learned(tiny_loaded)
-    made.save(tmp_path / "set")
-    again = ProfileSet.load(tmp_path / "set")
+    made.save_pretrained(tmp_path / "set")
+    again = ProfileSet.from_pretrained(tmp_path / "set")
     assert again.weights is not None and again.weights.keys() == made.weights.keys()
     assert all(torch.equal(weights, made.weights[key]) for key, weights in again.weights.items())
     logits = {}
@@ -103,17 +103,17 @@ def test_tensors_that_do_not_fit_their_description_are_refused(tiny_loaded: Load
         with pytest.raises(ValueError, match=message):
             replace(made, **wrong)
     routed, pooled = tmp_path / "routed", tmp_path / "pooled"
-    made.save(routed)
-    profile_set(tiny_loaded, None).save(pooled)
+    made.save_pretrained(routed)
+    profile_set(tiny_loaded, None).save_pretrained(pooled)
     pair = (pooled / DESCRIPTION).read_text().replace('"name": "group 0"', '"name": "another"')
     text = pair.replace('"groups": [', '"groups": [{"name": "a", "samples": 1},')
     (pooled / DESCRIPTION).write_text(text)
     with pytest.raises(UserError, match=r"must fit its description\. Found: thresholds must be \[2, 2, 2, 7\]"):
-        ProfileSet.load(pooled)
+        ProfileSet.from_pretrained(pooled)
     text = (routed / DESCRIPTION).read_text().replace('"router": "embedding"', '"router": "oracle"')
     (routed / DESCRIPTION).write_text(text)
     with pytest.raises(UserError, match=r"one of benefit, embedding, neighbours, scores\. Found: 'oracle'"):
-        ProfileSet.load(routed)
+        ProfileSet.from_pretrained(routed)
 
 
 def test_an_unknown_target_backend_or_prefill_is_refused(tiny_loaded: LoadedModel):
