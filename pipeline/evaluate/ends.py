@@ -46,6 +46,7 @@ class Ends:
         The text is without special tokens and cut before the stop texts, one after the other, as lm-eval cuts it.
         """
         stops = (*stops, *self.texts)
+        tokens = list(tokens)
         shown = str(self.tokenizer.decode(tokens, skip_special_tokens=True))
         hides = not self.special.isdisjoint(tokens)
         whole = str(self.tokenizer.decode(tokens, skip_special_tokens=False)) if hides else shown
