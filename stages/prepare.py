@@ -62,7 +62,9 @@ def _counts(
         samples = [str(sample_id) for sample_id in table["sample_id"][repeated[name]]]
         if samples:
             log.warning("%d samples whose question %s, for example %s", len(samples), meaning, samples[0])
-    number: Any = table[["task", "split"]].join(repeated.astype("int32")).groupby(["task", "split"], as_index=False).sum()
+    number: Any = (
+        table[["task", "split"]].join(repeated.astype("int32")).groupby(["task", "split"], as_index=False).sum()
+    )
     return counts.merge(number, on=["task", "split"], how="left", validate="one_to_one")
 
 
