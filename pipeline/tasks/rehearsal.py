@@ -12,7 +12,8 @@ from typing import Any, cast
 from lm_eval.api.instance import Instance
 from transformers import PreTrainedTokenizerBase
 
-from pipeline.tasks.task_view import TaskView, arguments, quiet, refusal
+from pipeline.tasks.repeatable import fixed_randomness
+from pipeline.tasks.task_view import TaskView, arguments, doc_hash, quiet, refusal
 from pipeline.tokens.chat import ChatTemplate
 from wina_amp.errors import UserError
 
@@ -27,12 +28,13 @@ def requests_of(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTok
 
 
 def check_repeatable(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> None:
-    """Ask about the first documents twice.
+    """Make and ask about the first documents twice.
 
     Raises:
-        UserError: one is asked about in two ways.
+        UserError: they differ, or one is asked about in two ways.
     """
     some = doc_ids[:_ASKED_TWICE]
+    _check_documents(view)
     first, again = (requests_of(view, some, tokenizer) for _ in range(2))
     for doc_id, before, now in zip(some, first, again, strict=True):
         if [arguments(request) for request in before] != [arguments(request) for request in now]:
@@ -45,20 +47,44 @@ def check_repeatable(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrain
             )
 
 
+def _check_documents(view: TaskView) -> None:
+    """Let `process_docs` process the first rows twice, with the same seeds."""
+    process: Any = view.task.config.process_docs
+    rows: Any = view.task.dataset[view.task.config.test_split]
+    if process is None or not hasattr(rows, "select"):
+        return
+    some = rows.select(range(min(len(rows), _ASKED_TWICE)))
+    made: list[list[str]] = []
+    for _ in range(2):
+        try:
+            with fixed_randomness():
+                made.append([doc_hash(document) for document in process(some)])
+        except Exception:  # it needs all rows
+            return
+    if made[0] != made[1]:
+        raise refusal(
+            view.key,
+            "have the same documents in every process",
+            "other ones when `process_docs` runs again",
+            "let it draw from a generator that is seeded, and read no clock",
+        )
+
+
 def check_scoring(view: TaskView, doc_id: int, answer: str, tokenizer: PreTrainedTokenizerBase) -> None:
     """Let the task filter and score responses to one document: its right answer, or equal likelihoods.
 
     Raises:
         UserError: its filters or its scoring fail, or the score that is read is not there.
     """
-    task = view.only([doc_id])
+    task: Any = view.only([doc_id])
     instances = _instances(task, view, tokenizer)
     for instance in instances:
         instance.resps = [answer if view.kind == "generation" else (-1.0, False)]
     try:
         task.apply_filters()
-        name = next(iter(instances[0].filtered_resps))
-        scores = task.process_results(instances[0].doc, [instance.filtered_resps[name] for instance in instances])
+        filtered: list[Any] = [instance.filtered_resps for instance in instances]
+        name = next(iter(filtered[0]))
+        scores: Any = task.process_results(instances[0].doc, [responses[name] for responses in filtered])
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
         raise refusal(view.key, "score a response", problem, "correct its filters and `process_results`") from error

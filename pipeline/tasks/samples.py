@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from pipeline.tasks.free_answers import is_compared_whole, right_answers, separator_of
 from pipeline.tasks.generation import Limits, limits
-from pipeline.tasks.refusals import check_answer, check_length, check_tokens
+from pipeline.tasks.refusals import Answer, check_answer, check_length, check_tokens
 from pipeline.tasks.rehearsal import check_repeatable, check_scoring, requests_of
 from pipeline.tasks.task_view import TaskView, arguments, doc_hash
 from pipeline.tokens.encoding import Pair, encode_alone, encode_pairs, encode_prompts
@@ -150,9 +150,14 @@ def _check(
     check_length(sample_id, document.length, context)
     check_tokens(sample_id, prompted.requests, document.requests)
     if prompted.limits is not None and prompted.answers:
-        lengths = [len(ids) for ids in encode_alone(tokenizer, prompted.answers)]
-        lengths[0] = min(lengths[0], len(document.answer_ids))
-        answers = list(zip(prompted.answers, lengths, strict=True))
+        unknown = tokenizer.unk_token_id
+        answers = [
+            # Behind the prompt an answer may take a token less or more, for a space.
+            Answer(text, min(len(ids), len(document.answer_ids)) if number == 0 else len(ids), unknown not in ids)
+            for number, (text, ids) in enumerate(
+                zip(prompted.answers, encode_alone(tokenizer, prompted.answers), strict=True)
+            )
+        ]
         check_answer(sample_id, answers, prompted.limits, cast(str | None, tokenizer.eos_token))
 
 

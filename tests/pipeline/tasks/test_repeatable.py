@@ -121,6 +121,28 @@ def test_a_task_that_asks_in_another_way_every_time_is_refused(
         list(sample_rows(view, range(14), tiny_loaded.tokenizer, 128))
 
 
+@pytest.mark.tried("volatile", "refused")
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("random.Random().random()", id="a generator of its own without a seed"),
+        pytest.param("time.time_ns()", id="the clock"),
+    ],
+)
+def test_documents_that_are_made_in_another_way_every_time_are_refused(
+    tiny_tasks: Path, tmp_path: Path, tiny_loaded: LoadedModel, value: str
+):
+    function = (
+        "from datasets import Dataset\ndef made(docs):\n"
+        f"    rows = [row | {{'extra': str({value})}} for row in docs.to_list()]\n"
+        "    return Dataset.from_list(rows)"
+    )
+    put(tiny_tasks, tmp_path, function, "doc_to_text: prompt\nprocess_docs: !function odd.made")
+    view = load_tasks(tmp_path, ["odd"])["odd"]["test"]
+    with pytest.raises(UserError, match=r"must have the same documents in every process.*task odd/test.*seeded"):
+        list(sample_rows(view, range(14), tiny_loaded.tokenizer, 128))
+
+
 def test_the_global_generators_go_on_as_if_nothing_had_been_drawn():
     random.seed(5)
     np.random.seed(5)

@@ -28,8 +28,8 @@ def ids(tokenizer: Any, pairs: list[tuple[str, str]]) -> list[tuple[list[int], l
 def lm_evals(loaded: LoadedModel, tokenizer: Any, pairs: list[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
     """The tokens that lm-eval's Hugging Face model would score."""
     model = HFLM(pretrained=loaded.model, tokenizer=tokenizer, device="cpu")
-    model._loglikelihood_tokens = lambda requests, **_: [(prompt, rest) for _, prompt, rest in requests]  # pyright: ignore
-    return model.loglikelihood([Instance("loglikelihood", {}, pair, 0) for pair in pairs])  # pyright: ignore
+    model._loglikelihood_tokens = lambda requests, **_: [(prompt, rest) for _, prompt, rest in requests]
+    return model.loglikelihood([Instance("loglikelihood", {}, pair, 0) for pair in pairs])
 
 
 def test_prompt_and_continuation_are_the_encoding_of_the_whole_text(tiny_loaded: LoadedModel):
