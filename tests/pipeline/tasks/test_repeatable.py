@@ -39,7 +39,7 @@ def lm_evals(view: TaskView, doc_ids: list[int]) -> list[str]:
         pytest.param("train", [0, 13], id="documents of the split that examples come from"),
     ],
 )
-@pytest.mark.parametrize("sampler", ["default", "first_n"])
+@pytest.mark.parametrize("sampler", [pytest.param("default", id="drawn for"), pytest.param("first_n", id="first for")])
 def test_solved_examples_are_those_of_lm_evals_command_line_whatever_else_is_asked(
     tiny_tasks: Path, tmp_path: Path, split: str, doc_ids: list[int], sampler: str
 ):
