@@ -59,9 +59,10 @@ def _counts(
     counts = pd.DataFrame(rows, columns=["task", "split", "wanted", "taken", "too_long"])
     repeated = repeats(table)
     for name, meaning in ((IN_BOTH, "stands in both splits"), (CONTRADICTING, "has another right answer elsewhere")):
-        samples: Any = table["sample_id"][repeated[name]]
-        if len(samples):
-            log.warning("%d samples whose question %s, for example %s", len(samples), meaning, samples.iloc[0])
-    key = ["task", "split"]
-    number: Any = table[key].join(repeated.astype("int32")).groupby(key, as_index=False).sum()
-    return counts.merge(number, on=key, how="left", validate="one_to_one")
+        samples = [str(sample_id) for sample_id in table["sample_id"][repeated[name]]]
+        if samples:
+            log.warning("%d samples whose question %s, for example %s", len(samples), meaning, samples[0])
+    number: Any = (
+        table[["task", "split"]].join(repeated.astype("int32")).groupby(["task", "split"], as_index=False).sum()
+    )
+    return counts.merge(number, on=["task", "split"], how="left", validate="one_to_one")

@@ -46,7 +46,8 @@ class Ends:
         The text is without special tokens and cut before the stop texts, one after the other, as lm-eval cuts it.
         """
         stops = (*stops, *self.texts)
-        shown = str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
+        tokens = list(tokens)
+        shown = str(self.tokenizer.decode(tokens, skip_special_tokens=True))
         hides = not self.special.isdisjoint(tokens)
         whole = str(self.tokenizer.decode(list(tokens), skip_special_tokens=False)) if hides else shown
         text = shown

@@ -124,10 +124,10 @@ def _load(manager: TaskManager, files: Mapping[str, Path], name: str, windows: W
             return {name: _LoadedTask(task, "", is_for_training=task.get_config("test_split") == "train")}
         with fixed_randomness():
             tasks = cast(Mapping[str, Task], manager.load([name])["tasks"])
-        return {
-            key: _LoadedTask(_without_rolling(key, task, windows), _subject(name, key, task), is_for_training=False)
-            for key, task in tasks.items()
-        }
+            return {
+                key: _LoadedTask(_without_rolling(key, task, windows), _subject(name, key, task), is_for_training=False)
+                for key, task in tasks.items()
+            }
     except UserError:
         raise
     except IndexError as error:  # lm-eval looks at the first document of every task it loads

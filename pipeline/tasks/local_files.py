@@ -43,11 +43,11 @@ class SeparatedTask(ConfigurableTask):
     """A task whose prompts and answers are joined by `separator`, in solved examples, too."""
 
     def build_qa_turn(self, **parts: Any) -> Any:
-        """lm-eval's messages of a question and perhaps its answer."""
-        answer: Any = parts.get("a")
-        if isinstance(answer, int) and parts.get("c"):
-            answer = parts["c"][answer]
-        return cast(Any, super()).build_qa_turn(**parts | {"tgt_delim": separator(parts["q"], str(answer or ""))})
+        """lm-eval's messages of a question and perhaps its answer, a text or the number of a choice."""
+        answer: Any = parts.get("a") or 0
+        text = answer if isinstance(answer, str) else (parts.get("c") or [""])[answer]
+        arguments: dict[str, Any] = parts | {"tgt_delim": separator(parts["q"], text)}
+        return super().build_qa_turn(**arguments)
 
 
 class ChoiceTask(SeparatedTask):

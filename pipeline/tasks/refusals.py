@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.tasks.generation import Limits
 from pipeline.tokens.encoding import Pair
 from wina_amp.errors import UserError
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A right answer that has to be generated.
+
+    Attributes:
+        text: the answer.
+        length: the fewest tokens that it takes.
+        is_known: whether none of them stands for something that the tokenizer does not know.
+    """
+
+    text: str
+    length: int
+    is_known: bool = True
 
 
 def check_length(sample_id: str, length: int, context: int) -> None:
@@ -64,43 +80,46 @@ def check_tokens(sample_id: str, texts: Sequence[tuple[str, str]], ids: Sequence
             )
 
 
-def check_answer(sample_id: str, answers: Sequence[tuple[str, int]], limits: Limits, eos: str | None) -> None:
+def check_answer(sample_id: str, answers: Sequence[Answer], limits: Limits, eos: str | None) -> None:
     """Refuse a sample none of whose right answers can be generated whole.
 
     Args:
         sample_id: whose they are.
-        answers: every right answer, with the fewest tokens that it takes.
+        answers: every right one.
         limits: of the generation.
         eos: the text of the tokenizer's EOS, which ends an answer, too.
 
     Raises:
-        UserError: every answer contains a stop text or is longer than may be generated.
+        UserError: every answer contains a stop text, is longer than may be generated or cannot be written at all.
     """
     stops = (*limits.stops, eos) if eos else limits.stops
-    problems: list[UserError] = []
-    for answer, length in answers:
-        stop = next((stop for stop in stops if stop in answer), None)
-        if stop is not None:
-            problems += [
-                _refused(
-                    sample_id,
-                    "An answer must not contain a text that ends it: it could never be right",
-                    f"{stop!r} in {_short(answer)}",
-                    "change `stop` (`until` in a task's YAML), or take the item out",
-                )
-            ]
-        elif length > limits.max_tokens:
-            problems += [
-                _refused(
-                    sample_id,
-                    f"An answer must have at most the {limits.max_tokens} tokens that may be generated: it could never "
-                    "be right",
-                    f"{length} tokens in {_short(answer)}",
-                    "raise `max_tokens` (`max_gen_toks` in a task's YAML), or take the item out",
-                )
-            ]
-    if problems and len(problems) == len(answers):
-        raise problems[0]
+    problems = [_problem(answer, stops, limits.max_tokens) for answer in answers]
+    if problems and problems[0] is not None and all(problems):
+        raise _refused(sample_id, *problems[0])
+
+
+def _problem(answer: Answer, stops: Sequence[str], max_tokens: int) -> tuple[str, str, str] | None:
+    """Why an answer cannot be generated: what must hold, what was found, what to do."""
+    stop, text = next((stop for stop in stops if stop in answer.text), None), _short(answer.text)
+    if stop is not None:
+        return (
+            "An answer must not contain a text that ends it: it could never be right",
+            f"{stop!r} in {text}",
+            "change `stop` (`until` in a task's YAML), or take the item out",
+        )
+    if not answer.is_known:
+        return (
+            "An answer must be one that the tokenizer can write: it could never be right",
+            f"characters or words that it does not know in {text}",
+            "take the item out, or use a model that knows them",
+        )
+    if answer.length > max_tokens:
+        return (
+            f"An answer must have at most the {max_tokens} tokens that may be generated: it could never be right",
+            f"{answer.length} tokens in {text}",
+            "raise `max_tokens` (`max_gen_toks` in a task's YAML), or take the item out",
+        )
+    return None
 
 
 def _short(text: str) -> str:

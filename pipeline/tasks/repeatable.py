@@ -72,6 +72,6 @@ def drawn_examples(
     # Every draw moves the generator, so those of documents in between are made, too; the first N need none.
     asked = sorted(doc_ids) if isinstance(sampler, FirstNSampler) else range(max(doc_ids) + 1)
     excludes = task.fewshot_cfg.split == task.config.test_split
-    left_out: Any = read(asked) if excludes else [None] * len(asked)
+    left_out: Sequence[Any] = read(asked) if excludes else [None] * len(asked)
     drawn = {doc_id: sampler.sample(number, eval_doc=doc) for doc_id, doc in zip(asked, left_out, strict=True)}
     return DrawnExamples([drawn[doc_id] for doc_id in doc_ids])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain
 from typing import Any, cast
 
 from lm_eval.api.instance import Instance
@@ -17,18 +17,15 @@ from transformers import PreTrainedTokenizerBase
 
 from pipeline.tasks.free_answers import is_compared_whole, right_answers, separator_of
 from pipeline.tasks.generation import Limits, limits
-from pipeline.tasks.refusals import check_answer, check_ids, check_length, check_tokens
-from pipeline.tasks.task_view import TaskView, arguments, doc_hash, quiet
-from pipeline.tokens.chat import ChatTemplate
+from pipeline.tasks.refusals import Answer, check_answer, check_ids, check_length, check_tokens
+from pipeline.tasks.rehearsal import check_repeatable, check_scoring, requests_of
+from pipeline.tasks.task_view import TaskView, arguments, doc_hash
 from pipeline.tokens.encoding import Pair, encode_alone, encode_pairs, encode_prompts
 from wina_amp.errors import UserError
 
 log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
-
-_ASKED_TWICE = 16
-"""Documents of a split that are asked about twice, to notice a function that is random."""
 
 
 @dataclass(frozen=True)
@@ -109,14 +106,16 @@ def sample_rows(
     Raises:
         UserError: a sample with its longest continuation does not fit into the context, has a token that the model does
             not know, has no right choice, cannot be scored or never as right (`pipeline/tasks/refusals.py`), or is
-            asked about in another way every time.
+            asked about in another way every time; the task fails to score (`pipeline/tasks/rehearsal.py`).
     """
     encoded = _encoded(view, doc_ids, tokenizer)
     for doc_id, document in encoded.items():
         _check(view, f"{view.key}/{doc_id}", document, tokenizer, context)
         if embeddings is not None:
             check_ids(f"{view.key}/{doc_id}", document.ids, tokenizer, embeddings)
-    _check_repeatable(view, doc_ids, tokenizer)
+    check_repeatable(view, doc_ids, tokenizer)
+    for doc_id in doc_ids[:1]:
+        check_scoring(view, doc_id, encoded[doc_id].prompted.answer, tokenizer)
     if view.kind != "generation":
         _report_choices(view, list(encoded.values()))
     for doc_id, document in encoded.items():
@@ -145,7 +144,7 @@ def too_long(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokeni
 
 
 def _encoded(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> dict[int, _EncodedDocument]:
-    requests = _requests(view, doc_ids, tokenizer)
+    requests = requests_of(view, doc_ids, tokenizer)
     documents = [_prompted(view, doc_id, own) for doc_id, own in zip(doc_ids, requests, strict=True)]
     prompts = encode_prompts(tokenizer, [document.prompt for document in documents])
     answers = encode_pairs(tokenizer, [(document.prompt, document.answer) for document in documents])
@@ -166,37 +165,15 @@ def _check(
     check_length(sample_id, document.length, context)
     check_tokens(sample_id, prompted.requests, document.requests)
     if prompted.limits is not None and prompted.answers:
-        lengths = [len(ids) for ids in encode_alone(tokenizer, prompted.answers)]
-        lengths[0] = min(lengths[0], len(document.answer_ids))
-        answers = list(zip(prompted.answers, lengths, strict=True))
-        check_answer(sample_id, answers, prompted.limits, cast(str | None, tokenizer.eos_token))
-
-
-def _requests(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[list[Instance]]:
-    """lm-eval's requests for each chosen document, in their order."""
-    task = view.only(doc_ids)
-    template = ChatTemplate(tokenizer, view.today) if view.is_chat else None
-    with quiet():
-        task.build_all_requests(
-            apply_chat_template=view.is_chat, fewshot_as_multiturn=view.is_chat, chat_template=template
-        )
-    requests = cast(Sequence[Instance], task.instances)
-    return [list(group) for _, group in groupby(requests, key=lambda request: request.doc_id)]
-
-
-def _check_repeatable(view: TaskView, doc_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> None:
-    """Ask about the first documents twice: evaluation asks again, in another process."""
-    some = doc_ids[:_ASKED_TWICE]
-    first, again = (_requests(view, some, tokenizer) for _ in range(2))
-    for doc_id, before, now in zip(some, first, again, strict=True):
-        if [arguments(request) for request in before] != [arguments(request) for request in now]:
-            raise UserError(
-                "A task must ask about a document in the same way every time",
-                found="two ways in one process",
-                where=f"sample {view.key}/{doc_id}",
-                remedy="let the functions of its YAML draw from a generator that is seeded by the document, and read "
-                "no clock",
+        unknown = tokenizer.unk_token_id
+        answers = [
+            # Behind the prompt an answer may take a token less or more, for a space.
+            Answer(text, min(len(ids), len(document.answer_ids)) if number == 0 else len(ids), unknown not in ids)
+            for number, (text, ids) in enumerate(
+                zip(prompted.answers, encode_alone(tokenizer, prompted.answers), strict=True)
             )
+        ]
+        check_answer(sample_id, answers, prompted.limits, cast(str | None, tokenizer.eos_token))
 
 
 def _report_choices(view: TaskView, documents: Sequence[_EncodedDocument]) -> None:

@@ -99,7 +99,7 @@ class ChatTemplate:
             messages, add_generation_prompt=add_generation_prompt, continue_final_message=not add_generation_prompt
         )
 
-    def _apply(self, messages: Sequence[Mapping[str, str]], **options: bool) -> str:
+    def _apply(self, messages: Sequence[Mapping[str, str]], **options: Any) -> str:
         with _clock_stopped(self._today):
             text: Any = cast(Any, self._tokenizer).apply_chat_template(
                 [dict(message) for message in messages], tokenize=False, **options

@@ -105,6 +105,7 @@ GENERATION = {"prompt": "w1 w2", "answer": "w3 w4", "max_tokens": 3, "stop": ["\
     [
         pytest.param({"stop": ["3"]}, r"not contain a text that ends it.*'3' in 'w3 w4'", id="a stop within"),
         pytest.param({"max_tokens": 1}, r"at most the 1 tokens.*2 tokens in 'w3 w4'", id="too few tokens"),
+        pytest.param({"answer": "w3 cat"}, r"can write.*does not know in 'w3 cat'", id="an unknown word"),
         pytest.param({"answer": "w3 <eos>"}, r"'<eos>' in 'w3 <eos>'", id="EOS in the answer"),
     ],
 )  # fmt: skip

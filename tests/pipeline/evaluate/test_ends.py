@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -45,7 +45,7 @@ class Next(nn.Module):
 
 
 @contextmanager
-def saying(loaded: LoadedModel, after: dict[int, int], eos: int | list[int] | None = None) -> Iterator[LoadedModel]:
+def saying(loaded: LoadedModel, after: dict[int, int], eos: int | list[int] | None = None) -> Generator[LoadedModel]:
     """The tiny model, changed so that it says 11, 12, 13 ... behind the prompt, but for `after`."""
     model: Any = copy.deepcopy(loaded.model)
     for layer in model.model.layers:

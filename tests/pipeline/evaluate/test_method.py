@@ -125,7 +125,7 @@ def test_two_runs_are_identical_and_the_batch_size_hardly_matters(
 def test_only_the_given_samples_are_evaluated_and_progress_is_reported(
     views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
 ):
-    few = samples[samples["task"].isin(["pick", "write"]) & (samples["split"] == "test")].iloc[::3]
+    few = samples[samples["split"] == "test"].iloc[::3]
     advanced: list[int] = []
     results = evaluate(tiny_loaded, views, few, None, advance=advanced.append, **OPTIONS)
     assert results["sample_id"].tolist() == few["sample_id"].tolist()

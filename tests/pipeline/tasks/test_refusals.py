@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.tasks.generation import Limits
-from pipeline.tasks.refusals import check_answer, check_tokens
+from pipeline.tasks.refusals import Answer, check_answer, check_tokens
 from pipeline.tokens.encoding import encode_pairs
 from tests.reference.tokenizers import merging, words
 from wina_amp.errors import UserError
@@ -71,14 +71,15 @@ def test_texts_that_tokens_tell_apart_are_taken(pairs: list[tuple[str, str]]):
 @pytest.mark.parametrize(
     ("answers", "message"),
     [
-        pytest.param([("one\ntwo", 3)], r"not contain a text that ends it.*'\\n' in 'one\\ntwo'", id="a line break"),
-        pytest.param([("FAQ: no", 3)], r"'Q:' in 'FAQ: no'", id="a stop text within a word"),
-        pytest.param([("a</s>", 3)], r"'</s>' in 'a</s>'", id="EOS"),
-        pytest.param([("one two", 4)], r"at most the 3 tokens.*4 tokens in 'one two'.*`max_tokens`", id="too long"),
-        pytest.param([("a\nb", 1), ("c", 9)], r"'\\n' in", id="two answers, neither possible"),
+        pytest.param([Answer("one\ntwo", 3)], r"not contain.*ends it.*'\\n' in 'one\\ntwo'", id="a line break"),
+        pytest.param([Answer("FAQ: no", 3)], r"'Q:' in 'FAQ: no'", id="a stop text within a word"),
+        pytest.param([Answer("a</s>", 3)], r"'</s>' in 'a</s>'", id="EOS"),
+        pytest.param([Answer("one two", 4)], r"at most the 3 .*4 tokens in 'one two'.*`max_tokens`", id="too long"),
+        pytest.param([Answer("é", 1, is_known=False)], r"can write.*does not know in 'é'", id="an unknown character"),
+        pytest.param([Answer("a\nb", 1), Answer("c", 9)], r"'\\n' in", id="two answers, neither possible"),
     ],
 )  # fmt: skip
-def test_an_answer_that_can_never_be_generated_is_refused(answers: list[tuple[str, int]], message: str):
+def test_an_answer_that_can_never_be_generated_is_refused(answers: list[Answer], message: str):
     with pytest.raises(UserError, match=message):
         check_answer("poem/test/7", answers, LIMITS, "</s>")
 
@@ -87,9 +88,9 @@ def test_an_answer_that_can_never_be_generated_is_refused(answers: list[tuple[st
 @pytest.mark.parametrize(
     "answers",
     [
-        pytest.param([("one two", 3)], id="as many tokens as may be generated"),
-        pytest.param([("one\ntwo", 3), ("one", 1)], id="one of two answers"),
+        pytest.param([Answer("one two", 3)], id="as many tokens as may be generated"),
+        pytest.param([Answer("one\ntwo", 3), Answer("one", 1)], id="one of two answers"),
     ],
 )
-def test_an_answer_that_can_be_generated_is_taken(answers: list[tuple[str, int]]):
+def test_an_answer_that_can_be_generated_is_taken(answers: list[Answer]):
     check_answer("poem/test/7", answers, LIMITS, None)

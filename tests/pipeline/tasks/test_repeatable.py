@@ -39,7 +39,7 @@ def lm_evals(view: TaskView, doc_ids: list[int]) -> list[str]:
         pytest.param("train", [0, 13], id="documents of the split that examples come from"),
     ],
 )
-@pytest.mark.parametrize("sampler", ["default", "first_n"])
+@pytest.mark.parametrize("sampler", [pytest.param("default", id="drawn for"), pytest.param("first_n", id="first for")])
 def test_solved_examples_are_those_of_lm_evals_command_line_whatever_else_is_asked(
     tiny_tasks: Path, tmp_path: Path, split: str, doc_ids: list[int], sampler: str
 ):
@@ -118,6 +118,28 @@ def test_a_task_that_asks_in_another_way_every_time_is_refused(
     put(tiny_tasks, tmp_path, function, use)
     view = load_tasks(tmp_path, ["odd"])["odd"]["test"]
     with pytest.raises(UserError, match=r"must ask about a document in the same way every time.*sample odd/test/\d+"):
+        list(sample_rows(view, range(14), tiny_loaded.tokenizer, 128))
+
+
+@pytest.mark.tried("volatile", "refused")
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("random.Random().random()", id="a generator of its own without a seed"),
+        pytest.param("time.time_ns()", id="the clock"),
+    ],
+)
+def test_documents_that_are_made_in_another_way_every_time_are_refused(
+    tiny_tasks: Path, tmp_path: Path, tiny_loaded: LoadedModel, value: str
+):
+    function = (
+        "from datasets import Dataset\ndef made(docs):\n"
+        f"    rows = [row | {{'extra': str({value})}} for row in docs.to_list()]\n"
+        "    return Dataset.from_list(rows)"
+    )
+    put(tiny_tasks, tmp_path, function, "doc_to_text: prompt\nprocess_docs: !function odd.made")
+    view = load_tasks(tmp_path, ["odd"])["odd"]["test"]
+    with pytest.raises(UserError, match=r"must have the same documents in every process.*task odd/test.*seeded"):
         list(sample_rows(view, range(14), tiny_loaded.tokenizer, 128))
 
 

@@ -7,10 +7,18 @@ from typing import Any
 import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from transformers import PreTrainedTokenizerFast
 
 from pipeline.tokens.encoding import encode_alone, encode_pairs, encode_prompts
 from tests.reference.tokenizers import BOS, W1, W2, W3, merging, words
 from wina_amp.models.load import LoadedModel
+
+
+def saved_with_limits() -> PreTrainedTokenizerFast:
+    tokenizer = words("<bos> $A", bos_token="<bos>")
+    tokenizer.backend_tokenizer.enable_truncation(2)
+    tokenizer.backend_tokenizer.enable_padding(length=9)
+    return tokenizer
 
 
 def ids(tokenizer: Any, pairs: list[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
@@ -20,8 +28,8 @@ def ids(tokenizer: Any, pairs: list[tuple[str, str]]) -> list[tuple[list[int], l
 def lm_evals(loaded: LoadedModel, tokenizer: Any, pairs: list[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
     """The tokens that lm-eval's Hugging Face model would score."""
     model = HFLM(pretrained=loaded.model, tokenizer=tokenizer, device="cpu")
-    model._loglikelihood_tokens = lambda requests, **_: [(prompt, rest) for _, prompt, rest in requests]  # pyright: ignore
-    return model.loglikelihood([Instance("loglikelihood", {}, pair, 0) for pair in pairs])  # pyright: ignore
+    model._loglikelihood_tokens = lambda requests, **_: [(prompt, rest) for _, prompt, rest in requests]
+    return model.loglikelihood([Instance("loglikelihood", {}, pair, 0) for pair in pairs])
 
 
 def test_prompt_and_continuation_are_the_encoding_of_the_whole_text(tiny_loaded: LoadedModel):
@@ -49,6 +57,9 @@ def test_spaces_at_the_end_of_a_prompt_belong_to_the_continuation():
     ("tokenizer", "pairs"),
     [
         pytest.param(words("<bos> $A", bos_token="<bos>"), [("w1 w2 ", "w3"), ("<bos> w1", " w2")], id="BOS in front"),
+        pytest.param(
+            saved_with_limits(), [("w1 w2 w3 w1", " w2 w3")], id="a tokenizer saved with truncation and padding"
+        ),
         pytest.param(words("<bos> $A", bos_token="<bos>"), [("", "w3"), ("", "<bos> w3")], id="an empty prompt"),
         pytest.param(words("<bos> $A", bos_token="<bos>"), [(" \n", "w3")], id="a prompt of white space"),
         pytest.param(words(bos_token="<bos>"), [("w1", " w3"), ("", "w3")], id="a BOS that is not put in front"),
