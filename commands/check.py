@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pipeline.config.inputs import ModelSettings
 from pipeline.config.params import Settings
+from pipeline.tasks.folder import check_entries
 from stages.inputs import paths
 from stages.inputs.model import checksums
 from stages.run import run
@@ -40,6 +41,7 @@ def main(settings: Settings) -> None:
     )
     remedy = "correct `benchmark.include` in params.yaml; `git checkout data/benchmark` restores the embedded tasks"
     _need_folder(Path(settings.benchmark.include), "The folder of task files", remedy)
+    check_entries(Path(settings.benchmark.include))
     changed = changes(settings.model)
     if changed:
         log.info("the checkpoint is not the one of %s: %s", paths.MANIFEST, "; ".join(changed[:3]))

@@ -147,7 +147,7 @@ def check_lengths(config: PreTrainedConfig, mask: Bool[Tensor, "prompts width"],
     is_one_side = longest <= limit or (kind == LONGROPE and (bool(mask.bool().all()) or shortest > limit))
     if not is_one_side:
         raise _refusal(
-            f"Under {kind} rotary embeddings, sequences that grow past {limit} tokens must not change each other's",
+            f"Sequences that grow past {limit} tokens must not change each other's rotary embeddings ({kind})",
             f"{len(mask)} prompts of {shortest} to {longest - new} tokens, of which up to {longest} are to be made",
             f"generate fewer tokens{', or one prompt at a time, without padding' if kind == LONGROPE else ''}",
         )

@@ -160,7 +160,7 @@ def test_a_batch_in_which_one_prompt_would_change_another_is_refused(kind: str, 
         "max_length": {"max_length": length},
         "generation_config": {"generation_config": GenerationConfig(max_new_tokens=STEPS)},
     }[limit]
-    refusal = pytest.raises(UserError, match=rf"past {ROPE_CHANGES_AT} tokens.*up to {length}.*fewer tokens")
+    refusal = pytest.raises(UserError, match=rf"past {ROPE_CHANGES_AT} tokens.*rotary.*up to {length}.*fewer tokens")
     with profile_set(loaded, None).installed(loaded.model, target=0.5) as sparse, refusal:
         sparse.generate(**_left_padded(*lengths), **options)
 
