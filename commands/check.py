@@ -25,7 +25,7 @@ from stages.inputs.model import checksums
 from stages.run import run
 from wina_amp.errors import UserError
 from wina_amp.models import manifest
-from wina_amp.models.source import cached_folder, checkpoint_files
+from wina_amp.models.source import cached_folder, checkpoint_files, model_folder
 
 log = logging.getLogger("commands.check")
 
@@ -61,7 +61,8 @@ def changes(model: ModelSettings) -> list[str]:
 
 
 def _check_model(model: ModelSettings) -> None:
-    if Path(model.path).is_dir():
+    if Path(model.path).exists():
+        model_folder(model.path, model.revision)  # a file is no folder
         return
     names = model.path.split("/")
     if len(names) != 2 or not all(names) or model.path.startswith((".", "/", "data/")):
