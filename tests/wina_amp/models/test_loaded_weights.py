@@ -48,7 +48,7 @@ def _spoilt(name: str, value: float) -> Change:
             set_config(num_hidden_layers="2"),
             "float32",
             r"readable config\.json.*num_hidden_layers.*int",
-            id="text for 2",
+            id="text",
         ),
         pytest.param(
             set_weights(**{"score.weight": torch.ones(2, 32)}), "float32", r"score\.weight", id="another head"
