@@ -21,13 +21,14 @@ from pathlib import Path
 
 from pipeline.config.inputs import ModelSettings
 from pipeline.config.params import Settings
+from pipeline.tasks.folder import check_entries
 from stages.inputs import paths
 from stages.inputs.leftovers import set_aside
 from stages.inputs.model import checksums
 from stages.run import run
 from wina_amp.errors import UserError
 from wina_amp.models import manifest
-from wina_amp.models.source import cached_folder, checkpoint_files
+from wina_amp.models.source import cached_folder, checkpoint_files, model_folder
 
 log = logging.getLogger("commands.check")
 
@@ -44,6 +45,7 @@ def main(settings: Settings) -> None:
     )
     remedy = "correct `benchmark.include` in params.yaml; `git checkout data/benchmark` restores the embedded tasks"
     _need_folder(Path(settings.benchmark.include), "The folder of task files", remedy)
+    check_entries(Path(settings.benchmark.include))
     changed = changes(settings.model)
     if changed:
         log.info("the checkpoint is not the one of %s: %s", paths.MANIFEST, "; ".join(changed[:3]))
@@ -63,7 +65,8 @@ def changes(model: ModelSettings) -> list[str]:
 
 
 def _check_model(model: ModelSettings) -> None:
-    if Path(model.path).is_dir():
+    if Path(model.path).exists():
+        model_folder(model.path, model.revision)  # a file is no folder
         return
     names = model.path.split("/")
     if len(names) != 2 or not all(names) or model.path.startswith((".", "/", "data/")):

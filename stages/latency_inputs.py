@@ -5,7 +5,6 @@ Not a stage. Everything here is decided without loading the model.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from pipeline.profiles.profile import profile_array
 from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, ROUTES
 from stages.inputs import paths
 from wina_amp.errors import UserError
+from wina_amp.models.integrity import config_of
 from wina_amp.models.source import config_folder
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ def what_is_timed(settings: Settings) -> Timed:
     from wina_amp.models.placement import choose_device
 
     model, latency = settings.model, settings.latency
-    folder = config_folder(model.path, model.revision)
-    sizes = sizes_of(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    sizes = sizes_of(config_of(config_folder(model.path, model.revision)))
     weights = sizes.blocks * sizes.block_weights * BYTES[model.dtype]
     device = choose_device(model.device)
     cache = last_level_cache(device) if latency.cache_mb is None else int(latency.cache_mb * 1e6)

@@ -100,13 +100,7 @@ class Engine:
         with rows as counts:
             # A model that is spread ends on another device than it begins on.
             hidden = cast(Tensor, self.loaded.decoder(**arguments).last_hidden_state).to(self.loaded.device)
-        if not bool(hidden.isfinite().all()):
-            raise UserError(
-                "The model's hidden states must be finite",
-                found="NaN or infinity",
-                where=f"a batch of {len(ids)} sequences, {'dense' if self.runtime is None else 'sparse'}",
-                remedy="set `model.dtype` to bfloat16 or float32, or check the weights",
-            )
+        self._check_finite(bool(hidden.isfinite().all()), "hidden states", len(ids))
         return hidden, counts
 
     def predict(
@@ -118,6 +112,9 @@ class Engine:
             hidden: final hidden states of the positions that predict.
             positions: for every token, the row of `hidden` that predicts it.
             tokens: the next tokens.
+
+        Raises:
+            UserError: a log-probability is NaN or infinite.
         """
         head = self._head()
         position, token = np.asarray(positions, np.int64), np.asarray(tokens, np.int64)
@@ -128,13 +125,32 @@ class Engine:
             rows, columns = (self.tensor(v).to(logits.device) for v in (position[here] - start, token[here]))
             logprobs[here] = (logits[rows, columns] - logits.logsumexp(dim=-1)[rows]).cpu().numpy()
             is_best[here] = (logits.argmax(dim=-1)[rows] == columns).cpu().numpy()
+        self._check_finite(bool(np.isfinite(logprobs).all()), "log-probabilities", len(hidden))
         return Prediction(logprobs, is_best)
 
     def best_tokens(self, hidden: Float[Tensor, "positions hidden"]) -> list[int]:
-        """The most probable next token at every position."""
+        """The most probable next token at every position.
+
+        Raises:
+            UserError: its logit is NaN, which counts as the largest, or infinite.
+        """
         head = self._head()
-        chunks = [head(part).argmax(dim=-1) for part in hidden.split(_ROWS_OF_LOGITS)]
+        chunks: list[Tensor] = []
+        for part in hidden.split(_ROWS_OF_LOGITS):
+            logits = head(part)
+            chunks.append(logits.argmax(dim=-1))
+            best = logits.gather(-1, chunks[-1][:, None])
+            self._check_finite(bool(best.isfinite().all()), "logits", len(hidden))
         return cast(list[int], torch.cat(chunks).tolist())
+
+    def _check_finite(self, is_finite: bool, what: str, rows: int) -> None:
+        if not is_finite:
+            raise UserError(
+                f"The model's {what} must be finite",
+                found="NaN or infinity",
+                where=f"a batch of {rows} rows, {'dense' if self.runtime is None else 'sparse'}",
+                remedy="set `model.dtype` to bfloat16 or float32, or check the weights",
+            )
 
     def _head(self) -> nn.Module:
         return cast(nn.Module, self.loaded.model.get_output_embeddings())

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from glob import escape
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +18,8 @@ import datasets
 from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
 
-from pipeline.tasks.local_files import local_files, local_task
+from pipeline.tasks.folder import check_entries
+from pipeline.tasks.local_files import SUFFIXES, local_files, local_task
 from pipeline.tasks.repeatable import fixed_randomness
 from pipeline.tasks.task_view import ROLLING, Prompting, TaskView, refusal, views_of
 from pipeline.tasks.task_yamls import refuse_broken
@@ -58,7 +60,7 @@ def load_tasks(
     manager, files = _sources(folder, names)
     loaded: dict[str, _LoadedTask] = {}
     for name in names:
-        for task_name, new in _load(manager, files, name, prompting.windows).items():
+        for task_name, new in _load(manager, files, folder, name, prompting.windows).items():
             task = loaded.setdefault(task_name, new)
             task.requested_as.append(name)
             task.subject = task.subject or new.subject
@@ -83,6 +85,7 @@ def _sources(folder: Path, names: Sequence[str]) -> tuple[TaskManager, Mapping[s
             where=str(folder),
             remedy="correct `benchmark.include` in params.yaml, or restore the folder with `git checkout`",
         )
+    check_entries(folder)
     files = local_files(folder)
     try:
         manager = TaskManager(include_path=str(folder), include_defaults=False)
@@ -107,9 +110,16 @@ def _sources(folder: Path, names: Sequence[str]) -> tuple[TaskManager, Mapping[s
     return manager, files
 
 
-def _load(manager: TaskManager, files: Mapping[str, Path], name: str, windows: Windows) -> dict[str, _LoadedTask]:
+def _load(
+    manager: TaskManager, files: Mapping[str, Path], folder: Path, name: str, windows: Windows
+) -> dict[str, _LoadedTask]:
     """The tasks that a name stands for."""
     if name not in files and name not in manager.all_tasks:
+        others = sorted(path.name for path in folder.glob(f"{escape(name)}.*") if path.suffix not in (".yaml", ".py"))
+        if others:
+            remedy = "convert the file and rename it; docs/tasks.md describes what may be in it"
+            must = f"A local file must end in {', '.join(SUFFIXES)}"
+            raise UserError(must, found=others[0], where=str(folder), remedy=remedy)
         known = [*files, *manager.all_tasks]
         similar = ", ".join(get_close_matches(name, known, n=3))
         raise UserError(

@@ -7,16 +7,16 @@ seconds, and name the file, the row (from 0) and the column.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.json
 import pyarrow.parquet as pq
 
+from pipeline.tasks.local_lines import NUMBER, TEXT, TEXTS, read_columns, refuse_other_formats
 from wina_amp.errors import UserError
 from wina_amp.names import SPLITS
 
@@ -31,7 +31,11 @@ TYPES: dict[str, pa.DataType] = {
     "text": _TEXT, "context": _TEXT, "instruction": _TEXT, "input": _TEXT, "output": _TEXT,
     SPLIT: _TEXT, "subject": _TEXT, "computation": _TEXT, "template": _TEXT, "shots": _NUMBER,
 }  # fmt: skip
-_NAMES = {_TEXT: "text", _TEXTS: "a list of text", _NUMBER: "a whole number"}
+_NAMES = {_TEXT: TEXT, _TEXTS: TEXTS, _NUMBER: NUMBER}
+_LIST_TESTS: tuple[Callable[[pa.DataType], bool], ...] = (
+    pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view,
+    pa.types.is_large_list_view,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ def read(path: Path) -> tuple[Layout, pa.Table]:
     Raises:
         UserError: unreadable file; columns of no layout; a value that is missing, of another type or out of range.
     """
+    refuse_other_formats(path)
     table = _read_lines(path) if path.suffix == ".jsonl" else _read_parquet(path)
     layout = _layout(table, path)
     table = _filled(table, path)
@@ -67,51 +72,80 @@ def read(path: Path) -> tuple[Layout, pa.Table]:
 
 
 def _read_lines(path: Path) -> pa.Table:
-    options = pyarrow.json.ParseOptions(
-        explicit_schema=pa.schema(list(TYPES.items())), unexpected_field_behavior="ignore"
-    )
-    # One block, so that no row straddles two, and the row in a message counts from the start of the file.
-    block = pyarrow.json.ReadOptions(block_size=min(max(path.stat().st_size, 1) + 1, 2**31 - 1))
-    try:
-        table = pyarrow.json.read_json(str(path), read_options=block, parse_options=options)
-    except pa.ArrowException as error:
-        types = "; ".join(f"`{name}` is {_NAMES[kind]}" for name, kind in TYPES.items() if f"/{name})" in str(error))
-        must = f"A .jsonl file must have one JSON object in every line{f', in which {types}' if types else ''}"
-        raise file_error(must, f"{error} (rows count from 0)", str(path), "correct the row") from error
-    # A column that is not in the file arrives as nothing but nulls.
-    return table.select([name for name in TYPES if table[name].null_count < len(table)])
+    columns = read_columns(path, {name: _NAMES[kind] for name, kind in TYPES.items()})
+    table = {}
+    for name, values in columns.items():
+        try:
+            table[name] = pa.array(values, TYPES[name])
+        except UnicodeEncodeError as error:
+            raise _not_utf8(values, name, path) from error
+    return pa.table(table)
 
 
 def _read_parquet(path: Path) -> pa.Table:
     try:
-        known = [name for name in pq.read_schema(path).names if name in TYPES]
+        names = pq.read_schema(path).names
+        known = [name for name in TYPES if name in names]
+        twice = [name for name in known if names.count(name) > 1]
+        if twice:
+            raise file_error(
+                "A file must have every column once", f"two of {twice[0]}", str(path), "rename one of them"
+            )
         table = pq.read_table(path, columns=known)
     except (pa.ArrowException, OSError) as error:
         raise file_error(
-            "A .parquet file must be readable", str(error).splitlines()[0], str(path), "make it anew"
+            "A .parquet file must be readable", (str(error).splitlines() or ["it is not"])[0], str(path), "make it anew"
         ) from error
-    return pa.table({name: _cast(table[name], name, path) for name in TYPES if name in known})
+    filled = [name for name in known if table[name].null_count < len(table) or not len(table)]
+    return pa.table({name: _cast(table[name], name, path) for name in filled})
 
 
 def _cast(values: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
     wanted = TYPES[name]
     try:
         if _kind(values.type) == _NAMES[wanted]:
-            return values.cast(wanted)
+            # Arrow's own cast of the view of a list ends too early.
+            is_view = pa.types.is_list_view(values.type) or pa.types.is_large_list_view(values.type)
+            values = pa.chunked_array([pa.array(values.to_pylist(), wanted)]) if is_view else values.cast(wanted)
+            if wanted != _NUMBER:
+                _check_utf8(values, name, path)
+            return values
         got = str(values.type)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         got = f"{values.type} ({str(error).splitlines()[0]})"
     raise file_error(f"Column `{name}` must be {_NAMES[wanted]}", got, str(path), "convert the column")
+
+
+def _check_utf8(values: pa.ChunkedArray, name: str, path: Path) -> None:
+    try:
+        values.validate(full=True)
+    except pa.ArrowInvalid as error:
+        as_bytes = values.cast(pa.list_(pa.binary()) if TYPES[name] == _TEXTS else pa.binary()).to_pylist()
+        raise _not_utf8(as_bytes, name, path) from error
+
+
+def _not_utf8(values: Sequence[Any], name: str, path: Path) -> UserError:
+    """The error for the first of the values, as bytes or with surrogates, that is no text in UTF-8."""
+
+    def is_text(value: Any) -> bool:
+        try:
+            _ = value.decode() if isinstance(value, bytes) else value.encode() if isinstance(value, str) else b""
+        except UnicodeError:
+            return False
+        return all(map(is_text, value)) if isinstance(value, list) else True
+
+    row = next(number for number, value in enumerate(values) if not is_text(value))
+    return _bad_value("be text in UTF-8", values[row], name, row, path)
 
 
 def _kind(type_: pa.DataType) -> str:
     """The word of `_NAMES` for an Arrow type; its own name if there is none."""
     value = type_.value_type if pa.types.is_dictionary(type_) else type_
-    if pa.types.is_string(value) or pa.types.is_large_string(value):
+    if pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value):
         return _NAMES[_TEXT]
     if pa.types.is_integer(value):
         return _NAMES[_NUMBER]
-    is_list = pa.types.is_list(value) or pa.types.is_large_list(value) or pa.types.is_fixed_size_list(value)
+    is_list = any(test(value) for test in _LIST_TESTS)
     return f"a list of {_kind(value.value_type)}" if is_list else str(type_)
 
 
@@ -134,6 +168,8 @@ def _filled(table: pa.Table, path: Path) -> pa.Table:
             table = table.set_column(table.column_names.index(name), name, pc.fill_null(values, ""))
             continue
         _refuse(pc.is_null(values), "be filled in every row", values, name, path)
+        if TYPES[name] == _TEXT:
+            _refuse(pc.match_substring(values, "\0"), "hold no NUL character", values, name, path)
         if TYPES[name] == _TEXT and name not in _MAY_BE_BLANK:
             _refuse(pc.equal(pc.utf8_trim_whitespace(values), ""), "not be blank", values, name, path)
     return table
@@ -159,6 +195,10 @@ def _check_values(table: pa.Table, path: Path) -> None:
 
 def _check_list(values: pa.ChunkedArray, name: str, path: Path) -> None:
     flat, parents = pc.list_flatten(values), pc.list_parent_indices(values)
+    with_nul = parents.filter(pc.fill_null(pc.match_substring(flat, "\0"), False))
+    if len(with_nul):
+        row = cast(int, with_nul[0].as_py())
+        raise _bad_value("hold no NUL character", values[row].as_py(), name, row, path)
     # A stop text may be a line break; a choice needs something to score.
     rows = parents.filter(
         pc.fill_null(pc.equal(pc.utf8_trim_whitespace(flat) if name == "choices" else flat, ""), True)
@@ -175,7 +215,9 @@ def _refuse(is_bad: pa.ChunkedArray, rule: str, values: pa.ChunkedArray, name: s
 
 
 def _bad_value(rule: str, value: object, name: str, row: int, path: Path) -> UserError:
-    return file_error(f"Column `{name}` must {rule}", repr(value), f"{path}, row {row} (from 0)", "correct the row")
+    found = repr(value)
+    found = found if len(found) <= 200 else f"{found[:197]}..."
+    return file_error(f"Column `{name}` must {rule}", found, f"{path}, row {row} (from 0)", "correct the row")
 
 
 def file_error(must: str, found: str, where: str, remedy: str) -> UserError:

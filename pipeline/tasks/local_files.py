@@ -19,9 +19,11 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask, Task
 
 from pipeline.tasks.local_columns import LABELS, SPLIT, Layout, file_error, read
+from pipeline.tasks.local_lines import refuse_other_formats
 from pipeline.tasks.separator import separator
 from pipeline.tasks.text import text_task, window_rows
 from pipeline.tasks.windows import Windows
+from wina_amp.errors import UserError
 from wina_amp.names import SPLITS
 
 pc: Any = pyarrow.compute  # its functions are made at import time, so type checkers see none of them
@@ -103,6 +105,11 @@ def local_task(path: Path, windows: Windows) -> Task:
     Raises:
         UserError: see `columns.read`; a text file that is not UTF-8; nothing left to ask.
     """
+    if not path.is_file():
+        others = "a link to nothing" if path.is_symlink() else "a folder, pipe or device"
+        raise file_error(
+            "A local file must be a file", others, str(path), "put the file there, or rename what is there"
+        )
     if path.suffix == ".txt":
         layout, table = Layout("text", ("text",)), pa.table({"text": _documents(path)})
     else:
@@ -161,10 +168,19 @@ def _splits(table: pa.Table) -> dict[str, Dataset]:
 
 
 def _documents(path: Path) -> list[str]:
+    refuse_other_formats(path)
     try:
-        return path.read_text(encoding="utf-8").split(END_OF_DOCUMENT)
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise file_error("A .txt file must be UTF-8", str(error), str(path), "convert the file") from error
+        raise _bad_line(path, error.object[: error.start].count(b"\n"), str(error), "convert the file") from error
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n")
+        raise _bad_line(path, line, "a NUL character", "take it out, or convert the file if it is no text in UTF-8")
+    return text.split(END_OF_DOCUMENT)
+
+
+def _bad_line(path: Path, line: int, found: str, remedy: str) -> UserError:
+    return file_error("A .txt file must be UTF-8", found, f"{path}, line {line} (from 0)", remedy)
 
 
 def _choices(table: pa.Table, windows: Windows) -> pa.Table:

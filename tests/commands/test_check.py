@@ -40,6 +40,13 @@ def test_a_missing_model_folder_is_named(settings: Settings, path: str):
         main(replace(settings, model=replace(settings.model, path=path)))
 
 
+@pytest.mark.tried("checkpoint", "refused")
+def test_a_file_in_the_place_of_the_folder_is_named(settings: Settings, tmp_path: Path):
+    (tmp_path / "model.gguf").write_text("")
+    with pytest.raises(UserError, match=r"Found: a file.*model\.gguf.*GGUF"):
+        main(replace(settings, model=replace(settings.model, path="model.gguf")))
+
+
 def test_a_hub_id_needs_a_revision(settings: Settings):
     hub = replace(settings.model, path="meta-llama/Meta-Llama-3-8B")
     with pytest.raises(UserError, match=r"pinned `model\.revision`"):

@@ -56,8 +56,9 @@ def folder_error(rule: str, found: str, folder: Path, remedy: str = FETCH) -> Us
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's message, or its type if it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """The first line of an exception's message, with the next one if it ends in a colon; its type if it has none."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1])
 
 
 def whereabouts(file: Path, error: BaseException | None = None) -> str:

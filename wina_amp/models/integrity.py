@@ -28,12 +28,16 @@ def check_folder(folder: Path, *, remote_code: bool = False) -> None:
         remote_code: whether Python code in it may be run.
 
     Raises:
-        UserError: an adapter; no or unreadable config.json; experts; a family without a row; code that may not be run;
-            quantised weights; and see `check_weights`.
+        UserError: an adapter; no or unreadable config.json; unreadable generation_config.json; experts; a family
+            without a row; code that may not be run; quantised weights; and see `check_weights`.
     """
     if (folder / "adapter_config.json").is_file():
         raise folder_error("hold a whole model", "an adapter (adapter_config.json)", folder, ADAPTER)
     config = config_of(folder)
+    generation = folder / "generation_config.json"
+    if generation.exists() or generation.is_symlink():
+        # transformers passes over one that it cannot read, and generation ends elsewhere.
+        _object_in(generation, f"have an undamaged {generation.name}, or none")
     where = str(folder / CONFIG)
     refuse_experts(config, where)
     family_of(str(config["model_type"]), where)
@@ -60,14 +64,11 @@ def config_of(folder: Path) -> dict[str, Any]:
     file = folder / CONFIG
     if not file.is_file():
         raise folder_error(f"have a {CONFIG}", whereabouts(file), folder, remedy_for(folder))
-    try:
-        config: object = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
-            raise KeyError("model_type")
-    except (ValueError, KeyError, RecursionError) as error:
-        remedy = LFS if is_pointer(file) else FETCH
-        raise folder_error(f"have a {CONFIG} with a `model_type`", whereabouts(file, error), folder, remedy) from error
-    return cast(dict[str, Any], config)
+    config = _object_in(file, f"have a {CONFIG} with a `model_type`")
+    if not isinstance(config.get("model_type"), str):
+        found = f"`model_type: {config.get('model_type')}`"
+        raise folder_error(f"have a {CONFIG} with a `model_type`", found, folder)
+    return config
 
 
 def refuse_code(folder: Path) -> None:
@@ -93,6 +94,18 @@ def code_error(found: str, where: Path) -> UserError:
         where=str(where),
         remedy="read that code, then set `model.remote_code: true` in params.yaml",
     )
+
+
+def _object_in(file: Path, rule: str) -> dict[str, Any]:
+    """The JSON object in a file."""
+    try:
+        content: object = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"{type(content).__name__} instead of an object")
+    except (OSError, ValueError, RecursionError) as error:
+        remedy = LFS if is_pointer(file) else FETCH
+        raise folder_error(rule, whereabouts(file, error), file.parent, remedy) from error
+    return cast(dict[str, Any], content)
 
 
 def _is_known(model_type: str) -> bool:

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from wina_amp.errors import UserError, unknown
 from wina_amp.models.advice import FETCH, LFS, first_line, folder_error, is_pointer
-from wina_amp.models.context import context_of
+from wina_amp.models.context import context_of, load_config
 from wina_amp.models.families import Family, family_of
 from wina_amp.models.integrity import check_folder, code_error
 from wina_amp.models.loaded_weights import check_finite, check_report
@@ -94,13 +94,14 @@ def load_tokenizer(path: str | Path, *, revision: str | None, remote_code: bool 
     """The tokenizer of a checkpoint alone, for stages that need no weights.
 
     Raises:
-        UserError: the tokenizer is missing or unreadable.
+        UserError: the tokenizer is missing or unreadable, or config.json is.
     """
     folder = model_folder(path, revision, remote_code=remote_code)
     if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         raise folder_error("have a tokenizer", f"none of {', '.join(_TOKENIZER_FILES)}", folder, _TOKENIZER)
     if not remote_code:
         _refuse_code(folder)
+    load_config(folder, revision=None, remote_code=remote_code)  # which reads it, too
     try:
         tokenizer = cast(
             PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(str(folder), trust_remote_code=remote_code)

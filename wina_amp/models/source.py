@@ -117,6 +117,9 @@ def _folder(path: str | Path, revision: str | None, patterns: list[str]) -> Path
         must = "`model.path` must be the folder of a checkpoint (config.json, model*.safetensors, tokenizer.json)"
         remedy = GGUF if str(path).endswith(".gguf") else f"set `model.path` to its folder, {Path(path).parent}"
         raise _error(must, "a file", str(path), remedy)
+    if str(path).startswith(("http://", "https://")):
+        must = "`model.path` must be an existing folder or a hub id (`organisation/name`)"
+        raise _error(must, "an address", str(path), "write the hub id, the last two names of the repository's address")
     if not _HUB_ID.match(str(path)):
         remedy = "run `dvc pull` or `git checkout` to restore the folder, or correct `model.path` in params.yaml"
         must = "`model.path` must be an existing folder or a hub id (`organisation/name`)"

@@ -27,8 +27,8 @@ from wina_amp.models.context import LONGROPE, rope_change
 from wina_amp.names import PREFILLS
 from wina_amp.routing.prompt_router import PromptRouter
 
-DEFAULT_LENGTH = 20
-"""Tokens of prompt and answer where nobody says how many: transformers' own default."""
+DEFAULT_NEW = 20
+"""Tokens that transformers generates where nobody says how many (its default `max_length`, behind any prompt)."""
 
 
 class SparseModel:
@@ -115,7 +115,10 @@ class SparseModel:
     def _new_tokens(self, width: int, generation_config: Any, options: dict[str, Any]) -> int:
         """The most tokens that are generated."""
         new = self._largest(("max_new_tokens",), generation_config, options, default=0)
-        return new or self._largest(("max_length",), generation_config, options, default=DEFAULT_LENGTH) - width
+        length = self._largest(("max_length",), generation_config, options, default=0)
+        if new or not length or (length == DEFAULT_NEW and "max_length" not in options):
+            return new or DEFAULT_NEW
+        return length - width
 
     def _largest(
         self, names: tuple[str, ...], generation_config: Any, options: dict[str, Any], default: int = 1
@@ -147,7 +150,7 @@ def check_lengths(config: PreTrainedConfig, mask: Bool[Tensor, "prompts width"],
     is_one_side = longest <= limit or (kind == LONGROPE and (bool(mask.bool().all()) or shortest > limit))
     if not is_one_side:
         raise _refusal(
-            f"Under {kind} rotary embeddings, sequences that grow past {limit} tokens must not change each other's",
+            f"Sequences that grow past {limit} tokens must not change each other's rotary embeddings ({kind})",
             f"{len(mask)} prompts of {shortest} to {longest - new} tokens, of which up to {longest} are to be made",
             f"generate fewer tokens{', or one prompt at a time, without padding' if kind == LONGROPE else ''}",
         )

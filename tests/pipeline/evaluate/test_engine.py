@@ -40,5 +40,19 @@ def test_nan_in_the_model_is_refused(tiny_loaded: LoadedModel):
     with torch.inference_mode():
         broken.model.model.layers[1].mlp.down_proj.weight[0, 0] = float("nan")
         engine = Engine(broken, None, 0)
-        with pytest.raises(UserError, match=r"hidden states must be finite.*batch of 1 sequences, dense.*bfloat16"):
+        with pytest.raises(UserError, match=r"hidden states must be finite.*batch of 1 rows, dense.*bfloat16"):
             engine.forward(torch.tensor([[1, 5]]), [0], torch.ones(1, 2).bool())
+
+
+@pytest.mark.tried("checkpoint", "refused")
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")], ids=str)
+def test_logits_that_are_no_numbers_are_refused(tiny_loaded: LoadedModel, value: float):
+    broken = replace(tiny_loaded, model=copy.deepcopy(tiny_loaded.model))
+    with torch.inference_mode():
+        broken.model.lm_head.weight[7] = value
+        engine, hidden = Engine(broken, None, 0), torch.ones(2, 32)
+        with pytest.raises(UserError, match=r"log-probabilities must be finite.*batch of 2 rows"):
+            engine.predict(hidden, [0, 1], [7, 7])
+        if value != -float("inf"):
+            with pytest.raises(UserError, match=r"logits must be finite"):
+                engine.best_tokens(hidden)

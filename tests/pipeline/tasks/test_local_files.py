@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 from pathlib import Path
@@ -112,7 +113,7 @@ def test_running_text_is_cut_into_windows_that_keep_the_labels_of_their_text(tmp
         ({"pick.jsonl": "", "pick.yaml": "task: pick\n"}, r"a YAML's or a local file's.*'pick' and the file pick\.j"),
         ({"pick.jsonl": "", "pick.txt": ""}, r"files must have different names\. Found: pick\.jsonl and pick\.txt"),
         ({"pick.txt": "seven words are not yet a window"}, r"at least one\. Found: no text.*pick\.txt"),
-        ({"pick.jsonl": '{"prompt": 1}'}, r"one JSON object in every line, in which `prompt` is text.*pick\.jsonl"),
+        ({"pick.jsonl": '{"prompt": 1}'}, r"`prompt` must be text.*pick\.jsonl, row 0 "),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_a_task_is_refused(tmp_path: Path, files: dict[str, str], message: str):
@@ -122,9 +123,52 @@ def test_a_file_that_cannot_be_a_task_is_refused(tmp_path: Path, files: dict[str
         load_tasks(tmp_path, ["pick"])
 
 
-def test_text_that_is_not_utf8_is_refused(tmp_path: Path):
-    (tmp_path / "pick.txt").write_bytes(b"caf\xe9 " * 30)
-    with pytest.raises(UserError, match=r"\.txt file must be UTF-8.*pick\.txt"):
+WORDS = b"some words of a text that is long enough for one window\n"
+
+
+@pytest.mark.tried("texts", "right")
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"\xef\xbb\xbf" + WORDS, id="a BOM"),
+        pytest.param(WORDS.replace(b" ", b"\r\n"), id="line ends of Windows"),
+        pytest.param(WORDS.replace(b" ", b"\r"), id="line ends of old Macs"),
+    ],
+)
+def test_a_text_file_is_read_as_text(tmp_path: Path, content: bytes):
+    (tmp_path / "pick.txt").write_bytes(content)
+    [(context, scored)] = requested(load_tasks(tmp_path, ["pick"])["pick"]["test"])
+    assert f"{context}{scored}".split() == WORDS.decode().split() and context.startswith("some")
+
+
+@pytest.mark.tried("texts", "refused")
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        pytest.param("pick.txt", WORDS * 3 + b"caf\xe9", r"UTF-8.*0xe9.*pick\.txt, line 3 ", id="Latin-1 bytes"),
+        pytest.param("pick.txt", WORDS + b"a\0b", r"NUL character.*pick\.txt, line 1 ", id="NUL bytes"),
+        pytest.param("pick.txt", WORDS.decode().encode("utf-16"), r"Found: text in UTF-16", id="UTF-16"),
+        pytest.param("pick.txt", gzip.compress(WORDS), r"Found: a gzip archive", id="gzip"),
+        pytest.param("pick.txt", b"", r"at least one\. Found: no text", id="an empty text"),
+        pytest.param("pick.parquet", b"", r"parquet file must be readable.*pick", id="an empty Parquet file"),
+        pytest.param("pick.parquet", gzip.compress(WORDS), r"Found: a gzip archive", id="gzip for Parquet"),
+        pytest.param("pick.csv", b"prompt,answer\n", r"end in \.jsonl, \.parquet, \.txt\. Found: pick\.csv", id="CSV"),
+        pytest.param("pick.jsonl.gz", b"", r"end in \.jsonl.*Found: pick\.jsonl\.gz", id="a .gz file"),
+        pytest.param("pick.json", b"[]", r"end in \.jsonl.*Found: pick\.json", id="a .json file"),
+        pytest.param("pick.TXT", WORDS, r"end in \.jsonl.*Found: pick\.TXT", id="an ending in capitals"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path, name: str, content: bytes, message: str):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        load_tasks(tmp_path, ["pick"])
+
+
+@pytest.mark.tried("texts", "refused")
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet", ".txt"])
+def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path: Path, suffix: str):
+    (tmp_path / f"pick{suffix}").mkdir()
+    with pytest.raises(UserError, match=r"must be a file\. Found: a folder"):
         load_tasks(tmp_path, ["pick"])
 
 

@@ -198,6 +198,17 @@ REFUSED = [
         "config.json that is a link to nothing", r"no config\.json, only a link to gone", link("config.json", "gone")
     ),
     _case("config.json nested without end", r"`model_type`", put("config.json", "[" * 100_000)),
+    _case("generation_config.json that is no JSON", r"undamaged generation_config", put("generation_config.json", "{")),
+    _case(
+        "generation_config.json that is a list",
+        r"undamaged generation_config.*list",
+        put("generation_config.json", "[]"),
+    ),
+    _case(
+        "generation_config.json that is a link to nothing",
+        r"only a link to gone",
+        link("generation_config.json", "gone"),
+    ),
     _case("a family without a row", r"'gpt2'", set_config(model_type="gpt2")),
 ]
 

@@ -45,6 +45,12 @@ def _spoilt(name: str, value: float) -> Change:
             id="a bias that the config does not know",
         ),
         pytest.param(
+            set_config(num_hidden_layers="2"),
+            "float32",
+            r"readable config\.json.*num_hidden_layers.*int",
+            id="text",
+        ),
+        pytest.param(
             set_weights(**{"score.weight": torch.ones(2, 32)}), "float32", r"score\.weight", id="another head"
         ),
         pytest.param(set_weights(**{UP: None}), "float32", rf"1 missing, for example {UP}", id="a missing weight"),

@@ -72,6 +72,30 @@ def test_a_config_alone_is_enough_to_plan_with_and_is_no_checkpoint(hub_cache: P
         config_folder(REPOSITORY, COMMIT)
 
 
+@pytest.mark.tried("checkpoint", "refused")
+@pytest.mark.parametrize(
+    ("path", "pattern"),
+    [
+        pytest.param("model.gguf", r"a file\..*that the GGUF file was made from", id="a GGUF file"),
+        pytest.param("a/model.safetensors", r"a file\..*set `model\.path` to its folder", id="a weight file"),
+        pytest.param("nowhere", r"'nowhere', which is neither", id="a folder that is not there"),
+        pytest.param("organisation/other", r"is no folder, and no revision.*model\.revision", id="a hub id alone"),
+        pytest.param("https://huggingface.co/organisation/other", r"an address.*write the hub id", id="an address"),
+        pytest.param("empty", r"hold a checkpoint's files.*`model\.path`", id="an empty folder"),
+    ],
+)
+def test_a_path_that_is_no_checkpoint_is_refused_with_advice_for_its_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, pattern: str
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "empty").mkdir()
+    for name in ("model.gguf", "a/model.safetensors"):
+        (tmp_path / name).write_text("weights")
+    with pytest.raises(UserError, match=pattern):
+        checkpoint_files(model_folder(path, None))
+
+
 @pytest.mark.parametrize("path", ["nowhere", "./a/b", "organisation/other"])
 def test_what_is_not_on_this_machine_is_no_folder_and_nobody_is_asked(hub_cache: Path, path: str):
     assert cached_folder(path, COMMIT) is None

@@ -151,16 +151,17 @@ def test_a_prompt_is_continued_in_a_batch_as_alone(kind: str, lengths: tuple[int
         pytest.param(DYNAMIC, (ROPE_CHANGES_AT,), id="dynamic, one alone, which would change what comes after it"),
     ],
 )
-@pytest.mark.parametrize("limit", ["max_new_tokens", "max_length", "generation_config"])
+@pytest.mark.parametrize("limit", ["max_new_tokens", "max_length", "generation_config", "default"])
 def test_a_batch_in_which_one_prompt_would_change_another_is_refused(kind: str, lengths: tuple[int, ...], limit: str):
     loaded = random_model(kind)
-    length = max(lengths) + STEPS
+    length = max(lengths) + (20 if limit == "default" else STEPS)
     options = {
+        "default": {},
         "max_new_tokens": {"max_new_tokens": STEPS},
         "max_length": {"max_length": length},
         "generation_config": {"generation_config": GenerationConfig(max_new_tokens=STEPS)},
     }[limit]
-    refusal = pytest.raises(UserError, match=rf"past {ROPE_CHANGES_AT} tokens.*up to {length}.*fewer tokens")
+    refusal = pytest.raises(UserError, match=rf"past {ROPE_CHANGES_AT} tokens.*rotary.*up to {length}.*fewer tokens")
     with profile_set(loaded, None).installed(loaded.model, target=0.5) as sparse, refusal:
         sparse.generate(**_left_padded(*lengths), **options)
 
