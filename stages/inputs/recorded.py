@@ -48,7 +48,7 @@ def _recorded() -> dict[str, set[str]]:
     """Path of every out -> its MD5, several where a removed stage has left its entry."""
     recorded: dict[str, set[str]] = defaultdict(set)
     if Path(LOCK).is_file():
-        for outs in _OUTS.findall(Path(LOCK).read_text(encoding="utf-8")):
+        for outs in _OUTS.findall(Path(LOCK).read_text(encoding="utf-8", errors="replace")):
             for path, digest in _OUT.findall(outs):
                 recorded[path].add(digest)
     return dict(recorded)
