@@ -133,8 +133,7 @@ class ProfiledLM(LM):
                 "Every document of a task must be in the table of samples",
                 found=f"document {request.doc_id} of {task}, which is not",
                 where="data/samples.parquet",
-                remedy="the task's documents changed where DVC does not look: "
-                "run `dvc repro --force --single-item prepare`, then `dvc repro`",
+                remedy="the task's documents changed since; run `dvc repro prepare`",
             )
         return self._samples[key]
 
