@@ -91,12 +91,12 @@ def scratch_root() -> Path:
 def file_digest(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file, or of the names and contents of all files below a folder, for use in a fingerprint.
 
-    `__pycache__` is left out: Python writes it into a folder of task files while it reads them. So is what a killed
-    process has left of a file (`wina_amp/atomic.py`).
+    Links are followed. `__pycache__` is left out: Python writes it into a folder of task files while it reads them. So
+    is what a killed process has left of a file (`wina_amp/atomic.py`).
     """
     path = Path(path)
-    below = sorted(part for part in path.rglob("*") if part.is_file() and "__pycache__" not in part.parts)
-    files = [part for part in below if not part.match(".*.tmp")] if path.is_dir() else [path]
+    below = (Path(folder, name) for folder, _, names in os.walk(path, followlinks=True) for name in names)
+    files = sorted(file for file in below if file.is_file() and _is_content(file)) if path.is_dir() else [path]
     total = hashlib.sha256()
     for file in files:
         total.update(f"{file.relative_to(path)}\0".encode())
@@ -108,6 +108,10 @@ def file_digest(path: str | os.PathLike[str]) -> str:
 def array_digest(array: ndarray) -> str:
     """SHA-256 of an array's type, shape and values, for use in a fingerprint."""
     return hashlib.sha256(f"{array.dtype.str}{array.shape}".encode() + array.tobytes()).hexdigest()
+
+
+def _is_content(file: Path) -> bool:
+    return file.parent.name != "__pycache__" and not file.match(".*.tmp")
 
 
 def _locked(path: Path) -> TextIO:

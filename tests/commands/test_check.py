@@ -66,6 +66,15 @@ def test_a_missing_folder_of_tasks_is_named(settings: Settings):
         main(replace(settings, benchmark=replace(settings.benchmark, include="data/tasks")))
 
 
+def test_the_table_of_a_method_that_was_removed_is_moved_out_of_the_folder_that_the_report_reads(settings: Settings):
+    table, kept = Path(paths.results("removed")), Path(paths.results("dense"))
+    table.parent.mkdir(parents=True)
+    table.touch()
+    kept.touch()
+    main(settings)
+    assert not table.exists() and kept.exists() and Path(".scratch/removed", table).exists()
+
+
 @pytest.fixture
 def elsewhere(settings: Settings, tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings for a checkpoint in a folder that DVC does not watch, with its manifest."""

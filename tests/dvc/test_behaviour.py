@@ -226,6 +226,26 @@ def test_a_colleague_who_pulls_runs_nothing(finished: Project):
     assert colleague.results() == finished.results()
 
 
+@pytest.mark.tried("damage", "right")
+def test_a_colleague_who_pulls_runs_nothing_after_a_method_and_its_router_were_removed(project: Project):
+    leave_temporary_files(project.folder / "data")
+    project.change(lambda values: (values["methods"].pop("routed"), values["route"].update(routers={})))
+    assert project.check_and_repro() == {"export@pooled", "latency", "report"}
+    assert project.repro() == set()
+    project.commit("without routed")
+    project.run("dvc", "push")
+    colleague = Project(project.folder.parent / "colleague", project.caches)
+    project.run("git", "clone", "-q", str(project.folder), str(colleague.folder))
+    assert colleague.repro("--pull") == set()
+    assert colleague.results() == project.results()
+
+
+def leave_temporary_files(folder: Path) -> None:
+    """As a killed process does, in every folder."""
+    for table in [*folder.rglob("*.parquet")]:
+        table.with_name(f".{table.name}.4711.tmp").touch()
+
+
 def test_experiments_on_the_number_of_clusters_run_only_what_depends_on_it(project: Project):
     project.run("dvc", "exp", "run", "--queue", "-S", "cluster.count=2,3")
     project.run("dvc", "exp", "run", "--run-all")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import shlex
 import shutil
@@ -15,6 +17,7 @@ import pytest
 from dvc.repo import Repo
 
 from pipeline.storage.tables import Column, Table
+from stages.inputs.recorded import check_inputs
 from wina_amp.errors import UserError
 from wina_amp.models import manifest
 
@@ -108,6 +111,17 @@ def _the_file_alone(out: Path) -> None:
     out.write_bytes(content[:40])
 
 
+def _a_bit_of_both(out: Path) -> None:
+    """As a disk does: without any time changing."""
+    for path in (*_objects(out), out):
+        content, times = path.read_bytes(), path.stat()
+        if content == (MADE / out.name).read_bytes():
+            with path.open("r+b") as file:
+                file.seek(10)
+                file.write(bytes([content[10] ^ 0x80]))
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
 def _to_nothing(out: Path) -> None:
     for cached in (*_objects(out), out):
         with cached.open("r+b") as file:
@@ -122,6 +136,7 @@ def _to_nothing(out: Path) -> None:
         pytest.param(_the_cached_copy_and_then_checked_out, id="a cached copy cut short, then `dvc checkout`"),
         pytest.param(_the_cached_copy_and_run_again, id="a cached copy cut short, then `dvc repro`"),
         pytest.param(_the_file_alone, id="a file cut short, its cached copy whole"),
+        pytest.param(_a_bit_of_both, id="a bit of a file and its cached copy"),
         pytest.param(_to_nothing, id="an empty file and cached copy"),
     ],
 )
@@ -143,13 +158,57 @@ def test_a_damaged_file_is_refused_with_a_remedy_that_works(damage: Callable[[Pa
     assert all(_same(out, MADE / out.name) for out in OUTS), "the cache is whole, too"
 
 
+def _first_byte(path: Path) -> None:
+    content = path.read_bytes()
+    with path.open("r+b") as file:
+        file.write(bytes([content[0] ^ 1]))
+
+
+@pytest.mark.tried("damage", "refused")
+@pytest.mark.parametrize(
+    ("dep", "damaged", "named"),
+    [
+        pytest.param("data/table.parquet", "data/table.parquet", "data/table.parquet", id="a file"),
+        pytest.param("data/folder", "data/folder/table.parquet", "data/folder", id="a file of a folder"),
+        pytest.param("data", "data/model.json", "data/model.json", id="a file of a folder of outs"),
+    ],
+)
+def test_an_input_with_a_flipped_bit_is_refused_whatever_its_format(dep: str, damaged: str, named: str):
+    check_inputs([dep, "made", "data/missing.json"])
+    whole = Path(damaged).read_bytes()
+    for path in (*_objects(Path(damaged)), Path(damaged)):
+        if path.read_bytes() == whole:  # not a link that is damaged already
+            _first_byte(path)
+    with pytest.raises(UserError, match=rf"what the stage that made it wrote.*Where: {named}\.") as refused:
+        check_inputs([dep])
+    _follow(refused.value.remedy, Path(named))
+    check_inputs([dep])
+
+
+def test_inputs_are_compared_without_dvc_lock_with_nothing():
+    Path("dvc.lock").unlink()
+    _first_byte(Path("data/table.parquet"))
+    check_inputs(["data/table.parquet"])
+
+
+def test_an_entry_that_a_removed_stage_has_left_refuses_nothing():
+    text = Path("dvc.lock").read_text()
+    old = text.replace("table:", "old:").replace(_md5(Path("data/table.parquet")), "0" * 32)
+    Path("dvc.lock").write_text(text + old.partition("stages:\n")[2])
+    check_inputs(["data/table.parquet"])
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
 def _read(out: Path) -> Any:
     return manifest.read(out) if out.suffix == ".json" else TABLE.read(out)
 
 
 def _follow(remedy: str, out: Path) -> None:
     assert remedy.startswith("delete it, ")
-    out.unlink()
+    shutil.rmtree(out) if out.is_dir() else out.unlink()
     for command in re.findall("`([^`]+)`", remedy):
         if command == "dvc repro":
             _repro()  # without starting a process

@@ -128,6 +128,14 @@ def test_the_digest_of_a_folder_sees_names_and_contents(tmp_path: Path):
     (folder / "__pycache__" / "b.pyc").write_text("3")
     (folder / ".b.4711.tmp").write_text("4")
     assert file_digest(folder) == third
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "c").write_text("5")
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    linked = file_digest(folder)
+    (tmp_path / "elsewhere" / "c").write_text("6")
+    assert len({third, linked, file_digest(folder)}) == 3
+    (folder / "link").unlink()
+    assert file_digest(folder) == third
 
 
 @pytest.mark.tried("keys", "recomputed")
