@@ -1,5 +1,7 @@
 """check: are the settings sound and the inputs there? Not a DVC stage; `make repro` runs it first, in about a second.
 
+    python -m commands.check [--experiments]     the latter also asks whether DVC can commit experiments
+
 Every stage checks the settings itself, but DVC fills them into paths before any stage starts: a profile set that does
 not exist would be DVC's "missing file" instead of a sentence about params.yaml. The same goes for folders that DVC
 reads.
@@ -11,19 +13,25 @@ dvc.lock. What then reruns is DVC's business: whatever depends on a manifest tha
 
 from __future__ import annotations
 
+import argparse
+import json
 import logging
 import subprocess
 import sys
 from pathlib import Path
 
+from commands.check_repository import check_repository
+from pipeline.config import params
 from pipeline.config.inputs import ModelSettings
 from pipeline.config.params import Settings
+from stages import report
 from stages.inputs import paths
 from stages.inputs.model import checksums
-from stages.run import run
+from stages.run import run_command
 from wina_amp.errors import UserError
 from wina_amp.models import manifest
-from wina_amp.models.source import cached_folder, checkpoint_files
+from wina_amp.models.source import CONFIG, cached_folder, checkpoint_files
+from wina_amp.names import SCORES
 
 log = logging.getLogger("commands.check")
 
@@ -39,6 +47,8 @@ def main(settings: Settings) -> None:
     )
     remedy = "correct `benchmark.include` in params.yaml; `git checkout data/benchmark` restores the embedded tasks"
     _need_folder(Path(settings.benchmark.include), "The folder of task files", remedy)
+    _check_blocks(settings)
+    report.check_settings(settings)
     changed = changes(settings.model)
     if changed:
         log.info("the checkpoint is not the one of %s: %s", paths.MANIFEST, "; ".join(changed[:3]))
@@ -73,6 +83,21 @@ def _check_model(model: ModelSettings) -> None:
         raise _error("A hub checkpoint needs a pinned `model.revision`", "null", "`model.revision`", remedy)
 
 
+def _check_blocks(settings: Settings) -> None:
+    """What else the stage `route` would refuse, after `capture`."""
+    model, route = settings.model, settings.route
+    folder = cached_folder(model.path, model.revision, remote_code=model.remote_code)
+    if folder is None or not any(router.reads == SCORES for router in route.routers.values()):
+        return
+    try:
+        count = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["num_hidden_layers"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return  # the stage `manifest` says what is wrong
+    if isinstance(count, int) and route.blocks > count:
+        must, where = "`route.blocks` must not exceed the model's number of blocks", "`route.blocks` in params.yaml"
+        raise _error(must, f"{route.blocks} of {count}", where, "lower it")
+
+
 def _run_manifest() -> None:
     done = subprocess.run([sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "manifest"], check=False)
     if done.returncode != 0:
@@ -88,5 +113,13 @@ def _error(must: str, found: str, where: str, remedy: str) -> UserError:
     return UserError(must, found=found, where=where, remedy=remedy)
 
 
+def _everything(*, has_experiments: bool) -> None:
+    check_repository(Path.cwd(), has_experiments=has_experiments)
+    main(params.load())
+
+
 if __name__ == "__main__":
-    run(main)
+    parser = argparse.ArgumentParser(prog="check")
+    parser.add_argument("--experiments", action="store_true", help="also whether DVC can commit experiments")
+    given = parser.parse_args()
+    run_command("check", lambda: _everything(has_experiments=given.experiments))

@@ -114,3 +114,20 @@ def test_a_manifest_stage_that_fails_ends_the_check_with_its_code(elsewhere: Set
     monkeypatch.setattr(subprocess, "run", lambda command, check: subprocess.CompletedProcess(command, 7))
     with pytest.raises(SystemExit, match="7"):
         main(elsewhere)
+
+
+def routed(settings: Settings, blocks: int) -> Settings:
+    return replace(settings, route=replace(settings.route, blocks=blocks))
+
+
+@pytest.mark.tried("errors", "refused")
+def test_a_router_that_reads_more_blocks_than_the_model_has_is_refused_first(elsewhere: Settings):
+    main(routed(elsewhere, 2))
+    with pytest.raises(UserError, match=r"`route\.blocks` must not exceed.* Found: 3 of 2"):
+        main(routed(elsewhere, 3))
+
+
+@pytest.mark.tried("errors", "refused")
+def test_too_few_replicates_for_any_claim_are_refused_first(settings: Settings):
+    with pytest.raises(UserError, match=r"`report\.bootstrap` must allow a p-value below"):
+        main(replace(settings, report=replace(settings.report, confidence=0.999, bootstrap=100)))
