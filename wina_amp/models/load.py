@@ -92,6 +92,7 @@ def load_tokenizer(path: str | Path, *, revision: str | None, remote_code: bool 
         UserError: the tokenizer is missing or unreadable.
     """
     folder = model_folder(path, revision, remote_code=remote_code)
+    _need_special_tokens(folder)
     if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         raise folder_error("have a tokenizer", f"none of {', '.join(_TOKENIZER_FILES)}", folder)
     if not remote_code:
@@ -117,6 +118,18 @@ def _check_vocabulary(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
             "have the tokenizer its embeddings were made for",
             f"a token with the number {largest}, and {size} embeddings (`vocab_size`)",
             folder,
+        )
+
+
+def _need_special_tokens(folder: Path) -> None:
+    """Refuse a tokenizer without its configuration: it would be read, and not know its end of text."""
+    file = folder / "tokenizer_config.json"
+    if not file.is_file() and any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise UserError(
+            "A tokenizer must have a tokenizer_config.json, which names its special tokens",
+            found="no such file",
+            where=str(file),
+            remedy="copy it from where the checkpoint comes from (`tokenizer.save_pretrained` writes it)",
         )
 
 
