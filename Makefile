@@ -19,11 +19,12 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM := false
 export DVC_NO_ANALYTICS := 1
 
-COUNTS ?= 2,4,8
-PRESET ?=
-REVISION ?=
+# Commands take them from the environment, where a shell does not run what they say.
+export COUNTS ?= 2,4,8
+export PRESET ?=
+export REVISION ?=
 
-APPLY = $(RUN) commands.preset $(PRESET) $(if $(REVISION),--revision $(REVISION))
+APPLY = $(RUN) commands.preset $$PRESET $(if $(REVISION),--revision "$$REVISION")
 
 .PHONY: help install repro preset estimate unchanged exp reference test kernels lint format types docs audit check clean
 
@@ -67,7 +68,7 @@ unchanged: $(INSTALLED)  ## fail if a second run would run anything
 
 exp: $(INSTALLED)  ## compare cluster counts: make exp COUNTS=2,4,8
 	@$(RUN) commands.check --experiments
-	$(RUN) dvc exp run --queue -S 'cluster.count=$(COUNTS)'
+	$(RUN) dvc exp run --queue -S "cluster.count=$$COUNTS"
 	$(RUN) dvc exp run --run-all --jobs 1
 	$(RUN) dvc exp show --only-changed --drop '.*\.py|data/.*'
 

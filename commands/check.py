@@ -47,7 +47,7 @@ def main(settings: Settings) -> None:
     )
     remedy = "correct `benchmark.include` in params.yaml; `git checkout data/benchmark` restores the embedded tasks"
     _need_folder(Path(settings.benchmark.include), "The folder of task files", remedy)
-    _check_blocks(settings)
+    _check_sizes(settings)
     report.check_settings(settings)
     changed = changes(settings.model)
     if changed:
@@ -83,19 +83,24 @@ def _check_model(model: ModelSettings) -> None:
         raise _error("A hub checkpoint needs a pinned `model.revision`", "null", "`model.revision`", remedy)
 
 
-def _check_blocks(settings: Settings) -> None:
-    """What else the stage `route` would refuse, after `capture`."""
-    model, route = settings.model, settings.route
+def _check_sizes(settings: Settings) -> None:
+    """What the stages `route` and `latency` would refuse, after hours: more blocks or tokens than the model has."""
+    model, route, contexts = settings.model, settings.route, settings.latency.contexts
     folder = cached_folder(model.path, model.revision, remote_code=model.remote_code)
-    if folder is None or not any(router.reads == SCORES for router in route.routers.values()):
-        return
     try:
-        count = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["num_hidden_layers"]
-    except (OSError, ValueError, LookupError, TypeError):
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8")) if folder is not None else {}
+        blocks, tokens = config.get("num_hidden_layers"), config.get("max_position_embeddings")
+    except (OSError, ValueError, AttributeError):
         return  # the stage `manifest` says what is wrong
-    if isinstance(count, int) and route.blocks > count:
+    if isinstance(tokens, int) and max(contexts) > tokens:
+        from stages.latency_inputs import check_contexts, what_is_timed
+
+        if what_is_timed(settings).reason is None:
+            check_contexts(settings)
+    is_read = any(router.reads == SCORES for router in route.routers.values())
+    if isinstance(blocks, int) and is_read and route.blocks > blocks:
         must, where = "`route.blocks` must not exceed the model's number of blocks", "`route.blocks` in params.yaml"
-        raise _error(must, f"{route.blocks} of {count}", where, "lower it")
+        raise _error(must, f"{route.blocks} of {blocks}", where, "lower it")
 
 
 def _run_manifest() -> None:

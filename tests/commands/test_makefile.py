@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "Makefile").read_text()
 
 
-def said(folder: Path, target: str, python: str | None) -> str:
+def said(folder: Path, target: str, python: str | None, **given: str) -> str:
     """What `make -n` would run in a folder with an environment whose Python is this script, or dangles."""
     shutil.copy(ROOT / "Makefile", folder)
     (folder / "requirements.txt").touch()
@@ -26,7 +26,8 @@ def said(folder: Path, target: str, python: str | None) -> str:
         (scripts / "python").write_text(f"#!/bin/sh\n{python}\n")
         (scripts / "python").chmod(0o755)
     (folder / ".venv" / ".installed").touch()
-    done = subprocess.run(["make", "-n", target], cwd=folder, capture_output=True, text=True, check=True)
+    command = ["make", "-n", target, *(f"{name}={value}" for name, value in given.items())]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout
 
 
@@ -58,3 +59,12 @@ def test_python_of_the_environment_comes_first_in_the_path_of_what_it_runs():
     code = f"{line[1]}; print(os.environ['PATH'].split(os.pathsep)[0] == sys.prefix + '/bin')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
+
+
+@pytest.mark.tried("names", "right")
+@pytest.mark.parametrize("name", ["PRESET", "REVISION", "COUNTS"])
+@pytest.mark.parametrize("value", ["x; touch made", "'; touch made; '", "`touch made`", "x && touch made"])
+def test_what_is_given_to_make_is_no_command(tmp_path: Path, name: str, value: str):
+    others = {"PRESET": "x", "REVISION": "x"} | {name: value}
+    commands = said(tmp_path, "exp" if name == "COUNTS" else "preset", "exit 0", **others)
+    assert commands and "touch" not in commands

@@ -193,6 +193,14 @@ def test_unknown_options_list_the_known_ones(tiny_llama, option, value):
     _refuses(tiny_llama, rf"The {option} must be one of .*'{value}'", **{option: value})
 
 
+@pytest.mark.tried("errors", "refused")
+@pytest.mark.parametrize("value", ["", "four", "-1", "99"])
+def test_a_gpu_that_the_environment_hides_is_missed_with_its_value(tiny_llama, monkeypatch, value):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    _refuses(tiny_llama, rf"needs a GPU.*CUDA_VISIBLE_DEVICES='{value}'", device="cuda")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_cuda_without_a_gpu_is_refused_and_auto_falls_back(tiny_llama):
     _refuses(tiny_llama, r"needs a GPU.*device: auto", device="cuda")
