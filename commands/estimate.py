@@ -6,7 +6,6 @@ some seconds and runs no stage. The page says what the figures assume.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -34,6 +33,7 @@ from pipeline.storage.schemas import SAMPLES
 from stages.inputs import paths
 from stages.latency_inputs import what_is_timed
 from stages.run import limit_threads, run
+from wina_amp.models.integrity import config_of
 from wina_amp.models.source import cached_folder, config_folder
 from wina_amp.names import GRADIENT_SCHEMES, LEARNED, NO_TRANSFORM
 
@@ -45,7 +45,7 @@ def main(settings: Settings) -> None:
         sys.stdout.write(page([], stages, [], [], "") + "\n")
         return
     folder = config_folder(settings.model.path, settings.model.revision)
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = config_of(folder)
     sizes = sizes_of(config)
     load = _workload(settings, is_known="prepare" not in names)
     cost = _cost(settings, config, load)

@@ -5,7 +5,6 @@ Not a stage. Everything here is decided without loading the model.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -62,12 +61,13 @@ def what_is_timed(settings: Settings) -> Timed:
     """
     from pipeline.latency.machine import last_level_cache
     from pipeline.latency.refusal import why_not_timed
+    from wina_amp.models.integrity import config_of
     from wina_amp.models.load import DTYPES
     from wina_amp.models.placement import choose_device
 
     model, latency = settings.model, settings.latency
     folder = config_folder(model.path, model.revision)
-    sizes = sizes_of(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    sizes = sizes_of(config_of(folder))
     weights = sizes.blocks * sizes.block_weights * BYTES[model.dtype]
     device = choose_device(model.device)
     cache = last_level_cache(device) if latency.cache_mb is None else int(latency.cache_mb * 1e6)
