@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+MOST_SHOWN = 1000
+"""Characters of what was found that the message shows."""
+
 
 class UserError(Exception):
     """A mistake that the user can correct.
@@ -23,7 +26,9 @@ class UserError(Exception):
 
     def __init__(self, must: str, *, found: object, where: str, remedy: str) -> None:
         self.must, self.found, self.where, self.remedy = must, found, where, remedy
-        super().__init__(f"{must.rstrip('.')}. Found: {found}. Where: {where}. What to do: {remedy.rstrip('.')}.")
+        text = " ".join(str(found).splitlines())
+        shown = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}... ({len(text)} characters)"
+        super().__init__(f"{must.rstrip('.')}. Found: {shown}. Where: {where}. What to do: {remedy.rstrip('.')}.")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickling, by which a worker process passes its error on."""

@@ -133,6 +133,8 @@ def _load(manager: TaskManager, files: Mapping[str, Path], name: str, windows: W
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
         remedy = ONLINE if "offline" in problem.lower() else "correct its YAML or its data"
+        if isinstance(error, OSError) and str(datasets.config.HF_CACHE_HOME) in problem:
+            remedy = "set HF_HOME to a folder that can be written"
         raise refusal(name, "be loadable", problem, remedy) from error
 
 
