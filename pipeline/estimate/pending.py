@@ -34,7 +34,8 @@ def pending(root: Path, also: Collection[str] = ()) -> tuple[list[str], int]:
     from dvc.repo import Repo
 
     with Repo(str(root)) as repo:
-        every: Any = [stage for stage in repo.index.stages if stage.path_in_repo == MAIN and stage.name != SETTINGS]
+        stages: Any = repo.index.stages
+        every: Any = [stage for stage in stages if stage.path_in_repo == MAIN and stage.name != SETTINGS]
         try:
             status: Any = repo.status()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         except LockError as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 import datasets
+import datasets.config
 from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
 
