@@ -4,3 +4,6 @@ The environment that stages compute in is set by `stages`, before anything else 
 """
 
 import stages as stages
+from pipeline.config.hub import ask_for_nothing_if_local
+
+ask_for_nothing_if_local()

@@ -1,5 +1,7 @@
 """check: are the settings sound and the inputs there? Not a DVC stage; `make repro` runs it first, in about a second.
 
+    python -m commands.check [--experiments]     the latter also asks whether DVC can commit experiments
+
 Every stage checks the settings itself, but DVC fills them into paths before any stage starts: a profile set that does
 not exist would be DVC's "missing file" instead of a sentence about params.yaml. The same goes for folders that DVC
 reads.
@@ -14,21 +16,27 @@ Tables of removed methods, profile sets and routers are moved out of the folders
 
 from __future__ import annotations
 
+import argparse
+import json
 import logging
 import subprocess
 import sys
 from pathlib import Path
 
+from commands.check_repository import check_repository
+from pipeline.config import params
 from pipeline.config.inputs import ModelSettings
 from pipeline.config.params import Settings
 from pipeline.tasks.folder import check_entries
+from stages import report
 from stages.inputs import paths
 from stages.inputs.leftovers import set_aside
 from stages.inputs.model import checksums
-from stages.run import run
+from stages.run import run_command
 from wina_amp.errors import UserError
 from wina_amp.models import manifest
-from wina_amp.models.source import cached_folder, checkpoint_files, model_folder
+from wina_amp.models.source import CONFIG, cached_folder, checkpoint_files, model_folder
+from wina_amp.names import SCORES
 
 log = logging.getLogger("commands.check")
 
@@ -46,6 +54,8 @@ def main(settings: Settings) -> None:
     remedy = "correct `benchmark.include` in params.yaml; `git checkout data/benchmark` restores the embedded tasks"
     _need_folder(Path(settings.benchmark.include), "The folder of task files", remedy)
     check_entries(Path(settings.benchmark.include))
+    _check_sizes(settings)
+    report.check_settings(settings)
     changed = changes(settings.model)
     if changed:
         log.info("the checkpoint is not the one of %s: %s", paths.MANIFEST, "; ".join(changed[:3]))
@@ -77,6 +87,26 @@ def _check_model(model: ModelSettings) -> None:
         raise _error("A hub checkpoint needs a pinned `model.revision`", "null", "`model.revision`", remedy)
 
 
+def _check_sizes(settings: Settings) -> None:
+    """What the stages `route` and `latency` would refuse, after hours: more blocks or tokens than the model has."""
+    model, route, contexts = settings.model, settings.route, settings.latency.contexts
+    folder = cached_folder(model.path, model.revision, remote_code=model.remote_code)
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8")) if folder is not None else {}
+        blocks, tokens = config.get("num_hidden_layers"), config.get("max_position_embeddings")
+    except (OSError, ValueError, AttributeError):
+        return  # the stage `manifest` says what is wrong
+    if isinstance(tokens, int) and max(contexts) > tokens:
+        from stages.latency_inputs import check_contexts, what_is_timed
+
+        if what_is_timed(settings).reason is None:
+            check_contexts(settings)
+    is_read = any(router.reads == SCORES for router in route.routers.values())
+    if isinstance(blocks, int) and is_read and route.blocks > blocks:
+        must, where = "`route.blocks` must not exceed the model's number of blocks", "`route.blocks` in params.yaml"
+        raise _error(must, f"{route.blocks} of {blocks}", where, "lower it")
+
+
 def _run_manifest() -> None:
     done = subprocess.run([sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "manifest"], check=False)
     if done.returncode != 0:
@@ -92,5 +122,13 @@ def _error(must: str, found: str, where: str, remedy: str) -> UserError:
     return UserError(must, found=found, where=where, remedy=remedy)
 
 
+def _everything(*, has_experiments: bool) -> None:
+    check_repository(Path.cwd(), has_experiments=has_experiments)
+    main(params.load())
+
+
 if __name__ == "__main__":
-    run(main)
+    parser = argparse.ArgumentParser(prog="check")
+    parser.add_argument("--experiments", action="store_true", help="also whether DVC can commit experiments")
+    given = parser.parse_args()
+    run_command("check", lambda: _everything(has_experiments=given.experiments))

@@ -4,9 +4,6 @@ A stage computes on one thread unless OMP_NUM_THREADS says otherwise, and this f
 the variable when numpy is first imported, which happens after this file and before anything else of a stage. Sums split
 over another number of threads round differently, and the stages behind would run again.
 
-The hub is asked for nothing where the settings name nothing of it, unless HF_HUB_OFFLINE and HF_DATASETS_OFFLINE say
-otherwise: the checkpoint is a folder, and every task a file.
-
 numba keeps what it compiles beside the source or in the user's cache, and UMAP cannot be imported where it can write
 neither (a home that is not there, in a container). There it gets a folder that goes with the process.
 """
@@ -29,14 +26,3 @@ if "NUMBA_CACHE_DIR" not in os.environ and not _can_write(_cache):
 
     _folder = tempfile.TemporaryDirectory(prefix="wina-amp-numba-")
     os.environ["NUMBA_CACHE_DIR"] = _folder.name
-
-
-def _ask_no_hub() -> None:
-    from pipeline.config.hub import is_local
-
-    if is_local():
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
-        os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
-
-
-_ask_no_hub()

@@ -13,6 +13,10 @@ from stages.inputs import snapshot
 if __name__ == "__main__":
     snapshot.at_start = snapshot.Snapshot()
 
+    from pipeline.config.hub import ask_for_nothing_if_local
+
+    ask_for_nothing_if_local()
+
     from stages.run import run_stage
 
     run_stage()

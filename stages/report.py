@@ -18,6 +18,7 @@ from pipeline.config.methods import MethodSettings
 from pipeline.config.params import Settings
 from pipeline.config.profiles import ProfileSettings
 from pipeline.report.analysis.evidence import Evidence
+from pipeline.report.analysis.pairs import check_replicates
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.exports.write import write_report
 from pipeline.storage.schemas import (
@@ -59,6 +60,15 @@ def main(settings: Settings) -> None:
     """Read all tables; write `report/`, `plots/` and `metrics.json`."""
     plan = _plan(settings)
     write_report(plan, _evidence(plan), report=Path(paths.REPORT), metrics=Path(paths.METRICS), plots=Path(paths.PLOTS))
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuse settings that the report would refuse, when everything else has been computed.
+
+    Raises:
+        UserError: see `check_replicates`.
+    """
+    check_replicates(_plan(settings))
 
 
 def _plan(settings: Settings) -> Plan:

@@ -13,10 +13,13 @@ import logging
 import os
 import sys
 import textwrap
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from pipeline.config import params
 from pipeline.config.params import Settings
@@ -37,6 +40,8 @@ MEMORY = {
     "prepare": "`benchmark.train_samples` or `benchmark.test_samples`",
 }
 """Stage -> what to lower where memory runs out; `tokens.batch` for all others."""
+
+ALIVE_SECONDS = 30.0
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -98,7 +103,8 @@ def run_command(title: str, work: Callable[[], None]) -> None:
     try:
         check_environment()
         limit_threads()
-        work()
+        with alive(title):
+            work()
     except (UserError, MemoryError, OSError, RuntimeError) as error:
         said = error if isinstance(error, UserError) else _of_the_machine(error, title)
         if said is None:
@@ -121,6 +127,27 @@ def limit_threads() -> None:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(int(os.environ.get(THREADS) or 1))
+
+
+@contextmanager
+def alive(title: str) -> Generator[None]:
+    """Show every `ALIVE_SECONDS` that the work goes on: by its progress bar, or by a line where there is none."""
+    done, began = threading.Event(), time.perf_counter()
+
+    def show() -> None:
+        while not done.wait(ALIVE_SECONDS):
+            tqdm: Any = getattr(sys.modules.get("tqdm"), "tqdm", None)
+            bars = [*getattr(tqdm, "_instances", ())]
+            for bar in bars:
+                bar.refresh()
+            if not bars:
+                log.info("%s at work for %.0f s", title, time.perf_counter() - began)
+
+    threading.Thread(target=show, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def check_environment() -> None:

@@ -14,6 +14,8 @@ RESTORE = "delete it, run `chmod -R u+w .dvc/cache`, so that DVC checks its copi
 """The remedy for a damaged file that DVC keeps. DVC takes a read-only copy in its cache for whole, and the file is
 often a link to that copy: `dvc repro` or `dvc checkout` alone would put the damaged one back
 (tests/dvc/test_damage.py)."""
+MOST_SHOWN = 1000
+"""Characters of what was found that the message shows."""
 
 
 class UserError(Exception):
@@ -28,7 +30,9 @@ class UserError(Exception):
 
     def __init__(self, must: str, *, found: object, where: str, remedy: str) -> None:
         self.must, self.found, self.where, self.remedy = must, found, where, remedy
-        super().__init__(f"{must.rstrip('.')}. Found: {found}. Where: {where}. What to do: {remedy.rstrip('.')}.")
+        text = " ".join(str(found).splitlines())
+        shown = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}... ({len(text)} characters)"
+        super().__init__(f"{must.rstrip('.')}. Found: {shown}. Where: {where}. What to do: {remedy.rstrip('.')}.")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickling, by which a worker process passes its error on."""

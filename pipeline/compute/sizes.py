@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.compute.operations import Shape
+from wina_amp.errors import UserError
 from wina_amp.models.families import PROJECTION_ORDER, family_of
+
+_SIZES = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "vocab_size")
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -82,8 +85,17 @@ def sizes_of(config: Mapping[str, Any]) -> Sizes:
     """The sizes of the model that a config.json describes.
 
     Raises:
-        UserError: a family without a row.
+        UserError: a family without a row; no number where a size must be.
     """
+    family = family_of(str(config.get("model_type")))
+    wrong = [name for name in _SIZES if not isinstance(config.get(name), int) or config[name] < 1]
+    if wrong:
+        raise UserError(
+            f"The config.json of the model must have its sizes as numbers ({', '.join(_SIZES)})",
+            found=f"{wrong[0]}: {config.get(wrong[0])}",
+            where="config.json of the model",
+            remedy="restore the file, or correct `model.path` in params.yaml",
+        )
     hidden, inner, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
     head_dim = config.get("head_dim") or hidden // heads
     query, key = heads * head_dim, (config.get("num_key_value_heads") or heads) * head_dim
@@ -92,7 +104,7 @@ def sizes_of(config: Mapping[str, Any]) -> Sizes:
         "o": (query, hidden), "gate": (hidden, inner), "up": (hidden, inner), "gate_up": (hidden, 2 * inner),
         "down": (inner, hidden),
     }  # fmt: skip
-    maps = sorted(family_of(config["model_type"]).linear_maps, key=lambda linear: PROJECTION_ORDER.index(linear.name))
+    maps = sorted(family.linear_maps, key=lambda linear: PROJECTION_ORDER.index(linear.name))
     return Sizes(
         block=tuple(Linear(linear.name, linear.site, *shapes[linear.name]) for linear in maps),
         blocks=config["num_hidden_layers"],

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 
 import datasets
+import datasets.config
 from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
 
@@ -145,6 +146,8 @@ def _load(
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
         remedy = ONLINE if "offline" in problem.lower() else "correct its YAML or its data"
+        if isinstance(error, OSError) and str(datasets.config.HF_CACHE_HOME) in problem:
+            remedy = "set HF_HOME to a folder that can be written"
         raise refusal(name, "be loadable", problem, remedy) from error
 
 

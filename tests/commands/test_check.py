@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -129,4 +130,32 @@ def test_a_manifest_stage_that_fails_ends_the_check_with_its_code(elsewhere: Set
     (Path(elsewhere.model.path) / "tokenizer.json").write_text("{}")
     monkeypatch.setattr(subprocess, "run", lambda command, check: subprocess.CompletedProcess(command, 7))
     with pytest.raises(SystemExit, match="7"):
+        main(elsewhere)
+
+
+def routed(settings: Settings, blocks: int) -> Settings:
+    return replace(settings, route=replace(settings.route, blocks=blocks))
+
+
+@pytest.mark.tried("errors", "refused")
+def test_a_router_that_reads_more_blocks_than_the_model_has_is_refused_first(elsewhere: Settings):
+    main(routed(elsewhere, 2))
+    with pytest.raises(UserError, match=r"`route\.blocks` must not exceed.* Found: 3 of 2"):
+        main(routed(elsewhere, 3))
+
+
+@pytest.mark.tried("errors", "refused")
+def test_too_few_replicates_for_any_claim_are_refused_first(settings: Settings):
+    with pytest.raises(UserError, match=r"`report\.bootstrap` must allow a p-value below"):
+        main(replace(settings, report=replace(settings.report, confidence=0.999, bootstrap=100)))
+
+
+@pytest.mark.tried("errors", "refused")
+def test_contexts_that_the_model_cannot_hold_are_refused_first_where_decoding_is_timed(
+    elsewhere: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    main(elsewhere)
+    timed = SimpleNamespace(reason=None)
+    monkeypatch.setattr("stages.latency_inputs.what_is_timed", lambda _settings: timed)
+    with pytest.raises(UserError, match=r"must fit the model's 128 tokens.* Found: 1024 \+ 34.*`latency\.contexts`"):
         main(elsewhere)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from tqdm import tqdm
 
 from stages import run
 
@@ -190,6 +193,31 @@ def test_where_memory_runs_out_the_setting_to_lower_is_named(
 def test_a_file_that_the_machine_refuses_is_named(capsys: pytest.CaptureFixture[str], number: int):
     said = in_command(fails(OSError(number, os.strerror(number), "data/x.parquet")), capsys)
     assert os.strerror(number) in said and "data/x.parquet" in said and "correct the permissions" in said
+
+
+@pytest.mark.tried("errors", "right")
+def test_work_that_prints_nothing_says_that_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(run, "ALIVE_SECONDS", 0.01)
+    caplog.set_level("INFO")
+    with run.alive("capture"):
+        time.sleep(0.1)
+    said = [message for message in caplog.messages if message.startswith("capture at work for 0 s")]
+    assert said
+    time.sleep(0.05)
+    assert len([message for message in caplog.messages if "at work" in message]) <= len(said) + 1
+
+
+def test_work_with_a_progress_bar_shows_it_again(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    monkeypatch.setattr(run, "ALIVE_SECONDS", 0.01)
+    caplog.set_level("INFO")
+    text = io.StringIO()
+    with tqdm(total=3, file=text, mininterval=1000) as bar, run.alive("capture"):
+        before = len(text.getvalue())
+        time.sleep(0.1)
+        assert len(text.getvalue()) > before and bar.n == 0
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize("error", [OSError("of ours"), RuntimeError("of ours"), FileNotFoundError(2, "no", "x")])

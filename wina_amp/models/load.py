@@ -97,6 +97,7 @@ def load_tokenizer(path: str | Path, *, revision: str | None, remote_code: bool 
         UserError: the tokenizer is missing or unreadable, or config.json is.
     """
     folder = model_folder(path, revision, remote_code=remote_code)
+    _need_special_tokens(folder)
     if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         raise folder_error("have a tokenizer", f"none of {', '.join(_TOKENIZER_FILES)}", folder, _TOKENIZER)
     if not remote_code:
@@ -114,6 +115,18 @@ def load_tokenizer(path: str | Path, *, revision: str | None, remote_code: bool 
             "The tokenizer of the model must be readable", found=found, where=str(path), remedy=remedy
         ) from error
     return tokenizer
+
+
+def _need_special_tokens(folder: Path) -> None:
+    """Refuse a tokenizer without its configuration: it would be read, and not know its end of text."""
+    file = folder / "tokenizer_config.json"
+    if not file.is_file() and any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise UserError(
+            "A tokenizer must have a tokenizer_config.json, which names its special tokens",
+            found="no such file",
+            where=str(file),
+            remedy="copy it from where the checkpoint comes from (`tokenizer.save_pretrained` writes it)",
+        )
 
 
 def _refuse_code(folder: Path) -> None:

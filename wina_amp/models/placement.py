@@ -8,6 +8,7 @@ memory and copied in for every forward pass; criteria need their columns and mas
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +33,7 @@ def choose_device(device: str) -> torch.device:
     if device in (CUDA, SPREAD) and not has_gpu:
         raise UserError(
             f"`model.device: {device}` needs a GPU that PyTorch can use",
-            found=f"none (torch {torch.__version__})",
+            found=f"none (torch {torch.__version__}{_visible()})",
             where="params.yaml",
             remedy="set `model.device: auto`, or install a CUDA build of PyTorch",
         )
@@ -44,6 +45,12 @@ def choose_device(device: str) -> torch.device:
             remedy="install it (`pip install accelerate`), or set `model.device: cuda`",
         )
     return torch.device("cuda" if has_gpu and device != "cpu" else "cpu")
+
+
+def _visible() -> str:
+    """What hides GPUs, if the environment does."""
+    name = "CUDA_VISIBLE_DEVICES"
+    return f", {name}={os.environ[name]!r}" if name in os.environ else ""
 
 
 def loading_options(device: str) -> dict[str, Any]:

@@ -44,3 +44,24 @@ def test_llama_3_8b_has_eight_billion_parameters():
 def test_an_unknown_family_is_refused():
     with pytest.raises(UserError, match="'mamba'"):
         sizes_of({"model_type": "mamba", "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 1})
+
+
+SIZES = {
+    "model_type": "llama", "hidden_size": 8, "intermediate_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1,
+    "vocab_size": 32,
+}  # fmt: skip
+
+
+@pytest.mark.tried("errors", "refused")
+@pytest.mark.parametrize("wrong", [None, "8", 0, -1, 8.5, [8]])
+@pytest.mark.parametrize("name", [name for name in SIZES if name != "model_type"])
+def test_a_config_without_a_size_is_refused(name: str, wrong: object):
+    with pytest.raises(UserError, match=rf"must have its sizes as numbers.* Found: {name}: "):
+        sizes_of(SIZES | {name: wrong})
+
+
+@pytest.mark.tried("errors", "refused")
+@pytest.mark.parametrize("family", [None, "gpt2", 3])
+def test_a_config_of_an_unknown_family_is_refused_whatever_its_sizes(family: object):
+    with pytest.raises(UserError, match="model family"):
+        sizes_of({"model_type": family})

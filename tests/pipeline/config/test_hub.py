@@ -60,7 +60,7 @@ def test_without_settings_nothing_is_known(tmp_path: Path):
 )
 def test_the_environment_has_the_last_word(given: dict[str, str], offline: tuple[str, str]):
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    code = "import stages.run, os; print(os.environ['HF_HUB_OFFLINE'], os.environ['HF_DATASETS_OFFLINE'])"
+    code = "import commands, os; print(os.environ['HF_HUB_OFFLINE'], os.environ['HF_DATASETS_OFFLINE'])"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=kept | given, cwd=ROOT, capture_output=True, text=True, check=True)
     assert tuple(done.stdout.split()) == offline

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import datasets
 import pytest
 
 from pipeline.tasks.loading import load_tasks
@@ -75,6 +76,20 @@ def test_a_task_that_cannot_be_loaded_says_why(tmp_path: Path, text: str, proble
     with pytest.raises(UserError, match=r"A task must be loadable.*task mine") as caught:
         load_tasks(folder_with(tmp_path, text), ["mine"])
     assert problem in str(caught.value)
+
+
+@pytest.mark.tried("errors", "refused")
+@pytest.mark.parametrize("kind", [PermissionError, NotADirectoryError])
+def test_a_cache_that_cannot_be_written_names_its_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[OSError]
+):
+    def fails(*_: object) -> None:
+        raise kind(13, "no", str(datasets.config.HF_CACHE_HOME / "datasets"))
+
+    monkeypatch.setattr("datasets.config.HF_CACHE_HOME", Path("/dev/null"), raising=True)
+    monkeypatch.setattr("lm_eval.tasks.TaskManager.load", fails)
+    with pytest.raises(UserError, match="set HF_HOME to a folder that can be written"):
+        load_tasks(folder_with(tmp_path, GOOD), ["mine"])
 
 
 @pytest.mark.tried("errors", "refused")

@@ -166,9 +166,33 @@ def test_an_unknown_family_is_refused_before_anything_is_loaded(folder):
     _refuses(folder, r"llama, mistral, olmo2, phi3.*'mamba'.*config\.json")
 
 
+@pytest.mark.tried("errors", "refused")
+def test_a_tokenizer_without_its_configuration_is_refused(folder):
+    (folder / "tokenizer_config.json").unlink()
+    _refuses(folder, r"must have a tokenizer_config\.json, which names its special tokens.*no such file.*copy it from")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_memory_that_runs_out_is_not_taken_for_an_unreadable_model(folder, monkeypatch, error):
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", fails)
+    with pytest.raises(type(error)):
+        load(folder, **CPU)
+
+
 @pytest.mark.parametrize(("option", "value"), [("dtype", "fp16"), ("device", "gpu")])
 def test_unknown_options_list_the_known_ones(tiny_llama, option, value):
     _refuses(tiny_llama, rf"The {option} must be one of .*'{value}'", **{option: value})
+
+
+@pytest.mark.tried("errors", "refused")
+@pytest.mark.parametrize("value", ["", "four", "-1", "99"])
+def test_a_gpu_that_the_environment_hides_is_missed_with_its_value(tiny_llama, monkeypatch, value):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    _refuses(tiny_llama, rf"needs a GPU.*CUDA_VISIBLE_DEVICES='{value}'", device="cuda")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
