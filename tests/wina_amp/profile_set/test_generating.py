@@ -130,6 +130,8 @@ def _left_padded(*lengths: int) -> dict[str, torch.Tensor]:
         pytest.param(LONGROPE, (3, ROPE_CHANGES_AT - STEPS), id="longrope, all before the change"),
         pytest.param(LONGROPE, (ROPE_CHANGES_AT + 1, ROPE_CHANGES_AT + 4), id="longrope, all behind it"),
         pytest.param(DYNAMIC, (3, ROPE_CHANGES_AT - STEPS), id="dynamic, all before the change"),
+        pytest.param("mistral", (3, 20), id="a window of 8, a prompt inside it and one beyond"),
+        pytest.param("gemma3_text", (3, 20), id="windows in some layers"),
     ],
 )
 def test_a_prompt_is_continued_in_a_batch_as_alone(kind: str, lengths: tuple[int, ...]):
