@@ -1,6 +1,6 @@
 """The sizes of a model, from its config.json alone.
 
-The projections are those of the family's row (`wina_amp/models/families.py`), with the shapes that transformers gives
+The linear maps are those of the family's row (`wina_amp/models/families.py`), with the shapes that transformers gives
 them. Biases and norms are left out: below 0.1% of the weights.
 """
 
@@ -18,7 +18,7 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True)
 class Linear:
-    """One projection of a block: name, the activation it reads, features in, features out."""
+    """One linear map of a block: name, the activation it reads, features in, features out."""
 
     name: str
     site: str
@@ -36,7 +36,7 @@ class Sizes:
     """The sizes that time and memory depend on.
 
     Attributes:
-        block: the projections of one block, in canonical order.
+        block: the linear maps of one block, in canonical order.
         blocks: number of blocks.
         hidden: width of the residual stream.
         vocabulary: rows of the embeddings.
@@ -92,11 +92,9 @@ def sizes_of(config: Mapping[str, Any]) -> Sizes:
         "o": (query, hidden), "gate": (hidden, inner), "up": (hidden, inner), "gate_up": (hidden, 2 * inner),
         "down": (inner, hidden),
     }  # fmt: skip
-    linears = sorted(
-        family_of(config["model_type"]).linear_maps, key=lambda linear: PROJECTION_ORDER.index(linear.name)
-    )
+    maps = sorted(family_of(config["model_type"]).linear_maps, key=lambda linear: PROJECTION_ORDER.index(linear.name))
     return Sizes(
-        block=tuple(Linear(linear.name, linear.site, *shapes[linear.name]) for linear in linears),
+        block=tuple(Linear(linear.name, linear.site, *shapes[linear.name]) for linear in maps),
         blocks=config["num_hidden_layers"],
         hidden=hidden,
         vocabulary=config["vocab_size"],
