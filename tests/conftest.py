@@ -6,6 +6,7 @@ Heavy libraries are imported inside the fixtures, so that tests of light modules
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,13 @@ os.environ["WINA_AMP_PROCESSES"] = "1"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slow module first: at the end, all other cores would wait for the one that runs it."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_runtest_setup() -> None:
+    """Every test begins on as many threads as a stage: UMAP leaves OpenMP, and with it torch, on all cores, where two
+    workers wait for each other and take ten times as long."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
 if TYPE_CHECKING:

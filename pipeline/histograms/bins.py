@@ -89,13 +89,6 @@ class Bins:
         patterns = (np.arange(self.count - FIRST_BIN) + self.base).astype(np.uint32) << np.uint32(self.shift)
         return np.concatenate([[0.0, 0.0], patterns.view(np.float32).astype(np.float64), [np.inf]])
 
-    @cached_property
-    def representatives(self) -> Float[ndarray, " count"]:
-        """One value for each bin: zero, the middle of the bin, and the lower edge of the overflow bin."""
-        middle = (self.edges[:-1] + self.edges[1:]) / 2
-        middle[ZERO_BIN], middle[-1] = 0.0, self.edges[-2]
-        return middle
-
     def index(self, scores: Float32[ndarray, "*shape"]) -> Int16[ndarray, "*shape"]:
         """The bin of every score.
 

@@ -29,7 +29,7 @@ class Reading:
     """The inputs of projections in decode steps, and the weights that masks kept of them.
 
     Attributes:
-        inputs: of the last step, for every map `[batch, 1, in]`.
+        inputs: of the last step, for every projection `[batch, 1, in]`.
         kept: bytes of projections' weights that a step reads, on average over the steps.
         offered: bytes of all of them.
     """

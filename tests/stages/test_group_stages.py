@@ -134,13 +134,11 @@ def run_all(settings, profile_sets=PROFILE_SETS) -> None:
 
 @pytest.fixture(scope="module")
 def done(settings, tmp_path_factory):
-    """A folder in which the stages have run. The map is left to tests/pipeline/grouping/test_cluster_map.py: UMAP
-    compiles slowly."""
+    """A folder in which the stages have run."""
     folder = tmp_path_factory.mktemp("pipeline")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("DVC_ROOT", raising=False)
         patch.delenv("DVC_STAGE", raising=False)
-        patch.setattr(cluster, "coordinates", lambda points, seed: points[:, :2])
         patch.chdir(folder)
         run_all(settings)
         yield folder

@@ -13,7 +13,7 @@ import torch
 
 from pipeline.storage.schemas import ALLOCATIONS, PROFILES, ROUTES
 from pipeline.storage.scratch import file_digest
-from stages import cluster, manifest
+from stages import manifest
 from stages import transform as stage
 from stages.inputs import paths
 from stages.inputs.model import ROTATION_FACTS, load_model
@@ -123,7 +123,7 @@ def test_missing_rotations_and_those_of_another_model_are_refused(settings):
         load_model(replace(settings.model, dtype="bfloat16"))
 
 
-def test_every_stage_that_runs_the_model_runs_it_transformed(settings, monkeypatch):
+def test_every_stage_that_runs_the_model_runs_it_transformed(settings):
     small = replace(
         settings,
         tokens=replace(settings.tokens, batch=100),
@@ -131,7 +131,6 @@ def test_every_stage_that_runs_the_model_runs_it_transformed(settings, monkeypat
         allocate=replace(settings.allocate, greedy_step=0.5, greedy_tokens=40),
         learn=replace(settings.learn, targets=(0.5, 0.65), warm_steps=2, steps=3, batch=6),
     )
-    monkeypatch.setattr(cluster, "coordinates", lambda points, seed: points[:, :2])
     flops = {}
     for chosen in (_plain(small), small):
         stage.main(chosen)

@@ -88,22 +88,22 @@ def test_a_crash_loses_the_last_steps_only_and_the_end_is_the_same(settings, mon
     other = replace(settings, seed=settings.seed)
     for state in Path(".scratch").rglob("state.json"):
         state.unlink()
-    answer, asked = LearningGradients.answer, []
+    gradients, tasks = LearningGradients.chunk_gradients, []
 
-    def crash(self, ask):
-        if ask.step == 17 and len(asked) < 40:
-            asked.append(ask)
+    def crash(self, task):
+        if task.step == 17 and len(tasks) < 40:
+            tasks.append(task)
             raise RuntimeError("power cut")
-        asked.append(ask)
-        return answer(self, ask)
+        tasks.append(task)
+        return gradients(self, task)
 
-    monkeypatch.setattr(LearningGradients, "answer", crash)
+    monkeypatch.setattr(LearningGradients, "chunk_gradients", crash)
     with pytest.raises(RuntimeError, match="power cut"):
         stage.main(other)
-    asked[:] = [None] * 40
+    tasks[:] = [None] * 40
     stage.main(other)
     assert Path(paths.FEATURE_WEIGHTS).read_bytes() == whole
-    assert {ask.step for ask in asked[40:]} == set(range(10, 23))
+    assert {task.step for task in tasks[40:]} == set(range(10, 23))
     again = ALLOCATION_COSTS.read(paths.FEATURE_WEIGHTS_COSTS)
     assert again["evaluations"].item() == cost["evaluations"].item()
     assert again["tokens"].item() == pytest.approx(cost["tokens"].item())

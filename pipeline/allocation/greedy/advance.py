@@ -50,7 +50,7 @@ def advance(
         x: inputs on the CPU, contiguous.
         before: cutoffs of the mask that y has.
         after: those of the mask that it is to have, none below `before`.
-        weight: of the map, input-major and contiguous.
+        weight: of the projection, input-major and contiguous.
         empty: the output for an input of zeros: the bias, or zeros.
 
     Raises:

@@ -92,10 +92,10 @@ def test_every_index_fits_the_tables_int16():
     assert Bins(8).index(np.float32(1e30)) == Bins(8).count - 1 <= np.iinfo(np.int16).max
 
 
-def test_every_representative_lies_in_its_bin():
+def test_the_middle_of_every_bin_lies_in_it():
     bins = Bins(4)
-    inner = bins.representatives.astype(np.float32)
-    assert np.array_equal(bins.index(inner), np.arange(bins.count))
+    middle = (bins.edges[FIRST_BIN:-2] + bins.edges[FIRST_BIN + 1 : -1]) / 2
+    assert np.array_equal(bins.index(middle.astype(np.float32)), np.arange(FIRST_BIN, bins.count - 1))
 
 
 def test_zero_underflow_and_overflow_have_bins_of_their_own():
