@@ -25,6 +25,8 @@ from pipeline.config import params
 from pipeline.config.params import Settings
 from pipeline.storage.scratch import hold
 from stages.inputs.fingerprint import Fingerprint
+from stages.inputs.leftovers import set_aside
+from stages.inputs.recorded import check_inputs
 from wina_amp.atomic import remove
 from wina_amp.errors import UserError
 from wina_amp.names import DENSE
@@ -67,8 +69,12 @@ def run_stage() -> None:
 
     def work() -> None:
         settings = params.load()
+        if family:  # DVC runs the stage
+            set_aside(settings)
         fingerprint = Fingerprint(settings, stage, None if name == DENSE else name)
         hold(fingerprint.title)
+        if family:
+            check_inputs(fingerprint.resolved.values())
         main = import_module(f"stages.{given.stage}").main
         limit_threads()
         main(*((settings,) if name is None else (settings, name)))

@@ -12,8 +12,9 @@ from pipeline.tasks.task_view import arguments
 from wina_amp.errors import UserError
 
 REMEDY = (
-    "run `dvc repro prepare`; if it happens again, a function of the task is random or reads the clock: seed its "
-    "generator; or it depends on the order of a set: sort it, or export PYTHONHASHSEED=0 as `make` does"
+    "run `dvc repro --force --single-item prepare`, then `dvc repro`; if it happens again, a function of the task is "
+    "random or reads the clock: seed its generator; or it depends on the order of a set: sort it, or export "
+    "PYTHONHASHSEED=0 as `make` does"
 )
 
 Asked = Set[tuple[str, str]]

@@ -10,6 +10,7 @@ Standard library only: this is imported before the digests are taken.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,11 +82,17 @@ def _files(path: Path) -> dict[str, _File]:
 
 
 def _statuses(path: Path) -> dict[str, _Status]:
-    """Relative name ("" for a file itself) -> status; without `__pycache__`, which Python writes while a stage runs."""
+    """Relative name ("" for a file itself) -> status."""
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+        below = (Path(folder, name) for folder, _, names in os.walk(path, followlinks=True) for name in names)
+        files = sorted(file for file in below if file.is_file() and _is_content(file))
         return {str(file.relative_to(path)): _status(file) for file in files}
     return {"": _status(path)} if path.exists() else {}
+
+
+def _is_content(file: Path) -> bool:
+    """Python writes `__pycache__` while a stage runs; a killed process leaves what `wina_amp/atomic.py` had begun."""
+    return file.parent.name != "__pycache__" and not file.match(".*.tmp")
 
 
 def _status(file: Path) -> _Status:

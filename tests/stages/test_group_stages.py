@@ -325,6 +325,7 @@ def test_gradient_groups_hold_every_sample_and_random_ones_have_their_sizes(sett
 
 def test_two_processes_find_the_gradient_groups_of_one(settings, done, monkeypatch) -> None:
     before = [Path(paths.assignments(name)).read_bytes() for name in GRADIENT_SCHEMES]
+    shutil.rmtree(Path(".scratch") / "gradient_clusters@kl")
     monkeypatch.setenv(PROCESSES, "2")
     gradient_clusters.main(settings, "kl")
     assert before == [Path(paths.assignments(name)).read_bytes() for name in GRADIENT_SCHEMES]
