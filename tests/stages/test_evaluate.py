@@ -294,9 +294,7 @@ def test_cats_is_evaluated_at_the_targets_that_its_profiles_reach(settings: para
         np.testing.assert_allclose(results["realised_sparsity"], 0.75 * 0.4, rtol=0, atol=1e-12)
 
 
-def test_an_unknown_method_and_a_sample_without_group_are_refused(settings: params.Settings):
-    with pytest.raises(UserError, match=r"did you mean 'dense'"):
-        evaluate.main(settings, "dens")
+def test_a_sample_without_group_is_refused(settings: params.Settings):
     samples = _make_inputs(settings)
     path = paths.assignments("activation")
     ASSIGNMENTS.write(ASSIGNMENTS.read(path).iloc[1:], path)

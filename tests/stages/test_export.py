@@ -106,7 +106,6 @@ def test_new_prompts_are_routed_as_the_stage_route_routed_them(settings, here, t
         ("dense", r"Found: dense: the dense model has no profile set"),
         ("topk", r"Found: topk: `mask: topk` ranks the features of every token"),
         ("cats", r"Found: cats: criterion cats masks the activated gate"),
-        ("wnia", r"method must be one of .* Found: 'wnia'.* did you mean 'wina'"),
     ],
 )
 def test_methods_that_cannot_run_on_new_prompts_are_refused(settings, here, name, message):

@@ -347,12 +347,10 @@ def test_damaged_gradients_and_measurements_of_an_allocation_are_made_again(sett
     assert caplog.text.count("is damaged and made again") == len(parts) > 3
 
 
-def test_more_gradient_groups_than_the_samples_allow_and_another_profile_set_are_refused(settings, done) -> None:
+def test_more_gradient_groups_than_the_samples_allow_are_refused(settings, done) -> None:
     many = replace(settings, gradient=replace(settings.gradient, counts=(2, 11)))
     with pytest.raises(UserError, match=r"`gradient\.counts` must leave 2 train samples.*11 groups for 20 train"):
         gradient_clusters.main(many, "kl")
-    with pytest.raises(UserError, match=r"pooled profile set must be one of kl\. Found: 'greedy'"):
-        gradient_clusters.main(settings, "greedy")
 
 
 def test_routers_know_the_train_samples_and_cost_something(settings, done) -> None:

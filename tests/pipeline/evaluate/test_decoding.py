@@ -54,7 +54,7 @@ def test_texts_up_to_the_context_are_those_of_full_passes_alone(tiny_loaded: Loa
         for number, length in enumerate((1, loaded.context - 1, loaded.context // 2))
     ]
     with torch.inference_mode():
-        texts = generate(Engine(loaded, None, 1), requests, Tally(3, 0))
+        texts = generate(Engine(loaded, None, 1), requests, Tally(3, 0), ends_of(loaded))
     for request, text in zip(requests, texts, strict=True):
         tokens = decode(loaded, None, 0, request.prompt, request.limits.max_tokens)
         assert text == tiny_loaded.tokenizer.decode(tokens, skip_special_tokens=True)

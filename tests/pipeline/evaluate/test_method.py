@@ -136,7 +136,7 @@ def test_documents_that_changed_since_prepare_are_refused(
     views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
 ):
     stale = samples.assign(doc_hash="0" * 64)
-    with pytest.raises(UserError, match=r"must be in the table of samples.*dvc repro prepare"):
+    with pytest.raises(UserError, match=r"must be in the table of samples.*dvc repro --force --single-item prepare"):
         evaluate(tiny_loaded, views, stale, None, **OPTIONS)
 
 
