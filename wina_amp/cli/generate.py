@@ -39,7 +39,8 @@ def continuations(
     loaded = load(model, revision=revision, dtype=dtype, device=AUTO)
     if profile_set.rotations is not None:
         rotate_model(loaded, profile_set.rotations)
-    given = _padded(loaded, prompts)
+    rows = [_encoded(loaded, prompt, tokens) for prompt in prompts]
+    given = _padded(loaded, rows)
     width = given["input_ids"].shape[1]
     lm: Any = loaded.model
     options = {"max_new_tokens": tokens, "do_sample": False, "pad_token_id": _pad(loaded)}
@@ -57,14 +58,27 @@ def continuations(
     return {"set": profile_set.description.name, "sparsity": sparsity, "answers": answers}
 
 
-def _padded(loaded: LoadedModel, prompts: Sequence[str]) -> dict[str, Tensor]:
+def _encoded(loaded: LoadedModel, prompt: str, tokens: int) -> list[int]:
+    """The ids of a prompt, without an EOS that the tokenizer puts behind it: the answer follows, not another text."""
+    tokenizer: Any = loaded.tokenizer
+    row: list[int] = tokenizer(prompt)["input_ids"]
+    if row and row[-1] == tokenizer.eos_token_id and not prompt.endswith(tokenizer.eos_token):
+        row = row[:-1]
+    embeddings: Any = loaded.model.get_input_embeddings()
+    if not row:
+        must, found = "Every prompt must have a token", repr(prompt)
+    elif max(row) >= len(embeddings.weight):
+        must, found = f"Every token must have one of {len(embeddings.weight)} embeddings", f"{max(row)} in {prompt!r}"
+    elif len(row) + tokens > loaded.context:
+        must = f"A prompt and its new tokens must fit into the context of {loaded.context} tokens"
+        found = f"{len(row)} and {tokens}, for {prompt!r}"
+    else:
+        return row
+    raise UserError(must, found=found, where="the prompts", remedy="correct it, leave it out, or lower --tokens")
+
+
+def _padded(loaded: LoadedModel, rows: Sequence[list[int]]) -> dict[str, Tensor]:
     """Token ids and attention mask; a decoder continues the end of a row, so shorter prompts are padded in front."""
-    encode: Any = loaded.tokenizer
-    rows: list[list[int]] = [encode(prompt)["input_ids"] for prompt in prompts]
-    for prompt, row in zip(prompts, rows, strict=True):
-        if not row:
-            must, remedy = "Every prompt must have a token", "leave it out"
-            raise UserError(must, found=repr(prompt), where="the prompts", remedy=remedy)
     width = max(map(len, rows))
     ids = [[_pad(loaded)] * (width - len(row)) + row for row in rows]
     mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]

@@ -48,6 +48,7 @@ _SAME_IF_THERE = {
     "attention.value_length": "head_dim",
     "rope.dimension_count": "head_dim",
     "rope.freq_base": "rope_theta",
+    "rope.freq_base_swa": "rope_theta_of_windows",
     "attention.sliding_window": "sliding_window",
 }
 _SAYS_NOTHING = (None, 0, False, "", "none")
@@ -189,9 +190,9 @@ def _check_config(metadata: Mapping[str, Any], architecture: str, config: PreTra
 
 
 def _of_config(config: PreTrainedConfig, name: str) -> Any:
-    if name == "rope_theta":
-        parameters = config.rope_parameters
-        return parameters.get("full_attention", parameters).get("rope_theta")
+    if name.startswith("rope_theta"):
+        of_layers = "full_attention" if name == "rope_theta" else "sliding_attention"
+        return config.rope_parameters.get(of_layers, config.rope_parameters).get("rope_theta")
     if name == "head_dim":
         return getattr(config, name, None) or config.hidden_size // config.num_attention_heads
     return getattr(config, name, None)

@@ -56,7 +56,7 @@ def _overview(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "scheme", _explained(facts["scheme"], SCHEMES)
     yield "router", "none" if router is None else _explained(router["router"], ROUTER_KINDS)
     yield "targets", ", ".join(f"{target:g}" for target in facts["targets"])
-    yield "dense prefix", f"{facts['dense_prefix']:g}"
+    yield "dense prefix", str(facts["dense_prefix"])
     yield "transform", model["transform"]
     yield "calibrated on", ", ".join(facts["calibration"])
     yield "evaluated on", ", ".join(facts["evaluated"])

@@ -19,8 +19,8 @@ WIDTH_OF_FILES = 120
 
 
 def show_json(value: object) -> None:
-    """Write a value as JSON."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write a value as JSON, in ASCII, whatever the terminal takes."""
+    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -21,9 +21,6 @@ from wina_amp.profile_set.profile_set import ProfileSet
 ROOT = Path(__file__).parents[3]
 COMMANDS = ("inspect", "doctor", "push", "generate", "import-gguf", "export-thresholds")
 
-MOST_SECONDS = 2.0
-"""For `--help`, a start of Python included; it takes about 0.4 s."""
-
 LISTS_MODULES = """
 import json, sys
 sys.argv = ["wina-amp", "--help"]

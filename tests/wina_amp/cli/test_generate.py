@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import processors
+from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
 from tests.wina_amp.profile_set.sets import profile_set
@@ -72,6 +74,7 @@ def test_a_tokenizer_without_padding_pads_with_any_token(tiny_llama: Path, tiny_
         pytest.param({"dtype": "int8"}, r"The dtype must be one of", id="unknown dtype"),
         pytest.param({"backend": "cuda"}, r"The backend must be one of", id="unknown backend"),
         pytest.param({"prefill": "some"}, r"The prefill must be one of", id="unknown prefill"),
+        pytest.param({"tokens": 126}, r"into the context of 128 tokens\. Found: 5 and 126", id="no room for an answer"),
         pytest.param({"model": "no/such/folder"}, r"existing folder or a hub id", id="no such model"),
     ],
 )
@@ -82,6 +85,45 @@ def test_what_cannot_be_generated_is_refused(
     given = {"model": str(tiny_llama), "sparsity": 0.5, "tokens": 2} | options
     with pytest.raises(UserError, match=message):
         continuations(prompts=PROMPTS, path_or_repo=str(tmp_path), **given)
+
+
+@pytest.mark.tried("tokens", "refused")
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        pytest.param("", r"must have a token\. Found: ''", id="no token"),
+        pytest.param("w1 <late>", r"one of 64 embeddings\. Found: 64 in", id="a token without an embedding"),
+    ],
+)
+def test_a_prompt_that_the_model_cannot_read_is_refused(
+    prompt: str, message: str, tiny_llama: Path, tiny_loaded: LoadedModel, tmp_path: Path
+):
+    profile_set(tiny_loaded).save_pretrained(tmp_path / "set")
+    model = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
+    tokenizer.add_tokens(["<late>"])
+    tokenizer.save_pretrained(model)
+    with pytest.raises(UserError, match=message):
+        continuations(str(model), ["w1", prompt], str(tmp_path / "set"), sparsity=0.5, tokens=2)
+
+
+@pytest.mark.tried("tokens", "right")
+def test_an_eos_that_the_tokenizer_puts_behind_prompts_is_left_out(
+    tiny_llama: Path, tiny_loaded: LoadedModel, tmp_path: Path
+):
+    profile_set(tiny_loaded).save_pretrained(tmp_path / "set")
+    model = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    both = processors.TemplateProcessing(single="<bos> $A <eos>", special_tokens=[("<bos>", 1), ("<eos>", 2)])
+    tokenizer.backend_tokenizer.post_processor = both
+    tokenizer.save_pretrained(model)
+    assert AutoTokenizer.from_pretrained(model)("w1")["input_ids"][-1] == 2
+    found = [
+        continuations(str(folder), PROMPTS, str(tmp_path / "set"), sparsity=0.5, tokens=4, backend="reference")
+        for folder in (tiny_llama, model)
+    ]
+    assert found[0] == found[1]
 
 
 def test_a_folder_without_a_profile_set_is_refused(tiny_llama: Path, tmp_path: Path):

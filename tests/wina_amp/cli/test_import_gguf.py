@@ -56,6 +56,12 @@ def test_the_tokenizer_and_the_chat_template_come_along(architecture: str, tmp_p
     assert tokenizer("ab")["input_ids"][0] == tokenizer.bos_token_id
 
 
+def test_metadata_that_says_nothing_new_is_passed_over(tmp_path: Path):
+    said = {"gemma3.rope.freq_base_swa": 1e4, "gemma3.expert_count": 0, "gemma3.rope.scaling.type": "none"}
+    import_gguf(write(tmp_path / "a.gguf", "gemma3", model("gemma3"), metadata=said), tmp_path / "model")
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
 def test_an_answer_ends_at_the_end_of_a_turn_too(tmp_path: Path):
     file = write(tmp_path / "a.gguf", "llama", model("llama"), metadata={"tokenizer.ggml.eot_token_id": 2})
     import_gguf(file, tmp_path / "model")
@@ -94,6 +100,8 @@ TENSOR = r"Every tensor of the file must be one that transformers reads from a G
         _case("heads of a width that is not read", r"not so for model\.layers\.0\.self_attn\.k_norm",
               architecture="qwen3", metadata={"qwen3.attention.key_length": 64},
               tensors={"blk.0.attn_q_norm.weight": torch.ones(64), "blk.0.attn_k_norm.weight": torch.ones(64)}),
+        _case("other embeddings in windows", PROPERTY + r".*freq_base_swa: 20000\.0`, read as 10000",
+              architecture="gemma3", metadata={"gemma3.rope.freq_base_swa": 20000.0}),
         _case("no number of blocks", r"must describe its model\. Found: no block_count",
               metadata={"llama.block_count": None}),
         _case("an adapter", r"must hold a whole model\. Found: `general\.type: adapter`",
