@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from statistics import median
 from typing import Any
 
 from wina_amp.cli.output import show_table
@@ -36,14 +37,14 @@ def _summaries(profile_set: ProfileSet) -> Iterator[dict[str, Any]]:
     description = profile_set.description
     for target, of_target in zip(description.targets, profile_set.thresholds, strict=True):
         for group, of_group in zip(description.groups, of_target, strict=True):
-            for projection, blocks in zip(description.model.projections, of_group.T, strict=True):
+            for projection, blocks in zip(description.model.projections, of_group.T.tolist(), strict=True):
                 yield {
                     "target": target,
                     "group": group.name,
                     "projection": projection,
-                    "least": written(blocks.min().item()),
-                    "median": written(blocks.median().item()),
-                    "greatest": written(blocks.max().item()),
+                    "least": written(min(blocks)),
+                    "median": written(median(blocks)),
+                    "greatest": written(max(blocks)),
                 }
 
 

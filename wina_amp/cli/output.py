@@ -24,8 +24,8 @@ def show_json(value: object) -> None:
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table; numbers are aligned at the right."""
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
+    """Write a table; numbers are aligned at the right, and columns without names have no head."""
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_header=any(columns))
     rows = [list(row) for row in rows]
     for number, column in enumerate(columns):
         are_numbers = bool(rows) and all(isinstance(row[number], int | float) for row in rows)

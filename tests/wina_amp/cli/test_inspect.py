@@ -34,6 +34,7 @@ def test_json_holds_the_description_and_a_row_of_thresholds_for_every_projection
     assert len(rows) == targets * groups * projections
     last = made.thresholds[-1, -1, :, -1]
     assert rows[-1]["projection"] == "down" and rows[-1]["target"] == 0.5
+    assert rows[-1]["median"] == pytest.approx(last.double().mean().item(), rel=1e-8)  # of two blocks
     assert rows[-1]["least"] == pytest.approx(last.min().item(), rel=1e-8)
     assert rows[-1]["greatest"] == pytest.approx(last.max().item(), rel=1e-8)
 
