@@ -50,6 +50,7 @@ _SAME_IF_THERE = {
     "rope.freq_base": "rope_theta",
     "rope.freq_base_swa": "rope_theta_of_windows",
     "attention.sliding_window": "sliding_window",
+    "attention.causal": "is_causal",
 }
 _SAYS_NOTHING = (None, 0, False, "", "none")
 """Values of other metadata that are as good as none."""
@@ -195,7 +196,7 @@ def _of_config(config: PreTrainedConfig, name: str) -> Any:
         return config.rope_parameters.get(of_layers, config.rope_parameters).get("rope_theta")
     if name == "head_dim":
         return getattr(config, name, None) or config.hidden_size // config.num_attention_heads
-    return getattr(config, name, None)
+    return True if name == "is_causal" else getattr(config, name, None)
 
 
 def _check_tensors(tensors: list[str], architecture: str, model: PreTrainedModel, file: Path) -> None:
