@@ -24,6 +24,12 @@ def test_every_option_of_installed_is_named():
     assert options == {option for option in options if re.search(rf"\b{option}\b", PAGE)}
 
 
+def test_every_command_has_an_example():
+    named = re.findall(r"^def (\w+)", (ROOT / "wina_amp" / "cli" / "app.py").read_text(), flags=re.MULTILINE)
+    commands = {name.replace("_", "-") for name in named if not name.startswith("_")} - {"main"}
+    assert commands == set(re.findall(r"^    wina-amp ([a-z-]+) ?", PAGE, flags=re.MULTILINE))
+
+
 @pytest.mark.parametrize("names", [(AUTO, *BACKENDS), PREFILLS])
 def test_every_backend_and_kind_of_prefill_has_a_row(names: tuple[str, ...]):
     assert all(f"\n| `{name}`" in PAGE for name in names)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.dvc import deps
 
-RUNTIME = ("errors", "names", "atomic", "models", "scoring", "masks", "decode", "routing", "profile_set")
+RUNTIME = ("errors", "names", "atomic", "models", "scoring", "masks", "decode", "routing", "profile_set", "cli")
 """The packages of `wina_amp`, each of which may import only those before it."""
 
 

@@ -120,6 +120,10 @@ def test_an_installed_wheel_generates_sparse_outside_the_repository(
     assert ("numba" in result["imported"]) == (not hides_extras)
 
 
+def test_an_installed_wheel_has_the_command(python: Path, tmp_path: Path):
+    assert "inspect" in _python(str(python.parent / "wina-amp"), "--help", cwd=tmp_path)
+
+
 def test_the_wheel_holds_the_runtime_alone_and_is_typed(wheel: Path):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()

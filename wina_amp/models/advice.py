@@ -16,8 +16,8 @@ ADAPTER = (
     "remove adapter_config.json"
 )
 GGUF = (
-    "set `model.path` to the checkpoint that the GGUF file was made from, in safetensors; GGUF is the format of "
-    "llama.cpp and is not read"
+    "make a checkpoint of the GGUF file (`python -m wina_amp.cli import-gguf FILE FOLDER`) and set `model.path` to "
+    "FOLDER, or to the checkpoint that the GGUF file was made from, in safetensors"
 )
 PICKLES = (
     "convert them, if you trust who made them: `AutoModelForCausalLM.from_pretrained(folder).save_pretrained("

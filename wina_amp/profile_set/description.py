@@ -160,6 +160,8 @@ def _description(values: Mapping[str, Any]) -> Description:
     shapes = {str(name): (int(rows), int(columns)) for name, (rows, columns) in model.pop("projections").items()}
     order = [name for name in PROJECTION_ORDER if name in shapes]
     router = values["router"]
+    if len(values["measured"]) != len(values["targets"]):
+        raise ValueError(f"{len(values['measured'])} measurements of {len(values['targets'])} targets")
     return Description(
         name=str(values["name"]),
         criterion=str(values["criterion"]),

@@ -35,6 +35,7 @@ def _without(name: str) -> Callable[[dict[str, Any]], object]:
         (lambda values: values["model"].pop("digest"), "Found: TypeError: .*'digest'"),
         (lambda values: values["model"].update(projections=3), "Found: AttributeError"),
         (lambda values: values["measured"][0]["sparsity"].update(low="little"), "Found: ValueError: could not convert"),
+        (lambda values: values["measured"].pop(), "Found: ValueError: 1 measurements of 2 targets"),
         (
             lambda values: values.update(format=FORMAT + 1),
             rf"must be of format {FORMAT}\. Found: format {FORMAT + 1}.*export it again",
