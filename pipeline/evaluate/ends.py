@@ -1,6 +1,7 @@
 """The ends of a generated answer: everything at which transformers or lm-eval would stop.
 
-- the ids of the model's `generation_config.eos_token_id`, one or several, as in transformers' `generate()`;
+- the ids of the model's `generation_config.eos_token_id`, one or several, and the texts of its
+  `stop_strings`, as in transformers' `generate()`;
 - the tokenizer's EOS, which lm-eval adds to the task's stop texts, and which may be another one;
 - the task's stop texts, also where they are special tokens (`<|im_end|>`), which the answer's text does not show;
 - in a chat, the token that ends a turn in the tokenizer's template, whatever the checkpoint's files say.
@@ -14,14 +15,17 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from pipeline.tokens.encoding import special_tokens
 from wina_amp.models.load import LoadedModel
 
 _NEUTRAL: dict[str, object] = {
     "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_length": 0, "min_new_tokens": 0, "bad_words_ids": None,
     "sequence_bias": None, "suppress_tokens": None, "begin_suppress_tokens": None, "forced_bos_token_id": None,
-    "forced_eos_token_id": None, "exponential_decay_length_penalty": None,
+    "forced_eos_token_id": None, "exponential_decay_length_penalty": None, "num_beams": 1, "guidance_scale": 1.0,
+    "encoder_repetition_penalty": 1.0, "encoder_no_repeat_ngram_size": 0, "watermarking_config": None,
+    "max_new_tokens": None, "max_time": None,
 }  # fmt: skip
-"""Settings of transformers that change greedy decoding -> the value that changes nothing."""
+"""Settings of transformers that change greedy decoding or its length -> the value that changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class Ends:
         tokenizer: decodes the answer.
         ids: tokens that end it.
         special: tokens that its text does not show.
-        texts: texts of EOS and of the end of a turn, which end it also where ordinary tokens spell them.
+        texts: texts of EOS and of the end of a turn, which end it also where ordinary tokens spell them, and those of
+            the model's own `stop_strings`.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -75,11 +80,11 @@ def ends_of(loaded: LoadedModel, turn_end: int | None = None) -> Ends:
     configured: Any = loaded.model.generation_config
     ids = configured.eos_token_id if isinstance(configured.eos_token_id, list) else [configured.eos_token_id]
     known = [end for end in (tokenizer.eos_token_id, turn_end) if end is not None]
-    marked = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     texts = [str(tokenizer.decode([end], skip_special_tokens=False)) for end in known]
+    stops = [configured.stop_strings] if isinstance(configured.stop_strings, str) else configured.stop_strings or ()
     return Ends(
         loaded.tokenizer,
         frozenset(int(end) for end in (*ids, *known) if end is not None),
-        frozenset({*marked, *tokenizer.all_special_ids}),
-        tuple(text for text in texts if text),
+        special_tokens(loaded.tokenizer),
+        tuple(text for text in (*texts, *stops) if text),
     )

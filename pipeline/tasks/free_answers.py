@@ -14,9 +14,15 @@ _WHOLE = {"take_first", "remove_whitespace"}
 
 
 def right_answers(view: TaskView, document: Mapping[str, Any]) -> list[str]:
-    """All right answers of a document, the one that profiles are built on first; an empty one where there is none."""
+    """All right answers of a document, the one that profiles are built on first; an empty one where the list is.
+
+    Raises:
+        ValueError: it has no such column, or nothing in it; lm-eval would compare with "None".
+    """
     task: Any = view.task
     target = task.doc_to_target(document)
+    if target is None:
+        raise ValueError("no right answer")
     if task.config.doc_to_choice is not None and isinstance(target, int):
         target = task.doc_to_choice(document)[target]
     answers = [str(answer) for answer in target] if isinstance(target, list) else [str(target)]

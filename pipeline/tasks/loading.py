@@ -142,7 +142,11 @@ def _load(
     except UserError:
         raise
     except IndexError as error:  # lm-eval looks at the first document of every task it loads
-        raise refusal(name, "have at least one document", "none", "remove it from `benchmark.tasks`") from error
+        is_empty = "size 0" in str(error)
+        rule = "have at least one document, and its right choice among its choices"
+        found = "none" if is_empty else f"none, or none of its choices named as right ({error})"
+        remedy = "remove it from `benchmark.tasks`" if is_empty else "correct its YAML or its data"
+        raise refusal(name, rule, found, remedy) from error
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
         remedy = ONLINE if "offline" in problem.lower() else "correct its YAML or its data"

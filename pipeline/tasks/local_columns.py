@@ -7,8 +7,10 @@ seconds, and name the file, the row (from 0) and the column.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +23,8 @@ from wina_amp.errors import UserError
 from wina_amp.names import SPLITS
 
 pc: Any = pyarrow.compute  # its functions are made at import time, so type checkers see none of them
+
+log = logging.getLogger(__name__)
 
 SPLIT = "split"
 LABELS = ("subject", "computation", "template", "shots")
@@ -54,6 +58,9 @@ LAYOUTS = (
     Layout("text behind a context", ("context", "text")),
     Layout("text", ("text",)),
 )
+_NEAR = 0.85
+"""Similarity of a column's name to a known one that makes it worth a word."""
+
 _MAY_BE_BLANK = ("input", "output", "text", *LABELS)
 
 
@@ -72,7 +79,8 @@ def read(path: Path) -> tuple[Layout, pa.Table]:
 
 
 def _read_lines(path: Path) -> pa.Table:
-    columns = read_columns(path, {name: _NAMES[kind] for name, kind in TYPES.items()})
+    columns, others = read_columns(path, {name: _NAMES[kind] for name, kind in TYPES.items()})
+    _warn_of_near_names(others, path)
     table = {}
     for name, values in columns.items():
         try:
@@ -86,6 +94,7 @@ def _read_parquet(path: Path) -> pa.Table:
     try:
         names = pq.read_schema(path).names
         known = [name for name in TYPES if name in names]
+        _warn_of_near_names(set(names) - TYPES.keys(), path)
         twice = [name for name in known if names.count(name) > 1]
         if twice:
             raise file_error(
@@ -98,6 +107,14 @@ def _read_parquet(path: Path) -> pa.Table:
         ) from error
     filled = [name for name in known if table[name].null_count < len(table) or not len(table)]
     return pa.table({name: _cast(table[name], name, path) for name in filled})
+
+
+def _warn_of_near_names(names: Collection[str], path: Path) -> None:
+    """Say which columns are not read although they may be meant to be: `max_token`, `Split`."""
+    meant = {name: get_close_matches(name.strip().lower(), TYPES, 1, _NEAR) for name in names}
+    near = [f"`{name}` (not `{known[0]}`)" for name, known in sorted(meant.items()) if known]
+    if near:
+        log.warning("%s: columns that are not read: %s", path.name, ", ".join(near))
 
 
 def _cast(values: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:

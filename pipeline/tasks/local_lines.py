@@ -22,15 +22,18 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     NUMBER: lambda value: isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63,
 }
 _FORMATS = {
-    b"\xff\xfe": "text in UTF-16", b"\xfe\xff": "text in UTF-16", b"\x1f\x8b": "a gzip archive",
-    b"PK\x03\x04": "a zip archive", b"PAR1": "a Parquet file", b"BZh": "a bzip2 archive",
-    b"\x28\xb5\x2f\xfd": "a zstd archive", b"version https://git-lfs": "a Git LFS pointer",
+    b"\xff\xfe\0\0": "text in UTF-32", b"\xff\xfe": "text in UTF-16", b"\xfe\xff": "text in UTF-16",
+    b"\x1f\x8b": "a gzip archive", b"PK\x03\x04": "a zip archive", b"BZh": "a bzip2 archive",
+    b"\x28\xb5\x2f\xfd": "a zstd archive", b"\xfd7zXZ\0": "an xz archive", b"%PDF-": "a PDF",
+    b"PAR1": "a Parquet file", b"version https://git-lfs": "a Git LFS pointer",
 }  # fmt: skip
 """First bytes -> the format that begins like this."""
 
 
-def read_columns(path: Path, kinds: Mapping[str, str]) -> dict[str, list[Any]]:
-    """The known columns of the rows, those that have a value in any row; a value that is not there is None.
+def read_columns(path: Path, kinds: Mapping[str, str]) -> tuple[dict[str, list[Any]], set[str]]:
+    """The known columns of the rows, those that have a value in any row, and the names of all others.
+
+    A value that is not there is None.
 
     Args:
         path: the file.
@@ -40,10 +43,13 @@ def read_columns(path: Path, kinds: Mapping[str, str]) -> dict[str, list[Any]]:
         UserError: no rows; a line that is no JSON object or names a column twice; a value of another kind.
     """
     columns: dict[str, list[Any]] = {}
+    others: set[str] = set()
     count = 0
     for number, row in enumerate(_rows(path)):
         count += 1
         for name, value in row.items():
+            if name not in kinds:
+                others.add(name)
             if value is None or name not in kinds:
                 continue
             if not _FITS[kinds[name]](value):
@@ -51,7 +57,8 @@ def read_columns(path: Path, kinds: Mapping[str, str]) -> dict[str, list[Any]]:
             values = columns.setdefault(name, [])
             values += [None] * (number - len(values))
             values.append(value)
-    return {name: columns[name] + [None] * (count - len(columns[name])) for name in kinds if name in columns}
+    filled = {name: columns[name] + [None] * (count - len(columns[name])) for name in kinds if name in columns}
+    return filled, others
 
 
 def refuse_other_formats(path: Path) -> None:

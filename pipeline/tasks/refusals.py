@@ -19,7 +19,8 @@ class Answer:
     Attributes:
         text: the answer.
         length: the fewest tokens that it takes.
-        is_known: whether none of them stands for something that the tokenizer does not know.
+        is_known: whether none of them is special, which the text of what is generated does not show, or stands for
+            something that the tokenizer does not know.
     """
 
     text: str
@@ -110,7 +111,7 @@ def _problem(answer: Answer, stops: Sequence[str], max_tokens: int) -> tuple[str
     if not answer.is_known:
         return (
             "An answer must be one that the tokenizer can write: it could never be right",
-            f"characters or words that it does not know in {text}",
+            f"special tokens, or characters or words that it does not know in {text}",
             "take the item out, or use a model that knows them",
         )
     if answer.length > max_tokens:

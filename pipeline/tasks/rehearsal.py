@@ -95,8 +95,16 @@ def check_scoring(view: TaskView, doc_id: int, answer: str, tokenizer: PreTraine
 
 def _instances(task: Any, view: TaskView, tokenizer: PreTrainedTokenizerBase) -> list[Instance]:
     template = ChatTemplate(tokenizer, view.today) if view.is_chat else None
-    with quiet():
-        task.build_all_requests(
-            apply_chat_template=view.is_chat, fewshot_as_multiturn=view.is_chat, chat_template=template
-        )
+    try:
+        with quiet():
+            task.build_all_requests(
+                apply_chat_template=view.is_chat, fewshot_as_multiturn=view.is_chat, chat_template=template
+            )
+    except UserError:
+        raise
+    except Exception as error:  # lm-eval has tried the first document only when the task was loaded
+        problem = f"{type(error).__name__}: {error}"
+        raise refusal(
+            view.key, "be able to ask about every document", problem, "correct its YAML or its data"
+        ) from error
     return cast(list[Instance], task.instances)

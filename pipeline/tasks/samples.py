@@ -19,8 +19,8 @@ from pipeline.tasks.free_answers import is_compared_whole, right_answers, separa
 from pipeline.tasks.generation import Limits, limits
 from pipeline.tasks.refusals import Answer, check_answer, check_ids, check_length, check_tokens
 from pipeline.tasks.rehearsal import check_repeatable, check_scoring, requests_of
-from pipeline.tasks.task_view import TaskView, arguments, doc_hash
-from pipeline.tokens.encoding import Pair, encode_alone, encode_pairs, encode_prompts
+from pipeline.tasks.task_view import TaskView, arguments, doc_hash, refusal
+from pipeline.tokens.encoding import Pair, encode_alone, encode_pairs, encode_prompts, special_tokens
 from wina_amp.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -165,10 +165,10 @@ def _check(
     check_length(sample_id, document.length, context)
     check_tokens(sample_id, prompted.requests, document.requests)
     if prompted.limits is not None and prompted.answers:
-        unknown = tokenizer.unk_token_id
+        hidden = special_tokens(tokenizer)
         answers = [
             # Behind the prompt an answer may take a token less or more, for a space.
-            Answer(text, min(len(ids), len(document.answer_ids)) if number == 0 else len(ids), unknown not in ids)
+            Answer(text, min(len(ids), len(document.answer_ids)) if number == 0 else len(ids), hidden.isdisjoint(ids))
             for number, (text, ids) in enumerate(
                 zip(prompted.answers, encode_alone(tokenizer, prompted.answers), strict=True)
             )
@@ -191,6 +191,17 @@ def _report_choices(view: TaskView, documents: Sequence[_EncodedDocument]) -> No
 
 
 def _prompted(view: TaskView, doc_id: int, requests: Sequence[Instance]) -> _PromptedDocument:
+    try:
+        return _as_prompted(view, doc_id, requests)
+    except UserError:
+        raise
+    except Exception as error:  # a function or template of the task
+        problem = f"{type(error).__name__}: {error}"
+        remedy = "correct `doc_to_target` and `doc_to_choice` in its YAML, or the document"
+        raise refusal(f"{view.key}/{doc_id}", "say what is right of every document", problem, remedy) from error
+
+
+def _as_prompted(view: TaskView, doc_id: int, requests: Sequence[Instance]) -> _PromptedDocument:
     document = cast(Mapping[str, Any], requests[0].doc)
     if view.kind == "choice":
         prompt, choices, target = _choices(view, document, requests, f"{view.key}/{doc_id}")
@@ -214,6 +225,8 @@ def _choices(
     task: Any = view.task
     if view.task.OUTPUT_TYPE == "loglikelihood":
         prompt, continuation = arguments(requests[0])
+        if not isinstance(continuation, str):
+            raise TypeError(f"{continuation!r} is no text")
         return prompt, [continuation], 0
     choices = task.doc_to_choice(document)
     is_prompt_choice = bool(task.multiple_input)
@@ -229,7 +242,7 @@ def _choices(
         )
     # Requests beyond the choices are lm-eval's own extras (unconditional log-likelihoods).
     continuations = [str(arguments(request)[1]) for request in requests[: len(choices)]]
-    return str(arguments(requests[target if is_prompt_choice else 0])[0]), continuations, target
+    return str(arguments(requests[target if is_prompt_choice else 0])[0]), continuations, int(target)
 
 
 def _labels(document: Mapping[str, Any], subject: str) -> Row:

@@ -22,14 +22,22 @@ def separator(prompt: str, continuation: str) -> str:
 
     Letters decide: the nearest one of the continuation, or of the prompt where the continuation has none (digits,
     emoji). Characters right at the border decide before them: white space, a full-width colon or a Chinese character in
-    front of `Paris` already stand apart.
+    front of `Paris` already stand apart (but not one in front of Korean, which mixes them with its own). Marks belong
+    to the character before them.
     """
     if not prompt or not continuation:
         return ""
-    before, behind = prompt[-1], continuation[0]
+    before, behind = next(filter(_is_no_mark, reversed(prompt)), ""), continuation[0]
     letter = next(filter(_is_letter, chain(continuation, reversed(prompt))), "")
-    stands_apart = before.isspace() or behind.isspace() or any(map(_needs_no_space, (before, behind, letter)))
-    return "" if stands_apart else " "
+    if before.isspace() or behind.isspace():
+        return ""
+    if _is_letter(before) and name(behind, "").startswith("HANGUL"):
+        return " "
+    return "" if any(map(_needs_no_space, (before, behind, letter))) else " "
+
+
+def _is_no_mark(character: str) -> bool:
+    return not category(character).startswith("M")
 
 
 def _is_letter(character: str) -> bool:

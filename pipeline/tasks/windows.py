@@ -23,8 +23,9 @@ LONGEST_WORD = 32
 _UNSPACED = "\u0e00-\u109f\u1780-\u17ff\u2e80-\u2fff\u3001-\u31ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """Thai, Lao, Tibetan, Burmese, Khmer, and the scripts and punctuation of Chinese and Japanese."""
 
-_MARKS = "".join(mark for mark in map(chr, range(0x0E00, 0x1800)) if category(mark) in ("Mn", "Mc"))
-"""Vowels and tones of these scripts that belong to the character before them."""
+_PLACES = (*range(0x0E00, 0x3100), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
+_MARKS = "".join(mark for mark in map(chr, _PLACES) if category(mark) in ("Mn", "Mc"))
+"""Vowels, tones and variants of these scripts that belong to the character before them."""
 
 _WORD = re.compile(rf"\s*(?:[{_UNSPACED}][{_MARKS}]*|[^\s{_UNSPACED}]{{1,{LONGEST_WORD}}})")
 

@@ -55,21 +55,29 @@ class ChatTemplate:
         A template that refuses system messages gets the others, with one warning.
 
         Raises:
-            UserError: the template fails.
+            UserError: the template fails, or leaves out what is asked or answered (templates for messages in parts).
         """
         messages = list(chat_history)
         others = [message for message in messages if message["role"] != "system"]
         try:
             if len(others) == len(messages):
-                return self._rendered(messages, add_generation_prompt)
-            return self._with_system(messages, others, add_generation_prompt)
+                text = self._rendered(messages, add_generation_prompt)
+            else:
+                text = self._with_system(messages, others, add_generation_prompt)
         except Exception as error:
-            raise UserError(
-                "The chat template must make a text of every conversation",
-                found=f"{type(error).__name__}: {error}",
-                where=f"the chat template of {self._tokenizer.name_or_path}",
-                remedy="set `benchmark.chat_template` to false, or correct the template",
-            ) from error
+            raise self._refused(f"{type(error).__name__}: {error}") from error
+        lost = next((message for message in others if message["content"].strip() not in text), None)
+        if lost is not None:
+            raise self._refused(f"none of the {lost['role']}'s {lost['content']!r}")
+        return text
+
+    def _refused(self, found: str) -> UserError:
+        return UserError(
+            "The chat template must make a text of every conversation",
+            found=found,
+            where=f"the chat template of {self._tokenizer.name_or_path}",
+            remedy="set `benchmark.chat_template` to false, or correct the template",
+        )
 
     def _with_system(
         self, messages: Sequence[Mapping[str, str]], others: Sequence[Mapping[str, str]], add_generation_prompt: bool

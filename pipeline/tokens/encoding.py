@@ -70,6 +70,13 @@ def encode_alone(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> li
     return cast(list[Ids], tokenizer(list(texts), **options)["input_ids"])
 
 
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """The tokens that the text of a generated answer does not show."""
+    added: dict[int, Any] = tokenizer.added_tokens_decoder
+    marked = (number for number, token in added.items() if token.special)
+    return frozenset({*marked, *tokenizer.all_special_ids})
+
+
 def _behind_start(tokenizer: PreTrainedTokenizerBase, text: str) -> Pair:
     """A text without a prompt: BOS takes its place, once."""
     start, ids = _start(tokenizer), encode_alone(tokenizer, [text])[0]
@@ -78,23 +85,26 @@ def _behind_start(tokenizer: PreTrainedTokenizerBase, text: str) -> Pair:
 
 def _encoded(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Ids]:
     """Token ids of each text behind what the tokenizer puts in front of one."""
-    encoded = encode_alone(tokenizer, texts)
-    front = _front(tokenizer, next((pair for pair in zip(texts, encoded, strict=True) if pair[1]), ("", [])))
     start = str(tokenizer.decode(_start(tokenizer)))
-    return [
-        ids if start and text.lstrip().startswith(start) else front + ids
-        for text, ids in zip(texts, encoded, strict=True)
-    ]
+    is_begun = [bool(start) and text.lstrip().startswith(start) for text in texts]
+    others = [text for text, begun in zip(texts, is_begun, strict=True) if not begun]
+    front = _front(tokenizer, [_EXAMPLE, *others]) if others else []
+    encoded = encode_alone(tokenizer, texts)
+    return [ids if begun else front + ids for ids, begun in zip(encoded, is_begun, strict=True)]
 
 
-def _front(tokenizer: PreTrainedTokenizerBase, example: tuple[str, Ids]) -> Ids:
-    """The special tokens that the tokenizer puts in front of a text, for example of one and its own tokens."""
-    text, plain = example
-    whole = cast(Ids, tokenizer(text, return_attention_mask=False)["input_ids"])
-    if not plain:
-        return [token for token in whole if token == tokenizer.bos_token_id]
-    at = next(at for at in range(len(whole)) if whole[at : at + len(plain)] == plain)
-    return whole[:at]
+_EXAMPLE = "1"
+
+
+def _front(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Ids:
+    """The special tokens that the tokenizer puts in front of a text, seen at the first that has tokens of its own."""
+    for text in texts:
+        plain = encode_alone(tokenizer, [text])[0]
+        if plain:
+            whole = cast(Ids, tokenizer(text, return_attention_mask=False)["input_ids"])
+            return whole[: next(at for at in range(len(whole)) if whole[at : at + len(plain)] == plain)]
+    whole = cast(Ids, tokenizer("", return_attention_mask=False)["input_ids"])
+    return [token for token in whole if token == tokenizer.bos_token_id]
 
 
 def _start(tokenizer: PreTrainedTokenizerBase) -> Ids:

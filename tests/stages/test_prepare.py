@@ -107,6 +107,7 @@ GENERATION = {"prompt": "w1 w2", "answer": "w3 w4", "max_tokens": 3, "stop": ["\
         pytest.param({"max_tokens": 1}, r"at most the 1 tokens.*2 tokens in 'w3 w4'", id="too few tokens"),
         pytest.param({"answer": "w3 cat"}, r"can write.*does not know in 'w3 cat'", id="an unknown word"),
         pytest.param({"answer": "w3 <eos>"}, r"'<eos>' in 'w3 <eos>'", id="EOS in the answer"),
+        pytest.param({"answer": "w3 <pad>"}, r"special tokens.*'w3 <pad>'", id="a special token in the answer"),
     ],
 )  # fmt: skip
 def test_an_answer_that_can_never_be_right_is_refused(settings: params.Settings, change: dict[str, object], message):

@@ -28,8 +28,9 @@ def check_folder(folder: Path, *, remote_code: bool = False) -> None:
         remote_code: whether Python code in it may be run.
 
     Raises:
-        UserError: an adapter; no or unreadable config.json; unreadable generation_config.json; experts; a family
-            without a row; code that may not be run; quantised weights; and see `check_weights`.
+        UserError: an adapter; no or unreadable config.json; unreadable generation_config.json, or ends in it that are
+            no tokens; experts; a family without a row; code that may not be run; quantised weights; and see
+            `check_weights`.
     """
     if (folder / "adapter_config.json").is_file():
         raise folder_error("hold a whole model", "an adapter (adapter_config.json)", folder, ADAPTER)
@@ -37,7 +38,7 @@ def check_folder(folder: Path, *, remote_code: bool = False) -> None:
     generation = folder / "generation_config.json"
     if generation.exists() or generation.is_symlink():
         # transformers passes over one that it cannot read, and generation ends elsewhere.
-        _object_in(generation, f"have an undamaged {generation.name}, or none")
+        _check_ends(_object_in(generation, f"have an undamaged {generation.name}, or none"), folder)
     where = str(folder / CONFIG)
     refuse_experts(config, where)
     family_of(str(config["model_type"]), where)
@@ -94,6 +95,13 @@ def code_error(found: str, where: Path) -> UserError:
         where=str(where),
         remedy="read that code, then set `model.remote_code: true` in params.yaml",
     )
+
+
+def _check_ends(generation: dict[str, Any], folder: Path) -> None:
+    ends = generation.get("eos_token_id")
+    given: list[object] = ends if isinstance(ends, list) else [] if ends is None else [ends]
+    if not all(type(end) is int for end in given):
+        raise folder_error("name the tokens that end an answer by their numbers", f"`eos_token_id: {ends}`", folder)
 
 
 def _object_in(file: Path, rule: str) -> dict[str, Any]:

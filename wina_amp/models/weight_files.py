@@ -8,6 +8,7 @@ folder, and no tensor may be in two of them: then it makes no difference who cho
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatch
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -22,6 +23,7 @@ from wina_amp.models.advice import (
     remedy_for,
     whereabouts,
 )
+from wina_amp.models.source import UNWANTED
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -87,9 +89,10 @@ def _listed(folder: Path) -> dict[str, str]:
         remedy = LFS if index.is_file() and is_pointer(index) else FETCH
         raise folder_error(f"have an undamaged {INDEX}", whereabouts(index, error), folder, remedy) from error
     for file in sorted(set(listed.values())):
-        if Path(file).name != file or not file.endswith(".safetensors"):
+        # Names that `checkpoint_files` leaves out would be loaded, and no change of them noticed.
+        if not file.endswith(".safetensors") or any(fnmatch(file, pattern) for pattern in UNWANTED):
             found = f"{file!r} in {INDEX}"
-            raise folder_error("have weights in safetensors files of its own", found, folder)
+            raise folder_error("have weights in safetensors files of its own, of the usual names", found, folder)
     return listed
 
 

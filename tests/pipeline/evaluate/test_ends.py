@@ -117,9 +117,30 @@ def test_in_a_chat_the_end_of_the_turn_ends_the_answer_and_is_not_part_of_it(tin
 
 
 @pytest.mark.tried("ends", "warned")
-@pytest.mark.parametrize("penalty", [pytest.param(1.05, id="a repetition penalty")])
-def test_what_generation_config_asks_for_and_is_not_applied_is_named(tiny_loaded: LoadedModel, penalty: float):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("repetition_penalty", 1.05, id="a repetition penalty"),
+        pytest.param("num_beams", 4, id="beams"),
+        pytest.param("guidance_scale", 1.5, id="guidance"),
+        pytest.param("suppress_tokens", [3], id="suppressed tokens"),
+        pytest.param("max_new_tokens", 2, id="a length"),
+    ],
+)
+def test_what_generation_config_asks_for_and_is_not_applied_is_named(
+    tiny_loaded: LoadedModel, name: str, value: object
+):
     assert not_applied(tiny_loaded) == {}
     with saying(tiny_loaded, {}) as loaded:
-        loaded.model.generation_config.repetition_penalty = penalty
-        assert not_applied(loaded) == {"repetition_penalty": penalty}
+        setattr(loaded.model.generation_config, name, value)
+        assert not_applied(loaded) == {name: value}
+
+
+@pytest.mark.tried("ends", "right")
+@pytest.mark.parametrize(
+    "stops", [pytest.param("w10", id="a text"), pytest.param(["w30", "9 w10"], id="several texts, one across tokens")]
+)
+def test_the_stop_strings_of_generation_config_end_an_answer(tiny_loaded: LoadedModel, stops: str | list[str]):
+    with saying(tiny_loaded, {}) as loaded:
+        loaded.model.generation_config.stop_strings = stops
+        assert ours(loaded, []) == ("w7 w8 w9 " if isinstance(stops, str) else "w7 w8 w")

@@ -67,6 +67,8 @@ _HEAD = "task: bad\ncustom_dataset: !function words.dataset\ntest_split: test\n"
          r"report acc or exact_match\. Found: brier_score"),
         ("output_type: multiple_choice\ndoc_to_text: prompt\ndoc_to_choice: choices\ndoc_to_target: target\n"
          "dataset_kwargs: {size: 0}\n", "have at least one document"),
+        ("output_type: multiple_choice\ndoc_to_text: prompt\ndoc_to_choice: choices\ndoc_to_target: '{{ 9 }}'\n",
+         r"have .* its right choice among its choices\. Found: none, or none of its choices named as right"),
         ("output_type: multiple_choice\ndoc_to_text: nothing.here\ndoc_to_choice: choices\ndoc_to_target: target\n"
          "dataset_kwargs: {splits: [train]}\n", r"be loadable\. Found: KeyError"),
     ],

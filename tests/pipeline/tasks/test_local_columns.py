@@ -169,3 +169,24 @@ def test_a_parquet_column_of_another_type_and_a_broken_file_are_refused(tmp_path
     path.write_bytes(b"PAR1 nothing")
     with pytest.raises(UserError, match=r"parquet file must be readable.*a\.parquet"):
         read(path)
+
+
+@pytest.mark.tried("texts", "warned")
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        pytest.param("max_token", "max_tokens", id="a letter missing"),
+        pytest.param("Split", "split", id="a capital"),
+        pytest.param("shots ", "shots", id="a space"),
+    ],
+)
+def test_a_column_that_is_not_read_but_nearly_has_a_known_name_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, known: str
+):
+    row = {"prompt": "a", "answer": "b", "id": 1, "source": "c", name: "d"}
+    read(lines(tmp_path / "x.jsonl", row))
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "x.parquet")
+    read(tmp_path / "x.parquet")
+    assert [record.message.partition(": ")[2] for record in caplog.records] == [
+        f"columns that are not read: `{name}` (not `{known}`)"
+    ] * 2

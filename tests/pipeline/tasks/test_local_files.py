@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import lzma
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,9 @@ def test_a_text_file_is_read_as_text(tmp_path: Path, content: bytes):
         pytest.param("pick.txt", WORDS + b"a\0b", r"NUL character.*pick\.txt, line 1 ", id="NUL bytes"),
         pytest.param("pick.txt", WORDS.decode().encode("utf-16"), r"Found: text in UTF-16", id="UTF-16"),
         pytest.param("pick.txt", gzip.compress(WORDS), r"Found: a gzip archive", id="gzip"),
+        pytest.param("pick.txt", lzma.compress(WORDS), r"Found: an xz archive", id="xz"),
+        pytest.param("pick.txt", WORDS.decode().encode("utf-32"), r"Found: text in UTF-32", id="UTF-32"),
+        pytest.param("pick.txt", b"%PDF-1.4 " + WORDS, r"Found: a PDF", id="a PDF"),
         pytest.param("pick.txt", b"", r"at least one\. Found: no text", id="an empty text"),
         pytest.param("pick.parquet", b"", r"parquet file must be readable.*pick", id="an empty Parquet file"),
         pytest.param("pick.parquet", gzip.compress(WORDS), r"Found: a gzip archive", id="gzip for Parquet"),

@@ -100,3 +100,60 @@ def test_tokens_that_no_sample_uses_need_no_embedding(tiny_tasks: Path, tiny_loa
     rows = list(sample_rows(view, [0], tiny_loaded.tokenizer, 128))
     requests = tiny_loaded.tokenizer([row["prompt"] + choice for row in rows for choice in row["choices"]]).input_ids
     assert rows == list(sample_rows(view, [0], tiny_loaded.tokenizer, 128, embeddings=1 + max(map(max, requests))))
+
+
+_ODD = """
+def later(wrong):
+    # The first document is the one that lm-eval tries.
+    def target(doc):
+        return doc["target"] if doc["target"] == 0 else wrong
+    return target
+
+none, empty, beyond, flag = later(None), later([]), later(9), later(True)
+"""
+
+
+@pytest.mark.tried("errors", "refused")
+@pytest.mark.parametrize(
+    ("task", "use", "message"),
+    [
+        pytest.param("pick", "doc_to_target: !function odd.none", "one of its choices.*None", id="no right choice"),
+        pytest.param("pick", "doc_to_target: !function odd.empty", "say what is right.*IndexError", id="an empty list"),
+        pytest.param("pick", "doc_to_target: !function odd.beyond", "one of its choices.*9 with", id="a choice beyond"),
+        pytest.param("pick", "doc_to_text: '{{ prompt if target == 0 else prompt.x.y }}'", "ask about", id="a prompt"),
+        pytest.param("write", "doc_to_target: !function odd.none", "no right answer", id="no answer"),
+        pytest.param("write", "doc_to_target: !function odd.beyond\ndoc_to_choice: choices",
+                     "say what is right.*IndexError", id="an answer among too few"),
+    ],
+)  # fmt: skip
+def test_a_task_that_fails_at_a_later_document_says_why(
+    tiny_tasks: Path, tiny_loaded: LoadedModel, tmp_path: Path, task: str, use: str, message: str
+):
+    view = _changed(tiny_tasks, tmp_path, task, use)
+    with pytest.raises(UserError, match=f"{message}.*{task}/test"):
+        list(sample_rows(view, range(8), tiny_loaded.tokenizer, 128))
+
+
+@pytest.mark.tried("errors", "refused")
+@pytest.mark.parametrize("use", [pytest.param("output_type: loglikelihood\ndoc_to_target: target", id="a number")])
+def test_a_continuation_that_is_no_text_is_refused(
+    tiny_tasks: Path, tiny_loaded: LoadedModel, tmp_path: Path, use: str
+):
+    with pytest.raises(UserError, match=r"say what is right.*0 is no text.*pick/test/0"):
+        list(sample_rows(_changed(tiny_tasks, tmp_path, "pick", use), [0], tiny_loaded.tokenizer, 128))
+
+
+def test_a_target_of_true_is_the_second_choice(tiny_tasks: Path, tiny_loaded: LoadedModel, tmp_path: Path):
+    view = _changed(tiny_tasks, tmp_path, "pick", "doc_to_target: !function odd.flag")
+    targets = [row["target"] for row in sample_rows(view, [0, 1], tiny_loaded.tokenizer, 128)]
+    assert targets == [0, 1] and type(targets[1]) is int
+
+
+def _changed(tiny_tasks: Path, folder: Path, task: str, use: str) -> TaskView:
+    """A task with other lines in its YAML."""
+    (folder / "words.py").write_text((tiny_tasks / "words.py").read_text())
+    (folder / "odd.py").write_text(_ODD)
+    names = {line.split(":")[0] for line in use.splitlines()}
+    kept = [line for line in (tiny_tasks / f"{task}.yaml").read_text().splitlines() if line.split(":")[0] not in names]
+    (folder / f"{task}.yaml").write_text("\n".join([*kept, use, ""]))
+    return _views(folder, task)["test"]

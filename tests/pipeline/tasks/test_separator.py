@@ -20,6 +20,8 @@ from pipeline.tasks.separator import separator
         pytest.param("Answer:", "42", id="digits"),
         pytest.param("Answer:", "😀", id="an emoji"),
         pytest.param("答案:", "Paris", id="Latin behind a colon"),
+        pytest.param("수도는 漢陽", "서울", id="Korean behind Chinese characters"),
+        pytest.param("e\u0301", "x", id="Latin behind a letter and its accent"),
     ],
 )
 def test_a_space_stands_between_words_of_scripts_that_use_it(prompt: str, continuation: str):
@@ -49,6 +51,9 @@ def test_a_space_stands_between_words_of_scripts_that_use_it(prompt: str, contin
         pytest.param("ຄຳຕອບ:", "ແມ່ນ", id="Lao"),
         pytest.param("ចម្លើយ:", "បាទ", id="Khmer"),
         pytest.param("အဖြေ:", "ဟုတ်", id="Burmese"),
+        pytest.param("か\u3099", "Paris", id="Latin behind Japanese and its mark"),
+        pytest.param("葛\U000e0100", "Paris", id="Latin behind a variant of a Chinese character"),
+        pytest.param("首都：", "서울", id="Korean behind a full-width colon"),
         pytest.param("", "Paris", id="an empty prompt"),
     ],
 )

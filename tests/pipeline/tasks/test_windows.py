@@ -45,6 +45,10 @@ def test_headings_and_blank_texts_give_no_window():
         pytest.param("今天天气很好，我们去公园散步吧。", "今天天气很", "好，我们去公园散步吧", id="Chinese"),
         pytest.param("日本語のテキストには空白がない。", "日本語のテ", "キストには空白がない", id="Japanese"),
         pytest.param("ยินดีต้อนรับสู่ประเทศไทยครับ", "ยินดีต้อ", "นรับสู่ประเทศ", id="Thai, with vowels above"),
+        pytest.param("か\u3099" * 15, "か\u3099" * 5, "か\u3099" * 10, id="Japanese, with marks of their own"),
+        pytest.param(
+            "葛\U000e0100" * 15, "葛\U000e0100" * 5, "葛\U000e0100" * 10, id="variants of a Chinese character"
+        ),
         pytest.param("Am 今天 very 好, 我们去公园散步吧。", "Am 今天 very 好", ", 我们去公园散步吧。", id="mixed"),
         pytest.param("한국 " + "띄어 한국 " * 8, "한국" + " 띄어 한국" * 2, " 띄어 한국" * 5, id="Korean, with spaces"),
         pytest.param("x" * 15 * LONGEST_WORD, "x" * 5 * LONGEST_WORD, "x" * 10 * LONGEST_WORD, id="one long line"),

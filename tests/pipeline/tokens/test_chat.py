@@ -47,12 +47,21 @@ def test_a_template_that_takes_no_system_message_gets_none_and_says_so_once(tiny
         pytest.param("{{ raise_exception('always') }}", "TemplateError: always", id="a template that raises"),
         pytest.param("{{ messages", "TemplateSyntaxError", id="half a template"),
         pytest.param("{{ messages[9].content.x }}", "UndefinedError", id="a template for longer conversations"),
+        pytest.param("{{ tools | length }}", "TypeError", id="a template that needs tools"),
+        pytest.param(
+            "{% for m in messages %}{% for part in m.content %}{{ part.text }}{% endfor %}{% endfor %}",
+            "none of the user's 'w2'",
+            id="a template for messages in parts",
+        ),
+        pytest.param(
+            "{{ messages[-1].content }}", "none of the user's 'w2'", id="a template that leaves out earlier turns"
+        ),
     ],
 )
 def test_a_template_that_fails_is_refused_and_ends_no_turn(tiny_loaded: LoadedModel, text: str, error: str):
     chat = template(tiny_loaded, text)
     with pytest.raises(UserError, match=rf"chat template must make a text of every conversation\. Found: {error}"):
-        chat(TURNS)
+        chat([*TURNS, {"role": "assistant", "content": "w3"}, {"role": "user", "content": "w4"}])
     assert chat.turn_end() is None
 
 
@@ -80,7 +89,11 @@ LLAMA = (
     ("text", "shown"),
     [
         pytest.param(LLAMA, "01 Mar 2026", id="Llama 3.1's date_string"),
-        pytest.param("{{ strftime_now('%Y-%m-%d %H:%M') }}", "2026-03-01 00:00", id="a template that reads the time"),
+        pytest.param(
+            "{{ strftime_now('%Y-%m-%d %H:%M') }} {{ messages[0].content }}",
+            "2026-03-01 00:00",
+            id="a template that reads the time",
+        ),
     ],
 )
 def test_a_template_that_asks_for_the_date_is_told_the_one_of_the_settings(

@@ -7,11 +7,20 @@ from typing import Any
 import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from tokenizers import AddedToken
+from tokenizers.normalizers import Lowercase, Strip
+from tokenizers.pre_tokenizers import ByteLevel, Metaspace
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.tokens.encoding import encode_alone, encode_pairs, encode_prompts
-from tests.reference.tokenizers import BOS, W1, W2, W3, merging, words
+from tests.reference.tokenizers import BOS, W1, W2, W3, merging, spelling, words
 from wina_amp.models.load import LoadedModel
+
+SPELT = [
+    (prompt, continuation)
+    for prompt in ("answer:", " answer: ", "<bos>answer:\n", "a  b")
+    for continuation in (" Paris", "paris", "\n\np", "é")
+] + [("", " paris")]
 
 
 def saved_with_limits() -> PreTrainedTokenizerFast:
@@ -66,10 +75,34 @@ def test_spaces_at_the_end_of_a_prompt_belong_to_the_continuation():
         pytest.param(words(eos_token="<eos>"), [("w1", " w3"), ("", "w3")], id="EOS and no BOS"),
         pytest.param(merging((" ", "b")), [("a ", "b"), ("a", " b")], id="a space that joins the next word"),
         pytest.param(merging(("a", "b")), [("ca", "bc")], id="a choice that joins the prompt's last token"),
+        pytest.param(spelling(Metaspace(prepend_scheme="always")), SPELT, id="a space put in front of every text"),
+        pytest.param(spelling(Metaspace(prepend_scheme="first")), SPELT, id="a space put in front of the first word"),
+        pytest.param(spelling(Metaspace(prepend_scheme="never")), SPELT, id="spaces of the text alone"),
+        pytest.param(spelling(ByteLevel(add_prefix_space=True)), SPELT, id="`add_prefix_space`"),
+        pytest.param(spelling(ByteLevel(add_prefix_space=False), Lowercase()), SPELT, id="capitals made small"),
+        pytest.param(spelling(ByteLevel(add_prefix_space=False), Strip()), SPELT, id="white space cut off"),
+        pytest.param(
+            spelling(ByteLevel(), None, AddedToken("answer:", lstrip=True, rstrip=True)),
+            SPELT,
+            id="an added token that takes the spaces beside it",
+        ),
     ],
 )
 def test_pairs_equal_those_of_lm_eval(tiny_loaded: LoadedModel, tokenizer: Any, pairs: list[tuple[str, str]]):
     assert ids(tokenizer, pairs) == lm_evals(tiny_loaded, tokenizer, pairs)
+
+
+@pytest.mark.tried("neighbours", "right")
+@pytest.mark.parametrize(
+    "template",
+    [pytest.param("<eos> $A", id="a token that is not BOS"), pytest.param("<eos> <bos> $A", id="a token and BOS")],
+)
+def test_what_stands_in_front_of_a_text_does_not_depend_on_the_texts_beside_it(template: str):
+    tokenizer = words(template, bos_token="<bos>", eos_token="<eos>")
+    for text in ("", "<bos> w1", "w1"):
+        alone = encode_prompts(tokenizer, [text])[0]
+        assert alone == encode_prompts(tokenizer, ["<bos>", "w2", text, ""])[2]
+        assert text.startswith("<bos>") or alone == tokenizer(text)["input_ids"]
 
 
 @pytest.mark.tried("tokens", "right")

@@ -33,6 +33,9 @@ UP = "model.layers.1.mlp.up_proj.weight"
 NORM = "model.norm.weight"
 
 
+GENERATION = "generation_config.json"
+
+
 def _shard_twice(folder: Path) -> None:
     """A weight in both shards: transformers takes that of the file it reads last, whatever the index says."""
     shard(folder)
@@ -81,6 +84,12 @@ REFUSED = [
     ),
     _case(
         "an index into a folder below", r"of its own.*'a/x\.safetensors'", shard, set_index(**{NORM: "a/x.safetensors"})
+    ),
+    _case(
+        "an index into the layout of Mistral",
+        r"usual names.*'consolidated\.safetensors'",
+        shard,
+        set_index(**{NORM: "consolidated.safetensors"}),
     ),
     _case("an index of pickles", r"of its own.*'x\.bin'", shard, set_index(**{NORM: "x.bin"})),
     _case("an index of a missing file", r"no x\.safetensors", shard, set_index(**{NORM: "x.safetensors"})),
@@ -209,6 +218,8 @@ REFUSED = [
         r"only a link to gone",
         link("generation_config.json", "gone"),
     ),
+    _case("an end that is a text", r"by their numbers.*`eos_token_id: x`", put(GENERATION, '{"eos_token_id": "x"}')),
+    _case("ends in a list of lists", r"by their numbers.*\[\[2\]\]", put(GENERATION, '{"eos_token_id": [[2]]}')),
     _case("a family without a row", r"'gpt2'", set_config(model_type="gpt2")),
 ]
 
