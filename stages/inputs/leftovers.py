@@ -8,8 +8,9 @@ pipeline file says what belongs into a folder.
 from __future__ import annotations
 
 import logging
+import os
 import re
-import shutil
+from itertools import chain, count
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
@@ -18,14 +19,15 @@ from pipeline.config.params import Settings, parse
 from stages.inputs.fingerprint import PIPELINES
 from stages.inputs.snapshot import ROOT
 
-REMOVED = ".scratch/removed"
-"""Where they go; DVC has them in its cache besides."""
+REMOVED = "removed"
+"""The folder where they go and stay, beside that in which they lay: a file of the user's may be among them, which DVC
+has in no cache and `make clean` must not delete."""
 
 log = logging.getLogger("stages.inputs")
 
 
 def set_aside(settings: Settings) -> list[Path]:
-    """Move them to `REMOVED`, and say so.
+    """Move them to `REMOVED`, under another name where one of an earlier time lies there, and say so.
 
     Hidden files stay: those of processes at work, and those that `.dvcignore` names.
 
@@ -39,15 +41,19 @@ def set_aside(settings: Settings) -> list[Path]:
         if str(path) not in outs and not path.name.startswith((".", "__pycache__"))
     ]
     for path in moved:
-        destination = Path(REMOVED) / path
+        destination = _free(path.parents[1] / REMOVED / path.parent.name / path.name)
         destination.parent.mkdir(parents=True, exist_ok=True)
-        if destination.is_dir():
-            shutil.rmtree(destination)
         path.replace(destination)
     if moved:
         names = ", ".join(str(path) for path in moved)
-        log.info("moved to %s, because no stage of params.yaml makes it: %s", REMOVED, names)
+        log.info("moved to the folder `%s` beside, because no stage of params.yaml makes it: %s", REMOVED, names)
     return moved
+
+
+def _free(path: Path) -> Path:
+    """The path, or with a number behind it where something of an earlier time lies."""
+    numbered = (path.with_name(f"{path.name}.{number}") for number in count(1))
+    return next(free for free in chain([path], numbered) if not os.path.lexists(free))
 
 
 def _outs_and_folders(settings: Settings) -> tuple[set[str], list[str]]:
