@@ -60,6 +60,9 @@ class Fingerprint:
                 raise unknown(f"name of stage `{stage}`", name, family, "`--name`, or the settings that dvc.yaml names")
             known |= {"key": name, "item": family[name] if isinstance(family, Mapping) else name}
             entry = entry["do"]
+        elif name is not None:
+            must, where = f"Stage `{stage}` makes one thing and takes no name", "`--name`"
+            raise UserError(must, found=name, where=where, remedy="leave it out")
         files, params = list(entry["deps"]), list(entry.get("params", ()))
         files += [file for param in params if isinstance(param, dict) for file in param]  # all params of a file
         self._files, self._params = files, [param for param in params if isinstance(param, str)]

@@ -2,8 +2,8 @@
 
 The files of the checkpoint are known from its manifest (`stages/manifest.py`); loading makes sure that they still are
 those, by hashes that are remembered (`wina_amp/models/checksums.py`), so that weights are read once more only where
-they were written to: by somebody who then runs plain `dvc repro`, or while a stage runs. PyTorch is imported when a model is loaded, not before:
-stages that may need no model start without it.
+they were written to: by somebody who then runs plain `dvc repro`, or while a stage runs. PyTorch is imported when a
+model is loaded, not before: stages that may need no model start without it.
 """
 
 from __future__ import annotations

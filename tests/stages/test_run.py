@@ -115,6 +115,12 @@ def test_a_named_stage_needs_a_name_of_the_settings(repository: Path, arguments:
 
 
 @pytest.mark.tried("names", "refused")
+def test_a_stage_without_names_is_given_none(repository: Path):
+    done = run_stage(repository, "pass", "--name", "wina")
+    assert done.returncode == 2 and "takes no name. Found: wina. Where: `--name`" in said(done)
+
+
+@pytest.mark.tried("names", "refused")
 def test_an_unknown_stage_is_refused(repository: Path):
     done = run_stage(repository, "pass", stage="inputs")
     assert done.returncode == 2 and "The stage must be one of invented, named" in said(done)

@@ -16,7 +16,6 @@ from dvc.repo import Repo
 from stages.inputs import snapshot
 from stages.inputs.snapshot import ABSENT, ROOT, Snapshot
 
-
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of DVC's own code
 
 
