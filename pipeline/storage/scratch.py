@@ -119,6 +119,9 @@ def _locked(path: Path) -> TextIO:
         lock = path.open("a+", encoding="utf-8")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
         except OSError:
             lock.close()
             raise
@@ -137,9 +140,6 @@ def _locked(path: Path) -> TextIO:
             where=str(path.parent),
             remedy="free disk space, correct the permissions or use another disk, then run `dvc repro` again",
         ) from error
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
     return lock
 
 

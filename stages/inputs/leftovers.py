@@ -7,6 +7,7 @@ pipeline file says what belongs into a folder.
 
 from __future__ import annotations
 
+import filecmp
 import logging
 import os
 import re
@@ -27,7 +28,7 @@ log = logging.getLogger("stages.inputs")
 
 
 def set_aside(settings: Settings) -> list[Path]:
-    """Move them to `REMOVED`, under another name where one of an earlier time lies there, and say so.
+    """Move them to `REMOVED`, and say so.
 
     Hidden files stay: those of processes at work, and those that `.dvcignore` names.
 
@@ -41,7 +42,7 @@ def set_aside(settings: Settings) -> list[Path]:
         if str(path) not in outs and not path.name.startswith((".", "__pycache__"))
     ]
     for path in moved:
-        destination = _free(path.parents[1] / REMOVED / path.parent.name / path.name)
+        destination = _destination(path)
         destination.parent.mkdir(parents=True, exist_ok=True)
         path.replace(destination)
     if moved:
@@ -50,10 +51,15 @@ def set_aside(settings: Settings) -> list[Path]:
     return moved
 
 
-def _free(path: Path) -> Path:
-    """The path, or with a number behind it where something of an earlier time lies."""
-    numbered = (path.with_name(f"{path.name}.{number}") for number in count(1))
-    return next(free for free in chain([path], numbered) if not os.path.lexists(free))
+def _destination(path: Path) -> Path:
+    """In `REMOVED`, with a number behind the name where something else of that name lies."""
+    plain = path.parents[1] / REMOVED / path.parent.name / path.name
+    numbered = (plain.with_name(f"{plain.name}.{number}") for number in count(1))
+    return next(free for free in chain([plain], numbered) if not os.path.lexists(free) or _same(free, path))
+
+
+def _same(*paths: Path) -> bool:
+    return all(path.is_file() for path in paths) and filecmp.cmp(*paths, shallow=False)
 
 
 def _outs_and_folders(settings: Settings) -> tuple[set[str], list[str]]:

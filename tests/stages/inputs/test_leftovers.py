@@ -91,13 +91,28 @@ def _removed(path: str) -> Path:
 @pytest.mark.parametrize("name", ["notes.txt", "notes/notes.txt"], ids=["a file", "a folder"])
 def test_a_file_of_ones_own_is_moved_and_never_lost(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    path = Path("data/results", name)
     for text in ("first", "second", "third"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        _leave(name, text)
         set_aside(SETTINGS)
-    kept = sorted(file.read_text() for file in Path("data", REMOVED).rglob("*") if file.is_file())
-    assert kept == ["first", "second", "third"]
+    assert _kept() == ["first", "second", "third"]
+
+
+def test_a_table_that_is_moved_again_is_kept_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(3):
+        _leave("old.parquet", "a table")
+        set_aside(SETTINGS)
+    assert _kept() == ["a table"]
+
+
+def _leave(name: str, text: str) -> None:
+    path = Path("data/results", name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _kept() -> list[str]:
+    return sorted(file.read_text() for file in Path("data", REMOVED).rglob("*") if file.is_file())
 
 
 PIPELINE = """stages:
