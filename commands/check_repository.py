@@ -27,7 +27,7 @@ def check_repository(root: Path, *, has_experiments: bool = False) -> None:
         raise UserError(
             "DVC needs git", found="no program `git`", where="PATH", remedy="install it, or add its folder to PATH"
         )
-    if not (root / ".git").exists():
+    if not _git(root, "rev-parse", "--git-dir"):
         raise UserError(
             "The folder must be a Git repository, because DVC works in one",
             found="no `.git`",
@@ -42,7 +42,7 @@ def check_repository(root: Path, *, has_experiments: bool = False) -> None:
                 where=str(folder),
                 remedy="correct its owner and permissions, or clone the repository to another disk",
             )
-    lacking = [name for name in ("user.name", "user.email") if has_experiments and not _configured(root, name)]
+    lacking = [name for name in ("user.name", "user.email") if has_experiments and not _git(root, "config", name)]
     if lacking:
         raise UserError(
             "Git must know your name and address, because DVC commits every experiment",
@@ -52,6 +52,7 @@ def check_repository(root: Path, *, has_experiments: bool = False) -> None:
         )
 
 
-def _configured(root: Path, name: str) -> bool:
-    done = subprocess.run(["git", "config", name], cwd=root, capture_output=True, text=True, check=False)
-    return bool(done.stdout.strip())
+def _git(root: Path, *arguments: str) -> str:
+    """What Git answers there; nothing where it fails."""
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    return done.stdout.strip()

@@ -10,7 +10,8 @@ neither (a home that is not there, in a container). There it gets a folder that 
 
 import os
 
-os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or "1"
+for _library in ("OMP", "OPENBLAS", "MKL"):  # the last two have variables of their own, which go before the first
+    os.environ[f"{_library}_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "").strip() or "1"
 
 
 def _can_write(folder: str) -> bool:

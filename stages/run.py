@@ -63,6 +63,8 @@ def run_stage() -> None:
     parser.add_argument("stage", help="a module of stages/: capture, evaluate, ...")
     parser.add_argument("--name", help="which scheme, profile set, router or method of params.yaml")
     given = parser.parse_args()
+    if given.stage == DENSE:  # the only one without a module
+        given.stage, given.name = "evaluate", DENSE
     family, item = dvc_stage()
     name = given.name or item or None
     stage = family or (DENSE if name == DENSE else given.stage)
@@ -74,7 +76,7 @@ def run_stage() -> None:
         fingerprint = Fingerprint(settings, stage, None if name == DENSE else name)
         hold(fingerprint.title)
         if family:
-            check_inputs(fingerprint.resolved.values())
+            check_inputs(fingerprint.resolved.values(), fingerprint.taken)
         main = import_module(f"stages.{given.stage}").main
         limit_threads()
         main(*((settings,) if name is None else (settings, name)))
@@ -157,7 +159,10 @@ def alive(title: str) -> Generator[None]:
 
 
 def check_environment() -> None:
-    """Refuse numbers of threads and processes that are none, before anything is computed with them."""
+    """Refuse numbers of threads and processes that are none, before anything is computed with them.
+
+    The others are written in one way, because they are compared as text (`stages/inputs/environment.py`).
+    """
     for name in (THREADS, PROCESSES):
         given = os.environ.get(name, "").strip()
         if given and not (given.isascii() and given.isdecimal() and 1 <= int(given) <= MOST_PROCESSES):
@@ -167,6 +172,8 @@ def check_environment() -> None:
                 where="the environment",
                 remedy=f"correct or unset it (`unset {name}`)",
             )
+        if name in os.environ:
+            os.environ[name] = str(int(given)) if given else ""
 
 
 def _of_the_machine(error: Exception, title: str) -> UserError | None:

@@ -73,6 +73,8 @@ class Parts:
         with replacing(path) as temporary:
             yield temporary
             self.check()
+            if _digests(path).is_dir():
+                _delete(_digests(path))
             # Added to those of earlier parts of this name: whichever stands there after a crash is known.
             with _digests(path).open("a", encoding="utf-8") as digests:
                 digests.write(f"\n{_sha256(temporary)}\n")

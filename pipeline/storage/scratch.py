@@ -38,9 +38,8 @@ class Scratch:
     and those that it starts until `close()` or the end of the block.
 
     Args:
-        stage: name of the folder when the stage runs outside DVC; inside DVC it is `$DVC_STAGE`.
+        stage: as DVC writes it, `evaluate@wina`; not `$DVC_STAGE`, which is a path where DVC runs in another folder.
         fingerprint: everything that the parts depend on; must be JSON-serialisable.
-
         check: called before a part is finished; raises an error where the fingerprint no longer holds. Can be pickled.
 
     Attributes:
@@ -52,9 +51,8 @@ class Scratch:
     """
 
     def __init__(self, stage: str, fingerprint: Mapping[str, Any], check: Callable[[], None] = nothing) -> None:
-        title = os.environ.get("DVC_STAGE") or stage
-        hold(title)
-        folder = scratch_root() / title / _digest(fingerprint)
+        hold(stage)
+        folder = scratch_root() / stage / _digest(fingerprint)
         # The lock stands beside the folder, not in it: `clear` deletes the folder while it is held.
         self._lock = _locked(folder.with_suffix(".lock"))
         self.parts = Parts(folder, check)
@@ -119,28 +117,29 @@ def _locked(path: Path) -> TextIO:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise UserError(
-            "The scratch folder must be writable",
-            found=f"{type(error).__name__}: {error.strerror or error}",
-            where=str(path.parent),
-            remedy="free disk space or correct the permissions, then run `dvc repro` again",
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+        except OSError:
+            lock.close()
+            raise
     except BlockingIOError as error:
-        lock.seek(0)
-        owner = lock.read().strip() or "unknown"
-        lock.close()
+        owner = path.read_text(encoding="utf-8").strip() or "unknown"
         raise UserError(
             "Only one process may work on a stage at a time",
             found=f"process {owner} holds the lock, perhaps one left over from a killed `dvc repro`",
             where=str(path),
             remedy=f"wait for it or end it (`kill {owner}`), then run again",
         ) from error
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
+    except OSError as error:
+        raise UserError(
+            "The scratch folder must be writable, on a disk with locks",
+            found=f"{type(error).__name__}: {error.strerror or error}",
+            where=str(path.parent),
+            remedy="free disk space, correct the permissions or use another disk, then run `dvc repro` again",
+        ) from error
     return lock
 
 

@@ -13,7 +13,7 @@ from wina_amp.names import CPU, SPREAD
 
 LIBRARIES = (
     "torch", "transformers", "tokenizers", "accelerate", "lm_eval", "datasets",
-    "numpy", "scipy", "scikit-learn", "pandas",
+    "numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "numba", "triton",
 )  # fmt: skip
 
 

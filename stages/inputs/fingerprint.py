@@ -44,6 +44,7 @@ class Fingerprint:
         resolved: deps and params as the file writes them -> with templates filled in.
         values: the same keys -> digest of the file or folder, or the param as JSON.
         outs: what the stage writes, with templates filled in.
+        taken: the digests of all files.
 
     Raises:
         UserError: no such stage, or no such name.
@@ -59,12 +60,15 @@ class Fingerprint:
                 raise unknown(f"name of stage `{stage}`", name, family, "`--name`, or the settings that dvc.yaml names")
             known |= {"key": name, "item": family[name] if isinstance(family, Mapping) else name}
             entry = entry["do"]
+        elif name is not None:
+            must, where = f"Stage `{stage}` makes one thing and takes no name", "`--name`"
+            raise UserError(must, found=name, where=where, remedy="leave it out")
         files, params = list(entry["deps"]), list(entry.get("params", ()))
         files += [file for param in params if isinstance(param, dict) for file in param]  # all params of a file
         self._files, self._params = files, [param for param in params if isinstance(param, str)]
-        self._snapshot = snapshot.at_start or snapshot.Snapshot()
+        self.taken = snapshot.at_start or snapshot.Snapshot()
         self.resolved = {written: _filled_in(written, known) for written in (*self._files, *self._params)}
-        self.values = {written: self._snapshot.digest(self.resolved[written]) for written in self._files}
+        self.values = {written: self.taken.digest(self.resolved[written]) for written in self._files}
         self.values |= {written: _json(_look_up(self.resolved[written], known)) for written in self._params}
         self.outs = [_filled_in(out if isinstance(out, str) else next(iter(out)), known) for out in entry["outs"]]
 
@@ -95,7 +99,7 @@ class Fingerprint:
         Raises:
             UserError: a dep is not what it was when the stage started, or a param has another value.
         """
-        changed = [self.resolved[written] for written in self._files if self._snapshot.changed(self.resolved[written])]
+        changed = [self.resolved[written] for written in self._files if self.taken.changed(self.resolved[written])]
         if settings is not None:
             names = [(written, self.resolved[written]) for written in self._params]
             changed += [name for written, name in names if _json_or_none(name, settings) != self.values[written]]

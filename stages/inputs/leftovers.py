@@ -7,9 +7,11 @@ pipeline file says what belongs into a folder.
 
 from __future__ import annotations
 
+import filecmp
 import logging
+import os
 import re
-import shutil
+from itertools import chain, count
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
@@ -18,8 +20,9 @@ from pipeline.config.params import Settings, parse
 from stages.inputs.fingerprint import PIPELINES
 from stages.inputs.snapshot import ROOT
 
-REMOVED = ".scratch/removed"
-"""Where they go; DVC has them in its cache besides."""
+REMOVED = "removed"
+"""The folder where they go and stay, beside that in which they lay: a file of the user's may be among them, which DVC
+has in no cache and `make clean` must not delete."""
 
 log = logging.getLogger("stages.inputs")
 
@@ -39,15 +42,24 @@ def set_aside(settings: Settings) -> list[Path]:
         if str(path) not in outs and not path.name.startswith((".", "__pycache__"))
     ]
     for path in moved:
-        destination = Path(REMOVED) / path
+        destination = _destination(path)
         destination.parent.mkdir(parents=True, exist_ok=True)
-        if destination.is_dir():
-            shutil.rmtree(destination)
         path.replace(destination)
     if moved:
         names = ", ".join(str(path) for path in moved)
-        log.info("moved to %s, because no stage of params.yaml makes it: %s", REMOVED, names)
+        log.info("moved to the folder `%s` beside, because no stage of params.yaml makes it: %s", REMOVED, names)
     return moved
+
+
+def _destination(path: Path) -> Path:
+    """In `REMOVED`, with a number behind the name where something else of that name lies."""
+    plain = path.parents[1] / REMOVED / path.parent.name / path.name
+    numbered = (plain.with_name(f"{plain.name}.{number}") for number in count(1))
+    return next(free for free in chain([plain], numbered) if not os.path.lexists(free) or _same(free, path))
+
+
+def _same(*paths: Path) -> bool:
+    return all(path.is_file() for path in paths) and filecmp.cmp(*paths, shallow=False)
 
 
 def _outs_and_folders(settings: Settings) -> tuple[set[str], list[str]]:

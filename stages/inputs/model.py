@@ -1,8 +1,9 @@
 """The model under study, as every stage that runs it loads it.
 
-The files of the checkpoint are known from its manifest (`stages/manifest.py`), so no stage hashes weights; loading only
-makes sure that names and sizes are still those of the manifest. PyTorch is imported when a model is loaded, not before:
-stages that may need no model start without it.
+The files of the checkpoint are known from its manifest (`stages/manifest.py`); loading makes sure that they still are
+those, by hashes that are remembered (`wina_amp/models/checksums.py`), so that weights are read once more only where
+they were written to: by somebody who then runs plain `dvc repro`, or while a stage runs. PyTorch is imported when a
+model is loaded, not before: stages that may need no model start without it.
 """
 
 from __future__ import annotations
@@ -77,9 +78,8 @@ def load_checkpoint(model: ModelSettings) -> LoadedModel:
 
     limit_threads()
     folder = model_folder(model.path, model.revision, remote_code=model.remote_code)
-    changed = manifest.differences(
-        manifest.read(paths.MANIFEST), checkpoint_files(folder, remote_code=model.remote_code)
-    )
+    files = checkpoint_files(folder, remote_code=model.remote_code)
+    changed = manifest.differences(manifest.read(paths.MANIFEST), files, checksums())
     if changed:
         raise UserError(
             f"The checkpoint must be the one that {paths.MANIFEST} describes",

@@ -6,13 +6,12 @@ have checksums of their own; routers, bases and JSON files have none.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from stages.inputs.snapshot import Snapshot
 from wina_amp.errors import RESTORE, UserError
 
 LOCK = "dvc.lock"
@@ -22,11 +21,12 @@ _OUTS = re.compile(r"^    outs:\n((?:    [- ] .*\n)+)", re.MULTILINE)
 _OUT = re.compile(r"^    - path: (.+)\n      hash: md5\n      md5: (\w+(?:\.dir)?)$", re.MULTILINE)
 
 
-def check_inputs(deps: Iterable[str]) -> None:
+def check_inputs(deps: Iterable[str], taken: Snapshot) -> None:
     """Compare data with dvc.lock. What no stage has made is not compared, nor is what is missing.
 
     Args:
         deps: files and folders that a stage depends on.
+        taken: their digests.
 
     Raises:
         UserError: a file, or the files of a folder, are not what was recorded.
@@ -34,12 +34,12 @@ def check_inputs(deps: Iterable[str]) -> None:
     recorded = _recorded()
     for dep in deps:
         below = [path for path in recorded if path.startswith(f"{dep}/")]
-        for path in map(Path, [dep] if dep in recorded else below):
-            if path.exists() and _md5(path) not in recorded[str(path)]:
+        for path in [dep] if dep in recorded else below:
+            if Path(path).exists() and taken.digest(path) not in recorded[path]:
                 raise UserError(
                     "Data must be what the stage that made it wrote",
                     found=f"another content than {LOCK} has",
-                    where=str(path),
+                    where=path,
                     remedy=RESTORE,
                 )
 
@@ -52,14 +52,3 @@ def _recorded() -> dict[str, set[str]]:
             for path, digest in _OUT.findall(outs):
                 recorded[path].add(digest)
     return dict(recorded)
-
-
-def _md5(path: Path) -> str:
-    """As DVC forms it: of a folder, that of the list of its files, without the hidden ones that `.dvcignore` names."""
-    if path.is_file():
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "md5").hexdigest()
-    files = [file for file in path.rglob("[!.]*") if file.is_file()]
-    listed = [{"md5": _md5(file), "relpath": file.relative_to(path).as_posix()} for file in files]
-    listed.sort(key=lambda entry: entry["relpath"])
-    return hashlib.md5(json.dumps(listed, sort_keys=True).encode()).hexdigest() + ".dir"

@@ -43,6 +43,20 @@ def test_what_git_does_not_know_of_you_is_asked_for(repository: Path, missing: s
     check_repository(repository, has_experiments=True)
 
 
+@pytest.mark.tried("errors", "right")
+@pytest.mark.parametrize("place", ["a folder of a repository", "a worktree", "a submodule"])
+def test_any_place_in_a_repository_is_taken(repository: Path, place: str):
+    author = ("-c", "user.name=x", "-c", "user.email=x", "-c", "protocol.file.allow=always")
+    subprocess.run(["git", *author, "commit", "-q", "--allow-empty", "-m", "x"], cwd=repository, check=True)
+    folder = repository / "place"
+    if place == "a worktree":
+        subprocess.run(["git", "worktree", "add", "-q", str(folder)], cwd=repository, check=True)
+    elif place == "a submodule":
+        subprocess.run(["git", *author, "submodule", "--quiet", "add", "./", "place"], cwd=repository, check=True)
+    folder.mkdir(exist_ok=True)
+    check_repository(folder)
+
+
 @pytest.mark.tried("errors", "refused")
 def test_a_folder_without_git_is_refused(tmp_path: Path):
     with pytest.raises(UserError, match=r"must be a Git repository.* no `\.git`.*clone the repository"):

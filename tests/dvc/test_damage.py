@@ -18,6 +18,7 @@ from dvc.repo import Repo
 
 from pipeline.storage.tables import Column, Table
 from stages.inputs.recorded import check_inputs
+from stages.inputs.snapshot import Snapshot
 from wina_amp.errors import UserError
 from wina_amp.models import manifest
 
@@ -174,28 +175,28 @@ def _first_byte(path: Path) -> None:
     ],
 )
 def test_an_input_with_a_flipped_bit_is_refused_whatever_its_format(dep: str, damaged: str, named: str):
-    check_inputs([dep, "made", "data/missing.json"])
+    check_inputs([dep, "made", "data/missing.json"], Snapshot())
     whole = Path(damaged).read_bytes()
     for path in (*_objects(Path(damaged)), Path(damaged)):
         if path.read_bytes() == whole:  # not a link that is damaged already
             _first_byte(path)
     with pytest.raises(UserError, match=rf"what the stage that made it wrote.*Where: {named}\.") as refused:
-        check_inputs([dep])
+        check_inputs([dep], Snapshot())
     _follow(refused.value.remedy, Path(named))
-    check_inputs([dep])
+    check_inputs([dep], Snapshot())
 
 
 def test_inputs_are_compared_without_dvc_lock_with_nothing():
     Path("dvc.lock").unlink()
     _first_byte(Path("data/table.parquet"))
-    check_inputs(["data/table.parquet"])
+    check_inputs(["data/table.parquet"], Snapshot())
 
 
 def test_an_entry_that_a_removed_stage_has_left_refuses_nothing():
     text = Path("dvc.lock").read_text()
     old = text.replace("table:", "old:").replace(_md5(Path("data/table.parquet")), "0" * 32)
     Path("dvc.lock").write_text(text + old.partition("stages:\n")[2])
-    check_inputs(["data/table.parquet"])
+    check_inputs(["data/table.parquet"], Snapshot())
 
 
 def _md5(path: Path) -> str:

@@ -17,7 +17,9 @@ import pytest
 import torch
 from tqdm import tqdm
 
+from pipeline.executors.processes import processes
 from stages import run
+from stages.inputs.environment import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGE = '''
@@ -113,6 +115,12 @@ def test_a_named_stage_needs_a_name_of_the_settings(repository: Path, arguments:
 
 
 @pytest.mark.tried("names", "refused")
+def test_a_stage_without_names_is_given_none(repository: Path):
+    done = run_stage(repository, "pass", "--name", "wina")
+    assert done.returncode == 2 and "takes no name. Found: wina. Where: `--name`" in said(done)
+
+
+@pytest.mark.tried("names", "refused")
 def test_an_unknown_stage_is_refused(repository: Path):
     done = run_stage(repository, "pass", stage="inputs")
     assert done.returncode == 2 and "The stage must be one of invented, named" in said(done)
@@ -154,11 +162,16 @@ def test_an_environment_that_gives_no_number_is_refused_before_anything_is_done(
 
 
 @pytest.mark.tried("errors", "right")
-@pytest.mark.parametrize("value", ["", " ", "1", " 1 "])
+@pytest.mark.parametrize("value", ["", " ", "1", " 1 ", "01"])
 def test_an_environment_that_gives_one_or_nothing_is_taken(monkeypatch: pytest.MonkeyPatch, value: str):
+    """In one way of writing, because parts of other threads are not picked up."""
     monkeypatch.setenv("OMP_NUM_THREADS", value)
     monkeypatch.setenv("WINA_AMP_PROCESSES", value)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _threads: None)
     run.check_environment()
+    run.limit_threads()
+    assert environment("cpu")["threads"] == "1"
+    assert processes(1, on_cpu=True) == 1 or not value.strip()
 
 
 @pytest.mark.tried("errors", "refused")
@@ -255,13 +268,14 @@ MEANWHILE = {
     "a new module": "Path('pipeline/config/more.py').write_text('')",
     "data": "Path('data/in.txt').write_text('other')",
     "data, deleted": "Path('data/in.txt').unlink()",
+    "data, put back afterwards": "edit('data/in.txt', 'in', 'other'); edit('data/in.txt', 'other', 'in')",
 }
 HARMLESS = {
     "a setting that it does not read": "edit('params.yaml', 'capture:', 'capture: # histograms')",
     "a package that it does not import": "Path('pipeline/report/more.py').write_text('')",
     "bytecode": "Path('pipeline/config/__pycache__').mkdir(exist_ok=True); "
     "Path('pipeline/config/__pycache__/x.pyc').write_bytes(b'')",
-    "data, written again as it was": "Path('data/in.txt').write_text('in')",
+    "data that it does not read": "Path('data/more.txt').write_text('')",
 }
 EDIT = "edit = lambda path, old, new: Path(path).write_text(Path(path).read_text().replace(old, new, 1)); "
 
@@ -331,15 +345,24 @@ def test_torch_uses_the_threads_of_the_environment(repository: Path, threads: st
     assert f"threads {threads}" in done.stderr
 
 
-@pytest.mark.parametrize(("given", "expected"), [(None, 1), ("2", 2)])
-def test_matrix_products_of_a_stage_run_on_the_threads_of_the_environment(given: str | None, expected: int):
+@pytest.mark.tried("equal-runs", "right")
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param({}, 1, id="nothing"),
+        pytest.param({"OMP_NUM_THREADS": "2"}, 2, id="two threads"),
+        pytest.param({"OMP_NUM_THREADS": " "}, 1, id="a space"),
+        pytest.param({"OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}, 1, id="the variables of BLAS libraries"),
+    ],
+)
+def test_matrix_products_of_a_stage_run_on_the_threads_of_the_environment(given: dict[str, str], expected: int):
     known = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     code = (
         "import stages, numpy, threadpoolctl; print([pool['num_threads'] for pool in threadpoolctl.threadpool_info()])"
     )
     ran = subprocess.run(
         [sys.executable, "-c", code],
-        env=known if given is None else known | {"OMP_NUM_THREADS": given},
+        env=known | given,
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -53,7 +53,7 @@ def render(plan: Plan, evidence: Evidence, findings: Findings) -> tuple[str, lis
         lstrip_blocks=True,
     )
     environment.filters |= {"marked": _marked, "breakable": _breakable}
-    css = (_FOLDER / "page.css").read_text()
+    css = (_FOLDER / "page.css").read_text(encoding="utf-8")
     return environment.get_template("page.html.j2").render(page=page, css=css), list(_figures_in(page))
 
 

@@ -56,6 +56,14 @@ def test_a_crash_between_a_part_and_its_digest_costs_nothing(parts: Parts, monke
     assert parts.has("0") and parts.path("0").read_text() == "third"
 
 
+@pytest.mark.tried("damage", "recomputed")
+def test_a_part_is_written_over_a_folder_in_the_place_of_its_digest(parts: Parts):
+    (parts.folder / "0.sha256" / "folder").mkdir(parents=True)
+    assert not parts.has("0")
+    write(parts, "0", "text")
+    assert parts.has("0")
+
+
 def _interrupted(*_paths: Path) -> None:
     raise KeyboardInterrupt
 

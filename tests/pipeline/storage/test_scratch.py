@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +93,16 @@ def test_a_scratch_folder_that_cannot_be_written_is_refused(tmp_path: Path):
         Scratch("evaluate", {})
 
 
+@pytest.mark.tried("errors", "refused")
+def test_a_disk_without_locks_is_refused(monkeypatch: pytest.MonkeyPatch):
+    def lock(_file: object, _how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", lock)
+    with pytest.raises(UserError, match=r"on a disk with locks.*No locks available.*another disk"):
+        hold("evaluate")
+
+
 def test_the_lock_of_a_killed_process_is_gone(tmp_path: Path):
     code = "import os; from pipeline.storage.scratch import Scratch; s = Scratch('x', {}); os.kill(os.getpid(), 9)"
     for _ in range(2):
@@ -106,8 +119,8 @@ def test_experiments_in_temporary_folders_share_the_parts_of_the_main_repository
         folder.mkdir()
         monkeypatch.chdir(folder)
         monkeypatch.setenv("DVC_ROOT", str(main))
-        monkeypatch.setenv("DVC_STAGE", "evaluate@wina")
-        with Scratch("evaluate", {}) as scratch:
+        monkeypatch.setenv("DVC_STAGE", "../dvc.yaml:evaluate@wina")  # as in a folder below
+        with Scratch("evaluate@wina", {}) as scratch:
             assert scratch.folder.parent == main / ".scratch" / "evaluate@wina"
             assert scratch.has("0") == bool(number)
             write(scratch, "0")

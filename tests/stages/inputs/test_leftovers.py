@@ -78,9 +78,41 @@ def test_only_what_the_settings_do_not_ask_for_is_moved(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(str(path))
     assert {str(path) for path in set_aside(settings)} == moved
-    assert all(Path(REMOVED, path).read_text() == path and not Path(path).exists() for path in moved)
+    assert all(_removed(path).read_text() == path and not Path(path).exists() for path in moved)
     assert all(Path(path).exists() for path in {*outs, "data/mine.parquet"} - moved)
     assert set_aside(settings) == []
+
+
+def _removed(path: str) -> Path:
+    return Path("data", REMOVED) / Path(path).relative_to("data")
+
+
+@pytest.mark.tried("damage", "right")
+@pytest.mark.parametrize("name", ["notes.txt", "notes/notes.txt"], ids=["a file", "a folder"])
+def test_a_file_of_ones_own_is_moved_and_never_lost(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for text in ("first", "second", "third"):
+        _leave(name, text)
+        set_aside(SETTINGS)
+    assert _kept() == ["first", "second", "third"]
+
+
+def test_a_table_that_is_moved_again_is_kept_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(3):
+        _leave("old.parquet", "a table")
+        set_aside(SETTINGS)
+    assert _kept() == ["a table"]
+
+
+def _leave(name: str, text: str) -> None:
+    path = Path("data/results", name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _kept() -> list[str]:
+    return sorted(file.read_text() for file in Path("data", REMOVED).rglob("*") if file.is_file())
 
 
 PIPELINE = """stages:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
 from stages.inputs import snapshot
 from stages.inputs.snapshot import ABSENT, ROOT, Snapshot
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of DVC's own code
 
 
 @pytest.fixture
@@ -51,14 +55,39 @@ def test_a_worker_process_compares_with_the_start_of_the_stage(repository: Path)
     assert Snapshot().digest("pipeline/capture") != taken.digest("pipeline/capture")
 
 
-def test_code_that_was_written_to_has_changed_and_data_only_if_its_content_has(repository: Path):
+def test_what_was_written_to_has_changed_even_if_it_is_what_it_was(repository: Path):
     taken = Snapshot()
     for path in ("pipeline/capture", "data.txt"):
         taken.digest(path)
         assert not taken.changed(path)
     for path in (repository / "data.txt", repository / "pipeline" / "capture" / "capture.py"):
         os.utime(path, (1, 1))
-    assert taken.changed("pipeline/capture") and not taken.changed("data.txt")
+    assert taken.changed("pipeline/capture") and taken.changed("data.txt")
+
+
+NO_CONTENT = [
+    ".table.parquet.4711.tmp", ".DS_Store", ".gitignore", "module.pyc", "__pycache__/module.cpython-311.pyc",
+    "__pycache__/notes.txt", ".ipynb_checkpoints/table.parquet", "below/.ipynb_checkpoints/more/table.parquet",
+]  # fmt: skip
+CONTENT = [".hidden", ".tmp", "table.tmp", "below/table.parquet", ".hidden folder/table.parquet", "ä ö/\U0001f600.csv"]
+
+
+@pytest.mark.tried("changed-inputs", "right")
+@pytest.mark.parametrize("name", [*NO_CONTENT, *CONTENT])
+def test_content_is_what_dvc_takes_for_it(repository: Path, name: str):
+    """A folder has DVC's digest, whatever lies in it."""
+    folder = repository / "data"
+    (folder / name).parent.mkdir(parents=True)
+    (folder / "table.parquet").write_text("1")
+    shutil.copy(ROOT / ".dvcignore", repository)
+    with Repo.init(str(repository), no_scm=True, force=True) as repo:
+        taken = Snapshot()
+        before = taken.digest("data")
+        (folder / name).write_text("2")
+        assert taken.changed("data") == (name in CONTENT)
+        assert (Snapshot().digest("data") != before) == (name in CONTENT)
+        (out,) = repo.add(str(folder))[0].outs
+        assert Snapshot().digest("data") == out.hash_info.value
 
 
 def test_the_digests_of_all_code_take_well_under_a_third_of_a_second():
