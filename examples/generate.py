@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from stages.run import run_command
-from wina_amp import ProfileSet
+from wina_amp import ProfileSet, sparsify_
 from wina_amp.names import AUTO, BACKENDS, PREFILLS, Prefill
 
 MODEL, SET = "data/reference/model", "data/profile_sets/clustered_routed"
@@ -47,7 +47,7 @@ def main(
     width = given["input_ids"].shape[1]
 
     dense = lm.generate(**given, max_new_tokens=tokens, do_sample=False)
-    with profile_set.installed(lm, target=target, prefill=prefill, backend=backend) as sparse:
+    with sparsify_(lm, profile_set, sparsity=target, prefill=prefill, backend=backend) as sparse:
         sparsely = lm.generate(**given, max_new_tokens=tokens, do_sample=False)
 
     names = [profile_set.description.groups[group].name for group in sparse.groups.tolist()]
