@@ -22,8 +22,8 @@ from pipeline.config import params
 from pipeline.storage.schemas import RESULTS, ROUTES, SAMPLES
 from stages.inputs import paths
 from wina_amp.names import AUTO
-from wina_amp.profile_set.generating import SparseModel
 from wina_amp.profile_set.profile_set import ProfileSet
+from wina_amp.profile_set.sparsity import Sparsity, sparsify_
 
 MODEL, STOP, NEW_TOKENS = paths.REFERENCE_MODEL, "#", 16
 """`NEW_TOKENS` and `STOP` are those of data/benchmark/_free."""
@@ -41,7 +41,7 @@ def main() -> None:
     model = AutoModelForCausalLM.from_pretrained(MODEL).eval()
     profile_set = ProfileSet.from_pretrained(paths.profile_set(options.set))
     samples = SAMPLES.read(paths.SAMPLES).query("split == 'test'")
-    with profile_set.installed(model, target=options.target, backend=options.backend) as sparse:
+    with sparsify_(model, profile_set, sparsity=options.target, backend=options.backend) as sparse:
         if profile_set.description.router is not None:
             table = ROUTES.read(paths.table(params.load().methods[options.set].groups_from))
             print(f"routed as in `routes`: {_fraction(*routed(sparse, samples, table, options.batch))}")
@@ -54,9 +54,7 @@ def main() -> None:
     print(f"scored as in `results`: {_fraction(is_right, measured)}")
 
 
-def routed(
-    sparse: SparseModel, samples: pd.DataFrame, table: pd.DataFrame, batch: int
-) -> tuple[np.ndarray, np.ndarray]:
+def routed(sparse: Sparsity, samples: pd.DataFrame, table: pd.DataFrame, batch: int) -> tuple[np.ndarray, np.ndarray]:
     """The group of every prompt, from its router and from the table."""
     groups = [sparse.route(*padded(part["prompt_ids"].tolist())).tolist() for part in _batches(samples, batch)]
     return np.concatenate(groups), table.set_index("sample_id")["group"].loc[samples["sample_id"]].to_numpy()

@@ -1,13 +1,13 @@
 """WINA-AMP, the runtime: profile sets that make `generate()` of a language model sparse.
 
-    from wina_amp import ProfileSet
+    from wina_amp import ProfileSet, sparsify_
 
-    profile_set = ProfileSet.from_pretrained("profile_sets/kl")
-    with profile_set.installed(model, target=0.5):  # a model of transformers with the weights that the set is for
+    profiles = ProfileSet.from_pretrained("profile_sets/kl")
+    with sparsify_(model, profiles, sparsity=0.5):  # a model of transformers with the weights that the set is for
         model.generate(**tokenizer(prompt, return_tensors="pt"))
 
-Importing this package loads neither torch nor transformers; the first use of `ProfileSet` does. Nothing here imports
-`pipeline`, the study that makes profile sets.
+Importing this package loads neither torch nor transformers; the first use of a name other than `UserError` does.
+Nothing here imports `pipeline`, the study that makes profile sets.
 """
 
 from __future__ import annotations
@@ -18,10 +18,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wina_amp.errors import UserError
     from wina_amp.profile_set.profile_set import ProfileSet
+    from wina_amp.profile_set.sparsity import Sparsity, sparsify_
 
-__all__ = ["ProfileSet", "UserError"]
+__all__ = ["ProfileSet", "Sparsity", "UserError", "sparsify_"]
 
-_MODULES = {"ProfileSet": "wina_amp.profile_set.profile_set", "UserError": "wina_amp.errors"}
+_MODULES = {
+    "ProfileSet": "wina_amp.profile_set.profile_set",
+    "Sparsity": "wina_amp.profile_set.sparsity",
+    "UserError": "wina_amp.errors",
+    "sparsify_": "wina_amp.profile_set.sparsity",
+}
 """Public name -> the module that defines it."""
 
 

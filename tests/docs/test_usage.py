@@ -12,16 +12,18 @@ from pathlib import Path
 import pytest
 
 from wina_amp.decode.backends import AUTO, BACKENDS
-from wina_amp.profile_set.generating import PREFILLS
-from wina_amp.profile_set.profile_set import ProfileSet
+from wina_amp.names import PREFILLS
+from wina_amp.profile_set.sparsity import Sparsity, sparsify_
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "usage.md").read_text()
 
 
-def test_every_option_of_installed_is_named():
-    options = set(inspect.signature(ProfileSet.installed).parameters) - {"self", "model"}
-    assert options == {option for option in options if re.search(rf"\b{option}\b", PAGE)}
+def test_every_option_and_every_part_of_the_handle_is_named():
+    options = set(inspect.signature(sparsify_).parameters) - {"model", "profiles"}
+    assert options == {option for option in options if re.search(rf"`{option}`", PAGE)}
+    public = {name for name in vars(Sparsity) if not name.startswith("_")}
+    assert public == {name for name in public if re.search(rf"`\.{name}\b", PAGE)}
 
 
 def test_every_command_has_an_example():

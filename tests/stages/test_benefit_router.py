@@ -24,6 +24,7 @@ from tests.stages.test_group_stages import COUNT, run_all
 from tests.stages.test_group_stages import settings as settings  # a fixture
 from wina_amp.errors import UserError
 from wina_amp.profile_set.profile_set import ProfileSet
+from wina_amp.profile_set.sparsity import sparsify_
 from wina_amp.routing.router import load_router
 
 TARGETS = (0.4, 0.65)
@@ -144,7 +145,7 @@ def test_its_export_chooses_the_same_and_names_the_pooled_profile(here, chosen, 
     assert groups[-1].name == "all samples" and groups[-1].samples == 20
     assert sum(group.samples for group in groups[:-1]) == 20 and len(groups) == COUNT + 1
     routes = ROUTES.read(paths.routes("benefit")).set_index("sample_id")["group"]
-    with profile_set.installed(tiny_loaded.model, target=0.5) as sparse:
+    with sparsify_(tiny_loaded.model, profile_set, sparsity=0.5) as sparse:
         for row in samples.itertuples():
             ids = torch.from_numpy(row.prompt_ids.astype(np.int64))[None]
             assert int(sparse.route(ids, torch.ones_like(ids))) == routes[row.sample_id]

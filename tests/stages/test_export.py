@@ -20,6 +20,7 @@ from wina_amp.errors import UserError
 from wina_amp.models import manifest as manifests
 from wina_amp.models.load import load
 from wina_amp.profile_set.profile_set import ProfileSet
+from wina_amp.profile_set.sparsity import sparsify_
 
 PROFILE_SETS = ("wina", "clustered", "kl")
 METHODS = ("wina", "clustered_routed", "clustered_scores", "kl")
@@ -81,7 +82,7 @@ def test_a_set_holds_the_methods_thresholds_and_says_whose_they_are(settings, he
     assert profile_set.description.measured[2].compute.value == 0.5
     assert (profile_set.weights is not None) == (profile_set.description.criterion == "learned") == (name == "kl")
     loaded = load(tiny_llama, revision=None, dtype="float32", device="cpu")
-    with profile_set.installed(loaded.model, target=0.5):
+    with sparsify_(loaded.model, profile_set, sparsity=0.5):
         assert loaded.model.generate(torch.tensor([[1, 5, 9, 30]]), max_new_tokens=3).shape[1] > 4
 
 
@@ -92,7 +93,7 @@ def test_new_prompts_are_routed_as_the_stage_route_routed_them(settings, here, t
     routes = ROUTES.read(paths.routes(router)).set_index("sample_id")["group"]
     assert routes.nunique() == COUNT
     profile_set = ProfileSet.from_pretrained(paths.profile_set(method))
-    with profile_set.installed(tiny_loaded.model, target=0.5) as sparse:
+    with sparsify_(tiny_loaded.model, profile_set, sparsity=0.5) as sparse:
         for row in samples.itertuples():
             ids = torch.from_numpy(row.prompt_ids.astype(np.int64))[None]
             assert int(sparse.route(ids, torch.ones_like(ids))) == routes[row.sample_id]

@@ -23,6 +23,7 @@ import pytest
 
 from tests.wina_amp.profile_set.sets import profile_set
 from wina_amp.models.load import LoadedModel
+from wina_amp.profile_set.sparsity import sparsify_
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,10 +43,10 @@ model = AutoModelForCausalLM.from_pretrained(model_folder)
 tokenizer = AutoTokenizer.from_pretrained(model_folder)
 inputs = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
 
-from wina_amp import ProfileSet
+from wina_amp import ProfileSet, sparsify_
 
 profile_set = ProfileSet.from_pretrained(folder)
-with profile_set.installed(model, target=0.5) as sparse:
+with sparsify_(model, profile_set, sparsity=0.5) as sparse:
     tokens = model.generate(**inputs, min_new_tokens=6, max_new_tokens=6, do_sample=False)
 
 import importlib.util
@@ -111,8 +112,8 @@ def test_an_installed_wheel_generates_sparse_outside_the_repository(
     result = json.loads(output.splitlines()[-1])
 
     ids = tiny_loaded.tokenizer(PROMPT, return_tensors="pt")["input_ids"]
-    with made.installed(tiny_loaded, target=0.5) as sparse:
-        expected = sparse.generate(ids, min_new_tokens=6, max_new_tokens=6, do_sample=False)
+    with sparsify_(tiny_loaded, made, sparsity=0.5) as sparse:
+        expected = sparse.model.generate(ids, min_new_tokens=6, max_new_tokens=6, do_sample=False)
     assert result["tokens"] == expected[0].tolist()
     assert Path(result["file"]).is_relative_to(python.parents[1].resolve())
     assert result["importable"] == []

@@ -14,6 +14,7 @@ from wina_amp.models.load import LoadedModel, load
 from wina_amp.models.rotation_files import rotate_model
 from wina_amp.names import AUTO, Prefill
 from wina_amp.profile_set.profile_set import ProfileSet
+from wina_amp.profile_set.sparsity import sparsify_
 
 
 def continuations(
@@ -46,7 +47,7 @@ def continuations(
     options = {"max_new_tokens": tokens, "do_sample": False, "pad_token_id": _pad(loaded)}
 
     dense = lm.generate(**given, **options)
-    with profile_set.installed(loaded, target=sparsity, prefill=prefill, backend=backend) as sparse:
+    with sparsify_(loaded, profile_set, sparsity=sparsity, prefill=prefill, backend=backend) as sparse:
         sparsely = lm.generate(**given, **options)
         numbers: Any = sparse.groups
     groups = [profile_set.description.groups[number].name for number in numbers.tolist()]

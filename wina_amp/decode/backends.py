@@ -39,11 +39,13 @@ class Call:
         device: `cpu`, `cuda` ..., of inputs and weights.
         dtype: of inputs and weights.
         tokens: tokens in one call.
+        is_autocast: whether `torch.autocast` decides on the dtype of products.
     """
 
     device: str
     dtype: torch.dtype
     tokens: int
+    is_autocast: bool = False
 
 
 Build = Callable[[Sequence[MaskedProjection]], SparseProjections]
@@ -82,10 +84,19 @@ def choose(name: str, call: Call) -> str:
         return name
     raise UserError(
         f"Backend {name} needs {reason}",
-        found=f"{call.tokens} tokens in {str(call.dtype).removeprefix('torch.')} on {call.device}",
+        found=f"{call.tokens} tokens in {str(call.dtype).removeprefix('torch.')} on {call.device}"
+        f"{' under autocast' if call.is_autocast else ''}",
         where=_WHERE,
         remedy=f"choose {' or '.join((*able, AUTO))}",
     )
+
+
+def slow_reason(name: str, call: Call) -> str | None:
+    """The reason why `AUTO` found no backend that saves time for a call; None if it did, or `name` was asked for."""
+    if name != AUTO or choose(name, call) != REFERENCE:
+        return None
+    fast = TRITON if call.device == "cuda" else NUMBA
+    return f"backend {fast} needs {BACKENDS[fast].refusal(call)}"
 
 
 def _refuses_triton(call: Call) -> str | None:
@@ -110,6 +121,8 @@ def _refuses_numba(call: Call) -> str | None:
 
 
 def _refuses_many(call: Call) -> str | None:
+    if call.is_autocast:
+        return "a call outside `torch.autocast`, which would run products in another dtype than that of the weights"
     return None if 1 <= call.tokens <= MOST_TOKENS else f"1 to {MOST_TOKENS} tokens per call"
 
 

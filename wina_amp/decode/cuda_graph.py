@@ -101,8 +101,8 @@ def check_beams(number: int) -> None:
         raise UserError(
             "Decode steps can be recorded as a CUDA graph without beams only: beam search moves the cache",
             found=f"{number} beams",
-            where="`generate()` with `graph=True`",
-            remedy="leave `graph` or `num_beams` out",
+            where="`generate()` with `cuda_graph=True`",
+            remedy="leave `cuda_graph` or `num_beams` out",
         )
 
 
@@ -116,8 +116,8 @@ def check_device(device: torch.device) -> None:
         raise UserError(
             "Decode steps can be recorded as a CUDA graph on a CUDA device only",
             found=f"a model on {device}",
-            where="`graph=True` of the installed profile set",
-            remedy="leave `graph` out, or move the model to a GPU",
+            where="`cuda_graph=True` of `sparsify_`",
+            remedy="leave `cuda_graph` out, or move the model to a GPU",
         )
 
 
@@ -129,8 +129,8 @@ def _check_cache(cache: Any) -> None:
         raise UserError(
             "Decode steps can be recorded on a static cache of full attention only",
             found=", ".join(others) or "no cache",
-            where="`generate()` with `graph=True`",
-            remedy='pass `cache_implementation="static"`; leave `graph` out for a model with sliding windows',
+            where="`generate()` with `cuda_graph=True`",
+            remedy='pass `cache_implementation="static"`; leave `cuda_graph` out for a model with sliding windows',
         )
 
 

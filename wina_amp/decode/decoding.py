@@ -6,21 +6,23 @@
 Every projection of the blocks gets another `forward` while the context lasts. A decode step, a pass over one token per
 sequence behind the prompt, runs on a backend that reads the kept weights only; decoded tokens are always eligible.
 Every other pass runs the layer's own forward, on inputs whose eligible prompt tokens are masked as by
-`wina_amp.masks.reference`; a prompt without eligible tokens runs dense, through nothing but that forward. Decoding that
-goes back (assisted generation) or runs without a cache is refused.
+`wina_amp.masks.reference`; a prompt without eligible tokens runs dense, through nothing but that forward. The cache
+says which tokens a pass is over, so that decoding may go back (assisted generation) or run without a cache: tokens
+behind the prompt are masked as when they were decoded.
 
 Backends that gather need the weights input-major. They are copied, so that dense passes keep their weights and their
-bits: the projections take their memory twice while the context lasts. Where transformers runs all tokens anew into an
-empty cache (Phi-3 does when a sequence grows past the length at which its rotary embeddings change), those behind the
-prompt are masked as when they were decoded. A static cache works like a growing one, but
+bits: the projections take their memory twice while the context lasts. A static cache works like a growing one, but
 every pass then waits for the device once, to read how full it is. While a CUDA graph is recorded nothing may wait, and
 the caller that records a step counts its tokens (`pipeline/latency/steps.py` and `wina_amp/decode/cuda_graph.py` do).
+
+Every thread has its own sequences, so that several may call one model at a time.
 
 An MLP of silu and a product is run up to the input of `down` at once (`wina_amp/decode/gated.py` says which).
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -29,9 +31,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from wina_amp.decode.backends import Call, choose
+from wina_amp.decode.backends import Call, choose, slow_reason
 from wina_amp.decode.gated import GatedMlp, gated_mlps
-from wina_amp.decode.sequences import Sequences
+from wina_amp.decode.sequences import Sequences, Tally
 from wina_amp.decode.shared_input import MaskedLayer, SharedInput
 from wina_amp.errors import UserError
 from wina_amp.masks import reference
@@ -80,15 +82,16 @@ def sparse_decoding(
     layers: dict[nn.Module, MaskedLayer] = {}
     for index, mask_site in enumerate(masked):
         layer, weights = mask_site.projection.module, projection_weights(criterion, mask_site.projection)
-        layers[layer] = MaskedLayer(layer, cutoffs(weights, flat[:, index]))
+        layers[layer] = MaskedLayer(layer, cutoffs(weights, flat[:, index]), index)
     inputs = sites([mask_site.projection for mask_site in masked])
     shared_inputs = [SharedInput([layers[projection.module] for projection in site.projections]) for site in inputs]
-    decoding = Decoding(shared_inputs, backend)
+    mlps = gated_mlps(loaded, inputs)
+    decoding = Decoding(shared_inputs, backend, [mlp is not None for mlp in mlps])
     decoding.backend_for(1)
     with ExitStack() as stack:
         handle = loaded.decoder.register_forward_pre_hook(decoding.begin_pass, with_kwargs=True)
         stack.callback(handle.remove)
-        for shared, mlp in zip(shared_inputs, gated_mlps(loaded, inputs), strict=True):
+        for shared, mlp in zip(shared_inputs, mlps, strict=True):
             for index, layer in enumerate(shared.layers):
                 stack.enter_context(overridden(layer.module, "forward", decoding.forward(shared, index)))
             if mlp is not None:
@@ -108,27 +111,40 @@ def masked_prompt(attention_mask: Int[Tensor, "batch width"], dense_prefix: int 
     return is_token & (position >= prefix_lengths(is_token.sum(dim=1), dense_prefix)[:, None])
 
 
+class _Running(threading.local):
+    """What this thread runs."""
+
+    sequences: Sequences | None = None
+
+
 class Decoding:
     """A model that decodes sparse; made by `sparse_decoding`.
 
     Args:
         shared_inputs: the projections of the blocks, those of one input together.
         backend: a name, or `AUTO`.
+        gated: for every input, whether a gated MLP reads it.
     """
 
-    def __init__(self, shared_inputs: list[SharedInput], backend: str) -> None:
+    def __init__(self, shared_inputs: list[SharedInput], backend: str, gated: list[bool]) -> None:
         self._shared_inputs = shared_inputs
         self._backend = backend
-        self._batch: Sequences | None = None
+        self._gated = gated
+        self._running = _Running()
+        self._building = threading.Lock()
 
     @contextmanager
-    def sequences(self, groups: Int[Tensor, " batch"], prompt: Bool[Tensor, "batch width"]) -> Generator[None]:
-        """Declare the next sequences; one `generate()` is one context. Passes outside are refused.
+    def sequences(
+        self, groups: Int[Tensor, " batch"], prompt: Bool[Tensor, "batch width"], *, is_counted: bool = False
+    ) -> Generator[Sequences]:
+        """Declare the sequences of the passes that this thread runs inside; one `generate()` is one context. Passes
+        outside are refused. A context inside another hides it.
 
         Args:
             groups: group of every sequence, int64, on the model's device; with beams, of every beam.
             prompt: prompt tokens that are masked, of exactly the shape of the prompts, on the same device. All False
                 runs them dense; `masked_prompt` gives the eligible ones.
+            is_counted: whether the inputs that eligible tokens keep are counted, in `tally`; it takes time.
 
         Raises:
             UserError: the requested backend cannot run as many sequences.
@@ -141,15 +157,47 @@ class Decoding:
         if prompt.ndim != 2 or len(prompt) != len(groups):
             raise ValueError(f"prompt must be [{len(groups)}, width], got {list(prompt.shape)}")
         name = self.backend_for(len(groups))
-        for shared in self._shared_inputs:
-            shared.build(name)
-        self._batch = Sequences(groups.contiguous(), prompt, name, is_prompt_masked=bool(prompt.any()))
+        self._build(name)
+        tally = Tally(sum(len(shared.layers) for shared in self._shared_inputs), groups) if is_counted else None
+        before = self._running.sequences
+        is_prompt_masked = bool(prompt.any())
+        batch = Sequences(groups.contiguous(), prompt, name, is_prompt_masked=is_prompt_masked, tally=tally)
+        self._running.sequences = batch
         try:
-            yield
+            yield batch
         finally:
-            self._batch = None
+            self._running.sequences = before
+            batch.waiting.clear()
+
+    def warm(self, tokens: int) -> None:
+        """Copy the weights and compile the kernels for decode steps of this many sequences."""
+        name, first = self.backend_for(tokens), self._first
+        self._build(name)
+        groups = torch.zeros(tokens, dtype=torch.int64, device=first.cutoffs.device)
+        everything = torch.ones(tokens, 1, dtype=torch.bool, device=first.cutoffs.device)
+        with torch.no_grad():
+            for shared, is_gated in zip(self._shared_inputs, self._gated, strict=True):
+                weight = shared.layers[0].module.weight
+                x = weight.new_zeros(tokens, weight.shape[1])
+                reference.mask(x[:, None], shared.layers[0].cutoffs, groups, everything, torch.zeros_like(groups))
+                shared.built[name](x, groups)
+                if is_gated:
+                    shared.built[name].gated(x, groups)
+
+    def skipped(self, tally: Tally) -> float | None:
+        """The fraction of all projections' weights that the eligible tokens of a call skipped; None if there was none.
+        Waits for the device."""
+        weights = [layer.module.weight for shared in self._shared_inputs for layer in shared.layers]
+        numbers = [layer.number for shared in self._shared_inputs for layer in shared.layers]
+        kept = tally.kept.sum(dim=1).tolist()
+        eligible = int(tally.eligible.sum())
+        read = sum(kept[number] * weight.shape[0] for number, weight in zip(numbers, weights, strict=True))
+        return 1 - read / (eligible * sum(weight.numel() for weight in weights)) if eligible else None
+
+    def _build(self, name: str) -> None:
+        with self._building:
             for shared in self._shared_inputs:
-                shared.clear()
+                shared.build(name)
 
     @property
     def _first(self) -> MaskedLayer:
@@ -161,55 +209,62 @@ class Decoding:
         Raises:
             UserError: the requested backend is unknown or cannot run them.
         """
+        return choose(self._backend, self._call(tokens))
+
+    def slow_reason(self, tokens: int) -> str | None:
+        """The reason why decode steps of this many sequences save no time, though `AUTO` was asked for the fastest."""
+        return slow_reason(self._backend, self._call(tokens))
+
+    def _call(self, tokens: int) -> Call:
         weight = self._first.module.weight
-        return choose(self._backend, Call(weight.device.type, weight.dtype, tokens))
+        device = weight.device.type
+        return Call(device, weight.dtype, tokens, torch.is_autocast_enabled(device))
 
     def begin_pass(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Pre-hook of the decoder: counts the tokens of this pass."""
-        batch = self._batch
+        batch = self._running.sequences
         if batch is None:
-            raise RuntimeError("a model that decodes sparse must be run inside `Decoding.sequences(groups, prompt)`")
+            raise _outside("the decoder")
         given = (*args, kwargs.get("input_ids"), kwargs.get("inputs_embeds"))
         tokens = next(tensor for tensor in given if tensor is not None)
         if len(tokens) != len(batch.groups):
-            raise RuntimeError(f"{len(batch.groups)} sequences were declared, the input has {len(tokens)}")
-        cache = cache_of(kwargs)
-        cached = batch.seen if _is_recording() else 0 if cache is None else int(cache.get_seq_length())
-        if cached == 0 and tokens.shape[1] == batch.seen + 1 and kwargs.get("use_cache"):
-            batch.seen = 0
-        if cached != batch.seen:
-            raise RuntimeError(
-                f"the key/value cache must hold the {batch.seen} tokens seen so far, it holds {cached}: decode with a "
-                "cache, forward only, and one generation per `Decoding.sequences`"
+            raise UserError(
+                f"A pass of a sparse model must be over the {len(batch.groups)} sequences of its prompts",
+                found=f"{len(tokens)} sequences",
+                where="the input of the decoder",
+                remedy="decode the prompts together, or call the model for others in a call of their own",
             )
-        batch.advance(tokens.shape[1])
-        for shared in self._shared_inputs:
-            shared.clear()
+        cache = cache_of(kwargs)
+        start = batch.seen if _is_recording() else 0 if cache is None else int(cache.get_seq_length())
+        batch.begin(start, tokens.shape[1])
 
     def is_next_a_step(self, tokens: Tensor | None) -> bool:
         """Whether a pass over these tokens, `[batch, width]`, would be a decode step."""
-        batch = self._batch
-        return batch is not None and tokens is not None and batch.is_step_next(tokens.shape[1])
+        batch = self._running.sequences
+        return batch is not None and tokens is not None and batch.is_step_at(batch.seen, tokens.shape[1])
 
     def count_step(self) -> None:
         """Note a decode step that runs without Python, from a CUDA graph."""
-        if self._batch is not None:
-            self._batch.advance(1)
+        if self._running.sequences is not None:
+            self._running.sequences.seen += 1
 
     def forward(self, shared: SharedInput, index: int) -> Callable[[Tensor], Tensor]:
         """The forward that replaces that of a layer."""
         layer = shared.layers[index]
         dense: Callable[[Tensor], Tensor] = layer.module.forward
+        running = self._running
 
         def run(x: Tensor) -> Tensor:
-            batch = self._batch
+            batch = running.sequences
             if batch is None:
-                raise RuntimeError("a layer that decodes sparse must be run by its model")
+                raise _outside("a projection")
             if batch.is_step:
-                return shared.product(index, x, batch.backend, batch.groups)
+                if batch.tally is not None:
+                    _count(layer, x, batch)
+                return shared.product(index, x, batch.backend, batch.groups, batch.waiting)
             if batch.eligible is None:
                 return dense(x)
-            kept = torch.zeros_like(batch.groups)
+            kept = torch.zeros_like(batch.groups) if batch.tally is None else batch.tally.kept[layer.number]
             return dense(reference.mask(x, layer.cutoffs, batch.groups, batch.eligible, kept))
 
         return run
@@ -217,11 +272,15 @@ class Decoding:
     def gated_forward(self, mlp: GatedMlp, shared: SharedInput) -> Callable[[Tensor], Tensor]:
         """The forward that replaces that of an MLP."""
         dense: Callable[[Tensor], Tensor] = mlp.module.forward
+        running = self._running
 
         def run(x: Tensor) -> Tensor:
-            batch = self._batch
+            batch = running.sequences
             if batch is None or not batch.is_step or mlp.is_watched:
                 return dense(x)
+            if batch.tally is not None:
+                for layer in shared.layers:
+                    _count(layer, x, batch)
             return mlp.down(shared.built[batch.backend].gated(x[:, 0], batch.groups)[:, None])
 
         return run
@@ -230,6 +289,21 @@ class Decoding:
 def cache_of(arguments: Mapping[str, Any]) -> Any:
     """The key/value cache among the arguments of a forward, or None. transformers 5.24 renamed it."""
     return arguments.get("cache", arguments.get("past_key_values"))
+
+
+def _outside(part: str) -> UserError:
+    return UserError(
+        "The parts of a sparse model must be run by the model, which knows the prompts",
+        found="a call from outside",
+        where=part,
+        remedy="call the model or its `generate()`; inside this repository, in `Decoding.sequences(groups, prompt)`",
+    )
+
+
+def _count(layer: MaskedLayer, x: Tensor, batch: Sequences) -> None:
+    assert batch.tally is not None
+    is_masked = x[:, 0].abs() <= layer.cutoffs[batch.groups]
+    batch.tally.kept[layer.number] += x.shape[-1] - is_masked.sum(dim=1)
 
 
 def _is_recording() -> bool:

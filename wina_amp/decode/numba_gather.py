@@ -18,6 +18,7 @@ density 0.5 a gather would read as much as the dense product in half precision d
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -36,6 +37,10 @@ _TILE = 4096
 
 _WEIGHTS_PER_THREAD = 1 << 17
 """Fewer are read faster than another thread is woken."""
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Products of several threads run one after the other: numba ends the process if its own thread pool, which it takes
+where there is no OpenMP, is entered twice, and one product keeps memory busy."""
 
 
 def linear(
@@ -66,7 +71,7 @@ def linear(
     useful = max(1, min(torch.get_num_threads(), weight.numel() // _WEIGHTS_PER_THREAD))
     used = useful if threads is None else threads
     y = torch.empty(len(x), weight.shape[1], dtype=torch.float32)
-    with _numba_threads(used):
+    with _ONE_AT_A_TIME, _numba_threads(used):
         _linear(x.contiguous().numpy(), weight.numpy(), cutoffs.numpy(), groups.numpy(), y.numpy(), used)
     return y
 

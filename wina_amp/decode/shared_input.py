@@ -22,27 +22,25 @@ class MaskedLayer:
     Attributes:
         module: the layer.
         cutoffs: largest magnitude that is masked, per group and input (`wina_amp.masks.cutoffs`).
+        number: of the projection in the model, in canonical order.
     """
 
     module: nn.Linear
     cutoffs: Float32[Tensor, "groups in"]
+    number: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class SharedInput:
-    """Layers that read one input, and the backends that were built for them.
+    """Layers that read one input, and the backends that were built for them. Calls of several threads share it.
 
     Attributes:
         layers: in canonical order.
         built: name of a backend -> the sparse layers.
-        computed_from: the input whose products are waiting; None if none wait.
-        products: index of a layer -> its product, until the layer takes it.
     """
 
     layers: list[MaskedLayer]
     built: dict[str, SparseProjections] = field(default_factory=dict[str, SparseProjections])
-    computed_from: Tensor | None = None
-    products: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
 
     def build(self, backend: str) -> None:
         """Copy the weights into the backend's layout, once."""
@@ -53,18 +51,26 @@ class SharedInput:
             self.built[backend] = BACKENDS[backend].build(projections)
 
     def product(
-        self, index: int, x: Float[Tensor, "batch 1 in"], backend: str, groups: Int[Tensor, " batch"]
+        self, index: int, x: Float[Tensor, "batch 1 in"], backend: str, groups: Int[Tensor, " batch"], waiting: Waiting
     ) -> Float[Tensor, "batch 1 out"]:
-        """The product of one layer. A layer that is given a tensor of its own (a hook may replace it) computes all."""
-        if self.computed_from is not x or index not in self.products:
-            self.computed_from = x
-            self.products = dict(enumerate(self.built[backend](x[:, 0], groups)))
-        product = self.products.pop(index)
-        if not self.products:
-            self.computed_from = None
+        """The product of one layer. A layer that is given a tensor of its own (a hook may replace it) computes all.
+
+        Args:
+            index: of the layer.
+            x: the input of a decode step.
+            backend: a backend that was built.
+            groups: group of every sequence.
+            waiting: of the call; what the other layers get is kept there.
+        """
+        computed_from, products = waiting.get(self, (None, {}))
+        if computed_from is not x or index not in products:
+            products = dict(enumerate(self.built[backend](x[:, 0], groups)))
+            waiting[self] = x, products
+        product = products.pop(index)
+        if not products:
+            del waiting[self]
         return product[:, None]
 
-    def clear(self) -> None:
-        """Drop products that no layer took."""
-        self.computed_from = None
-        self.products.clear()
+
+Waiting = dict[SharedInput, tuple[Tensor, dict[int, Tensor]]]
+"""Input -> the tensor whose products wait, and these by the index of their layer, until the layer takes its own."""

@@ -49,10 +49,10 @@ def _use(description: Description) -> Iterator[str]:
     yield "With the package `wina-amp`, and a model and a tokenizer of transformers:"
     yield ""
     yield "```python"
-    yield "from wina_amp import ProfileSet"
+    yield "from wina_amp import ProfileSet, sparsify_"
     yield ""
-    yield f'profile_set = ProfileSet.from_pretrained("{description.name}")  # path of this folder'
-    yield f"with profile_set.installed(model, target={target:g}):"
+    yield f'profiles = ProfileSet.from_pretrained("{description.name}")  # path of this folder'
+    yield f"with sparsify_(model, profiles, sparsity={target:g}):"
     yield '    model.generate(**tokenizer(prompt, return_tensors="pt"))'
     yield "```"
     if description.model.transform != NO_TRANSFORM:

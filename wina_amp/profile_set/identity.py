@@ -17,19 +17,34 @@ This is a check against mistakes, not against intent: the signs are known.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, cast, get_args
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from jaxtyping import Float32
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from wina_amp.errors import UserError
+from wina_amp.models.families import family_of
+from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import Projection, projections
 
 MOST_DISTANCE = 0.01
 """Six times the distance of the reference model to itself in bfloat16 (0.0017), a hundredth of that to other models."""
+
+Stamp = tuple[tuple[int, int, torch.dtype, torch.device], ...]
+"""Of every projection's weight: its address, how often it was written, dtype and device."""
+
+Check = Literal["weights", "shapes", "none"]
+CHECKS: tuple[Check, ...] = get_args(Check)
+"""How far a model is compared with the one that a profile set was made for."""
+
+_SKETCHES: WeakKeyDictionary[PreTrainedModel, tuple[Stamp, Tensor]] = WeakKeyDictionary()
+"""Model -> what its weights were when they were read, and their sketch."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,23 @@ class Shapes:
     def __str__(self) -> str:
         sizes = ", ".join(f"{name} {rows}x{columns}" for name, (rows, columns) in self.projections.items())
         return f"{self.family} of {self.blocks} blocks with {sizes}"
+
+
+def as_loaded(model: PreTrainedModel) -> LoadedModel:
+    """The model as the packages below take it, without a tokenizer.
+
+    Raises:
+        UserError: it is no model of transformers, but something around it (compiled, wrapped); or an unknown family.
+    """
+    if not isinstance(cast(object, model), PreTrainedModel):
+        raise UserError(
+            "A profile set must be put on a model of transformers itself",
+            found=type(model).__name__,
+            where="the model that the profile set is put on",
+            remedy="pass the model inside it: `compiled._orig_mod`, or what PEFT's `merge_and_unload()` returns",
+        )
+    no_tokenizer = cast(PreTrainedTokenizerBase, None)
+    return LoadedModel(model, no_tokenizer, model.device, family_of(model.config.model_type))
 
 
 def shapes_of(model: PreTrainedModel) -> Shapes:
@@ -94,12 +126,12 @@ def check_shapes(expected: Shapes, actual: Shapes) -> None:
 
 
 def check_weights(expected: Float32[Tensor, "blocks projections"], model: PreTrainedModel) -> None:
-    """Refuse a model of the right shapes with other weights.
+    """Refuse a model of the right shapes with other weights. The weights of a model are read once.
 
     Raises:
         UserError: its weights differ by more than `MOST_DISTANCE`.
     """
-    difference = distance(expected, sketch(model))
+    difference = distance(expected, _sketch_once(model))
     if not difference <= MOST_DISTANCE:
         raise UserError(
             f"The model must have the weights that the profile set was made for, up to {MOST_DISTANCE:.0%}",
@@ -107,6 +139,24 @@ def check_weights(expected: Float32[Tensor, "blocks projections"], model: PreTra
             where="the model that the profile set is put on",
             remedy="load the checkpoint that the profile set's README.md names, or export a profile set of this one",
         )
+
+
+def stamp(every: Sequence[Projection]) -> Stamp:
+    """Where the weights of projections are and how often they were written; it changes when a weight does, unless it
+    is written past torch (`.data`)."""
+    weights = [projection.module.weight for projection in every]
+    return tuple(
+        (weight.data_ptr(), -1 if weight.is_inference() else weight._version, weight.dtype, weight.device)
+        for weight in weights
+    )
+
+
+def _sketch_once(model: PreTrainedModel) -> Tensor:
+    now = stamp(projections(model))
+    before = _SKETCHES.get(model)
+    if before is None or before[0] != now:
+        before = _SKETCHES[model] = now, sketch(model)
+    return before[1]
 
 
 def _number(index: int, projection: Projection) -> Tensor:

@@ -1,47 +1,31 @@
-"""`ProfileSet`: thresholds and router that make `generate()` of one model sparse; loaded, saved and installed.
+"""`ProfileSet`: thresholds and router that make one model sparse; loaded, saved, and checked against a model.
 
-    from wina_amp import ProfileSet
-
-    profile_set = ProfileSet.from_pretrained("data/profile_sets/kl")
-    with profile_set.installed(model, target=0.5):
-        model.generate(**tokenizer(prompt, return_tensors="pt"))
-
-The model is one of transformers. Its shapes and weights are checked against those that the set was made for, and it is
-restored when the context ends. Sparse decoding needs threshold masks, so a set has no other masks.
+`wina_amp.sparsify_` puts it on a model. Sparse decoding needs threshold masks, so a set has no other masks.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
 
 import torch
 from jaxtyping import Float32
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
-from wina_amp.decode.cuda_graph import check_device
-from wina_amp.decode.decoding import sparse_decoding
 from wina_amp.errors import UserError
-from wina_amp.masks.override import overridden
-from wina_amp.models.families import family_of
-from wina_amp.models.load import LoadedModel
 from wina_amp.models.rotation import rotated_widths
-from wina_amp.names import AUTO, LEARNED, NO_TRANSFORM, THRESHOLD, Prefill
+from wina_amp.names import LEARNED, NO_TRANSFORM, THRESHOLD
 from wina_amp.profile_set.description import Description
 from wina_amp.profile_set.files import ROTATIONS, damaged, read, write
-from wina_amp.profile_set.generating import SparseModel, check_prefill
 from wina_amp.profile_set.hub import local_folder, upload
-from wina_amp.profile_set.identity import Shapes, check_shapes, check_weights, shapes_of
-from wina_amp.routing.prompt_router import PromptRouter, kind_of
+from wina_amp.profile_set.identity import Shapes, as_loaded, check_shapes, check_weights, shapes_of
+from wina_amp.routing.prompt_router import kind_of
 from wina_amp.routing.router import Router
 from wina_amp.scoring.criteria import criterion_row
-from wina_amp.scoring.learned_weights import Weights, attached
+from wina_amp.scoring.learned_weights import Weights
 
 _WEIGHTS = "weights."
 """Begins the names of feature weights: `weights.<block>.<projection>`."""
@@ -168,15 +152,19 @@ class ProfileSet:
             )
         return self.thresholds[known.index(target)]
 
-    def check(self, model: PreTrainedModel) -> None:
+    def check(self, model: PreTrainedModel, *, weights: bool = True) -> None:
         """Refuse a model that the set was not made for.
+
+        Args:
+            model: the model.
+            weights: whether its weights are compared, too; they are read once.
 
         Raises:
             UserError: another family, other shapes or weights, rotated inputs where they should not be or vice versa.
         """
         made_for = self.description.model
         check_shapes(Shapes(made_for.family, made_for.blocks, made_for.projections), shapes_of(model))
-        is_rotated = bool(rotated_widths(_as_loaded(model)))
+        is_rotated = bool(rotated_widths(as_loaded(model)))
         if is_rotated != (made_for.transform != NO_TRANSFORM):
             raise UserError(
                 f"The inputs of the model must be rotated as the profile set's were: `transform: {made_for.transform}`",
@@ -185,69 +173,8 @@ class ProfileSet:
                 remedy="load the checkpoint as it is, or rotate it with "
                 f"`rotate_model(loaded, <folder>/{ROTATIONS})` of wina_amp.models.rotation_files",
             )
-        check_weights(self.sketch, model)
-
-    @contextmanager
-    def installed(
-        self,
-        model: PreTrainedModel | LoadedModel,
-        *,
-        target: float,
-        backend: str = AUTO,
-        prefill: Prefill = "sparse",
-        graph: bool = False,
-    ) -> Generator[SparseModel]:
-        """Make the model's `generate()` sparse while the context lasts.
-
-        Args:
-            model: the model, on the device where it is to run, in eval mode.
-            target: one of the set's targets.
-            backend: a name in `wina_amp.decode.backends.BACKENDS`, or `AUTO`; all compute the same.
-            prefill: `sparse` masks eligible prompt tokens too, as in the measurements; `dense` does not, which costs no
-                time, because masked prompts run no faster. Decoded tokens are always sparse.
-            graph: record the decode steps of every `generate(cache_implementation="static")` as a CUDA graph
-                (`wina_amp/decode/cuda_graph.py`); CUDA only, no beams, no sliding windows. Never run on a GPU.
-
-        Yields: the sparse model; its `groups` are those of the last prompts, its `generate` is the model's.
-
-        Guarantee: on exit, also after an error, the model is what it was: no attribute, hook or weight differs. Inside,
-            a sequence's tokens do not depend on what it is batched with, up to the rounding of sums.
-
-        Raises:
-            UserError: unknown target, backend or prefill; `graph` without a GPU; a model that the set was not made for,
-                or that has a profile set on it already.
-        """
-        loaded = model if isinstance(model, LoadedModel) else _as_loaded(model)
-        plain = loaded.model
-        if isinstance(getattr(vars(plain).get("generate"), "__self__", None), SparseModel):
-            must = "A model can have one profile set installed at a time"
-            remedy = "leave the context of the first one before"
-            raise UserError(must, found="a second one", where=f"profile set {self.description.name}", remedy=remedy)
-        check_prefill(prefill)
-        if graph:
-            check_device(loaded.device)
-        thresholds = self.at(target)
-        self.check(plain)
-        description = self.description
-        with (
-            attached(plain, self.weights) if self.weights is not None else nullcontext(),
-            sparse_decoding(loaded, description.criterion, thresholds, backend=backend) as decoding,
-        ):
-            router = (
-                None
-                if self.router is None or description.router is None
-                else PromptRouter(self.router, description.router, loaded, description.dense_prefix)
-            )
-            dense_prefix = description.dense_prefix
-            sparse = SparseModel(plain, decoding, router, prefill=prefill, dense_prefix=dense_prefix, graph=graph)
-            with overridden(plain, "generate", sparse.generate):
-                yield sparse
-
-
-def _as_loaded(model: PreTrainedModel) -> LoadedModel:
-    # Decoding never reads the tokenizer.
-    no_tokenizer = cast(PreTrainedTokenizerBase, None)
-    return LoadedModel(model, no_tokenizer, model.device, family_of(model.config.model_type))
+        if weights:
+            check_weights(self.sketch, model)
 
 
 def _feature_weights(tensors: dict[str, Tensor]) -> dict[tuple[int, str], Tensor]:

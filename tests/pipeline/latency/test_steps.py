@@ -144,8 +144,8 @@ def test_while_a_graph_is_recorded_the_length_of_the_cache_is_not_read_from_the_
         decoding.begin_pass(loaded.model, (IDS[:, :1],), {"past_key_values": steps._cache})
         assert asked == []
         monkeypatch.setattr(decoding_module, "_is_recording", lambda: False)
-        with pytest.raises(RuntimeError, match="must hold the 6 tokens seen so far, it holds 5"):
-            decoding.begin_pass(loaded.model, (IDS[:, :1],), {"past_key_values": steps._cache})
+        decoding.begin_pass(loaded.model, (IDS[:, :1],), {"past_key_values": steps._cache})
+        assert asked != []
         steps.close()
 
 

@@ -17,6 +17,7 @@ from wina_amp.cli.app import app
 from wina_amp.cli.generate import continuations
 from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel
+from wina_amp.profile_set.sparsity import sparsify_
 
 PROMPTS = ["w1 w2 w3 w4", "w9 w8"]
 FAST = ("--backend", "reference")
@@ -36,7 +37,7 @@ def test_every_prompt_is_continued_as_it_is_alone(
     for answer in found["answers"]:
         ids = tiny_loaded.tokenizer(answer["prompt"], return_tensors="pt")["input_ids"]
         assert answer["dense"] == _continued(tiny_loaded, ids)
-        with made.installed(tiny_loaded, target=0.5, backend="reference") as sparse:
+        with sparsify_(tiny_loaded, made, sparsity=0.5, backend="reference") as sparse:
             assert answer["sparse"] == _continued(tiny_loaded, ids)
             assert answer["group"] == made.description.groups[sparse.groups[0]].name
 

@@ -11,7 +11,8 @@ from wina_amp.decode import cuda_graph
 from wina_amp.decode.cuda_graph import EAGER_STEPS, GraphedForward
 from wina_amp.errors import UserError
 from wina_amp.profile_set import generating
-from wina_amp.profile_set import profile_set as module
+from wina_amp.profile_set import sparsity as module
+from wina_amp.profile_set.sparsity import sparsify_
 
 STEPS = 8
 GREEDY = {"min_new_tokens": STEPS, "max_new_tokens": STEPS, "do_sample": False, "cache_implementation": "static"}
@@ -29,7 +30,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[GraphedForward]:
             decoding.count_step()
 
             def replay():
-                decoding._batch.seen -= 1
+                decoding._running.sequences.seen -= 1
                 work()
 
             return replay
@@ -49,13 +50,13 @@ def test_replayed_steps_give_the_tokens_of_eager_ones(kind: str, backend: str, b
     loaded = random_model(kind)
     given = {"input_ids": IDS[-batch:], "attention_mask": PADDED[-batch:]}
     own = profile_set(loaded)
-    with own.installed(loaded, target=0.5, backend=backend) as sparse:
-        wanted = sparse.generate(**given, **GREEDY)
-    with own.installed(loaded, target=0.5, backend=backend, graph=True) as sparse:
-        assert torch.equal(sparse.generate(**given, **GREEDY), wanted)
-        assert torch.equal(sparse.generate(**given, **GREEDY), wanted), "every generation records its own"
+    with sparsify_(loaded, own, sparsity=0.5, backend=backend) as sparse:
+        wanted = sparse.model.generate(**given, **GREEDY)
+    with sparsify_(loaded, own, sparsity=0.5, backend=backend, cuda_graph=True) as sparse:
+        assert torch.equal(sparse.model.generate(**given, **GREEDY), wanted)
+        assert torch.equal(sparse.model.generate(**given, **GREEDY), wanted), "every generation records its own"
         assert torch.equal(
-            sparse.generate(**given, **(GREEDY | {"max_new_tokens": 3, "min_new_tokens": 3})), wanted[:, :9]
+            sparse.model.generate(**given, **(GREEDY | {"max_new_tokens": 3, "min_new_tokens": 3})), wanted[:, :9]
         )
     assert [forward.replayed for forward in made] == [STEPS - 1 - EAGER_STEPS] * 2 + [0]
     assert "forward" not in vars(loaded.model)
@@ -63,21 +64,21 @@ def test_replayed_steps_give_the_tokens_of_eager_ones(kind: str, backend: str, b
 
 def test_what_cannot_be_recorded_is_refused(made: list[GraphedForward]):
     loaded = random_model("llama")
-    with profile_set(loaded).installed(loaded, target=0.5, graph=True) as sparse:
+    with sparsify_(loaded, profile_set(loaded), sparsity=0.5, cuda_graph=True) as sparse:
         with pytest.raises(UserError, match=r"without beams only.* Found: 2 beams"):
-            sparse.generate(IDS[:1], **GREEDY, num_beams=2)
+            sparse.model.generate(IDS[:1], **GREEDY, num_beams=2)
         with pytest.raises(UserError, match=r"static cache of full attention only\. Found: DynamicLayer"):
-            sparse.generate(IDS[:1], **(GREEDY | {"cache_implementation": None}))
+            sparse.model.generate(IDS[:1], **(GREEDY | {"cache_implementation": None}))
     windows = random_model("mistral")
     refusal = pytest.raises(UserError, match="Found: StaticSlidingWindowLayer")
-    with profile_set(windows).installed(windows, target=0.5, graph=True) as sparse, refusal:
-        sparse.generate(IDS[:1], **GREEDY)
+    with sparsify_(windows, profile_set(windows), sparsity=0.5, cuda_graph=True) as sparse, refusal:
+        sparse.model.generate(IDS[:1], **GREEDY)
 
 
 def test_without_a_gpu_nothing_is_recorded():
     loaded = random_model("llama")
     with pytest.raises(UserError, match=r"on a CUDA device only\. Found: a model on cpu"):
-        profile_set(loaded).installed(loaded, target=0.5, graph=True).__enter__()
+        sparsify_(loaded, profile_set(loaded), sparsity=0.5, cuda_graph=True).__enter__()
 
 
 def test_a_recording_holds_for_the_same_arguments_only():
@@ -101,6 +102,6 @@ def test_a_graph_gives_the_tokens_of_eager_steps_on_a_gpu():
     given = {"input_ids": IDS.cuda(), "attention_mask": PADDED.cuda()}
     made, tokens = profile_set(loaded), []
     for is_graph in (False, True):
-        with made.installed(loaded.model, target=0.5, graph=is_graph) as sparse:
-            tokens.append(sparse.generate(**given, **GREEDY))
+        with sparsify_(loaded.model, made, sparsity=0.5, cuda_graph=is_graph) as sparse:
+            tokens.append(sparse.model.generate(**given, **GREEDY))
     assert torch.equal(*tokens)

@@ -213,24 +213,63 @@ def test_sequences_that_cannot_be_decoded_are_refused(tiny_loaded: LoadedModel):
             decoding.sequences(GROUPS, dense[:2]).__enter__()
         with pytest.raises(UserError, match=r"numba needs 1 to 8 tokens per call\. Found: 9 tokens"):
             decoding.sequences(*nine).__enter__()
-        with pytest.raises(RuntimeError, match=r"inside `Decoding\.sequences"):
+        with pytest.raises(UserError, match=r"run by the model, .* in `Decoding\.sequences"):
             _generate(tiny_loaded)
-        refusal = pytest.raises(RuntimeError, match="3 sequences were declared, the input has 1")
+        refusal = pytest.raises(UserError, match=r"over the 3 sequences of its prompts\. Found: 1 sequences")
         with decoding.sequences(GROUPS, dense), refusal:
             _generate(tiny_loaded, IDS[:1])
 
 
-def test_a_second_generation_and_one_without_cache_are_refused(tiny_loaded: LoadedModel):
-    dense = torch.zeros(3, LENGTH, dtype=torch.bool)
-    with sparse_decoding(tiny_loaded, "wina", _thresholds(tiny_loaded)) as decoding:
-        again = pytest.raises(RuntimeError, match=r"must hold the 12 tokens seen so far, it holds 0: .* one generation")
-        with decoding.sequences(GROUPS, dense):
-            _generate(tiny_loaded)
-            with again:
-                _generate(tiny_loaded)
-        uncached = pytest.raises(RuntimeError, match=r"must hold the 6 tokens seen so far, it holds 0: decode with a")
-        with decoding.sequences(GROUPS, dense), uncached:
-            _generate(tiny_loaded, use_cache=False)
+def test_a_second_generation_and_one_without_cache_are_masked_as_the_first(tiny_loaded: LoadedModel):
+    prompt = masked_prompt(torch.ones_like(IDS), 2)
+    sparse = sparse_decoding(tiny_loaded, "wina", _thresholds(tiny_loaded))
+    with sparse as decoding, decoding.sequences(GROUPS, prompt):
+        first, again, uncached = (_generate(tiny_loaded, use_cache=cached)[0] for cached in (True, True, False))
+    assert torch.equal(first, again)
+    _assert_close(uncached, first)
+
+
+def test_a_context_inside_another_hides_it_and_leaves_it_as_it_was(tiny_loaded: LoadedModel):
+    prompt = masked_prompt(torch.ones_like(IDS), 2)
+    sparse = sparse_decoding(tiny_loaded, "wina", _thresholds(tiny_loaded))
+    with sparse as decoding, decoding.sequences(GROUPS, prompt):
+        wanted, _ = _generate(tiny_loaded)
+        with decoding.sequences(GROUPS[:1], prompt[:1]):
+            _assert_close(_generate(tiny_loaded, IDS[:1])[0], wanted[:1])
+        assert torch.equal(_generate(tiny_loaded)[0], wanted)
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("kind", ["llama", "phi3", "gemma3_text"])
+def test_what_is_skipped_is_counted_by_weights(kind: str, backend: str):
+    """Beside counts of the masks' own, taken from the inputs of every projection."""
+    loaded, kept, offered = random_model(kind), 0, 0
+    prompt = masked_prompt(PADDED, 1)
+    eligible: list[torch.Tensor] = []
+
+    def count(number: int):
+        def see(module, args):
+            nonlocal kept, offered
+            x = args[0]
+            is_eligible = eligible[0] if x.shape[1] == LENGTH else torch.ones(3, 1, dtype=torch.bool)
+            score = x.abs() * module.weight.norm(dim=0)
+            limits = _thresholds(loaded).reshape(2, -1)[GROUPS, number][:, None, None]
+            kept += int(((score > limits) & is_eligible[:, :, None]).sum()) * len(module.weight)
+            offered += int(is_eligible.sum()) * module.weight.numel()
+
+        return see
+
+    eligible.append(prompt)
+    with sparse_decoding(loaded, "wina", _thresholds(loaded), backend=backend) as decoding:
+        with decoding.sequences(GROUPS, prompt, is_counted=True) as unwatched:
+            _generate(loaded, IDS, PADDED)
+        handles = [p.module.register_forward_pre_hook(count(n)) for n, p in enumerate(projections(loaded.model))]
+        with decoding.sequences(GROUPS, prompt, is_counted=True) as watched:
+            _generate(loaded, IDS, PADDED)
+        for handle in handles:
+            handle.remove()
+        skipped = [decoding.skipped(sequences.tally) for sequences in (unwatched, watched)]
+    assert skipped == pytest.approx([1 - kept / offered] * 2) and 0.05 < skipped[0] < 0.95
 
 
 class _Counted:

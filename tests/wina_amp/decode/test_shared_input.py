@@ -48,26 +48,26 @@ def _expected(shared: SharedInput, index: int, x: torch.Tensor) -> torch.Tensor:
 
 
 def test_one_run_gives_the_products_of_all_layers(shared: SharedInput, runs: list[torch.Tensor]):
-    x = _x(1)
+    x, waiting = _x(1), {}
     for index in (1, 0):
-        torch.testing.assert_close(shared.product(index, x, "reference", GROUPS), _expected(shared, index, x))
-    assert len(runs) == 1 and shared.computed_from is None and not shared.products
+        product = shared.product(index, x, "reference", GROUPS, waiting)
+        torch.testing.assert_close(product, _expected(shared, index, x))
+    assert len(runs) == 1 and not waiting
 
 
 def test_a_layer_with_another_input_or_called_again_computes_anew(shared: SharedInput, runs: list[torch.Tensor]):
-    x, other = _x(1), _x(2)
-    shared.product(0, x, "reference", GROUPS)
-    shared.product(0, x, "reference", GROUPS)
-    torch.testing.assert_close(shared.product(1, other, "reference", GROUPS), _expected(shared, 1, other))
+    x, other, waiting = _x(1), _x(2), {}
+    shared.product(0, x, "reference", GROUPS, waiting)
+    shared.product(0, x, "reference", GROUPS, waiting)
+    torch.testing.assert_close(shared.product(1, other, "reference", GROUPS, waiting), _expected(shared, 1, other))
     assert len(runs) == 3
 
 
-def test_products_that_were_not_taken_can_be_dropped(shared: SharedInput, runs: list[torch.Tensor]):
-    x = _x(1)
-    shared.product(0, x, "reference", GROUPS)
-    shared.clear()
-    shared.product(1, x, "reference", GROUPS)
-    assert len(runs) == 2
+def test_calls_do_not_take_each_others_products(shared: SharedInput, runs: list[torch.Tensor]):
+    x, one, other = _x(1), {}, {}
+    shared.product(0, x, "reference", GROUPS, one)
+    shared.product(1, x, "reference", GROUPS, other)
+    assert len(runs) == 2 and one.keys() == other.keys() == {shared}
 
 
 def test_a_backend_is_built_once(shared: SharedInput):

@@ -19,7 +19,7 @@ def test_the_card_names_checkpoint_groups_router_and_figures(tiny_loaded: Loaded
     assert "router: `embedding`, a linear layer on the mean of the prompt's token embeddings" in text
     assert "| 0.25 | 7 | 50.0 [25.0, 75.0] | 50.0 [25.0, 75.0] | 50.0 [25.0, 75.0] | 50.0 [25.0, 75.0] |" in text
     assert "| 0.5 | 7 | - | - | 50.0 [25.0, 75.0] | 50.0 [25.0, 75.0] |" in text
-    assert "target=0.5" in text
+    assert "sparsity=0.5" in text
 
 
 def test_one_group_has_no_router_and_a_set_without_measurements_says_so(tiny_loaded: LoadedModel):

@@ -16,6 +16,7 @@ from wina_amp.errors import UserError
 from wina_amp.masks.install import install
 from wina_amp.models.load import LoadedModel
 from wina_amp.profile_set.profile_set import ProfileSet
+from wina_amp.profile_set.sparsity import sparsify_
 
 TOLERANCE = 1e-4
 """Of the largest logit: float32 sums in another order, as in `tests/wina_amp/decode/test_decoding.py`."""
@@ -62,7 +63,7 @@ def _by_hand(
 @pytest.mark.parametrize("router", [None, "embedding", "scores"])
 def test_generate_gives_the_tokens_of_the_reference_masks(tiny_loaded: LoadedModel, router: str | None, prefill):
     made = profile_set(tiny_loaded, router)
-    with made.installed(tiny_loaded.model, target=0.5, prefill=prefill) as sparse:
+    with sparsify_(tiny_loaded.model, made, sparsity=0.5, prefill=prefill) as sparse:
         sparse_tokens = tiny_loaded.model.generate(**_padded(), **GREEDY)[:, WIDTH:]
         groups = sparse.groups.tolist()
     assert set(groups) == ({0} if router is None else {0, 1})
@@ -77,8 +78,8 @@ def test_generate_gives_the_tokens_of_the_reference_masks(tiny_loaded: LoadedMod
 def test_every_family_generates(kind: str):
     loaded = random_model(kind)
     made = profile_set(loaded)
-    with made.installed(loaded.model, target=0.5) as sparse:
-        tokens = sparse.generate(PROMPTS[0][None], **GREEDY)[0, WIDTH:]
+    with sparsify_(loaded.model, made, sparsity=0.5) as sparse:
+        tokens = sparse.model.generate(PROMPTS[0][None], **GREEDY)[0, WIDTH:]
         group = int(sparse.groups[0])
     assert tokens.tolist() == _by_hand(loaded, made, PROMPTS[0], group, is_prompt_masked=True)
 
@@ -104,10 +105,10 @@ def test_sequences_grow_past_a_change_of_rotary_embeddings_as_in_transformers(ro
     given = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "eos_token_id": None}
     dense = model.generate(**given, **GREEDY)
     without = replace(made, thresholds=torch.zeros_like(made.thresholds))
-    with without.installed(model, target=0.5) as sparse:
-        assert torch.equal(sparse.generate(**given, **GREEDY), dense)
-    with made.installed(model, target=0.5) as sparse:
-        masked = sparse.generate(**given, **GREEDY)
+    with sparsify_(model, without, sparsity=0.5) as sparse:
+        assert torch.equal(sparse.model.generate(**given, **GREEDY), dense)
+    with sparsify_(model, made, sparsity=0.5) as sparse:
+        masked = sparse.model.generate(**given, **GREEDY)
     # Every token by a pass over the whole sequence.
     expected = ids
     with torch.inference_mode(), install(loaded, "wina", made.at(0.5)) as runtime:
@@ -136,11 +137,11 @@ def _left_padded(*lengths: int) -> dict[str, torch.Tensor]:
 )
 def test_a_prompt_is_continued_in_a_batch_as_alone(kind: str, lengths: tuple[int, ...]):
     loaded, options = random_model(kind), {**GREEDY, "eos_token_id": None, "pad_token_id": 0}
-    with profile_set(loaded, "scores").installed(loaded.model, target=0.5) as sparse:
-        together = sparse.generate(**_left_padded(*lengths), **options)
+    with sparsify_(loaded.model, profile_set(loaded, "scores"), sparsity=0.5) as sparse:
+        together = sparse.model.generate(**_left_padded(*lengths), **options)
         for row, length in enumerate(lengths):
             prompt = LONG[row : row + 1, max(lengths) - length : max(lengths)]
-            assert torch.equal(sparse.generate(prompt, **options)[0, -STEPS:], together[row, -STEPS:])
+            assert torch.equal(sparse.model.generate(prompt, **options)[0, -STEPS:], together[row, -STEPS:])
 
 
 @pytest.mark.tried("neighbours", "refused")
@@ -164,20 +165,20 @@ def test_a_batch_in_which_one_prompt_would_change_another_is_refused(kind: str, 
         "generation_config": {"generation_config": GenerationConfig(max_new_tokens=STEPS)},
     }[limit]
     refusal = pytest.raises(UserError, match=rf"past {ROPE_CHANGES_AT} tokens.*rotary.*up to {length}.*fewer tokens")
-    with profile_set(loaded, None).installed(loaded.model, target=0.5) as sparse, refusal:
-        sparse.generate(**_left_padded(*lengths), **options)
+    with sparsify_(loaded.model, profile_set(loaded, None), sparsity=0.5) as sparse, refusal:
+        sparse.model.generate(**_left_padded(*lengths), **options)
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
 @pytest.mark.parametrize("router", ["embedding", "scores"])
 def test_a_batch_of_mixed_groups_gives_every_prompt_its_own_tokens(tiny_loaded: LoadedModel, router: str, backend: str):
     options = {**GREEDY, "output_logits": True, "return_dict_in_generate": True}
-    with profile_set(tiny_loaded, router).installed(tiny_loaded, target=0.5, backend=backend) as sparse:
-        together = sparse.generate(**_padded(), **options)
+    with sparsify_(tiny_loaded, profile_set(tiny_loaded, router), sparsity=0.5, backend=backend) as sparse:
+        together = sparse.model.generate(**_padded(), **options)
         groups = sparse.groups.tolist()
         assert set(groups) == {0, 1}
         for row in range(len(PROMPTS)):
-            alone = sparse.generate(**_alone(row), **options)
+            alone = sparse.model.generate(**_alone(row), **options)
             assert sparse.groups.tolist() == groups[row : row + 1]
             assert torch.equal(alone.sequences[0, -STEPS:], together.sequences[row, -STEPS:])
             of_batch, of_prompt = (torch.stack(output.logits, dim=1) for output in (together, alone))
@@ -186,7 +187,7 @@ def test_a_batch_of_mixed_groups_gives_every_prompt_its_own_tokens(tiny_loaded: 
 
 @pytest.mark.parametrize("router", ["embedding", "scores"])
 def test_padding_is_not_routed_on_either_side(tiny_loaded: LoadedModel, router: str):
-    with profile_set(tiny_loaded, router).installed(tiny_loaded, target=0.5) as sparse:
+    with sparsify_(tiny_loaded, profile_set(tiny_loaded, router), sparsity=0.5) as sparse:
         padded = [sparse.route(*_padded(side).values()).tolist() for side in ("left", "right")]
         alone = [int(sparse.route(*_alone(row).values())) for row in range(len(PROMPTS))]
     assert padded == [alone, alone]
@@ -196,31 +197,31 @@ def test_padding_is_not_routed_on_either_side(tiny_loaded: LoadedModel, router: 
 @pytest.mark.parametrize("prefill", ["sparse", "dense"])
 def test_a_static_cache_gives_the_tokens_of_a_growing_one(tiny_loaded: LoadedModel, prefill, backend: str):
     made = profile_set(tiny_loaded)
-    with made.installed(tiny_loaded, target=0.5, prefill=prefill, backend=backend) as sparse:
-        growing = sparse.generate(**_padded(), **GREEDY)
-        assert torch.equal(sparse.generate(**_padded(), **GREEDY, cache_implementation="static"), growing)
+    with sparsify_(tiny_loaded, made, sparsity=0.5, prefill=prefill, backend=backend) as sparse:
+        growing = sparse.model.generate(**_padded(), **GREEDY)
+        assert torch.equal(sparse.model.generate(**_padded(), **GREEDY, cache_implementation="static"), growing)
 
 
 def test_beams_and_several_samples_have_their_prompts_group(tiny_loaded: LoadedModel):
     """A group of beams that is alone in its batch finds the same sequences as in a batch of other groups."""
     options = {"max_new_tokens": STEPS, "num_beams": 3, "num_return_sequences": 2, "do_sample": False}
-    with profile_set(tiny_loaded).installed(tiny_loaded, target=0.5) as sparse:
+    with sparsify_(tiny_loaded, profile_set(tiny_loaded), sparsity=0.5) as sparse:
         two = {name: value[:2] for name, value in _padded().items()}
-        together = sparse.generate(**two, **options)
+        together = sparse.model.generate(**two, **options)
         assert len(together) == 4 and sparse.groups.shape == (2,)
-        alone = sparse.generate(**{name: value[1:] for name, value in two.items()}, **options)
+        alone = sparse.model.generate(**{name: value[1:] for name, value in two.items()}, **options)
         width = min(alone.shape[1], together.shape[1])  # sequences that end early are cut to the longest
         assert torch.equal(alone[:, :width], together[2:, :width])
-        sampled = sparse.generate(**two, do_sample=True, max_new_tokens=2, num_return_sequences=3)
+        sampled = sparse.model.generate(**two, do_sample=True, max_new_tokens=2, num_return_sequences=3)
         assert len(sampled) == 6
 
 
 def test_a_configuration_of_the_callers_is_used_and_left_alone(tiny_loaded: LoadedModel):
     given = GenerationConfig(**GREEDY, pad_token_id=0, eos_token_id=2, bos_token_id=1)
     before = given.to_dict()
-    with profile_set(tiny_loaded).installed(tiny_loaded, target=0.5) as sparse:
-        wanted = sparse.generate(**_padded(), **GREEDY)
-        tokens = sparse.generate(_padded()["input_ids"], given, attention_mask=_padded()["attention_mask"])
+    with sparsify_(tiny_loaded, profile_set(tiny_loaded), sparsity=0.5) as sparse:
+        wanted = sparse.model.generate(**_padded(), **GREEDY)
+        tokens = sparse.model.generate(_padded()["input_ids"], given, attention_mask=_padded()["attention_mask"])
     assert torch.equal(tokens, wanted) and given.to_dict() == before
 
 
@@ -231,16 +232,16 @@ def test_nothing_is_compiled_whoever_asks(tiny_loaded: LoadedModel, monkeypatch:
         seen.append(options.get("disable_compile") if config is None else config.disable_compile)
 
     monkeypatch.setattr(tiny_loaded.model, "generate", own)
-    with profile_set(tiny_loaded).installed(tiny_loaded, target=0.5) as sparse:
-        sparse.generate(**_padded())
-        sparse.generate(**_padded(), disable_compile=False)
-        sparse.generate(**_padded(), generation_config=GenerationConfig(disable_compile=False))
+    with sparsify_(tiny_loaded, profile_set(tiny_loaded), sparsity=0.5) as sparse:
+        sparse.model.generate(**_padded())
+        sparse.model.generate(**_padded(), disable_compile=False)
+        sparse.model.generate(**_padded(), generation_config=GenerationConfig(disable_compile=False))
     assert seen == [True, True, True]
 
 
 def test_prompts_that_are_not_padded_token_ids_are_refused(tiny_loaded: LoadedModel):
     ids, mask = _padded().values()
-    with profile_set(tiny_loaded).installed(tiny_loaded, target=0.5) as sparse:
+    with sparsify_(tiny_loaded, profile_set(tiny_loaded), sparsity=0.5) as sparse:
         for arguments, message in (
             ({}, r"Prompts must be token ids, `\[prompts, width\]`\. Found: NoneType"),
             ({"input_ids": ids[0]}, r"Found: \[8\] in torch\.int64"),
@@ -250,19 +251,24 @@ def test_prompts_that_are_not_padded_token_ids_are_refused(tiny_loaded: LoadedMo
             ({"input_ids": ids, "attention_mask": mask * 0}, "Every prompt must have a token. Found: a row of padding"),
         ):
             with pytest.raises(UserError, match=message):
-                sparse.generate(**arguments)
-        with pytest.raises(RuntimeError, match=r"inside `Decoding\.sequences"):
-            tiny_loaded.model(input_ids=ids)
+                sparse.model.generate(**arguments)
+        with pytest.raises(UserError, match=r"must be run by the model, .* a call from outside\. Where: the decoder"):
+            tiny_loaded.model.model(input_ids=ids)
 
 
 def test_more_prompts_than_a_kernel_takes_need_the_choice_of_the_backend(tiny_loaded: LoadedModel):
     ids = torch.from_numpy(np.random.default_rng(0).integers(3, 64, (9, WIDTH)))
     given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     refusal = pytest.raises(UserError, match=r"numba needs 1 to 8 tokens per call\. Found: 9")
-    with profile_set(tiny_loaded).installed(tiny_loaded, target=0.5, backend="numba") as sparse, refusal:
-        sparse.generate(**given, **GREEDY)
-    with profile_set(tiny_loaded).installed(tiny_loaded, target=0.5) as sparse:
-        assert sparse.generate(**given, **GREEDY).shape == (9, WIDTH + STEPS)
+    with sparsify_(tiny_loaded, profile_set(tiny_loaded), sparsity=0.5, backend="numba") as sparse, refusal:
+        sparse.model.generate(**given, **GREEDY)
+    warning = pytest.warns(
+        UserWarning, match="saves no time here: backend numba needs 1 to 8 tokens per call; the same"
+    )
+    with sparsify_(tiny_loaded, profile_set(tiny_loaded), sparsity=0.5) as sparse, warning as warnings:
+        for _ in range(2):
+            assert sparse.model.generate(**given, **GREEDY).shape == (9, WIDTH + STEPS)
+    assert len(warnings) == 1 and warnings[0].filename == __file__
 
 
 @pytest.mark.tried("ends", "right")
@@ -281,8 +287,8 @@ def test_generation_ends_where_transformers_ends_it(
     config, made = tiny_loaded.model.generation_config, profile_set(tiny_loaded)
     monkeypatch.setattr(config, "eos_token_id", None)
     options = {"max_new_tokens": STEPS, "do_sample": False}
-    with made.installed(tiny_loaded.model, target=0.5) as sparse:
-        endless = sparse.generate(**_alone(0), **options)[0, WIDTH:].tolist()
+    with sparsify_(tiny_loaded.model, made, sparsity=0.5) as sparse:
+        endless = sparse.model.generate(**_alone(0), **options)[0, WIDTH:].tolist()
         last = endless[2]
         if end == "criterion":
             options |= {"stopping_criteria": [lambda ids, _scores, **_: ids[:, -1] == last]}
@@ -290,5 +296,5 @@ def test_generation_ends_where_transformers_ends_it(
             options |= {"eos_token_id": [3, last]}
         else:
             monkeypatch.setattr(config, "eos_token_id", last if end == "one" else [3, last])
-        tokens = sparse.generate(**_alone(0), **options)[0, WIDTH:].tolist()
+        tokens = sparse.model.generate(**_alone(0), **options)[0, WIDTH:].tolist()
     assert tokens == endless[: endless.index(last) + 1] and len(tokens) < STEPS

@@ -1,15 +1,12 @@
-"""`wina_amp.profile_set.profile_set`: folders come back, damage and other models are refused, a model stays what it
-is."""
+"""`wina_amp.profile_set.profile_set`: folders come back, damage and other models are refused."""
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
 
 from tests.pipeline.allocation.blocks import random_model
 from tests.wina_amp.profile_set.sets import description, profile_set
@@ -19,6 +16,7 @@ from wina_amp.models.projections import projections
 from wina_amp.models.transform import block_bases, rotate_block
 from wina_amp.profile_set.files import DESCRIPTION
 from wina_amp.profile_set.profile_set import ProfileSet
+from wina_amp.profile_set.sparsity import sparsify_
 
 IDS = torch.tensor([[5, 9, 30, 41, 7]])
 
@@ -48,7 +46,7 @@ def test_an_installed_set_that_was_loaded_generates_as_before(tiny_loaded: Loade
     made.save_pretrained(tmp_path / "set")
     tokens = []
     for each in (made, ProfileSet.from_pretrained(tmp_path / "set")):
-        with each.installed(tiny_loaded.model, target=0.5):
+        with sparsify_(tiny_loaded.model, each, sparsity=0.5):
             tokens.append(tiny_loaded.model.generate(IDS, max_new_tokens=6, do_sample=False))
     assert torch.equal(*tokens)
 
@@ -67,7 +65,7 @@ def test_learned_weights_are_saved_decide_what_is_masked_and_leave_the_model(tin
     assert all(torch.equal(weights, made.weights[key]) for key, weights in again.weights.items())
     logits = {}
     for name, each in (("made", made), ("again", again), ("other", _learned(tiny_loaded, seed=1))):
-        with each.installed(tiny_loaded.model, target=0.5), torch.inference_mode():
+        with sparsify_(tiny_loaded.model, each, sparsity=0.5), torch.inference_mode():
             tokens = tiny_loaded.model.generate(
                 IDS, max_new_tokens=6, do_sample=False, output_logits=True, return_dict_in_generate=True
             )
@@ -116,33 +114,6 @@ def test_tensors_that_do_not_fit_their_description_are_refused(tiny_loaded: Load
         ProfileSet.from_pretrained(routed)
 
 
-def test_an_unknown_target_backend_or_prefill_is_refused(tiny_loaded: LoadedModel):
-    made = profile_set(tiny_loaded)
-    for options, message in (
-        (
-            {"target": 0.3},
-            r"must be one that the profile set has: 0\.25, 0\.5\. Found: 0\.3\. Where: profile set made_up",
-        ),
-        ({"target": 0.5, "backend": "cuda"}, "backend must be one of auto, numba, reference, triton"),
-        ({"target": 0.5, "prefill": "spares"}, "prefill must be one of dense, sparse.*did you mean 'sparse'"),
-    ):
-        with pytest.raises(UserError, match=message), made.installed(tiny_loaded, **options):
-            pass
-
-
-def test_a_model_that_the_set_was_not_made_for_is_refused(tiny_loaded: LoadedModel):
-    made = profile_set(tiny_loaded)
-    torch.manual_seed(1)
-    another = AutoModelForCausalLM.from_config(tiny_loaded.model.config)
-    for model, message in (
-        (random_model("qwen3").model, r"made for: llama of 2 blocks .* Found: qwen3 of 2 blocks"),
-        (another, r"must have the weights that the profile set was made for, up to 1%"),
-    ):
-        with pytest.raises(UserError, match=message), made.installed(model, target=0.5):
-            pass
-        assert "generate" not in vars(model)
-
-
 def _rotated() -> LoadedModel:
     loaded = random_model("llama")
     for block in range(2):
@@ -153,37 +124,9 @@ def _rotated() -> LoadedModel:
 def test_a_rotated_model_and_a_set_for_one_belong_together():
     rotated, plain = _rotated(), random_model("llama")
     made = profile_set(rotated, transform="orthogonal")
-    with made.installed(rotated, target=0.5):
+    with sparsify_(rotated, made, sparsity=0.5):
         rotated.model.generate(IDS, max_new_tokens=3, do_sample=False)
     with pytest.raises(UserError, match=r"`transform: orthogonal`\. Found: a model that is not rotated.*rotate_model"):
         made.check(plain.model)
     with pytest.raises(UserError, match=r"`transform: none`\. Found: a rotated model"):
         profile_set(plain).check(rotated.model)
-
-
-def test_the_model_is_what_it_was_on_exit_and_after_an_error(tiny_loaded: LoadedModel):
-    model = copy.deepcopy(tiny_loaded.model)
-    made = profile_set(tiny_loaded, "scores")
-
-    def state() -> list[object]:
-        modules = list(model.modules())
-        # nn.Module stores hooks and parameters in dictionaries of these attributes.
-        inside = [
-            {key: dict(value) for key, value in vars(module).items() if isinstance(value, dict)} for module in modules
-        ]
-        return [[set(vars(module)) for module in modules], repr(inside)]
-
-    before = state()
-    weights = {name: value.clone() for name, value in model.state_dict().items()}
-    dense = model(input_ids=IDS).logits
-    with made.installed(model, target=0.5) as sparse:
-        sparse.generate(IDS, max_new_tokens=4)
-        assert vars(model)["generate"] == sparse.generate
-        second = pytest.raises(UserError, match=r"one profile set installed at a time\. Found: a second one")
-        with second, made.installed(model, target=0.25):
-            pass
-    with pytest.raises(KeyError), made.installed(model, target=0.5):
-        raise KeyError
-    assert state() == before
-    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
-    assert torch.equal(model(input_ids=IDS).logits, dense)

@@ -1,0 +1,331 @@
+"""`sparsify_`: put a profile set on a live model, and `Sparsity`, the handle to take it off again.
+
+    from wina_amp import ProfileSet, sparsify_
+
+    sparsity = sparsify_(model, ProfileSet.from_pretrained("data/profile_sets/kl"), sparsity=0.5)
+    model.generate(**tokenizer(prompt, return_tensors="pt"))
+    sparsity.remove()
+
+The model is one of transformers. Its shapes and weights are checked against those that the set was made for. While the
+set is on it, the model's own `generate()` and `forward()` are sparse (`wina_amp/profile_set/generating.py`), for every
+thread that calls them, and what would give wrong numbers is refused: a copy, which would run the layers of the
+original, other weights than those that were copied for the kernels, and continuous batching, which has passes of its
+own. Removing leaves the model bit for bit what it was.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from types import TracebackType
+from typing import Any, NoReturn
+
+from jaxtyping import Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from wina_amp.decode.cuda_graph import check_device
+from wina_amp.decode.decoding import sparse_decoding
+from wina_amp.errors import UserError, unknown
+from wina_amp.masks.override import overridden
+from wina_amp.models.load import LoadedModel
+from wina_amp.models.projections import projections
+from wina_amp.names import AUTO, PREFILLS, Prefill
+from wina_amp.profile_set.generating import SparseCalls
+from wina_amp.profile_set.identity import CHECKS, Check, as_loaded, stamp
+from wina_amp.profile_set.profile_set import ProfileSet
+from wina_amp.routing.prompt_router import PromptRouter
+from wina_amp.scoring.learned_weights import attached
+
+_MARK = "_sparsity"
+"""Attribute of every module of a sparse model, which refuses to be copied."""
+
+_CONTINUOUS = ("generate_batch", "init_continuous_batching", "continuous_batching_context_manager")
+"""Methods of transformers that batch continuously."""
+
+
+def sparsify_(
+    model: PreTrainedModel | LoadedModel,
+    profiles: ProfileSet,
+    *,
+    sparsity: float = 0.5,
+    backend: str = AUTO,
+    prefill: Prefill = "sparse",
+    cuda_graph: bool = False,
+    check: Check = "weights",
+    group: int | str | None = None,
+    measure: bool = False,
+) -> Sparsity:
+    """Make a model's `generate()` and `forward()` sparse, in place, until the profile set is removed.
+
+    Args:
+        model: the model, on the device where it is to run, in eval mode.
+        profiles: the profile set, made for these weights.
+        sparsity: fraction of the projections' weights to skip; one of the set's targets.
+        backend: a name in `wina_amp.decode.backends.BACKENDS`, or `AUTO`; all compute the same.
+        prefill: `sparse` masks eligible prompt tokens too, as in the measurements; `dense` does not, which costs no
+            time, because masked prompts run no faster. Decoded tokens are always sparse.
+        cuda_graph: record the decode steps of every `generate(cache_implementation="static")` as a CUDA graph
+            (`wina_amp/decode/cuda_graph.py`); CUDA only, no beams, no sliding windows.
+        check: `weights` compares the model's weights with those that the set was made for, once for every model;
+            `shapes` its family and shapes only; `none` nothing.
+        group: number or name of the group whose profile all prompts have; None routes every prompt.
+        measure: count what is masked, for `Sparsity.realised_sparsity`. On a CPU that costs decode steps of a large
+            model less than a hundredth of their time; on a GPU several launches for every projection.
+
+    Returns: the handle, also a context manager:
+
+        with sparsify_(model, profiles) as sparsity:
+            model.generate(**batch)
+
+    Guarantee: once removed, also after an error, the model is what it was: no attribute, hook or weight differs. Until
+        then, a sequence's tokens do not depend on what it is batched with, or on other threads, up to the rounding of
+        sums.
+
+    Raises:
+        UserError: unknown sparsity, backend, prefill, check or group; `cuda_graph` without a GPU; a model that the set
+            was not made for, that has a profile set on it already, is compiled, or whose weights are offloaded.
+    """
+    loaded = model if isinstance(model, LoadedModel) else as_loaded(model)
+    return Sparsity(
+        loaded,
+        profiles,
+        sparsity=sparsity,
+        backend=backend,
+        prefill=prefill,
+        cuda_graph=cuda_graph,
+        check=check,
+        group=group,
+        measure=measure,
+    )
+
+
+class Sparsity:
+    """A profile set on a model; made by `sparsify_`, which documents the arguments.
+
+    Attributes:
+        model: the model, sparse until `remove()`.
+        profiles: the profile set.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        profiles: ProfileSet,
+        *,
+        sparsity: float,
+        backend: str,
+        prefill: Prefill,
+        cuda_graph: bool,
+        check: Check,
+        group: int | str | None,
+        measure: bool,
+    ) -> None:
+        model, description = loaded.model, profiles.description
+        _refuse(model, description.name)
+        for kind, name, known in (("prefill", prefill, PREFILLS), ("check", check, CHECKS)):
+            if name not in known:
+                raise unknown(kind, name, known, f"`{kind}` of `sparsify_`")
+        if cuda_graph:
+            check_device(loaded.device)
+        profiles.at(sparsity)
+        fixed = None if group is None else _number(group, profiles)
+        if check != "none":
+            profiles.check(model, weights=check == "weights")
+        self.model, self.profiles = model, profiles
+        self._projections = projections(model)
+        self._weights = stamp(self._projections)
+        self._running = 0
+        self._idle = threading.Condition()
+        with ExitStack() as stack:
+            stack.enter_context(_marked(model))  # first, so that pickle comes to it before methods that it cannot name
+            if profiles.weights is not None:
+                stack.enter_context(attached(model, profiles.weights))
+            # The profiles of all targets stand side by side, so that another target is another number.
+            every = profiles.thresholds.flatten(0, 1)
+            decoding = stack.enter_context(sparse_decoding(loaded, description.criterion, every, backend=backend))
+            router = None
+            if profiles.router is not None and description.router is not None and fixed is None:
+                router = PromptRouter(profiles.router, description.router, loaded, description.dense_prefix)
+            self._decoding = decoding
+            self._calls = SparseCalls(
+                loaded,
+                decoding,
+                router,
+                prefill=prefill,
+                dense_prefix=description.dense_prefix,
+                group=fixed or 0,
+                is_graphed=cuda_graph,
+                is_counted=measure,
+            )
+            methods = {"generate": self._calls.generate, "forward": self._calls.forward}
+            for name, method in methods.items():
+                stack.enter_context(overridden(model, name, self._watched(getattr(model, name), method)))
+            for name in _CONTINUOUS:
+                if hasattr(model, name):
+                    stack.enter_context(overridden(model, name, _refuse_batches))
+            self._forwards = {module: vars(module)["forward"] for module in self._overridden()}
+            self._installed = stack.pop_all()
+        self.sparsity = sparsity
+
+    @property
+    def sparsity(self) -> float:
+        """The target. Setting it switches calls that begin later."""
+        return self._sparsity
+
+    @sparsity.setter
+    def sparsity(self, target: float) -> None:
+        self.profiles.at(target)
+        targets = self.profiles.description.targets
+        self._sparsity = target
+        self._calls.first = targets.index(target) * len(self.profiles.description.groups)
+
+    @property
+    def groups(self) -> Int[Tensor, " prompts"] | None:
+        """The group of every prompt of the last call; None before the first."""
+        return self._calls.groups
+
+    @property
+    def realised_sparsity(self) -> float | None:
+        """The fraction of the projections' weights that the eligible tokens of the last call skipped; None before the
+        first, or without `measure`. Reading it waits for the device."""
+        tally = self._calls.tally
+        return None if tally is None else self._decoding.skipped(tally)
+
+    def route(self, ids: Int[Tensor, "prompts width"], mask: Int[Tensor, "prompts width"]) -> Int[Tensor, " prompts"]:
+        """The group of every prompt; see `SparseCalls.route`."""
+        return self._calls.route(ids, mask)
+
+    def warmup(self, sequences: int = 1) -> None:
+        """Copy the weights and compile the kernels that decode steps of this many sequences need, ahead of the first
+        call."""
+        self._decoding.warm(sequences)
+
+    def remove(self) -> None:
+        """Take the profile set off, once the calls of other threads have ended. Nothing happens the second time.
+
+        Raises:
+            UserError: inside a call of this thread, or under hooks that were put on the model later (accelerate's).
+        """
+        if self._calls.is_running:
+            raise _refusal("A profile set must be removed between calls", "a call that runs", "let it end first")
+        if any(vars(module).get("forward") is not ours for module, ours in self._forwards.items()):
+            raise _refusal(
+                "What was put on a sparse model later must be taken off before the profile set",
+                "a `forward` of somebody else's",
+                "remove it first (accelerate: `accelerate.hooks.remove_hook_from_module(model, recurse=True)`)",
+            )
+        with self._idle:
+            self._idle.wait_for(lambda: self._running == 0)
+            self._forwards = {}
+            self._installed.close()
+
+    def __enter__(self) -> Sparsity:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()
+
+    def _overridden(self) -> list[nn.Module]:
+        return [module for module in self.model.modules() if _MARK in vars(module) and "forward" in vars(module)]
+
+    def _watched(self, own: Callable[..., Any], method: Callable[..., Any]) -> Callable[..., Any]:
+        """A method that counts the calls of all threads, and checks the model when one begins."""
+        calls = self._calls
+
+        # transformers asks for the parameters.
+        @wraps(own)
+        def run(*args: Any, **options: Any) -> Any:
+            if calls.is_running:
+                return method(*args, **options)
+            with self._idle:
+                self._running += 1
+            try:
+                self._check()
+                return method(*args, **options)
+            finally:
+                with self._idle:
+                    self._running -= 1
+                    self._idle.notify_all()
+
+        return run
+
+    def _check(self) -> None:
+        if self.model.training:
+            raise _refusal(
+                "A sparse model must be in eval mode: masks have no gradients", "train mode", "`model.eval()`"
+            )
+        if stamp(self._projections) != self._weights:
+            raise _refusal(
+                "A sparse model must keep its weights, their device and dtype: kernels have copies of them",
+                "others than when the profile set was put on",
+                "remove the profile set, change the model, and put it on again",
+            )
+
+
+class _Mark:
+    """On every module of a sparse model: copies of it would run the layers of the original."""
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise _refusal(
+            "A sparse model must not be copied or pickled: the copy would run the layers of the original",
+            "a copy of it, or of a part",
+            "remove the profile set, copy the model, and put the set on both",
+        )
+
+
+@contextmanager
+def _marked(model: nn.Module) -> Generator[None]:
+    modules, mark = list(model.modules()), _Mark()
+    for module in modules:
+        vars(module)[_MARK] = mark
+    try:
+        yield
+    finally:
+        for module in modules:
+            del vars(module)[_MARK]
+
+
+def _number(group: int | str, profiles: ProfileSet) -> int:
+    names = [each.name for each in profiles.description.groups]
+    if isinstance(group, str):
+        if group not in names:
+            raise unknown("group", group, names, "`group` of `sparsify_`")
+        return names.index(group)
+    if not 0 <= group < len(names):
+        raise unknown("group", group, (*map(str, range(len(names))), *names), "`group` of `sparsify_`")
+    return group
+
+
+def _refuse(model: PreTrainedModel, name: str) -> None:
+    if _MARK in vars(model):
+        must = "A model can have one profile set on it at a time"
+        raise UserError(must, found="a second one", where=f"profile set {name}", remedy="remove the first one before")
+    if vars(model).get("_compiled_call_impl") is not None:
+        raise _refusal(
+            "A profile set must be put on a model that is not compiled: Python decides what a pass is",
+            "`model.compile()`",
+            "leave it out, and compile nothing while the model is sparse",
+        )
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise _refusal(
+            "The weights of a model must be on its device before a profile set is put on it",
+            "weights that accelerate offloads",
+            "load the model without `cpu_offload` and without a `device_map` that offloads",
+        )
+
+
+def _refuse_batches(*_args: object, **_options: object) -> NoReturn:
+    raise _refusal(
+        "Every sequence of a sparse model must have a row of its own",
+        "continuous batching, which puts several into one",
+        "call `generate()` on batches, padded on the left",
+    )
+
+
+def _refusal(must: str, actual: str, remedy: str) -> UserError:
+    return UserError(must, found=actual, where="a model and `sparsify_`", remedy=remedy)
