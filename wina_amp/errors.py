@@ -32,7 +32,9 @@ class UserError(Exception):
         self.must, self.found, self.where, self.remedy = must, found, where, remedy
         text = " ".join(str(found).splitlines())
         shown = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}... ({len(text)} characters)"
-        super().__init__(f"{must.rstrip('.')}. Found: {shown}. Where: {where}. What to do: {remedy.rstrip('.')}.")
+        message = f"{must.rstrip('.')}. Found: {shown}. Where: {where}. What to do: {remedy.rstrip('.')}."
+        # Halves of characters (bytes that are no UTF-8, in a file or its name) cannot be printed.
+        super().__init__(message.encode(errors="backslashreplace").decode())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickling, by which a worker process passes its error on."""

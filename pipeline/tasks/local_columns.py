@@ -112,7 +112,7 @@ def _read_parquet(path: Path) -> pa.Table:
 def _warn_of_near_names(names: Collection[str], path: Path) -> None:
     """Say which columns are not read although they may be meant to be: `max_token`, `Split`."""
     meant = {name: get_close_matches(name.strip().lower(), TYPES, 1, _NEAR) for name in names}
-    near = [f"`{name}` (not `{known[0]}`)" for name, known in sorted(meant.items()) if known]
+    near = [f"{name!r} (not {known[0]!r})" for name, known in sorted(meant.items()) if known]
     if near:
         log.warning("%s: columns that are not read: %s", path.name, ", ".join(near))
 

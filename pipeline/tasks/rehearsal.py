@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any, cast
+from typing import Any, SupportsFloat, cast
 
 from lm_eval.api.instance import Instance
 from transformers import PreTrainedTokenizerBase
@@ -91,6 +91,10 @@ def check_scoring(view: TaskView, doc_id: int, answer: str, tokenizer: PreTraine
     if view.score not in scores:
         found = ", ".join(map(str, scores)) or "nothing"
         raise refusal(view.key, f"give every response the score `{view.score}`", found, "correct `process_results`")
+    score: object = scores[view.score]
+    if not isinstance(score, SupportsFloat):  # a metric of choices on generated text, for example
+        rule, remedy = f"give numbers as the score `{view.score}`", "take another metric, or correct `process_results`"
+        raise refusal(view.key, rule, repr(score), remedy)
 
 
 def _instances(task: Any, view: TaskView, tokenizer: PreTrainedTokenizerBase) -> list[Instance]:

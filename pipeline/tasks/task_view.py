@@ -208,8 +208,18 @@ def _on_split(task: Task, key: str, split: str, num_fewshot: int | None) -> Task
         view.set_config("num_fewshot", num_fewshot)
     if view.config.num_fewshot is None:
         view.set_config("num_fewshot", 0)
+    _check_counts(view, key)
     _check_fewshot(view, key)
     return cast(Task, view)
+
+
+def _check_counts(view: Any, key: str) -> None:
+    """lm-eval takes any number, and fails, or asks nothing, when it asks."""
+    for name, lowest in (("num_fewshot", 0), ("repeats", 1)):
+        number: object = getattr(view.config, name)
+        if type(number) is not int or number < lowest:
+            rule = f"have a whole number of `{name}`, at least {lowest}"
+            raise refusal(key, rule, repr(number), "correct its YAML")
 
 
 def _check_fewshot(view: Any, key: str) -> None:

@@ -66,7 +66,7 @@ class ChatTemplate:
                 text = self._with_system(messages, others, add_generation_prompt)
         except Exception as error:
             raise self._refused(f"{type(error).__name__}: {error}") from error
-        lost = next((message for message in others if message["content"].strip() not in text), None)
+        lost = next((message for message in others if _said(message) not in text), None)
         if lost is not None:
             raise self._refused(f"none of the {lost['role']}'s {lost['content']!r}")
         return text
@@ -113,6 +113,11 @@ class ChatTemplate:
                 [dict(message) for message in messages], tokenize=False, **options
             )
         return cast(str, text)
+
+
+def _said(message: Mapping[str, str]) -> str:
+    """What a template must show of a message: some leave out white space around it, and the reasoning in front."""
+    return message["content"].rpartition("</think>")[2].strip()
 
 
 class _StoppedClock:

@@ -18,11 +18,13 @@ from wina_amp.errors import MOST_SHOWN, UserError, unknown
         pytest.param("", "Found: . Where", id="nothing"),
         pytest.param(3.5, "Found: 3.5. Where", id="a number"),
         pytest.param("%s {0} $x", "Found: %s {0} $x. Where", id="templates"),
+        pytest.param("a\udcff", r"Found: a\udcff. Where", id="a byte that is no UTF-8"),
     ],
 )
 def test_what_was_found_is_shown_in_one_line(found: object, shown: str):
     error = UserError("A must hold.", found=found, where="C", remedy="do D.")
     assert shown in str(error) and "\n" not in str(error) and len(str(error)) < MOST_SHOWN + 100
+    assert str(error).encode()
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
     assert str(error).endswith("What to do: do D.")
 

@@ -54,6 +54,7 @@ def test_a_missing_folder_is_refused(tmp_path: Path):
         load_tasks(tmp_path / "nowhere", ["pick"])
 
 
+_CHOICE = "output_type: multiple_choice\ndoc_to_text: prompt\ndoc_to_choice: choices\ndoc_to_target: target\n"
 _HEAD = "task: bad\ncustom_dataset: !function words.dataset\ntest_split: test\n"
 
 
@@ -69,6 +70,9 @@ _HEAD = "task: bad\ncustom_dataset: !function words.dataset\ntest_split: test\n"
          "dataset_kwargs: {size: 0}\n", "have at least one document"),
         ("output_type: multiple_choice\ndoc_to_text: prompt\ndoc_to_choice: choices\ndoc_to_target: '{{ 9 }}'\n",
          r"have .* its right choice among its choices\. Found: none, or none of its choices named as right"),
+        (f"{_CHOICE}num_fewshot: -1\n", r"have a whole number of `num_fewshot`, at least 0\. Found: -1"),
+        (f"{_CHOICE}num_fewshot: 1.5\n", r"have a whole number of `num_fewshot`.*Found: 1\.5"),
+        (f"{_CHOICE}repeats: 0\n", r"have a whole number of `repeats`, at least 1\. Found: 0"),
         ("output_type: multiple_choice\ndoc_to_text: nothing.here\ndoc_to_choice: choices\ndoc_to_target: target\n"
          "dataset_kwargs: {splits: [train]}\n", r"be loadable\. Found: KeyError"),
     ],

@@ -188,5 +188,5 @@ def test_a_column_that_is_not_read_but_nearly_has_a_known_name_is_named(
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "x.parquet")
     read(tmp_path / "x.parquet")
     assert [record.message.partition(": ")[2] for record in caplog.records] == [
-        f"columns that are not read: `{name}` (not `{known}`)"
+        f"columns that are not read: {name!r} (not {known!r})"
     ] * 2

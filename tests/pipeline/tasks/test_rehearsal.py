@@ -35,6 +35,10 @@ def test_tasks_that_score_are_taken(tiny_tasks: Path, tiny_loaded: LoadedModel, 
             "process_results: !function odd.scores", r"give every response the score `exact_match`\. Found: f1",
             id="scoring without the score",
         ),
+        pytest.param(
+            "", "metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]",
+            r"give numbers as the score `acc`\. Found: \[", id="a metric of choices on generated text",
+        ),
     ],
 )  # fmt: skip
 def test_scoring_that_would_fail_after_the_evaluation_is_refused(

@@ -34,6 +34,12 @@ def test_the_start_of_an_answer_stays_open(tiny_loaded: LoadedModel):
     assert template(tiny_loaded, TEMPLATE)(turns, False) == "<bos> system w1 user w2 assistant w3"
 
 
+def test_a_template_may_leave_out_the_reasoning_of_earlier_answers(tiny_loaded: LoadedModel):
+    turns = [TURNS[1], {"role": "assistant", "content": "<think>w3</think>\n\nw4"}, TURNS[1]]
+    brief = "{% for m in messages %} {{ m.content.split('</think>')[-1] | trim }}{% endfor %}"
+    assert template(tiny_loaded, brief)(turns) == " w2 w4 w2"
+
+
 def test_a_template_that_takes_no_system_message_gets_none_and_says_so_once(tiny_loaded: LoadedModel, caplog):
     chat = template(tiny_loaded, NO_SYSTEM)
     assert chat(TURNS) == chat(TURNS) == "<bos> user w2 assistant"
