@@ -30,8 +30,8 @@ from pipeline.config.params import Settings
 from pipeline.tasks.folder import check_entries
 from stages import report
 from stages.inputs import paths
+from stages.inputs.checkpoint import checksums
 from stages.inputs.leftovers import set_aside
-from stages.inputs.model import checksums
 from stages.run import run_command
 from wina_amp.errors import UserError
 from wina_amp.models import manifest

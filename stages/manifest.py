@@ -11,7 +11,7 @@ import logging
 
 from pipeline.config.params import Settings
 from stages.inputs import paths
-from stages.inputs.model import checksums
+from stages.inputs.checkpoint import checksums
 from wina_amp.models import manifest
 from wina_amp.models.integrity import check_folder
 from wina_amp.models.source import checkpoint_files, model_folder

@@ -15,6 +15,7 @@ from pipeline.tasks.repeats import CONTRADICTING, IN_BOTH, repeats
 from pipeline.tasks.samples import sample_rows, too_long
 from pipeline.tasks.selection import Selection, select_documents
 from stages.inputs import paths
+from stages.inputs.checkpoint import checked_folder
 from stages.inputs.tasks import counts, load_benchmark
 from wina_amp.models.context import load_config, load_context
 from wina_amp.models.load import load_tokenizer
@@ -26,6 +27,7 @@ def main(settings: Settings) -> None:
     """Write `samples` and `sample_counts`."""
     benchmark = settings.benchmark
     path, revision, remote_code = settings.model.path, settings.model.revision, settings.model.remote_code
+    checked_folder(path, revision, remote_code=remote_code, listed=paths.TOKENIZER)
     tokenizer = load_tokenizer(path, revision=revision, remote_code=remote_code)
     context = load_context(path, revision=revision, remote_code=remote_code)
     embeddings = int(load_config(path, revision=revision, remote_code=remote_code).vocab_size)

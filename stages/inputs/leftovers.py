@@ -47,7 +47,8 @@ def set_aside(settings: Settings) -> list[Path]:
         path.replace(destination)
     if moved:
         names = ", ".join(str(path) for path in moved)
-        log.info("moved to the folder `%s` beside, because no stage of params.yaml makes it: %s", REMOVED, names)
+        folder = moved[0].parents[1] / REMOVED
+        log.info("moved to %s, because no stage of params.yaml makes it: %s", folder, names)
     return moved
 
 

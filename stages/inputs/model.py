@@ -1,15 +1,12 @@
 """The model under study, as every stage that runs it loads it.
 
-The files of the checkpoint are known from its manifest (`stages/manifest.py`); loading makes sure that they still are
-those, by hashes that are remembered (`wina_amp/models/checksums.py`), so that weights are read once more only where
-they were written to: by somebody who then runs plain `dvc repro`, or while a stage runs. PyTorch is imported when a
+The files of the checkpoint are compared with its manifest (`stages/inputs/checkpoint.py`). PyTorch is imported when a
 model is loaded, not before: stages that may need no model start without it.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +14,10 @@ from pipeline.config.inputs import ModelSettings
 from pipeline.executors.processes import processes
 from pipeline.storage.schemas import FEATURE_WEIGHTS
 from stages.inputs import paths
+from stages.inputs.checkpoint import checked_folder
 from stages.run import limit_threads
 from wina_amp.errors import RESTORE, UserError
 from wina_amp.models import manifest
-from wina_amp.models.checksums import Checksums
 from wina_amp.names import NO_TRANSFORM
 
 if TYPE_CHECKING:
@@ -74,19 +71,9 @@ def load_checkpoint(model: ModelSettings) -> LoadedModel:
         UserError: the checkpoint is not the one of the manifest; and those of `wina_amp.models.load.load`.
     """
     from wina_amp.models.load import load
-    from wina_amp.models.source import checkpoint_files, model_folder
 
     limit_threads()
-    folder = model_folder(model.path, model.revision, remote_code=model.remote_code)
-    files = checkpoint_files(folder, remote_code=model.remote_code)
-    changed = manifest.differences(manifest.read(paths.MANIFEST), files, checksums())
-    if changed:
-        raise UserError(
-            f"The checkpoint must be the one that {paths.MANIFEST} describes",
-            found="; ".join(changed[:3]),
-            where=model.path,
-            remedy=manifest.REMEDY,
-        )
+    folder = checked_folder(model.path, model.revision, remote_code=model.remote_code)
     return load(folder, revision=None, dtype=model.dtype, device=model.device, remote_code=model.remote_code)
 
 
@@ -112,11 +99,6 @@ def rotation_facts(model: ModelSettings) -> dict[str, str]:
         "checkpoint": manifest.read(paths.MANIFEST).digest,
         "dtype": model.dtype,
     }
-
-
-def checksums() -> Checksums:
-    """The hashes of checkpoint files that this repository remembers, shared with experiments in temporary folders."""
-    return Checksums(Path(os.environ.get("DVC_ROOT") or Path.cwd()) / ".scratch" / "checksums.json")
 
 
 def _check_facts(model: ModelSettings) -> None:

@@ -73,7 +73,7 @@ def test_the_table_of_a_method_that_was_removed_is_moved_out_of_the_folder_that_
     table.touch()
     kept.touch()
     main(settings)
-    assert not table.exists() and kept.exists() and Path(".scratch/removed", table).exists()
+    assert not table.exists() and kept.exists() and Path("data/removed/results", table.name).exists()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from commands.check_model import main
 from pipeline.config.params import Settings, load
 from stages import manifest
-from stages.inputs.model import checksums
+from stages.inputs.checkpoint import checksums
 from wina_amp.errors import UserError
 from wina_amp.models.source import checkpoint_files
 

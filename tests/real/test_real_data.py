@@ -90,6 +90,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> params.Settings
 
 
 def test_files_of_every_layout_are_prepared_and_evaluated(settings: params.Settings):
+    manifest.main(settings)
     prepare.main(settings)
     samples = SAMPLES.read(paths.SAMPLES)
     counts = SAMPLE_COUNTS.read(paths.SAMPLE_COUNTS).set_index(["task", "split"])
@@ -97,7 +98,6 @@ def test_files_of_every_layout_are_prepared_and_evaluated(settings: params.Setti
     assert (counts["taken"] == counts["wanted"]).all()
     assert counts["too_long"]["alpaca", "train"] > 0
     assert set(samples["subject"][samples["task"] == "mmlu"]) <= set(SUBJECTS)
-    manifest.main(settings)
     evaluate.main(settings, "dense")
     results = RESULTS.read(paths.results("dense")).set_index("sample_id").loc[samples["sample_id"]]
     is_text = (samples["kind"] == "text").to_numpy()

@@ -86,6 +86,7 @@ def _count_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_prepare_writes_the_same_samples_twice(settings: params.Settings):
+    manifest.main(settings)
     prepare.main(settings)
     first = Path(paths.SAMPLES).read_bytes()
     prepare.main(settings)

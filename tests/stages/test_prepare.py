@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.config import params
 from pipeline.storage.schemas import SAMPLE_COUNTS, SAMPLES
-from stages import prepare
+from stages import manifest, prepare
 from stages.inputs import paths
 from tests.settings import full as full_settings
 from wina_amp.errors import UserError
@@ -28,7 +28,7 @@ def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: py
         (folder / path.name).write_text(path.read_text())
     (folder / "book.txt").write_text(" ".join(f"w{number % 60}" for number in range(400)))
     full = full_settings()
-    return replace(
+    settings = replace(
         full,
         model=replace(full.model, path=str(tiny_llama), device="cpu"),
         benchmark=replace(
@@ -41,6 +41,8 @@ def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: py
             text_scored=10,
         ),
     )
+    manifest.main(settings)
+    return settings
 
 
 def _with(settings: params.Settings, **changes: object) -> params.Settings:
@@ -163,5 +165,6 @@ def test_a_chat_template_is_told_the_date_of_the_settings(settings: params.Setti
     template = "{{ strftime_now('FORMAT') }}{% for m in messages %} {{ m['content'] + '\\n' }}{% endfor %}"
     (model / "chat_template.jinja").write_text(template.replace("FORMAT", asked))
     chatty = replace(settings, model=replace(settings.model, path=str(model)))
+    manifest.main(chatty)
     prepare.main(_with(chatty, tasks=("pick",), chat_template=True, chat_date="2031-05-04"))
     assert SAMPLES.read(paths.SAMPLES)["prompt"].str.startswith(f"{datetime(2031, 5, 4):{asked}}").all()

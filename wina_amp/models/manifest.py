@@ -61,7 +61,7 @@ class Manifest:
 
     def without_weights(self) -> Manifest:
         """The manifest of configuration and tokenizer only, on which token ids depend."""
-        return replace(self, files={name: file for name, file in self.files.items() if not _is_weights(name)})
+        return replace(self, files={name: file for name, file in self.files.items() if not is_weights(name)})
 
 
 def describe(files: Mapping[str, Path], sha256: Hasher) -> Manifest:
@@ -107,6 +107,11 @@ def write(manifest: Manifest, path: str | os.PathLike[str]) -> None:
         temporary.write_text(json.dumps(asdict(manifest), indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
+def is_weights(name: str) -> bool:
+    """Whether a file of a checkpoint holds weights, or says where they lie."""
+    return name.endswith((".safetensors", ".safetensors.index.json"))
+
+
 def read(path: str | os.PathLike[str]) -> Manifest:
     """The manifest at `path`.
 
@@ -124,10 +129,6 @@ def read(path: str | os.PathLike[str]) -> Manifest:
             where=str(path),
             remedy=RESTORE if Path(path).exists() else REMEDY,
         ) from error
-
-
-def _is_weights(name: str) -> bool:
-    return name.endswith((".safetensors", ".safetensors.index.json"))
 
 
 def _refuse_damaged(files: Mapping[str, Path], listed: Mapping[str, File]) -> None:
