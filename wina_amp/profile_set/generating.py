@@ -152,7 +152,7 @@ class SparseCalls:
         named = self._parameters.bind(*args, **given).arguments
         named |= named.pop("kwargs", {})
         cache = cache_of(named)
-        cached = 0 if cache is None else int(cache.get_seq_length())
+        cached = _length(cache)
         mask, embeddings = named.get("attention_mask"), named.get("inputs_embeds")
         known = self._conversations.get(cache) if cached else None
         if known is None:
@@ -188,7 +188,7 @@ class SparseCalls:
 
     def _begun(self, prompts: Prompts, cache: Any, copies: int) -> tuple[Conversation, Int[Tensor, " prompts"]]:
         """The sequences of a call, and the group of every prompt."""
-        cached = 0 if cache is None else int(cache.get_seq_length())
+        cached = _length(cache)
         known = self._conversations.get(cache) if cached else None
         prompt = masked_prompt(prompts.mask, self._dense_prefix) & self._is_masked
         if known is None:
@@ -296,6 +296,11 @@ def _with_dense_prompt(known: Conversation, cached: int, width: int) -> Conversa
         return known
     prompt = known.prompt.new_zeros(len(known.groups), cached + width)
     return Conversation(known.groups, prompt)
+
+
+def _length(cache: Any) -> int:
+    """Tokens that a cache holds; of what is no cache transformers says so."""
+    return int(cache.get_seq_length()) if isinstance(cache, Cache) else 0
 
 
 def _width(named: Mapping[str, Any]) -> int:

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationMixin, PreTrainedModel, PreTrainedTokenizerBase
 
 from wina_amp.errors import UserError
 from wina_amp.models.families import family_of
@@ -70,14 +70,16 @@ def as_loaded(model: PreTrainedModel) -> LoadedModel:
     """The model as the packages below take it, without a tokenizer.
 
     Raises:
-        UserError: it is no model of transformers, but something around it (compiled, wrapped); or an unknown family.
+        UserError: it is no language model of transformers, but a part of one or something around it (compiled,
+            wrapped); or an unknown family.
     """
-    if not isinstance(cast(object, model), PreTrainedModel):
+    if not (isinstance(cast(object, model), PreTrainedModel) and isinstance(model, GenerationMixin)):
         raise UserError(
-            "A profile set must be put on a model of transformers itself",
+            "A profile set must be put on a model of transformers itself, one that generates",
             found=type(model).__name__,
             where="the model that the profile set is put on",
-            remedy="pass the model inside it: `compiled._orig_mod`, or what PEFT's `merge_and_unload()` returns",
+            remedy="load it by `AutoModelForCausalLM`; pass what is inside a wrapper: `compiled._orig_mod`, or what "
+            "PEFT's `merge_and_unload()` returns",
         )
     no_tokenizer = cast(PreTrainedTokenizerBase, None)
     return LoadedModel(model, no_tokenizer, model.device, family_of(model.config.model_type))

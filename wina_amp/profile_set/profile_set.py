@@ -146,7 +146,7 @@ class ProfileSet:
         if target not in known:
             raise UserError(
                 f"The target must be one that the profile set has: {', '.join(f'{value:g}' for value in known)}",
-                found=f"{target:g}",
+                found=str(target),
                 where=f"profile set {self.description.name}",
                 remedy="choose one of them, or add the target to `evaluate.targets` and export the set again",
             )

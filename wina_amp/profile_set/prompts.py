@@ -57,7 +57,7 @@ def prompts_of(
     given = ids if embeddings is None else embeddings
     is_ids = isinstance(given, Tensor) and given.ndim == 2 and not given.is_floating_point()
     is_embedded = embeddings is not None and isinstance(given, Tensor) and given.ndim == 3
-    if not isinstance(given, Tensor) or not (is_embedded or is_ids):
+    if not isinstance(given, Tensor) or not (is_embedded or is_ids) or not len(given):
         actual = f"{list(given.shape)} in {given.dtype}" if isinstance(given, Tensor) else type(given).__name__
         remedy = "pass the tokenizer's `input_ids`"
         raise refusal("Prompts must be token ids, `[prompts, width]`", actual, where, remedy)

@@ -20,8 +20,9 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
+import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -123,6 +124,9 @@ class Sparsity:
         group: int | str | None,
         measure: bool,
     ) -> None:
+        if not isinstance(cast(object, profiles), ProfileSet):
+            remedy = "load it: `ProfileSet.from_pretrained(path_or_repo)`"
+            raise _refusal("`profiles` must be a profile set", type(profiles).__name__, remedy)
         model, description = loaded.model, profiles.description
         _refuse(model, description.name)
         for kind, name, known in (("prefill", prefill, PREFILLS), ("check", check, CHECKS)):
@@ -240,9 +244,13 @@ class Sparsity:
         # transformers asks for the parameters.
         @wraps(own)
         def run(*args: Any, **options: Any) -> Any:
+            if torch.compiler.is_compiling() or torch.jit.is_tracing():
+                raise _compiled("`torch.compile`")
             if calls.is_running:
                 return method(*args, **options)
             with self._idle:
+                if not self._forwards:  # somebody kept the method after `remove()`
+                    return own(*args, **options)
                 self._running += 1
             try:
                 self._check()
@@ -296,7 +304,7 @@ def _number(group: int | str, profiles: ProfileSet) -> int:
         if group not in names:
             raise unknown("group", group, names, "`group` of `sparsify_`")
         return names.index(group)
-    if not 0 <= group < len(names):
+    if type(cast(object, group)) is not int or not 0 <= group < len(names):
         raise unknown("group", group, (*map(str, range(len(names))), *names), "`group` of `sparsify_`")
     return group
 
@@ -306,17 +314,18 @@ def _refuse(model: PreTrainedModel, name: str) -> None:
         must = "A model can have one profile set on it at a time"
         raise UserError(must, found="a second one", where=f"profile set {name}", remedy="remove the first one before")
     if vars(model).get("_compiled_call_impl") is not None:
-        raise _refusal(
-            "A profile set must be put on a model that is not compiled: Python decides what a pass is",
-            "`model.compile()`",
-            "leave it out, and compile nothing while the model is sparse",
-        )
+        raise _compiled("`model.compile()`")
     if any(parameter.is_meta for parameter in model.parameters()):
         raise _refusal(
             "The weights of a model must be on its device before a profile set is put on it",
             "weights that accelerate offloads",
             "load the model without `cpu_offload` and without a `device_map` that offloads",
         )
+
+
+def _compiled(actual: str) -> UserError:
+    must = "A sparse model must not be compiled: Python decides what a pass is"
+    return _refusal(must, actual, "call the model itself; on a GPU, `cuda_graph=True` saves what compiling would")
 
 
 def _refuse_batches(*_args: object, **_options: object) -> NoReturn:

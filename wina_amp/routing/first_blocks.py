@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from threading import get_ident
 
 import numpy as np
 import torch
@@ -68,9 +69,12 @@ class FirstBlocks:
     def _sums(self, ids: Int[Tensor, "prompts width"], is_seen: Tensor) -> list[Float32[Tensor, "prompts features"]]:
         """The sum of |x| over the eligible tokens, for every input of projections."""
         sums: dict[int, Tensor] = {}
+        thread = get_ident()
 
         def hook(number: int) -> Callable[[Tensor], None]:
             def see(x: Tensor) -> None:
+                if get_ident() != thread:  # another thread runs the same blocks
+                    return
                 sums[number] = (x.float().abs() * is_seen.to(x.device)[:, :, None]).sum(dim=1)
                 if len(sums) == len(self._sites):
                     raise _Enough

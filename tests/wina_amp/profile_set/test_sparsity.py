@@ -6,11 +6,13 @@ import copy
 import io
 import pickle
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, LlamaForSequenceClassification, PreTrainedModel
 
 from tests.pipeline.allocation.blocks import random_model
 from tests.wina_amp.profile_set.sets import profile_set
@@ -71,6 +73,8 @@ def test_the_model_is_what_it_was_once_the_set_is_removed_and_after_an_error(mod
         ({"check": "weight"}, "check must be one of none, shapes, weights.*did you mean 'weights'"),
         ({"group": 2}, r"group must be one of 0, 1, group 0, group 1\. Found: 2"),
         ({"group": -1}, r"group must be one of 0, 1, group 0, group 1\. Found: -1"),
+        ({"group": True}, r"group must be one of .* Found: True"),
+        ({"sparsity": "0.5"}, r"0\.25, 0\.5\. Found: 0\.5\. Where: .* made_up"),
         ({"group": "group 2"}, r"group must be one of group 0, group 1\. Found: 'group 2'"),
         ({"cuda_graph": True}, r"on a CUDA device only\. Found: a model on cpu"),
     ],
@@ -78,6 +82,31 @@ def test_the_model_is_what_it_was_once_the_set_is_removed_and_after_an_error(mod
 def test_an_unknown_option_is_refused(tiny_loaded: LoadedModel, options: dict[str, object], message: str):
     with pytest.raises(UserError, match=message):
         sparsify_(tiny_loaded, profile_set(tiny_loaded), **options)
+
+
+@pytest.mark.tried("errors", "refused")
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param(lambda model: model.model, id="the decoder"),
+        pytest.param(lambda model: torch.nn.Sequential(model), id="a wrapper"),
+        pytest.param(lambda model: "folder", id="a path"),
+        pytest.param(lambda model: LlamaForSequenceClassification(model.config), id="a classifier"),
+    ],
+)
+def test_what_is_no_language_model_is_refused(tiny_loaded: LoadedModel, part):
+    with pytest.raises(UserError, match=r"model of transformers itself, one that generates.*AutoModelForCausalLM"):
+        sparsify_(part(tiny_loaded.model), profile_set(tiny_loaded))
+    with pytest.raises(UserError, match=r"must be a profile set\. Found: str.*from_pretrained"):
+        sparsify_(tiny_loaded.model, "data/profile_sets/kl")
+
+
+def test_a_method_that_was_kept_is_the_models_own_after_removal(tiny_loaded: LoadedModel):
+    wanted = tiny_loaded.model(IDS).logits
+    with sparsify_(tiny_loaded, profile_set(tiny_loaded)):
+        forward = tiny_loaded.model.forward
+        assert not torch.equal(forward(IDS).logits, wanted)
+    assert torch.equal(forward(IDS).logits, wanted)
 
 
 def test_a_second_set_on_a_model_is_refused(tiny_loaded: LoadedModel):
@@ -263,3 +292,44 @@ def test_a_set_is_checked_without_being_put_on(tiny_loaded: LoadedModel):
     made: ProfileSet = profile_set(tiny_loaded)
     made.check(tiny_loaded.model)
     assert "generate" not in vars(tiny_loaded.model)
+
+
+THREADS, CALLS = 5, 100
+
+
+def _mixed(model: PreTrainedModel, dense: PreTrainedModel) -> list[Callable[[], torch.Tensor]]:
+    """Calls of every kind: prompts of both groups, batches, static caches, beams, forward passes, the dense model."""
+    draw = torch.Generator().manual_seed(6)
+    calls: list[Callable[[], torch.Tensor]] = []
+    for number in range(20):
+        rows = 1 + number % 3
+        ids = torch.randint(3, 64, (rows, 4 + number % 5), generator=draw)
+        given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        options = [{}, {"cache_implementation": "static"}, {"num_beams": 2}, {"use_cache": False}][number // 2 % 4]
+        short = {"max_new_tokens": 3, "do_sample": False, "eos_token_id": None, **options}
+        if number % 2:
+            calls.append(lambda given=given, short=short: model.generate(**given, **short))
+        else:
+            calls.append(lambda given=given: model(**given).logits)
+    ids = torch.randint(3, 64, (2, 6), generator=draw)
+    calls.append(lambda: dense(ids).logits)
+    calls.append(lambda: dense.generate(ids[:1], **GREEDY))
+    return calls
+
+
+def test_calls_of_several_threads_get_their_own_answers(tiny_loaded: LoadedModel):
+    """The router runs the first blocks, so that it is in the way of other threads' passes, too."""
+    dense = copy.deepcopy(tiny_loaded.model)
+    with sparsify_(tiny_loaded, profile_set(tiny_loaded, "scores")):
+        calls = _mixed(tiny_loaded.model, dense)
+        wanted = [call() for call in calls]
+
+        def work(thread: int) -> int:
+            right = 0
+            for number in range(CALLS):
+                which = (7 * number + thread) % len(calls)
+                right += torch.allclose(calls[which](), wanted[which], rtol=1e-4, atol=1e-5)
+            return right
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            assert list(pool.map(work, range(THREADS))) == [CALLS] * THREADS
