@@ -20,7 +20,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from pipeline.storage.parts import Parts, nothing
 from wina_amp.errors import UserError
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from numpy import ndarray
 
 
-_held: dict[Path, TextIO] = {}
-"""The locks on outs that this process has."""
+_held: dict[Path, int] = {}
+"""The locks on outs that this process has, as file descriptors."""
 
 
 class Scratch:
@@ -59,7 +59,7 @@ class Scratch:
 
     def close(self) -> None:
         """Release the lock."""
-        self._lock.close()
+        os.close(self._lock)
 
     def __enter__(self) -> Parts:
         return self.parts
@@ -112,18 +112,17 @@ def _is_content(file: Path) -> bool:
     return file.parent.name != "__pycache__" and not file.match(".*.tmp")
 
 
-def _locked(path: Path) -> TextIO:
-    """The opened and locked file; it says which process has it."""
+def _locked(path: Path) -> int:
+    """The descriptor of the locked file, which says which process has it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.open("a+", encoding="utf-8")
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+            os.ftruncate(lock, 0)
+            os.write(lock, str(os.getpid()).encode())
         except OSError:
-            lock.close()
+            os.close(lock)
             raise
     except BlockingIOError as error:
         owner = path.read_text(encoding="utf-8").strip() or "unknown"
