@@ -14,7 +14,7 @@ from accelerate import cpu_offload
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, StaticCache, TextIteratorStreamer, pipeline
 
-from tests.pipeline.allocation.blocks import random_model
+from tests.pipeline.allocation.blocks import CONFIGS, random_model
 from tests.wina_amp.profile_set.sets import DENSE_PREFIX, profile_set
 from wina_amp.errors import UserError
 from wina_amp.masks.install import install
@@ -198,6 +198,23 @@ def test_sliding_windows_work(kind: str, cache: str | None):
     with sparsify_(loaded, made) as sparsity:
         row = loaded.model.generate(IDS[:1], **GREEDY, cache_implementation=cache)[0]
     _assert_greedy(loaded, made, row, _group(sparsity), WIDTH)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_every_family_goes_back_runs_anew_and_goes_on(kind: str):
+    """Prompt lookup, no cache, and a second turn on the cache of the first."""
+    loaded, cache = random_model(kind), DynamicCache()
+    made, model = profile_set(loaded), loaded.model
+    with sparsify_(loaded, made) as sparsity:
+        lookup = model.generate(IDS[1:], **GREEDY, prompt_lookup_num_tokens=3)
+        uncached = model.generate(IDS[1:], **GREEDY, use_cache=False)
+        first = model.generate(IDS[1:], **GREEDY, past_key_values=cache)
+        ids = torch.cat([first, IDS[:1]], dim=1)
+        second = model.generate(ids, **GREEDY, past_key_values=cache)
+        group = _group(sparsity)
+    assert torch.equal(lookup, uncached) and torch.equal(lookup, first)
+    _assert_greedy(loaded, made, first[0], group, WIDTH)
+    _assert_greedy(loaded, made, second[0], group, ids.shape[1])
 
 
 def _assistant(loaded: LoadedModel) -> PreTrainedModel:
