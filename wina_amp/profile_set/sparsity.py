@@ -40,8 +40,8 @@ from wina_amp.profile_set.profile_set import ProfileSet
 from wina_amp.routing.prompt_router import PromptRouter
 from wina_amp.scoring.learned_weights import attached
 
-_MARK = "_sparsity"
-"""Attribute of every module of a sparse model, which refuses to be copied."""
+_MARK = "__reduce_ex__"
+"""Attribute of every module of a sparse model: what `copy` and `pickle` ask for first."""
 
 _CONTINUOUS = ("generate_batch", "init_continuous_batching", "continuous_batching_context_manager")
 """Methods of transformers that batch continuously."""
@@ -144,7 +144,7 @@ class Sparsity:
         self._running = 0
         self._idle = threading.Condition()
         with ExitStack() as stack:
-            stack.enter_context(_marked(model))  # first, so that pickle comes to it before methods that it cannot name
+            stack.enter_context(_marked(model))
             if profiles.weights is not None:
                 stack.enter_context(attached(model, profiles.weights))
             # The profiles of all targets stand side by side, so that another target is another number.
@@ -170,7 +170,8 @@ class Sparsity:
             for name in _CONTINUOUS:
                 if hasattr(model, name):
                     stack.enter_context(overridden(model, name, _refuse_batches))
-            self._forwards = {module: vars(module)["forward"] for module in self._overridden()}
+            overrides = {module: vars(module).get("forward") for module in model.modules()}
+            self._forwards = {module: forward for module, forward in overrides.items() if forward is not None}
             self._installed = stack.pop_all()
         self.sparsity = sparsity
 
@@ -234,9 +235,6 @@ class Sparsity:
     ) -> None:
         self.remove()
 
-    def _overridden(self) -> list[nn.Module]:
-        return [module for module in self.model.modules() if _MARK in vars(module) and "forward" in vars(module)]
-
     def _watched(self, own: Callable[..., Any], method: Callable[..., Any]) -> Callable[..., Any]:
         """A method that counts the calls of all threads, and checks the model when one begins."""
         calls = self._calls
@@ -275,22 +273,19 @@ class Sparsity:
             )
 
 
-class _Mark:
-    """On every module of a sparse model: copies of it would run the layers of the original."""
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise _refusal(
-            "A sparse model must not be copied or pickled: the copy would run the layers of the original",
-            "a copy of it, or of a part",
-            "remove the profile set, copy the model, and put the set on both",
-        )
+def _refuse_copies(*_args: object) -> NoReturn:
+    raise _refusal(
+        "A sparse model must not be copied or pickled: the copy would run the layers of the original",
+        "a copy of it, or of a part",
+        "remove the profile set, copy the model, and put the set on both",
+    )
 
 
 @contextmanager
 def _marked(model: nn.Module) -> Generator[None]:
-    modules, mark = list(model.modules()), _Mark()
+    modules = list(model.modules())
     for module in modules:
-        vars(module)[_MARK] = mark
+        vars(module)[_MARK] = _refuse_copies
     try:
         yield
     finally:

@@ -14,7 +14,7 @@ from accelerate import cpu_offload
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, StaticCache, TextIteratorStreamer, pipeline
 
-from tests.pipeline.allocation.blocks import random_model
+from tests.pipeline.allocation.blocks import CONFIGS, random_model
 from tests.wina_amp.profile_set.sets import DENSE_PREFIX, profile_set
 from wina_amp.errors import UserError
 from wina_amp.masks.install import install
@@ -94,9 +94,9 @@ def test_a_forward_pass_has_no_gradients_and_prefill_decides_on_its_masks(tiny_l
 
 @pytest.mark.parametrize("options", [{"return_dict": False}, {"output_hidden_states": True}, {"logits_to_keep": 1}])
 def test_the_options_of_a_forward_pass_work(tiny_loaded: LoadedModel, options: dict[str, Any]):
-    made = profile_set(tiny_loaded)
-    with sparsify_(tiny_loaded, made) as sparsity:
-        output = tiny_loaded.model(IDS[:1], **options)
+    made, model = profile_set(tiny_loaded), copy.deepcopy(tiny_loaded.model)  # transformers leaves hooks behind
+    with sparsify_(model, made) as sparsity:
+        output = model(IDS[:1], **options)
     logits = output[0] if isinstance(output, tuple) else output.logits
     wanted = _reference(tiny_loaded, made, IDS[0], _group(sparsity))
     _assert_close(logits[0], wanted[-logits.shape[1] :])
@@ -198,6 +198,23 @@ def test_sliding_windows_work(kind: str, cache: str | None):
     with sparsify_(loaded, made) as sparsity:
         row = loaded.model.generate(IDS[:1], **GREEDY, cache_implementation=cache)[0]
     _assert_greedy(loaded, made, row, _group(sparsity), WIDTH)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_every_family_goes_back_runs_anew_and_goes_on(kind: str):
+    """Prompt lookup, no cache, and a second turn on the cache of the first."""
+    loaded, cache = random_model(kind), DynamicCache()
+    made, model = profile_set(loaded), loaded.model
+    with sparsify_(loaded, made) as sparsity:
+        lookup = model.generate(IDS[1:], **GREEDY, prompt_lookup_num_tokens=3)
+        uncached = model.generate(IDS[1:], **GREEDY, use_cache=False)
+        first = model.generate(IDS[1:], **GREEDY, past_key_values=cache)
+        ids = torch.cat([first, IDS[:1]], dim=1)
+        second = model.generate(ids, **GREEDY, past_key_values=cache)
+        group = _group(sparsity)
+    assert torch.equal(lookup, uncached) and torch.equal(lookup, first)
+    _assert_greedy(loaded, made, first[0], group, WIDTH)
+    _assert_greedy(loaded, made, second[0], group, ids.shape[1])
 
 
 def _assistant(loaded: LoadedModel) -> PreTrainedModel:
