@@ -345,7 +345,7 @@ def test_torch_uses_the_threads_of_the_environment(repository: Path, threads: st
     assert f"threads {threads}" in done.stderr
 
 
-@pytest.mark.tried("equal-runs", "right")
+@pytest.mark.tried("equal-bytes", "right")
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
