@@ -1,4 +1,5 @@
-"""The card, README.md, of a profile set: the model it is for, how to use it, how it was made, measurements and limits.
+"""The card, README.md, of a profile set: the model it is for, how to use it, how it was made, measurements and limits;
+in front of them the metadata that the hub reads.
 
 Written from the description alone, so it cannot disagree with it.
 """
@@ -6,6 +7,8 @@ Written from the description alone, so it cannot disagree with it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+
+from huggingface_hub import EvalResult, ModelCardData
 
 from wina_amp.names import CRITERIA, NO_TRANSFORM, ROUTER_KINDS
 from wina_amp.profile_set.description import Description, Estimate, Measured
@@ -17,7 +20,33 @@ _EXAMPLE_TARGET = 0.5
 def card(description: Description) -> str:
     """The card, in Markdown."""
     parts = (_head(description), _use(description), _made(description), _figures(description), _caveats(description))
-    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+    return "\n\n".join((_metadata(description), *("\n".join(part) for part in parts))) + "\n"
+
+
+def _metadata(description: Description) -> str:
+    """What the hub reads: model, tags and results. No licence: that of the model says what may be done with a set."""
+    tasks = ", ".join(description.evaluated)
+    results = [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type="lm-eval",
+            dataset_name=tasks,
+            metric_type="accuracy",
+            metric_name=f"accuracy, %, at a target sparsity of {target:g}",
+            metric_value=round(100 * row.accuracy.value, 2),
+        )
+        for target, row in zip(description.targets, description.measured, strict=True)
+        if row is not None and row.accuracy is not None
+    ]
+    data = ModelCardData(
+        library_name="wina-amp",
+        base_model=description.model.repository,
+        tags=["activation-sparsity", description.criterion, description.model.family],
+        datasets=list(description.calibration),
+        model_name=description.name if results else None,
+        eval_results=results or None,
+    )
+    return f"---\n{data.to_yaml()}\n---"
 
 
 def _head(description: Description) -> Iterator[str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+
+from huggingface_hub import ModelCard
 
 from tests.wina_amp.profile_set.sets import description
 from wina_amp.models.load import LoadedModel
@@ -20,6 +23,19 @@ def test_the_card_names_checkpoint_groups_router_and_figures(tiny_loaded: Loaded
     assert "| 0.25 | 7 | 50.0 [25.0, 75.0] | 50.0 [25.0, 75.0] | 50.0 [25.0, 75.0] | 50.0 [25.0, 75.0] |" in text
     assert "| 0.5 | 7 | - | - | 50.0 [25.0, 75.0] | 50.0 [25.0, 75.0] |" in text
     assert "sparsity=0.5" in text
+
+
+def test_the_hub_can_read_model_tags_and_results(tiny_loaded: LoadedModel, tmp_path: Path):
+    plain = description(tiny_loaded, 2, "embedding")
+    (tmp_path / "README.md").write_text(card(replace(plain, model=replace(plain.model, repository="meta/llama"))))
+    data = ModelCard.load(tmp_path / "README.md").data
+    assert (data.library_name, data.base_model) == ("wina-amp", "meta/llama")
+    assert data.tags == ["activation-sparsity", "wina", "llama"] and data.datasets == list(plain.calibration)
+    [result] = data.eval_results
+    assert (result.metric_type, result.metric_value) == ("accuracy", 50.0) and result.metric_name.endswith("0.25")
+    (tmp_path / "README.md").write_text(card(replace(plain, measured=(None, None))))
+    bare = ModelCard.load(tmp_path / "README.md").data
+    assert bare.base_model is None and bare.eval_results is None
 
 
 def test_one_group_has_no_router_and_a_set_without_measurements_says_so(tiny_loaded: LoadedModel):
