@@ -8,7 +8,19 @@ import pytest
 
 from tests.dvc import deps
 
-RUNTIME = ("errors", "names", "atomic", "models", "scoring", "masks", "decode", "routing", "profile_set", "cli")
+RUNTIME = (
+    "errors",
+    "names",
+    "atomic",
+    "models",
+    "scoring",
+    "masks",
+    "decode",
+    "routing",
+    "profile_set",
+    "harness",
+    "cli",
+)
 """The packages of `wina_amp`, each of which may import only those before it."""
 
 

@@ -50,8 +50,8 @@ def inspect(profile_set: Set, as_json: AsJson = False) -> None:
     """Show the groups, router, targets, measurements and thresholds of a profile set."""
     from wina_amp.cli.inspect import facts, show
 
-    found = facts(profile_set)
-    show_json(found) if as_json else show(found)
+    result = facts(profile_set)
+    show_json(result) if as_json else show(result)
 
 
 @app.command(epilog="Example: wina-amp doctor --json")
@@ -59,8 +59,8 @@ def doctor(as_json: AsJson = False) -> None:
     """Show what is installed here, what can run sparse, and whether the hub can be asked."""
     from wina_amp.cli.doctor import facts, show
 
-    found = facts()
-    show_json(found) if as_json else show(found)
+    result = facts()
+    show_json(result) if as_json else show(result)
 
 
 @app.command(epilog="Example: wina-amp push data/profile_sets/kl owner/name --private")
@@ -93,7 +93,7 @@ def generate(
     """Continue prompts, dense and sparse side by side."""
     from wina_amp.cli.generate import continuations, show
 
-    found = continuations(
+    result = continuations(
         model,
         prompts,
         profile_set,
@@ -104,7 +104,36 @@ def generate(
         dtype=dtype,
         revision=revision,
     )
-    show_json(found) if as_json else show(found)
+    show_json(result) if as_json else show(result)
+
+
+@app.command("eval", epilog="Example: wina-amp eval my-model --set data/profile_sets/kl --tasks arc_easy,piqa")
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or owner/name on the hub.")],
+    profile_set: Annotated[str, typer.Option("--set", help="Folder of a profile set, or owner/name.")],
+    tasks: Annotated[str, typer.Option(help="Tasks of lm-eval, separated by commas.")],
+    sparsity: Annotated[float, typer.Option(help="One of the set's target sparsities.")] = 0.5,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many documents of every task.")] = None,
+    include_path: Annotated[Path | None, typer.Option(help="A folder with tasks of your own.")] = None,
+    device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1 ...")] = "cpu",
+    dtype: Annotated[str, typer.Option(help=f"Of the weights: {', '.join(DTYPES)}.")] = "float32",
+    as_json: AsJson = False,
+) -> None:
+    """Score a model with a profile set on tasks of lm-eval."""
+    from wina_amp.cli.evaluate import evaluate as run
+    from wina_amp.cli.evaluate import show
+
+    result = run(
+        model,
+        profile_set,
+        tasks.split(","),
+        sparsity=sparsity,
+        limit=limit,
+        include_path=include_path,
+        device=device,
+        dtype=dtype,
+    )
+    show_json(result) if as_json else show(result)
 
 
 @app.command(epilog="Example: wina-amp import-gguf model-Q4_K_M.gguf model")
@@ -116,8 +145,8 @@ def import_gguf(
     """Dequantise a GGUF file to a checkpoint in float32, which transformers and this package load."""
     from wina_amp.cli.import_gguf import import_gguf as convert
 
-    found = convert(file, folder)
-    show_json(found) if as_json else typer.echo("\n".join(f"{name}: {value}" for name, value in found.items()))
+    result = convert(file, folder)
+    show_json(result) if as_json else typer.echo("\n".join(f"{name}: {value}" for name, value in result.items()))
 
 
 @app.command(epilog="Example: wina-amp export-thresholds data/profile_sets/kl kl.csv")
