@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from importlib.util import find_spec
 from threading import Thread
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers import DynamicCache, PreTrainedModel, StaticCache, TextIterato
 
 from tests.pipeline.allocation.blocks import CONFIGS, random_model
 from tests.wina_amp.profile_set.sets import DENSE_PREFIX, profile_set
+from wina_amp.decode import backends
 from wina_amp.errors import UserError
 from wina_amp.masks.install import install
 from wina_amp.models.load import LoadedModel
@@ -384,7 +386,9 @@ def test_a_model_that_is_compiled_before_or_after_is_refused(tiny_loaded: Loaded
         sparsify_(model, made)
 
 
-def test_a_model_in_bfloat16_says_that_it_saves_no_time_once(tiny_loaded: LoadedModel):
+def test_a_model_in_bfloat16_says_that_it_saves_no_time_once(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch):
+    # Where Triton is installed, tests run its kernels in its interpreter, in any dtype.
+    monkeypatch.setattr(backends, "find_spec", lambda name: None if name == "triton" else find_spec(name))
     model = copy.deepcopy(tiny_loaded.model).to(torch.bfloat16)
     warning = pytest.warns(UserWarning, match="saves no time here: backend numba needs float32")
     with sparsify_(model, profile_set(tiny_loaded)), warning as warnings:
