@@ -18,6 +18,7 @@ is batched: lm-eval pads on the right and does not say where, which would be rou
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from typing import Any
 
@@ -30,6 +31,8 @@ from tqdm import tqdm
 from wina_amp.names import AUTO, Prefill
 from wina_amp.profile_set.profile_set import ProfileSet
 from wina_amp.profile_set.sparsity import Sparsity, sparsify_
+
+log = logging.getLogger(__name__)
 
 
 @register_model("wina-amp")
@@ -77,6 +80,9 @@ class SparseLM(HFLM):
         for key, prompt, continuation in tqdm(requests, disable=disable_tqdm, desc="Running loglikelihood requests"):
             # As HFLM: what does not fit is cut off in front, and the last token is predicted, never read.
             kept = (prompt + continuation)[-(self.max_length + 1) :]
+            if len(kept) < len(prompt) + len(continuation):
+                cut = len(prompt) + len(continuation) - len(kept)
+                log.warning("%d tokens in front of a prompt are left out: the model takes %d", cut, self.max_length)
             score = self._scored(kept[: -len(continuation)], kept[-len(continuation) :])
             scores.append(score)
             if key is not None:

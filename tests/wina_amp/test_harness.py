@@ -64,6 +64,14 @@ def test_likelihoods_are_those_of_the_studys_evaluation(tiny_loaded: LoadedModel
         assert math.isclose(score, right, abs_tol=ROUNDING) and is_best == is_right
 
 
+def test_what_does_not_fit_is_left_out_in_front_and_said(sparse: SparseLM, caplog: pytest.LogCaptureFixture):
+    prompt, continuation = _tokens(140, 1), _tokens(3, 2)
+    score, whole = sparse._loglikelihood_tokens(
+        [(None, prompt[-126:], continuation), (None, prompt, continuation)], disable_tqdm=True
+    )
+    assert score == whole and caplog.messages == ["14 tokens in front of a prompt are left out: the model takes 128"]
+
+
 def test_generations_are_those_of_the_studys_evaluation(tiny_loaded: LoadedModel, sparse: SparseLM):
     prompts = [_tokens(3 + number, 7 + number) for number in range(4)]
     made = []
@@ -71,6 +79,7 @@ def test_generations_are_those_of_the_studys_evaluation(tiny_loaded: LoadedModel
         ids = torch.tensor([prompt])
         row = sparse._model_generate(ids, max_length=len(prompt) + 6, stop=[], attention_mask=torch.ones_like(ids))
         made.append(tiny_loaded.tokenizer.decode(row[0, len(prompt) :], skip_special_tokens=True))
+    assert all(made) and len(set(made)) > 1
     groups = [int(sparse.sparse.route(torch.tensor([p]), torch.ones(1, len(p), dtype=torch.int64))) for p in prompts]
     sparse.sparse.remove()
     requests = [
