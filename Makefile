@@ -85,7 +85,7 @@ test: $(INSTALLED)  ## all tests, on all cores
 
 kernels: $(INSTALLED)  ## test the Triton kernels in Triton's interpreter (installs Triton, 0.7 GB)
 	$(RUN) pip install --disable-pip-version-check --quiet --requirement requirements-kernels.txt
-	$(RUN) pytest -q -n auto --dist loadscope tests/wina_amp/decode tests/wina_amp/masks tests/wina_amp/profile_set/test_profile_set.py tests/pipeline/capture/test_accumulate.py tests/pipeline/capture/test_triton_accumulate.py
+	$(RUN) pytest -q -n auto --dist loadscope tests/wina_amp/decode tests/wina_amp/masks tests/wina_amp/profile_set/test_profile_set.py tests/wina_amp/capture/test_accumulate.py tests/wina_amp/capture/test_triton_accumulate.py
 
 lint: $(INSTALLED)  ## ruff, including the format
 	$(RUN) ruff check .

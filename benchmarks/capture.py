@@ -23,11 +23,11 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from pipeline.capture.capture import capture
-from pipeline.tokens.batching import batches
-from pipeline.tokens.padding import right_padded
-from pipeline.tokens.samples import TokenizedSample
 from wina_amp.models.families import family_of
 from wina_amp.models.load import LoadedModel
+from wina_amp.tokens.batching import batches
+from wina_amp.tokens.padding import right_padded
+from wina_amp.tokens.samples import TokenizedSample
 
 LIMIT = 1.25
 

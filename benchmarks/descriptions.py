@@ -37,22 +37,22 @@ from torch import Tensor, nn
 from pipeline.config import params
 from pipeline.config.params import Settings
 from pipeline.grouping.cluster_variants import regress_out
-from pipeline.grouping.clustering import Options, cluster, features
 from pipeline.grouping.gradient_clusters import allocation_gradients, gradient_groups, held_out_gain
 from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.histograms.aggregate import dense_counts
-from pipeline.histograms.bins import Bins
 from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import HISTOGRAMS, PROFILES, SAMPLES, SIGNATURES
-from pipeline.tokens.batching import batches
-from pipeline.tokens.samples import tokenized_samples
 from stages.gradient_clusters import Worker
 from stages.inputs import paths
 from stages.inputs.model import load_model
+from wina_amp.grouping.clustering import Options, cluster, features
+from wina_amp.histograms.bins import Bins
 from wina_amp.masks.eligibility import eligible
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections, sites
 from wina_amp.scoring.criteria import projection_weights
+from wina_amp.tokens.batching import batches
+from wina_amp.tokens.samples import tokenized_samples
 
 POOLED, CRITERION, TARGET = "kl", "wina", 0.75
 FRACTIONS = np.linspace(0.1, 0.9, 9)

@@ -33,12 +33,6 @@ from benchmarks.parity_model import (
     thresholds_of,
     window_eligibility,
 )
-from pipeline.allocation.calibration.texts import block_inputs
-from pipeline.allocation.greedy.block_error import BlockError
-from pipeline.allocation.greedy.blockwise import block_paths
-from pipeline.allocation.greedy.search import Path
-from pipeline.histograms.thresholds import thresholds
-from pipeline.tokens.samples import TokenizedSample
 from tests.reference.released_greedy import (
     MODES,
     NAMES,
@@ -48,10 +42,16 @@ from tests.reference.released_greedy import (
     dense_prefix,
     icdf,
 )
+from wina_amp.allocation.calibration.texts import block_inputs
+from wina_amp.allocation.greedy.block_error import BlockError
+from wina_amp.allocation.greedy.blockwise import block_paths
+from wina_amp.allocation.greedy.search import Path
+from wina_amp.histograms.thresholds import thresholds
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
 from wina_amp.scoring.criteria import feature_weights
+from wina_amp.tokens.samples import TokenizedSample
 
 TARGETS = (0.25, 0.4, 0.5, 0.65)
 BLOCKS = 4

@@ -36,17 +36,17 @@ from transformers import (
 )
 
 from benchmarks.capture import plain_forward
-from pipeline.allocation.calibration.texts import choose
-from pipeline.allocation.greedy.blockwise import block_paths
-from pipeline.capture.accumulate import backend
 from pipeline.capture.capture import Part, capture
 from pipeline.histograms.aggregate import aggregate, dense_counts
-from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import HISTOGRAMS, SIGNATURES
-from pipeline.tokens.batching import batches
-from pipeline.tokens.samples import TokenizedSample
+from wina_amp.allocation.calibration.texts import choose
+from wina_amp.allocation.greedy.blockwise import block_paths
+from wina_amp.capture.accumulate import backend
+from wina_amp.histograms.bins import Bins
 from wina_amp.models.families import family_of
 from wina_amp.models.load import DTYPES, LoadedModel
+from wina_amp.tokens.batching import batches
+from wina_amp.tokens.samples import TokenizedSample
 
 SHAPES: dict[str, Callable[[], PreTrainedConfig]] = {
     "llama-3-8b": lambda: LlamaConfig(

@@ -8,7 +8,7 @@ For models of Llama-3-8B's, Qwen2.5-7B's and Phi-4's shapes (random weights, bfl
 projection's own `wina` scores over random tokens, the same sparsity everywhere) and batches of 1, 2, 4 and 8:
 
 - capture: one dense pass that counts all scores and sums signatures, up to the rows of its tables, over the plain
-  forward pass, batch by batch alternately, as in `benchmarks.full_size`; and how `pipeline.capture.accumulate` counts
+  forward pass, batch by batch alternately, as in `benchmarks.full_size`; and how `wina_amp.capture.accumulate` counts
   here.
 - kernels: GB/s of kept weights, read by the launches of every input at 0.5 as in a decode step, alternating with a
   copy of memory (bytes read and written). First, for every batch, the block sizes in `CANDIDATES` are tried on the
@@ -36,12 +36,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.full_size import SHAPES, in_batches, random_items, random_model, time_capture
-from pipeline.capture.accumulate import backend
 from pipeline.latency.interleaved import WARM, clock, ratios, spread, time_interleaved
 from pipeline.latency.machine import last_level_cache, load, machine
 from pipeline.latency.refusal import able
 from pipeline.latency.steps import SparseSteps, Steps, copy_sharing_weights, sparse_steps
 from pipeline.latency.traffic import Reading, other_bytes, rates, watch
+from wina_amp.capture.accumulate import backend
 from wina_amp.decode.decoding import Decoding, sparse_decoding
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.models.families import INPUT, SITES

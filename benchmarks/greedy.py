@@ -31,16 +31,16 @@ from numpy import ndarray
 from torch import Tensor
 
 from benchmarks.parity_model import DENSE_PREFIX, RECORDINGS, WINDOW, load_parity_model
-from pipeline.allocation.calibration.texts import BlockInput, block_inputs
-from pipeline.allocation.greedy.block_error import BlockError
-from pipeline.allocation.greedy.lazy import Lazy
-from pipeline.allocation.greedy.search import Exact, Path, search, sparsity_grids
-from pipeline.tokens.samples import TokenizedSample
 from tests.reference.released_greedy import MODES, NAMES, SAMPLES, STEP, PublishedError, icdf
+from wina_amp.allocation.calibration.texts import BlockInput, block_inputs
+from wina_amp.allocation.greedy.block_error import BlockError
+from wina_amp.allocation.greedy.lazy import Lazy
+from wina_amp.allocation.greedy.search import Exact, Path, search, sparsity_grids
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
 from wina_amp.scoring.criteria import feature_weights
+from wina_amp.tokens.samples import TokenizedSample
 
 TARGETS = (0.25, 0.4, 0.5, 0.65)
 SEARCHES: dict[str, tuple[Callable[..., Exact | Lazy], float]] = {

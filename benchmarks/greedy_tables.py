@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from benchmarks.parity_model import RECORDINGS, load_parity_model
-from pipeline.allocation.greedy.search import search, sparsity_grids
 from tests.reference.released_greedy import MODES, NAMES, STEP, ReleasedError
+from wina_amp.allocation.greedy.search import search, sparsity_grids
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
 

@@ -8,7 +8,7 @@ groups of the sizes of a clustering, or a scheme that the run has assigned (`--s
 stability (mean ARI of fits to halves of the train samples); NMI with the label `computation` on the train samples.
 
 With `--benefit TARGET`, every group's allocation goes down the gradient from the pooled `kl` allocation of that target,
-as in `pipeline/allocation/kl/shrinkage.py`, on three quarters of the group's train texts, and is not shrunk. `held out`
+as in `wina_amp/allocation/kl/shrinkage.py`, on three quarters of the group's train texts, and is not shrunk. `held out`
 is its KL on the last quarter over that of the pooled allocation, summed over all groups, with a paired bootstrap
 interval over texts; below 1 the groups are better. The pooled allocation has seen the held-out texts, so this leans
 towards it. No test sample is looked at.
@@ -26,25 +26,25 @@ import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from pipeline.allocation.calibration.texts import seeded_order
-from pipeline.allocation.kl.shrinkage import FOLDS
-from pipeline.allocation.loss import descent
-from pipeline.allocation.loss.divergence import Divergence
-from pipeline.allocation.loss.gradients import LossGradients
-from pipeline.allocation.loss.loss_inputs import LossInputs
 from pipeline.config import params
 from pipeline.config.params import Settings
 from pipeline.grouping.cluster_variants import regress_out
-from pipeline.grouping.clustering import Options, cluster, features
 from pipeline.grouping.schemes import label_groups, shuffled_groups
 from pipeline.grouping.signature_vectors import signature_vectors
-from pipeline.histograms.bins import Bins
 from pipeline.statistics.agreement import normalized_mutual_information
 from pipeline.storage.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES, SIGNATURES
-from pipeline.tokens.samples import TokenizedSample, tokenized_samples
 from stages.inputs import paths
 from stages.inputs.allocation import counts_of
 from stages.inputs.model import load_model
+from wina_amp.allocation.calibration.texts import seeded_order
+from wina_amp.allocation.kl.shrinkage import FOLDS
+from wina_amp.allocation.loss import descent
+from wina_amp.allocation.loss.divergence import Divergence
+from wina_amp.allocation.loss.gradients import LossGradients
+from wina_amp.allocation.loss.loss_inputs import LossInputs
+from wina_amp.grouping.clustering import Options, cluster, features
+from wina_amp.histograms.bins import Bins
+from wina_amp.tokens.samples import TokenizedSample, tokenized_samples
 
 POOLED = "kl"
 REPLICATES = 2000

@@ -18,10 +18,10 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from pipeline.capture.observe import Observer
-from pipeline.histograms.bins import Bins
-from pipeline.histograms.thresholds import thresholds
 from tests.reference.released_greedy import FullRecordings
+from wina_amp.capture.observe import Observer
+from wina_amp.histograms.bins import Bins
+from wina_amp.histograms.thresholds import thresholds
 from wina_amp.masks.eligibility import eligible
 from wina_amp.masks.install import install
 from wina_amp.models.load import LoadedModel, load

@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 
 from commands.check import changes
-from pipeline.allocation.feature_weights import learning_gradients
-from pipeline.allocation.kl import kl, shrinkage
 from pipeline.compute.sizes import BYTES, Sizes, sizes_of
 from pipeline.config.methods import EvaluateSettings
 from pipeline.config.params import Settings
@@ -33,6 +31,8 @@ from pipeline.storage.schemas import SAMPLES
 from stages.inputs import paths
 from stages.latency_inputs import what_is_timed
 from stages.run import limit_threads, run
+from wina_amp.allocation.feature_weights import learning_gradients
+from wina_amp.allocation.kl import kl, shrinkage
 from wina_amp.models.integrity import config_of
 from wina_amp.models.source import cached_folder, config_folder
 from wina_amp.names import GRADIENT_SCHEMES, LEARNED, NO_TRANSFORM
@@ -192,7 +192,7 @@ def _cost(settings: Settings, config: Mapping[str, Any], load: Workload) -> Cost
 
 
 def _space(settings: Settings, sizes: Sizes, load: Workload) -> Space:
-    from pipeline.histograms.bins import Bins
+    from wina_amp.histograms.bins import Bins
 
     has_greedy = any(profile.allocation == "greedy" for profile in settings.profiles.values())
     return space(

@@ -6,9 +6,9 @@ from typing import Any
 
 from pipeline.config.params import Settings
 from pipeline.histograms.aggregate import aggregate
-from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import ASSIGNMENTS, GROUP_HISTOGRAMS, HISTOGRAMS
 from stages.inputs import paths
+from wina_amp.histograms.bins import Bins
 
 
 def main(settings: Settings, name: str) -> None:

@@ -15,15 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pipeline.allocation.calibration.cost import Cost, Meter, MeteredStore
-from pipeline.allocation.greedy.search import Path as GreedyPath
-from pipeline.allocation.uniform import uniform
 from pipeline.config.params import Settings
 from pipeline.config.profiles import ProfileSettings
-from pipeline.histograms.bins import Bins
 from pipeline.storage.parts import JsonParts
 from pipeline.storage.schemas import ALLOCATION_COSTS, ALLOCATIONS, GROUP_HISTOGRAMS
-from pipeline.tokens.samples import TokenizedSample
 from stages.allocate_kl import alone, from_pooled
 from stages.inputs import paths
 from stages.inputs.allocation import (
@@ -33,11 +28,16 @@ from stages.inputs.allocation import (
     group_texts,
 )
 from stages.inputs.model import load_model
+from wina_amp.allocation.calibration.cost import Cost, Meter, MeteredStore
+from wina_amp.allocation.greedy.search import Path as GreedyPath
+from wina_amp.allocation.uniform import uniform
 from wina_amp.errors import UserError
+from wina_amp.histograms.bins import Bins
 from wina_amp.names import GATE_CRITERIA
+from wina_amp.tokens.samples import TokenizedSample
 
 if TYPE_CHECKING:
-    from pipeline.allocation.greedy.blockwise import BlockPath
+    from wina_amp.allocation.greedy.blockwise import BlockPath
     from wina_amp.models.load import LoadedModel
 
 log = logging.getLogger("stages.allocate")
@@ -92,7 +92,7 @@ def _fraction(settings: Settings, criterion: str) -> float:
 
 
 def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> tuple[pd.DataFrame, Costs]:
-    from pipeline.allocation.greedy.blockwise import block_paths
+    from wina_amp.allocation.greedy.blockwise import block_paths
 
     histograms = histograms[histograms["criterion"] == profile.criterion]
     groups = sorted(set(histograms["group"].tolist()))
@@ -131,7 +131,7 @@ def _greedy(settings: Settings, name: str, profile: ProfileSettings, histograms:
 
 def _texts(settings: Settings, profile: ProfileSettings, group: int) -> list[TokenizedSample]:
     """As much text of the group as `greedy` measures on."""
-    from pipeline.allocation.calibration.texts import choose
+    from wina_amp.allocation.calibration.texts import choose
 
     return choose(
         group_texts(settings, profile, group),

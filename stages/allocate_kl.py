@@ -16,31 +16,31 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from tqdm import tqdm
 
-from pipeline.allocation.calibration.cost import Cost, Meter, MeteredStore
 from pipeline.config.params import Settings
 from pipeline.config.profiles import ProfileSettings
 from pipeline.executors.processes import Advance, WorkerPool
-from pipeline.histograms.bins import Bins
 from pipeline.storage.parts import JsonParts, Parts
 from pipeline.storage.schemas import ALLOCATIONS, GROUP_HISTOGRAMS
 from stages.inputs import paths
 from stages.inputs.allocation import Costs, allocation_scratch, counts_of, group_texts
 from stages.inputs.model import load_model, model_processes
 from stages.run import start_logging
+from wina_amp.allocation.calibration.cost import Cost, Meter, MeteredStore
+from wina_amp.histograms.bins import Bins
 
 if TYPE_CHECKING:
-    from pipeline.allocation.kl.kl import Descent
-    from pipeline.allocation.kl.shrinkage import Group
-    from pipeline.allocation.loss import descent
-    from pipeline.allocation.loss.divergence import Divergence
-    from pipeline.allocation.loss.loss_inputs import LossInputs
+    from wina_amp.allocation.kl.kl import Descent
+    from wina_amp.allocation.kl.shrinkage import Group
+    from wina_amp.allocation.loss import descent
+    from wina_amp.allocation.loss.divergence import Divergence
+    from wina_amp.allocation.loss.loss_inputs import LossInputs
 
 log = logging.getLogger("stages.allocate")
 
 
 def alone(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> tuple[pd.DataFrame, Costs]:
     """Every group by itself: rows of `allocations` without the profile's name, and what each group took."""
-    from pipeline.allocation.kl.kl import work
+    from wina_amp.allocation.kl.kl import work
 
     targets = settings.evaluate.targets
     groups = sorted(set(histograms["group"].tolist()))
@@ -69,7 +69,7 @@ def alone(settings: Settings, name: str, profile: ProfileSettings, histograms: A
 
 def from_pooled(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> tuple[pd.DataFrame, Costs]:
     """Groups that start from a pooled allocation; one more group, the last, is the pooled allocation itself."""
-    from pipeline.allocation.kl.shrinkage import work
+    from wina_amp.allocation.kl.shrinkage import work
 
     targets = settings.evaluate.targets
     groups = sorted(set(histograms["group"].tolist()))
@@ -120,8 +120,8 @@ class Worker:
 
     def _alone(self, group: int) -> tuple[Divergence, descent.LossGradients]:
         """The loss of a group that is allocated by itself, and its gradients on mini-batches."""
-        from pipeline.allocation.loss.divergence import Divergence
-        from pipeline.allocation.loss.gradients import LossGradients
+        from wina_amp.allocation.loss.divergence import Divergence
+        from wina_amp.allocation.loss.gradients import LossGradients
 
         allocate, inputs = self.settings.allocate, self._inputs(group, self.profile.scheme, group)
         objective, gradients = Divergence(inputs.on(inputs.texts[: allocate.kl_samples])), LossGradients(inputs)
@@ -130,16 +130,16 @@ class Worker:
     def _validation(self, group: int) -> Divergence:
         """The loss of such a group on the texts of the last comparison: others than those of the curves, as far as
         there are enough."""
-        from pipeline.allocation.loss.divergence import Divergence
+        from wina_amp.allocation.loss.divergence import Divergence
 
         inputs = self._inputs(group, self.profile.scheme, group)
         return Divergence(inputs.on(inputs.texts[-self.settings.allocate.kl_compared :]))
 
     def _member(self, group: int) -> tuple[Group, pd.DataFrame]:
         """A group that starts from the pooled allocation, with pooled thresholds; block and name of its projections."""
-        from pipeline.allocation.kl.shrinkage import FOLDS, Group
-        from pipeline.allocation.loss.divergence import Divergence
-        from pipeline.allocation.loss.gradients import LossGradients
+        from wina_amp.allocation.kl.shrinkage import FOLDS, Group
+        from wina_amp.allocation.loss.divergence import Divergence
+        from wina_amp.allocation.loss.gradients import LossGradients
 
         allocate, inputs = self.settings.allocate, self._inputs(group, "global", 0)
         folds = [Divergence(inputs.on(inputs.texts[first::FOLDS])) for first in range(FOLDS)]
@@ -158,7 +158,7 @@ class Worker:
 
     def _inputs(self, group: int, scheme: str, thresholds_of: int) -> LossInputs:
         """Texts of `group` of the profile set, masked with the thresholds of a group of `scheme`."""
-        from pipeline.allocation.loss.loss_inputs import LossInputs
+        from wina_amp.allocation.loss.loss_inputs import LossInputs
 
         settings, criterion, bins = self.settings, self.profile.criterion, Bins(self.settings.capture.mantissa_bits)
         histograms: Any = GROUP_HISTOGRAMS.read(paths.group_histograms(scheme))
@@ -177,7 +177,7 @@ class Worker:
 
 def _search(worker: Worker, group: int, advance: Advance) -> tuple[pd.DataFrame, Cost]:
     """Allocate a group by itself: rows of `allocations`, and what they took."""
-    from pipeline.allocation.kl.kl import kl
+    from wina_amp.allocation.kl.kl import kl
 
     allocate, targets = worker.settings.allocate, worker.settings.evaluate.targets
     (objective, gradients), store = worker.alone(group), worker.store(group)
@@ -201,7 +201,7 @@ def _search(worker: Worker, group: int, advance: Advance) -> tuple[pd.DataFrame,
 
 def _shrink(worker: Worker, number: int, advance: Advance) -> tuple[pd.DataFrame, Cost]:
     """Allocate a group from the pooled allocation: rows of `allocations`, and what they took."""
-    from pipeline.allocation.kl.shrinkage import specialise
+    from wina_amp.allocation.kl.shrinkage import specialise
 
     (group, sites), store = worker.member(number), worker.store(number)
     rows = [
@@ -218,7 +218,7 @@ def _shrink(worker: Worker, number: int, advance: Advance) -> tuple[pd.DataFrame
 
 
 def _curve(worker: Worker, task: tuple[int, int], advance: Advance) -> None:
-    from pipeline.allocation.kl.kl import curve
+    from wina_amp.allocation.kl.kl import curve
 
     group, projection = task
     (objective, _), store = worker.alone(group), worker.store(group)
@@ -231,7 +231,7 @@ def _target(worker: Worker, task: tuple[int, float], advance: Advance) -> None:
 
 
 def _choose(worker: Worker, task: tuple[int, float], advance: Advance) -> None:
-    from pipeline.allocation.kl.kl import choose, fraction_of
+    from wina_amp.allocation.kl.kl import choose, fraction_of
 
     group, target = task
     targets = sorted(worker.settings.evaluate.targets)
@@ -242,7 +242,7 @@ def _choose(worker: Worker, task: tuple[int, float], advance: Advance) -> None:
 
 def _descent(worker: Worker, group: int, target: float, advance: Advance = lambda _done: None) -> Descent:
     """The descent of one target, computed or stored."""
-    from pipeline.allocation.kl.kl import at_target, curve
+    from wina_amp.allocation.kl.kl import at_target, curve
 
     (objective, gradients), store, allocate = worker.alone(group), worker.store(group), worker.settings.allocate
     curves = [curve(objective, number, store) for number in range(len(objective.costs))]
@@ -251,7 +251,7 @@ def _descent(worker: Worker, group: int, target: float, advance: Advance = lambd
 
 
 def _candidates(worker: Worker, task: tuple[int, float], advance: Advance) -> None:
-    from pipeline.allocation.kl.shrinkage import candidates_at
+    from wina_amp.allocation.kl.shrinkage import candidates_at
 
     number, target = task
     (group, _), store = worker.member(number), worker.store(number)

@@ -18,7 +18,6 @@ from numpy import ndarray
 from torch import nn
 from tqdm import tqdm
 
-from pipeline.allocation.calibration.texts import seeded_order
 from pipeline.compute.routing import neighbour_flops
 from pipeline.config.params import Settings
 from pipeline.executors.processes import Advance, WorkerPool
@@ -29,14 +28,15 @@ from pipeline.routing.held_out import ask_benefit_router, held_out
 from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import ASSIGNMENTS, BENEFITS, HELD_OUT, PROFILES, ROUTES, SAMPLES
 from pipeline.storage.scratch import Scratch, array_digest
-from pipeline.tokens.samples import TokenizedSample, tokenized_samples
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model, model_processes
 from stages.run import start_logging
+from wina_amp.allocation.calibration.texts import seeded_order
 from wina_amp.errors import UserError
 from wina_amp.names import BENEFIT
 from wina_amp.routing.router import neighbour_features, save_router
+from wina_amp.tokens.samples import TokenizedSample, tokenized_samples
 
 CHUNK = 256
 """Texts that are measured together."""

@@ -22,12 +22,12 @@ from pipeline.config.params import Settings
 from pipeline.executors.processes import Advance, WorkerPool
 from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
-from pipeline.tokens.batching import batches
-from pipeline.tokens.samples import TokenizedSample
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model, model_processes
 from stages.run import start_logging
+from wina_amp.tokens.batching import batches
+from wina_amp.tokens.samples import TokenizedSample
 
 BATCHES_PER_PART = 8
 _COLUMNS = ("sample_id", "split", "prompt_ids", "answer_ids")

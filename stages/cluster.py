@@ -17,13 +17,13 @@ from numpy import ndarray
 from pipeline.config.params import Settings
 from pipeline.grouping.cluster_map import coordinates, shown
 from pipeline.grouping.cluster_variants import Variant, variants
-from pipeline.grouping.clustering import Clustering, Options, cluster, features
 from pipeline.grouping.schemes import NO_GROUP, check_labels, label_groups, length_groups, one_group, shuffled_groups
 from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.statistics.agreement import adjusted_rand_index, normalized_mutual_information
 from pipeline.storage.schemas import ASSIGNMENTS, CLUSTER_MAP, CLUSTER_VARIANTS, SAMPLES, SIGNATURES
 from stages.inputs import paths
 from wina_amp.atomic import replacing
+from wina_amp.grouping.clustering import Clustering, Options, cluster, features
 from wina_amp.names import ACTIVATION_RANDOM_SCHEMES, LABEL_SCHEMES
 
 _LABELS = ("task", "subject", "computation", "template", "shots")

@@ -16,29 +16,29 @@ import numpy as np
 from numpy import ndarray
 from tqdm import tqdm
 
-from pipeline.allocation.calibration.cost import weight_fractions
-from pipeline.allocation.loss.gradients import LossGradients
-from pipeline.allocation.loss.loss_inputs import LossInputs
 from pipeline.config.params import Settings
 from pipeline.executors.processes import Advance, WorkerPool
-from pipeline.grouping.clustering import features
 from pipeline.grouping.gradient_clusters import GradientGroups, allocation_gradients, gradient_groups, held_out_gain
 from pipeline.grouping.schemes import label_groups, shuffled_groups
 from pipeline.grouping.signature_vectors import signature_vectors
-from pipeline.histograms.bins import Bins
 from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES, SIGNATURES
 from pipeline.storage.scratch import Scratch
-from pipeline.tokens.samples import TokenizedSample, tokenized_samples
 from stages.inputs import paths
 from stages.inputs.allocation import counts_of
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model, model_processes
 from stages.run import start_logging
+from wina_amp.allocation.calibration.cost import weight_fractions
+from wina_amp.allocation.loss.gradients import LossGradients
+from wina_amp.allocation.loss.loss_inputs import LossInputs
 from wina_amp.atomic import replacing
 from wina_amp.errors import UserError
+from wina_amp.grouping.clustering import features
+from wina_amp.histograms.bins import Bins
 from wina_amp.models.projections import projections
 from wina_amp.names import GRADIENT, GRADIENT_RANDOM_SCHEMES, LABEL_SCHEMES
+from wina_amp.tokens.samples import TokenizedSample, tokenized_samples
 
 CHUNK = 128
 """Texts whose gradients are taken together."""

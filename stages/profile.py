@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pipeline.config.params import Settings
-from pipeline.histograms.bins import Bins
 from pipeline.profiles.profile import profiles
 from pipeline.storage.schemas import ALLOCATIONS, GROUP_HISTOGRAMS, PROFILES
 from stages.inputs import paths
+from wina_amp.histograms.bins import Bins
 
 
 def main(settings: Settings, name: str) -> None:

@@ -16,7 +16,6 @@ from pipeline.compute.routing import embedding_flops, neighbour_flops, scores_fl
 from pipeline.config.params import Settings
 from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.routing.held_out import ask_labels, held_out
-from pipeline.routing.router_fit import fit_router
 from pipeline.storage.schemas import ASSIGNMENTS, HELD_OUT, ROUTES, SAMPLES, SIGNATURES
 from stages.inputs import paths
 from stages.inputs.model import load_model
@@ -25,6 +24,7 @@ from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
 from wina_amp.models.rotation import rotated_widths
 from wina_amp.routing.router import embedding_features, neighbour_features, save_router
+from wina_amp.routing.router_fit import fit_router
 
 _EMBEDDED = {"embedding": (embedding_features, embedding_flops), "neighbours": (neighbour_features, neighbour_flops)}
 """Routers that read token embeddings: their features, and the operations of reading and routing."""

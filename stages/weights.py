@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from tqdm import tqdm
 
-from pipeline.allocation.calibration.cost import Cost, Meter, MeteredStore
 from pipeline.config.params import Settings
 from pipeline.executors.processes import Advance, WorkerPool
 from pipeline.storage.parts import JsonParts
 from pipeline.storage.schemas import ALLOCATION_COSTS, FEATURE_WEIGHTS, SAMPLES
-from pipeline.tokens.samples import TokenizedSample, tokenized_samples
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_unweighted, model_processes
 from stages.run import start_logging
+from wina_amp.allocation.calibration.cost import Cost, Meter, MeteredStore
 from wina_amp.names import LEARNED
+from wina_amp.tokens.samples import TokenizedSample, tokenized_samples
 
 if TYPE_CHECKING:
     from numpy import ndarray
 
-    from pipeline.allocation.feature_weights.learning_gradients import ChunkGradients, ChunkTask, LearningGradients
+    from wina_amp.allocation.feature_weights.learning_gradients import ChunkGradients, ChunkTask, LearningGradients
 
 
 STORED_EVERY = 10
@@ -50,7 +50,7 @@ def main(settings: Settings) -> None:
 
 
 def _learned(settings: Settings) -> tuple[pd.DataFrame, Cost]:
-    from pipeline.allocation.feature_weights.learning import Plan, State, learn, result, start
+    from wina_amp.allocation.feature_weights.learning import Plan, State, learn, result, start
 
     learning = settings.learn
     plan = Plan(
@@ -107,7 +107,7 @@ class _Gradients:
         return self._mean(sparsity, np.zeros(sum(self._shapes.features)), step, of_weights=False)[0]
 
     def _mean(self, sparsity: ndarray, log_weights: ndarray, step: int, *, of_weights: bool) -> tuple[ndarray, ndarray]:
-        from pipeline.allocation.feature_weights.learning_gradients import ChunkTask, mean
+        from wina_amp.allocation.feature_weights.learning_gradients import ChunkTask, mean
 
         tasks = [ChunkTask(step, chunk, sparsity, log_weights, of_weights) for chunk in range(self._shapes.chunks)]
         chunks = self._pool.map(_chunk_gradients, tasks)
@@ -118,8 +118,8 @@ class _Gradients:
 
 def _worker(settings: Settings) -> LearningGradients:
     """The worker of one process: the model and all train texts."""
-    from pipeline.allocation.feature_weights.learning_gradients import LearningGradients
-    from pipeline.histograms.bins import Bins
+    from wina_amp.allocation.feature_weights.learning_gradients import LearningGradients
+    from wina_amp.histograms.bins import Bins
 
     start_logging()
     return LearningGradients(
@@ -150,7 +150,7 @@ def _rows(worker: LearningGradients, log_weights: ndarray, _advance: Advance) ->
 
 
 def _train_texts(settings: Settings) -> Sequence[TokenizedSample]:
-    from pipeline.allocation.calibration.texts import seeded_order
+    from wina_amp.allocation.calibration.texts import seeded_order
 
     samples: Any = SAMPLES.read(paths.SAMPLES, columns=("sample_id", "split", "prompt_ids", "answer_ids"))
     train = samples[samples["split"] == "train"]

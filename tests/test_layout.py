@@ -25,9 +25,9 @@ TESTED_BESIDE = {
     "tests/pipeline/evaluate/test_method.py": ("pipeline/evaluate/asked.py", "pipeline/evaluate/model.py"),
     "tests/commands/test_preset.py": ("commands/preset_files.py",),
     # Parts of one algorithm, which only together have a result to compare.
-    "tests/pipeline/allocation/loss/test_gradients.py": (
-        "pipeline/allocation/loss/answers.py", "pipeline/allocation/loss/limits.py",
-        "pipeline/allocation/loss/loss_inputs.py",
+    "tests/wina_amp/allocation/loss/test_gradients.py": (
+        "wina_amp/allocation/loss/answers.py", "wina_amp/allocation/loss/limits.py",
+        "wina_amp/allocation/loss/loss_inputs.py",
     ),
     "tests/pipeline/estimate/test_work.py": ("pipeline/estimate/workload.py",),
     "tests/pipeline/evaluate/test_choices.py": ("pipeline/evaluate/tally.py",),

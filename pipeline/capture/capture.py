@@ -21,14 +21,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from pipeline.capture.observe import Observer
 from pipeline.capture.rows import histogram_table, signature_table
-from pipeline.histograms.bins import Bins
-from pipeline.tokens.padding import right_padded
-from pipeline.tokens.samples import TokenizedSample
+from wina_amp.capture.observe import Observer
 from wina_amp.errors import UserError
+from wina_amp.histograms.bins import Bins
 from wina_amp.masks.eligibility import eligible
 from wina_amp.models.load import LoadedModel
+from wina_amp.tokens.padding import right_padded
+from wina_amp.tokens.samples import TokenizedSample
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def capture(
 
     Args:
         loaded: the dense model.
-        batches: samples that go through the model together (`pipeline/tokens/batching.py`). Of answers, only the tokens
+        batches: samples that go through the model together (`wina_amp/tokens/batching.py`). Of answers, only the tokens
             that the model reads: not the last one, which is predicted.
         histograms_of: sample_ids whose scores are counted; of all others only the signature is taken.
         criteria: names in `scoring.CRITERIA`.

@@ -14,9 +14,9 @@ import pyarrow as pa
 from jaxtyping import Int
 from numpy import ndarray
 
-from pipeline.capture.observe import Observation
-from pipeline.histograms.bins import Bins, TrimmedRows
 from pipeline.histograms.count_units import in_units
+from wina_amp.capture.observe import Observation
+from wina_amp.histograms.bins import Bins, TrimmedRows
 from wina_amp.models.families import SITES
 from wina_amp.scoring.signature import project
 

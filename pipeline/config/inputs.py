@@ -33,7 +33,7 @@ class BenchmarkSettings:
     """The tasks that samples are taken from."""
 
     include: Line = Field(
-        description="folder of lm-eval task YAMLs and of local files that are tasks (docs/benchmarks.md); tasks not "
+        description="folder of lm-eval task YAMLs and of local files that are tasks (docs/tasks.md); tasks not "
         "found there are taken from lm-eval's own"
     )
     tasks: Many[Line] = Field(description="tasks that are evaluated: names of lm-eval tasks, groups or local files")

@@ -3,7 +3,7 @@
     pass over N tokens    N * blocks * seconds of a token in a block + operations of lm_head / rate
     decoding one token    blocks * seconds of a block's step, once for a whole batch; or its weights / bandwidth
     transform, a site     Gram matrix and eigendecomposition in float64, at half the rate
-    greedy, one group     operations of the search (`pipeline/allocation/greedy/operations.py`) / rate
+    greedy, one group     operations of the search (`wina_amp/allocation/greedy/operations.py`) / rate
 
 A masked pass runs the same products as the dense one (masks define results here, they save no time), and masks besides.
 Left out: tokenising and lm-eval's own work beyond `PER_SAMPLE`, loading from a slow disk, a GPU's warm-up.
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.allocation.greedy.operations import operations
 from pipeline.compute.sizes import Sizes
 from pipeline.estimate.rates import Rates
 from pipeline.estimate.workload import Workload
+from wina_amp.allocation.greedy.operations import operations
 
 START = 8.0
 """Seconds until a stage with a model begins: imports (measured: 4 s for torch, 5 to 7 s for lm-eval)."""

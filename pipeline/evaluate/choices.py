@@ -20,8 +20,8 @@ from torch import Tensor
 from pipeline.compute.operations import attended
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.tally import Tally
-from pipeline.tokens.padding import right_padded
 from wina_amp.masks.eligibility import eligible
+from wina_amp.tokens.padding import right_padded
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from pipeline.evaluate.ends import Ends
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.tally import Tally
 from pipeline.tasks.generation import Limits
-from pipeline.tokens.padding import right_padded
 from wina_amp.masks.eligibility import eligible
+from wina_amp.tokens.padding import right_padded
 
 
 @dataclass(frozen=True)

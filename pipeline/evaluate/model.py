@@ -23,10 +23,10 @@ from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.tally import Tally
 from pipeline.tasks.generation import limits
 from pipeline.tasks.task_view import arguments, doc_hash
-from pipeline.tokens.batching import batches
 from pipeline.tokens.chat import ChatTemplate
 from pipeline.tokens.encoding import encode_pairs, encode_prompts
 from wina_amp.errors import UserError
+from wina_amp.tokens.batching import batches
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from pipeline.grouping.clustering import Clustering, Options, cluster, features
 from wina_amp.errors import UserError
+from wina_amp.grouping.clustering import Clustering, Options, cluster, features
 
 ALL_BLOCKS = -1
 

@@ -34,7 +34,7 @@ from numpy import ndarray
 from sklearn.cluster import KMeans
 from sklearn.linear_model import Ridge
 
-from pipeline.grouping.clustering import by_size
+from wina_amp.grouping.clustering import by_size
 
 PENALTIES = (10.0, 30.0, 100.0, 300.0)
 """Penalties of the ridge regression that are tried. On the reference model the gain is flat between 30 and 100

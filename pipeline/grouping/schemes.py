@@ -2,7 +2,7 @@
 
 A scheme is a group number for every sample; everything after it (merging histograms, allocation, thresholds,
 evaluation) is the same code for all of them, so the pooled profile is simply the scheme with one group. Groups are
-numbered from 0 without gaps. The learned schemes, `activation` and `gradient`, are in `pipeline/grouping/clustering.py`
+numbered from 0 without gaps. The learned schemes, `activation` and `gradient`, are in `wina_amp/grouping/clustering.py`
 and `pipeline/grouping/gradient_clusters.py`.
 """
 

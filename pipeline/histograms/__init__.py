@@ -1,1 +1,1 @@
-"""Score histograms: bins, merging, quantiles."""
+"""The histograms of samples as rows of tables, and their sums over groups."""

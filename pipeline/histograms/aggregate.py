@@ -20,8 +20,8 @@ import pyarrow.compute
 from jaxtyping import Int
 from numpy import ndarray
 
-from pipeline.histograms.bins import Bins, TrimmedRows
 from wina_amp.errors import UserError
+from wina_amp.histograms.bins import Bins, TrimmedRows
 
 pc: Any = pyarrow.compute  # its functions are made at import time, so type checkers see none of them
 

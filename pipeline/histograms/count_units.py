@@ -13,7 +13,7 @@ Guarantee: counts still add up to n, the highest bin that has scores keeps at le
 fraction of the scores below it is at most 2^-16 (0.0015 percentage points) too low, never too high; this holds for sums
 of such histograms as well. A histogram of fewer than 2^17 scores is not changed at all.
 
-What it does not do: change the edges of bins (`pipeline/histograms/bins.py`). Below the lowest 2^-16 of the scores
+What it does not do: change the edges of bins (`wina_amp/histograms/bins.py`). Below the lowest 2^-16 of the scores
 nothing is known any more. A power of two, because readers then need not know the unit: counts stay counts, their low
 bits are zero, and a compressor sees that.
 """
@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from pipeline.histograms.bins import TrimmedRows
+from wina_amp.histograms.bins import TrimmedRows
 
 UNITS_BITS = 16
 """The fraction of a histogram's scores that may be misplaced at any edge is below 2^-UNITS_BITS."""

@@ -13,9 +13,9 @@ from jaxtyping import Float, Float32, Int
 from numpy import ndarray
 
 from pipeline.histograms.aggregate import dense_counts
-from pipeline.histograms.bins import Bins
-from pipeline.histograms.thresholds import thresholds
 from wina_amp.errors import UserError
+from wina_amp.histograms.bins import Bins
+from wina_amp.histograms.thresholds import thresholds
 from wina_amp.models.families import PROJECTION_ORDER
 
 _KEY = ["group", "block", "projection"]

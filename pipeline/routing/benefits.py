@@ -2,7 +2,7 @@
 
     benefit(group) = log((KL(pooled) + e) / (KL(group) + e))        positive where the group's profile is the better one
 
-KL is that of `pipeline/allocation/loss/answers.py` under a profile's masks, in nats, summed over the positions that
+KL is that of `wina_amp/allocation/loss/answers.py` under a profile's masks, in nats, summed over the positions that
 predict the text's answer. The logarithm makes a ratio of it: halving a divergence counts the same for an easy text and
 for a hard one, and one text that no profile can save does not outweigh all others. `e` ends that where both divergences
 are too small to change a prediction.
@@ -23,10 +23,10 @@ from jaxtyping import Bool, Float, Float32
 from numpy import ndarray
 from torch import Tensor
 
-from pipeline.allocation.loss.answers import AnswerBatch, answer_batches, hidden_states, kl_divergence
-from pipeline.tokens.samples import TokenizedSample
+from wina_amp.allocation.loss.answers import AnswerBatch, answer_batches, hidden_states, kl_divergence
 from wina_amp.masks.install import Runtime, install
 from wina_amp.models.load import LoadedModel
+from wina_amp.tokens.samples import TokenizedSample
 
 NEGLIGIBLE = 0.1
 """`e`, in nats."""

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from pipeline.routing.benefit_router_fit import fit_benefit_router
-from pipeline.routing.router_fit import fit_router
+from wina_amp.routing.router_fit import fit_router
 
 LABELS = ("task", "template")
 

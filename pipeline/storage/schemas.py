@@ -17,7 +17,7 @@ _SCHEME = Column("scheme", "string", "the way samples were assigned to groups")
 _GROUP = Column("group", "int32", "group number within the scheme, from 0", low=0)
 _TARGET = Column("target", "float64", "model-wide target sparsity, as a fraction of the weights gated", low=0, high=1)
 _FIRST_BIN = Column(
-    "first_bin", "int16", "index of the lowest bin that is not empty (pipeline/histograms/bins.py)", low=0
+    "first_bin", "int16", "index of the lowest bin that is not empty (wina_amp/histograms/bins.py)", low=0
 )
 
 SAMPLES = Table(

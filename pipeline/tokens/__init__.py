@@ -1,1 +1,1 @@
-"""Text to token ids, and batches of token ids: one definition for capture, calibration and evaluation."""
+"""Text to token ids: what a tokenizer and a chat template make of a prompt and its answers."""

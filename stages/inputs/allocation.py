@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.allocation.calibration.cost import Cost
 from pipeline.config.params import Settings
 from pipeline.config.profiles import ProfileSettings
 from pipeline.histograms.aggregate import dense_counts
-from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import ASSIGNMENTS, SAMPLES
 from pipeline.storage.scratch import Scratch
-from pipeline.tokens.samples import TokenizedSample, tokenized_samples
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
+from wina_amp.allocation.calibration.cost import Cost
+from wina_amp.histograms.bins import Bins
+from wina_amp.tokens.samples import TokenizedSample, tokenized_samples
 
 Costs = dict[int, Cost]
 """Group -> what its allocation took."""
@@ -29,7 +29,7 @@ def allocation_scratch(settings: Settings, name: str) -> Scratch:
 
 def group_texts(settings: Settings, profile: ProfileSettings, group: int) -> list[TokenizedSample]:
     """The group's train samples in seeded order."""
-    from pipeline.allocation.calibration.texts import seeded_order
+    from wina_amp.allocation.calibration.texts import seeded_order
 
     samples: Any = SAMPLES.read(paths.SAMPLES, columns=("sample_id", "split", "prompt_ids", "answer_ids"))
     assignments: Any = ASSIGNMENTS.read(paths.assignments(profile.scheme))

@@ -11,12 +11,12 @@ import torch
 
 from benchmarks import descriptions
 from pipeline.config import params
-from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import HISTOGRAMS, PROFILES, SAMPLES
 from stages.inputs import paths
 from stages.inputs.model import load_model
 from tests.stages.test_group_stages import run_all
 from tests.stages.test_group_stages import settings as settings  # a fixture
+from wina_amp.histograms.bins import Bins
 from wina_amp.models.projections import projections, sites
 from wina_amp.scoring.criteria import projection_weights
 

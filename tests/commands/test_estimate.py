@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from commands import estimate
-from pipeline.allocation.kl import kl, shrinkage
 from pipeline.config import params
 from pipeline.estimate import rates
 from pipeline.estimate.rates import Rates
 from tests.settings import full as full_settings
+from wina_amp.allocation.kl import kl, shrinkage
 from wina_amp.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

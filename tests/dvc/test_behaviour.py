@@ -146,7 +146,7 @@ def test_a_second_run_runs_nothing(project: Project):
 
 BEHIND_ALLOCATION = (
     "pipeline/report/text/wording.py",
-    "pipeline/routing/router_fit.py",
+    "wina_amp/routing/router_fit.py",
     "pipeline/estimate/work.py",
     "pipeline/evaluate/method.py",
     "pipeline/latency/timing.py",

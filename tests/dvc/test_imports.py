@@ -15,6 +15,11 @@ RUNTIME = (
     "models",
     "scoring",
     "masks",
+    "tokens",
+    "histograms",
+    "capture",
+    "grouping",
+    "allocation",
     "decode",
     "routing",
     "profile_set",
@@ -44,8 +49,8 @@ def test_packages_of_the_runtime_import_only_those_before_them(lower: str, upper
 
 @pytest.mark.parametrize(
     "package",
-    ["allocation", "capture", "compute", "evaluate", "executors", "grouping", "histograms", "latency", "routing",
-     "statistics", "tokens"],
+    ["capture", "compute", "evaluate", "executors", "grouping", "histograms", "latency", "routing", "statistics",
+     "tokens"],
 )  # fmt: skip
 def test_numerics_know_nothing_of_settings_and_tables(package: str):
     tables = ("pipeline.config", "pipeline.storage")

@@ -1,7 +1,7 @@
 """Our greedy search with the error measure of the released code, against the tables its own code wrote.
 
 The objective is the transcription in tests/reference/released_greedy.py, the search is
-`pipeline.allocation.greedy.search`. A search forgets nothing: one tie that rounding decides the other way shows in
+`wina_amp.allocation.greedy.search`. A search forgets nothing: one tie that rounding decides the other way shows in
 every later row until the other choice catches up. The whole table is therefore compared round by round, each from the
 recorded state before it; complete searches from the dense block are in docs/method.md (they take minutes).
 """
@@ -14,10 +14,6 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.allocation.calibration.texts import block_inputs
-from pipeline.allocation.greedy.block_error import BlockError
-from pipeline.allocation.greedy.search import search, sparsity_grids
-from pipeline.tokens.samples import TokenizedSample
 from tests.parity.recording import FirstBlock, first_block_model
 from tests.reference.released_greedy import (
     MODES,
@@ -28,9 +24,13 @@ from tests.reference.released_greedy import (
     ReleasedError,
     icdf,
 )
+from wina_amp.allocation.calibration.texts import block_inputs
+from wina_amp.allocation.greedy.block_error import BlockError
+from wina_amp.allocation.greedy.search import search, sparsity_grids
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.models.projections import projections
 from wina_amp.scoring.criteria import feature_weights
+from wina_amp.tokens.samples import TokenizedSample
 
 RECORDINGS = FirstBlock()
 BLOCK = 0
@@ -107,7 +107,7 @@ def test_their_baseline_is_the_error_of_the_uniform_allocation(mode: str) -> Non
 
 
 def test_the_pipelines_errors_are_those_of_whole_forward_passes_along_a_search() -> None:
-    """The fast objective that `pipeline.allocation` searches with, the same thresholds, from states of their tables."""
+    """The fast objective that `wina_amp.allocation` searches with, the same thresholds, from states of their tables."""
     loaded, mode = first_block_model(), "wina"
     own = [p for p in projections(loaded.model)]
     steps = sparsity_grids(_costs(), STEP)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.histograms.bins import Bins
-from pipeline.histograms.thresholds import thresholds
 from tests.parity.recording import MASKED_TOKENS, WAYS, FirstBlock, arrays, below, first_block_model
 from tests.reference.released_greedy import MODES, NAMES
+from wina_amp.histograms.bins import Bins
+from wina_amp.histograms.thresholds import thresholds
 from wina_amp.masks.eligibility import eligible
 from wina_amp.masks.install import install
 from wina_amp.masks.topk import kept_features

@@ -16,7 +16,6 @@ from pipeline.executors.processes import PROCESSES
 from pipeline.profiles.profile import profile_array
 from pipeline.routing.benefits import benefits, text_divergences
 from pipeline.storage.schemas import BENEFITS, HELD_OUT, PROFILES, RESULTS, ROUTES, SAMPLES
-from pipeline.tokens.samples import tokenized_samples
 from stages import benefit_router, export
 from stages.inputs import paths
 from tests.stages.test_export import _results
@@ -26,6 +25,7 @@ from wina_amp.errors import UserError
 from wina_amp.profile_set.profile_set import ProfileSet
 from wina_amp.profile_set.sparsity import sparsify_
 from wina_amp.routing.router import load_router
+from wina_amp.tokens.samples import tokenized_samples
 
 TARGETS = (0.4, 0.65)
 ROUNDING = 1e-4

@@ -212,7 +212,7 @@ def test_every_profile_set_has_an_allocation_and_a_threshold_for_every_group_and
 def test_kl_spends_one_budget_over_the_whole_model_and_resumes_behind_what_it_has_measured(
     settings, done, tiny_loaded, monkeypatch
 ) -> None:
-    from pipeline.allocation.loss.divergence import Divergence
+    from wina_amp.allocation.loss.divergence import Divergence
 
     path = Path(paths.allocations("kl"))
     allocations, written = ALLOCATIONS.read(path), path.read_bytes()
@@ -378,7 +378,7 @@ def test_a_second_run_elsewhere_writes_the_same_bytes(settings, done, tmp_path, 
 
 
 def test_an_interrupted_allocation_resumes_behind_the_finished_groups(settings, done, monkeypatch) -> None:
-    from pipeline.allocation.greedy import blockwise
+    from wina_amp.allocation.greedy import blockwise
 
     path = Path(paths.allocations("random"))
     searched = []

@@ -13,8 +13,6 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.allocation.feature_weights import learning_gradients
-from pipeline.allocation.feature_weights.learning_gradients import LearningGradients
 from pipeline.executors.processes import PROCESSES
 from pipeline.storage.schemas import ALLOCATION_COSTS, FEATURE_WEIGHTS, SAMPLES
 from stages import manifest
@@ -25,6 +23,8 @@ from stages.inputs.model import load_model, load_unweighted
 from tests.settings import full as full_settings
 from tests.settings import full_text
 from tests.stages.test_group_stages import sample_rows
+from wina_amp.allocation.feature_weights import learning_gradients
+from wina_amp.allocation.feature_weights.learning_gradients import LearningGradients
 from wina_amp.models.projections import projections
 from wina_amp.scoring.criteria import column_norms
 from wina_amp.scoring.learned_weights import learned

@@ -16,8 +16,8 @@ def test_every_name_has_a_description_of_one_line(kind: str):
 
 def test_names_are_those_of_the_registries():
     from pipeline.compute.sizes import BYTES
-    from pipeline.grouping.clustering import _ALGORITHMS
     from wina_amp.decode.backends import BACKENDS
+    from wina_amp.grouping.clustering import _ALGORITHMS
     from wina_amp.masks.kinds import MASKS
     from wina_amp.models.load import DTYPES
     from wina_amp.routing.prompt_router import KINDS

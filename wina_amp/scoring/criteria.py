@@ -7,7 +7,7 @@
   (fused: qkv and gate_up), and w_i = 1 for all others, which are therefore scored as under `teal`.
 
 - `learned`: w_i is what the loss of the whole model asks for, found by descent from the norms of `wina`
-  (`pipeline/allocation/feature_weights/learning.py`). No formula of the matrix: the numbers lie on the model
+  (`wina_amp/allocation/feature_weights/learning.py`). No formula of the matrix: the numbers lie on the model
   (`wina_amp/scoring/learned_weights.py`).
 
 - `cats` (CATS, Lee et al. 2024, arXiv:2404.08763): w_i = 1, and x is the activated gate act(gate(x)) of the MLP, whose

@@ -13,13 +13,13 @@ import torch
 from pipeline.capture.capture import capture
 from pipeline.histograms import count_units
 from pipeline.histograms.aggregate import dense_counts
-from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import HISTOGRAMS, SIGNATURES
-from pipeline.tokens.samples import TokenizedSample
-from tests.pipeline.allocation.blocks import CHANGING_ROPE, CONFIGS, random_model
 from tests.reference import capture as reference
+from tests.wina_amp.allocation.blocks import CHANGING_ROPE, CONFIGS, random_model
 from wina_amp.errors import UserError
+from wina_amp.histograms.bins import Bins
 from wina_amp.models.projections import projections
+from wina_amp.tokens.samples import TokenizedSample
 
 TRAIN = ("task/train/1", "task/train/3", "task/train/5")
 PROJECTIONS = ("q", "k", "v", "o", "gate", "up", "down")

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipeline.capture.observe import Observation, Scoring
 from pipeline.capture.rows import histogram_table, signature_table
-from pipeline.histograms.bins import Bins
 from pipeline.storage.schemas import HISTOGRAMS, SIGNATURES
 from tests.reference import capture as reference
+from wina_amp.capture.observe import Observation, Scoring
+from wina_amp.histograms.bins import Bins
 from wina_amp.scoring.signature import project
 
 BINS = Bins(2)

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.compute.sizes import sizes_of
 from pipeline.evaluate.method import shape_of
-from tests.pipeline.allocation.blocks import CONFIGS, random_model
+from tests.wina_amp.allocation.blocks import CONFIGS, random_model
 from wina_amp.errors import UserError
 from wina_amp.models.projections import projections
 

@@ -114,7 +114,7 @@ def test_reading_settings_imports_no_library_of_numbers():
 
 
 def test_the_histogram_resolution_limit_is_that_of_the_histogram():
-    from pipeline.histograms.bins import MOST_MANTISSA_BITS
+    from wina_amp.histograms.bins import MOST_MANTISSA_BITS
 
     capture = load(COMMITTED).capture
     assert replace(capture, mantissa_bits=MOST_MANTISSA_BITS)

@@ -13,7 +13,7 @@ from pipeline.compute.sizes import sizes_of
 from pipeline.estimate import space as module
 from pipeline.estimate.space import space
 from pipeline.estimate.workload import ASSUMED_ANSWERS, ASSUMED_TOKENS, Workload, assumed, from_samples
-from pipeline.histograms.bins import Bins
+from wina_amp.histograms.bins import Bins
 
 REFERENCE = Path(__file__).resolve().parents[3] / "data" / "reference" / "model"
 SIZES = sizes_of(json.loads((REFERENCE / "config.json").read_text()))

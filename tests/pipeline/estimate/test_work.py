@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.allocation.greedy.operations import operations
 from pipeline.compute.sizes import Linear, Sizes
 from pipeline.estimate import work
 from pipeline.estimate.rates import Rates
 from pipeline.estimate.work import Cost
 from pipeline.estimate.workload import Workload
+from wina_amp.allocation.greedy.operations import operations
 
 BLOCK = (
     Linear("q", "qkv", 8, 8),

@@ -10,8 +10,8 @@ from pipeline.compute.operations import attended
 from pipeline.evaluate.choices import ScoringRequest, loglikelihoods
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.tally import Tally
-from tests.pipeline.allocation.blocks import CHANGING_ROPE, CONFIGS, random_model
 from tests.reference.evaluation import kept_by, loglikelihood
+from tests.wina_amp.allocation.blocks import CHANGING_ROPE, CONFIGS, random_model
 from wina_amp.masks.install import install
 from wina_amp.models.load import LoadedModel
 

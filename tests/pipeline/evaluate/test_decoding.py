@@ -15,8 +15,8 @@ from pipeline.evaluate.ends import ends_of
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.tally import Tally
 from pipeline.tasks.generation import Limits
-from tests.pipeline.allocation.blocks import random_model
 from tests.reference.evaluation import decode, kept_by
+from tests.wina_amp.allocation.blocks import random_model
 from wina_amp.masks.install import install
 from wina_amp.models.load import LoadedModel
 

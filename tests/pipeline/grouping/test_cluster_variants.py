@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.grouping.cluster_variants import ALL_BLOCKS, regress_out, variants
-from pipeline.grouping.clustering import Options
 from pipeline.statistics.agreement import adjusted_rand_index
+from wina_amp.grouping.clustering import Options
 
 OPTIONS = Options(algorithm="kmeans", count=2, min_cluster_size=8, seed=0)
 ROUNDING = 1e-9

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.histograms.bins import Bins, TrimmedRows
 from pipeline.storage.schemas import HISTOGRAMS
+from wina_amp.histograms.bins import Bins, TrimmedRows
 
 PROJECTIONS = ("q", "k", "down")
 BLOCKS = 2

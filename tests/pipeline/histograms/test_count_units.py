@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.histograms import count_units
-from pipeline.histograms.bins import Bins, TrimmedRows
 from pipeline.histograms.count_units import UNITS_BITS, in_units, units
 from pipeline.storage.schemas import HISTOGRAMS
 from tests.pipeline.histograms.histogram_tables import histogram_table
 from tests.reference import capture as reference
+from wina_amp.histograms.bins import Bins, TrimmedRows
 
 BINS = Bins(4)
 LARGEST_SHARE = 2.0**-UNITS_BITS

@@ -11,7 +11,7 @@ from transformers import StaticCache
 
 from pipeline.latency import steps as module
 from pipeline.latency.steps import SparseSteps, Step, Steps, copy_sharing_weights, recorded, sparse_steps
-from tests.pipeline.allocation.blocks import CONFIGS, random_model
+from tests.wina_amp.allocation.blocks import CONFIGS, random_model
 from wina_amp.decode import decoding as decoding_module
 from wina_amp.decode.decoding import sparse_decoding
 from wina_amp.models.load import LoadedModel

@@ -12,7 +12,7 @@ import torch
 from pipeline.latency import steps
 from pipeline.latency.timing import Dense, Profiled, Work, time_method
 from pipeline.storage.schemas import TIMINGS
-from tests.pipeline.allocation.blocks import random_model
+from tests.wina_amp.allocation.blocks import random_model
 from wina_amp.models.families import INPUT
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.mask_sites import mask_sites

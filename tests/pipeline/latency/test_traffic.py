@@ -7,7 +7,7 @@ import torch
 
 from pipeline.latency.steps import SparseSteps
 from pipeline.latency.traffic import LEAST_COPIED, Reading, other_bytes, rates, watch
-from tests.pipeline.allocation.blocks import random_model
+from tests.wina_amp.allocation.blocks import random_model
 from wina_amp.decode.decoding import sparse_decoding
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.models.families import INPUT

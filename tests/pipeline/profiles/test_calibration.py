@@ -12,19 +12,19 @@ import pyarrow as pa
 import pytest
 import torch
 
-from pipeline.allocation.uniform import uniform
 from pipeline.capture.capture import capture
 from pipeline.histograms.aggregate import aggregate
-from pipeline.histograms.bins import Bins
 from pipeline.profiles.profile import profile_array, profiles
-from pipeline.tokens.samples import TokenizedSample
-from tests.pipeline.allocation.blocks import random_model
+from tests.wina_amp.allocation.blocks import random_model
+from wina_amp.allocation.uniform import uniform
+from wina_amp.histograms.bins import Bins
 from wina_amp.masks.eligibility import eligible
 from wina_amp.masks.kinds import MASKS, mask_kind
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.mask_sites import mask_sites, maskable_fraction
 from wina_amp.models.projections import projections
 from wina_amp.scoring.criteria import criterion_row, feature_weights
+from wina_amp.tokens.samples import TokenizedSample
 
 PERCENTAGE_POINTS = 0.005
 """Largest distance of a projection's masked fraction from its target: the requirement. Thresholds lie in a histogram

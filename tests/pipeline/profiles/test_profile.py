@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.allocation.uniform import uniform
 from pipeline.histograms.aggregate import aggregate
 from pipeline.profiles.profile import profile_array, profiles
 from pipeline.storage.schemas import PROFILES
@@ -18,6 +17,7 @@ from tests.pipeline.histograms.histogram_tables import (
     histogram_rows,
     sample_scores,
 )
+from wina_amp.allocation.uniform import uniform
 from wina_amp.errors import UserError
 
 GROUPS = np.array([0, 1, 2, 0, 1, 2])

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pipeline.routing.benefits import NEGLIGIBLE, benefits, text_divergences
-from tests.pipeline.allocation.blocks import CONFIGS, random_model, texts
 from tests.reference.divergence import divergence
+from tests.wina_amp.allocation.blocks import CONFIGS, random_model, texts
 from wina_amp.models.projections import projections
 
 OPTIONS = {"criterion": "wina", "dense_prefix": 1, "budget": 64}

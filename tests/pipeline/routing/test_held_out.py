@@ -7,7 +7,7 @@ import pandas as pd
 
 from pipeline.routing.benefit_router_fit import fit_benefit_router
 from pipeline.routing.held_out import ask_benefit_router, ask_labels, held_out
-from pipeline.routing.router_fit import fit_router
+from wina_amp.routing.router_fit import fit_router
 
 TEMPLATES = ["note", "talk"]
 

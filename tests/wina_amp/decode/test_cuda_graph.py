@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.pipeline.allocation.blocks import random_model
+from tests.wina_amp.allocation.blocks import random_model
 from tests.wina_amp.profile_set.sets import profile_set
 from wina_amp.decode import cuda_graph
 from wina_amp.decode.cuda_graph import EAGER_STEPS, GraphedForward

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import DynamicCache, StaticCache
 
-from tests.pipeline.allocation.blocks import CONFIGS, random_model
+from tests.wina_amp.allocation.blocks import CONFIGS, random_model
 from wina_amp.decode import decoding as decoding_module
 from wina_amp.decode.backends import BACKENDS, Backend
 from wina_amp.decode.decoding import cache_of, masked_prompt, sparse_decoding

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import silu
 
-from tests.pipeline.allocation.blocks import CONFIGS, random_model
+from tests.wina_amp.allocation.blocks import CONFIGS, random_model
 from wina_amp.decode.gated import gated_mlps
 from wina_amp.decode.masked_projections import halves
 from wina_amp.models.projections import projections, sites

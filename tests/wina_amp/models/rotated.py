@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from transformers import AutoModelForCausalLM
 
-from tests.pipeline.allocation.blocks import CONFIGS, SIZES, random_model
+from tests.wina_amp.allocation.blocks import CONFIGS, SIZES, random_model
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.transform import block_bases, rotate_block
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, MistralConfig
 
-from tests.pipeline.allocation.blocks import CHANGING_ROPE, CONFIGS, ROPE_CHANGES_AT, random_model
+from tests.wina_amp.allocation.blocks import CHANGING_ROPE, CONFIGS, ROPE_CHANGES_AT, random_model
 from wina_amp.errors import UserError
 from wina_amp.models.context import context_of, load_context, rope_change
 

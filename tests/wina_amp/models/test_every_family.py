@@ -10,12 +10,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, Phi3Config
 
-from pipeline.capture.observe import Observer
 from pipeline.compute.operations import Work, realised_sparsity
 from pipeline.evaluate.method import shape_of
-from pipeline.histograms.bins import Bins
-from tests.pipeline.allocation.blocks import CONFIGS, SIZES, random_model
 from tests.reference.sparse import cats_mlp
+from tests.wina_amp.allocation.blocks import CONFIGS, SIZES, random_model
+from wina_amp.capture.observe import Observer
+from wina_amp.histograms.bins import Bins
 from wina_amp.masks.eligibility import eligible
 from wina_amp.masks.install import install
 from wina_amp.masks.kinds import MASKS

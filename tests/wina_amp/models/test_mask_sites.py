@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.pipeline.allocation.blocks import CONFIGS, random_model
+from tests.wina_amp.allocation.blocks import CONFIGS, random_model
 from wina_amp.errors import UserError
 from wina_amp.models.families import ACTIVATED_GATE, INPUT
 from wina_amp.models.mask_sites import Tap, mask_sites, maskable_fraction

@@ -17,11 +17,11 @@ from accelerate import dispatch_model
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
-from pipeline.capture import observe
-from pipeline.capture.accumulate import Totals
+from wina_amp.capture import observe
 from pipeline.evaluate.engine import Engine
-from pipeline.histograms.bins import Bins
+from wina_amp.capture.accumulate import Totals
 from wina_amp.errors import UserError
+from wina_amp.histograms.bins import Bins
 from wina_amp.masks import install
 from wina_amp.models import placement
 from wina_amp.models.load import LoadedModel, load

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pipeline.evaluate.method import shape_of
-from tests.pipeline.allocation.blocks import CONFIGS
+from tests.wina_amp.allocation.blocks import CONFIGS
 from tests.wina_amp.models.rotated import BLOCKS, rotated_model, uneven_model
 from wina_amp.models.rotation import rotate_input, rotated, rotated_widths
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.capture.observe import Observer
-from pipeline.histograms.bins import Bins
-from pipeline.histograms.thresholds import thresholds
-from tests.pipeline.allocation.blocks import CONFIGS
 from tests.reference.transform import basis as slow_basis
+from tests.wina_amp.allocation.blocks import CONFIGS
 from tests.wina_amp.models.rotated import BLOCKS, rotated_model, uneven_model
+from wina_amp.capture.observe import Observer
 from wina_amp.errors import UserError
+from wina_amp.histograms.bins import Bins
+from wina_amp.histograms.thresholds import thresholds
 from wina_amp.masks.eligibility import eligible
 from wina_amp.masks.install import install
 from wina_amp.models.projections import projections

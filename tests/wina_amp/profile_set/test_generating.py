@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import DynamicCache, GenerationConfig
 
-from tests.pipeline.allocation.blocks import CHANGING_ROPE, CONFIGS, ROPE_CHANGES_AT, random_model
+from tests.wina_amp.allocation.blocks import CHANGING_ROPE, CONFIGS, ROPE_CHANGES_AT, random_model
 from tests.wina_amp.profile_set.sets import DENSE_PREFIX, profile_set
 from wina_amp.decode.decoding import masked_prompt
 from wina_amp.errors import UserError

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from tests.pipeline.allocation.blocks import CONFIGS, random_model
+from tests.wina_amp.allocation.blocks import CONFIGS, random_model
 from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.pipeline.allocation.blocks import random_model
+from tests.wina_amp.allocation.blocks import random_model
 from tests.wina_amp.profile_set.sets import description, profile_set
 from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel

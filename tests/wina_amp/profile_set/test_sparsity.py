@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaForSequenceClassification, PreTrainedModel
 
-from tests.pipeline.allocation.blocks import random_model
+from tests.wina_amp.allocation.blocks import random_model
 from tests.wina_amp.profile_set.sets import profile_set
 from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel

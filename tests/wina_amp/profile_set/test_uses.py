@@ -15,7 +15,7 @@ from accelerate import cpu_offload
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, StaticCache, TextIteratorStreamer, pipeline
 
-from tests.pipeline.allocation.blocks import CONFIGS, random_model
+from tests.wina_amp.allocation.blocks import CONFIGS, random_model
 from tests.wina_amp.profile_set.sets import DENSE_PREFIX, profile_set
 from wina_amp.decode import backends
 from wina_amp.errors import UserError

@@ -7,12 +7,12 @@ import pytest
 
 from pipeline.capture.capture import capture
 from pipeline.grouping.signature_vectors import signature_vectors
-from pipeline.tokens.samples import TokenizedSample
-from tests.pipeline.allocation.blocks import CONFIGS, random_model
+from tests.wina_amp.allocation.blocks import CONFIGS, random_model
 from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
 from wina_amp.routing.first_blocks import FirstBlocks
+from wina_amp.tokens.samples import TokenizedSample
 
 ROUNDING = 1e-5
 """Sums of at most 6 magnitudes in another order, in numbers of order 1."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.pipeline.allocation.blocks import random_model
+from tests.wina_amp.allocation.blocks import random_model
 from wina_amp import names
 from wina_amp.errors import UserError
 from wina_amp.models.families import ACTIVATED_GATE, INPUT

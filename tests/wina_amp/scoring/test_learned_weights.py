@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.pipeline.allocation.blocks import random_model
+from tests.wina_amp.allocation.blocks import random_model
 from wina_amp.errors import UserError
 from wina_amp.models.projections import projections
 from wina_amp.names import LEARNED

@@ -1,0 +1,1 @@
+"""Groups of samples by their activation pattern."""

@@ -1,0 +1,1 @@
+"""Score histograms: the bins of scores, and thresholds as their quantiles."""
