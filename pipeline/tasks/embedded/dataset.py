@@ -23,8 +23,7 @@ def dataset(
     seed: int,
     train: int,
     test: int,
-    version: float | None = None,
-    config_source: str | None = None,
+    **metadata: object,
 ) -> DatasetDict:
     """The train and test split of one computation.
 
@@ -33,9 +32,10 @@ def dataset(
         levels: levels of difficulty to draw from, each 1 to 6, equally often; repeats count.
         seed: seeds the drawing of documents; the splits stay disjoint whatever it is.
         train, test: number of documents in each split.
-        version, config_source: accepted because lm-eval passes a task's metadata along; not used.
+        metadata: accepted because lm-eval passes a task's metadata along, and on its command line the model's
+            arguments; not used.
     """
-    del version, config_source
+    del metadata
     where = "dataset_kwargs of the task file"
     if computation not in COMPUTATIONS:
         raise unknown("computation", computation, COMPUTATIONS, where)
