@@ -128,7 +128,7 @@ class Sparsity:
             remedy = "load it: `ProfileSet.from_pretrained(path_or_repo)`"
             raise _refusal("`profiles` must be a profile set", type(profiles).__name__, remedy)
         model, description = loaded.model, profiles.description
-        _refuse(model, description.name)
+        check_ready(model, description.name)
         for kind, name, known in (("prefill", prefill, PREFILLS), ("check", check, CHECKS)):
             if name not in known:
                 raise unknown(kind, name, known, f"`{kind}` of `sparsify_`")
@@ -304,7 +304,16 @@ def _number(group: int | str, profiles: ProfileSet) -> int:
     return group
 
 
-def _refuse(model: PreTrainedModel, name: str) -> None:
+def check_ready(model: PreTrainedModel, name: str) -> None:
+    """Refuse a model that is sparse already, compiled or offloaded.
+
+    Args:
+        model: the model.
+        name: of the profile set that is to be put on it or made of it.
+
+    Raises:
+        UserError: it is one of these.
+    """
     if _MARK in vars(model):
         must = "A model can have one profile set on it at a time"
         raise UserError(must, found="a second one", where=f"profile set {name}", remedy="remove the first one before")
