@@ -1,4 +1,4 @@
-"""`wina_amp.calibrate` gives the thresholds, groups and router that the stages give for the same samples, bit for bit."""
+"""`wina_amp.calibrate` gives the thresholds, groups and router of the stages for the same samples, bit for bit."""
 
 from __future__ import annotations
 

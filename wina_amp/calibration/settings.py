@@ -9,6 +9,8 @@ from dataclasses import dataclass
 class CalibrationSettings:
     """What `calibrate` does beyond its own arguments.
 
+        calibrate(model, tokenizer, texts, settings=CalibrationSettings(greedy_step=0.025, is_lazy=False))
+
     Attributes:
         mantissa_bits: histogram bins per octave = 2^bits.
         signature_dim: numbers per block and site that samples are clustered by.

@@ -61,6 +61,10 @@ def sparsify_(
 ) -> Sparsity:
     """Make a model's `generate()` and `forward()` sparse, in place, until the profile set is removed.
 
+        sparsity = sparsify_(model, ProfileSet.from_pretrained("data/profile_sets/kl"), sparsity=0.5)
+        model.generate(**tokenizer(prompt, return_tensors="pt"))
+        sparsity.remove()
+
     Args:
         model: the model, on the device where it is to run, in eval mode.
         profiles: the profile set, made for these weights.
@@ -105,6 +109,11 @@ def sparsify_(
 
 class Sparsity:
     """A profile set on a model; made by `sparsify_`, which documents the arguments.
+
+        with sparsify_(model, profiles, measure=True) as sparsity:
+            model.generate(**batch)
+            print(sparsity.groups, sparsity.realised_sparsity)
+            sparsity.sparsity = 0.65  # of calls from now on
 
     Attributes:
         model: the model, sparse until `remove()`.
