@@ -101,7 +101,7 @@ format: $(INSTALLED)  ## let ruff format and sort imports
 types: $(INSTALLED)  ## pyright, strict
 	$(RUN) pyright
 
-docs: $(INSTALLED)  ## write the generated pages docs/tables.md, docs/params.md and docs/reliability.md
+docs: $(INSTALLED)  ## write the generated pages docs/tables.md, docs/params.md, docs/api.md and docs/reliability.md
 	$(RUN) docs.generate
 	$(RUN) docs.reliability
 

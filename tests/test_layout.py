@@ -29,6 +29,12 @@ TESTED_BESIDE = {
         "wina_amp/allocation/loss/answers.py", "wina_amp/allocation/loss/limits.py",
         "wina_amp/allocation/loss/loss_inputs.py",
     ),
+    "tests/pipeline/capture/test_capture.py": ("wina_amp/capture/passes.py",),
+    "tests/wina_amp/calibration/test_calibrate.py": (
+        "wina_amp/calibration/allocations.py", "wina_amp/calibration/arguments.py",
+        "wina_amp/calibration/described.py", "wina_amp/calibration/observing.py",
+    ),
+    "tests/wina_amp/cli/test_generate.py": ("wina_amp/cli/loading.py",),
     "tests/pipeline/estimate/test_work.py": ("pipeline/estimate/workload.py",),
     "tests/pipeline/evaluate/test_choices.py": ("pipeline/evaluate/tally.py",),
     "tests/pipeline/tasks/test_samples.py": ("pipeline/tasks/task_view.py", "pipeline/tasks/text.py"),

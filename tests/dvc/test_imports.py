@@ -23,6 +23,7 @@ RUNTIME = (
     "decode",
     "routing",
     "profile_set",
+    "calibration",
     "harness",
     "cli",
 )

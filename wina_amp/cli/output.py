@@ -28,6 +28,12 @@ def json_of(value: object) -> str:
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
+def show_line(value: object) -> None:
+    """Write a value as one line of JSON, at once."""
+    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table; numbers are aligned at the right, and columns without names have no head."""
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_header=any(columns))

@@ -64,6 +64,10 @@ def sparsify_(
 ) -> Sparsity:
     """Make a model's `generate()` and `forward()` sparse, in place, until the profile set is removed.
 
+        sparsity = sparsify_(model, ProfileSet.from_pretrained("data/profile_sets/kl"), sparsity=0.5)
+        model.generate(**tokenizer(prompt, return_tensors="pt"))
+        sparsity.remove()
+
     Args:
         model: the model, on the device where it is to run, in eval mode.
         profiles: the profile set, made for these weights.
@@ -109,6 +113,11 @@ def sparsify_(
 class Sparsity:
     """A profile set on a model; made by `sparsify_`, which documents the arguments.
 
+        with sparsify_(model, profiles, measure=True) as sparsity:
+            model.generate(**batch)
+            print(sparsity.groups, sparsity.realised_sparsity)
+            sparsity.sparsity = 0.65  # of calls from now on
+
     Attributes:
         model: the model, sparse until `remove()`.
         profiles: the profile set.
@@ -131,7 +140,7 @@ class Sparsity:
             remedy = "load it: `ProfileSet.from_pretrained(path_or_repo)`"
             raise _refusal("`profiles` must be a profile set", type(profiles).__name__, remedy)
         model, description = loaded.model, profiles.description
-        _refuse(model, description.name)
+        check_ready(model, description.name)
         for kind, name, known in (("prefill", prefill, PREFILLS), ("check", check, CHECKS)):
             if name not in known:
                 raise unknown(kind, name, known, f"`{kind}` of `sparsify_`")
@@ -342,7 +351,16 @@ def _number(group: int | str, profiles: ProfileSet) -> int:
     return group
 
 
-def _refuse(model: PreTrainedModel, name: str) -> None:
+def check_ready(model: PreTrainedModel, name: str) -> None:
+    """Refuse a model that is sparse already, compiled or offloaded.
+
+    Args:
+        model: the model.
+        name: of the profile set that is to be put on it or made of it.
+
+    Raises:
+        UserError: it is one of these.
+    """
     if _MARK in vars(model):
         must = "A model can have one profile set on it at a time"
         raise UserError(must, found="a second one", where=f"profile set {name}", remedy="remove the first one before")

@@ -1,4 +1,4 @@
-"""`pipeline.latency.interleaved` under a clock that the test moves: order, warm-up rounds, medians and ratios."""
+"""`wina_amp.decode.interleaved` under a clock that the test moves: order, warm-up rounds, medians and ratios."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.latency.interleaved import clock, ratios, spread, time_interleaved
+from wina_amp.decode.interleaved import clock, ratios, spread, time_interleaved
 
 SECONDS = st.floats(1e-6, 1e3)
 

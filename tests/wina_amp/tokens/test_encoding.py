@@ -1,4 +1,4 @@
-"""`pipeline.tokens.encoding`: prompts and continuations are cut where lm-eval's own models cut them."""
+"""`wina_amp.tokens.encoding`: prompts and continuations are cut where lm-eval's own models cut them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tokenizers.normalizers import Lowercase, Strip
 from tokenizers.pre_tokenizers import ByteLevel, Metaspace
 from transformers import PreTrainedTokenizerFast
 
-from pipeline.tokens.encoding import encode_alone, encode_pairs, encode_prompts
 from tests.reference.tokenizers import BOS, W1, W2, W3, merging, spelling, words
 from wina_amp.models.load import LoadedModel
+from wina_amp.tokens.encoding import encode_alone, encode_pairs, encode_prompts
 
 SPELT = [
     (prompt, continuation)
