@@ -73,8 +73,10 @@ def main() -> None:
         for block in range(blocks_of(loaded)):
             rotate_block(loaded, block, block_bases(loaded, block))
     calibration, held_out = read_texts(loaded, options.data, options.tokens)
-    rows = list(measure(loaded, calibration, held_out, options.allocations))
-    options.out.write_text(json.dumps(rows), encoding="utf-8")
+    rows: list[dict[str, Any]] = []
+    for row in measure(loaded, calibration, held_out, options.allocations):
+        rows.append(row)
+        options.out.write_text(json.dumps(rows), encoding="utf-8")
     for line in differences(rows):
         sys.stdout.write(line + "\n")
 

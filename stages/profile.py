@@ -20,7 +20,6 @@ import pandas as pd
 from tqdm import tqdm
 
 from pipeline.config.params import Settings
-from pipeline.config.profiles import ProfileSettings
 from pipeline.executors.processes import Advance, WorkerPool
 from pipeline.profiles.profile import profile_array, profiles, with_thresholds
 from pipeline.storage.parts import JsonParts, Parts
@@ -96,7 +95,7 @@ def _calibrate(worker: Worker, task: Task, advance: Advance) -> None:
     settings = worker.settings
     limits = thresholds_as_run(
         worker.loaded,
-        _texts(settings, worker.profile, group),
+        _texts(settings, worker.profile.scheme, group),
         sparsity,
         criterion=worker.profile.criterion,
         dense_prefix=settings.tokens.dense_prefix,
@@ -106,9 +105,9 @@ def _calibrate(worker: Worker, task: Task, advance: Advance) -> None:
     advance(1)
 
 
-def _texts(settings: Settings, profile: ProfileSettings, group: int) -> list[TokenizedSample]:
+def _texts(settings: Settings, scheme: str, group: int) -> list[TokenizedSample]:
     """Train text of the group, as far as `thresholds.tokens` reach; of all samples for the pooled group of a set."""
-    own = group_texts(settings, profile, group) or group_texts(settings, replace(profile, scheme=GLOBAL), 0)
+    own = group_texts(scheme, group, settings.seed) or group_texts(GLOBAL, 0, settings.seed)
     # The last token of an answer is predicted, never read: no evaluation puts it through the model.
     read = [replace(text, answer_ids=text.answer_ids[:-1]) for text in own]
     before = accumulate((text.length for text in read), initial=0)

@@ -13,20 +13,17 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from tests.wina_amp.allocation.blocks import CHANGING_ROPE, CONFIGS, SIZES, random_model, texts
 from tests.wina_amp.models.rotated import rotated_model
+from tests.wina_amp.thresholds.realised import realised, tensors
 from wina_amp.errors import UserError
 from wina_amp.histograms.thresholds import thresholds
-from wina_amp.masks.eligibility import eligible
 from wina_amp.masks.install import install
 from wina_amp.models.families import family_of
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.mask_sites import mask_sites
 from wina_amp.scoring.criteria import criterion_row, projection_weights, scores
 from wina_amp.thresholds.as_run import BINS, thresholds_as_run
-from wina_amp.tokens.batching import batches
-from wina_amp.tokens.padding import right_padded
 
-PREFIX, BUDGET = 1, 64
-CALIBRATION = {"dense_prefix": PREFIX, "budget": BUDGET}
+CALIBRATION = {"dense_prefix": 1, "budget": 64}
 
 POINTS = 0.001
 """A bin, 1/256 of an octave wide, holds at most a percent of the scores; interpolation in it leaves less than this. The
@@ -40,25 +37,6 @@ def deep_model(blocks: int) -> LoadedModel:
     config = LlamaConfig(**SIZES | {"num_hidden_layers": blocks, "initializer_range": 0.1})
     model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval().requires_grad_(False)
     return LoadedModel(model, None, torch.device("cpu"), family_of("llama"))
-
-
-def realised(loaded: LoadedModel, criterion: str, values: np.ndarray) -> np.ndarray:
-    """The fraction of features of the eligible tokens of `texts()` that every mask zeroes."""
-    kept, tokens = 0, 0
-    with install(loaded, criterion, torch.from_numpy(values)[None]) as runtime, torch.inference_mode():
-        for ids, counted in tensors(BUDGET):
-            with runtime.rows(torch.zeros(len(ids), dtype=torch.int64), counted) as counts:
-                loaded.decoder(input_ids=ids, use_cache=False)
-            kept, tokens = kept + counts.kept.sum(dim=0).numpy(), tokens + int(counts.tokens.sum())
-    masks = mask_sites(loaded.model, criterion_row(criterion).reads)
-    return (1 - kept / (tokens * np.array([mask.projection.in_features for mask in masks]))).reshape(values.shape)
-
-
-def tensors(budget: int):
-    for batch in batches([text.length for text in texts()], [text.sample_id for text in texts()], budget):
-        ids, totals = right_padded([texts()[number].ids for number in batch])
-        prompts = torch.tensor([len(texts()[number].prompt_ids) for number in batch])
-        yield ids, eligible(prompts, totals, ids.shape[1], PREFIX)
 
 
 def allocation(loaded: LoadedModel, criterion: str, target: float) -> np.ndarray:
@@ -75,7 +53,7 @@ def test_every_mask_meets_its_sparsity_on_the_calibration_text_however_deep(crit
     loaded = deep_model(blocks)
     sparsity = allocation(loaded, criterion, target)
     values = thresholds_as_run(loaded, texts(), sparsity, criterion=criterion, **CALIBRATION)
-    np.testing.assert_allclose(realised(loaded, criterion, values), sparsity, atol=POINTS)
+    np.testing.assert_allclose(realised(loaded, texts(), criterion, values, **CALIBRATION), sparsity, atol=POINTS)
 
 
 def test_thresholds_of_the_dense_model_do_not():
@@ -83,7 +61,7 @@ def test_thresholds_of_the_dense_model_do_not():
     loaded = deep_model(8)
     sparsity = np.full((8, 7), 0.65)
     values = dense_thresholds(loaded, "wina", sparsity)
-    assert realised(loaded, "wina", values)[-1].max() > 0.65 + 50 * POINTS
+    assert realised(loaded, texts(), "wina", values, **CALIBRATION)[-1].max() > 0.65 + 50 * POINTS
 
 
 @pytest.mark.parametrize("kind", [*CONFIGS, *CHANGING_ROPE, "rotated llama"])
@@ -124,7 +102,7 @@ def read_off(loaded, criterion, values, sparsity, members) -> np.ndarray:
 
     handles = [masks[number].tap.register(partial(see, number)) for number in members]
     with install(loaded, criterion, torch.from_numpy(values)[None]) as runtime, torch.inference_mode():
-        for ids, counted in tensors(BUDGET):
+        for ids, counted in tensors(texts(), **CALIBRATION):
             current[:] = [counted]
             with runtime.rows(torch.zeros(len(ids), dtype=torch.int64), counted):
                 loaded.decoder(input_ids=ids, use_cache=False)
@@ -146,7 +124,7 @@ def test_sparsity_0_masks_nothing_but_zeros_and_1_everything():
     loaded, values = deep_model(8), {}
     for sparsity in (0.0, 1.0):
         values = thresholds_as_run(loaded, texts(), np.full((8, 7), sparsity), criterion="wina", **CALIBRATION)
-        np.testing.assert_allclose(realised(loaded, "wina", values), sparsity, atol=1e-9)
+        np.testing.assert_allclose(realised(loaded, texts(), "wina", values, **CALIBRATION), sparsity, atol=1e-9)
 
 
 def test_neither_a_hook_nor_a_thread_is_left_also_after_an_error():
