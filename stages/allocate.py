@@ -134,7 +134,7 @@ def _texts(settings: Settings, profile: ProfileSettings, group: int) -> list[Tok
     from wina_amp.allocation.calibration.texts import choose
 
     return choose(
-        group_texts(settings, profile, group),
+        group_texts(profile.scheme, group, settings.seed),
         tokens=settings.allocate.greedy_tokens,
         dense_prefix=settings.tokens.dense_prefix,
         seed=settings.seed,

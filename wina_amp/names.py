@@ -90,6 +90,11 @@ ALLOCATIONS = {
     GREEDY: "sparsity spread block by block, greedily by output error",
     KL: "sparsity spread over the whole model, by what it does to predictions (KL)",
 }
+MASKED = "masked"
+CALIBRATIONS = {
+    MASKED: "thresholds of the model as it runs, all masks on: the target is met",
+    DENSE: "quantiles of the dense model's scores, as the released codes have them: deep models overshoot the target",
+}
 EXACT, LAZY = "exact", "lazy"
 GREEDY_SEARCHES = {EXACT: "a round tries all steps, as published", LAZY: "a round tries the likely steps"}
 
