@@ -29,8 +29,14 @@ TRANSFORMS = {
     ORTHOGONAL: "attention and MLP inputs rotated so that the columns of k and gate are orthogonal (WINA)",
 }
 
-TRAIN, TEST = "train", "test"
-SPLITS = {TRAIN: "everything is fitted on it", TEST: "held out"}
+TRAIN, TEST, CONFIRMATION = "train", "test", "confirmation"
+SPLITS = {
+    TRAIN: "everything is fitted on it",
+    TEST: "held out, for development: it may be looked at as often as one likes",
+    CONFIRMATION: "held out, and evaluated once, as protocol.yaml says",
+}
+REFITS = "refits"
+"""A task's own split with the train documents of refits, where it has one."""
 CHOICE, GENERATION, TEXT = "choice", "generation", "text"
 SAMPLE_KINDS = {
     CHOICE: "the likeliest continuation is the answer",

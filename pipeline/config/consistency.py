@@ -15,6 +15,7 @@ from pipeline.config.methods import MethodSettings
 from pipeline.config.profiles import ProfileSettings
 from wina_amp.errors import UserError, unknown
 from wina_amp.names import (
+    CONFIRMATION,
     DENSE,
     GATE_CRITERIA,
     GLOBAL,
@@ -206,7 +207,7 @@ def _check_report(settings: Settings, file: str) -> None:
     if scheme != GLOBAL:
         where, remedy = f"`report.baseline` in {file}", "name a method whose profile set has the scheme global"
         raise refusal("`report.baseline` must be a pooled method", f"{baseline}, of scheme {scheme}", where, remedy)
-    if TEST not in settings.evaluate.splits:
+    if settings.evaluate.splits != (CONFIRMATION,) and TEST not in settings.evaluate.splits:
         must, where = "The report needs the test split", f"`evaluate.splits` in {file}"
         raise refusal(must, ", ".join(settings.evaluate.splits), where, "add `test`")
 

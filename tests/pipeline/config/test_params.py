@@ -175,7 +175,7 @@ WRONG = [
         r"must be a list of numbers above 0 and below 1 with at least 1 entry\. Found: \[\]",
     ),
     (put("evaluate", "targets", 0.5), r"`evaluate\.targets` must be a list"),
-    (put("evaluate", "splits", ["train", "dev"]), r"`evaluate\.splits\[1\]` must be one of test, train"),
+    (put("evaluate", "splits", ["train", "dev"]), r"`evaluate\.splits\[1\]` must be one of confirmation, test, train"),
     (
         put("tokens", "dense_prefix", 1.5),
         r"a whole number at least 0 and at most 1000000 or a number at least 0 and below 1\. Found: 1\.5",
