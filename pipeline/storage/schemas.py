@@ -30,12 +30,7 @@ SAMPLES = Table(
     columns=(
         _SAMPLE_ID,
         Column("task", "string", "lm-eval task name"),
-        Column(
-            "split",
-            "string",
-            "train: calibration; test: held out; confirmation: held out, run once",
-            values=tuple(SPLITS),
-        ),
+        _SPLIT,
         Column("doc_id", "int32", "row of the document in the task's split", low=0),
         Column("doc_hash", "string", "SHA-256 of the document's canonical JSON; ties lm-eval requests to samples"),
         Column(
@@ -64,12 +59,7 @@ SAMPLE_COUNTS = Table(
     key=("task", "split"),
     columns=(
         Column("task", "string", "lm-eval task name"),
-        Column(
-            "split",
-            "string",
-            "train: calibration; test: held out; confirmation: held out, run once",
-            values=tuple(SPLITS),
-        ),
+        _SPLIT,
         Column("wanted", "int32", "samples asked for", low=1),
         Column("taken", "int32", "samples there are", low=1),
         Column("too_long", "int32", "items left out because they are longer than the model's context", low=0),
@@ -378,6 +368,23 @@ TIMINGS = Table(
     ),
 )
 
+DIFFERENCES = Table(
+    "differences",
+    "What the questions of protocol.yaml are answered from (`python -m commands.confirm`): a row for every sample and "
+    "refit. Means over rows of a refit are scores at matched compute (pipeline/protocol/differences.py).",
+    key=("question", "refit", "sample_id"),
+    columns=(
+        Column("question", "string", "name in protocol.yaml"),
+        Column("refit", "int16", "which fit, from 0", low=0),
+        _SAMPLE_ID,
+        Column("task", "string", "lm-eval task name"),
+        Column("unit", "string", "what succeeds and fails together: the sample's computation, or its task"),
+        Column("method", "float64", "score of the method where it saves as much as the baseline, in points"),
+        Column("baseline", "float64", "that of the baseline"),
+        Column("difference", "float64", "`method` less `baseline`"),
+    ),
+)
+
 TABLES = (
     SAMPLES,
     SAMPLE_COUNTS,
@@ -396,4 +403,5 @@ TABLES = (
     BENEFITS,
     RESULTS,
     TIMINGS,
+    DIFFERENCES,
 )
