@@ -3,10 +3,10 @@
     python -m commands.confirm                    the confirmation split: needs a committed protocol.yaml
     python -m commands.confirm --development      the same questions on the split `test`, as often as one likes
 
-A refit is a DVC experiment in a temporary folder: the pipeline with `benchmark.refit: r` and `seed: seed + r`, up to the
-results of the methods that are asked about. It is one number more in two settings; as names in `schemes`, `profiles`,
-`route` and `methods` (`greedy.1`) every stage would have to know of refits, and every page of them. Stages that no
-refit changes come from DVC's run cache.
+A refit is a DVC experiment in a temporary folder: the pipeline with `benchmark.refit: r` and `seed: seed + r`, up to
+the results of the methods that are asked about. It is one number more in two settings; as names in `schemes`,
+`profiles`, `route` and `methods` (`greedy.1`) every stage would have to know of refits, and every page of them. Stages
+that no refit changes come from DVC's run cache.
 
 The answers go to `data/confirmation` (or `data/development`): a row for every question, refit and sample, from which
 twenty lines of pandas recompute the intervals (docs/results.md), the answers, and a record of the protocols that were

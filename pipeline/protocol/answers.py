@@ -36,6 +36,7 @@ class Answer:
 
 def answer(rows: pd.DataFrame, smallest: float, confidence: float) -> Answer:
     """The answer from the rows of `schemas.DIFFERENCES` of one question."""
+    means: Any = rows[["method", "baseline"]].mean()
     table: Any = rows.pivot(index="sample_id", columns="refit", values="difference")
     units: Any = rows.drop_duplicates("sample_id").set_index("sample_id")["unit"].loc[table.index]
     intervals = refit_intervals(table.to_numpy().T, units.to_numpy(dtype=str), confidence)
@@ -47,8 +48,8 @@ def answer(rows: pd.DataFrame, smallest: float, confidence: float) -> Answer:
         units=int(units.nunique()),
         refits=table.shape[1],
         by_refit=tuple(table.mean().tolist()),
-        method=float(rows["method"].mean()),
-        baseline=float(rows["baseline"].mean()),
+        method=float(means["method"]),
+        baseline=float(means["baseline"]),
         intervals=intervals,
     )
 
