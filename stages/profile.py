@@ -7,6 +7,7 @@ from pipeline.profiles.profile import profiles
 from pipeline.storage.schemas import ALLOCATIONS, GROUP_HISTOGRAMS, PROFILES
 from stages.inputs import paths
 from wina_amp.histograms.bins import Bins
+from wina_amp.names import POOLED
 
 
 def main(settings: Settings, name: str) -> None:
@@ -14,10 +15,10 @@ def main(settings: Settings, name: str) -> None:
 
     Groups that start from a pooled allocation read their thresholds off the pooled histograms, so that a group of
     strength 0 has the pooled profile, bit for bit. Thresholds from a group's own histograms were no better
-    (docs/log.md).
+    (docs/log.md). Groups that take the pooled sparsities as they are differ in just those thresholds.
     """
     profile = settings.profiles[name]
-    is_pooled = profile.parent is not None
+    is_pooled = profile.parent is not None and profile.allocation != POOLED
     rows = profiles(
         ALLOCATIONS.read(paths.allocations(name)),
         GROUP_HISTOGRAMS.read(paths.group_histograms("global" if is_pooled else profile.scheme)),

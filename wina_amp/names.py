@@ -56,10 +56,11 @@ CRITERIA = {
 }
 GATE_CRITERIA = (CATS,)
 """Criteria that read the activated gate: their masks reach only a part of the weights, and there is one in a block."""
-THRESHOLD, TOPK = "threshold", "topk"
+THRESHOLD, TOPK, PROMPT = "threshold", "topk", "prompt"
 MASKS = {
     THRESHOLD: "keeps those above a calibrated threshold",
     TOPK: "keeps an exact number of the highest for every token",
+    PROMPT: "keeps those above a threshold that is read off the scores of the prompt itself",
 }
 
 GLOBAL, ACTIVATION, GRADIENT, LENGTH = "global", "activation", "gradient", "length"
@@ -90,11 +91,12 @@ ALGORITHMS = {
     GMM: "a mixture of Gaussians",
     HDBSCAN: "regions of high density; it finds the number of groups",
 }
-UNIFORM, GREEDY, KL = "uniform", "greedy", "kl"
+UNIFORM, GREEDY, KL, POOLED = "uniform", "greedy", "kl", "pooled"
 ALLOCATIONS = {
     UNIFORM: "the same sparsity for every projection",
     GREEDY: "sparsity spread block by block, greedily by output error",
     KL: "sparsity spread over the whole model, by what it does to predictions (KL)",
+    POOLED: "the sparsities of a pooled profile set for every group, which has thresholds of its own",
 }
 EXACT, LAZY = "exact", "lazy"
 GREEDY_SEARCHES = {EXACT: "a round tries all steps, as published", LAZY: "a round tries the likely steps"}

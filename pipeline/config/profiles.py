@@ -127,8 +127,9 @@ class ProfileSettings:
         description="how the sparsity budget is spread over projections"
     )
     starts_from: StrictStr = Field(
-        description="what allocations are made from: `group_histograms/<scheme>`, or, for `kl` groups that shrink "
-        "towards a pooled profile set and read their thresholds off its histograms, `allocations/<that profile set>`"
+        description="what allocations are made from: `group_histograms/<scheme>`; or `allocations/<pooled profile "
+        "set>`, for `pooled`, which takes them as they are, and for `kl` groups that shrink towards them and read "
+        "their thresholds off the pooled histograms"
     )
 
     @property

@@ -261,9 +261,9 @@ WRONG = [
         r"`route\.routers\.one\.reads` must be one of embedding, neighbours, scores\. Found: 'tokens'",
     ),
     (routers({"one": {"reads": "scores"}}), r"`route\.routers\.one` must have the settings reads, groups_from"),
-    (put("gradient", "pooled", ["greedy"]), r"pooled `kl` profile set must be one of kl\. Found: 'greedy'"),
+    (put("gradient", "pooled", ["greedy"]), r"pooled `kl` profile set must be one of kl, kl_learned\. Found: 'greedy'"),
     (
-        put("gradient", "pooled", ["kl", "wina"]),
+        put("gradient", "pooled", ["kl_learned", "wina"]),
         r"`gradient\.pooled` must be a list of text with at most 1 entry",
     ),
     (put("gradient", "pooled", "kl"), r"`gradient\.pooled` must be a list of text"),
