@@ -53,7 +53,7 @@ def test_text_is_left_out_because_it_is_never_right_or_wrong() -> None:
     assert len(differences(*frames, 0.5)) == 49
 
 
-@pytest.mark.tried("input", "refused")
+@pytest.mark.tried("errors", "refused")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
