@@ -35,7 +35,7 @@ from wina_amp.allocation.feature_weights import learning_gradients
 from wina_amp.allocation.kl import kl, shrinkage
 from wina_amp.models.integrity import config_of
 from wina_amp.models.source import cached_folder, config_folder
-from wina_amp.names import DENSE, GRADIENT_SCHEMES, LEARNED, NO_TRANSFORM
+from wina_amp.names import DENSE, GRADIENT_SCHEMES, LEARNED, NO_TRANSFORM, POOLED, UNIFORM
 
 
 def main(settings: Settings) -> None:
@@ -67,7 +67,7 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
         return work.START + _evaluation(evaluate, cost, ordinary=1, primary=int(evaluate.primary is not None))
     if kind == "evaluate":
         return work.START + _evaluation(evaluate, cost, *_runs(evaluate, name), is_masked=True)
-    if kind == "allocate" and settings.profiles[name].allocation != "uniform":
+    if kind == "allocate" and settings.profiles[name].allocation not in (UNIFORM, POOLED):
         return work.START + _allocation(settings, cost, settings.profiles[name])
     if kind == "profile" and settings.profiles[name].calibration != DENSE:
         return work.START + _calibration(settings, cost, settings.profiles[name])

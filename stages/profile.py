@@ -31,7 +31,7 @@ from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model, model_processes
 from stages.run import start_logging
 from wina_amp.histograms.bins import Bins
-from wina_amp.names import DENSE, GLOBAL
+from wina_amp.names import DENSE, GLOBAL, POOLED
 from wina_amp.tokens.samples import TokenizedSample
 
 Task = tuple[int, Any]
@@ -46,9 +46,12 @@ def main(settings: Settings, name: str) -> None:
 
 
 def _dense(settings: Settings, name: str, allocations: pd.DataFrame) -> pd.DataFrame:
-    """Groups that start from a pooled allocation read the pooled histograms, on which their search measured them."""
+    """Groups that start from a pooled allocation read the pooled histograms, on which their search measured them.
+
+    Those that take pooled sparsities as they are differ in just their thresholds.
+    """
     profile = settings.profiles[name]
-    is_pooled = profile.parent is not None
+    is_pooled = profile.parent is not None and profile.allocation != POOLED
     return profiles(
         allocations,
         GROUP_HISTOGRAMS.read(paths.group_histograms(GLOBAL if is_pooled else profile.scheme)),

@@ -38,7 +38,7 @@ from pipeline.storage.schemas import (
 )
 from stages.inputs import paths
 from wina_amp.errors import RESTORE, UserError
-from wina_amp.names import GATE_CRITERIA, GRADIENT
+from wina_amp.names import GATE_CRITERIA, GRADIENT, POOLED
 
 _SAMPLE_COLUMNS = (
     "sample_id",
@@ -103,7 +103,7 @@ def _method(name: str, row: MethodSettings, profiles: dict[str, ProfileSettings]
         row.profile,
         profile.scheme,
         profile.criterion,
-        profile.allocation,
+        profile.allocation if profile.allocation != POOLED else profiles[str(profile.parent)].allocation,
         row.groups or "",
         row.mask or "",
         is_limited=profile.criterion in GATE_CRITERIA,

@@ -139,8 +139,8 @@ class ProfileSettings:
         description="how the sparsity budget is spread over projections"
     )
     starts_from: StrictStr = Field(
-        description="what allocations are made from: `group_histograms/<scheme>`, or, for `kl` groups that shrink "
-        "towards a pooled profile set, `allocations/<that profile set>`"
+        description="what allocations are made from: `group_histograms/<scheme>`; or `allocations/<pooled profile "
+        "set>`, for `pooled`, which takes them as they are, and for `kl` groups that shrink towards them"
     )
     calibration: Annotated[StrictStr, OneOf(CALIBRATIONS)] = Field(
         default=MASKED, description="which scores thresholds are quantiles of; masked unless it is given"

@@ -63,6 +63,7 @@ def loglikelihoods(engine: Engine, batch: Sequence[ScoringRequest], tally: Tally
         counted,
         positions=None if is_plain else engine.tensor(positions),
         visible=None if is_plain else visible(engine.tensor(segments)),
+        prompts=engine.tensor(prompts),
     )
     tally.add(
         [request.sample for request in batch],

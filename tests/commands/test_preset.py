@@ -17,7 +17,7 @@ from wina_amp.errors import UserError
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED = (ROOT / params.PARAMS).read_text()
 NAMES = preset_files.names(ROOT / preset_files.FOLDER)
-ON_FULL = ("controls", "refit-variance", "wina-weights")
+ON_FULL = ("controls", "refit-variance", "learned-uniform")
 """What is applied on top of `full`."""
 PAPER = ("llama-2-7b", "llama-3-8b", "phi-4-14b", "qwen-2.5-7b")
 MODELS = (*PAPER, "gemma-3-270m", "qwen-2.5-0.5b")
@@ -45,16 +45,17 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / params.PARAMS
 
 
-def test_the_full_run_its_controls_six_models_and_the_two_published_settings_are_there():
-    assert set(NAMES) == {*MODELS, "teal-released", "wina-released", "full", *ON_FULL, "smoke", "local-tasks"}
+def test_the_full_run_its_controls_the_models_other_calibrations_and_published_settings_are_there():
+    others = {"teal-released", "wina-released", "full", "smoke", "local-tasks", "held-out-task", "alpaca"}
+    assert set(NAMES) == {*MODELS, *others, *ON_FULL}
 
 
 def test_the_controls_combine(tmp_path: Path):
     text, _ = preset_files.apply(_load("controls"), full_text())
     text, _ = preset_files.apply(_load("refit-variance"), text)
-    settings = _settings(preset_files.apply(_load("wina-weights"), text)[0], tmp_path)
+    settings = _settings(preset_files.apply(_load("learned-uniform"), text)[0], tmp_path)
     controls = {"random", "kl_clustered", "kl_length", "kl_computation", "kl_template", "kl_task"}
-    draws, scores = {"kl_random1", "kl_random2"}, {"kl_wina", "learned"}
+    draws, scores = {"kl_random1", "kl_random2"}, {"learned"}
     assert settings.methods.keys() >= controls | draws | scores
 
 

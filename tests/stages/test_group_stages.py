@@ -38,7 +38,7 @@ from wina_amp.models.projections import projections
 from wina_amp.routing.router import load_router
 
 SCHEMES = ("global", "activation", "task", "computation", "template", "length", "random", "random1", "random2")
-PROFILE_SETS = ("wina", "greedy", "kl", "clustered", "cats", "kl_template", "kl_clustered")
+PROFILE_SETS = ("wina", "greedy", "kl", "clustered", "greedy_clustered", "cats", "kl_template", "kl_clustered")
 GRADIENT_SCHEMES = ("gradient", "gradient_random", "gradient_random1", "gradient_random2")
 TARGETS = (0.25, 0.4, 0.5, 0.65)
 COUNT = 3
@@ -65,13 +65,14 @@ def settings(tiny_llama):
             kl_group_batch=4,
         ),
         learn=replace(full.learn, targets=(0.5, 0.65), warm_steps=2, steps=3, batch=6),
-        gradient=replace(full.gradient, targets=TARGETS[2:], counts=(2, 3)),
+        gradient=replace(full.gradient, pooled=("kl",), targets=TARGETS[2:], counts=(2, 3)),
         evaluate=replace(full.evaluate, targets=TARGETS),
         capture=replace(full.capture, criteria=("teal", "wina", "learned", "cats")),
         profiles=full.profiles
         | {
             "cats": ProfileSettings("activation", "cats", "uniform", "group_histograms/activation"),
             "random": ProfileSettings("random", "wina", "greedy", "group_histograms/random"),
+            "kl": ProfileSettings("global", "learned", "kl", "group_histograms/global"),
             "kl_template": ProfileSettings("template", "learned", "kl", "allocations/kl"),
             "kl_clustered": ProfileSettings("activation", "learned", "kl", "allocations/kl"),
         },
@@ -146,6 +147,19 @@ def done(settings, tmp_path_factory):
         patch.chdir(folder)
         run_all(settings)
         yield folder
+
+
+def test_groups_with_the_pooled_sparsities_differ_from_it_in_thresholds_alone(done) -> None:
+    pooled, own = (PROFILES.read(paths.profiles(name)) for name in ("greedy", "greedy_clustered"))
+    assert sorted(set(own["group"])) == list(range(COUNT))
+    key = ["target", "block", "projection"]
+    joined = own.merge(pooled, on=key, suffixes=("", "_pooled"), validate="many_to_one")
+    assert len(joined) == len(own) == COUNT * len(pooled)
+    assert (joined["sparsity"] == joined["sparsity_pooled"]).all()
+    assert (joined["threshold"] != joined["threshold_pooled"]).mean() > 0.5
+    spread = joined.groupby(key)["threshold"].agg(["min", "max"]).join(pooled.set_index(key)["threshold"])
+    between = (spread["min"] <= spread["threshold"]) & (spread["threshold"] <= spread["max"])
+    assert between.all(), "a quantile of all samples lies between those of parts of them"
 
 
 def test_every_scheme_assigns_every_sample_and_random_has_the_sizes_of_the_clusters(done) -> None:
