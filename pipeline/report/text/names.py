@@ -1,13 +1,32 @@
-"""Descriptions of methods, composed from their profile sets so that none can be out of date."""
+"""Methods in words: display names for figures and sentences, and one sentence about each, composed from their profile
+sets so that none can be out of date. Ids of params.yaml appear in tables only.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from pipeline.report.analysis.accuracy import Point
+from pipeline.report.analysis.configurations import CRITERION_NAMES, MASK_NAMES
 from pipeline.report.analysis.plan import ASSIGNED, Method, Plan
 from pipeline.report.text.wording import listed, target_name
-from wina_amp.names import ALLOCATIONS, CRITERIA, MASKS, SCHEMES
+from wina_amp.names import ACTIVATION, ALLOCATIONS, CRITERIA, GRADIENT, MASKS, SCHEMES, UNIFORM
+
+GROUPS = {ACTIVATION: "clusters", GRADIENT: "gradient clusters"}
+
+
+def display_name(plan: Plan, method: Method) -> str:
+    """ "WINA + greedy, routed clusters"; the id follows in brackets only where two methods would share a name."""
+    name = _name(plan, method)
+    is_shared = sum(_name(plan, other) == name for other in plan.methods) > 1
+    return f"{name} ({method.name})" if is_shared else name
+
+
+def groups_word(method: Method) -> str:
+    """What the groups of a method are: "clusters", "gradient clusters", "random groups", "groups by task"."""
+    if method.is_control:
+        return "random groups"
+    return GROUPS.get(method.scheme, f"groups by {method.scheme}")
 
 
 def describe(plan: Plan, method: Method) -> str:
@@ -48,6 +67,20 @@ def role(plan: Plan, method: Method) -> str:
     if method.is_routed:
         return "routed"
     return "oracle groups" if method.is_learned else "label groups"
+
+
+def _name(plan: Plan, method: Method) -> str:
+    if method.is_dense:
+        return "Dense"
+    name = CRITERION_NAMES.get(method.criterion, method.criterion)
+    name = name[:1].upper() + name[1:]
+    if method.allocation != UNIFORM:
+        name += f" + {method.allocation}"
+    if len({other.mask for other in plan.sparse}) > 1:
+        name += f", {MASK_NAMES.get(method.mask, method.mask)}"
+    if method.is_pooled:
+        return name
+    return f"{name}, {'' if method.is_control else 'routed ' if method.is_routed else 'known '}{groups_word(method)}"
 
 
 def _source(plan: Plan, method: Method) -> str:
