@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -26,9 +27,11 @@ from wina_amp.capture.observe import Observer
 from wina_amp.errors import UserError
 from wina_amp.histograms.bins import Bins
 from wina_amp.masks.eligibility import eligible
-from wina_amp.models.load import LoadedModel
 from wina_amp.tokens.padding import right_padded
 from wina_amp.tokens.samples import TokenizedSample
+
+if TYPE_CHECKING:
+    from wina_amp.models.load import LoadedModel
 
 
 @dataclass(frozen=True)
