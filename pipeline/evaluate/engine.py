@@ -31,7 +31,7 @@ positions, 7.3 ms of 64, 10.4 ms of 16."""
 
 _EXPONENTS = 1 << 22
 """Numbers that `logsumexp` keeps in between. What is larger than 32 MB the allocator returns to the system, and
-fetching it again is half of the time (0.97 ms a position at that vocabulary, 0.45 in parts). The results are the same."""
+fetching it again is half of the time (0.97 ms a position at that vocabulary, 0.45 in parts); results are the same."""
 
 
 @dataclass(frozen=True)
