@@ -185,7 +185,7 @@ def _cost(settings: Settings, config: Mapping[str, Any], load: Workload) -> Cost
     device, size = choose_device(model.device), BYTES[model.dtype]
     inner = max(linear.inputs for linear in sizes.block)
     length = max(1, round(float(load.prompts.mean())))
-    rates = measure(one_block(config, DTYPES[model.dtype]), sizes.hidden, inner, length, device)
+    rates = measure(one_block(config, DTYPES[model.dtype]), sizes.hidden, inner, length, device, sizes.parameters)
     is_listed = Path(paths.MANIFEST).is_file()
     shared = model_processes(model) if is_listed else processes(sizes.parameters * size, on_cpu=device.type == "cpu")
     return Cost(sizes, load, rates, settings.tokens.batch, size, shared)
