@@ -229,7 +229,7 @@ def _notes(settings: Settings, cost: Cost) -> Sequence[str]:
     if load.is_assumed:
         source = (
             f"{load.samples:,} samples of {ASSUMED_TOKENS} tokens, nothing generated: `prepare` has not run; every "
-            "name in `benchmark.tasks` counts as one task with all its samples, also a group such as mmlu (57 tasks)"
+            "name in `benchmark.tasks` counts as one task with all its samples, mmlu as 57"
         )
     return (
         f"Work: {source}; generated answers are as long as the right one.",
