@@ -1,4 +1,4 @@
-"""`benchmarks.calibration`: masked calibration meets its targets on the texts that it saw; pairs differ in one thing."""
+"""`benchmarks.calibration`: masked calibration meets its targets on the texts it saw; pairs differ in one thing."""
 
 from __future__ import annotations
 
