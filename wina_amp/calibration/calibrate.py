@@ -22,7 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from wina_amp.allocation.kl import kl as pooled_kl
 from wina_amp.allocation.kl import shrinkage
 from wina_amp.calibration.allocations import Calibration, Counts, Sparsities
-from wina_amp.calibration.arguments import checked_model, checked_targets, checked_texts, refuse_names
+from wina_amp.calibration.arguments import checked_model, checked_targets, checked_texts, refuse_names, refuse_numbers
 from wina_amp.calibration.dataset import tokenized
 from wina_amp.calibration.described import described
 from wina_amp.calibration.observing import clustered, group_counts
@@ -89,6 +89,7 @@ def calibrate(
     """
     targets = checked_targets(sparsity)
     refuse_names(criterion, allocation)
+    refuse_numbers(samples, length, dense_prefix)
     loaded = checked_model(model, name)
     most = min(length, loaded.context)
     texts = tokenized(dataset, tokenizer, samples=samples, length=most, dense_prefix=dense_prefix)
