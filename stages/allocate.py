@@ -1,5 +1,5 @@
-"""allocate: group histograms (for `greedy` and `kl` also text and the model) -> the sparsity of every projection,
-and the cost of finding it.
+"""allocate: group histograms (for `greedy` and `kl` also text and the model; for `pooled` another allocation) -> the
+sparsity of every projection, and the cost of finding it.
 
 Torch and the model are only loaded by allocators that run the model; for shapes its config.json is enough. Greedy paths
 are stored per group and do not depend on the targets, so a crash loses at most one group and a new target below the
@@ -33,7 +33,7 @@ from wina_amp.allocation.calibration.cost import Cost, Meter, MeteredStore
 from wina_amp.allocation.greedy.search import Path as GreedyPath
 from wina_amp.errors import UserError
 from wina_amp.histograms.bins import Bins
-from wina_amp.names import GATE_CRITERIA
+from wina_amp.names import GATE_CRITERIA, POOLED
 from wina_amp.tokens.samples import TokenizedSample
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ def main(settings: Settings, name: str) -> None:
     costs: Costs
     if profile.allocation == "uniform":
         rows = _uniform(settings, name, profile, histograms)
+        costs = {group: Cost() for group in set(rows["group"].tolist())}
+    elif profile.allocation == POOLED:
+        rows = _as_pooled(str(profile.parent), sorted(set(histograms["group"].tolist())))
         costs = {group: Cost() for group in set(rows["group"].tolist())}
     else:
         search = _greedy if profile.allocation == "greedy" else alone if profile.parent is None else from_pooled
@@ -76,6 +79,12 @@ def _uniform(settings: Settings, name: str, profile: ProfileSettings, histograms
         lost = ", ".join(f"{target:g}" for target in targets if target > fraction)
         log.warning("`%s` can mask %.3f of the weights: no allocation at %s", profile.criterion, fraction, lost)
     return uniform_rows(histograms[histograms["criterion"] == profile.criterion], reachable, name, fraction)
+
+
+def _as_pooled(parent: str, groups: list[int]) -> pd.DataFrame:
+    """The pooled allocation, for every group."""
+    pooled: Any = ALLOCATIONS.read(paths.allocations(parent)).drop(columns=["profile", "strength"])
+    return pd.concat([pooled.assign(group=group, predicted_error=np.nan) for group in groups], ignore_index=True)
 
 
 def _fraction(settings: Settings, criterion: str) -> float:
@@ -134,7 +143,7 @@ def _texts(settings: Settings, profile: ProfileSettings, group: int) -> list[Tok
     from wina_amp.allocation.calibration.texts import choose
 
     return choose(
-        group_texts(settings, profile, group),
+        group_texts(profile.scheme, group, settings.seed),
         tokens=settings.allocate.greedy_tokens,
         dense_prefix=settings.tokens.dense_prefix,
         seed=settings.seed,

@@ -1,4 +1,4 @@
-"""prepare: take train and test samples from the benchmark's tasks -> samples, sample_counts."""
+"""prepare: take the samples of every split from the benchmark's tasks -> samples, sample_counts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.config import protocol
 from pipeline.config.params import Settings
 from pipeline.storage.schemas import SAMPLE_COUNTS, SAMPLES
 from pipeline.tasks.repeats import CONTRADICTING, IN_BOTH, repeats
@@ -34,7 +35,8 @@ def main(settings: Settings) -> None:
     refused = partial(too_long, tokenizer=tokenizer, context=context) if benchmark.too_long == "leave_out" else None
     tasks = load_benchmark(benchmark)
     wanted = {name: counts(benchmark, views["train"]) for name, views in tasks.items()}
-    chosen = {name: select_documents(views, wanted[name], refused) for name, views in tasks.items()}
+    salt = protocol.load().salt if benchmark.confirmation_samples else ""
+    chosen = {name: select_documents(views, wanted[name], refused, salt=salt) for name, views in tasks.items()}
     rows = [
         row
         for name, by_split in chosen.items()
@@ -60,7 +62,7 @@ def _counts(
             rows.append((name, split, wanted[name][split], len(choice.doc_ids), choice.left_out))
     counts = pd.DataFrame(rows, columns=["task", "split", "wanted", "taken", "too_long"])
     repeated = repeats(table)
-    for name, meaning in ((IN_BOTH, "stands in both splits"), (CONTRADICTING, "has another right answer elsewhere")):
+    for name, meaning in ((IN_BOTH, "stands in two splits"), (CONTRADICTING, "has another right answer elsewhere")):
         samples = [str(sample_id) for sample_id in table["sample_id"][repeated[name]]]
         if samples:
             log.warning("%d samples whose question %s, for example %s", len(samples), meaning, samples[0])

@@ -29,8 +29,14 @@ TRANSFORMS = {
     ORTHOGONAL: "attention and MLP inputs rotated so that the columns of k and gate are orthogonal (WINA)",
 }
 
-TRAIN, TEST = "train", "test"
-SPLITS = {TRAIN: "everything is fitted on it", TEST: "held out"}
+TRAIN, TEST, CONFIRMATION = "train", "test", "confirmation"
+SPLITS = {
+    TRAIN: "everything is fitted on it",
+    TEST: "held out, for development: it may be looked at as often as one likes",
+    CONFIRMATION: "held out, and evaluated once, as protocol.yaml says",
+}
+REFITS = "refits"
+"""A task's own split with the train documents of refits, where it has one."""
 CHOICE, GENERATION, TEXT = "choice", "generation", "text"
 SAMPLE_KINDS = {
     CHOICE: "the likeliest continuation is the answer",
@@ -50,10 +56,11 @@ CRITERIA = {
 }
 GATE_CRITERIA = (CATS,)
 """Criteria that read the activated gate: their masks reach only a part of the weights, and there is one in a block."""
-THRESHOLD, TOPK = "threshold", "topk"
+THRESHOLD, TOPK, PROMPT = "threshold", "topk", "prompt"
 MASKS = {
     THRESHOLD: "keeps those above a calibrated threshold",
     TOPK: "keeps an exact number of the highest for every token",
+    PROMPT: "keeps those above a threshold that is read off the scores of the prompt itself",
 }
 
 GLOBAL, ACTIVATION, GRADIENT, LENGTH = "global", "activation", "gradient", "length"
@@ -84,11 +91,17 @@ ALGORITHMS = {
     GMM: "a mixture of Gaussians",
     HDBSCAN: "regions of high density; it finds the number of groups",
 }
-UNIFORM, GREEDY, KL = "uniform", "greedy", "kl"
+UNIFORM, GREEDY, KL, POOLED = "uniform", "greedy", "kl", "pooled"
 ALLOCATIONS = {
     UNIFORM: "the same sparsity for every projection",
     GREEDY: "sparsity spread block by block, greedily by output error",
     KL: "sparsity spread over the whole model, by what it does to predictions (KL)",
+    POOLED: "the sparsities of a pooled profile set for every group, which has thresholds of its own",
+}
+MASKED = "masked"
+CALIBRATIONS = {
+    MASKED: "thresholds of the model as it runs, all masks on: the target is met",
+    DENSE: "quantiles of the dense model's scores, as the released codes have them: deep models overshoot the target",
 }
 EXACT, LAZY = "exact", "lazy"
 GREEDY_SEARCHES = {EXACT: "a round tries all steps, as published", LAZY: "a round tries the likely steps"}

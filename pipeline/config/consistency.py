@@ -15,6 +15,7 @@ from pipeline.config.methods import MethodSettings
 from pipeline.config.profiles import ProfileSettings
 from wina_amp.errors import UserError, unknown
 from wina_amp.names import (
+    CONFIRMATION,
     DENSE,
     GATE_CRITERIA,
     GLOBAL,
@@ -22,6 +23,8 @@ from wina_amp.names import (
     KL,
     LEARNED_SCHEMES,
     MASKS,
+    POOLED,
+    PROMPT,
     TEST,
     THRESHOLD,
     UNIFORM,
@@ -127,7 +130,7 @@ def _check_benefit_routers(settings: Settings, file: str) -> None:
             raise refusal(
                 must, f"{profile}, which has the scheme global", where, "name a profile set of another scheme"
             )
-        if settings.profiles[profile].parent is None:
+        if settings.profiles[profile].allocation != KL or settings.profiles[profile].parent is None:
             must = "A benefit router needs a profile set that starts from a pooled one, which it can leave a prompt to"
             found = f"{profile}, which starts from {settings.profiles[profile].starts_from}"
             raise refusal(must, found, where, "name a profile set with `starts_from: allocations/<pooled kl set>`")
@@ -139,6 +142,12 @@ def _check_benefit_routers(settings: Settings, file: str) -> None:
 
 def _check_start(name: str, profile: ProfileSettings, settings: Settings, file: str) -> None:
     starts = [f"group_histograms/{profile.scheme}"]
+    if profile.allocation == POOLED:
+        starts = [
+            f"allocations/{other}"
+            for other, pooled in settings.profiles.items()
+            if (pooled.scheme, pooled.criterion) == (GLOBAL, profile.criterion) and pooled.allocation != POOLED
+        ]
     if profile.allocation == KL and profile.scheme != GLOBAL:
         starts += [
             f"allocations/{other}"
@@ -206,7 +215,7 @@ def _check_report(settings: Settings, file: str) -> None:
     if scheme != GLOBAL:
         where, remedy = f"`report.baseline` in {file}", "name a method whose profile set has the scheme global"
         raise refusal("`report.baseline` must be a pooled method", f"{baseline}, of scheme {scheme}", where, remedy)
-    if TEST not in settings.evaluate.splits:
+    if settings.evaluate.splits != (CONFIRMATION,) and TEST not in settings.evaluate.splits:
         must, where = "The report needs the test split", f"`evaluate.splits` in {file}"
         raise refusal(must, ", ".join(settings.evaluate.splits), where, "add `test`")
 
@@ -236,6 +245,8 @@ def why_not_decoded(method: MethodSettings, profile: ProfileSettings) -> str | N
     """Why a method cannot decode on a backend that skips weights, in words; None if it can."""
     if profile.criterion in GATE_CRITERIA:
         return f"criterion {profile.criterion} masks the activated gate, which no backend of sparse decoding reads"
+    if method.mask == PROMPT:
+        return "`mask: prompt` takes its thresholds from every prompt, and a profile set has thresholds of its own"
     if method.mask != THRESHOLD:
         return f"`mask: {method.mask}` ranks the features of every token, which takes longer than it saves"
     return None

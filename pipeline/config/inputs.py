@@ -42,7 +42,15 @@ class BenchmarkSettings:
         "not be among `tasks`; null takes those of `tasks`"
     )
     train_samples: StrictInt = Field(ge=1, le=10**7, description="items per task for calibration")
-    test_samples: StrictInt = Field(ge=1, le=10**7, description="held-out items per task")
+    test_samples: StrictInt = Field(ge=1, le=10**7, description="held-out items per task, for development")
+    confirmation_samples: StrictInt = Field(
+        ge=0, le=10**7, description="held-out items per task that no development run draws; `commands.confirm` sets it"
+    )
+    refit: StrictInt = Field(
+        ge=0,
+        le=1000,
+        description="which draw of train items calibrates: 0 the first `train_samples` of a task, 1 the next, ...",
+    )
     too_long: Annotated[StrictStr, OneOf(TOO_LONG)] = Field(
         description="an item longer than the model's context: refuse stops, leave_out takes the next item in its "
         "place and counts"

@@ -100,7 +100,8 @@ class MethodSettings:
     )
     mask: Annotated[StrictStr, OneOf(MASKS)] | None = Field(
         description="which features of a token are kept: `threshold`, those that score above the profile's "
-        "threshold, or `topk`, exactly the profile's number of highest scores; null is for the built-in dense"
+        "threshold, `topk`, exactly the profile's number of highest scores, or `prompt`, those above a threshold read "
+        "off the prompt's own scores at the profile's sparsity; null is for the built-in dense"
     )
 
     @property

@@ -93,7 +93,8 @@ def _prefill(
     sizes = [len(request.prompt) for request in batch]
     ids, _ = right_padded([request.prompt for request in batch])
     counted = eligible(lengths, lengths, ids.shape[1], engine.dense_prefix)
-    hidden, counts = engine.forward(engine.tensor(ids), [request.group for request in batch], counted, cache=cache)
+    groups = [request.group for request in batch]
+    hidden, counts = engine.forward(engine.tensor(ids), groups, counted, cache=cache, prompts=lengths)
     tally.add(
         [request.sample for request in batch],
         tokens=sizes,

@@ -75,6 +75,7 @@ class Engine:
         positions: Int[Tensor, "batch width"] | None = None,
         visible: Bool[Tensor, "batch one width seen"] | None = None,
         cache: Cache | None = None,
+        prompts: Int[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch width hidden"], Counts | None]:
         """Final hidden states of a batch, and what the masks kept (None where the model runs dense).
 
@@ -85,6 +86,7 @@ class Engine:
             positions: position of every token; None counts from 0 (or from the end of the cache).
             visible: which earlier tokens each token attends to; None is plain causal attention.
             cache: keys and values of earlier tokens, extended in place.
+            prompts: tokens of every row's prompt, which begin it; None where prompts were read in an earlier pass.
 
         Raises:
             UserError: a hidden state is NaN or infinite.
@@ -96,7 +98,7 @@ class Engine:
             "past_key_values": cache,
             "use_cache": cache is not None,
         }
-        rows = nullcontext() if self.runtime is None else self.runtime.rows(self.tensor(groups), eligible)
+        rows = nullcontext() if self.runtime is None else self.runtime.rows(self.tensor(groups), eligible, prompts)
         with rows as counts:
             # A model that is spread ends on another device than it begins on.
             hidden = cast(Tensor, self.loaded.decoder(**arguments).last_hidden_state).to(self.loaded.device)

@@ -61,9 +61,7 @@ def score_at(
     Raises:
         ValueError: `at` lies below the curve's first point or more than `EXTRAPOLATION` past its last.
     """
-    start, end = (float(curve.sparsity[point].mean()) for point in (0, -1))
-    if not start <= at <= end + EXTRAPOLATION:
-        raise ValueError(f"the curve is measured from {start:.4f} to {end:.4f}; it cannot be read at {at:.4f}")
+    _check_within(curve, at)
     points = len(curve.score)
     means = weights @ np.concatenate([curve.sparsity, curve.score]).T
     order = np.argsort(means[:, :points], axis=1, kind="stable")
@@ -75,3 +73,32 @@ def score_at(
     span = x1 - x0
     fraction = np.divide(at - x0, span, out=np.zeros_like(span), where=span > 0)
     return y0 + fraction * (y1 - y0)
+
+
+def values_at(curve: Curve, at: float) -> Float[np.ndarray, " samples"]:
+    """What every sample adds to the mean score at `at`: their mean is `score_at` with equal weights.
+
+        (1 - f) y0 + f y1 - b ((1 - f) x0 + f x1 - at)      f: where `at` lies between the means of x0 and x1
+
+    Of a sample, y0 and y1 are the scores and x0 and x1 the sparsities at the points beside `at`, and b is the slope of
+    the line through their means. To first order means over other samples vary as means of these numbers do, so
+    variances of a matched score are those of plain means.
+
+    Raises:
+        ValueError: as in `score_at`.
+    """
+    _check_within(curve, at)
+    x = curve.sparsity.mean(axis=1)
+    left = int(np.clip((x <= at).sum() - 1, 0, len(x) - 2))
+    fraction = (at - x[left]) / (x[left + 1] - x[left])
+    score, sparsity = (
+        (1 - fraction) * values[left] + fraction * values[left + 1] for values in (curve.score, curve.sparsity)
+    )
+    y = curve.score.mean(axis=1)
+    return score - (y[left + 1] - y[left]) / (x[left + 1] - x[left]) * (sparsity - at)
+
+
+def _check_within(curve: Curve, at: float) -> None:
+    start, end = (float(curve.sparsity[point].mean()) for point in (0, -1))
+    if not start <= at <= end + EXTRAPOLATION:
+        raise ValueError(f"the curve is measured from {start:.4f} to {end:.4f}; it cannot be read at {at:.4f}")

@@ -10,6 +10,9 @@ from pipeline.storage.tables import Column, Table
 from wina_amp.names import SAMPLE_KINDS, SPLITS
 
 _SAMPLE_ID = Column("sample_id", "string", "`task/split/doc_id`, unique over the benchmark")
+_SPLIT = Column(
+    "split", "string", "train: calibration; test: held out; confirmation: held out, run once", values=tuple(SPLITS)
+)
 _BLOCK = Column("block", "int16", "decoder layer, from 0", low=0)
 _PROJECTION = Column("projection", "string", "canonical name: q k v o gate up down, or fused qkv gate_up; cats: down")
 _CRITERION = Column("criterion", "string", "how an input feature is scored: teal, wina, learned, ...")
@@ -27,7 +30,7 @@ SAMPLES = Table(
     columns=(
         _SAMPLE_ID,
         Column("task", "string", "lm-eval task name"),
-        Column("split", "string", "train: calibration; test: held out", values=tuple(SPLITS)),
+        _SPLIT,
         Column("doc_id", "int32", "row of the document in the task's split", low=0),
         Column("doc_hash", "string", "SHA-256 of the document's canonical JSON; ties lm-eval requests to samples"),
         Column(
@@ -56,11 +59,11 @@ SAMPLE_COUNTS = Table(
     key=("task", "split"),
     columns=(
         Column("task", "string", "lm-eval task name"),
-        Column("split", "string", "train: calibration; test: held out", values=tuple(SPLITS)),
+        _SPLIT,
         Column("wanted", "int32", "samples asked for", low=1),
         Column("taken", "int32", "samples there are", low=1),
         Column("too_long", "int32", "items left out because they are longer than the model's context", low=0),
-        Column("in_both_splits", "int32", "samples whose question stands in the other split, too", low=0),
+        Column("in_both_splits", "int32", "samples whose question stands in another split, too", low=0),
         Column("contradicting", "int32", "samples whose question stands elsewhere with another right answer", low=0),
     ),
 )
@@ -221,7 +224,7 @@ PROFILES = Table(
         _TARGET,
         _BLOCK,
         _PROJECTION,
-        Column("sparsity", "float64", "sparsity the threshold was read off at", low=0, high=1),
+        Column("sparsity", "float64", "the allocation's, which the threshold is to meet", low=0, high=1),
         Column("threshold", "float32", "scores must exceed this to be kept", low=0),
     ),
 )
@@ -312,6 +315,13 @@ RESULTS = Table(
             high=1,
         ),
         Column(
+            "sparsity_by_block",
+            "list<float32>",
+            "the same of every block's weights; 0 for the dense model",
+            low=0,
+            high=1,
+        ),
+        Column(
             "flops", "float64", "floating-point operations that remain, per `pipeline/compute/operations.py`", low=0
         ),
         Column("dense_flops", "float64", "the same for the dense model on the same tokens", low=0),
@@ -365,6 +375,23 @@ TIMINGS = Table(
     ),
 )
 
+DIFFERENCES = Table(
+    "differences",
+    "What the questions of protocol.yaml are answered from (`python -m commands.confirm`): a row for every sample and "
+    "refit. Means over rows of a refit are scores at matched compute (pipeline/protocol/differences.py).",
+    key=("question", "refit", "sample_id"),
+    columns=(
+        Column("question", "string", "name in protocol.yaml"),
+        Column("refit", "int16", "which fit, from 0", low=0),
+        _SAMPLE_ID,
+        Column("task", "string", "lm-eval task name"),
+        Column("unit", "string", "what succeeds and fails together: the sample's computation, or its task"),
+        Column("method", "float64", "score of the method where it saves as much as the baseline, in points"),
+        Column("baseline", "float64", "that of the baseline"),
+        Column("difference", "float64", "`method` less `baseline`"),
+    ),
+)
+
 TABLES = (
     SAMPLES,
     SAMPLE_COUNTS,
@@ -383,4 +410,5 @@ TABLES = (
     BENEFITS,
     RESULTS,
     TIMINGS,
+    DIFFERENCES,
 )

@@ -39,7 +39,7 @@ class _LoadedTask:
 
 
 def load_tasks(
-    include: str | Path, names: Iterable[str], prompting: Prompting | None = None
+    include: str | Path, names: Iterable[str], prompting: Prompting | None = None, *, refit: int = 0
 ) -> dict[str, dict[str, TaskView]]:
     """Load tasks by name.
 
@@ -48,8 +48,10 @@ def load_tasks(
             found there (listing them takes many seconds).
         names: tasks, groups, tags or local files.
         prompting: how documents become prompts; None is each task's own way.
+        refit: which of the draws of train documents.
 
-    Returns: for every task, in order, its `train` and its `test` view (no `test` where it is for training only).
+    Returns: for every task, in order, its `train`, `test` and `confirmation` view (`train` alone where it is for
+        training only).
 
     Raises:
         UserError: missing folder; unknown name; a name that is a YAML's and a file's; a task that cannot be loaded, has
@@ -73,6 +75,7 @@ def load_tasks(
             subject=task.subject,
             requested_as=task.requested_as,
             is_for_training=task.is_for_training,
+            refit=refit,
         )
         for name, task in loaded.items()
     }

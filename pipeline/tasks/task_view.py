@@ -1,8 +1,9 @@
 """One split of an lm-eval task, ready to make requests of its documents.
 
 lm-eval evaluates the test (or validation) split of a task. Profiles are built on the training split and evaluated on
-both, so each task is loaded once and then viewed twice: `train` evaluates its training documents, `test` the ones that
-lm-eval would. For a task without a training split, both take from its test split; selected documents are always
+all, so each task is loaded once and then viewed several times: `train` evaluates its training documents, `test` the
+ones that lm-eval would, `confirmation` those of its split of that name or, where it has none, what the others leave of
+the evaluated ones. For a task without a training split, all take from its test split; selected documents are always
 disjoint (`pipeline/tasks/selection.py`).
 """
 
@@ -26,6 +27,7 @@ from pipeline.tasks.repeatable import drawn_examples, fixed_randomness
 from pipeline.tasks.text import LOGLIKELIHOOD, TextTask
 from pipeline.tasks.windows import Windows
 from wina_amp.errors import UserError
+from wina_amp.names import CONFIRMATION, REFITS, TEST, TRAIN
 
 SCORES = ("acc", "exact_match")
 """The per-sample metrics that are understood, the first that a task reports is used; both are 0 or 1 per sample."""
@@ -62,11 +64,12 @@ class TaskView:
 
     Attributes:
         name: lm-eval's name of the task.
-        split: `train` or `test`.
+        split: `train`, `test` or `confirmation`.
         task: the task, set to evaluate this split; its own name is `key`.
         kind: `choice`, `generation` or `text`.
         score: lm-eval's metric that is read for every sample: one of `SCORES`, or the log-likelihood of text.
-        is_shared: whether both splits are taken from the same documents.
+        is_shared: whether train and test are taken from the same documents.
+        refit: which of the calibration draws `train` is; 0 is the first.
         is_chat: whether prompts are put into the chat template; never for text.
         today: the date that a chat template is told.
         subject: the subject of documents that name none: what tells the tasks of a group apart, else empty.
@@ -79,6 +82,7 @@ class TaskView:
     kind: str
     score: str
     is_shared: bool
+    refit: int = 0
     is_chat: bool = False
     today: date = _TODAY
     subject: str = ""
@@ -129,8 +133,11 @@ def views_of(
     subject: str = "",
     requested_as: Sequence[str] = (),
     is_for_training: bool = False,
+    refit: int = 0,
 ) -> dict[str, TaskView]:
-    """The `train` and the `test` view of a task; no `test` where all its documents are for training.
+    """The `train`, the `test` and the `confirmation` view of a task; only `train` where its documents are for training.
+
+    Train documents of a refit (above 0) come from the task's split `refits`, where it has one.
 
     Raises:
         UserError: it has no documents to evaluate, needs a kind of scoring that is not supported, or has too few solved
@@ -141,9 +148,15 @@ def views_of(
     evaluated = cast(str | None, task.get_config("test_split") or task.get_config("validation_split"))
     if evaluated is None:
         raise refusal(name, "have a test or a validation split", "neither", "name one in its YAML")
-    sources = {"train": training or evaluated, "test": evaluated}
+    own: Mapping[str, Any] = cast(Any, task).dataset or {}
+    drawn = REFITS if refit and REFITS in own else training
+    sources = {
+        TRAIN: drawn or evaluated,
+        TEST: evaluated,
+        CONFIRMATION: CONFIRMATION if CONFIRMATION in own else evaluated,
+    }
     if is_for_training:
-        del sources["test"]
+        sources = {TRAIN: sources[TRAIN]}
     return {
         split: TaskView(
             name=name,
@@ -152,6 +165,7 @@ def views_of(
             kind=kind,
             score=score,
             is_shared=training in (None, evaluated) and len(sources) > 1,
+            refit=refit,
             is_chat=prompting.is_chat and kind != "text",
             today=prompting.today,
             subject=subject,

@@ -8,6 +8,7 @@ from pipeline.config.inputs import BenchmarkSettings
 from pipeline.tasks.loading import load_tasks
 from pipeline.tasks.task_view import Prompting, TaskView
 from pipeline.tasks.windows import Windows
+from wina_amp.names import CONFIRMATION, TEST, TRAIN
 
 
 def load_benchmark(benchmark: BenchmarkSettings) -> dict[str, dict[str, TaskView]]:
@@ -18,14 +19,17 @@ def load_benchmark(benchmark: BenchmarkSettings) -> dict[str, dict[str, TaskView
         today=date.fromisoformat(benchmark.chat_date),
         windows=Windows(benchmark.text_context, benchmark.text_scored),
     )
-    return load_tasks(benchmark.include, (*benchmark.tasks, *(benchmark.calibration or ())), prompting)
+    names = (*benchmark.tasks, *(benchmark.calibration or ()))
+    return load_tasks(benchmark.include, names, prompting, refit=benchmark.refit)
 
 
 def counts(benchmark: BenchmarkSettings, view: TaskView) -> dict[str, int]:
-    """Numbers of train and test samples of the task of `view`: none for a purpose that no setting names it for."""
+    """Numbers of samples of every split of the task of `view`: none for a purpose that no setting names it for."""
     names = set(view.requested_as)
     calibrates = names & set(benchmark.tasks if benchmark.calibration is None else benchmark.calibration)
+    is_evaluated = bool(names & set(benchmark.tasks))
     return {
-        "train": benchmark.train_samples if calibrates else 0,
-        "test": benchmark.test_samples if names & set(benchmark.tasks) else 0,
+        TRAIN: benchmark.train_samples if calibrates else 0,
+        TEST: benchmark.test_samples if is_evaluated else 0,
+        CONFIRMATION: benchmark.confirmation_samples if is_evaluated else 0,
     }

@@ -18,6 +18,7 @@ RUNTIME = (
     "tokens",
     "histograms",
     "capture",
+    "thresholds",
     "grouping",
     "allocation",
     "decode",

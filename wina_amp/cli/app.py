@@ -210,26 +210,31 @@ def evaluate(
     profile_set: Annotated[str, typer.Option("--set", help="Folder of a profile set, or owner/name.")],
     tasks: Annotated[str, typer.Option(help="Tasks of lm-eval, separated by commas.")],
     sparsity: Annotated[float, typer.Option(help="One of the set's target sparsities.")] = 0.5,
+    group: Annotated[str | None, typer.Option(help="Profile of all prompts, by name; default: each is routed.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many documents of every task.")] = None,
     include_path: Annotated[Path | None, typer.Option(help="A folder with tasks of your own.")] = None,
     device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1 ...")] = "cpu",
     dtype: Annotated[str, typer.Option(help=f"Of the weights: {', '.join(DTYPES)}.")] = "float32",
+    output: Annotated[Path | None, typer.Option(help="A file that gets the result as JSON, too.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a model with a profile set on tasks of lm-eval."""
     from wina_amp.cli.evaluate import evaluate as run
-    from wina_amp.cli.evaluate import show
+    from wina_amp.cli.evaluate import show, write
 
     result = run(
         model,
         profile_set,
         tasks.split(","),
         sparsity=sparsity,
+        group=group,
         limit=limit,
         include_path=include_path,
         device=device,
         dtype=dtype,
     )
+    if output is not None:
+        write(result, output)
     show_json(result) if as_json else show(result)
 
 

@@ -51,12 +51,18 @@ class Runtime:
         self._buffers: dict[int, Tensor] = {}
 
     @contextmanager
-    def rows(self, groups: Int[Tensor, " batch"], eligible: Bool[Tensor, "batch width"]) -> Generator[Counts]:
+    def rows(
+        self,
+        groups: Int[Tensor, " batch"],
+        eligible: Bool[Tensor, "batch width"],
+        prompts: Int[Tensor, " batch"] | None = None,
+    ) -> Generator[Counts]:
         """Say what the rows of the next forward passes are; passes outside this context are refused.
 
         Args:
             groups: group of every row, int64.
             eligible: tokens that may be masked, for inputs of exactly this batch and width.
+            prompts: tokens of every row's prompt, where these passes read prompts; only masks of the kind `prompt` ask.
 
         Raises:
             ValueError: a group that has no profile (on the CPU; on a GPU the look-up itself fails).
@@ -67,7 +73,7 @@ class Runtime:
         # One row of counters per mask, so that every mask adds to contiguous memory.
         kept = torch.zeros(len(self._maskers), len(groups), dtype=torch.int64, device=groups.device)
         counts = Counts(tokens=eligible.sum(dim=1), kept=kept.T)
-        self._rows = _Rows(groups.contiguous(), eligible.contiguous(), kept)
+        self._rows = _Rows(groups.contiguous(), eligible.contiguous(), kept, prompts)
         try:
             yield counts
         finally:
@@ -86,7 +92,7 @@ class Runtime:
                 raise RuntimeError(f"rows were declared as {declared}, the input is {tuple(x.shape[:2])}")
             rows = rows.on(x.device)
             out = self._buffer(x) if is_compiled(x) and not torch.is_grad_enabled() else None
-            return self._maskers[index](x, rows.groups, rows.eligible, rows.kept[index], out)
+            return self._maskers[index](x, rows.groups, rows.eligible, rows.kept[index], out, rows.prompts)
 
         return masked
 
@@ -109,8 +115,8 @@ def install(
     Args:
         loaded: the model. criterion: how features are scored (`wina_amp.scoring.criteria`). values: `[groups, blocks,
         masks of a block]` in the order of `models.mask_sites.mask_sites`. For `threshold`: scores at
-            or below it are masked, so 0 masks only features that contribute nothing. For `topk`: the sparsity that says
-            how many of the largest scores are kept, in float64, as float32 may round k down.
+            or below it are masked, so 0 masks only features that contribute nothing. For `topk` and `prompt`: the
+            sparsity that says how many scores are kept, in float64, as float32 may round k down.
         kind: a name in `sparse.masks.MASKS`.
 
     Yields: the runtime; run the model inside `runtime.rows(groups, eligible)`.
@@ -175,6 +181,7 @@ class _Rows:
     groups: Tensor
     eligible: Tensor
     kept: Tensor
+    prompts: Tensor | None
     copies: dict[torch.device, _Rows] = field(default_factory=dict[torch.device, "_Rows"])
 
     def on(self, device: torch.device) -> _Rows:
@@ -183,7 +190,8 @@ class _Rows:
             return self
         if device not in self.copies:
             counters = torch.zeros_like(self.kept, device=device)
-            self.copies[device] = _Rows(self.groups.to(device), self.eligible.to(device), counters)
+            prompts = None if self.prompts is None else self.prompts.to(device)
+            self.copies[device] = _Rows(self.groups.to(device), self.eligible.to(device), counters, prompts)
         return self.copies[device]
 
     def gather(self) -> None:

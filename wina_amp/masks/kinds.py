@@ -1,4 +1,4 @@
-"""The kinds of masks by name, `mask: threshold` and `mask: topk` of params.yaml: one row each.
+"""The kinds of masks by name, `mask: threshold`, `topk` and `prompt` of params.yaml: one row each.
 
 A kind turns the feature weights of a criterion and what a profile says of one projection, group by group, into a
 `Masker`, a function that masks the projection's input. Nothing else in the pipeline knows a kind by name.
@@ -18,7 +18,8 @@ from torch import Tensor
 from wina_amp.errors import unknown
 from wina_amp.masks import reference, topk
 from wina_amp.masks.cutoffs import cutoffs
-from wina_amp.names import THRESHOLD, TOPK
+from wina_amp.masks.prompt import PromptMasker
+from wina_amp.names import PROMPT, THRESHOLD, TOPK
 
 
 class Masker(Protocol):
@@ -31,8 +32,9 @@ class Masker(Protocol):
         eligible: Bool[Tensor, "batch width"],
         kept: Int[Tensor, " batch"],
         out: Float[Tensor, "batch width in"] | None,
+        prompts: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch width in"]:
-        """The masked input; see `reference.mask` for the arguments."""
+        """The masked input; see `reference.mask` for the arguments, `prompt.PromptMasker` for `prompts`."""
         ...
 
 
@@ -65,7 +67,9 @@ def mask_kind(name: str) -> MaskKind:
 def _threshold(weights: Float32[Tensor, " in"], values: Float[Tensor, " groups"]) -> Masker:
     table = cutoffs(weights, values.to(weights.device))
 
-    def masker(x: Tensor, groups: Tensor, eligible: Tensor, kept: Tensor, out: Tensor | None) -> Tensor:
+    def masker(
+        x: Tensor, groups: Tensor, eligible: Tensor, kept: Tensor, out: Tensor | None, prompts: Tensor | None = None
+    ) -> Tensor:
         return reference.mask(x, table, groups, eligible, kept, out)
 
     return masker
@@ -75,7 +79,9 @@ def _topk(weights: Float32[Tensor, " in"], values: Float[Tensor, " groups"]) -> 
     numbers = topk.kept_features(len(weights), values.tolist())
     keep, most = torch.tensor(numbers, dtype=torch.int64, device=weights.device), max(numbers)
 
-    def masker(x: Tensor, groups: Tensor, eligible: Tensor, kept: Tensor, out: Tensor | None) -> Tensor:
+    def masker(
+        x: Tensor, groups: Tensor, eligible: Tensor, kept: Tensor, out: Tensor | None, prompts: Tensor | None = None
+    ) -> Tensor:
         return topk.mask(x, weights, keep, most, groups, eligible, kept, out)
 
     return masker
@@ -84,4 +90,5 @@ def _topk(weights: Float32[Tensor, " in"], values: Float[Tensor, " groups"]) -> 
 MASKS: dict[str, MaskKind] = {
     THRESHOLD: MaskKind("threshold", math.inf, _threshold),
     TOPK: MaskKind("sparsity", 1.0, _topk),
+    PROMPT: MaskKind("sparsity", 1.0, PromptMasker),
 }

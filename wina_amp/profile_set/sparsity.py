@@ -16,7 +16,7 @@ own. Removing leaves the model bit for bit what it was.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from types import TracebackType
@@ -29,8 +29,10 @@ from transformers import PreTrainedModel
 
 from wina_amp.decode.cuda_graph import check_device
 from wina_amp.decode.decoding import sparse_decoding
+from wina_amp.decode.sequences import Tally
 from wina_amp.errors import UserError, unknown
 from wina_amp.masks.override import overridden
+from wina_amp.models.context import context_of
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
 from wina_amp.names import AUTO, PREFILLS, Prefill
@@ -39,6 +41,7 @@ from wina_amp.profile_set.identity import CHECKS, Check, as_loaded, stamp
 from wina_amp.profile_set.profile_set import ProfileSet
 from wina_amp.routing.prompt_router import PromptRouter
 from wina_amp.scoring.learned_weights import attached
+from wina_amp.tokens.packing import PackedRow
 
 _MARK = "__reduce_ex__"
 """Attribute of every module of a sparse model: what `copy` and `pickle` ask for first."""
@@ -173,6 +176,7 @@ class Sparsity:
                 is_graphed=cuda_graph,
                 is_counted=measure,
             )
+            self._score = self._watched(_refuse_removed, self._calls.score)
             methods = {"generate": self._calls.generate, "forward": self._calls.forward}
             for name, method in methods.items():
                 stack.enter_context(overridden(model, name, self._watched(getattr(model, name), method)))
@@ -205,12 +209,42 @@ class Sparsity:
     def realised_sparsity(self) -> float | None:
         """The fraction of the projections' weights that the eligible tokens of the last call skipped; None before the
         first, or without `measure`. Reading it waits for the device."""
-        tally = self._calls.tally
-        return None if tally is None else self._decoding.skipped(tally)
+        return None if self.tally is None else self.skipped(self.tally)
 
     def route(self, ids: Int[Tensor, "prompts width"], mask: Int[Tensor, "prompts width"]) -> Int[Tensor, " prompts"]:
         """The group of every prompt; see `SparseCalls.route`."""
         return self._calls.route(ids, mask)
+
+    def score(self, prompt: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[tuple[float, bool]]:
+        """The log-likelihood of every continuation of a prompt, and whether greedy decoding would produce it.
+
+        The prompt alone is routed, and what follows it is masked as decoded tokens are, whatever `prefill`; all
+        continuations share one pass over the prompt.
+
+        Args:
+            prompt: token ids, at least one, without padding.
+            continuations: token ids of each, at least one; together with the prompt at most `widest_row`, where
+                there are several.
+
+        Raises:
+            UserError: a set that was removed; an empty prompt or continuation; what cannot be routed.
+        """
+        return self._score(PackedRow(prompt, continuations))
+
+    @property
+    def widest_row(self) -> int:
+        """Tokens of a prompt and several continuations that the model can read side by side; 0 where it cannot."""
+        config: Any = self.model.config
+        return context_of(config) if config._attn_implementation == "sdpa" else 0
+
+    @property
+    def tally(self) -> Tally | None:
+        """What the last call counted; None before the first, or without `measure`."""
+        return self._calls.tally
+
+    def skipped(self, tally: Tally) -> float | None:
+        """The fraction of the projections' weights that eligible tokens skipped; None where there were none."""
+        return self._decoding.skipped(tally)
 
     def warmup(self, sequences: int = 1) -> None:
         """Copy the weights and compile the kernels that decode steps of this many sequences need, ahead of the first
@@ -280,6 +314,10 @@ class Sparsity:
                 "others than when the profile set was put on",
                 "remove the profile set, change the model, and put it on again",
             )
+
+
+def _refuse_removed(*_args: object) -> NoReturn:
+    raise _refusal("A profile set must be on the model that scores", "one that was removed", "put it on again")
 
 
 def _refuse_copies(*_args: object) -> NoReturn:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from pipeline.tasks.embedded.computations import COMPUTATIONS
@@ -63,14 +63,30 @@ class Document:
         }
 
 
-def documents(computation: str, split: str, levels: tuple[int, ...], seed: int) -> Iterator[Document]:
+def documents(
+    computation: str,
+    split: str,
+    levels: tuple[int, ...],
+    seed: int,
+    *,
+    stream: str | None = None,
+    excluded: Collection[str] = (),
+) -> Iterator[Document]:
     """An endless, seeded stream of documents of one computation from one split, no question twice.
+
+    Args:
+        computation: one of the twelve.
+        split: whose items (`splits.BUCKETS`).
+        levels: levels of difficulty, equally often.
+        seed: of the stream.
+        stream: the stream's name, where a split has several; None is the split's own.
+        excluded: keys of questions that are not asked.
 
     Raises:
         UserError: when the levels asked for have no further questions in this split.
     """
-    rng = random.Random(f"{seed}/{computation}/{split}")
-    used: set[str] = set()
+    rng = random.Random(f"{seed}/{computation}/{stream or split}")
+    used = set(excluded)
     for index in itertools.count():
         template = TEMPLATES[index % len(TEMPLATES)]
         shots = SHOTS[index // len(TEMPLATES) % len(SHOTS)]
@@ -81,7 +97,7 @@ def documents(computation: str, split: str, levels: tuple[int, ...], seed: int) 
         else:
             raise UserError(
                 "A split cannot hold more documents than its levels have distinct questions",
-                found=f"no new question after {len(used)} documents",
+                found=f"no new question after {index} documents",
                 where=f"computation {computation}, split {split}, levels {list(levels)}",
                 remedy="ask for fewer documents or add a higher level in the task file",
             )

@@ -1,8 +1,9 @@
-"""The three disjoint splits of the embedded benchmark, decided item by item from the item's hash.
+"""The disjoint parts of the embedded benchmark's items, decided item by item from the item's hash.
 
-An item's split depends on nothing but its content (`Problem.key`), so no item can stand in two splits, whatever seed,
-size, template or number of shots a data set is generated with. Solved examples in front of a question come from the
-question's own split.
+An item's part depends on nothing but its content (`Problem.key`), so no item can be in the model's training, in train
+and in test, whatever seed, size, template or number of shots a data set is generated with. Solved examples in front of
+a question come from the question's own part. The split `confirmation` is made of the items of `test` that no
+development document asks about (`pipeline/tasks/embedded/dataset.py`).
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ WRONG = [
         r"must be a list of numbers above 0 and below 1 with at least 1 entry\. Found: \[\]",
     ),
     (put("evaluate", "targets", 0.5), r"`evaluate\.targets` must be a list"),
-    (put("evaluate", "splits", ["train", "dev"]), r"`evaluate\.splits\[1\]` must be one of test, train"),
+    (put("evaluate", "splits", ["train", "dev"]), r"`evaluate\.splits\[1\]` must be one of confirmation, test, train"),
     (
         put("tokens", "dense_prefix", 1.5),
         r"a whole number at least 0 and at most 1000000 or a number at least 0 and below 1\. Found: 1\.5",
@@ -261,9 +261,9 @@ WRONG = [
         r"`route\.routers\.one\.reads` must be one of embedding, neighbours, scores\. Found: 'tokens'",
     ),
     (routers({"one": {"reads": "scores"}}), r"`route\.routers\.one` must have the settings reads, groups_from"),
-    (put("gradient", "pooled", ["greedy"]), r"pooled `kl` profile set must be one of kl\. Found: 'greedy'"),
+    (put("gradient", "pooled", ["greedy"]), r"pooled `kl` profile set must be one of kl, kl_learned\. Found: 'greedy'"),
     (
-        put("gradient", "pooled", ["kl", "wina"]),
+        put("gradient", "pooled", ["kl_learned", "wina"]),
         r"`gradient\.pooled` must be a list of text with at most 1 entry",
     ),
     (put("gradient", "pooled", "kl"), r"`gradient\.pooled` must be a list of text"),

@@ -39,7 +39,7 @@ def test_a_task_whose_documents_are_all_taken_by_the_other_split_is_refused(tiny
     (tmp_path / "one.yaml").write_text(
         (tiny_tasks / "single.yaml").read_text().replace("single", "one").replace("[test]}", "[test], size: 1}")
     )
-    with pytest.raises(UserError, match=r"must have documents for both splits.*task one"):
+    with pytest.raises(UserError, match=r"must have documents for every split.*task one"):
         select_documents(load_tasks(tmp_path, ["one"])["one"], {"train": 5, "test": 5})
 
 
@@ -82,5 +82,36 @@ def test_a_task_for_one_purpose_gives_one_split(tiny_tasks: Path):
     views = load_tasks(tiny_tasks, ["single"])["single"]
     assert len(select_documents(views, {"train": 100, "test": 0})["train"].doc_ids) == 14
     assert list(select_documents(views, {"train": 0, "test": 5})) == ["test"]
-    with pytest.raises(UserError, match=r"documents for both splits\. Found: none for test"):
+    with pytest.raises(UserError, match=r"documents for every split that is asked for\. Found: none for test"):
         select_documents({"train": views["train"]}, {"train": 3, "test": 3})
+
+
+def _all(views: dict[str, TaskView], salt: str = "a") -> dict[str, set[str]]:
+    counts = {"train": 2, "test": 2, "confirmation": 2}
+    chosen = select_documents(views, counts, salt=salt)
+    return {split: {doc_hash(views[split].documents[i]) for i in choice.doc_ids} for split, choice in chosen.items()}
+
+
+@pytest.mark.parametrize("task", ["pick", "single"])
+def test_every_refit_calibrates_on_documents_of_its_own_and_holds_out_the_same(tiny_tasks: Path, task: str):
+    fits = [_all(load_tasks(tiny_tasks, [task], refit=refit)[task]) for refit in range(3)]
+    for fit in fits:
+        assert {split: len(keys) for split, keys in fit.items()} == {"train": 2, "test": 2, "confirmation": 2}
+        assert fit["test"] == fits[0]["test"] and fit["confirmation"] == fits[0]["confirmation"]
+    trained: list[str] = [key for fit in fits for key in fit["train"]]
+    assert len(trained) == len(set(trained)) and not set(trained) & (fits[0]["test"] | fits[0]["confirmation"])
+
+
+def test_the_salt_decides_what_is_confirmed_and_nothing_else(tiny_tasks: Path):
+    views = load_tasks(tiny_tasks, ["pick"])["pick"]
+    first, second = _all(views, "a"), _all(views, "b")
+    assert first == _all(views, "a") and first["confirmation"] != second["confirmation"]
+    assert (first["train"], first["test"]) == (second["train"], second["test"])
+    without = _ids(views, 2, 2)
+    assert first["test"] == {doc_hash(views["test"].documents[i]) for i in without["test"]}
+    assert first["train"] == {doc_hash(views["train"].documents[i]) for i in without["train"]}
+
+
+def test_a_refit_beyond_the_train_documents_is_refused(tiny_tasks: Path):
+    with pytest.raises(UserError, match=r"every split that is asked for.*none for train.*task pick"):
+        _all(load_tasks(tiny_tasks, ["pick"], refit=9)["pick"])

@@ -39,7 +39,7 @@ def test_topk_builds_the_mask_that_keeps_k_of_the_rows_group():
 
 
 def test_an_unknown_kind_lists_the_known_ones():
-    with pytest.raises(UserError, match=r"mask must be one of threshold, topk.*'topkk'.*did you mean 'topk'"):
+    with pytest.raises(UserError, match=r"mask must be one of prompt, threshold, topk.*'topkk'.*did you mean 'topk'"):
         mask_kind("topkk")
 
 

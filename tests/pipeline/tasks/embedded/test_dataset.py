@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import lm_eval.evaluator
 import pytest
+import yaml
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
+from pipeline.config.protocol import load
 from pipeline.tasks.embedded.computations import COMPUTATIONS, GENERATED
 from pipeline.tasks.embedded.dataset import dataset
 from pipeline.tasks.loading import load_tasks
@@ -69,3 +74,82 @@ def test_a_mistake_in_a_task_file_is_named(change: dict[str, Any], message: str)
     with pytest.raises(UserError) as caught:
         dataset(**(arguments | change))
     assert message in str(caught.value)
+
+
+LOADED = """
+import importlib.util
+import sys
+
+spec = importlib.util.spec_from_file_location("embedded", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+splits = module.dataset("addition", [1], seed=0, train=1, test=2, version=1.0, pretrained="a model's argument")
+print({split: len(rows) for split, rows in splits.items()})
+"""
+"""What lm-eval does with `!function embedded.dataset`."""
+
+
+def _loaded_elsewhere(file: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A program in another folder, without the repository or an environment's variables on its path."""
+    command = [sys.executable, "-I", "-c", LOADED, str(file.resolve())]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_task_files_work_from_another_folder(tmp_path: Path):
+    process = _loaded_elsewhere(FOLDER / "embedded.py", tmp_path)
+    assert process.stdout == "{'train': 1, 'test': 2}\n", process.stderr
+
+
+@pytest.mark.tried("errors", "refused")
+def test_task_files_without_their_repository_say_what_is_missing(tmp_path: Path):
+    shutil.copytree(FOLDER, tmp_path / "data/benchmark")
+    process = _loaded_elsewhere(tmp_path / "data/benchmark/embedded.py", tmp_path)
+    message = process.stderr.splitlines()[-1]
+    assert process.returncode == 1 and "No module named 'pipeline'" in message
+    assert str(tmp_path) in message and "Leave data/benchmark in a checkout" in message
+
+
+TASKS = {path.stem: yaml.safe_load(path.read_text()) for path in FOLDER.glob("*.yaml")}
+
+
+def _splits(name: str, **change: Any) -> dict[str, set[str]]:
+    """The questions of every split of a task file, small."""
+    small = {"train": 30, "test": 40, "refits": 30, "confirmation": 40}
+    arguments: dict[str, Any] = TASKS[name]["dataset_kwargs"] | small | change
+    return {split: set(rows["item"]) for split, rows in dataset(**arguments).items()}
+
+
+@pytest.mark.parametrize("name", ["addition", "facts"])
+def test_no_question_is_asked_in_two_splits_nor_where_a_sibling_develops(name: str) -> None:
+    splits = _splits(name, salt="s")
+    sizes = {split: len(questions) for split, questions in splits.items()}
+    assert sizes == {"train": 30, "test": 40, "refits": 30, "confirmation": 40}
+    assert len(set.union(*splits.values())) == 140
+    for sibling in TASKS[name]["dataset_kwargs"].get("siblings", ()):
+        asked = dataset("addition", sibling["levels"], sibling["seed"], train=1, test=sibling["test"])["test"]["item"]
+        assert len(set(asked)) == 480 and not splits["confirmation"] & set(asked)
+
+
+def test_another_salt_confirms_on_other_questions_and_leaves_the_other_splits_alone() -> None:
+    first, second = _splits("agreement", salt="a"), _splits("agreement", salt="b")
+    assert len(first.pop("confirmation") & second.pop("confirmation")) < 10
+    assert first == second
+
+
+def test_the_task_files_confirm_with_the_salt_and_the_samples_of_the_protocol() -> None:
+    protocol = load()
+    for include in ("_choice", "_free"):
+        metadata = yaml.safe_load((FOLDER / include).read_text().replace("!function", ""))["metadata"]
+        assert (metadata["salt"], metadata["confirmation"]) == (protocol.salt, protocol.samples)
+
+
+def test_tasks_of_one_computation_know_each_other_as_siblings() -> None:
+    keys = ("levels", "seed", "test")
+    for name, task in TASKS.items():
+        own = task["dataset_kwargs"]
+        others = [
+            {key: other["dataset_kwargs"][key] for key in keys}
+            for other_name, other in TASKS.items()
+            if other_name != name and other["dataset_kwargs"]["computation"] == own["computation"]
+        ]
+        assert own.get("siblings", []) == others

@@ -23,8 +23,9 @@ def test_documents_from_disk_are_those_that_were_drawn(tmp_path: Path, monkeypat
     fresh = dataset(**ASKED)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     first, second = dataset(**ASKED), dataset(**ASKED)
-    assert len(_kept(tmp_path)) == 2  # one a split
-    for split in ("train", "test"):
+    assert not _kept(tmp_path)  # a split is drawn when it is asked for
+    for number, split in enumerate(("train", "test"), 1):
+        assert first[split] and len(_kept(tmp_path)) == number
         assert fresh[split].to_list() == first[split].to_list() == second[split].to_list()
         assert fresh[split].features == second[split].features
 

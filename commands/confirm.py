@@ -1,0 +1,179 @@
+"""confirm: ask the questions of protocol.yaml, once, on the confirmation split. Not a DVC stage.
+
+    python -m commands.confirm                    the confirmation split: needs a committed protocol.yaml
+    python -m commands.confirm --development      the same questions on the split `test`, as often as one likes
+
+A refit is a DVC experiment in a temporary folder: the pipeline with `benchmark.refit: r` and `seed: seed + r`, up to
+the results of the methods that are asked about. It is one number more in two settings; as names in `schemes`,
+`profiles`, `route` and `methods` (`greedy.1`) every stage would have to know of refits, and every page of them. Stages
+that no refit changes come from DVC's run cache.
+
+The answers go to `data/confirmation` (or `data/development`): a row for every question, refit and sample, from which
+twenty lines of pandas recompute the intervals (docs/results.md), the answers, and a record of the protocols that were
+run. A salt that another protocol has been run with is refused: its split has been seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+
+from pipeline.config import params, protocol
+from pipeline.config.params import Settings
+from pipeline.config.protocol import PROTOCOL, Protocol
+from pipeline.protocol.answers import answer, unit_of
+from pipeline.protocol.differences import differences
+from pipeline.storage.schemas import DIFFERENCES, RESULTS, SAMPLES
+from stages.inputs import paths
+from stages.run import run_command
+from wina_amp.atomic import replacing
+from wina_amp.errors import UserError
+from wina_amp.names import CONFIRMATION, DENSE, TEST
+
+FOLDERS = {CONFIRMATION: "data/confirmation", TEST: "data/development"}
+RECORD = "record.json"
+
+log = logging.getLogger("commands.confirm")
+
+
+def main(settings: Settings, split: str, root: Path) -> None:
+    """Run every refit and write the answers.
+
+    Raises:
+        UserError: a protocol that does not fit the settings or, of the confirmation split, is not committed or is
+            another one than the split has been run with; a refit that fails.
+    """
+    asked = protocol.load()
+    protocol.check(asked, settings)
+    folder = root / FOLDERS[split]
+    if split == CONFIRMATION:
+        refuse_uncommitted(root)
+        refuse_seen(asked, folder / RECORD)
+    revisions = [_run(settings, asked, split, refit) for refit in range(asked.refits)]
+    folder.mkdir(parents=True, exist_ok=True)
+    if split == CONFIRMATION:
+        record(asked, folder / RECORD, _git(root, "rev-parse", "HEAD"))
+    rows = pd.concat([_rows(asked, revision, split, refit) for refit, revision in enumerate(revisions)])
+    DIFFERENCES.write(rows, str(folder / "differences.parquet"))
+    answers = {
+        name: answer(rows[rows["question"] == name], asked.smallest, asked.confidence) for name in asked.questions
+    }
+    with replacing(folder / "answers.json") as file:
+        file.write_text(json.dumps({name: asdict(found) for name, found in answers.items()}, indent=2) + "\n")
+    for name, found in answers.items():
+        question = asked.questions[name]
+        log.info("%s: %s minus %s at %g: %s", name, question.method, question.baseline, question.target, found.words)
+
+
+def refuse_uncommitted(root: Path) -> None:
+    """Raise a `UserError` unless protocol.yaml is what the last commit has."""
+    is_known = _git(root, "ls-files", "--", PROTOCOL)
+    change = _git(root, "status", "--porcelain", "--", PROTOCOL)
+    if not is_known or change:
+        raise UserError(
+            f"{PROTOCOL} must be committed before the confirmation split is run",
+            found="a change" if is_known else "a file that git does not know",
+            where=str(root / PROTOCOL),
+            remedy=f"`git commit {PROTOCOL}`",
+        )
+
+
+def refuse_seen(asked: Protocol, file: Path) -> None:
+    """Raise a `UserError` where the split of this salt has been run with another protocol."""
+    own = _digest(asked)
+    for run in _recorded(file):
+        if run["salt"] == asked.salt and run["protocol"] != own:
+            raise UserError(
+                "A confirmation split must be run with one protocol",
+                found=f"salt {asked.salt}, run at commit {run['commit'][:12]} with another one",
+                where=str(file),
+                remedy=f"restore that {PROTOCOL}; or choose another salt, which draws a split that nobody has seen",
+            )
+
+
+def record(asked: Protocol, file: Path, commit: str) -> None:
+    """Add a run to the record, unless it is there already."""
+    runs = _recorded(file)
+    if _digest(asked) not in [run["protocol"] for run in runs]:
+        runs.append({"salt": asked.salt, "protocol": _digest(asked), "commit": commit})
+        with replacing(file) as new:
+            new.write_text(json.dumps(runs, indent=2) + "\n", encoding="utf-8")
+
+
+def _recorded(file: Path) -> list[dict[str, str]]:
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+
+
+def _digest(asked: Protocol) -> str:
+    """What the protocol says, whatever its comments and order."""
+    return hashlib.sha256(json.dumps(asdict(asked), sort_keys=True).encode()).hexdigest()
+
+
+def _run(settings: Settings, asked: Protocol, split: str, refit: int) -> str:
+    """Run one refit as an experiment; its name."""
+    name = f"{split}-{asked.salt}-{refit}"
+    changes = {
+        "seed": settings.seed + refit,
+        "benchmark.refit": refit,
+        "benchmark.confirmation_samples": asked.samples if split == CONFIRMATION else 0,
+        "evaluate.splits": f"[{split}]",
+        "evaluate.test_samples": "null",
+        "evaluate.primary": "null",
+    }
+    stages = [DENSE, *(f"evaluate@{method}" for method in asked.methods)]
+    dvc = [sys.executable, "-m", "dvc", "exp"]
+    subprocess.run([*dvc, "remove", name], capture_output=True, check=False)
+    options = [f"--set-param={setting}={value}" for setting, value in changes.items()]
+    done = subprocess.run([*dvc, "run", "--temp", "--name", name, *options, *stages], check=False)
+    if done.returncode:
+        raise UserError(
+            "Every refit must run to its end",
+            found=f"exit code {done.returncode} of refit {refit}",
+            where=f"experiment {name}",
+            remedy="read what DVC says above; what was finished is kept, so that the next run goes on from there",
+        )
+    return name
+
+
+def _rows(asked: Protocol, revision: str, split: str, refit: int) -> pd.DataFrame:
+    """The rows of one refit, all questions."""
+    samples: Any = _table(SAMPLES, revision, paths.SAMPLES)[["sample_id", "task", "computation"]]
+    results = {name: _table(RESULTS, revision, paths.results(name)) for name in (DENSE, *asked.methods)}
+    results = {name: rows[rows["split"] == split] for name, rows in results.items()}
+    tables: list[pd.DataFrame] = []
+    for name, question in asked.questions.items():
+        compared = (results[DENSE], results[question.method], results[question.baseline])
+        rows: Any = differences(*compared, question.target).merge(samples, on="sample_id", validate="one_to_one")
+        tables.append(rows.assign(question=name, refit=refit, unit=unit_of(rows)).drop(columns="computation"))
+    return pd.concat(tables)
+
+
+def _table(table: Any, revision: str, path: str) -> Any:
+    """A table of an experiment, from DVC's cache."""
+    from dvc.api import DVCFileSystem
+
+    with TemporaryDirectory() as folder:
+        DVCFileSystem(rev=revision).get_file(path, f"{folder}/table.parquet")
+        return table.read(f"{folder}/table.parquet")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="confirm", description="Ask the questions of protocol.yaml.")
+    parser.add_argument("--development", action="store_true", help="on the split `test`, as often as one likes")
+    given = parser.parse_args()
+    asked_of = TEST if given.development else CONFIRMATION
+    run_command("confirm", lambda: main(params.load(), asked_of, Path.cwd()))

@@ -1,0 +1,115 @@
+"""`commands.confirm`: run once, with a committed protocol, and answers that its table recomputes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import t
+
+from commands import confirm
+from pipeline.config.params import load as load_settings
+from pipeline.config.protocol import PROTOCOL, load
+from pipeline.storage.schemas import DIFFERENCES
+from tests.settings import PARAMS, ROOT
+from wina_amp.errors import UserError
+
+ASKED = load(ROOT / PROTOCOL)
+
+
+def git(folder: Path, *arguments: str) -> None:
+    options = ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"]
+    subprocess.run(["git", *options, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a committed protocol.yaml is the current one."""
+    (tmp_path / PROTOCOL).write_text((ROOT / PROTOCOL).read_text())
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", PROTOCOL)
+    git(tmp_path, "commit", "-qm", "protocol")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.tried("errors", "refused")
+def test_a_protocol_that_is_changed_or_unknown_to_git_is_refused(repository: Path):
+    confirm.refuse_uncommitted(repository)
+    (repository / PROTOCOL).write_text("# changed\n" + (ROOT / PROTOCOL).read_text())
+    with pytest.raises(UserError, match=r"must be committed.*Found: a change"):
+        confirm.refuse_uncommitted(repository)
+    git(repository, "rm", "-q", "--cached", PROTOCOL)
+    with pytest.raises(UserError, match="a file that git does not know"):
+        confirm.refuse_uncommitted(repository)
+
+
+@pytest.mark.tried("errors", "refused")
+def test_a_split_that_was_seen_with_another_protocol_is_refused_and_the_same_may_run_again(tmp_path: Path):
+    file = tmp_path / "record.json"
+    confirm.refuse_seen(ASKED, file)
+    confirm.record(ASKED, file, "a" * 40)
+    confirm.refuse_seen(ASKED, file)
+    confirm.record(ASKED, file, "b" * 40)
+    assert [run["commit"] for run in json.loads(file.read_text())] == ["a" * 40]
+    other = replace(ASKED, smallest=2.0)
+    with pytest.raises(UserError, match=rf"with one protocol.*salt {ASKED.salt}, run at commit aaaaaaaaaaaa"):
+        confirm.refuse_seen(other, file)
+    confirm.refuse_seen(replace(other, salt="another"), file)
+
+
+def table_of(_schema: object, revision: str, path: str) -> pd.DataFrame:
+    """Samples of four tasks, two of them one computation, and results whose accuracy falls; refits differ."""
+    tasks, name = ("add", "add_free", "facts", "order"), Path(path).stem
+    ids = [f"{task}/confirmation/{i}" for task in tasks for i in range(40)]
+    if name == "samples":
+        computations = [task.removesuffix("_free") if task != "order" else "" for task in tasks for _ in range(40)]
+        return pd.DataFrame({"sample_id": ids, "task": [i.split("/")[0] for i in ids], "computation": computations})
+    rng = np.random.default_rng([int(revision), len(name)])
+    frames = []
+    for target in (0.0,) if name == "dense" else (0.4, 0.5, 0.65):
+        score = (rng.random(len(ids)) < 0.95 - 0.5 * target**2).astype(float)
+        saved = target * (1 + 0.02 * rng.random(len(ids)))
+        frames.append(pd.DataFrame({"sample_id": ids, "score": score, "flops": 1 - saved, "target": target}))
+    return pd.concat(frames, ignore_index=True).assign(dense_flops=1.0, method=name, split="confirmation")
+
+
+def test_a_run_records_itself_and_its_table_recomputes_to_the_answers_by_pandas(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(confirm, "_run", lambda _settings, _asked, _split, refit: str(refit))
+    monkeypatch.setattr(confirm, "_table", table_of)
+    confirm.main(load_settings(PARAMS), "confirmation", repository)
+    folder = repository / "data" / "confirmation"
+    answers = json.loads((folder / "answers.json").read_text())
+    rows = DIFFERENCES.read(folder / "differences.parquet")
+    assert json.loads((folder / "record.json").read_text())[0]["salt"] == ASKED.salt
+    assert set(answers) == set(ASKED.questions) == set(rows["question"])
+    for name, found in answers.items():
+        own = rows[rows["question"] == name]
+        k, n = own["refit"].nunique(), own["sample_id"].nunique()
+        units = own.groupby("unit")["difference"].agg(["mean", "size"])
+        mean, by_refit, c = own["difference"].mean(), own.groupby("refit")["difference"].mean(), len(units)
+        over_units = c / (c - 1) * ((units["size"] / units["size"].sum()) ** 2 * (units["mean"] - mean) ** 2).sum()
+        half = np.hypot(t.ppf(0.975, c - 1) * over_units**0.5, t.ppf(0.975, k - 1) * (by_refit.var() / k) ** 0.5)
+        assert (found["samples"], found["units"], found["refits"]) == (n, c, k) == (160, 3, 3)
+        interval = found["intervals"]["all"]
+        assert [interval[key] for key in ("low", "value", "high")] == pytest.approx([mean - half, mean, mean + half])
+        assert found["by_refit"] == pytest.approx(by_refit.tolist())
+        assert found["words"].startswith(found["answer"])
+
+
+def test_development_leaves_no_record_and_needs_no_commit(repository: Path, monkeypatch: pytest.MonkeyPatch):
+    (repository / PROTOCOL).write_text("# changed\n" + (ROOT / PROTOCOL).read_text())
+    monkeypatch.setattr(confirm, "_run", lambda _settings, _asked, _split, refit: str(refit))
+    monkeypatch.setattr(confirm, "_table", lambda *of: table_of(*of).replace({"split": {"confirmation": "test"}}))
+    confirm.main(load_settings(PARAMS), "test", repository)
+    assert {file.name for file in (repository / "data" / "development").iterdir()} == {
+        "answers.json",
+        "differences.parquet",
+    }
