@@ -152,6 +152,6 @@ def test_progress_is_shown_on_standard_error_unless_told_otherwise(
 ) -> None:
     made(tiny_loaded, progress=True)
     shown = capsys.readouterr()
-    assert "histograms" in shown.err and "greedy" in shown.err and not shown.out
+    assert "thresholds" in shown.err and "greedy" in shown.err and not shown.out
     made(tiny_loaded, allocation="uniform")
     assert not capsys.readouterr().err
