@@ -3,8 +3,8 @@
     samples -> groups and router -> score histograms -> allocations -> thresholds
 
 are the study's stages capture, cluster, route, aggregate, allocate and profile, without tables or files: the same
-samples give the same thresholds. (Samples of more than 2^17 scores a histogram give thresholds for a fraction of the
-scores that differs by 2^-16 at most: the study stores their counts in larger units.)
+samples give the same thresholds. (With samples of more than 2^17 scores a histogram, `greedy` and `kl` see fractions of
+scores that differ by 2^-16 at most: the study stores such counts in larger units.)
 """
 
 from __future__ import annotations
