@@ -233,7 +233,7 @@ WRONG = [
     ),
     (
         put("methods", "new", METHOD | {"mask": None}),
-        r"mask must be one of prompt, threshold, topk.*`methods\.new\.mask`",
+        r"mask must be one of prompt, thr.*`methods\.new\.mask`",
     ),
     (
         put("methods", "new", {"profile": "wina", "groups_from": "assignments/global"}),
