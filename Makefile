@@ -23,8 +23,11 @@ export DVC_NO_ANALYTICS := 1
 export COUNTS ?= 2,4,8
 export PRESET ?=
 export REVISION ?=
+export MODEL ?=
 
-APPLY = $(RUN) commands.preset $$PRESET $(if $(REVISION),--revision "$$REVISION")
+APPLY = $(RUN) commands.preset $$PRESET $(if $(REVISION),--revision "$$REVISION") $(if $(MODEL),--model "$$MODEL")
+# A model or a commit without a preset is refused.
+GIVEN = $(PRESET)$(MODEL)$(REVISION)
 
 .PHONY: help install repro preset estimate check-model unchanged exp reference test kernels lint format types docs audit check clean
 
@@ -47,15 +50,15 @@ $(INSTALLED): requirements.txt Makefile
 	@touch $@
 
 repro: $(INSTALLED)  ## run what is out of date, from benchmark to report; PRESET=... applies it and, after prepare, estimates first
-	@$(if $(PRESET),$(APPLY))
+	@$(if $(GIVEN),$(APPLY))
 	@$(RUN) commands.check
-	$(if $(PRESET),$(RUN) dvc repro prepare)
-	@$(if $(PRESET),$(RUN) commands.estimate)
+	$(if $(GIVEN),$(RUN) dvc repro prepare)
+	@$(if $(GIVEN),$(RUN) commands.estimate)
 	$(RUN) dvc repro
 	@echo
 	@echo "The report: $(CURDIR)/data/report/report.html"
 
-preset: $(INSTALLED)  ## put a preset into params.yaml: make preset PRESET=llama-3-8b REVISION=<commit>
+preset: $(INSTALLED)  ## put a preset into params.yaml: make preset PRESET=llama-3-8b REVISION=<commit>, or MODEL=<folder>
 	@$(APPLY)
 
 estimate: $(INSTALLED)  ## which stages would run, and roughly how long, with how much disk and memory; runs none
@@ -98,7 +101,7 @@ format: $(INSTALLED)  ## let ruff format and sort imports
 types: $(INSTALLED)  ## pyright, strict
 	$(RUN) pyright
 
-docs: $(INSTALLED)  ## write the generated pages docs/tables.md, docs/params.md and docs/reliability.md
+docs: $(INSTALLED)  ## write the generated pages docs/tables.md, docs/params.md, docs/api.md and docs/reliability.md
 	$(RUN) docs.generate
 	$(RUN) docs.reliability
 

@@ -36,17 +36,18 @@ import torch
 from torch import Tensor
 
 from benchmarks.full_size import SHAPES, in_batches, random_items, random_model, time_capture
-from pipeline.latency.interleaved import WARM, clock, ratios, spread, time_interleaved
 from pipeline.latency.machine import last_level_cache, load, machine
 from pipeline.latency.refusal import able
-from pipeline.latency.steps import SparseSteps, Steps, copy_sharing_weights, sparse_steps
+from pipeline.latency.steps import SparseSteps, Steps, sparse_steps
 from pipeline.latency.traffic import Reading, other_bytes, rates, watch
 from wina_amp.capture.accumulate import backend
 from wina_amp.decode.decoding import Decoding, sparse_decoding
+from wina_amp.decode.interleaved import WARM, clock, ratios, spread, time_interleaved
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.models.families import INPUT, SITES
 from wina_amp.models.load import DTYPES, LoadedModel
 from wina_amp.models.mask_sites import MaskSite, mask_sites
+from wina_amp.models.sharing import copy_sharing_weights
 from wina_amp.scoring.criteria import feature_weights, scores
 
 CRITERION = "wina"

@@ -35,7 +35,7 @@ from wina_amp.allocation.feature_weights import learning_gradients
 from wina_amp.allocation.kl import kl, shrinkage
 from wina_amp.models.integrity import config_of
 from wina_amp.models.source import cached_folder, config_folder
-from wina_amp.names import GRADIENT_SCHEMES, LEARNED, NO_TRANSFORM, POOLED, UNIFORM
+from wina_amp.names import DENSE, GRADIENT_SCHEMES, LEARNED, NO_TRANSFORM, POOLED, UNIFORM
 
 
 def main(settings: Settings) -> None:
@@ -69,6 +69,8 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
         return work.START + _evaluation(evaluate, cost, *_runs(evaluate, name), is_masked=True)
     if kind == "allocate" and settings.profiles[name].allocation not in (UNIFORM, POOLED):
         return work.START + _allocation(settings, cost, settings.profiles[name])
+    if kind == "profile" and settings.profiles[name].calibration != DENSE:
+        return work.START + _calibration(settings, cost, settings.profiles[name])
     if kind == "gradient_clusters":
         passes = len(settings.gradient.targets) * (cost.dense(cost.train) + cost.gradient(cost.train))
         return work.START + passes / cost.processes
@@ -138,6 +140,15 @@ def _allocation(settings: Settings, cost: Cost, profile: ProfileSettings) -> flo
     measured = count.curves * cost.curve(first) + count.starts * cost.loss(first) + count.choices * cost.loss(compared)
     steps = count.steps * cost.gradient(min(allocate.kl_batch, texts))
     return groups * ((measured + steps) / cost.processes + cost.dense(first + compared + texts))
+
+
+def _calibration(settings: Settings, cost: Cost, profile: ProfileSettings) -> float:
+    """The estimate for the thresholds of one profile set; every group at every target is a task."""
+    groups, tokens = _groups(settings, profile.scheme, cost.workload), settings.thresholds.tokens
+    each = groups * cost.calibration(min(tokens, cost.train_tokens / groups))
+    pooled = cost.calibration(min(tokens, cost.train_tokens)) if profile.parent is not None else 0.0
+    targets = len(settings.evaluate.targets)
+    return targets * (each + pooled) / min(cost.processes, targets * groups)
 
 
 def _timings(settings: Settings, cost: Cost) -> float:

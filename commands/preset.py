@@ -2,6 +2,7 @@
 
     python -m commands.preset full controls
     python -m commands.preset llama-3-8b --revision <commit>
+    python -m commands.preset smoke --model <folder>
 
 The file is only written if the result is sound; `git checkout params.yaml` takes all of it back.
 """
@@ -21,8 +22,8 @@ from stages.run import run_command
 log = logging.getLogger("commands.preset")
 
 
-def main(names: Sequence[str], revision: str | None) -> None:
-    """Apply presets to params.yaml, one after the other; the revision belongs to the first.
+def main(names: Sequence[str], revision: str | None, model: str | None = None) -> None:
+    """Apply presets to params.yaml, one after the other; revision and model belong to the first.
 
     Raises:
         UserError: unknown preset, no revision for a checkpoint of the hub, or settings that do not fit together.
@@ -32,7 +33,8 @@ def main(names: Sequence[str], revision: str | None) -> None:
     text = path.read_text(encoding="utf-8")
     changes: list[preset_files.Change] = []
     for number, name in enumerate(names):
-        text, more = preset_files.apply(preset_files.load(name, None if number else revision), text)
+        of_first = (None, None) if number else (revision, model)
+        text, more = preset_files.apply(preset_files.load(name, *of_first), text)
         changes += more
     with tempfile.TemporaryDirectory() as folder:
         candidate = Path(folder) / params.PARAMS
@@ -56,9 +58,10 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="preset", description="Put a preset's settings into params.yaml.")
     parser.add_argument("names", nargs="+", metavar="name", help=f"of {', '.join(preset_files.names())}")
     parser.add_argument("--revision", help="commit of the checkpoint on the Hugging Face hub")
+    parser.add_argument("--model", help="checkpoint instead of the preset's: a folder, or a hub id with --revision")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
     given = _arguments()
-    run_command("preset", lambda: main(given.names, given.revision or None))
+    run_command("preset", lambda: main(given.names, given.revision or None, given.model or None))

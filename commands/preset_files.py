@@ -53,12 +53,13 @@ def names(folder: Path = FOLDER) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def load(name: str, revision: str | None = None, folder: Path = FOLDER) -> dict[str, Any]:
+def load(name: str, revision: str | None = None, model: str | None = None, folder: Path = FOLDER) -> dict[str, Any]:
     """The settings of a preset.
 
     Args:
         name: file name without `.yaml`.
         revision: commit of the hub checkpoint; becomes `model.revision`.
+        model: a checkpoint instead of the preset's, if it has one: a folder, or a hub id with `revision`.
         folder: where presets are.
 
     Raises:
@@ -68,21 +69,21 @@ def load(name: str, revision: str | None = None, folder: Path = FOLDER) -> dict[
         raise unknown("preset", name, names(folder), f"{folder}/")
     file = folder / f"{name}.yaml"
     values = validated(dict[str, Any], parse(file), str(file))
-    model = values.get("model") or {}
-    path = model.get("path")
-    if revision is None and (path is None or model.get("revision") is not None):
+    own = values.get("model") or {}
+    path = model or own.get("path")
+    if path is None and revision is None:
         return values
     if path is None:
         found = f"REVISION={revision} for a preset that sets none"
-        raise _error("A revision belongs to a preset that sets `model.path`", found, file, "leave REVISION out")
-    if revision is None:
+        raise _error("A revision belongs to a preset that sets `model.path`", found, file, "add MODEL=<hub id>")
+    if revision is None and not Path(path).is_dir():
         raise _error(
-            "A checkpoint of the hub needs the commit that is to be studied",
-            "no REVISION",
+            "A checkpoint must be a folder, or one of the hub with the commit that is to be studied",
+            f"{path!r}, which is no folder, and no REVISION",
             file,
-            f"choose one of https://huggingface.co/{path}/commits/main and add REVISION=<commit>",
+            f"add REVISION=<one of https://huggingface.co/{path}/commits/main>, or MODEL=<folder>",
         )
-    return values | {"model": model | {"revision": revision}}
+    return values | {"model": own | {"path": path, "revision": revision}}
 
 
 def apply(preset: Mapping[str, Any], text: str) -> tuple[str, list[Change]]:

@@ -1,4 +1,4 @@
-"""Writes docs/tables.md and docs/params.md from the code, so that they cannot disagree with it.
+"""Writes docs/tables.md, docs/params.md and docs/api.md from the code, so that they cannot disagree with it.
 
     python -m docs.generate
 
@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+from docs import api
 from pipeline.config.params import Settings
 from pipeline.config.validation import Node, Schema
 from pipeline.storage.schemas import TABLES
@@ -25,7 +26,7 @@ _WIDTH = 120
 
 def pages() -> dict[str, str]:
     """File name -> text of every generated page."""
-    return {"tables.md": _join(_tables()), "params.md": _join(_params())}
+    return {"tables.md": _join(_tables()), "params.md": _join(_params()), "api.md": _join(api.page())}
 
 
 def _tables() -> Iterator[str]:
@@ -114,8 +115,8 @@ def _grid(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def _join(blocks: Iterator[str]) -> str:
-    """One text; what is no heading or table is wrapped."""
-    wrapped = (block if block.startswith(("#", "|")) else textwrap.fill(block, _WIDTH) for block in blocks)
+    """One text; paragraphs are wrapped."""
+    wrapped = (block if block.startswith(("#", "|", "```", "- ")) else textwrap.fill(block, _WIDTH) for block in blocks)
     return "\n\n".join(wrapped) + "\n"
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 
 from pipeline.config.params import Settings
 from pipeline.config.profiles import ProfileSettings
+from pipeline.profiles.uniform import uniform_rows
 from pipeline.storage.parts import JsonParts
 from pipeline.storage.schemas import ALLOCATION_COSTS, ALLOCATIONS, GROUP_HISTOGRAMS
 from stages.allocate_kl import alone, from_pooled
@@ -30,7 +31,6 @@ from stages.inputs.allocation import (
 from stages.inputs.model import load_model
 from wina_amp.allocation.calibration.cost import Cost, Meter, MeteredStore
 from wina_amp.allocation.greedy.search import Path as GreedyPath
-from wina_amp.allocation.uniform import uniform
 from wina_amp.errors import UserError
 from wina_amp.histograms.bins import Bins
 from wina_amp.names import GATE_CRITERIA, POOLED
@@ -78,7 +78,7 @@ def _uniform(settings: Settings, name: str, profile: ProfileSettings, histograms
     if len(reachable) < len(targets):
         lost = ", ".join(f"{target:g}" for target in targets if target > fraction)
         log.warning("`%s` can mask %.3f of the weights: no allocation at %s", profile.criterion, fraction, lost)
-    return uniform(histograms[histograms["criterion"] == profile.criterion], reachable, name, fraction)
+    return uniform_rows(histograms[histograms["criterion"] == profile.criterion], reachable, name, fraction)
 
 
 def _as_pooled(parent: str, groups: list[int]) -> pd.DataFrame:
@@ -143,7 +143,7 @@ def _texts(settings: Settings, profile: ProfileSettings, group: int) -> list[Tok
     from wina_amp.allocation.calibration.texts import choose
 
     return choose(
-        group_texts(settings, profile, group),
+        group_texts(profile.scheme, group, settings.seed),
         tokens=settings.allocate.greedy_tokens,
         dense_prefix=settings.tokens.dense_prefix,
         seed=settings.seed,

@@ -165,7 +165,7 @@ class Worker:
         known = histograms[(histograms["criterion"] == criterion) & (histograms["group"] == thresholds_of)]
         return LossInputs(
             self._loaded,
-            group_texts(settings, self.profile, group),
+            group_texts(self.profile.scheme, group, settings.seed),
             counts_of(known, bins),
             bins,
             criterion,

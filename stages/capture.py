@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -27,7 +26,7 @@ from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model, model_processes
 from stages.run import start_logging
 from wina_amp.tokens.batching import batches
-from wina_amp.tokens.samples import TokenizedSample
+from wina_amp.tokens.samples import TokenizedSample, tokenized_samples
 
 BATCHES_PER_PART = 8
 _COLUMNS = ("sample_id", "split", "prompt_ids", "answer_ids")
@@ -56,12 +55,10 @@ def main(settings: Settings) -> None:
 
 def _as_read(samples: pd.DataFrame) -> list[TokenizedSample]:
     """The tokens that capture reads: of train samples prompt and answer, of all others the prompt."""
-    # The last token of an answer is predicted, never read: no evaluation puts it through the model.
+    is_train = samples["split"] == "train"
     return [
-        TokenizedSample(
-            str(row.sample_id), row.prompt_ids.tolist(), row.answer_ids.tolist()[:-1] if row.split == "train" else []
-        )
-        for row in cast(Any, samples).itertuples()
+        sample.as_read if train else replace(sample, answer_ids=[])
+        for sample, train in zip(tokenized_samples(samples), is_train, strict=True)
     ]
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
 
 from pipeline.config.consistency import why_not_exported
 from pipeline.config.params import Settings
@@ -22,7 +20,7 @@ from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
 from wina_amp.names import LEARNED, NO_TRANSFORM
 from wina_amp.profile_set.description import Checkpoint, Description, Group
-from wina_amp.profile_set.identity import shapes_of, sketch
+from wina_amp.profile_set.identity import made_with, shapes_of, sketch
 from wina_amp.profile_set.profile_set import ProfileSet
 from wina_amp.routing.router import load_router
 from wina_amp.scoring.learned_weights import learned
@@ -69,11 +67,7 @@ def main(settings: Settings, name: str) -> None:
             seed=settings.seed,
         ),
         confidence=settings.report.confidence,
-        versions={
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
+        versions=made_with(),
         tensors="",
     )
     rotations = None if settings.model.transform == NO_TRANSFORM else paths.ROTATIONS

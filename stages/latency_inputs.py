@@ -152,7 +152,7 @@ def check_contexts(settings: Settings) -> None:
     Raises:
         UserError: the longest one and the steps behind it are more tokens than the model takes.
     """
-    from pipeline.latency.interleaved import WARM
+    from wina_amp.decode.interleaved import WARM
     from wina_amp.models.context import load_context
 
     latency, model = settings.latency, settings.model

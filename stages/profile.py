@@ -1,29 +1,126 @@
-"""profile: allocation and group histograms -> the threshold of every projection, for one profile set."""
+"""profile: allocation, text and the model -> the threshold of every projection, for one profile set.
+
+Thresholds are those of the model as it runs (`wina_amp/thresholds/as_run.py`): every group's, at every target, from one
+masked pass over its own train text, which is a part that survives a crash. So every group meets its target on its own
+text, also one whose allocation has shrunk to the pooled one: its sparsities are then pooled, its thresholds its own.
+The last group of a set that starts from a pooled one has no samples; it is the pooled profile, from the pooled text.
+
+`calibration: dense` reads them off the group histograms instead, without a model.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
 from pipeline.config.params import Settings
-from pipeline.profiles.profile import profiles
+from pipeline.executors.processes import Advance, WorkerPool
+from pipeline.profiles.profile import profile_array, profiles, with_thresholds
+from pipeline.storage.parts import JsonParts, Parts
 from pipeline.storage.schemas import ALLOCATIONS, GROUP_HISTOGRAMS, PROFILES
+from pipeline.storage.scratch import array_digest
 from stages.inputs import paths
+from stages.inputs.allocation import group_texts
+from stages.inputs.fingerprint import Fingerprint
+from stages.inputs.model import load_model, model_processes
+from stages.run import start_logging
 from wina_amp.histograms.bins import Bins
-from wina_amp.names import POOLED
+from wina_amp.names import DENSE, GLOBAL, POOLED
+from wina_amp.tokens.samples import TokenizedSample
+
+Task = tuple[int, Any]
+"""A group, and the sparsity of every mask of every block."""
 
 
 def main(settings: Settings, name: str) -> None:
-    """Read the `allocations` of profile set `name` and `group_histograms`, write its `profiles`.
+    """Read the `allocations` of profile set `name`, write its `profiles`."""
+    allocations = ALLOCATIONS.read(paths.allocations(name))
+    calibrate = _dense if settings.profiles[name].calibration == DENSE else _as_run
+    PROFILES.write(calibrate(settings, name, allocations), paths.profiles(name))
 
-    Groups that start from a pooled allocation read their thresholds off the pooled histograms, so that a group of
-    strength 0 has the pooled profile, bit for bit. Thresholds from a group's own histograms were no better
-    (docs/log.md). Groups that take the pooled sparsities as they are differ in just those thresholds.
+
+def _dense(settings: Settings, name: str, allocations: pd.DataFrame) -> pd.DataFrame:
+    """Groups that start from a pooled allocation read the pooled histograms, on which their search measured them.
+
+    Those that take pooled sparsities as they are differ in just their thresholds.
     """
     profile = settings.profiles[name]
     is_pooled = profile.parent is not None and profile.allocation != POOLED
-    rows = profiles(
-        ALLOCATIONS.read(paths.allocations(name)),
-        GROUP_HISTOGRAMS.read(paths.group_histograms("global" if is_pooled else profile.scheme)),
+    return profiles(
+        allocations,
+        GROUP_HISTOGRAMS.read(paths.group_histograms(GLOBAL if is_pooled else profile.scheme)),
         criterion=profile.criterion,
         bins=Bins(settings.capture.mantissa_bits),
         is_pooled=is_pooled,
     )
-    PROFILES.write(rows, paths.profiles(name))
+
+
+def _as_run(settings: Settings, name: str, allocations: pd.DataFrame) -> pd.DataFrame:
+    sparsities = {target: profile_array(allocations, target, "sparsity") for target in _targets(allocations)}
+    tasks: list[Task] = [(group, array) for arrays in sparsities.values() for group, array in enumerate(arrays)]
+    # Parts are named by their allocation: another target computes only its own.
+    with Fingerprint(settings, "profile", name).scratch({"data/allocations/${key}.parquet": None}) as parts:
+        store = JsonParts(parts, "")
+        missing = [task for task in tasks if store.get(_part(task)) is None]
+        with (
+            WorkerPool(partial(Worker, settings, name, parts), model_processes(settings.model, len(missing))) as pool,
+            tqdm(total=len(missing), desc=f"thresholds of {name}", unit="group") as progress,
+        ):
+            pool.map(_calibrate, missing, progress.update)
+        limits = {
+            target: np.array([store.get(_part(task)) for task in enumerate(arrays)], dtype=np.float32)
+            for target, arrays in sparsities.items()
+        }
+    return with_thresholds(allocations, limits)
+
+
+class Worker:
+    """A process that calibrates: the model, and where finished thresholds go."""
+
+    def __init__(self, settings: Settings, name: str, parts: Parts) -> None:
+        start_logging()
+        self.settings, self.profile = settings, settings.profiles[name]
+        self.store = JsonParts(parts, "")
+        self.loaded = load_model(settings.model)
+
+
+def _calibrate(worker: Worker, task: Task, advance: Advance) -> None:
+    """Keep the thresholds of one group at one target."""
+    from wina_amp.thresholds.as_run import thresholds_as_run
+
+    group, sparsity = task
+    settings = worker.settings
+    limits = thresholds_as_run(
+        worker.loaded,
+        _texts(settings, worker.profile.scheme, group),
+        sparsity,
+        criterion=worker.profile.criterion,
+        dense_prefix=settings.tokens.dense_prefix,
+        budget=settings.tokens.batch,
+    )
+    worker.store.put(_part(task), limits.tolist())
+    advance(1)
+
+
+def _texts(settings: Settings, scheme: str, group: int) -> list[TokenizedSample]:
+    """Train text of the group, as far as `thresholds.tokens` reach; of all samples for the pooled group of a set."""
+    own = group_texts(scheme, group, settings.seed) or group_texts(GLOBAL, 0, settings.seed)
+    # The last token of an answer is predicted, never read: no evaluation puts it through the model.
+    read = [replace(text, answer_ids=text.answer_ids[:-1]) for text in own]
+    before = accumulate((text.length for text in read), initial=0)
+    return [text for text, tokens in zip(read, before, strict=False) if tokens < settings.thresholds.tokens]
+
+
+def _part(task: Task) -> str:
+    group, sparsity = task
+    return f"{group:05d}-{array_digest(sparsity)[:16]}"
+
+
+def _targets(allocations: pd.DataFrame) -> list[float]:
+    return sorted(set(allocations["target"].tolist()))

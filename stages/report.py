@@ -7,6 +7,8 @@ was removed from params.yaml leaves its files behind.
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -48,12 +50,17 @@ _SAMPLE_COLUMNS = (
     "subject",
     "computation",
     "template",
+    "prompt",
     "shots",
     "choices",
     "doc_hash",
     "answer_ids",
     "n_tokens",
 )
+
+
+CODE = ("wina_amp", "pipeline", "stages", "params.yaml", "requirements.txt")
+"""What the page's numbers follow from, of all that a commit holds."""
 
 
 def main(settings: Settings) -> None:
@@ -91,6 +98,7 @@ def _plan(settings: Settings) -> Plan:
         confidence=settings.report.confidence,
         seed=settings.seed,
         settings=_shown(settings),
+        commit=_commit(),
     )
 
 
@@ -125,8 +133,28 @@ def _shown(settings: Settings) -> dict[str, dict[str, Any]]:
         "latency": settings.latency,
         "report": settings.report,
     }
-    named = {name: asdict(profile) for name, profile in settings.profiles.items()}
-    return {"seed": {"seed": settings.seed}, **{name: asdict(row) for name, row in sections.items()}, "profiles": named}
+    named = {
+        "profiles": {name: asdict(profile) for name, profile in settings.profiles.items()},
+        "methods": {name: asdict(method) for name, method in settings.methods.items()},
+    }
+    return {"seed": {"seed": settings.seed}, **{name: asdict(row) for name, row in sections.items()}, **named}
+
+
+def _commit() -> str:
+    """The commit and its date, "with changes" if the code or the settings differ from it; empty without Git."""
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    try:
+        named = subprocess.run(
+            [git, "log", "-1", "--format=%h, %cs"], capture_output=True, text=True, check=True, timeout=30
+        )
+        same = subprocess.run(
+            [git, "diff", "--quiet", "HEAD", "--", *CODE], capture_output=True, check=False, timeout=30
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return named.stdout.strip() + (" with changes" if same.returncode else "")
 
 
 def _evidence(plan: Plan) -> Evidence:

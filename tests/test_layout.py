@@ -30,6 +30,12 @@ TESTED_BESIDE = {
         "wina_amp/allocation/loss/answers.py", "wina_amp/allocation/loss/limits.py",
         "wina_amp/allocation/loss/loss_inputs.py",
     ),
+    "tests/pipeline/capture/test_capture.py": ("wina_amp/capture/passes.py",),
+    "tests/wina_amp/calibration/test_calibrate.py": (
+        "wina_amp/calibration/allocations.py", "wina_amp/calibration/arguments.py",
+        "wina_amp/calibration/described.py", "wina_amp/calibration/observing.py",
+    ),
+    "tests/wina_amp/cli/test_generate.py": ("wina_amp/cli/loading.py",),
     "tests/pipeline/estimate/test_work.py": ("pipeline/estimate/workload.py",),
     "tests/pipeline/evaluate/test_choices.py": ("pipeline/evaluate/tally.py",),
     "tests/pipeline/tasks/test_samples.py": ("pipeline/tasks/task_view.py", "pipeline/tasks/text.py"),
@@ -51,22 +57,19 @@ TESTED_BESIDE = {
     "tests/pipeline/tasks/embedded/test_documents.py": ("pipeline/tasks/embedded/templates.py",),
     # What the numbers of a report are taken from, and its prose.
     "tests/pipeline/report/analysis/test_configurations.py": (
-        "pipeline/report/analysis/plan.py", "pipeline/report/analysis/findings.py", "pipeline/report/analysis/tasks.py",
-        "pipeline/report/page/configuration_table.py",
+        "pipeline/report/analysis/plan.py",
     ),
     "tests/pipeline/report/analysis/test_agreement.py": ("pipeline/report/analysis/labels.py",),
     "tests/pipeline/report/analysis/test_matched_compute.py": ("pipeline/report/analysis/resampling.py",),
-    "tests/pipeline/report/analysis/test_specialisation.py": ("pipeline/report/page/profile_rows.py",),
-    "tests/pipeline/report/analysis/test_perplexity.py": ("pipeline/report/page/text_rows.py",),
-    "tests/pipeline/report/text/test_verdicts.py": ("pipeline/report/text/groups.py", "pipeline/report/text/rules.py"),
-    "tests/pipeline/report/text/test_benefit_routers.py": ("pipeline/report/text/methods.py",),
+    "tests/pipeline/report/analysis/test_specialisation.py": ("pipeline/report/page/profile_tables.py",),
+    "tests/pipeline/report/text/test_cards.py": ("pipeline/report/text/rules.py",),
     # Sections of the page: a rendered page has their tags, and the golden page their order.
     "tests/pipeline/report/page/test_page.py": (
-        "pipeline/report/page/style.py", "pipeline/report/page/rows.py", "pipeline/report/page/router_rows.py",
-        "pipeline/report/page/group_figures.py",
-        "pipeline/report/page/group_page.py", "pipeline/report/page/group_rows.py",
-        "pipeline/report/page/latency_figures.py", "pipeline/report/page/latency_rows.py",
-        "pipeline/report/page/profile_figures.py", "pipeline/report/page/profile_page.py",
+        "pipeline/report/analysis/findings.py", "pipeline/report/analysis/tasks.py",
+        "pipeline/report/page/parts.py", "pipeline/report/page/table.py", "pipeline/report/page/figures.py",
+        "pipeline/report/page/accuracy_figure.py", "pipeline/report/page/sample_map.py",
+        "pipeline/report/page/group_tables.py", "pipeline/report/page/latency_figure.py",
+        "pipeline/report/page/latency_tables.py",
     ),
 }  # fmt: skip
 """Test file -> modules without a test file of their own name that it tests."""

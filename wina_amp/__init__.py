@@ -16,16 +16,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from wina_amp.calibration.calibrate import calibrate
+    from wina_amp.calibration.settings import CalibrationSettings
     from wina_amp.errors import UserError
     from wina_amp.profile_set.profile_set import ProfileSet
     from wina_amp.profile_set.sparsity import Sparsity, sparsify_
 
-__all__ = ["ProfileSet", "Sparsity", "UserError", "sparsify_"]
+__all__ = ["ProfileSet", "sparsify_", "Sparsity", "calibrate", "CalibrationSettings", "UserError"]
 
 _MODULES = {
+    "CalibrationSettings": "wina_amp.calibration.settings",
     "ProfileSet": "wina_amp.profile_set.profile_set",
     "Sparsity": "wina_amp.profile_set.sparsity",
     "UserError": "wina_amp.errors",
+    "calibrate": "wina_amp.calibration.calibrate",
     "sparsify_": "wina_amp.profile_set.sparsity",
 }
 """Public name -> the module that defines it."""

@@ -21,6 +21,11 @@ MOST_SHOWN = 1000
 class UserError(Exception):
     """A mistake that the user can correct.
 
+        try:
+            profiles.check(model)
+        except UserError as error:
+            print(error.must, error.found, error.where, error.remedy)
+
     Args:
         must: the rule that is broken, as a sentence ("`cluster.count` must be a whole number of at least 2").
         found: the value that breaks it.

@@ -8,9 +8,10 @@
 
 Importing this module registers the name for lm-eval's `model="wina-amp"`. Needs the extra `lm-eval`.
 
-Every request is routed by its prompt alone, and its continuation is masked as decoded tokens are, as in the study's own
-evaluation. So a request takes two passes, one over the prompt and one over the continuation behind its cache, and none
-is batched: lm-eval pads on the right and does not say where, which would be routed and masked like text.
+Every request is routed by its prompt alone, and its continuation is masked as decoded tokens are, in a pass and when it
+is generated, as in the study's own evaluation. All continuations of a prompt share its pass (`Sparsity.score`); prompts
+are not batched, except by generation with lm-eval's `batch_size`. Whole texts, lm-eval's rolling log-likelihoods, have
+no prompt to be routed by: they need a set of one group, or `group=`.
 """
 
 # lm-eval's decorators hide what HFLM is from type checkers.
@@ -22,17 +23,21 @@ import logging
 from collections import Counter
 from typing import Any
 
-import torch
 from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
-from torch import Tensor
 from tqdm import tqdm
 
+from wina_amp.decode.sequences import Tally
+from wina_amp.errors import UserError
 from wina_amp.names import AUTO, Prefill
+from wina_amp.profile_set.likelihoods import rows
 from wina_amp.profile_set.profile_set import ProfileSet
 from wina_amp.profile_set.sparsity import Sparsity, sparsify_
 
 log = logging.getLogger(__name__)
+
+LIKELIHOOD, ROLLING, GENERATION = "loglikelihood", "loglikelihood_rolling", "generate_until"
+"""The kinds of requests, by the names of lm-eval's methods."""
 
 
 @register_model("wina-amp")
@@ -42,13 +47,14 @@ class SparseLM(HFLM):
     Args:
         profile_set: a set, its folder, or `owner/name` on the hub.
         sparsity: one of the set's targets.
+        group: see `sparsify_`; None routes every prompt.
         sparse_backend: see `sparsify_`; lm-eval's `backend` is another thing.
         prefill: see `sparsify_`.
         options: of `HFLM`; `pretrained` names the model.
 
     Attributes:
         sparse: the handle.
-        groups: number of requests by name of their group.
+        groups: number of prompts by name of their group.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class SparseLM(HFLM):
         *,
         profile_set: ProfileSet | str,
         sparsity: float = 0.5,
+        group: int | str | None = None,
         sparse_backend: str = AUTO,
         prefill: Prefill = "sparse",
         **options: Any,
@@ -64,44 +71,96 @@ class SparseLM(HFLM):
         profiles.at(sparsity)  # before the model is loaded
         super().__init__(**options)
         model: Any = self.model
-        self.sparse: Sparsity = sparsify_(model, profiles, sparsity=sparsity, backend=sparse_backend, prefill=prefill)
+        self.sparse: Sparsity = sparsify_(
+            model, profiles, sparsity=sparsity, backend=sparse_backend, prefill=prefill, group=group, measure=True
+        )
         self.groups: Counter[str] = Counter()
+        self._is_routed = profiles.router is not None and group is None
+        self._kind = LIKELIHOOD
+        self._tallies: dict[str, Tally] = {}
+
+    @property
+    def realised_sparsity(self) -> dict[str, float | None]:
+        """The fraction of the projections' weights that eligible tokens skipped, by kind of request, and of `all`."""
+        tallies = dict(self._tallies)
+        if tallies:
+            tallies["all"] = self._new_tally(next(iter(tallies.values())))
+            for tally in self._tallies.values():
+                tallies["all"].add(tally)
+        return {kind: self.sparse.skipped(tally) for kind, tally in tallies.items()}
 
     def get_model_info(self) -> dict[str, Any]:
-        """lm-eval's facts about the model, with the profile set, the sparsity and the groups of the requests."""
+        """lm-eval's facts about the model, with the profile set, the sparsity and the groups of the prompts."""
         sparse = self.sparse
         facts = {"profile_set": sparse.profiles.description.name, "sparsity": sparse.sparsity}
-        return {**super().get_model_info(), **facts, "groups": dict(self.groups)}
+        facts |= {"realised_sparsity": self.realised_sparsity, "groups": dict(self.groups)}
+        return {**super().get_model_info(), **facts}
+
+    def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """Log-likelihood of each continuation, and whether it is the greedy one."""
+        self._kind = LIKELIHOOD
+        return super().loglikelihood(requests, disable_tqdm)
+
+    def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
+        """Log-likelihood of each whole text.
+
+        Raises:
+            UserError: the profile set routes prompts, of which a text has none.
+        """
+        if self._is_routed:
+            raise UserError(
+                "A whole text has no prompt that could be routed",
+                found=f"rolling log-likelihoods, and a profile set of {len(self.sparse.profiles.description.groups)} "
+                "groups",
+                where=f"task {requests[0].task_name}",
+                remedy="choose the profile (`group=`, on the command line `--group`), or take a set of one group",
+            )
+        self._kind = ROLLING
+        return super().loglikelihood_rolling(requests, disable_tqdm)
+
+    def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
+        """The continuation of each prompt."""
+        self._kind = GENERATION
+        return super().generate_until(requests, disable_tqdm)
 
     def _loglikelihood_tokens(
         self, requests: Any, disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
-        scores: list[tuple[float, bool]] = []
-        for key, prompt, continuation in tqdm(requests, disable=disable_tqdm, desc="Running loglikelihood requests"):
-            # As HFLM: what does not fit is cut off in front, and the last token is predicted, never read.
-            kept = (prompt + continuation)[-(self.max_length + 1) :]
-            if len(kept) < len(prompt) + len(continuation):
-                cut = len(prompt) + len(continuation) - len(kept)
-                log.warning("%d tokens in front of a prompt are left out: the model takes %d", cut, self.max_length)
-            score = self._scored(kept[: -len(continuation)], kept[-len(continuation) :])
-            scores.append(score)
+        numbers: dict[tuple[int, ...], dict[tuple[int, ...], list[int]]] = {}
+        for number, (_, prompt, continuation) in enumerate(requests):
+            kept = self._fitting(prompt, continuation)
+            of_prompt = numbers.setdefault(tuple(kept[: -len(continuation)]), {})
+            of_prompt.setdefault(tuple(continuation), []).append(number)
+        scores: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
+        with tqdm(total=len(requests), disable=disable_tqdm, desc=f"Running {self._kind} requests") as progress:
+            for prompt, of_prompt in numbers.items():
+                for part in rows(prompt, list(of_prompt), self.sparse.widest_row):
+                    scored = self.sparse.score(prompt, part)
+                    self._count()
+                    for continuation, score in zip(part, scored, strict=True):
+                        for number in of_prompt[tuple(continuation)]:
+                            scores[number] = score
+                            progress.update()
+        for (key, _, _), score in zip(requests, scores, strict=True):
             if key is not None:
-                self.cache_hook.add_partial("loglikelihood", key, score)
+                self.cache_hook.add_partial(self._kind, key, score)
         return scores
 
-    def _scored(self, prompt: list[int], continuation: list[int]) -> tuple[float, bool]:
-        """The log-likelihood of a continuation behind its prompt, and whether greedy decoding would produce it."""
-        model: Any = self.model
-        output = model(self._row(prompt), use_cache=True)
-        self._count()
-        logits: Tensor = output.logits[0, -1:]
-        if len(continuation) > 1:
-            behind = model(self._row(continuation[:-1]), past_key_values=output.past_key_values)
-            logits = torch.cat([logits, behind.logits[0]])
-        tokens = torch.tensor(continuation, device=logits.device)
-        logprobs = logits.float().log_softmax(dim=-1)
-        total = float(logprobs.gather(1, tokens[:, None]).double().sum())
-        return total, bool((logits.argmax(dim=-1) == tokens).all())
+    def _fitting(self, prompt: list[int], continuation: list[int]) -> list[int]:
+        """What the model takes, as in HFLM: the last token is predicted and never read, and the front is cut off."""
+        if not 1 <= len(continuation) <= self.max_length:
+            raise UserError(
+                f"A continuation must have at least one token, and at most the {self.max_length} that the model takes",
+                found=f"{len(continuation)} tokens",
+                where="a request of lm-eval",
+                remedy="correct the task, or raise `max_length` where the model takes more",
+            )
+        both = prompt + continuation
+        kept = both[-(self.max_length + 1) :]
+        if len(kept) < len(both):
+            cut = len(both) - len(kept)
+            log.warning("%d tokens in front of a prompt are left out: the model takes %d", cut, self.max_length)
+        return kept
 
     def _model_generate(self, context: Any, max_length: int, stop: Any, **options: Any) -> Any:
         tokens = super()._model_generate(context, max_length, stop, **options)
@@ -109,9 +168,13 @@ class SparseLM(HFLM):
         return tokens
 
     def _count(self) -> None:
+        """Add the last call to the counts."""
         names = [group.name for group in self.sparse.profiles.description.groups]
-        groups = self.sparse.groups
-        self.groups.update(names[number] for number in ([] if groups is None else groups.tolist()))
+        groups, tally = self.sparse.groups, self.sparse.tally
+        assert groups is not None and tally is not None
+        self.groups.update(names[number] for number in groups.tolist())
+        self._tallies.setdefault(self._kind, self._new_tally(tally)).add(tally)
 
-    def _row(self, ids: list[int]) -> Tensor:
-        return torch.tensor([ids], device=self.device)
+    @staticmethod
+    def _new_tally(like: Tally) -> Tally:
+        return Tally(len(like.kept), like.eligible[:1])

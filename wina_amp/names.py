@@ -98,6 +98,11 @@ ALLOCATIONS = {
     KL: "sparsity spread over the whole model, by what it does to predictions (KL)",
     POOLED: "the sparsities of a pooled profile set for every group, which has thresholds of its own",
 }
+MASKED = "masked"
+CALIBRATIONS = {
+    MASKED: "thresholds of the model as it runs, all masks on: the target is met",
+    DENSE: "quantiles of the dense model's scores, as the released codes have them: deep models overshoot the target",
+}
 EXACT, LAZY = "exact", "lazy"
 GREEDY_SEARCHES = {EXACT: "a round tries all steps, as published", LAZY: "a round tries the likely steps"}
 

@@ -16,9 +16,9 @@ from numpy import ndarray
 
 from pipeline.histograms.count_units import in_units
 from wina_amp.capture.observe import Observation
+from wina_amp.capture.passes import signatures
 from wina_amp.histograms.bins import Bins, TrimmedRows
 from wina_amp.models.families import SITES
-from wina_amp.scoring.signature import project
 
 
 def histogram_table(
@@ -75,10 +75,7 @@ def signature_table(
         dim: numbers per signature.
     """
     inputs = [seen for seen in observations if seen.site.name in SITES]
-    vectors = [
-        project(seen.magnitudes, seed=seed, block=seen.site.block, site=seen.site.name, dim=dim).ravel()
-        for seen in inputs
-    ]
+    vectors = signatures(inputs, seed=seed, dim=dim).swapaxes(0, 1)
     sample = np.tile(np.arange(len(sample_ids)), len(inputs))
     site = np.repeat(np.arange(len(inputs)), len(sample_ids))
     offsets = pa.array(np.arange(len(sample) + 1) * dim, pa.int32())
@@ -88,7 +85,7 @@ def signature_table(
             "block": pa.array([seen.site.block for seen in inputs], pa.int16()).take(site),
             "site": pa.array([seen.site.name for seen in inputs], pa.string()).take(site),
             "n_tokens": pa.array(tokens, pa.int32()).take(sample),
-            "vector": pa.ListArray.from_arrays(offsets, pa.array(np.concatenate(vectors), pa.float32())),
+            "vector": pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel(), pa.float32())),
         }
     )
 

@@ -103,10 +103,22 @@ def realised_sparsity(shape: Shape, work: Work) -> Numbers:
     return _skipped(shape, work) / np.maximum(offered, 1.0)
 
 
+def sparsity_by_block(shape: Shape, work: Work) -> NDArray[np.float64]:
+    """`realised_sparsity` of every block by itself, `[samples, blocks]`; blocks are of one size, so that it is their
+    mean."""
+    by_block = _skipped_by_mask(shape, work).reshape(len(work.eligible), shape.blocks, -1 if shape.features else 0)
+    offered = work.eligible * (shape.weights / shape.blocks)
+    return by_block.sum(axis=2) / np.maximum(offered, 1.0)[:, None]
+
+
 def _skipped(shape: Shape, work: Work) -> Numbers:
     """Weights that need not be read, summed over the eligible tokens: the sum of Z * g."""
+    return _skipped_by_mask(shape, work).sum(axis=1)
+
+
+def _skipped_by_mask(shape: Shape, work: Work) -> NDArray[np.float64]:
     zeroed = work.eligible[:, None] * np.array(shape.features, np.float64) - work.kept
-    return zeroed @ np.array(shape.gated, np.float64)
+    return zeroed * np.array(shape.gated, np.float64)
 
 
 def _attention_and_head(shape: Shape, work: Work) -> Numbers:

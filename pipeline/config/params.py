@@ -33,6 +33,7 @@ from pipeline.config.profiles import (
     GradientSettings,
     LearnSettings,
     ProfileSettings,
+    ThresholdSettings,
 )
 from pipeline.config.validation import validated
 from wina_amp.errors import UserError
@@ -58,6 +59,7 @@ class Settings:
     ]
     allocate: AllocateSettings
     gradient: GradientSettings
+    thresholds: ThresholdSettings
     profiles: dict[Name, ProfileSettings]
     route: RouteSettings
     evaluate: EvaluateSettings

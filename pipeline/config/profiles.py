@@ -8,7 +8,7 @@ from pydantic import Field, StrictFloat, StrictInt, StrictStr
 from pydantic.dataclasses import dataclass
 
 from pipeline.config.kinds import SECTION, Fraction, Many, OneOf
-from wina_amp.names import ALGORITHMS, ALLOCATIONS, CRITERIA, GREEDY_SEARCHES, SCHEMES
+from wina_amp.names import ALGORITHMS, ALLOCATIONS, CALIBRATIONS, CRITERIA, GREEDY_SEARCHES, MASKED, SCHEMES
 
 
 @dataclass(frozen=True, config=SECTION)
@@ -116,6 +116,18 @@ class GradientSettings:
 
 
 @dataclass(frozen=True, config=SECTION)
+class ThresholdSettings:
+    """How thresholds are calibrated."""
+
+    tokens: StrictInt = Field(
+        ge=1,
+        le=10**9,
+        description="tokens of a group's train text that `calibration: masked` runs, to the end of a sample; all of "
+        "them if there are fewer",
+    )
+
+
+@dataclass(frozen=True, config=SECTION)
 class ProfileSettings:
     """A profile set: thresholds for every group of a scheme."""
 
@@ -128,8 +140,10 @@ class ProfileSettings:
     )
     starts_from: StrictStr = Field(
         description="what allocations are made from: `group_histograms/<scheme>`; or `allocations/<pooled profile "
-        "set>`, for `pooled`, which takes them as they are, and for `kl` groups that shrink towards them and read "
-        "their thresholds off the pooled histograms"
+        "set>`, for `pooled`, which takes them as they are, and for `kl` groups that shrink towards them"
+    )
+    calibration: Annotated[StrictStr, OneOf(CALIBRATIONS)] = Field(
+        default=MASKED, description="which scores thresholds are quantiles of; masked unless it is given"
     )
 
     @property

@@ -80,6 +80,12 @@ class Cost:
         """Number of train samples."""
         return int(self.workload.is_train.sum())
 
+    @property
+    def train_tokens(self) -> int:
+        """Tokens of all train samples with their right answers, as they are read."""
+        load = self.workload
+        return int((load.prompts + load.right - 1)[load.is_train].sum())
+
     def capture(self) -> float:
         """Seconds of capture: prompts of all samples, right answers of the train samples, no `lm_head`."""
         load = self.workload
@@ -111,6 +117,10 @@ class Cost:
     def dense(self, texts: float) -> float:
         """Seconds of a dense pass over so many train samples with their right answers, to its final hidden states."""
         return self._texts(texts, heads=0)
+
+    def calibration(self, tokens: float) -> float:
+        """Seconds of the thresholds of one group at one target: a masked pass that counts scores."""
+        return MASKED * CAPTURE * tokens * self.sizes.blocks * self.rates.token
 
     def loss(self, texts: float) -> float:
         """Seconds of one loss: a masked pass over so many train samples, compared with the dense predictions."""

@@ -1,12 +1,7 @@
 """Log-likelihoods of continuations, with the prompt's computation shared between all continuations of it.
 
-A row of a batch is the prompt followed by its continuations side by side, each without its last token:
-
-    prompt p1 ... pn | a1 ... | b1 ... | ...
-
-Every continuation sees the prompt and its own earlier tokens only, at the positions it would have on its own, so the
-row computes what the separate sequences would, in one forward pass. Continuations of one token take no space at all:
-the prompt's last token predicts them.
+A row of a batch is a prompt and its continuations side by side (`wina_amp/tokens/packing.py`), which one forward pass
+computes as separate sequences would be.
 """
 
 from __future__ import annotations
@@ -21,6 +16,7 @@ from pipeline.compute.operations import attended
 from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.tally import Tally
 from wina_amp.masks.eligibility import eligible
+from wina_amp.tokens.packing import PackedRow, visible
 from wina_amp.tokens.padding import right_padded
 
 
@@ -41,9 +37,14 @@ class ScoringRequest:
     continuations: Sequence[Sequence[int]]
 
     @property
+    def row(self) -> PackedRow:
+        """Its row."""
+        return PackedRow(self.prompt, self.continuations)
+
+    @property
     def length(self) -> int:
         """Tokens that its row needs."""
-        return len(self.prompt) + sum(len(tokens) - 1 for tokens in self.continuations)
+        return self.row.width
 
 
 def loglikelihoods(engine: Engine, batch: Sequence[ScoringRequest], tally: Tally) -> list[list[tuple[float, bool]]]:
@@ -61,7 +62,7 @@ def loglikelihoods(engine: Engine, batch: Sequence[ScoringRequest], tally: Tally
         [request.group for request in batch],
         counted,
         positions=None if is_plain else engine.tensor(positions),
-        visible=None if is_plain else _visible(engine.tensor(segments)),
+        visible=None if is_plain else visible(engine.tensor(segments)),
         prompts=engine.tensor(prompts),
     )
     tally.add(
@@ -75,23 +76,10 @@ def loglikelihoods(engine: Engine, batch: Sequence[ScoringRequest], tally: Tally
 
 
 def _layout(batch: Sequence[ScoringRequest]) -> tuple[Tensor, Tensor, Tensor]:
-    """Token ids, positions and segments `[batch, width]`; segment 0 is the prompt, k > 0 a continuation, -1 padding."""
-    ids: list[list[int]] = []
-    positions: list[list[int]] = []
-    segments: list[list[int]] = []
-    for request in batch:
-        start = len(request.prompt)
-        parts = [request.prompt, *(tokens[:-1] for tokens in request.continuations)]
-        ids.append([token for part in parts for token in part])
-        positions.append([*range(start), *(start + i for part in parts[1:] for i in range(len(part)))])
-        segments.append([number for number, part in enumerate(parts) for _ in part])
-    return right_padded(ids)[0], right_padded(positions)[0], right_padded(segments, pad=-1)[0]
-
-
-def _visible(segments: Tensor) -> Tensor:
-    """`[batch, 1, width, width]`: the prompt, and earlier tokens of the same segment (even padding sees something)."""
-    seen, own = segments[:, None, :], segments[:, :, None]
-    return (((seen == own) | (seen == 0)).tril())[:, None]
+    """Token ids, positions and segments `[batch, width]`; the segment of padding is -1."""
+    rows = [request.row for request in batch]
+    ids, positions = (right_padded(lists)[0] for lists in ([row.ids for row in rows], [row.positions for row in rows]))
+    return ids, positions, right_padded([row.segments for row in rows], pad=-1)[0]
 
 
 def _attended(request: ScoringRequest) -> int:
@@ -108,15 +96,13 @@ def _scores(engine: Engine, batch: Sequence[ScoringRequest], hidden: Tensor) -> 
     columns: list[int] = []
     predictors: list[int] = []
     tokens: list[int] = []
-    for row, request in enumerate(batch):
-        last = len(request.prompt) - 1
-        behind_prompt = previous = len(rows)
-        rows += [row] * (request.length - last)
+    for number, request in enumerate(batch):
+        last, before = len(request.prompt) - 1, len(rows)
+        rows += [number] * (request.length - last)
         columns += range(last, request.length)
-        for continuation in request.continuations:
-            predictors += [behind_prompt, *range(previous + 1, previous + len(continuation))]
+        for continuation, own in zip(request.continuations, request.row.predictors, strict=True):
+            predictors += [before + predictor for predictor in own]
             tokens += continuation
-            previous += len(continuation) - 1
     prediction = engine.predict(hidden[engine.tensor(rows), engine.tensor(columns)], predictors, tokens)
     scored = iter(zip(prediction.logprobs.astype(np.float64), prediction.is_best, strict=True))
     return [[_sum([next(scored) for _ in continuation]) for continuation in request.continuations] for request in batch]

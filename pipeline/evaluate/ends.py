@@ -15,8 +15,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from pipeline.tokens.encoding import special_tokens
 from wina_amp.models.load import LoadedModel
+from wina_amp.tokens.encoding import special_tokens
 
 _NEUTRAL: dict[str, object] = {
     "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_length": 0, "min_new_tokens": 0, "bad_words_ids": None,

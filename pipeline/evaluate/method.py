@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from pipeline.compute.operations import Shape, dense_flops, flops, realised_sparsity
+from pipeline.compute.operations import Shape, dense_flops, flops, realised_sparsity, sparsity_by_block
 from pipeline.evaluate.asked import asked_before
 from pipeline.evaluate.engine import Profiles, running
 from pipeline.evaluate.model import ProfiledLM
@@ -81,6 +81,7 @@ def evaluate(
     return pd.DataFrame(scored).assign(
         group=groups,
         realised_sparsity=realised_sparsity(shape, tally.work),
+        sparsity_by_block=list(sparsity_by_block(shape, tally.work).astype(np.float32)),
         flops=flops(shape, tally.work, router_flops),
         dense_flops=dense_flops(shape, tally.work),
     )

@@ -24,9 +24,9 @@ from pipeline.evaluate.tally import Tally
 from pipeline.tasks.generation import limits
 from pipeline.tasks.task_view import arguments, doc_hash
 from pipeline.tokens.chat import ChatTemplate
-from pipeline.tokens.encoding import encode_pairs, encode_prompts
 from wina_amp.errors import UserError
 from wina_amp.tokens.batching import batches
+from wina_amp.tokens.encoding import encode_pairs, encode_prompts
 
 log = logging.getLogger(__name__)
 

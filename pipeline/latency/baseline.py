@@ -12,8 +12,8 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pipeline.latency.interleaved import Spread, spread, time_interleaved
 from pipeline.latency.steps import Steps
+from wina_amp.decode.interleaved import Spread, spread, time_interleaved
 
 UNMASKED = "unmasked"
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
-from copy import deepcopy
 from typing import Any
 
 import torch
@@ -161,15 +160,6 @@ def sparse_steps(
     steps = SparseSteps(model, ids, context, last, decoding, groups)
     steps.get_ready()
     return steps
-
-
-def copy_sharing_weights(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy of the model: modules are copied, weights and buffers are shared.
-
-    One of the two can be run sparse while the other stays dense.
-    """
-    shared: dict[int, Any] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    return deepcopy(model, shared)
 
 
 def recorded(work: Callable[[], object]) -> Callable[[], object]:

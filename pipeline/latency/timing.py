@@ -24,17 +24,18 @@ from numpy import ndarray
 from torch import Tensor
 
 from pipeline.latency.baseline import UNMASKED, Baseline, strongest
-from pipeline.latency.interleaved import WARM, clock, ratios, spread, time_interleaved
 from pipeline.latency.machine import device_name, load
 from pipeline.latency.refusal import able
-from pipeline.latency.steps import DENSE_WAYS, SparseSteps, Steps, copy_sharing_weights, sparse_steps
+from pipeline.latency.steps import DENSE_WAYS, SparseSteps, Steps, sparse_steps
 from pipeline.latency.texts import Texts, texts
 from pipeline.latency.traffic import Rates, Reading, other_bytes, rates, watch
 from wina_amp.decode.decoding import Decoding, sparse_decoding
+from wina_amp.decode.interleaved import WARM, clock, ratios, spread, time_interleaved
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.models.families import INPUT
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.mask_sites import mask_sites
+from wina_amp.models.sharing import copy_sharing_weights
 from wina_amp.routing.prompt_router import PromptRouter
 from wina_amp.routing.router import Router
 from wina_amp.scoring.criteria import projection_weights

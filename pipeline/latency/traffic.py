@@ -16,8 +16,8 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from pipeline.latency.interleaved import spread, time_interleaved
 from pipeline.latency.steps import recorded
+from wina_amp.decode.interleaved import spread, time_interleaved
 from wina_amp.models.mask_sites import MaskSite
 
 LEAST_COPIED = 64_000_000

@@ -1,10 +1,12 @@
-"""Profiles: the allocation of a profile set turned into score thresholds, and back into the arrays that masks need.
+"""Profiles: allocations as the arrays that calibration and masks need, and thresholds as the rows of a table.
 
-One quantile per (group, target, block, projection); the allocation says which, the group's histograms say where it is.
+`profiles` takes thresholds from histograms of the DENSE model: one quantile per (group, target, block, projection); the
+allocation says which, the group's histograms say where it is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -48,8 +50,22 @@ def profiles(
             where="table `group_histograms`",
             remedy="run `dvc repro`, which rebuilds whichever table is out of date",
         )
-    threshold = _thresholds(known, row, allocated["sparsity"].to_numpy(), bins)
-    return allocated[["profile", "target", *_KEY, "sparsity"]].assign(threshold=threshold)
+    return _rows(allocated, _thresholds(known, row, allocated["sparsity"].to_numpy(), bins))
+
+
+def with_thresholds(
+    allocations: pd.DataFrame, limits: Mapping[float, Float32[ndarray, "groups blocks projections"]]
+) -> pd.DataFrame:
+    """Rows of the table `profiles`, one for each row of `allocations`.
+
+    Args:
+        allocations: rows of the table `allocations` of one profile set.
+        limits: at every target the thresholds, placed as `profile_array` places sparsities.
+    """
+    position = {name: number for number, name in enumerate(_names(allocations))}
+    keys = zip(*(allocations[name].tolist() for name in ("target", *_KEY)), strict=True)
+    threshold = [limits[target][group, block, position[name]] for target, group, block, name in keys]
+    return _rows(allocations, np.array(threshold, dtype=np.float32))
 
 
 def profile_array(
@@ -58,7 +74,7 @@ def profile_array(
     """Thresholds or sparsities of the profiles at one target, by group, block and projection in canonical order.
 
     Args:
-        profile_rows: rows of the table `profiles` of one profile set.
+        profile_rows: rows of the table `profiles` (for sparsities also `allocations`) of one profile set.
         target: one of the targets in it.
         column: `threshold` or `sparsity`; the array has the column's dtype.
 
@@ -69,7 +85,7 @@ def profile_array(
     if rows.empty:
         known = ", ".join(f"{number:g}" for number in np.unique(profile_rows["target"]))
         raise _incomplete(column, f"target {target:g} is not in it (it has {known or 'no rows'})")
-    names = sorted(rows["projection"].unique(), key=PROJECTION_ORDER.index)
+    names = _names(rows)
     values = rows[column].to_numpy()
     shape = (int(rows["group"].max()) + 1, int(rows["block"].max()) + 1, len(names))
     array = np.full(shape, np.nan, dtype=values.dtype)
@@ -79,6 +95,14 @@ def profile_array(
         group, block, projection = np.argwhere(np.isnan(array))[0]
         raise _incomplete(column, f"no {column} for group {group}, block {block}, {names[projection]}")
     return array
+
+
+def _names(rows: Any) -> list[str]:
+    return sorted(rows["projection"].unique(), key=PROJECTION_ORDER.index)
+
+
+def _rows(allocations: Any, threshold: Float32[ndarray, " rows"]) -> pd.DataFrame:
+    return allocations[["profile", "target", *_KEY, "sparsity"]].assign(threshold=threshold)
 
 
 def _thresholds(

@@ -224,7 +224,7 @@ PROFILES = Table(
         _TARGET,
         _BLOCK,
         _PROJECTION,
-        Column("sparsity", "float64", "sparsity the threshold was read off at", low=0, high=1),
+        Column("sparsity", "float64", "the allocation's, which the threshold is to meet", low=0, high=1),
         Column("threshold", "float32", "scores must exceed this to be kept", low=0),
     ),
 )
@@ -311,6 +311,13 @@ RESULTS = Table(
             "realised_sparsity",
             "float64",
             "fraction of all projections' weights that eligible tokens skip",
+            low=0,
+            high=1,
+        ),
+        Column(
+            "sparsity_by_block",
+            "list<float32>",
+            "the same of every block's weights; 0 for the dense model",
             low=0,
             high=1,
         ),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.tasks.generation import Limits
-from pipeline.tokens.encoding import Pair
 from wina_amp.errors import UserError
+from wina_amp.tokens.encoding import Pair
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from pipeline.tasks.generation import Limits, limits
 from pipeline.tasks.refusals import Answer, check_answer, check_ids, check_length, check_tokens
 from pipeline.tasks.rehearsal import check_repeatable, check_scoring, requests_of
 from pipeline.tasks.task_view import TaskView, arguments, doc_hash, refusal
-from pipeline.tokens.encoding import Pair, encode_alone, encode_pairs, encode_prompts, special_tokens
 from wina_amp.errors import UserError
+from wina_amp.tokens.encoding import Pair, encode_alone, encode_pairs, encode_prompts, special_tokens
 
 log = logging.getLogger(__name__)
 

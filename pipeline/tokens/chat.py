@@ -95,7 +95,8 @@ class ChatTemplate:
         template puts no token of its own behind an answer."""
         try:
             text = self._apply([{"role": "user", "content": "w"}, {"role": "assistant", "content": _ANSWER}])
-        except Exception:  # a template for questions alone
+        except Exception as error:  # a template for questions alone
+            log.warning("The chat template ends no answer (%s): only the task's own strings do", type(error).__name__)
             return None
         behind = text.rpartition(_ANSWER)[2].strip() if _ANSWER in text else ""
         ids = cast(list[int], self._tokenizer(behind, add_special_tokens=False)["input_ids"])

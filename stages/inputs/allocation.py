@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.params import Settings
-from pipeline.config.profiles import ProfileSettings
 from pipeline.histograms.aggregate import dense_counts
 from pipeline.storage.schemas import ASSIGNMENTS, SAMPLES
 from pipeline.storage.scratch import Scratch
@@ -27,14 +26,14 @@ def allocation_scratch(settings: Settings, name: str) -> Scratch:
     return Fingerprint(settings, "allocate", name).scratch({"evaluate.targets": max(settings.evaluate.targets)})
 
 
-def group_texts(settings: Settings, profile: ProfileSettings, group: int) -> list[TokenizedSample]:
-    """The group's train samples in seeded order."""
+def group_texts(scheme: str, group: int, seed: int) -> list[TokenizedSample]:
+    """The train samples of a group of a scheme, in seeded order."""
     from wina_amp.allocation.calibration.texts import seeded_order
 
     samples: Any = SAMPLES.read(paths.SAMPLES, columns=("sample_id", "split", "prompt_ids", "answer_ids"))
-    assignments: Any = ASSIGNMENTS.read(paths.assignments(profile.scheme))
+    assignments: Any = ASSIGNMENTS.read(paths.assignments(scheme))
     members = set(assignments["sample_id"][(assignments["group"] == group) & (assignments["split"] == "train")])
-    return seeded_order(tokenized_samples(samples[samples["sample_id"].isin(members)]), settings.seed)
+    return seeded_order(tokenized_samples(samples[samples["sample_id"].isin(members)]), seed)
 
 
 def counts_of(rows: Any, bins: Bins) -> dict[tuple[int, str], np.ndarray]:

@@ -71,6 +71,20 @@ def test_more_groups_and_more_targets_take_longer(settings: params.Settings):
     assert estimate.seconds(fewer, cost, "evaluate@teal") < estimate.seconds(settings, cost, "evaluate@teal")
 
 
+def test_thresholds_take_a_pass_over_the_text_of_every_group_at_every_target_and_none_of_the_dense_model(
+    settings: params.Settings,
+):
+    cost = replace(_cost(settings), processes=1)
+    targets, tokens = len(settings.evaluate.targets), settings.thresholds.tokens
+    for name, count in (("teal", 1), ("task", 14)):
+        own = min(tokens, cost.train_tokens / count)
+        expected = estimate.work.START + targets * count * cost.calibration(own)
+        assert estimate.seconds(settings, cost, f"profile@{name}") == pytest.approx(expected)
+    dense = {"teal": replace(settings.profiles["teal"], calibration="dense")}
+    dense_settings = replace(settings, profiles=settings.profiles | dense)
+    assert estimate.seconds(dense_settings, cost, "profile@teal") == estimate.work.LIGHT_START
+
+
 def test_weights_take_time_where_a_criterion_asks_for_them(settings: params.Settings):
     cost = _cost(settings)
     learn = settings.learn

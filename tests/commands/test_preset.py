@@ -19,7 +19,8 @@ COMMITTED = (ROOT / params.PARAMS).read_text()
 NAMES = preset_files.names(ROOT / preset_files.FOLDER)
 ON_FULL = ("controls", "refit-variance", "learned-uniform")
 """What is applied on top of `full`."""
-MODELS = ("llama-2-7b", "llama-3-8b", "phi-4-14b", "qwen-2.5-7b")
+PAPER = ("llama-2-7b", "llama-3-8b", "phi-4-14b", "qwen-2.5-7b")
+MODELS = (*PAPER, "gemma-3-270m", "qwen-2.5-0.5b")
 JOINED = 2
 """Lines of `benchmark.tasks` in params.yaml, which become one."""
 COMMIT = "62bd457b6fe961a42a631306577e622c83876cb6"
@@ -27,7 +28,7 @@ COMMIT = "62bd457b6fe961a42a631306577e622c83876cb6"
 
 
 def _load(name: str) -> dict[str, object]:
-    return preset_files.load(name, COMMIT if name in MODELS else None, ROOT / preset_files.FOLDER)
+    return preset_files.load(name, COMMIT if name in MODELS else None, folder=ROOT / preset_files.FOLDER)
 
 
 def _settings(text: str, tmp_path: Path) -> params.Settings:
@@ -45,7 +46,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_full_run_its_controls_the_models_other_calibrations_and_published_settings_are_there():
-    assert set(NAMES) == {*MODELS, "teal-released", "wina-released", "full", "held-out-task", "alpaca", *ON_FULL}
+    others = {"teal-released", "wina-released", "full", "smoke", "local-tasks", "held-out-task", "alpaca"}
+    assert set(NAMES) == {*MODELS, *others, *ON_FULL}
 
 
 def test_the_controls_combine(tmp_path: Path):
@@ -71,7 +73,7 @@ def test_a_preset_gives_sound_settings_keeps_the_comments_and_changes_nothing_tw
     assert before.methods.keys() <= settings.methods.keys() and before.profiles.keys() <= settings.profiles.keys()
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", PAPER)
 @pytest.mark.parametrize("published", ["teal-released", "wina-released"])
 def test_a_model_and_a_published_setting_combine(model: str, published: str, tmp_path: Path):
     text, _ = preset_files.apply(_load(model), COMMITTED)
@@ -96,13 +98,44 @@ def test_changes_are_named_with_what_was_there_before():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_without_a_commit_is_refused_and_the_page_that_lists_them_named(workspace: Path, name: str):
-    with pytest.raises(UserError, match=r"needs the commit.*no REVISION.*huggingface\.co/.*/commits/main.*REVISION="):
+    with pytest.raises(UserError, match=r"with the commit.*no REVISION.*REVISION=<.*huggingface\.co/.*/commits/main"):
         preset_files.load(name)
 
 
 def test_a_commit_for_a_preset_without_model_is_refused(workspace: Path):
-    with pytest.raises(UserError, match=r"sets `model\.path`.*REVISION=abc.*leave REVISION out"):
+    with pytest.raises(UserError, match=r"sets `model\.path`.*REVISION=abc.*add MODEL=<hub id>"):
         preset_files.load("teal-released", "abc")
+
+
+@pytest.mark.parametrize("name", ["smoke", "gemma-3-270m"])
+def test_a_folder_takes_the_place_of_the_model_and_needs_no_commit(workspace: Path, name: str):
+    stage.main([name], None, str(workspace.parent))
+    model = params.load(workspace).model
+    assert (model.path, model.revision) == (str(workspace.parent), None)
+
+
+def test_smoke_takes_a_model_of_the_hub(workspace: Path):
+    stage.main(["smoke", "local-tasks"], COMMIT, "owner/model")
+    settings = params.load(workspace)
+    assert (settings.model.path, settings.model.revision) == ("owner/model", COMMIT)
+    assert settings.benchmark.include == "data/tasks"
+
+
+@pytest.mark.parametrize("name", ["smoke", "gemma-3-270m"])
+def test_a_model_that_is_no_folder_needs_a_commit(workspace: Path, name: str):
+    with pytest.raises(UserError, match=r"'owner/model', which is no folder.*REVISION=<.*owner/model/commits/main"):
+        stage.main([name], None, "owner/model")
+    assert workspace.read_text() == COMMITTED
+
+
+def test_smoke_runs_every_stage_of_the_pipeline(tmp_path: Path):
+    """Families of stages are empty where the settings name none of their kind."""
+    settings = _settings(preset_files.apply(_load("smoke"), COMMITTED)[0], tmp_path)
+    allocations = {(profile.allocation, profile.parent is not None) for profile in settings.profiles.values()}
+    assert allocations >= {("uniform", False), ("greedy", False), ("kl", False), ("kl", True)}
+    assert settings.gradient.pooled and "gradient" in settings.schemes and "learned" in settings.capture.criteria
+    assert {router.reads for router in settings.route.routers.values()} == {"embedding", "neighbours", "scores"}
+    assert settings.route.benefit_routers and settings.export.methods and settings.evaluate.primary is not None
 
 
 def test_an_unknown_preset_lists_the_known_ones(workspace: Path):
@@ -111,7 +144,7 @@ def test_an_unknown_preset_lists_the_known_ones(workspace: Path):
 
 
 def test_a_preset_that_does_not_fit_leaves_the_file_alone(workspace: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(preset_files, "load", lambda _name, _revision: {"cluster": {"cuont": 3}})
+    monkeypatch.setattr(preset_files, "load", lambda _name, _revision, _model: {"cluster": {"cuont": 3}})
     with pytest.raises(UserError, match="did you mean 'count'"):
         stage.main(["broken"], None)
     assert workspace.read_text() == COMMITTED

@@ -18,11 +18,13 @@ RUNTIME = (
     "tokens",
     "histograms",
     "capture",
+    "thresholds",
     "grouping",
     "allocation",
     "decode",
     "routing",
     "profile_set",
+    "calibration",
     "harness",
     "cli",
 )

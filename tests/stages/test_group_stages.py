@@ -14,7 +14,7 @@ import pytest
 from pipeline.config.methods import MethodSettings
 from pipeline.config.profiles import ProfileSettings
 from pipeline.executors.processes import PROCESSES
-from pipeline.profiles.profile import profile_array
+from pipeline.profiles.profile import profile_array, profiles
 from pipeline.storage.schemas import (
     ALLOCATION_COSTS,
     ALLOCATIONS,
@@ -28,8 +28,12 @@ from pipeline.storage.schemas import (
 )
 from stages import aggregate, allocate, capture, cluster, gradient_clusters, manifest, profile, route, weights
 from stages.inputs import paths
+from stages.inputs.allocation import group_texts
+from stages.inputs.model import load_model
 from tests.settings import full as full_settings
+from tests.wina_amp.thresholds.realised import realised
 from wina_amp.errors import UserError
+from wina_amp.histograms.bins import Bins
 from wina_amp.models.projections import projections
 from wina_amp.routing.router import load_router
 
@@ -288,11 +292,10 @@ def test_every_group_states_what_its_allocation_took(settings, done) -> None:
     assert costs["kl"].loc[0, "evaluations"] > 14 * 9  # the curves of two blocks of seven projections, nine levels each
 
 
-def test_groups_that_start_from_a_pooled_allocation_have_it_as_their_last_group(settings, done) -> None:
+def test_groups_that_start_from_a_pooled_allocation_have_the_pooled_profile_as_their_last_group(settings, done) -> None:
     pooled = PROFILES.read(paths.profiles("kl"))
     for name, groups in (("kl_template", 2), ("kl_clustered", COUNT)):
         allocations = ALLOCATIONS.read(paths.allocations(name))
-        thresholds = PROFILES.read(paths.profiles(name))
         strengths = allocations.groupby("group")["strength"].unique()
         assert (
             len(strengths) == groups + 1
@@ -301,10 +304,65 @@ def test_groups_that_start_from_a_pooled_allocation_have_it_as_their_last_group(
         )
         for target in TARGETS:
             expected = profile_array(pooled, target, "threshold")[0]
-            array = profile_array(thresholds, target, "threshold")
+            array = profile_array(PROFILES.read(paths.profiles(name)), target, "threshold")
             np.testing.assert_array_equal(array[groups], expected)
+            sparsity = profile_array(allocations, target, "sparsity")
             for group in np.flatnonzero([strength[0] == 0 for strength in strengths]):
-                np.testing.assert_array_equal(array[group], expected)
+                np.testing.assert_array_equal(sparsity[group], sparsity[groups])
+
+
+@pytest.mark.parametrize("name", ["wina", "greedy", "kl", "clustered", "kl_clustered", "cats"])
+def test_every_projection_of_every_group_meets_its_sparsity_on_the_groups_train_text(settings, done, name) -> None:
+    used, rows, loaded = settings.profiles[name], PROFILES.read(paths.profiles(name)), load_model(settings.model)
+    options = {"dense_prefix": settings.tokens.dense_prefix, "budget": settings.tokens.batch}
+    for target in sorted(set(rows["target"])):
+        limits, sparsity = (profile_array(rows, target, column) for column in ("threshold", "sparsity"))
+        for group in range(COUNT if used.scheme == "activation" else 1):
+            own = group_texts(used.scheme, group, settings.seed)
+            texts = [replace(text, answer_ids=text.answer_ids[:-1]) for text in own]
+            masked = realised(loaded, texts, used.criterion, limits[group], **options)
+            np.testing.assert_allclose(masked, sparsity[group], rtol=0, atol=0.005)
+
+
+def test_calibration_on_the_dense_model_takes_quantiles_of_the_histograms(settings, done) -> None:
+    def dense(name: str) -> pd.DataFrame:
+        before = Path(paths.profiles(name)).read_bytes()
+        of_dense = {name: replace(settings.profiles[name], calibration="dense")}
+        profile.main(replace(settings, profiles=settings.profiles | of_dense), name)
+        rows = PROFILES.read(paths.profiles(name))
+        Path(paths.profiles(name)).write_bytes(before)
+        return rows
+
+    histograms = GROUP_HISTOGRAMS.read(paths.group_histograms("activation"))
+    bins = Bins(settings.capture.mantissa_bits)
+    allocations = ALLOCATIONS.read(paths.allocations("clustered"))
+    expected = profiles(allocations, histograms, criterion=settings.profiles["clustered"].criterion, bins=bins)
+    pd.testing.assert_frame_equal(dense("clustered"), expected)
+    pooled, groups = dense("kl"), dense("kl_clustered")  # these read the pooled histograms
+    for target in TARGETS:
+        array = profile_array(groups, target, "threshold")
+        np.testing.assert_array_equal(array[COUNT], profile_array(pooled, target, "threshold")[0])
+
+
+def test_a_calibration_that_crashed_continues_with_the_groups_that_are_missing(settings, done, monkeypatch) -> None:
+    from wina_amp.thresholds import as_run
+
+    path = Path(paths.profiles("clustered"))
+    before, calibrated, original = path.read_bytes(), [], as_run.thresholds_as_run
+
+    def counted(*args, **kwargs):
+        calibrated.append(1)
+        if len(calibrated) == 3:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(as_run, "thresholds_as_run", counted)
+    monkeypatch.setenv(PROCESSES, "1")
+    shutil.rmtree(Path(".scratch") / "profile@clustered")
+    with pytest.raises(KeyboardInterrupt):
+        profile.main(settings, "clustered")
+    profile.main(settings, "clustered")
+    assert len(calibrated) == COUNT * len(TARGETS) + 1 and path.read_bytes() == before
 
 
 def test_cats_has_a_profile_of_one_mask_a_block_at_the_targets_it_can_reach(settings, done, caplog) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from ruamel.yaml import YAML
 
 from pipeline.config import params
 from pipeline.config.methods import MethodSettings
 from pipeline.config.profiles import ProfileSettings
-from pipeline.report.page import style
-from pipeline.report.text.methods import describe
+from pipeline.report.page.page import as_yaml
+from pipeline.report.text.names import describe
 from pipeline.storage.schemas import (
     ALLOCATION_COSTS,
     ASSIGNMENTS,
@@ -40,7 +43,6 @@ ROOT = Path(__file__).resolve().parents[2]
 def settings(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text(full_text())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(style, "to_svg", lambda drawn, name, alt: style.Figure(name, "<svg/>", "", alt))
     loaded = params.load()
     return replace(loaded, report=replace(loaded.report, bootstrap=400))
 
@@ -80,7 +82,6 @@ def test_the_stage_writes_page_metrics_and_plots(settings, data):
     report.main(settings)
     assert "wina" in (data / "report" / "report.html").read_text()
     assert json.loads((data / "metrics.json").read_text())["accuracy.dense"] > 0
-    assert json.loads((data / "metrics.json").read_text())["allocation.feature_weights.evaluations"] == 77
     assert "weights of features, learned once" in (data / "report" / "report.html").read_text()
     methods = set(pd.read_csv(data / "plots" / "accuracy.csv")["method"])
     assert methods == {"dense", *settings.methods}
@@ -102,7 +103,6 @@ def test_weights_that_were_never_learned_have_no_row(settings, data):
     write(make_evidence(3, 6, plan=report._plan(settings)), data, learned=False)
     report.main(settings)
     assert "learned once" not in (data / "report" / "report.html").read_text()
-    assert "allocation.feature_weights.tokens" not in json.loads((data / "metrics.json").read_text())
 
 
 def test_too_few_replicates_for_the_methods_are_refused_before_anything_is_written(settings, data):
@@ -130,3 +130,21 @@ def test_a_damaged_quality_file_is_an_error_that_names_it(settings, data, text):
     (data / "cluster_quality.json").write_text(text)
     with pytest.raises(UserError, match=r"cluster_quality\.json"):
         report.main(settings)
+
+
+def test_the_page_names_the_commit_and_says_if_the_code_differs_from_it(settings, tmp_path):
+    assert report._commit() == ""
+    who = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    for command in (["init", "-q"], ["add", "params.yaml"], [*who, "commit", "-q", "-m", "settings"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    commit = report._commit()
+    assert re.fullmatch(r"[0-9a-f]{7,}, \d{4}-\d\d-\d\d", commit)
+    (tmp_path / "params.yaml").write_text((tmp_path / "params.yaml").read_text() + "# more\n")
+    assert report._commit() == f"{commit} with changes"
+
+
+def test_the_settings_on_the_page_are_those_of_the_run(settings):
+    shown = YAML(typ="safe").load(as_yaml(report._plan(settings).settings))
+    given = YAML(typ="safe").load(Path("params.yaml").read_text())
+    for section in ("seed", "model", "benchmark", "cluster", "evaluate"):
+        assert shown[section] == given[section]

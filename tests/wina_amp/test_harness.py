@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lm_eval
 import numpy as np
 import pytest
 import torch
+from lm_eval.api.instance import Instance
 from lm_eval.tasks import TaskManager
 
 from pipeline.evaluate.choices import ScoringRequest, loglikelihoods
@@ -23,16 +26,23 @@ from wina_amp.errors import UserError
 from wina_amp.harness import SparseLM
 from wina_amp.masks.install import install
 from wina_amp.models.load import LoadedModel
+from wina_amp.models.projections import projections
+from wina_amp.names import Prefill
+from wina_amp.profile_set.profile_set import ProfileSet
 
 SPARSITY = 0.5
 ROUNDING = 1e-4
 """Nats; see tests/pipeline/evaluate/test_choices.py."""
 
 
+def _model(loaded: LoadedModel, made: ProfileSet, **options: Any) -> SparseLM:
+    of_lm_eval = {"pretrained": loaded.model, "tokenizer": loaded.tokenizer, "backend": "causal", "max_length": 128}
+    return SparseLM(profile_set=made, sparsity=SPARSITY, **of_lm_eval, **options)
+
+
 @pytest.fixture
-def sparse(tiny_loaded: LoadedModel) -> SparseLM:
-    options = {"pretrained": tiny_loaded.model, "tokenizer": tiny_loaded.tokenizer, "backend": "causal"}
-    model = SparseLM(profile_set=profile_set(tiny_loaded), sparsity=SPARSITY, max_length=128, **options)
+def sparse(tiny_loaded: LoadedModel) -> Iterator[SparseLM]:
+    model = _model(tiny_loaded, profile_set(tiny_loaded))
     yield model
     model.sparse.remove()
 
@@ -41,27 +51,88 @@ def _tokens(count: int, seed: int) -> list[int]:
     return np.random.default_rng(seed).integers(4, 64, count).tolist()
 
 
-def test_likelihoods_are_those_of_the_studys_evaluation(tiny_loaded: LoadedModel, sparse: SparseLM):
-    requests = [(_tokens(2 + number, number), _tokens(1 + number % 4, 50 + number)) for number in range(8)]
-    scores = sparse._loglikelihood_tokens([(None, *request) for request in requests], disable_tqdm=True)
-    groups = [
-        int(sparse.sparse.route(torch.tensor([prompt]), torch.ones(1, len(prompt), dtype=torch.int64)))
-        for prompt, _ in requests
+def _groups(sparse: SparseLM, prompts: list[list[int]]) -> list[int]:
+    return [int(sparse.sparse.route(torch.tensor([p]), torch.ones(1, len(p), dtype=torch.int64))) for p in prompts]
+
+
+@pytest.mark.parametrize("is_packed", [True, False], ids=["in one row", "in rows of their own"])
+@pytest.mark.parametrize("prefill", ["sparse", "dense"])
+def test_likelihoods_and_sparsity_are_those_of_the_studys_evaluation(
+    tiny_loaded: LoadedModel, prefill: Prefill, is_packed: bool, monkeypatch: pytest.MonkeyPatch
+):
+    requests = [
+        (
+            _tokens(2 + number, number),
+            [_tokens(1 + (number + choice) % 4, 50 + 9 * number + choice) for choice in range(3)],
+        )
+        for number in range(8)
     ]
+    flat = [(None, prompt, continuation) for prompt, choices in requests for continuation in choices]
+    made = profile_set(tiny_loaded)
+    sparse = _model(tiny_loaded, made, prefill=prefill)
+    if not is_packed:
+        monkeypatch.setattr(type(sparse.sparse), "widest_row", 0)
+    scores = iter(sparse._loglikelihood_tokens(flat, disable_tqdm=True))
+    groups = _groups(sparse, [prompt for prompt, _ in requests])
     assert len(set(groups)) == 2, "both groups are used"
-    assert sparse.get_model_info()["groups"] == {
-        f"group {group}": groups.count(group) for group in dict.fromkeys(groups)
-    }
+    calls = [len(choices) if not is_packed else 1 for _, choices in requests]
+    counts = {f"group {group}": 0 for group in groups}
+    for group, number in zip(groups, calls, strict=True):
+        counts[f"group {group}"] += number
+    assert sparse.get_model_info()["groups"] == counts
+    realised = sparse.realised_sparsity
     sparse.sparse.remove()
     batch = [
-        ScoringRequest(number, group, prompt, [continuation])
-        for number, (group, (prompt, continuation)) in enumerate(zip(groups, requests, strict=True))
+        ScoringRequest(number, group, prompt, choices)
+        for number, (group, (prompt, choices)) in enumerate(zip(groups, requests, strict=True))
     ]
-    thresholds = profile_set(tiny_loaded).at(SPARSITY)
-    with install(tiny_loaded, "wina", thresholds) as runtime, torch.inference_mode():
-        expected = loglikelihoods(Engine(tiny_loaded, runtime, DENSE_PREFIX), batch, Tally(8, 14))
-    for (score, is_best), [(right, is_right)] in zip(scores, expected, strict=True):
-        assert math.isclose(score, right, abs_tol=ROUNDING) and is_best == is_right
+    tally, prefix = Tally(8, 14), DENSE_PREFIX if prefill == "sparse" else 1000
+    with install(tiny_loaded, "wina", made.at(SPARSITY)) as runtime, torch.inference_mode():
+        expected = loglikelihoods(Engine(tiny_loaded, runtime, prefix), batch, tally)
+    for of_prompt in expected:
+        for right, is_right in of_prompt:
+            score, is_best = next(scores)
+            assert math.isclose(score, right, abs_tol=ROUNDING) and is_best == is_right
+    if is_packed:
+        outputs = np.array([projection.out_features for projection in projections(tiny_loaded.model)])
+        inputs = np.array([projection.in_features for projection in projections(tiny_loaded.model)])
+        skipped = 1 - (tally.work.kept.sum(axis=0) @ outputs) / (tally.work.eligible.sum() * (inputs @ outputs))
+        assert realised == {"loglikelihood": pytest.approx(skipped), "all": pytest.approx(skipped)}
+
+
+def test_equal_requests_are_scored_once_and_all_get_the_score(sparse: SparseLM):
+    prompt, first, second = _tokens(5, 1), _tokens(2, 2), _tokens(3, 3)
+    requests = [(None, prompt, first), (None, prompt, second), (None, prompt, first)]
+    scores = sparse._loglikelihood_tokens(requests, disable_tqdm=True)
+    assert scores[0] == scores[2] != scores[1] and sum(sparse.groups.values()) == 1
+
+
+@pytest.mark.tried("errors", "refused")
+@pytest.mark.parametrize("length", [pytest.param(0, id="none"), pytest.param(129, id="more than the model takes")])
+def test_a_continuation_without_tokens_or_of_too_many_is_refused(sparse: SparseLM, length: int):
+    with pytest.raises(UserError, match=rf"at least one token, and at most the 128 .*Found: {length} tokens"):
+        sparse._loglikelihood_tokens([(None, _tokens(4, 1), _tokens(length, 2))], disable_tqdm=True)
+
+
+def _texts(count: int) -> list[Instance]:
+    texts = [" ".join(f"w{number}" for number in _tokens(9 + length, length)) for length in range(count)]
+    return [Instance("loglikelihood_rolling", {}, (text,), 0, ("texts", 0, 1)) for text in texts]
+
+
+def test_whole_texts_are_scored_with_the_profile_that_was_chosen(tiny_loaded: LoadedModel):
+    made, requests = profile_set(tiny_loaded), _texts(3)
+    with pytest.raises(UserError, match=r"no prompt that could be routed.*2 groups.*task texts.*`--group`"):
+        model = _model(tiny_loaded, made)
+        try:
+            model.loglikelihood_rolling(requests, disable_tqdm=True)
+        finally:
+            model.sparse.remove()
+    model = _model(tiny_loaded, made, group=1)
+    scores = model.loglikelihood_rolling(requests, disable_tqdm=True)
+    ids = [model.tok_encode(request.args[0]) for request in requests]
+    wanted = [model.sparse.score([model.prefix_token_id], [tokens])[0][0] for tokens in ids]
+    assert scores == wanted and list(model.realised_sparsity) == ["loglikelihood_rolling", "all"]
+    model.sparse.remove()
 
 
 def test_what_does_not_fit_is_left_out_in_front_and_said(sparse: SparseLM, caplog: pytest.LogCaptureFixture):
@@ -80,7 +151,7 @@ def test_generations_are_those_of_the_studys_evaluation(tiny_loaded: LoadedModel
         row = sparse._model_generate(ids, max_length=len(prompt) + 6, stop=[], attention_mask=torch.ones_like(ids))
         made.append(tiny_loaded.tokenizer.decode(row[0, len(prompt) :], skip_special_tokens=True))
     assert all(made) and len(set(made)) > 1
-    groups = [int(sparse.sparse.route(torch.tensor([p]), torch.ones(1, len(p), dtype=torch.int64))) for p in prompts]
+    groups = _groups(sparse, prompts)
     sparse.sparse.remove()
     requests = [
         GenerationRequest(number, group, prompt, Limits((), 6))
@@ -105,7 +176,8 @@ def test_lm_eval_runs_it_by_its_name(tiny_llama: Path, tiny_loaded: LoadedModel,
     )
     assert {name: len(samples) for name, samples in results["samples"].items()} == {"pick": 4, "write": 4}
     facts = results["config"]
-    assert facts["profile_set"] == "made_up" and facts["sparsity"] == SPARSITY and sum(facts["groups"].values()) > 8
+    assert facts["profile_set"] == "made_up" and facts["sparsity"] == SPARSITY and sum(facts["groups"].values()) == 8
+    assert set(facts["realised_sparsity"]) == {"loglikelihood", "generate_until", "all"}
 
 
 def test_a_sparsity_that_the_set_lacks_is_refused_before_a_model_is_loaded(tiny_loaded: LoadedModel):

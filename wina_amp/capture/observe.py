@@ -223,10 +223,11 @@ def _refuse_broken(watched: Sequence[_Watched], batch: _Batch) -> None:
         names = {name for scoring, row in pairs if scorings[row] for name in scoring.projections}
         if names or flags[number]:
             every = [projection.name for projection in site.site.projections]
-            raise _not_finite(site.site.block, next((name for name in every if name in names), every[0]))
+            raise not_finite(site.site.block, next((name for name in every if name in names), every[0]))
 
 
-def _not_finite(block: int, projection: str) -> UserError:
+def not_finite(block: int, projection: str) -> UserError:
+    """The error of a score that is NaN or infinite."""
     return UserError(
         "Every activation score must be finite",
         found="NaN or infinity",

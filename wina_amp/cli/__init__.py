@@ -1,1 +1,1 @@
-"""The command `wina-amp`: profile sets looked at, shared, tried and exported, and GGUF files imported."""
+"""The command `wina-amp`: make, inspect, share, try and time profile sets, and import GGUF files."""

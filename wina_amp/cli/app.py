@@ -13,9 +13,9 @@ from typing import Annotated, cast
 
 import typer
 
-from wina_amp.cli.output import show_json
+from wina_amp.cli.output import show_json, show_line
 from wina_amp.errors import UserError
-from wina_amp.names import AUTO, BACKENDS, DTYPES, PREFILLS, Prefill
+from wina_amp.names import ALLOCATIONS, AUTO, BACKENDS, DTYPES, GREEDY, PREFILLS, WINA, Prefill
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -107,32 +107,134 @@ def generate(
     show_json(result) if as_json else show(result)
 
 
+@app.command(epilog="Example: wina-amp calibrate MODEL alpaca.json my-set --columns instruction,output --groups 4")
+def calibrate(
+    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or owner/name on the hub.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Texts: a .txt, .jsonl, .json or .parquet file.")],
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="A new or empty folder for the profile set.")],
+    criterion: Annotated[str, typer.Option(help="How features are scored: wina, teal, wina_released.")] = WINA,
+    allocation: Annotated[str, typer.Option(help=f"How sparsity is spread: {', '.join(ALLOCATIONS)}.")] = GREEDY,
+    sparsity: Annotated[str, typer.Option(help="Target sparsities, separated by commas.")] = "0.4,0.5,0.65",
+    columns: Annotated[str, typer.Option(help="Columns of DATA: of the text, or of prompt and answer.")] = "",
+    samples: Annotated[int, typer.Option(min=1, help="Most samples, the first of DATA.")] = 128,
+    length: Annotated[int, typer.Option(min=2, help="Most tokens of a sample.")] = 512,
+    groups: Annotated[int, typer.Option(min=1, help="Clusters of prompts with profiles of their own.")] = 1,
+    dtype: Annotated[str, typer.Option(help=f"Of the weights: {', '.join(DTYPES)}.")] = "float32",
+    revision: Annotated[str, typer.Option(help="Commit, tag or branch of a model of the hub.")] = "main",
+    as_json: AsJson = False,
+) -> None:
+    """Make a profile set of a model from a file of texts."""
+    from wina_amp.cli.calibrate import calibrate_file
+
+    result = calibrate_file(
+        model,
+        data,
+        folder,
+        columns=[column for column in columns.split(",") if column],
+        criterion=criterion,
+        allocation=allocation,
+        sparsity=_numbers(sparsity),
+        samples=samples,
+        length=length,
+        groups=groups,
+        dtype=dtype,
+        revision=revision,
+        progress=not as_json,
+    )
+    show_json(result) if as_json else typer.echo("\n".join(f"{name}: {value}" for name, value in result.items()))
+
+
+@app.command(epilog="Example: wina-amp chat MODEL my-set --sparsity 0.5")
+def chat(
+    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or owner/name on the hub.")],
+    profile_set: Set,
+    sparsity: Annotated[float, typer.Option(help="One of the set's target sparsities.")] = 0.5,
+    tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 256,
+    backend: Annotated[str, typer.Option(help=f"How decode steps run: {', '.join((AUTO, *BACKENDS))}.")] = AUTO,
+    dtype: Annotated[str, typer.Option(help=f"Of the weights: {', '.join(DTYPES)}.")] = "float32",
+    revision: Annotated[str, typer.Option(help="Commit, tag or branch of a model of the hub.")] = "main",
+    as_json: AsJson = False,
+) -> None:
+    """Talk to a sparse model, line by line; below every answer its group, realised sparsity and speed."""
+    from wina_amp.cli.chat import show, turns
+
+    for turn in turns(
+        model,
+        profile_set,
+        sparsity=sparsity,
+        tokens=tokens,
+        backend=backend,
+        dtype=dtype,
+        revision=revision,
+        is_shown=not as_json,
+    ):
+        show_line(turn) if as_json else show(turn)
+
+
+@app.command(epilog="Example: wina-amp bench MODEL my-set --sparsity 0.5 --threads 1")
+def bench(
+    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or owner/name on the hub.")],
+    profile_set: Set,
+    sparsity: Annotated[float, typer.Option(help="One of the set's target sparsities.")] = 0.5,
+    prompt: Annotated[str, typer.Option(help="What is continued; default: a sentence.")] = "",
+    tokens: Annotated[int, typer.Option(min=2, help="New tokens of a round.")] = 32,
+    rounds: Annotated[int, typer.Option(min=3, help="Rounds of dense and sparse, in turns.")] = 9,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU; default: what torch takes.")] = None,
+    backend: Annotated[str, typer.Option(help=f"How decode steps run: {', '.join((AUTO, *BACKENDS))}.")] = AUTO,
+    dtype: Annotated[str, typer.Option(help=f"Of the weights: {', '.join(DTYPES)}.")] = "float32",
+    revision: Annotated[str, typer.Option(help="Commit, tag or branch of a model of the hub.")] = "main",
+    as_json: AsJson = False,
+) -> None:
+    """Time decoding on this machine, dense and sparse in turns."""
+    from wina_amp.cli.bench import PROMPT, show
+    from wina_amp.cli.bench import bench as run
+
+    result = run(
+        model,
+        profile_set,
+        sparsity=sparsity,
+        prompt=prompt or PROMPT,
+        tokens=tokens,
+        rounds=rounds,
+        threads=threads,
+        backend=backend,
+        dtype=dtype,
+        revision=revision,
+    )
+    show_json(result) if as_json else show(result)
+
+
 @app.command("eval", epilog="Example: wina-amp eval my-model --set data/profile_sets/kl --tasks arc_easy,piqa")
 def evaluate(
     model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or owner/name on the hub.")],
     profile_set: Annotated[str, typer.Option("--set", help="Folder of a profile set, or owner/name.")],
     tasks: Annotated[str, typer.Option(help="Tasks of lm-eval, separated by commas.")],
     sparsity: Annotated[float, typer.Option(help="One of the set's target sparsities.")] = 0.5,
+    group: Annotated[str | None, typer.Option(help="Profile of all prompts, by name; default: each is routed.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many documents of every task.")] = None,
     include_path: Annotated[Path | None, typer.Option(help="A folder with tasks of your own.")] = None,
     device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1 ...")] = "cpu",
     dtype: Annotated[str, typer.Option(help=f"Of the weights: {', '.join(DTYPES)}.")] = "float32",
+    output: Annotated[Path | None, typer.Option(help="A file that gets the result as JSON, too.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a model with a profile set on tasks of lm-eval."""
     from wina_amp.cli.evaluate import evaluate as run
-    from wina_amp.cli.evaluate import show
+    from wina_amp.cli.evaluate import show, write
 
     result = run(
         model,
         profile_set,
         tasks.split(","),
         sparsity=sparsity,
+        group=group,
         limit=limit,
         include_path=include_path,
         device=device,
         dtype=dtype,
     )
+    if output is not None:
+        write(result, output)
     show_json(result) if as_json else show(result)
 
 
@@ -159,6 +261,15 @@ def export_thresholds(
 
     export(profile_set, file)
     typer.echo(str(file))
+
+
+def _numbers(text: str) -> list[float]:
+    """The numbers of an option."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        must, remedy = "--sparsity must be fractions, separated by commas", "write for example 0.4,0.5"
+        raise UserError(must, found=text, where="--sparsity", remedy=remedy) from error
 
 
 def _of_the_machine(error: Exception) -> UserError | None:

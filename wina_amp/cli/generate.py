@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wina_amp.cli.loading import model_and_set
 from wina_amp.cli.output import show_table
 from wina_amp.errors import UserError
-from wina_amp.models.load import LoadedModel, load
-from wina_amp.models.rotation_files import rotate_model
+from wina_amp.models.load import LoadedModel
 from wina_amp.names import AUTO, Prefill
-from wina_amp.profile_set.profile_set import ProfileSet
 from wina_amp.profile_set.sparsity import sparsify_
 
 
@@ -35,11 +34,7 @@ def continuations(
         UserError: what cannot be loaded, an unknown sparsity, prefill or backend, a model that the set was not made
             for, or a prompt without tokens.
     """
-    profile_set = ProfileSet.from_pretrained(path_or_repo)
-    profile_set.at(sparsity)  # before the model is loaded
-    loaded = load(model, revision=revision, dtype=dtype, device=AUTO)
-    if profile_set.rotations is not None:
-        rotate_model(loaded, profile_set.rotations)
+    loaded, profile_set = model_and_set(model, path_or_repo, sparsity=sparsity, dtype=dtype, revision=revision)
     rows = [_encoded(loaded, prompt, tokens) for prompt in prompts]
     given = _padded(loaded, rows)
     width = given["input_ids"].shape[1]

@@ -19,8 +19,19 @@ WIDTH_OF_FILES = 120
 
 
 def show_json(value: object) -> None:
-    """Write a value as JSON, in ASCII, whatever the terminal takes."""
-    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Write a value as JSON."""
+    sys.stdout.write(json_of(value))
+
+
+def json_of(value: object) -> str:
+    """A value as JSON, in ASCII, whatever the terminal takes."""
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
+def show_line(value: object) -> None:
+    """Write a value as one line of JSON, at once."""
+    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
+    sys.stdout.flush()
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

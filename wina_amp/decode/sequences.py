@@ -83,3 +83,8 @@ class Tally:
             self.eligible += 1
         elif eligible is not None:
             self.eligible += eligible.sum(dim=1)
+
+    def add(self, other: Tally) -> None:
+        """Add the counts of another call, of whatever sequences, to the first sequence's."""
+        self.kept[:, 0] += other.kept.sum(dim=1)
+        self.eligible[0] += other.eligible.sum()

@@ -51,7 +51,8 @@ def _metadata(description: Description) -> str:
 
 def _head(description: Description) -> Iterator[str]:
     model = description.model
-    source = f"{model.repository} at commit {model.commit}" if model.repository else "a local folder"
+    local = "a local folder" if model.digest else "a model in memory"
+    source = f"{model.repository} at commit {model.commit}" if model.repository else local
     shapes = ", ".join(f"{name} {rows}x{columns}" for name, (rows, columns) in model.projections.items())
     yield f"# Profile set `{description.name}`"
     yield ""
@@ -63,7 +64,8 @@ def _head(description: Description) -> Iterator[str]:
     yield "| model | |"
     yield "|---|---|"
     yield f"| checkpoint | {source} |"
-    yield f"| SHA-256 of its files | `{model.digest}` |"
+    if model.digest is not None:
+        yield f"| SHA-256 of its files | `{model.digest}` |"
     yield f"| architecture | {model.family}, {model.blocks} blocks |"
     yield f"| projections (outputs x inputs) | {shapes} |"
     yield f"| dtype of the weights | {model.dtype} |"

@@ -31,7 +31,8 @@ class Checkpoint:
     """The model that a profile set was made for.
 
     Attributes:
-        digest: SHA-256 of names and contents of its files (`models.manifest.Manifest.digest`).
+        digest: SHA-256 of names and contents of its files (`models.manifest.Manifest.digest`); None for a model
+            in memory.
         repository: on the hub; None for a folder.
         commit: of the repository; None for a folder.
         dtype: dtype that its weights were loaded in.
@@ -41,7 +42,7 @@ class Checkpoint:
         projections: name -> rows and columns of its weight, in canonical order.
     """
 
-    digest: str
+    digest: str | None
     repository: str | None
     commit: str | None
     dtype: str

@@ -33,8 +33,10 @@ from wina_amp.decode.cuda_graph import GraphedForward, check_beams
 from wina_amp.decode.decoding import Decoding, cache_of, masked_prompt
 from wina_amp.decode.sequences import Tally
 from wina_amp.models.load import LoadedModel
+from wina_amp.profile_set.likelihoods import scores
 from wina_amp.profile_set.prompts import Prompts, check_lengths, check_positions, prompts_of, refusal
 from wina_amp.routing.prompt_router import PromptRouter
+from wina_amp.tokens.packing import PackedRow, visible
 
 DEFAULT_NEW = 20
 """Tokens that transformers generates where nobody says how many (its default `max_length`, behind any prompt)."""
@@ -166,6 +168,21 @@ class SparseCalls:
             groups = known.groups
         with torch.no_grad():
             return self._run(self._forward, conversation, groups, cache, partial(self._forward, *args, **given))
+
+    def score(self, row: PackedRow) -> list[tuple[float, bool]]:
+        """See `Sparsity.score`."""
+        ids = torch.tensor([row.prompt], dtype=torch.int64, device=self._device)
+        begun, groups = self._begun(Prompts(ids, torch.ones_like(ids)), None, 1)
+        behind = row.width - len(row.prompt)
+        conversation = Conversation(groups, torch.cat([begun.prompt, begun.prompt.new_ones(1, behind)], dim=1))
+        given = {"input_ids": row.ids} if row.is_plain else {"input_ids": row.ids, "position_ids": row.positions}
+        tensors = {name: torch.tensor([numbers], device=self._device) for name, numbers in given.items()}
+        if not row.is_plain:
+            tensors["attention_mask"] = visible(torch.tensor([row.segments], device=self._device))
+        work = partial(self._forward, **tensors, use_cache=False, logits_to_keep=behind + 1)
+        with torch.no_grad():
+            output = self._run(self._forward, conversation, groups, None, work)
+        return scores(output.logits[0], row)
 
     def route(self, ids: Int[Tensor, "prompts width"], mask: Int[Tensor, "prompts width"]) -> Int[Tensor, " prompts"]:
         """The group of every prompt, on the model's device.

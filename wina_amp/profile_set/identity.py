@@ -17,6 +17,7 @@ This is a check against mistakes, not against intent: the signs are known.
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
@@ -24,6 +25,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+import transformers
 from jaxtyping import Float32
 from torch import Tensor
 from transformers import GenerationMixin, PreTrainedModel, PreTrainedTokenizerBase
@@ -98,6 +100,11 @@ def shapes_of(model: PreTrainedModel) -> Shapes:
         if projection.block == 0
     }
     return Shapes(str(model.config.model_type), every[-1].block + 1, shapes)
+
+
+def made_with() -> dict[str, str]:
+    """The versions of the libraries that a profile set is made with."""
+    return {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__}
 
 
 def sketch(model: PreTrainedModel) -> Float32[Tensor, "blocks projections"]:

@@ -35,6 +35,10 @@ _WEIGHTS = "weights."
 class ProfileSet:
     """The thresholds of every group at every target, and the router from prompts to groups.
 
+        profiles = ProfileSet.from_pretrained("data/profile_sets/kl")  # or "owner/name", from the hub
+        print(profiles.description.targets, [group.name for group in profiles.description.groups])
+        profiles.save_pretrained("a-copy")
+
     Attributes:
         description: everything but the tensors.
         thresholds: scores at or below are masked; on the CPU.

@@ -16,7 +16,7 @@ own. Removing leaves the model bit for bit what it was.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from types import TracebackType
@@ -29,8 +29,10 @@ from transformers import PreTrainedModel
 
 from wina_amp.decode.cuda_graph import check_device
 from wina_amp.decode.decoding import sparse_decoding
+from wina_amp.decode.sequences import Tally
 from wina_amp.errors import UserError, unknown
 from wina_amp.masks.override import overridden
+from wina_amp.models.context import context_of
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
 from wina_amp.names import AUTO, PREFILLS, Prefill
@@ -39,6 +41,7 @@ from wina_amp.profile_set.identity import CHECKS, Check, as_loaded, stamp
 from wina_amp.profile_set.profile_set import ProfileSet
 from wina_amp.routing.prompt_router import PromptRouter
 from wina_amp.scoring.learned_weights import attached
+from wina_amp.tokens.packing import PackedRow
 
 _MARK = "__reduce_ex__"
 """Attribute of every module of a sparse model: what `copy` and `pickle` ask for first."""
@@ -60,6 +63,10 @@ def sparsify_(
     measure: bool = False,
 ) -> Sparsity:
     """Make a model's `generate()` and `forward()` sparse, in place, until the profile set is removed.
+
+        sparsity = sparsify_(model, ProfileSet.from_pretrained("data/profile_sets/kl"), sparsity=0.5)
+        model.generate(**tokenizer(prompt, return_tensors="pt"))
+        sparsity.remove()
 
     Args:
         model: the model, on the device where it is to run, in eval mode.
@@ -106,6 +113,11 @@ def sparsify_(
 class Sparsity:
     """A profile set on a model; made by `sparsify_`, which documents the arguments.
 
+        with sparsify_(model, profiles, measure=True) as sparsity:
+            model.generate(**batch)
+            print(sparsity.groups, sparsity.realised_sparsity)
+            sparsity.sparsity = 0.65  # of calls from now on
+
     Attributes:
         model: the model, sparse until `remove()`.
         profiles: the profile set.
@@ -128,7 +140,7 @@ class Sparsity:
             remedy = "load it: `ProfileSet.from_pretrained(path_or_repo)`"
             raise _refusal("`profiles` must be a profile set", type(profiles).__name__, remedy)
         model, description = loaded.model, profiles.description
-        _refuse(model, description.name)
+        check_ready(model, description.name)
         for kind, name, known in (("prefill", prefill, PREFILLS), ("check", check, CHECKS)):
             if name not in known:
                 raise unknown(kind, name, known, f"`{kind}` of `sparsify_`")
@@ -164,6 +176,7 @@ class Sparsity:
                 is_graphed=cuda_graph,
                 is_counted=measure,
             )
+            self._score = self._watched(_refuse_removed, self._calls.score)
             methods = {"generate": self._calls.generate, "forward": self._calls.forward}
             for name, method in methods.items():
                 stack.enter_context(overridden(model, name, self._watched(getattr(model, name), method)))
@@ -196,12 +209,42 @@ class Sparsity:
     def realised_sparsity(self) -> float | None:
         """The fraction of the projections' weights that the eligible tokens of the last call skipped; None before the
         first, or without `measure`. Reading it waits for the device."""
-        tally = self._calls.tally
-        return None if tally is None else self._decoding.skipped(tally)
+        return None if self.tally is None else self.skipped(self.tally)
 
     def route(self, ids: Int[Tensor, "prompts width"], mask: Int[Tensor, "prompts width"]) -> Int[Tensor, " prompts"]:
         """The group of every prompt; see `SparseCalls.route`."""
         return self._calls.route(ids, mask)
+
+    def score(self, prompt: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[tuple[float, bool]]:
+        """The log-likelihood of every continuation of a prompt, and whether greedy decoding would produce it.
+
+        The prompt alone is routed, and what follows it is masked as decoded tokens are, whatever `prefill`; all
+        continuations share one pass over the prompt.
+
+        Args:
+            prompt: token ids, at least one, without padding.
+            continuations: token ids of each, at least one; together with the prompt at most `widest_row`, where
+                there are several.
+
+        Raises:
+            UserError: a set that was removed; an empty prompt or continuation; what cannot be routed.
+        """
+        return self._score(PackedRow(prompt, continuations))
+
+    @property
+    def widest_row(self) -> int:
+        """Tokens of a prompt and several continuations that the model can read side by side; 0 where it cannot."""
+        config: Any = self.model.config
+        return context_of(config) if config._attn_implementation == "sdpa" else 0
+
+    @property
+    def tally(self) -> Tally | None:
+        """What the last call counted; None before the first, or without `measure`."""
+        return self._calls.tally
+
+    def skipped(self, tally: Tally) -> float | None:
+        """The fraction of the projections' weights that eligible tokens skipped; None where there were none."""
+        return self._decoding.skipped(tally)
 
     def warmup(self, sequences: int = 1) -> None:
         """Copy the weights and compile the kernels that decode steps of this many sequences need, ahead of the first
@@ -273,6 +316,10 @@ class Sparsity:
             )
 
 
+def _refuse_removed(*_args: object) -> NoReturn:
+    raise _refusal("A profile set must be on the model that scores", "one that was removed", "put it on again")
+
+
 def _refuse_copies(*_args: object) -> NoReturn:
     raise _refusal(
         "A sparse model must not be copied or pickled: the copy would run the layers of the original",
@@ -304,7 +351,16 @@ def _number(group: int | str, profiles: ProfileSet) -> int:
     return group
 
 
-def _refuse(model: PreTrainedModel, name: str) -> None:
+def check_ready(model: PreTrainedModel, name: str) -> None:
+    """Refuse a model that is sparse already, compiled or offloaded.
+
+    Args:
+        model: the model.
+        name: of the profile set that is to be put on it or made of it.
+
+    Raises:
+        UserError: it is one of these.
+    """
     if _MARK in vars(model):
         must = "A model can have one profile set on it at a time"
         raise UserError(must, found="a second one", where=f"profile set {name}", remedy="remove the first one before")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -30,6 +30,11 @@ class TokenizedSample:
     def length(self) -> int:
         """Tokens of prompt and answer."""
         return len(self.prompt_ids) + len(self.answer_ids)
+
+    @property
+    def as_read(self) -> TokenizedSample:
+        """The tokens that the model reads: the last one of the answer is predicted, and no evaluation puts it in."""
+        return replace(self, answer_ids=self.answer_ids[:-1])
 
 
 def tokenized_samples(samples: Any) -> list[TokenizedSample]:

@@ -84,16 +84,6 @@ class Comparison:
         """Whether `method` is claimed to be less accurate."""
         return self.is_claimed(alpha) and self.mean.value < 0
 
-    @property
-    def above(self) -> int:
-        """Targets whose interval is above 0, not corrected for their number."""
-        return sum(gap is not None and gap.low > 0 for gap in self.at_targets)
-
-    @property
-    def below(self) -> int:
-        """Targets whose interval is below 0, not corrected for their number."""
-        return sum(gap is not None and gap.high < 0 for gap in self.at_targets)
-
 
 def operating_points(plan: Plan, results: Mapping[str, Outcome], draws: Resampler) -> list[Point]:
     """Accuracy, loss and compute of every method at every target, in the plan's order."""

@@ -21,7 +21,7 @@ from pipeline.report.analysis.perplexity import TextTask, text_tasks
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.ranking import primary, ranked
 from pipeline.report.analysis.recovery import Recovery, recoveries
-from pipeline.report.analysis.refit_variance import DrawSpread, RefitVariance, draw_spreads, refit_variance
+from pipeline.report.analysis.refit_variance import RefitVariance, refit_variance
 from pipeline.report.analysis.resampling import resampler, task_resampler
 from pipeline.report.analysis.routers import RegretRow, RouterRow, regret_rows, router_rows
 from pipeline.report.analysis.specialisation import (
@@ -53,7 +53,6 @@ class Accuracies:
     deciding: Configuration | None
     recoveries: list[Recovery]
     refit_variance: list[RefitVariance]
-    draw_spreads: list[DrawSpread]
     regrets: list[RegretRow]
     tasks: list[TaskRow]
     task_differences: list[TaskComparison]
@@ -184,7 +183,6 @@ def _accuracies(plan: Plan, samples: pd.DataFrame, results: Mapping[str, Outcome
         "deciding": deciding,
         "recoveries": recoveries(plan, results, draws),
         "refit_variance": refit_variance(plan, results),
-        "draw_spreads": draw_spreads(plan, results),
         "regrets": regret_rows(plan, results, draws),
         "tasks": task_rows(plan, scored, results),
         "task_differences": task_comparisons(plan, tasks, results, _task_pairs(plan, results, deciding, gains)),

@@ -9,9 +9,10 @@ repeated there, so no pair has two p-values.
 from __future__ import annotations
 
 from pipeline.report.analysis.configurations import configurations
-from pipeline.report.analysis.plan import Method, Plan
+from pipeline.report.analysis.plan import ACTIVATION, Method, Plan
 from pipeline.statistics.significance import fewest_replicates
 from wina_amp.errors import UserError
+from wina_amp.names import WINA
 
 Pairs = list[tuple[Method, Method]]
 """(method, reference)"""
@@ -24,6 +25,12 @@ def gain_pairs(plan: Plan) -> list[Pairs]:
         for configuration in configurations(plan)
     ]
     return [pairs for pairs in families if pairs]
+
+
+def is_literal(method: Method) -> bool:
+    """Whether its gain answers the question as it was asked: WINA's profiles per activation cluster, routed, against
+    WINA's own pooled profile."""
+    return method.is_routed and method.scheme == ACTIVATION and method.criterion == WINA
 
 
 def control_pairs(plan: Plan) -> list[Pairs]:

@@ -86,6 +86,7 @@ class Plan:
         confidence: coverage of every interval, such as 0.95; effects are claimed at 1 less this.
         seed: of the bootstrap and the permutations.
         settings: section -> key -> value, shown under "settings"; nothing is computed from it.
+        commit: the commit of the code and its date, shown; empty where it is not known.
     """
 
     methods: tuple[Method, ...]
@@ -102,6 +103,7 @@ class Plan:
     limits: Mapping[str, int | None] = field(default_factory=dict)
     primary: tuple[str, ...] = ()
     primary_targets: tuple[float, ...] = ()
+    commit: str = ""
 
     def __post_init__(self) -> None:
         baseline = self.method(self.baseline)

@@ -17,7 +17,7 @@ The method, the pooled reference and the draws are all read at savings matched b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +43,9 @@ class Scale:
     @property
     def deviation(self) -> float | None:
         """Standard deviation between draws (n - 1 in the denominator); None for fewer than `FEWEST_DRAWS`."""
-        return _deviation(self.draws) if len(self.draws) >= FEWEST_DRAWS else None
+        if len(self.draws) < FEWEST_DRAWS:
+            return None
+        return round(float(np.std(self.draws, ddof=1)), ROUNDING)  # 0 for equal gains whatever their last bits
 
     @property
     def times(self) -> float | None:
@@ -77,20 +79,6 @@ class RefitVariance:
     scale: Scale
 
 
-@dataclass(frozen=True)
-class DrawSpread:
-    """The standard deviation between draws on one configuration, as a fraction of samples: at every target
-    (`at_targets`) and of the mean over targets, at savings (`savings`) matched between the draws and the pooled
-    `reference`.
-    """
-
-    reference: Method
-    draws: tuple[Method, ...]
-    savings: Savings
-    at_targets: tuple[float | None, ...]
-    mean: float
-
-
 def needed(draws: int, confidence: float) -> float:
     """Standard deviations above the mean of `draws` draws that one more stays below: `t sqrt(1 + 1/n)`, n >= 2."""
     return float(stdtrit(draws - 1, (1 + confidence) / 2)) * float(np.sqrt(1 + 1 / draws))
@@ -108,39 +96,13 @@ def refit_variance(plan: Plan, results: Mapping[str, Outcome]) -> list[RefitVari
     """
     reader = Reader(plan, results)
     rows: list[RefitVariance] = []
-    for configuration, pooled, draws in _with_pooled(plan):
+    for configuration in configurations(plan):
+        pooled, draws = configuration.pooled, draws_of(configuration)
         for method in configuration.grouped:
-            savings = None if method.is_control else matched_savings(plan, results, (method, pooled, *draws))
+            if pooled is None or method.is_control:
+                continue
+            savings = matched_savings(plan, results, (method, pooled, *draws))
             if savings is not None:
                 gain, *others = (float(reader.mean_gap(m, pooled, savings)[0]) for m in (method, *draws))
                 rows.append(RefitVariance(method, pooled, draws, savings, Scale(gain, tuple(others))))
     return rows
-
-
-def draw_spreads(plan: Plan, results: Mapping[str, Outcome]) -> list[DrawSpread]:
-    """One entry for every configuration with a pooled method and at least `FEWEST_DRAWS` draws, at matched savings."""
-    reader = Reader(plan, results)
-    rows: list[DrawSpread] = []
-    for _, pooled, draws in _with_pooled(plan):
-        savings = matched_savings(plan, results, (pooled, *draws)) if len(draws) >= FEWEST_DRAWS else None
-        if savings is not None:
-            gains = zip(*(reader.gaps(draw, pooled, savings) for draw in draws), strict=True)
-            at_targets = tuple(
-                None if saving is None else _deviation([gain[0] for gain in row if gain is not None])
-                for saving, row in zip(savings, gains, strict=True)
-            )
-            mean = _deviation([reader.mean_gap(draw, pooled, savings)[0] for draw in draws])
-            rows.append(DrawSpread(pooled, draws, savings, at_targets, mean))
-    return rows
-
-
-def _with_pooled(plan: Plan) -> Iterator[tuple[Configuration, Method, tuple[Method, ...]]]:
-    """Configurations that have a pooled method, with that method and the draws of random groups."""
-    for configuration in configurations(plan):
-        if configuration.pooled is not None:
-            yield configuration, configuration.pooled, draws_of(configuration)
-
-
-def _deviation(gains: Sequence[float]) -> float:
-    """Standard deviation, n - 1 in the denominator; 0 for equal gains whatever their last bits."""
-    return round(float(np.std(gains, ddof=1)), ROUNDING)

@@ -18,7 +18,6 @@ from jaxtyping import Int
 from pipeline.report.analysis.evidence import Evidence, Outcome, groups_of, routes_of, split_samples
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.analysis.resampling import Resampler, mean_interval
-from pipeline.statistics.agreement import contingency
 from pipeline.statistics.bootstrap import Interval
 
 
@@ -26,16 +25,14 @@ from pipeline.statistics.bootstrap import Interval
 class RouterRow:
     """A router that classifies prompts by group, on one split.
 
-    `largest` is the fraction of samples in the largest group: the accuracy of always naming it. `confusion[t, r]`
-    counts samples of true group t sent to group r. `new_task` and `new_template` are accuracies on test samples of
-    routers that were fitted without the sample's task (interval from the bootstrap over tasks) or template; None where
-    there is no such label.
+    `largest` is the fraction of samples in the largest group: the accuracy of always naming it. `new_task` and
+    `new_template` are accuracies on test samples of routers that were fitted without the sample's task (interval from
+    the bootstrap over tasks) or template; None where there is no such label.
     """
 
     router: str
     accuracy: Interval
     largest: float
-    confusion: Int[np.ndarray, "groups groups"]
     new_task: Interval | None
     new_template: Interval | None
 
@@ -64,7 +61,7 @@ def router_rows(plan: Plan, evidence: Evidence, split: str, draws: Resampler) ->
         accuracy = draws.intervals((truth == routed)[None].astype(np.float64))[0]
         largest = float(np.bincount(truth).max() / len(truth))
         held_out = [_held_out_accuracy(plan, evidence, router, label, order) for label in ("task", "template")]
-        rows.append(RouterRow(router, accuracy, largest, _confusion(truth, routed), *held_out))
+        rows.append(RouterRow(router, accuracy, largest, *held_out))
     return rows
 
 
@@ -110,9 +107,3 @@ def _held_out_accuracy(plan: Plan, evidence: Evidence, router: str, label: str, 
     sample_ids, groups = sample_ids[is_asked], groups[is_asked]
     hits = groups_of(evidence, plan.routers[router], sample_ids) == groups
     return held_out_interval(plan, evidence, label, sample_ids, hits.astype(np.float64))
-
-
-def _confusion(truth: np.ndarray, routed: np.ndarray) -> np.ndarray:
-    size = int(max(truth.max(), routed.max())) + 1
-    every = np.arange(size)  # added once and subtracted again, so that empty groups are in the table
-    return contingency(np.r_[truth, every], np.r_[routed, every]) - np.eye(size, dtype=np.int64)

@@ -8,40 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
 import pandas as pd
 
 from pipeline.report.analysis.accuracy import Comparison
-from pipeline.report.analysis.findings import Accuracies, Findings, Primary, SplitFindings
+from pipeline.report.analysis.findings import Findings, SplitFindings
 from pipeline.report.analysis.latency import Latency
 from pipeline.report.analysis.plan import Plan
-from pipeline.report.analysis.routers import RouterRow
 from pipeline.statistics.bootstrap import Interval
 
 DIFFERENCE = ("difference", "low", "high")
 
 
 def plot_tables(plan: Plan, findings: Findings) -> dict[str, pd.DataFrame]:
-    """File name (without .csv) -> tidy rows. Without perplexities, timings or a primary comparison their tables are
-    left out.
-    """
+    """File name (without .csv) -> tidy rows. Without perplexities or timings their tables are left out."""
     splits = list(findings.splits.values())
     tables = {
         "accuracy": _accuracy(splits),
-        "differences": _differences(plan, splits),
+        "comparisons": _comparisons(plan, findings),
         "agreement": _agreement(splits),
         "variants": _variants(findings),
         "regret": _regret(plan, splits),
         "tasks": _tasks(plan, splits),
         "task_differences": _task_differences(splits),
+        "routers": _routers(findings),
     }
-    if findings.primary is not None:
-        tables["primary"] = _primary(findings.primary)
     if any(split.texts for split in splits):
         tables["perplexity"] = _perplexity(splits)
     if findings.latency.cells:
         tables["latency"] = _latency(findings.latency)
-    return tables | {f"confusion_{row.router}": _confusion(row) for row in findings.test.routers}
+    return tables
 
 
 def _table(rows: Iterable[tuple[object, ...]], *columns: str) -> pd.DataFrame:
@@ -64,28 +59,23 @@ def _accuracy(splits: Iterable[SplitFindings]) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def _differences(plan: Plan, splits: Iterable[SplitFindings]) -> pd.DataFrame:
-    rows = (
-        (split.split, row.method.name, row.reference.name, target, 1 - saving, *_points(interval), row.p_corrected)
-        for split in splits
-        for row, target, saving, interval, _ in _by_target(plan, split)
-    )
-    return _table(rows, "split", "method", "reference", "target", "compute", *DIFFERENCE, "mean_p_corrected")
-
-
-def _primary(primary: Primary) -> pd.DataFrame:
-    """Every comparison on all test samples; `half_width` of its interval, in points, is the difference it resolves."""
-    samples = primary.accuracies.samples
-    rows = (
-        (
-            row.method.name, row.reference.name, samples, target, 1 - saving, *_points(interval), 100 * half_width,
-            row.p_corrected,
-        )
-        for row, target, saving, interval, half_width in _by_target(primary.plan, primary.accuracies)
-    )  # fmt: skip
+def _comparisons(plan: Plan, findings: Findings) -> pd.DataFrame:
+    """Every comparison at every target and as `mean` over them; `half_width` of an interval is the difference that it
+    resolves, `split` is `primary` for the primary comparison."""
+    parts = [(name, plan, split) for name, split in findings.splits.items()]
+    if findings.primary is not None:
+        parts.append(("primary", findings.primary.plan, findings.primary.accuracies))
+    rows = [
+        (name, kind, row.method.name, row.reference.name, part.samples, *values)
+        for name, own, part in parts
+        for kind, family in (("gain", part.gains), ("control", part.controls), ("difference", part.differences))
+        for row in family
+        for values in _by_target(own, row)
+    ]
     return _table(
-        rows, "method", "reference", "samples", "target", "compute", *DIFFERENCE, "half_width", "mean_p_corrected"
-    )
+        rows, "split", "kind", "method", "reference", "samples", "target", "compute", *DIFFERENCE, "half_width",
+        "tasks_low", "tasks_high", "p_corrected",
+    )  # fmt: skip
 
 
 def _agreement(splits: Iterable[SplitFindings]) -> pd.DataFrame:
@@ -178,20 +168,30 @@ def _latency(latency: Latency) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def _confusion(router: RouterRow) -> pd.DataFrame:
-    """One row per sample, as `dvc plots` wants them."""
-    cells = np.argwhere(router.confusion >= 0)
-    return pd.DataFrame(np.repeat(cells, router.confusion.ravel(), axis=0), columns=["actual", "predicted"])
+def _routers(findings: Findings) -> pd.DataFrame:
+    costs = {row.method.groups: row.fraction for row in findings.test.regrets}
+    rows = (
+        (
+            row.router, *_ends(row.accuracy), row.largest, *map(_value, (row.new_task, row.new_template)),
+            costs.get(row.router),
+        )
+        for row in findings.test.routers
+    )  # fmt: skip
+    return _table(rows, "router", "accuracy", "low", "high", "largest", "new_task", "new_template", "cost")
 
 
-def _by_target(plan: Plan, accuracies: Accuracies) -> Iterator[tuple[Comparison, float, float, Interval, float]]:
-    """Every comparison at every target at which it was made: target, saving in FLOPs, difference, half its width."""
-    for row in (*accuracies.gains, *accuracies.differences, *accuracies.controls):
-        for target, saving, interval, half_width in zip(
-            plan.targets, row.savings, row.at_targets, row.half_widths, strict=True
-        ):
-            if saving is not None and interval is not None and half_width is not None:
-                yield row, target, saving, interval, half_width
+def _by_target(plan: Plan, row: Comparison) -> Iterator[tuple[object, ...]]:
+    """Target, compute, difference, half width, interval over tasks, p; the mean, last, alone has the last three."""
+    for target, saving, gap in zip(plan.targets, row.savings, row.at_targets, strict=True):
+        if saving is not None and gap is not None:
+            yield target, 1 - saving, *_points(gap), 50 * (gap.high - gap.low), None, None, None
+    over = row.over_tasks and _points(row.over_tasks)[1:]
+    half = 50 * (row.mean.high - row.mean.low)
+    yield "mean", None, *_points(row.mean), half, *(over or (None, None)), row.p_corrected
+
+
+def _value(interval: Interval | None) -> float | None:
+    return interval and interval.value
 
 
 def _points(interval: Interval) -> tuple[float, float, float]:

@@ -29,7 +29,7 @@ def write_report(plan: Plan, evidence: Evidence, *, report: Path, metrics: Path,
         (temporary / "figures").mkdir(parents=True)
         (temporary / "report.html").write_text(html, encoding="utf-8")
         for figure in figures:
-            (temporary / "figures" / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
+            (temporary / "figures" / f"{figure.name}.svg").write_text(figure.file, encoding="utf-8")
     with replacing(metrics) as temporary:
         temporary.write_text(json.dumps(flat_metrics(plan, findings), indent=2) + "\n")
     with replacing(plots) as temporary:

@@ -1,130 +1,181 @@
-"""The HTML page: findings, figures and sentences put into `page.html.j2`. One file, no scripts, nothing loaded.
+"""The HTML page: answers, figures and tables put into `page.html.j2`. One file; nothing is loaded.
 
-`page.css` holds the look, `page.html.j2` the arrangement; both are inlined. No clock and no path enters, so equal
-tables give equal bytes.
+`page.css` holds the look, `page.js` what moves, `page.html.j2` the arrangement; all are inlined, and the page is
+complete without the script and in print. No clock, no path and no measurement of this run enters, so equal tables,
+settings and code give equal bytes: the date on the page is the commit's, the machine is named where something was timed
+on it (RQ4), and how long the run took is left out, because a cached stage would repeat another machine's time.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
 import jinja2
+import numpy as np
 from markupsafe import Markup, escape
+from ruamel.yaml import YAML
 
 from pipeline.report.analysis.evidence import Evidence
 from pipeline.report.analysis.findings import Findings
-from pipeline.report.analysis.plan import Plan
-from pipeline.report.page import figures, router_rows, rows, text_rows
-from pipeline.report.page.group_page import group_context
-from pipeline.report.page.latency_rows import latency_context
-from pipeline.report.page.profile_page import profile_context
-from pipeline.report.page.style import Figure
-from pipeline.report.text.methods import limits
-from pipeline.report.text.rules import TOLERANCE, rules
-from pipeline.report.text.verdicts import verdicts
-from pipeline.report.text.wording import listed, target_name
+from pipeline.report.analysis.plan import ACTIVATION, Method, Plan
+from pipeline.report.page import figures, svg
+from pipeline.report.page.accuracy_figure import accuracy
+from pipeline.report.page.parts import figures_in
+from pipeline.report.page.sample_map import map_of
+from pipeline.report.page.sections import sections
+from pipeline.report.page.svg import Figure
+from pipeline.report.text.cards import best_pooled, cards, deciding_gain, headline
+from pipeline.report.text.names import display_name
+from pipeline.report.text.wording import listed, target_name, target_names
+from wina_amp.names import UNIFORM
 
+FEATURED = 6
+"""Lines of the first figure that are drawn and labelled, the dense model included."""
 _FOLDER = Path(__file__).parent
-_PACKAGES = (
-    "torch",
-    "transformers",
-    "lm_eval",
-    "scikit-learn",
-    "umap-learn",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "matplotlib",
-)
+_PACKAGES = ("torch", "transformers", "lm_eval", "scikit-learn", "umap-learn", "numpy", "pandas")
 
 
 def render(plan: Plan, evidence: Evidence, findings: Findings) -> tuple[str, list[Figure]]:
     """The HTML page, and every figure in it."""
-    page = _context(plan, evidence, findings)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"marked": _marked, "breakable": _breakable}
-    css = (_FOLDER / "page.css").read_text(encoding="utf-8")
-    return environment.get_template("page.html.j2").render(page=page, css=css), list(_figures_in(page))
-
-
-def _context(plan: Plan, evidence: Evidence, findings: Findings) -> dict[str, Any]:
-    test = findings.test
-    return {
-        "summary": _summary(plan, findings),
-        "verdicts": verdicts(plan, findings),
+    style = figures.looks(plan, featured(plan, findings))
+    answers = cards(plan, findings)
+    drawn_map, data = None, None
+    if ACTIVATION in plan.schemes and len(evidence.cluster_map):
+        drawn_map, data = map_of(
+            evidence, next(f"Do inputs cluster? {card.answer}." for card in answers if card.key == "RQ1")
+        )
+    first = _first_figure(plan, findings, style)
+    parts = sections(plan, evidence, findings, style, drawn_map)
+    context = {
+        "headline": headline(plan, findings),
+        "first": first,
+        "chips": _chips(plan, findings, style) if first else [],
+        "targets": [(figures.key(target), target_name(target)) for target in plan.targets],
+        "strip": _strip(plan, findings),
+        "cards": answers,
         "confidence": target_name(plan.confidence),
-        "alpha": f"{plan.alpha:g}",
-        "replicates": f"{plan.bootstrap:,}",
-        "baseline": plan.baseline,
-        "targets": [target_name(target) for target in plan.targets],
-        "limits": limits(test.points, plan),
-        "tolerance": f"{100 * TOLERANCE:g}",
-        "legend": figures.legend(plan),
-        **group_context(plan, evidence, findings),
-        **profile_context(plan, findings),
-        "routers": router_rows.router_table(findings),
-        "benefit_routers": router_rows.benefit_router_table(findings.benefit_routers),
-        "regrets": router_rows.regret_table(plan, test.regrets),
-        "confusions": [router_rows.confusion_table(row) for row in test.routers],
-        "latency": latency_context(plan, findings.latency),
-        "tradeoff": rows.tradeoff_rows(plan, test),
-        "budget": rows.budget_rows(plan, test),
-        "texts": text_rows.perplexity_tables(test.texts),
-        "tasks": rows.task_tables(plan, test.tasks),
-        "left_out": text_rows.left_out_sentences(evidence.sample_counts),
-        "methods": rows.method_rows(plan),
-        "rules": rules(plan),
-        "settings": rows.settings_rows(plan.settings),
+        "sections": parts,
+        "commit": plan.commit,
+        "params": as_yaml(plan.settings),
+        "results": _digest(evidence),
         "versions": _versions(),
+        "map_data": data,
     }
+    drawn = [*([first] if first else []), *(figure for section in parts for figure in figures_in(section.parts))]
+    return fill("page.html.j2", page=context), drawn
 
 
-def _figures_in(value: object) -> Iterator[Figure]:
-    if isinstance(value, Figure):
-        yield value
-    elif isinstance(value, Mapping | list):
-        entries = cast("Iterable[object]", value.values() if isinstance(value, Mapping) else value)
-        for entry in entries:
-            yield from _figures_in(entry)
-
-
-def _summary(plan: Plan, findings: Findings) -> str:
-    counts = listed([f"{split.samples:,} {name} samples" for name, split in findings.splits.items()])
-    tasks = len(findings.test.tasks) + len(findings.test.texts)
-    model = plan.settings.get("model", {}).get("path", "the model")
-    return (
-        f"{len(plan.sparse)} sparsity methods on `{model}`, each at "
-        f"{listed([target_name(target) for target in plan.targets])} target sparsity, compared with each other and "
-        f"with the dense model on {tasks} tasks ({counts})."
+def fill(template: str, **values: object) -> str:
+    """A template of this folder, with style and script."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"marked": _marked, "figure": svg.shown, "data": _data}
+    colours = (
+        f":root{{{svg.variables(svg.LIGHT)}}}@media (prefers-color-scheme:dark){{:root{{{svg.variables(svg.DARK)}}}}}"
     )
+    colours += f"@media print{{:root{{{svg.variables(svg.LIGHT)}}}}}"
+    css, script = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    return environment.get_template(template).render(css=Markup(colours + css), script=Markup(script), **values)
 
 
-def _marked(text: str) -> Markup:
+def featured(plan: Plan, findings: Findings) -> list[Method]:
+    """The lines of the first figure: dense, what is compared for RQ2, the best pooled method, the baseline, and the
+    uniform profiles of WINA and TEAL, as many as fit."""
+    gain, pooled = deciding_gain(findings), best_pooled(findings)
+    wanted = [plan.dense, *([gain.method, gain.reference] if gain else []), *([pooled.method] if pooled else [])]
+    wanted.append(plan.method(plan.baseline))
+    uniform = [method for method in plan.sparse if method.is_pooled and method.allocation == UNIFORM]
+    wanted += sorted(uniform, key=lambda method: method.criterion != "wina")
+    return list(dict.fromkeys(wanted))[:FEATURED]
+
+
+def as_yaml(settings: Mapping[str, Mapping[str, Any]]) -> str:
+    """The settings as they would stand in params.yaml."""
+    plain = json.loads(json.dumps(settings, default=list))
+    writer, text = YAML(typ="safe", pure=True), StringIO()
+    writer.default_flow_style, writer.width, writer.sort_base_mapping_type_on_output = None, 100, False  # type: ignore[attr-defined]
+    writer.dump({name: value[name] if [*value] == [name] else value for name, value in plain.items()}, text)
+    return text.getvalue()
+
+
+def _first_figure(plan: Plan, findings: Findings, style: figures.Looks) -> Figure | None:
+    points = findings.test.points
+    if not points:
+        return None
+    caption = (
+        f"Accuracy on {findings.test.samples:,} held-out samples, every method on the same ones, against the FLOPs "
+        f"that remain (right is cheaper); bars are {target_name(plan.confidence)} intervals."
+    )
+    return accuracy(plan, points, featured(plan, findings), style, "accuracy", caption)
+
+
+def _chips(plan: Plan, findings: Findings, style: figures.Looks) -> list[dict[str, Any]]:
+    """A switch for every method of the figures, with its colour and marker."""
+    shown = featured(plan, findings)
+    ordered = [*shown, *(method for method in plan.methods if method not in shown)]
+    return [
+        {
+            "id": method.name,
+            "name": display_name(plan, method),
+            "is_on": method in shown,
+            "mark": Markup(svg.sign(*style[method.name])),
+        }
+        for method in ordered
+    ]
+
+
+def _strip(plan: Plan, findings: Findings) -> dict[str, str]:
+    """What was compared, in a few words each."""
+    model, primary = plan.settings.get("model", {}), findings.primary
+    blocks = max((item.values.shape[1] for item in findings.pooled), default=0)
+    samples = f"{findings.test.samples:,} for every method"
+    if primary is not None and primary.accuracies.samples != findings.test.samples:
+        samples += f", {primary.accuracies.samples:,} for the answers"
+    tasks = len(findings.test.tasks) + len(findings.test.texts)
+    facts = {
+        "Model": f"{model.get('path', 'the model')}, {blocks} blocks, {model.get('dtype', '?')}",
+        "Held-out samples": f"{samples}; {tasks} tasks",
+        "Sparsity targets": target_names(plan.targets),
+        "Code": plan.commit or "no commit",
+        "Machine": findings.latency.facts.get("machine", {}).get("device", f"{platform.machine()}, nothing was timed"),
+    }
+    return {name: str(value) for name, value in facts.items()}
+
+
+def _digest(evidence: Evidence) -> str:
+    """Of every score of every method: two runs with the same one measured the same."""
+    digest = hashlib.sha256()
+    for name in sorted(evidence.results):
+        rows = evidence.results[name].sort_values(["split", "target", "sample_id"])
+        digest.update(name.encode() + np.ascontiguousarray(rows["score"].to_numpy(dtype=np.float64)).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _marked(words: str) -> Markup:
     """`name` in backticks becomes code; everything else is escaped."""
-    parts = str(escape(text)).split("`")
+    parts = str(escape(words)).split("`")
     return Markup("".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts)))
 
 
-def _breakable(name: object) -> str:
-    """Lets a long name break after an underscore."""
-    return str(name).replace("_", "_\N{ZERO WIDTH SPACE}")
+def _data(value: object) -> Markup:
+    """JSON that cannot end the script element it stands in."""
+    return Markup(json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def _versions() -> str:
     named = [f"Python {platform.python_version()}"]
-    for package in _PACKAGES:
+    for package in cast(Sequence[str], _PACKAGES):
         try:
             named.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
-    return f"Written with {listed(named)} on {platform.machine()}."
+    return f"{listed(named)} on {platform.machine()}"

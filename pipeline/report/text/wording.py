@@ -99,3 +99,9 @@ def method_names(methods: Iterable[Method]) -> str:
 def target_names(targets: Iterable[float]) -> str:
     """ "25%, 40% and 50%"."""
     return listed([target_name(target) for target in targets])
+
+
+def target_range(targets: Sequence[float]) -> str:
+    """Ascending targets as "50 to 65%", or "50%" if there is one."""
+    last = target_name(targets[-1])
+    return last if len(targets) == 1 else f"{target_name(targets[0]).removesuffix('%')} to {last}"

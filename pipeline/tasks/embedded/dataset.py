@@ -35,8 +35,7 @@ def dataset(
     confirmation: int = 0,
     salt: str = "",
     siblings: Sequence[Mapping[str, Any]] = (),
-    version: float | None = None,
-    config_source: str | None = None,
+    **metadata: object,
 ) -> Mapping[str, Dataset]:
     """The splits of one computation.
 
@@ -51,9 +50,10 @@ def dataset(
         train, test, refits, confirmation: number of documents in each split.
         salt: of `confirmation`, the one of protocol.yaml.
         siblings: `levels`, `seed` and `test` of other tasks of the computation.
-        version, config_source: accepted because lm-eval passes a task's metadata along; not used.
+        metadata: accepted because lm-eval passes a task's metadata along, and on its command line the model's
+            arguments; not used.
     """
-    del version, config_source
+    del metadata
     where = "dataset_kwargs of the task file"
     if computation not in COMPUTATIONS:
         raise unknown("computation", computation, COMPUTATIONS, where)

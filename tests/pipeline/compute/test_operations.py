@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.compute.operations import Shape, Work, attended, dense_flops, flops, realised_sparsity
+from pipeline.compute.operations import Shape, Work, attended, dense_flops, flops, realised_sparsity, sparsity_by_block
 from tests.reference.compute import count
 
 INPUTS, OUTPUTS = (4, 4, 6), (3, 2, 4)
@@ -92,6 +92,16 @@ def test_counts_of_a_gated_mlp_equal_a_walk_over_its_rows_and_columns():
 
 def test_continuing_a_prompt_attends_to_as_much_as_running_it_in_one_piece():
     assert attended(0, 12) == attended(0, 7) + attended(7, 5)
+
+
+def test_every_block_has_a_sparsity_of_its_own_and_the_models_is_their_mean():
+    two = Shape(features=INPUTS * 2, gated=OUTPUTS * 2, **SIZES | {"blocks": 2, "weights": 2 * SIZES["weights"]})
+    work = _work([1, 2, 1], [5, 6, 1], [0, 0, 0], [1, 2, 0], [[2, 1, 3, 4, 4, 6], [8, 8, 12, 4, 2, 6], [0] * 6])
+    by_block = sparsity_by_block(two, work)
+    np.testing.assert_allclose(by_block, [[24 / 44, 0], [0, (4 * 3 + 6 * 2 + 6 * 4) / 88], [0, 0]], rtol=ROUNDING)
+    np.testing.assert_allclose(by_block.mean(axis=1), realised_sparsity(two, work), rtol=ROUNDING)
+    dense = _work([1], [1], [1], [0], np.zeros((1, 0)))
+    assert sparsity_by_block(Shape(features=(), gated=(), **SIZES), dense).tolist() == [[0.0]]
 
 
 def test_samples_are_counted_independently_and_nothing_eligible_is_no_sparsity():

@@ -73,6 +73,9 @@ def test_rows_are_a_valid_table_for_dense_and_masked_runs(
     assert masked["group"].tolist() == samples["group"].tolist()
     assert (dense["flops"] == dense["dense_flops"]).all() and not dense["realised_sparsity"].any()
     assert masked["realised_sparsity"].between(0.05, 0.95).all()
+    by_block = np.stack(masked["sparsity_by_block"].tolist())
+    assert by_block.shape == (len(samples), 2)
+    np.testing.assert_allclose(by_block.mean(axis=1), masked["realised_sparsity"], rtol=1e-6)
     is_choice = samples["kind"] == "choice"
     assert (masked["flops"] < masked["dense_flops"])[is_choice].all()
     assert (masked["dense_flops"] == dense["dense_flops"])[is_choice].all()
@@ -85,7 +88,7 @@ def test_thresholds_of_zero_give_the_dense_results_exactly(
     dense = evaluate(tiny_loaded, views, samples, None, **OPTIONS)
     zero = evaluate(tiny_loaded, views, samples, Profiles("wina", torch.zeros(3, 2, 7)), **OPTIONS)
     # Features that are exactly zero are counted as masked, so the count may differ; what the model says may not.
-    counted = ["flops", "realised_sparsity"]
+    counted = ["flops", "realised_sparsity", "sparsity_by_block"]
     pd.testing.assert_frame_equal(dense.drop(columns=counted), zero.drop(columns=counted), check_exact=True)
 
 

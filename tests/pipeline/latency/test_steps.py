@@ -10,12 +10,13 @@ from torch import Tensor
 from transformers import StaticCache
 
 from pipeline.latency import steps as module
-from pipeline.latency.steps import SparseSteps, Step, Steps, copy_sharing_weights, recorded, sparse_steps
+from pipeline.latency.steps import SparseSteps, Step, Steps, recorded, sparse_steps
 from tests.wina_amp.allocation.blocks import CONFIGS, random_model
 from wina_amp.decode import decoding as decoding_module
 from wina_amp.decode.decoding import sparse_decoding
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
+from wina_amp.models.sharing import copy_sharing_weights
 
 CONTEXT, COUNT = 5, 4
 IDS = torch.randint(3, 64, (2, CONTEXT + COUNT), generator=torch.Generator().manual_seed(2))
@@ -76,17 +77,6 @@ def test_compiled_steps_choose_the_same(monkeypatch):
 def test_steps_must_be_made_ready(tiny_loaded: LoadedModel):
     with pytest.raises(RuntimeError, match="get_ready"):
         Steps(tiny_loaded.model, IDS, CONTEXT, "eager")()
-
-
-def test_a_copy_shares_every_weight_and_stays_dense_while_the_model_decodes_sparse():
-    loaded = random_model("llama")
-    other = copy_sharing_weights(loaded.model)
-    ours = {name: tensor.data_ptr() for name, tensor in loaded.model.state_dict().items()}
-    assert ours == {name: tensor.data_ptr() for name, tensor in other.state_dict().items()}
-    assert all(first is not second for first, second in zip(loaded.model.modules(), other.modules(), strict=True))
-    before = other(IDS).logits
-    with sparse_decoding(loaded, "wina", _thresholds(loaded)):
-        assert torch.equal(other(IDS).logits, before)
 
 
 def test_sparse_steps_alternate_with_dense_ones_and_mask_what_the_reference_masks():

@@ -117,6 +117,6 @@ def test_the_unmasked_baseline_stays_on_its_backend_for_as_long_as_it_is_compare
 
 
 def _fastest_last(number: int):
-    from pipeline.latency.interleaved import Spread
+    from wina_amp.decode.interleaved import Spread
 
     return Spread(1.0 / number, 0.0, 1.0)

@@ -15,8 +15,8 @@ import torch
 from pipeline.capture.capture import capture
 from pipeline.histograms.aggregate import aggregate
 from pipeline.profiles.profile import profile_array, profiles
+from pipeline.profiles.uniform import uniform_rows
 from tests.wina_amp.allocation.blocks import random_model
-from wina_amp.allocation.uniform import uniform
 from wina_amp.histograms.bins import Bins
 from wina_amp.masks.eligibility import eligible
 from wina_amp.masks.kinds import MASKS, mask_kind
@@ -66,7 +66,7 @@ def test_every_mask_meets_its_sparsity_on_the_activations_it_was_calibrated_on(
     masks = mask_sites(loaded.model, criterion_row(criterion).reads)
     fraction = maskable_fraction(masks, projections(loaded.model))
     own = histograms[histograms["criterion"] == criterion]
-    rows = profiles(uniform(own, TARGETS, "own", fraction), own, criterion=criterion, bins=BINS)
+    rows = profiles(uniform_rows(own, TARGETS, "own", fraction), own, criterion=criterion, bins=BINS)
     seen = _dense_activations(loaded, items, [site.tap for site in masks])
     for target in TARGETS:
         values = torch.from_numpy(profile_array(rows, target, mask_kind(kind).column)).reshape(1, -1)

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.histograms.aggregate import aggregate
 from pipeline.profiles.profile import profile_array, profiles
+from pipeline.profiles.uniform import uniform_rows
 from pipeline.storage.schemas import PROFILES
 from tests.pipeline.histograms.histogram_tables import (
     BINS,
@@ -17,7 +18,6 @@ from tests.pipeline.histograms.histogram_tables import (
     histogram_rows,
     sample_scores,
 )
-from wina_amp.allocation.uniform import uniform
 from wina_amp.errors import UserError
 
 GROUPS = np.array([0, 1, 2, 0, 1, 2])
@@ -31,7 +31,7 @@ def histograms() -> pd.DataFrame:
 
 
 def built(histograms: pd.DataFrame, criterion: str = "wina") -> pd.DataFrame:
-    return profiles(uniform(histograms, TARGETS, "own"), histograms, criterion=criterion, bins=BINS)
+    return profiles(uniform_rows(histograms, TARGETS, "own"), histograms, criterion=criterion, bins=BINS)
 
 
 def test_thresholds_are_quantiles_of_the_groups_own_scores(histograms, tmp_path) -> None:
@@ -68,7 +68,7 @@ def test_a_target_or_a_row_that_is_missing_is_named(histograms) -> None:
 
 
 def test_an_allocation_without_a_histogram_is_refused(histograms) -> None:
-    rows = uniform(histograms, TARGETS, "own")
+    rows = uniform_rows(histograms, TARGETS, "own")
     rows.loc[3, "block"] = 9
     with pytest.raises(UserError, match=r"none for criterion teal, group \d, block 9, (q|k|down)"):
         profiles(rows, histograms, criterion="teal", bins=BINS)
@@ -78,8 +78,8 @@ def test_pooled_histograms_serve_every_group(histograms) -> None:
     pooled = aggregate(
         [histogram_part(histogram_rows(6))], [f"s{n}" for n in range(6)], np.zeros(6, int), scheme="global", bins=BINS
     ).to_pandas()
-    made = profiles(uniform(histograms, TARGETS, "own"), pooled, criterion="wina", bins=BINS, is_pooled=True)
-    alone = profiles(uniform(pooled, TARGETS, "own"), pooled, criterion="wina", bins=BINS)
+    made = profiles(uniform_rows(histograms, TARGETS, "own"), pooled, criterion="wina", bins=BINS, is_pooled=True)
+    alone = profiles(uniform_rows(pooled, TARGETS, "own"), pooled, criterion="wina", bins=BINS)
     for target in TARGETS:
         array = profile_array(made, target, "threshold")
         assert len(array) == 3

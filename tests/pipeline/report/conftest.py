@@ -7,8 +7,8 @@ import pytest
 from pipeline.report.analysis.evidence import Evidence
 from pipeline.report.analysis.findings import Findings, find
 from pipeline.report.analysis.plan import Plan
-from pipeline.report.page import style
 from pipeline.report.page.page import render
+from pipeline.report.page.svg import Figure
 from tests.pipeline.report.synthetic import make_evidence, make_plan
 
 
@@ -28,16 +28,6 @@ def findings(plan: Plan, evidence: Evidence) -> Findings:
 
 
 @pytest.fixture(scope="session")
-def page(plan: Plan, evidence: Evidence, findings: Findings) -> tuple[str, list[style.Figure]]:
+def page(plan: Plan, evidence: Evidence, findings: Findings) -> tuple[str, list[Figure]]:
     """The page and its figures, with every SVG."""
     return render(plan, evidence, findings)
-
-
-@pytest.fixture
-def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Build every figure, but do not turn it into SVG: most of the time, and tested where the SVG is looked at."""
-
-    def empty(_drawn: object, name: str, alt: str) -> style.Figure:
-        return style.Figure(name, "<svg/>", f'<svg role="img" aria-label="{name}"/>', alt)
-
-    monkeypatch.setattr(style, "to_svg", empty)

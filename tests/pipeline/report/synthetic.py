@@ -298,6 +298,7 @@ def _results(
                     "loglikelihood": -0.3,
                     "margin": 0.4,
                     "realised_sparsity": sparsity,
+                    "sparsity_by_block": [np.full(2, value, np.float32) for value in sparsity],
                     "flops": flops * (1 - 0.88 * own) + router,
                     "dense_flops": flops,
                 }

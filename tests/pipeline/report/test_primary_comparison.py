@@ -17,11 +17,9 @@ from pipeline.report.analysis.evidence import evaluated_samples, outcomes
 from pipeline.report.analysis.findings import find
 from pipeline.report.exports.metrics import metrics
 from pipeline.report.exports.plots import plot_tables
-from pipeline.report.page.difference_rows import difference_table
 from pipeline.report.page.page import render
-from pipeline.report.text.primary_comparison import ground_sentences, shared_sentences, summary
+from pipeline.report.text.cards import cards
 from pipeline.report.text.rules import rules
-from pipeline.report.text.verdicts import verdicts
 from pipeline.statistics.bootstrap import Interval, resampling_weights
 from tests.pipeline.report.synthetic import make_evidence, with_draws, with_kl
 from wina_amp.errors import UserError
@@ -64,7 +62,7 @@ def findings(plan, evidence):
 
 
 def rq2(plan, findings):
-    return verdicts(plan, findings)[1]
+    return cards(plan, findings)[0]
 
 
 def test_all_other_findings_are_those_of_a_report_on_the_shared_samples_alone(plan, evidence, findings):
@@ -149,40 +147,36 @@ def test_a_missing_primary_result_is_refused_with_its_sample_and_target(plan, ev
         find(plan, broken)
 
 
-def test_the_verdict_is_from_the_primary_comparison_if_it_has_the_deciding_configuration(plan, findings):
+def test_all_answers_are_from_the_primary_comparison_if_it_has_the_deciding_configuration(plan, findings):
     assert findings.answering is findings.primary.accuracies
-    verdict = rq2(plan, findings)
-    assert f"on {ALL * 16} test samples" in verdict.sentences[0]
-    (ground,) = (sentence for sentence in verdict.grounds if "primary comparison" in sentence)
-    assert f"{ALL * 16} test samples" in ground and "targets 50% and 65%" in ground
-    assert any("2 comparisons with `kl`" in sentence for sentence in verdict.grounds)
-    (shared,) = shared_sentences(findings, findings.test.deciding)
-    assert shared in verdict.grounds and "128 test samples" in shared and "`kl_oracle`" in shared
+    assert f"{ALL * 16} samples" in rq2(plan, findings).sentences[0]
+    assert "50 to 65% sparsity" in rq2(plan, findings).sentences[0]
+    rq4 = next(card for card in cards(plan, findings) if card.key == "RQ4")
+    computes = {f"{100 * point.compute:.0f}%" for point in findings.primary.accuracies.points}
+    assert rq4.number in computes
     assert any("primary comparison" in rule and "`kl`, `kl_embedding` and `kl_random`" in rule for rule in rules(plan))
 
 
 def test_a_gain_counts_only_if_the_primary_comparison_shows_it(plan, findings):
     primary = findings.primary
-    for sign, tag in ((1, "Yes, refit variance not known"), (-1, "No: worse")):
-        claimed = {"mean": Interval(0.02 * sign, *sorted((0.01 * sign, 0.03 * sign))), "p": 0.001, "p_corrected": 0.002}
+    for sign, tag in ((1, "Yes"), (-1, "No: worse")):
+        ends = Interval(0.02 * sign, *sorted((0.01 * sign, 0.03 * sign)))
+        claimed = {"mean": ends, "over_tasks": ends, "p": 0.001, "p_corrected": 0.002}
         gains = [replace(row, **claimed) if row.method.is_routed else row for row in primary.accuracies.gains]
         controls = [replace(row, **claimed) for row in primary.accuracies.controls]
         changed = replace(primary, accuracies=replace(primary.accuracies, gains=gains, controls=controls))
-        assert rq2(plan, replace(findings, primary=changed)).tag == tag
+        assert rq2(plan, replace(findings, primary=changed)).answer == tag
     claimed = {"mean": Interval(0.02, 0.01, 0.03), "p_corrected": 0.001}
     test = replace(findings.test, gains=[replace(row, **claimed) for row in findings.test.gains])
     shared = replace(findings, splits={"test": test})
-    assert rq2(plan, shared).tag == rq2(plan, findings).tag
+    assert rq2(plan, shared).answer == rq2(plan, findings).answer
 
 
 def test_primary_methods_of_another_configuration_do_not_answer():
     plan = with_primary(("greedy", "clustered_embedding", "random"))
     findings = find(plan, make_primary(plan))
     assert findings.test.deciding.pooled.name == "kl" and findings.answering is findings.test
-    (sentence,) = ground_sentences(findings, findings.test.deciding)
-    assert "no routed method" in sentence and "128 test samples" in sentence
-    verdict = rq2(plan, findings)
-    assert sentence in verdict.grounds and any("3 comparisons with `kl`" in ground for ground in verdict.grounds)
+    assert "128 samples" in rq2(plan, findings).sentences[0]
 
 
 def test_refit_variance_is_from_the_primary_draws_if_there_are_some():
@@ -190,32 +184,23 @@ def test_refit_variance_is_from_the_primary_draws_if_there_are_some():
     plan = with_primary(draws, make=with_draws)
     findings = find(plan, make_primary(plan))
     (row,) = findings.primary.accuracies.refit_variance
-    assert len(row.draws) == 3 and len(findings.primary.accuracies.draw_spreads) == 1
-    assert row.scale.deviation is not None
-    table = difference_table(findings.primary.plan, findings.primary.accuracies)
-    assert any("3 random draws" in cells["method"] for cells in table["rows"])
+    assert len(row.draws) == 3 and row.scale.deviation is not None
 
 
 def test_metrics_and_plot_data_have_the_primary_comparison(plan, findings):
-    values, rows = metrics(plan, findings), plot_tables(plan, findings)["primary"]
-    assert values["primary.samples"] == ALL * 16
     (gain,) = [row for row in findings.primary.accuracies.gains if row.method.name == "kl_embedding"]
-    assert values["primary.gain.kl_embedding.mean"] == pytest.approx(100 * gain.mean.value, abs=1e-6)
-    assert values["primary.gain.kl_embedding.p"] == pytest.approx(gain.p_corrected, abs=1e-6)
-    assert values["primary.gain.kl_embedding.targets_above"] == gain.above
-    assert values["primary.gain.kl_embedding.half_width.65"] == pytest.approx(100 * gain.half_widths[-1], abs=1e-6)
-    assert "primary.control.kl_embedding.kl_random.low" in values
+    assert metrics(plan, findings)["gain.mean"] == pytest.approx(100 * gain.mean.value, abs=1e-6)
+    rows = plot_tables(plan, findings)["comparisons"].query("split == 'primary'")
     pairs = rows.groupby(["method", "reference"]).size()
     assert set(pairs.index) == {("kl_embedding", "kl"), ("kl_random", "kl"), ("kl_embedding", "kl_random")}
-    assert (pairs == len(TARGETS)).all() and (rows["samples"] == ALL * 16).all()
+    assert (pairs == len(TARGETS) + 1).all() and (rows["samples"] == ALL * 16).all()
     pd.testing.assert_series_equal(rows["half_width"], (rows["high"] - rows["low"]) / 2, check_names=False)
+    mean = rows.query("target == 'mean' and method == 'kl_embedding' and reference == 'kl'")
+    assert mean["p_corrected"].item() == gain.p_corrected
 
 
-@pytest.mark.usefixtures("unrendered")
-def test_the_page_has_a_section_of_its_own_and_none_without_primary_methods(plan, evidence, findings):
+def test_the_page_says_how_many_samples_answer_and_how_many_every_method_has(plan, evidence, findings):
     html, _ = render(plan, evidence, findings)
-    assert summary(findings.primary).split("`")[-1] in html
-    assert f"{ALL * 16} test samples" in html
-    bare = replace(plan, primary=(), primary_targets=())
-    without, _ = render(bare, evidence, replace(findings, primary=None))
-    assert f"{ALL * 16} test samples" not in without
+    assert f"128 for every method, {ALL * 16} for the answers" in html
+    without, _ = render(replace(plan, primary=(), primary_targets=()), evidence, replace(findings, primary=None))
+    assert f"{ALL * 16} for the answers" not in without

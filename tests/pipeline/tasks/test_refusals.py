@@ -6,9 +6,9 @@ import pytest
 
 from pipeline.tasks.generation import Limits
 from pipeline.tasks.refusals import Answer, check_answer, check_tokens
-from pipeline.tokens.encoding import encode_pairs
 from tests.reference.tokenizers import merging, words
 from wina_amp.errors import UserError
+from wina_amp.tokens.encoding import encode_pairs
 
 LIMITS = Limits(("\n", "Q:"), 3)
 

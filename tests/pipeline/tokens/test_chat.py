@@ -71,6 +71,12 @@ def test_a_template_that_fails_is_refused_and_ends_no_turn(tiny_loaded: LoadedMo
     assert chat.turn_end() is None
 
 
+def test_a_template_that_fails_on_an_answer_says_that_no_turn_ends(tiny_loaded: LoadedModel, caplog):
+    chat = template(tiny_loaded, "{% if messages | length > 1 %}{{ raise_exception('one question') }}{% endif %}w")
+    assert chat.turn_end() is None
+    assert "The chat template ends no answer (TemplateError)" in caplog.text
+
+
 def test_a_tokenizer_without_a_template_is_refused(tiny_loaded: LoadedModel):
     with pytest.raises(UserError, match=r"`benchmark\.chat_template: true` needs a tokenizer with a chat template"):
         template(tiny_loaded, None)

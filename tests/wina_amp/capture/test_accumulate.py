@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from wina_amp.capture import accumulate as module
 from tests.reference import capture as reference
+from wina_amp.capture import accumulate as module
 from wina_amp.capture.accumulate import Totals, accumulate, accumulate_tensors
 from wina_amp.histograms.bins import Bins
 

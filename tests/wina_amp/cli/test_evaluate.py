@@ -32,21 +32,34 @@ def own_tasks_only(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tasks, "TaskManager", lambda **options: own(**options, include_defaults=False))
 
 
-def test_scores_and_groups_are_shown_and_written_as_json(tiny_llama: Path, tiny_tasks: Path, folder: Path):
+def test_scores_sparsity_and_groups_are_shown_and_written_as_json(
+    tiny_llama: Path, tiny_tasks: Path, folder: Path, tmp_path: Path
+):
     command = ["eval", str(tiny_llama), "--set", str(folder), "--tasks", "pick", "--limit", "3"]
     command += ["--include-path", str(tiny_tasks)]
-    result = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
-    assert result["sparsity"] == 0.5 and sum(result["groups"].values()) > 3
+    written = CliRunner().invoke(app, [*command, "--json", "--output", str(tmp_path / "result.json")]).stdout
+    assert written == (tmp_path / "result.json").read_text()
+    result = json.loads(written)
+    assert result["sparsity"] == 0.5 and sum(result["groups"].values()) == 3
+    realised = result["realised_sparsity"]
+    assert 0 < realised["loglikelihood"] == realised["all"] < 1
     [score] = [row for row in result["scores"] if row["metric"] == "acc"]
     assert score["task"] == "pick" and 0 <= score["value"] <= 1 and score["stderr"] is not None
     shown = CliRunner().invoke(app, command).stdout
-    assert "pick" in shown and "acc" in shown and "Requests by group" in shown
+    assert "pick" in shown and "acc" in shown and "Realised sparsity" in shown and "Prompts by group" in shown
 
 
 def test_a_task_that_nobody_knows_and_a_missing_package_are_refused(
     tiny_llama: Path, tiny_tasks: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    options = {"sparsity": 0.5, "limit": 1, "include_path": tiny_tasks, "device": "cpu", "dtype": "float32"}
+    options = {
+        "sparsity": 0.5,
+        "group": None,
+        "limit": 1,
+        "include_path": tiny_tasks,
+        "device": "cpu",
+        "dtype": "float32",
+    }
     with pytest.raises(UserError, match=r"must be one of lm-eval.*Found: pikc"):
         evaluate(str(tiny_llama), str(folder), ["pick", "pikc"], **options)
     monkeypatch.setattr(module, "find_spec", lambda _name: None)

@@ -49,3 +49,13 @@ def test_the_eligible_tokens_of_every_pass_are_counted():
     for start, width in ((0, 3), (3, 1), (4, 2)):
         sequences.begin(start, width)
     assert sequences.tally.eligible.tolist() == [2 + 1 + 2, 1 + 1 + 2]
+
+
+def test_counts_of_calls_of_other_sequences_add_up():
+    total = Tally(3, torch.tensor([0]))
+    for sequences in (2, 5):
+        counted = Tally(3, torch.zeros(sequences, dtype=torch.int64))
+        counted.kept += torch.arange(3)[:, None]
+        counted.eligible += 4
+        total.add(counted)
+    assert total.kept[:, 0].tolist() == [0, 7, 14] and total.eligible.tolist() == [28]

@@ -17,8 +17,8 @@ from accelerate import dispatch_model
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
-from wina_amp.capture import observe
 from pipeline.evaluate.engine import Engine
+from wina_amp.capture import observe
 from wina_amp.capture.accumulate import Totals
 from wina_amp.errors import UserError
 from wina_amp.histograms.bins import Bins

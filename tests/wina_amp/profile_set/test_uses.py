@@ -13,6 +13,7 @@ import pytest
 import torch
 from accelerate import cpu_offload
 from torch import Tensor
+from torch._dynamo.exc import Unsupported
 from transformers import DynamicCache, PreTrainedModel, StaticCache, TextIteratorStreamer, pipeline
 
 from tests.wina_amp.allocation.blocks import CONFIGS, random_model
@@ -322,6 +323,14 @@ def test_embeddings_of_a_prompt_work_where_nothing_is_routed(tiny_loaded: Loaded
         model.generate(**given, **GREEDY)
 
 
+def test_a_loss_of_a_sparse_model_has_no_gradient_which_torch_says(tiny_loaded: LoadedModel):
+    with sparsify_(tiny_loaded, profile_set(tiny_loaded)), torch.enable_grad():
+        loss = tiny_loaded.model(IDS[1:], labels=IDS[1:]).loss
+        assert not loss.requires_grad
+        with pytest.raises(RuntimeError, match="does not require grad"):
+            loss.backward()
+
+
 @pytest.mark.tried("errors", "refused")
 @pytest.mark.parametrize(
     ("call", "message"),
@@ -381,6 +390,11 @@ def test_a_model_that_is_compiled_before_or_after_is_refused(tiny_loaded: Loaded
         assert torch.equal(compiled.generate(IDS[:1], **GREEDY), tokens), "which calls the model itself"
         with pytest.raises(UserError, match=r"must not be compiled.* `torch\.compile`"):
             compiled(IDS[:1])
+        torch._dynamo.reset()
+        whole: Any = torch.compile(model, backend="eager", fullgraph=True)
+        # torch turns what is raised while it traces into an error of its own, which quotes the line.
+        with pytest.raises(Unsupported, match=r"raise _compiled\(\"`torch.compile`\"\)"):
+            whole(IDS[:1])
     model.compile(backend="eager")
     with pytest.raises(UserError, match=r"must not be compiled.* `model\.compile\(\)`"):
         sparsify_(model, made)

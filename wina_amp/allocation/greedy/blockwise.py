@@ -1,7 +1,8 @@
 """Greedy allocation of one group: calibration text -> block errors -> one path per block.
 
-As published, every block gets the same target and is searched alone. The thresholds tried are those of the group's own
-score histograms, so the masks of the search are the masks that will run.
+As published, every block gets the same target and is searched alone, on the inputs of the dense model. The thresholds
+tried are those of the group's own score histograms of the dense model: the masks that meet a sparsity on these inputs.
+Those that will run meet it on masked ones (`wina_amp/thresholds/as_run.py`).
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     loss of a text = sum over its positions of KL(dense || masked)          in nats       (`answers.kl_divergence`)
 
-Calibration texts are train samples. Masks are those that will run: thresholds from the group's own score histograms,
-compared exactly as `wina_amp.masks.reference` compares them.
+Calibration texts are train samples. Thresholds are quantiles of the group's own score histograms, those of the dense
+model, compared exactly as `wina_amp.masks.reference` compares them. The profile's own are calibrated afterwards, under
+its masks (`wina_amp/thresholds/as_run.py`): a search that did so would need a sweep for every loss.
 
 Curves ask for many allocations that mask a single projection. The dense input of every block is therefore kept, and an
 allocation runs only from the first block that it masks: half of the blocks on average. Memory: blocks x tokens x hidden

@@ -9,9 +9,7 @@ import pytest
 
 from pipeline.report.analysis.benefit_routers import benefit_router_rows
 from pipeline.report.analysis.evidence import split_samples
-from pipeline.report.analysis.findings import find
 from pipeline.report.analysis.plan import Method
-from pipeline.report.exports.metrics import metrics
 from tests.pipeline.report.synthetic import DENSE_FLOPS_PER_TOKEN, GROUPS, METHODS, make_evidence, make_plan
 
 ROUTED = Method("clustered_benefit", "clustered", "activation", "wina", "greedy", "benefit", "threshold")
@@ -77,14 +75,6 @@ def test_the_cost_of_a_benefit_router_is_that_of_its_routes(evidence, row) -> No
     tokens = split_samples(evidence, "test")["n_tokens"]
     assert row.flops == pytest.approx(900)
     assert row.fraction == pytest.approx((900 / (DENSE_FLOPS_PER_TOKEN * tokens)).mean())
-
-
-def test_metrics_hold_the_benefit_of_choices_and_the_accuracy_of_held_out_routers(plan, evidence) -> None:
-    findings = find(plan, evidence)
-    benefit = findings.benefit_routers[0].benefit.value
-    values = metrics(plan, findings)
-    assert [name for name, value in values.items() if value == pytest.approx(benefit, abs=1e-6)]
-    assert values["router.embedding.accuracy.new_task"] < values["router.embedding.accuracy"]
 
 
 def test_a_benefit_router_over_random_groups_is_a_control() -> None:

@@ -12,11 +12,8 @@ from pipeline.report.analysis.configurations import (
     configurations,
     group_kind,
 )
-from pipeline.report.analysis.findings import find
 from pipeline.report.analysis.plan import Method
-from pipeline.report.page.configuration_table import configuration_table
-from pipeline.report.text.wording import compute_range
-from tests.pipeline.report.synthetic import make_evidence, with_kl
+from tests.pipeline.report.synthetic import with_kl
 from wina_amp.names import CRITERIA, MASKS
 
 
@@ -64,22 +61,3 @@ def test_masks_are_named_only_where_they_differ(plan):
     assert configuration_name(wide, configurations(wide)[-1]) == "WINA, greedy, top-k"
     assert configuration_of(wide, wide.method("task")).pooled == wide.method("greedy")
     assert configuration_of(wide, exact).pooled is exact
-
-
-def test_the_table_of_configurations_shows_every_sparse_method_once_and_marks_the_best_of_a_column():
-    plan = with_kl()
-    test = find(plan, make_evidence(2, 12, plan=plan)).test
-    table = configuration_table(plan, test)
-    assert table is not None
-    assert sorted(row["method"] for row in table["rows"]) == sorted(method.name for method in plan.sparse)
-    assert sum(row["span"] for row in table["rows"] if row["configuration"]) == len(plan.sparse)
-    for at, target in enumerate(plan.targets):
-        accuracies = {
-            p.method.name: p.accuracy.value for p in test.points if p.target == target and not p.method.is_dense
-        }
-        marked = [row["method"] for row in table["rows"] if row["cells"][at]["best"]]
-        assert marked and all(accuracies[name] == max(accuracies.values()) for name in marked)
-    pooled = [row for row in table["rows"] if row["kind"] == "pooled"]
-    assert all(row["gain"] is None for row in pooled)
-    spans = {row.method.name: compute_range(row.savings) for row in test.gains}
-    assert {row["method"]: row["gain"]["at"] for row in table["rows"] if row not in pooled} == spans

@@ -14,10 +14,9 @@ from pipeline.report.analysis.plan import Plan
 from pipeline.report.exports.metrics import metrics
 from pipeline.report.exports.plots import plot_tables
 from pipeline.report.page.page import render
-from pipeline.report.page.style import Figure
-from pipeline.report.page.text_rows import left_out_sentences, perplexity_tables
-from pipeline.report.text.verdicts import verdicts
-from tests.pipeline.report.synthetic import make_counts
+from pipeline.report.page.profile_tables import perplexity_table
+from pipeline.report.page.svg import Figure
+from pipeline.report.text.cards import cards
 
 EXACT = 1e-9
 """Relative; float64 sums in another order."""
@@ -105,53 +104,36 @@ def test_text_samples_are_not_part_of_accuracies(plan: Plan, evidence: Evidence,
     assert found.samples > expected.samples and not expected.texts
 
 
-def test_perplexities_are_metrics_and_plot_data(plan: Plan, findings: Findings, mixed_findings: Findings):
-    numbers = metrics(plan, mixed_findings)
-    assert numbers["perplexity.facts.dense"] < numbers["perplexity.facts.wina.50"]
-    assert numbers["log_perplexity_difference.facts.teal.50.low"] > 0
-    assert "log_perplexity_difference.facts.greedy.50.mean" not in numbers
-    assert not any(np.isnan(value) for value in numbers.values())
+def test_perplexities_are_plot_data(plan: Plan, findings: Findings, mixed_findings: Findings):
     table = plot_tables(plan, mixed_findings)["perplexity"]
     assert len(table) == 2 * (1 + len(plan.sparse) * len(plan.targets))
     assert "perplexity" not in plot_tables(plan, findings)
 
 
-@pytest.mark.usefixtures("unrendered")
 def test_the_page_shows_perplexity_only_where_there_is_text(
     plan: Plan, mixed: Evidence, mixed_findings: Findings, page: tuple[str, list[Figure]]
 ):
     html, _ = render(plan, mixed, mixed_findings)
     tree = lxml.html.fromstring(html)
-    assert len(tree.xpath("//h2[@id='perplexity']")) == 1
+    assert len(tree.xpath("//caption[starts-with(., 'facts: perplexity')]")) == 1
     assert "nan" not in tree.text_content().split()
-    assert 'id="perplexity"' not in page[0]
+    assert ": perplexity" not in page[0]
 
 
-@pytest.mark.usefixtures("unrendered")
 def test_a_run_of_text_alone_has_no_accuracy_and_says_so(plan: Plan, evidence: Evidence):
     only = as_text(evidence, evidence.samples["task"].unique().tolist())
     findings = find(plan, only)
     html, _ = render(plan, only, findings)
     text = lxml.html.fromstring(html).text_content()
-    assert [verdict.tag for verdict in verdicts(plan, findings)][1:] == ["Not asked"] * 3
-    assert verdicts(plan, findings)[1].sentences[0] in text and "nan" not in text.split()
+    answers = {card.key: card for card in cards(plan, findings)}
+    assert [answers[key].answer for key in ("RQ2", "RQ3", "RQ4")] == ["Not asked"] * 3
+    assert answers["RQ2"].sentences[0] in text and "nan" not in text.split()
     assert not [name for name in metrics(plan, findings) if name.startswith("accuracy.")]
     assert plot_tables(plan, findings)["accuracy"].empty
 
 
-def test_a_difference_on_one_window_is_not_marked_as_clear(mixed_findings: Findings):
+def test_a_difference_on_one_window_is_not_marked_as_clear(plan: Plan, mixed_findings: Findings):
     (facts,) = mixed_findings.test.texts
-    (many,), (one,) = perplexity_tables([facts]), perplexity_tables([replace(facts, samples=1)])
-    tones = [{row["over_baseline"]["tone"] for row in table["rows"] if row["over_baseline"]} for table in (many, one)]
-    assert tones[0] == {"", "down"} and tones[1] == {""}
-
-
-def test_skipped_and_missing_items_are_counted_by_task_and_split(evidence: Evidence):
-    assert left_out_sentences(evidence.sample_counts) == []
-    counts = make_counts(evidence.samples[evidence.samples["task"] == "facts"])
-    too_long, too_few = left_out_sentences(counts.assign(too_long=[0, 3], wanted=counts["taken"] + [0, 2]))
-    (both,) = left_out_sentences(counts.assign(in_both_splits=[0, 4]))
-    (contradicting,) = left_out_sentences(counts.assign(contradicting=[2, 0]))
-    assert both == "Questions that stand in the train and in the test split: 4 of `facts` (train)."
-    assert contradicting == "Questions that are asked elsewhere with another right answer: 2 of `facts` (test)."
-    assert "3 of `facts` (train)" in too_long and "8 of 10 for `facts` (train)" in too_few
+    many, one = perplexity_table(plan, facts), perplexity_table(plan, replace(facts, samples=1))
+    tones = [{cell.tone for row in table.rows for cell in row.cells} for table in (many, one)]
+    assert tones == [{"", "down"}, {""}]

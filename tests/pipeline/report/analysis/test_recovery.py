@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline.report.analysis.evidence import outcomes
-from pipeline.report.analysis.findings import find
 from pipeline.report.analysis.matched_compute import matched_savings
 from pipeline.report.analysis.recovery import recoveries
 from pipeline.report.analysis.resampling import resampler
-from pipeline.report.exports.metrics import metrics
 from pipeline.statistics.bootstrap import Interval, resampling_weights
 from tests.pipeline.report.synthetic import make_evidence, with_kl
 
@@ -70,12 +68,3 @@ def test_the_gap_recovered_is_undefined_where_the_baseline_may_lose_nothing(plan
     dense = results["dense"]
     lossless = replace(results["greedy"], score=np.repeat(dense.score[:1], len(plan.targets), axis=0))
     assert recoveries(plan, {**results, "greedy": lossless}, resampler(plan, dense.score.shape[1])) == []
-
-
-def test_metrics_hold_the_gap_recovered(plan, evidence):
-    findings = find(plan, evidence)
-    row = on(findings.test.recoveries, "kl")
-    assert row.wins and row.fractions[-1] is not None
-    values = metrics(plan, findings)
-    recovered = [value for name, value in values.items() if name.startswith("gap_recovered.kl.65.")]
-    assert row.fractions[-1].value == pytest.approx(recovered[0], abs=1e-6)

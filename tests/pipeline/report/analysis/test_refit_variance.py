@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,12 +10,9 @@ import pytest
 from pipeline.report.analysis.accuracy import compare
 from pipeline.report.analysis.configurations import configuration_of
 from pipeline.report.analysis.evidence import outcomes
-from pipeline.report.analysis.findings import find
 from pipeline.report.analysis.matched_compute import matched_savings
-from pipeline.report.analysis.refit_variance import Scale, draw_spreads, draws_of, needed, refit_variance
+from pipeline.report.analysis.refit_variance import Scale, draws_of, needed, refit_variance
 from pipeline.report.analysis.resampling import resampler
-from pipeline.report.exports.metrics import metrics
-from pipeline.report.page.difference_rows import difference_table
 from tests.pipeline.report.synthetic import make_evidence, with_draws
 
 ROUNDING = 1e-9  # sums of a few hundred floats
@@ -80,16 +76,6 @@ def test_with_savings_that_agree_gain_and_draws_are_those_of_the_comparisons(thr
     assert scale.draws == pytest.approx(means[1:], abs=2e-3)
 
 
-def test_the_spread_of_a_configuration_is_that_of_its_draws_at_every_target(three, results):
-    plan, _ = three
-    (row,) = draw_spreads(plan, results)
-    assert [method.name for method in row.draws] == ["random", "random1", "random2"]
-    pairs = [(method, row.reference) for method in row.draws]
-    comparisons = compare(plan, results, pairs, resampler(plan, results["dense"].score.shape[1]))
-    for i, deviation in enumerate(row.at_targets):
-        assert deviation == pytest.approx(np.std([pair.at_targets[i].value for pair in comparisons], ddof=1), abs=5e-3)
-
-
 @pytest.mark.parametrize(("draws", "deviations"), [(2, 15.6), (3, 4.97), (5, 3.04), (200, 1.98)])
 def test_few_draws_need_many_deviations(draws, deviations):
     assert needed(draws, 0.95) == pytest.approx(deviations, abs=0.05)  # Student's table to two decimals
@@ -107,17 +93,3 @@ def test_without_a_second_draw_refit_variance_is_unknown_and_equal_draws_have_no
     flat = Scale(0.02, (0.01, 0.01))
     assert (flat.deviation, flat.times, flat.excess) == (0.0, None, None)
     assert flat.is_beyond(0.95) is True and Scale(0.0, (0.01, 0.01)).is_beyond(0.95) is False
-
-
-def test_the_page_s_table_and_the_metrics_have_refit_variance_beside_the_gain(three):
-    plan, evidence = three
-    findings = find(plan, evidence)
-    rows = difference_table(plan, findings.test)["rows"]
-    gains = [row for row in rows if row["reference"] == "greedy"]
-    cell = next(row for row in gains if row["method"] == "clustered_embedding")["cells"][2]
-    values = metrics(plan, findings)
-    assert cell["text"] == f"{values['refit_variance.clustered_embedding.times']:.1f}×"
-    assert cell["small"] == f"of {values['refit_variance.clustered_embedding.deviation']:.2f}"
-    assert values["refit_variance.clustered_embedding.draws"] == 3
-    spread = next(row for row in gains if "3 random draws" in row["method"])
-    assert re.fullmatch(r"\d\.\d\d", spread["cells"][0]["text"]) and len(spread["cells"]) == 3 + len(plan.targets)

@@ -1,4 +1,4 @@
-"""Pooled allocations and shifts are the profiles' sparsities, and the sentence names where shifts are largest."""
+"""Pooled allocations and shifts are the profiles' sparsities, and the tables name where shifts are largest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.report.analysis.specialisation import pooled_allocations, specialisations
-from pipeline.report.page.profile_rows import carriers, cost_rows, shift_rows
+from pipeline.report.page.profile_tables import cost_table, shift_table
 from tests.pipeline.report.synthetic import BLOCKS, COSTS, GROUPS, PROJECTIONS, make_evidence, with_kl
 
 ROUNDING = 1e-12  # differences of two numbers of order 1
@@ -45,24 +45,20 @@ def test_shifts_are_the_tables_sparsities_minus_the_pooled_ones(plan, evidence):
     assert learned.by_projection.sum() == pytest.approx(1) and learned.by_block.sum() == pytest.approx(1)
 
 
-def test_the_sentence_names_the_projection_and_the_block_that_differ(plan, evidence):
+def test_the_table_names_the_projections_and_blocks_that_differ_most(plan, evidence):
     learned = specialisations(plan, evidence)[0]
     shifts = np.zeros_like(learned.shifts)
     shifts[:, learned.projections.index("up"), 3] = 0.3
     shifts[:, learned.projections.index("o"), 1] = -0.1
-    (row,) = shift_rows([replace(learned, shifts=shifts)])
-    assert (row["projections"], row["blocks"]) == ("up (75%) and o (25%)", "3 (75%) and 1 (25%)")
-    sentence = carriers(replace(learned, shifts=shifts))
-    assert all(part in sentence for part in (row["projections"], "14%", row["blocks"], "20%"))
-    assert "%" not in carriers(replace(learned, shifts=0 * shifts))
-    assert shift_rows([replace(learned, shifts=0 * shifts)])[0]["projections"] == "\N{EM DASH}"
+    row, flat = shift_table([replace(learned, shifts=shifts), replace(learned, shifts=0 * shifts)]).rows
+    assert [cell.text for cell in row.cells][-2:] == ["up (75%) and o (25%)", "3 (75%) and 1 (25%)"]
+    assert [cell.text for cell in flat.cells][-2:] == ["\N{EM DASH}"] * 2
 
 
 def test_costs_are_totals_over_groups_beside_the_baseline_s():
     plan = with_kl()
     evidence = make_evidence(2, 4, plan=plan)
-    rows = {row["profile"]: row for row in cost_rows(plan, evidence.costs)}
-    assert rows["wina"]["tokens"] == "0" and rows["greedy"]["times"] == "1"
-    assert rows["kl_clustered"]["groups"] == GROUPS
-    assert rows["kl_clustered"]["times"] == f"{GROUPS * COSTS['kl']}"
-    assert rows["kl"]["evaluations"] == "4,000"
+    rows = {row.name: [cell.value for cell in row.cells] for row in cost_table(plan, evidence.costs).rows}
+    assert rows["wina"][2] == 0 and rows["greedy"][3] == 1
+    assert rows["kl_clustered"][1] == GROUPS and rows["kl_clustered"][3] == GROUPS * COSTS["kl"]
+    assert rows["kl"][4] == 4000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from pipeline.report.exports.plots import plot_tables
@@ -25,19 +24,19 @@ def test_plot_tables_cover_both_splits_and_every_method(plan, tables):
     assert set(tables["task_differences"]["split"]) == {"train", "test"}
 
 
-def test_differences_have_the_compute_at_which_they_were_made(plan, findings, tables):
-    rows = tables["differences"]
+def test_comparisons_have_the_compute_at_which_they_were_made_and_end_in_their_mean(plan, findings, tables):
+    rows = tables["comparisons"]
     assert (rows["low"] <= rows["high"]).all()
     shown = rows[(rows["split"] == "test") & (rows["method"] == "wina")]
     (comparison,) = [row for row in findings.test.differences if row.method.name == "wina"]
-    assert shown["target"].tolist() == list(plan.targets)
-    assert shown["compute"].tolist() == pytest.approx([1 - saving for saving in comparison.savings])
+    assert shown["target"].tolist() == [*plan.targets, "mean"]
+    assert shown["compute"].tolist()[:-1] == pytest.approx([1 - saving for saving in comparison.savings])
+    assert shown["difference"].tolist()[-1] == pytest.approx(100 * comparison.mean.value)
 
 
-def test_confusions_have_one_row_per_sample(findings, tables):
-    (router,) = [row for row in findings.test.routers if row.router == "scores"]
-    rows = tables["confusion_scores"]
-    assert len(rows) == findings.test.samples
-    counts = np.zeros_like(router.confusion)
-    np.add.at(counts, (rows["actual"], rows["predicted"]), 1)
-    np.testing.assert_array_equal(counts, router.confusion)
+def test_routers_have_the_accuracy_and_cost_of_the_findings(findings, tables):
+    rows = tables["routers"].set_index("router")
+    for row in findings.test.routers:
+        assert rows.loc[row.router, "accuracy"] == row.accuracy.value
+    costs = {row.method.groups: row.fraction for row in findings.test.regrets}
+    assert rows["cost"].to_dict() == pytest.approx(costs)

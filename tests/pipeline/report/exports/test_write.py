@@ -23,7 +23,7 @@ def test_equal_tables_give_an_equal_page_and_equal_figures(written, page):
     html, figures = page
     assert (written / "report" / "report.html").read_text(encoding="utf-8") == html
     files = {path.stem: path.read_text(encoding="utf-8") for path in (written / "report" / "figures").iterdir()}
-    assert files == {figure.name: figure.svg for figure in figures}
+    assert files == {figure.name: figure.file for figure in figures}
 
 
 def test_equal_tables_give_equal_metrics_in_the_same_order(written, plan, findings):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +74,39 @@ def test_a_mistake_in_a_task_file_is_named(change: dict[str, Any], message: str)
     with pytest.raises(UserError) as caught:
         dataset(**(arguments | change))
     assert message in str(caught.value)
+
+
+LOADED = """
+import importlib.util
+import sys
+
+spec = importlib.util.spec_from_file_location("embedded", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+splits = module.dataset("addition", [1], seed=0, train=1, test=2, version=1.0, pretrained="a model's argument")
+print({split: len(rows) for split, rows in splits.items()})
+"""
+"""What lm-eval does with `!function embedded.dataset`."""
+
+
+def _loaded_elsewhere(file: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A program in another folder, without the repository or an environment's variables on its path."""
+    command = [sys.executable, "-I", "-c", LOADED, str(file.resolve())]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_task_files_work_from_another_folder(tmp_path: Path):
+    process = _loaded_elsewhere(FOLDER / "embedded.py", tmp_path)
+    assert process.stdout == "{'train': 1, 'test': 2}\n", process.stderr
+
+
+@pytest.mark.tried("errors", "refused")
+def test_task_files_without_their_repository_say_what_is_missing(tmp_path: Path):
+    shutil.copytree(FOLDER, tmp_path / "data/benchmark")
+    process = _loaded_elsewhere(tmp_path / "data/benchmark/embedded.py", tmp_path)
+    message = process.stderr.splitlines()[-1]
+    assert process.returncode == 1 and "No module named 'pipeline'" in message
+    assert str(tmp_path) in message and "Leave data/benchmark in a checkout" in message
 
 
 TASKS = {path.stem: yaml.safe_load(path.read_text()) for path in FOLDER.glob("*.yaml")}

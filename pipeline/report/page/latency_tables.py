@@ -1,0 +1,55 @@
+"""RQ4's tables of measured times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.report.analysis.latency import Cell as Timed
+from pipeline.report.analysis.latency import Timing
+from pipeline.report.analysis.plan import Plan
+from pipeline.report.page.profile_tables import target_columns
+from pipeline.report.page.table import NONE, Cell, Column, Row, Table, figure, interval, percentage, plain, sign_tone
+from pipeline.report.text.wording import target_name
+
+
+def speedup_table(plan: Plan, cell: Timed) -> Table:
+    """Speed-ups at one batch and context: a row a method, a column a target."""
+    dense = cell.dense_ms
+    timed = {(timing.method.name, timing.target): timing for timing in cell.timings}
+    rows = [
+        Row(name, [_speedup_cell(timed.get((name, target))) for target in plan.targets])
+        for name in dict.fromkeys(name for name, _ in timed)
+    ]
+    caption = (
+        f"Speed-up over dense at batch {cell.batch}, context {cell.context:,}; dense ({cell.dense_way}) "
+        f"{dense.value:.3g} ms a token, {dense.low:.3g} to {dense.high:.3g} beside different methods"
+    )
+    note = "Median over rounds with quartiles, routing included. Bold: three of four rounds were faster, or slower."
+    return Table(caption, "method", target_columns(plan), rows, note)
+
+
+def timing_table(cells: Sequence[Timed]) -> Table:
+    """Every timing."""
+    rows = [
+        Row(timing.method.name, [
+            plain(target_name(timing.target)), plain(cell.batch), plain(cell.context), figure(timing.measured, _ms),
+            interval(timing.step, _ms), figure(timing.router_ms, _ms), figure(timing.tokens, _ms),
+            figure(timing.dense_ms, _ms), figure(timing.skipped, percentage), figure(timing.moved, percentage),
+            figure(timing.kernels, _ms), figure(timing.copy, _ms), figure(timing.load, _ms),
+        ])
+        for cell in cells
+        for timing in cell.timings
+    ]  # fmt: skip
+    titles = ("target", "batch", "context", "ms a token", "ms a step", "ms to route", "tokens a second", "dense, ms",
+              "weights skipped, %", "bytes read, %", "kernels, GB/s", "copy, GB/s", "load")  # fmt: skip
+    return Table("Every timing", "method", [*map(Column, titles)], rows)
+
+
+def _speedup_cell(timing: Timing | None) -> Cell:
+    if timing is None:
+        return Cell(NONE)
+    return interval(timing.speedup, lambda value: f"{value:.2f}", tone=sign_tone(timing.speedup, 1, null=1.0))
+
+
+def _ms(value: float) -> str:
+    return f"{value:.3g}"

@@ -1,0 +1,42 @@
+"""Display names follow from profile sets, never from ids, and no two methods share one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pipeline.report.analysis.plan import Method
+from pipeline.report.text.names import describe, display_name, role
+from tests.pipeline.report.synthetic import METHODS, make_plan, with_kl
+
+
+def test_a_name_says_criterion_allocation_and_groups():
+    plan = with_kl()
+    names = {method.name: display_name(plan, method) for method in plan.methods}
+    assert names["dense"] == "Dense" and names["teal"] == "TEAL" and names["wina"] == "WINA"
+    assert names["greedy"] == "WINA + greedy" and names["kl_embedding"] == "WINA + kl, routed clusters"
+    assert names["random"] == "WINA + greedy, random groups" and names["task"] == "WINA + greedy, known groups by task"
+
+
+def test_ids_tell_methods_apart_that_differ_in_their_router_only(plan):
+    assert display_name(plan, plan.method("clustered_scores")) == "WINA + greedy, routed clusters (clustered_scores)"
+    assert len({display_name(plan, method) for method in plan.methods}) == len(plan.methods)
+
+
+def test_masks_are_named_only_where_they_differ(plan):
+    exact = replace(plan.method("greedy"), name="exact", mask="topk")
+    assert display_name(replace(plan, methods=(*plan.methods, exact)), exact) == "WINA + greedy, top-k"
+
+
+def test_words_that_the_report_has_never_heard_of_are_shown_as_they_are():
+    new = Method("new", "new", "subject", "cats", "search", "assigned", "odd")
+    plan = make_plan(methods=(*METHODS, new))
+    assert "CATS + search" in display_name(plan, new) and "groups by subject" in display_name(plan, new)
+    assert "allocation by search" in describe(plan, new) and "masks by odd" in describe(plan, new)
+
+
+def test_roles_follow_from_groups(plan):
+    roles = {method.name: role(plan, method) for method in plan.methods}
+    assert roles | {
+        "dense": "reference", "greedy": "baseline", "wina": "pooled", "random": "control", "clustered_scores": "routed",
+        "clustered_oracle": "oracle groups", "task": "label groups",
+    } == roles  # fmt: skip

@@ -1,0 +1,88 @@
+"""What `calibrate` refuses before the first pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from wina_amp.errors import UserError, unknown
+from wina_amp.models.load import LoadedModel
+from wina_amp.models.rotation import rotated_widths
+from wina_amp.names import ALLOCATIONS, TEAL, WINA, WINA_RELEASED
+from wina_amp.profile_set.identity import as_loaded
+from wina_amp.profile_set.sparsity import check_ready
+from wina_amp.tokens.samples import TokenizedSample
+
+CRITERIA = (TEAL, WINA, WINA_RELEASED)
+"""Those that need nothing but the model, and that sparse decoding can run."""
+
+
+def checked_targets(sparsity: float | Sequence[float]) -> tuple[float, ...]:
+    """The targets, ascending, each once.
+
+    Raises:
+        UserError: none, or one that is not between 0 and 1.
+    """
+    given = [sparsity] if isinstance(sparsity, int | float) else list(sparsity)
+    targets = tuple(sorted({float(target) for target in given}))
+    if not targets or not all(0 < target < 1 for target in targets):
+        must, remedy = "`sparsity` must be fractions between 0 and 1", "write 0.5 for half of the weights"
+        raise _refusal(must, str(sparsity), remedy)
+    return targets
+
+
+def refuse_names(criterion: str, allocation: str) -> None:
+    """Refuse an unknown criterion or allocation; the known ones are listed.
+
+    Raises:
+        UserError: one of them is not known.
+    """
+    for kind, name, known in (("criterion", criterion, CRITERIA), ("allocation", allocation, ALLOCATIONS)):
+        if name not in known:
+            raise unknown(kind, name, known, f"`{kind}` of `calibrate`")
+
+
+def checked_model(model: PreTrainedModel, name: str) -> LoadedModel:
+    """The model as the packages below take it.
+
+    Args:
+        model: the model.
+        name: of the profile set that is to be made.
+
+    Raises:
+        UserError: no language model of a known family; a sparse, compiled, offloaded, rotated or training model.
+    """
+    loaded = as_loaded(model)
+    check_ready(model, name)
+    if model.training:
+        raise _refusal("A model must be in eval mode to be calibrated", "train mode", "`model.eval()`")
+    if rotated_widths(loaded):
+        raise _refusal("A model must not be rotated to be calibrated here", "rotated inputs", "load it as it is")
+    return loaded
+
+
+def checked_texts(texts: Sequence[TokenizedSample], groups: int, loaded: LoadedModel) -> None:
+    """Refuse samples that the model cannot read, and numbers of groups that they, or this environment, do not allow.
+
+    Raises:
+        UserError: a token without an embedding; `groups` out of range; groups without scikit-learn.
+    """
+    embeddings: Any = loaded.model.get_input_embeddings()
+    highest, known = max(max(text.ids) for text in texts), len(embeddings.weight)
+    if highest >= known:
+        raise _refusal(
+            f"Every token must have one of {known} embeddings", str(highest), "pass the model's own tokenizer"
+        )
+    if not 1 <= groups <= len(texts):
+        must = f"`groups` must be a number from 1 to {len(texts)}, that of the samples"
+        raise _refusal(must, str(groups), "lower it, or give more samples")
+    if groups > 1 and find_spec("sklearn") is None:
+        must, remedy = "`groups` above 1 needs scikit-learn", 'install it: pip install "wina-amp[calibrate]"'
+        raise _refusal(must, "it is not installed", remedy)
+
+
+def _refusal(must: str, found: str, remedy: str) -> UserError:
+    return UserError(must, found=found, where="an argument of `calibrate`", remedy=remedy)

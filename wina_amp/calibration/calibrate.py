@@ -1,0 +1,176 @@
+"""`calibrate`: a live model and a dataset -> a profile set, in memory.
+
+    samples -> groups and router -> score histograms -> allocations -> thresholds
+
+are the study's stages capture, cluster, route, aggregate, allocate and profile, without tables or files: the same
+samples give the same thresholds. (Samples of more than 2^17 scores a histogram give thresholds for a fraction of the
+scores that differs by 2^-16 at most: the study stores their counts in larger units.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import compress
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int
+from numpy import ndarray
+from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from wina_amp.allocation.kl import kl as pooled_kl
+from wina_amp.allocation.kl import shrinkage
+from wina_amp.calibration.allocations import Calibration, Counts, Sparsities
+from wina_amp.calibration.arguments import checked_model, checked_targets, checked_texts, refuse_names
+from wina_amp.calibration.dataset import tokenized
+from wina_amp.calibration.described import described
+from wina_amp.calibration.observing import clustered, group_counts
+from wina_amp.calibration.settings import CalibrationSettings
+from wina_amp.histograms.thresholds import thresholds
+from wina_amp.names import GREEDY, UNIFORM, WINA
+from wina_amp.profile_set.identity import sketch
+from wina_amp.profile_set.profile_set import ProfileSet
+from wina_amp.routing.router import Router
+from wina_amp.tokens.samples import TokenizedSample
+
+
+def calibrate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dataset: Iterable[object],
+    *,
+    criterion: str = WINA,
+    allocation: str = GREEDY,
+    sparsity: float | Sequence[float] = (0.4, 0.5, 0.65),
+    samples: int = 128,
+    length: int = 512,
+    groups: int = 1,
+    dense_prefix: int | float = 1,
+    name: str = "calibrated",
+    data: str = "the caller's dataset",
+    progress: bool = True,
+    settings: CalibrationSettings | None = None,
+) -> ProfileSet:
+    """Make a profile set of a model from texts, in memory.
+
+        from wina_amp import calibrate, sparsify_
+
+        profiles = calibrate(model, tokenizer, load_dataset("tatsu-lab/alpaca", split="train"), sparsity=0.5)
+        profiles.save_pretrained("my-profile-set")
+        with sparsify_(model, profiles, sparsity=0.5):
+            model.generate(**tokenizer("The capital of", return_tensors="pt"))
+
+    Args:
+        model: a model of transformers in eval mode, on the device where it is to run. It is not changed.
+        tokenizer: its tokenizer.
+        dataset: a list, an iterator or a `datasets.Dataset` of texts, `{"text": ...}`, (prompt, answer) pairs,
+            `{"prompt": ..., "completion": ...}`, lists of chat messages or `{"messages": ...}`. The first `samples` are
+            taken: shuffle a dataset that is sorted.
+        criterion: how features are scored: `wina`, `teal` or `wina_released`.
+        allocation: `uniform` takes one pass; `greedy` spreads sparsity within each block, by the error of its output;
+            `kl` over the whole model, by what it does to predictions, and takes longest.
+        sparsity: fractions of the projections' weights to skip, with a profile each.
+        samples: most samples.
+        length: most tokens of a sample.
+        groups: above 1, prompts are clustered by their activations, every cluster gets its own profiles, and a router
+            from prompts to clusters is fitted (needs the extra `calibrate`).
+        dense_prefix: first tokens of a prompt that stay dense: a number, or below 1 a fraction of the prompt.
+        name: of the profile set.
+        data: what its card calls the dataset.
+        progress: show progress on standard error.
+        settings: everything else.
+
+    Guarantee: the same arguments give the same set on one machine; the model is what it was, also after an error.
+
+    Raises:
+        UserError: a model that cannot be made sparse or is sparse already; an item of the dataset of another form; an
+            argument out of range; scikit-learn is missing.
+    """
+    targets = checked_targets(sparsity)
+    refuse_names(criterion, allocation)
+    loaded = checked_model(model, name)
+    most = min(length, loaded.context)
+    texts = tokenized(dataset, tokenizer, samples=samples, length=most, dense_prefix=dense_prefix)
+    checked_texts(texts, groups, loaded)
+    calibration = Calibration(loaded, criterion, targets, dense_prefix, settings or CalibrationSettings())
+    bars = _Bars(progress)
+    assigned, router = _groups(calibration, texts, groups, bars)
+    with bars.show("histograms", len(texts), "sample") as bar:
+        counts = group_counts(calibration, texts, assigned, bar.update)
+    members = [list(compress(texts, assigned == group)) for group in range(len(counts))]
+    sparsities, counts = _allocated(calibration, allocation, texts, members, counts, bars)
+    limits = [_thresholds(calibration, *of_group) for of_group in zip(members, sparsities, counts, strict=True)]
+    description = described(
+        calibration,
+        name=name,
+        allocation=allocation,
+        group_sizes=[len(own) for own in members],
+        is_routed=router is not None,
+        data=data,
+    )
+    return ProfileSet(description, torch.from_numpy(np.stack(limits, axis=1)), sketch(model), router)
+
+
+class _Bars:
+    """Progress on standard error, or none."""
+
+    def __init__(self, is_shown: bool) -> None:
+        self._is_shown = is_shown
+
+    def show(self, what: str, total: int, unit: str) -> tqdm:
+        """A bar, also a context manager."""
+        return tqdm(total=total, desc=what, unit=unit, disable=not self._is_shown)
+
+
+def _groups(
+    calibration: Calibration, texts: Sequence[TokenizedSample], groups: int, bars: _Bars
+) -> tuple[Int[ndarray, " samples"], Router | None]:
+    if groups == 1:
+        return np.zeros(len(texts), dtype=np.int64), None
+    with bars.show("signatures", len(texts), "sample") as bar:
+        return clustered(calibration, texts, groups, bar.update)
+
+
+def _allocated(
+    calibration: Calibration,
+    allocation: str,
+    texts: Sequence[TokenizedSample],
+    members: Sequence[Sequence[TokenizedSample]],
+    counts: Sequence[Counts],
+    bars: _Bars,
+) -> tuple[list[Sparsities], Sequence[Counts]]:
+    """The sparsities of every group, and the histograms that its thresholds are read off.
+
+    Groups of `kl` start from the pooled allocation and have pooled thresholds, as in the study: a group of strength 0
+    then has the pooled profile.
+    """
+    settings, targets = calibration.settings, len(calibration.targets)
+    if allocation == UNIFORM:
+        return [calibration.uniform()] * len(members), counts
+    if allocation == GREEDY:
+        with bars.show("greedy", len(members) * calibration.blocks, "block") as bar:
+            return [
+                calibration.greedy(own, of_own, bar.update) for own, of_own in zip(members, counts, strict=True)
+            ], counts
+    pooled_counts = {key: np.sum([of_own[key] for of_own in counts], axis=0) for key in counts[0]}
+    work = sum(pooled_kl.work(len(calibration.projections), targets, settings.kl_steps))
+    with bars.show("kl", work, "pass") as bar:
+        pooled = calibration.kl(texts, pooled_counts, bar.update)
+    if len(members) == 1:
+        return [pooled], counts
+    work = sum(shrinkage.work(targets, settings.kl_group_steps))
+    with bars.show("kl of groups", len(members) * work, "pass") as bar:
+        return [calibration.kl_group(own, pooled_counts, pooled, bar.update) for own in members], [
+            pooled_counts for _ in members
+        ]
+
+
+def _thresholds(
+    calibration: Calibration, _texts: Sequence[TokenizedSample], sparsities: Sparsities, counts: Counts
+) -> Float32[ndarray, "targets blocks projections"]:
+    """The thresholds of one group at its sparsities: quantiles of its dense scores."""
+    keys = [(projection.block, projection.name) for projection in calibration.projections]
+    histograms = np.stack([counts[key] for key in keys])
+    limits = thresholds(calibration.bins, histograms, sparsities)
+    return limits.reshape(len(sparsities), calibration.blocks, -1)

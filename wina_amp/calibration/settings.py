@@ -1,0 +1,48 @@
+"""Settings of a calibration that are seldom changed; their defaults are the study's (`params.yaml`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """What `calibrate` does beyond its own arguments.
+
+        calibrate(model, tokenizer, texts, settings=CalibrationSettings(greedy_step=0.025, is_lazy=False))
+
+    Attributes:
+        mantissa_bits: histogram bins per octave = 2^bits.
+        signature_dim: numbers per block and site that samples are clustered by.
+        components: principal components of these that are kept.
+        weight_decay: of the router.
+        greedy_step: sparsity given to q per round; other projections get the same number of weights.
+        greedy_tokens: calibration tokens per group whose error is measured.
+        is_lazy: whether rounds try the likely steps only, not all of them as published.
+        kl_samples: samples that the first curves are measured on.
+        kl_steps: steps down the gradient for each target.
+        kl_batch: samples in a step.
+        kl_rate: how far a sparsity's logit moves in a step, about.
+        kl_compared: samples on which start and end are compared.
+        kl_group_steps, kl_group_batch, kl_group_rate: the same for groups, which start from the pooled allocation.
+        batch: most tokens of a forward pass, padding included.
+        seed: of clusters, projections and the order of samples.
+    """
+
+    mantissa_bits: int = 4
+    signature_dim: int = 32
+    components: int = 32
+    weight_decay: float = 0.01
+    greedy_step: float = 0.1
+    greedy_tokens: int = 256
+    is_lazy: bool = True
+    kl_samples: int = 32
+    kl_steps: int = 40
+    kl_batch: int = 64
+    kl_rate: float = 0.05
+    kl_compared: int = 256
+    kl_group_steps: int = 20
+    kl_group_batch: int = 32
+    kl_group_rate: float = 0.1
+    batch: int = 1024
+    seed: int = 0
