@@ -66,7 +66,7 @@ def main(settings: Settings, split: str, root: Path) -> None:
     rows = pd.concat([_rows(asked, revision, split, refit) for refit, revision in enumerate(revisions)])
     DIFFERENCES.write(rows, str(folder / "differences.parquet"))
     answers = {
-        name: answer(rows[rows["question"] == name], asked.smallest, asked.confidence) for name in asked.questions
+        str(name): answer(own, asked.smallest, asked.confidence) for name, own in rows.groupby("question", sort=False)
     }
     with replacing(folder / "answers.json") as file:
         file.write_text(json.dumps({name: asdict(found) for name, found in answers.items()}, indent=2) + "\n")
@@ -160,10 +160,10 @@ def _rows(asked: Protocol, revision: str, split: str, refit: int) -> pd.DataFram
 
 def _table(table: Any, revision: str, path: str) -> Any:
     """A table of an experiment, from DVC's cache."""
-    from dvc.api import DVCFileSystem
+    from dvc import api
 
     with TemporaryDirectory() as folder:
-        DVCFileSystem(rev=revision).get_file(path, f"{folder}/table.parquet")
+        api.DVCFileSystem(rev=revision).get_file(path, f"{folder}/table.parquet")
         return table.read(f"{folder}/table.parquet")
 
 

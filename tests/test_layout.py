@@ -24,6 +24,7 @@ TESTED_BESIDE = {
     "tests/dvc/test_damage.py": ("stages/inputs/recorded.py",),
     "tests/pipeline/evaluate/test_method.py": ("pipeline/evaluate/asked.py", "pipeline/evaluate/model.py"),
     "tests/commands/test_preset.py": ("commands/preset_files.py",),
+    "tests/commands/test_confirm.py": ("pipeline/protocol/answers.py",),
     # Parts of one algorithm, which only together have a result to compare.
     "tests/wina_amp/allocation/loss/test_gradients.py": (
         "wina_amp/allocation/loss/answers.py", "wina_amp/allocation/loss/limits.py",

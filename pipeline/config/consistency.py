@@ -130,10 +130,12 @@ def _check_benefit_routers(settings: Settings, file: str) -> None:
             raise refusal(
                 must, f"{profile}, which has the scheme global", where, "name a profile set of another scheme"
             )
-        if settings.profiles[profile].allocation != KL or settings.profiles[profile].parent is None:
+        if settings.profiles[profile].allocation == POOLED or settings.profiles[profile].parent is None:
             must = "A benefit router needs a profile set that starts from a pooled one, which it can leave a prompt to"
-            found = f"{profile}, which starts from {settings.profiles[profile].starts_from}"
-            raise refusal(must, found, where, "name a profile set with `starts_from: allocations/<pooled kl set>`")
+            own = settings.profiles[profile]
+            found = f"{profile}, `allocation: {own.allocation}`, which starts from {own.starts_from}"
+            remedy = "name a profile set with `allocation: kl` and `starts_from: allocations/<pooled kl set>`"
+            raise refusal(must, found, where, remedy)
     stray = [f"{target:g}" for target in route.benefit_targets if target not in settings.evaluate.targets]
     if route.benefit_routers and stray:
         must = "`route.benefit_targets` must be among `evaluate.targets`"

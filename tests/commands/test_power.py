@@ -16,9 +16,9 @@ from tests.settings import PARAMS
 from wina_amp.errors import UserError
 
 
-def write(method: str, right: list[int], target: float = 0.5) -> None:
-    rows = pd.DataFrame({"sample_id": [f"t/test/{i}" for i in range(len(right))], "score": np.array(right, float)})
-    same = {"method": method, "target": target, "split": "test", "group": 0, "loglikelihood": np.nan, "margin": np.nan}
+def write(method: str, right: list[int], target: float = 0.5, split: str = "test") -> None:
+    rows = pd.DataFrame({"sample_id": [f"t/{split}/{i}" for i in range(len(right))], "score": np.array(right, float)})
+    same = {"method": method, "target": target, "split": split, "group": 0, "loglikelihood": np.nan, "margin": np.nan}
     more = {"realised_sparsity": target, "flops": 1.0, "dense_flops": 2.0, "correct": rows["score"] == 1}
     RESULTS.write(rows.assign(**same, **more), paths.results(method))
 
@@ -46,6 +46,16 @@ def test_discordance_is_measured_on_the_samples_of_both(settings: Settings):
 def test_what_was_not_evaluated_is_refused(settings: Settings, method: str, target: float, message: str):
     with pytest.raises(UserError, match=message):
         power.measured(settings, method, "greedy", target)
+
+
+def test_losses_are_those_of_train_samples_against_dense(settings: Settings):
+    with pytest.raises(UserError, match="found on train samples that were evaluated"):
+        write("dense", [1] * 10, target=0.0)
+        power.losses(settings, "greedy")
+    write("dense", [1, 1, 1, 1], target=0.0, split="train")
+    write("greedy", [1, 0, 1, 1], split="train")
+    ((target, lost, error, samples),) = power.losses(settings, "greedy")
+    assert (target, lost, samples) == (0.5, 25.0, 4) and error == pytest.approx(25.0)
 
 
 def test_the_page_says_what_is_needed_and_what_there_is():

@@ -51,8 +51,8 @@ def test_packages_of_the_runtime_import_only_those_before_them(lower: str, upper
 
 @pytest.mark.parametrize(
     "package",
-    ["capture", "compute", "evaluate", "executors", "grouping", "histograms", "latency", "routing", "statistics",
-     "tokens"],
+    ["capture", "compute", "evaluate", "executors", "grouping", "histograms", "latency", "protocol", "routing",
+     "statistics", "tokens"],
 )  # fmt: skip
 def test_numerics_know_nothing_of_settings_and_tables(package: str):
     tables = ("pipeline.config", "pipeline.storage")

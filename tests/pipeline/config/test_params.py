@@ -208,6 +208,14 @@ WRONG = [
         lambda values: values["profiles"]["clustered"].update(scheme="template"),
         r"scheme must be one of .* Found: 'template'.*`profiles\.clustered\.scheme`",  # known, not in `schemes`
     ),
+    (
+        lambda values: values["profiles"]["greedy_clustered"].update(starts_from="group_histograms/activation"),
+        r"start must be one of allocations/greedy, allocations/kl, .*`profiles\.greedy_clustered\.starts_from`",
+    ),
+    (
+        benefit_routers({"benefit": "greedy_clustered"}),  # has no pooled profile as its last group
+        r"needs a profile set that starts from a pooled one, which it can leave a prompt to",
+    ),
     (put("profiles", "my set", {}), r"Names in `profiles` must be letters, digits"),
     (put("methods", "new", METHOD | {"profile": "wna"}), r"`methods\.new\.profile`"),
     (
@@ -221,9 +229,12 @@ WRONG = [
     (put("methods", "dense", METHOD), r"`dense` must not be listed"),
     (
         put("methods", "new", METHOD | {"mask": "top-k"}),
-        r"`methods\.new\.mask` must be one of threshold, topk.*'top-k'",
+        r"`methods\.new\.mask` must be one of prompt, threshold, topk.*'top-k'",
     ),
-    (put("methods", "new", METHOD | {"mask": None}), r"mask must be one of threshold, topk.*`methods\.new\.mask`"),
+    (
+        put("methods", "new", METHOD | {"mask": None}),
+        r"mask must be one of prompt, thr.*`methods\.new\.mask`",
+    ),
     (
         put("methods", "new", {"profile": "wina", "groups_from": "assignments/global"}),
         r"Section `methods\.new` must have the settings profile, groups_from, mask\. Found: no mask",
@@ -311,7 +322,7 @@ WRONG = [
     ),
     (
         benefit_routers({"benefit": "task"}),
-        r"needs a profile set that starts from a pooled one.* Found: task, which starts from group_histograms/task",
+        r"needs a profile set that starts from a pooled one.* Found: task, .*which starts from group_histograms/task",
     ),
     (put("evaluate", "primary", ["kl"]), r"`evaluate\.primary` must be a section of `key: value` settings"),
     (
