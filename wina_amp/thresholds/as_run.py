@@ -11,7 +11,7 @@ goes on, and they move on to the next site.
 Two other ways were weighed. *A fixed point of whole counting passes* moves all thresholds at once, each by counts made
 under the old ones before it: it is right one site further after every pass, and nothing says when to stop. *Running
 every block once for every site*, on the hidden states that the masked blocks before it put out, gives these thresholds
-for 3.3 times the time (reference model) and has to call layers with arguments of its own. Here it is ONE pass, the
+for 2.7 times the time (reference model) and has to call layers with arguments of its own. Here it is ONE pass, the
 model's own, through hooks: rotations, fused maps, sliding windows and extra norms need nothing.
 
 A batch is a thread, because a pass cannot be left and taken up again otherwise; one of them runs at a time, so sums do
