@@ -80,10 +80,6 @@ class Comparison:
         """Whether `method` is claimed to be more accurate."""
         return self.is_claimed(alpha) and self.mean.value > 0
 
-    def is_worse(self, alpha: float) -> bool:
-        """Whether `method` is claimed to be less accurate."""
-        return self.is_claimed(alpha) and self.mean.value < 0
-
 
 def operating_points(plan: Plan, results: Mapping[str, Outcome], draws: Resampler) -> list[Point]:
     """Accuracy, loss and compute of every method at every target, in the plan's order."""

@@ -112,9 +112,17 @@ class Findings:
         return primary.accuracies if primary and deciding and primary.is_about(deciding) else self.test
 
     @property
-    def train(self) -> SplitFindings | None:
-        """The split that profiles, clusters and routers were fitted on: its accuracies are too high."""
-        return self.splits.get("train")
+    def deciding_gain(self) -> Comparison | None:
+        """The gain that decides RQ2: of the first routed method, in the order of params.yaml, of the deciding
+        configuration."""
+        routed = self.test.deciding.routed if self.test.deciding else ()
+        return next((row for row in self.answering.gains if row.method in routed), None)
+
+    @property
+    def best_pooled(self) -> Comparison | None:
+        """The best other pooled method against the baseline, on the samples that answer."""
+        rows = [row for row in self.answering.differences if row.method.is_pooled]
+        return max(rows, key=lambda row: row.mean.value, default=None)
 
 
 def find(plan: Plan, evidence: Evidence) -> Findings:

@@ -21,8 +21,6 @@ TITLES = {
     "subject": "subject",
     "task": "task",
 }
-ORDERED = ("shots", "length")
-"""Labels whose values have an order."""
 COMPOUNDS = ("task",)
 """Labels that combine others (a task is a computation and a format): shown, but no candidates for an explanation."""
 QUARTERS = 4

@@ -26,22 +26,12 @@ from pipeline.statistics.matched_compute import Curve, score_at
 Savings = tuple[float | None, ...]
 """A saving for every target of the plan; None where one of the methods has no result, or saves nothing."""
 
-ALIKE = 0.01
-"""Savings that differ by less, in fractions of the dense FLOPs, are shown as one: methods miss targets by that much."""
-
 
 def matched_savings(plan: Plan, results: Mapping[str, Outcome], methods: Sequence[Method]) -> Savings | None:
     """The smallest saving of any of `methods` at every target of the plan; None if there is none at any target."""
     savings = [_savings(results[method.name]) for method in methods]
     least = [min(saving.get(target, 0.0) for saving in savings) for target in plan.targets]
     return tuple(saving if saving > 0 else None for saving in least) if max(least) > 0 else None
-
-
-def are_alike(first: Savings, second: Savings) -> bool:
-    """Whether two comparisons are made at nearly the same savings, so that their means are on one scale."""
-    return all(
-        a == b or (a is not None and b is not None and abs(a - b) < ALIKE) for a, b in zip(first, second, strict=True)
-    )
 
 
 def saving_curve(dense: Outcome, outcome: Outcome) -> Curve:

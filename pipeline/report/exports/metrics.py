@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pipeline.report.analysis.findings import Findings
 from pipeline.report.analysis.plan import Plan
-from pipeline.report.text.cards import best_pooled, deciding_gain, safest
+from pipeline.report.text.cards import safest
 from pipeline.statistics.bootstrap import Interval
 
 DECIMALS = 6
@@ -27,7 +27,7 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
     points = [point for point in answering.points if point.method.is_dense or point.method.name == plan.baseline]
     for point in points:
         numbers["accuracy.dense" if point.method.is_dense else "accuracy.baseline"] = point.accuracy.value
-    gain, pooled = deciding_gain(findings), best_pooled(findings)
+    gain, pooled = findings.deciding_gain, findings.best_pooled
     if gain is not None:
         numbers |= _points("gain", gain.mean)
         if gain.over_tasks is not None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from pipeline.report.analysis.accuracy import Comparison
-from pipeline.report.analysis.findings import Findings, SplitFindings
+from pipeline.report.analysis.findings import Accuracies, Findings, SplitFindings
 from pipeline.report.analysis.latency import Latency
 from pipeline.report.analysis.plan import Plan
 from pipeline.statistics.bootstrap import Interval
@@ -62,7 +62,7 @@ def _accuracy(splits: Iterable[SplitFindings]) -> pd.DataFrame:
 def _comparisons(plan: Plan, findings: Findings) -> pd.DataFrame:
     """Every comparison at every target and as `mean` over them; `half_width` of an interval is the difference that it
     resolves, `split` is `primary` for the primary comparison."""
-    parts = [(name, plan, split) for name, split in findings.splits.items()]
+    parts: list[tuple[str, Plan, Accuracies]] = [(name, plan, split) for name, split in findings.splits.items()]
     if findings.primary is not None:
         parts.append(("primary", findings.primary.plan, findings.primary.accuracies))
     rows = [

@@ -55,6 +55,7 @@
   });
   document.addEventListener("pointerdown", (event) => tipOf(event.target) && show(tipOf(event.target), event));
   document.addEventListener("keydown", (event) => event.key === "Escape" && (tip.hidden = true));
+  document.addEventListener("scroll", () => (tip.hidden = true));
 
   const valueOf = (row, column) => {
     const cell = row.cells[column];

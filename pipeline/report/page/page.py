@@ -31,7 +31,7 @@ from pipeline.report.page.parts import figures_in
 from pipeline.report.page.sample_map import map_of
 from pipeline.report.page.sections import sections
 from pipeline.report.page.svg import Figure
-from pipeline.report.text.cards import best_pooled, cards, deciding_gain, headline
+from pipeline.report.text.cards import cards, headline
 from pipeline.report.text.names import display_name
 from pipeline.report.text.wording import listed, target_name, target_names
 from wina_amp.names import UNIFORM
@@ -90,7 +90,7 @@ def fill(template: str, **values: object) -> str:
 def featured(plan: Plan, findings: Findings) -> list[Method]:
     """The lines of the first figure: dense, what is compared for RQ2, the best pooled method, the baseline, and the
     uniform profiles of WINA and TEAL, as many as fit."""
-    gain, pooled = deciding_gain(findings), best_pooled(findings)
+    gain, pooled = findings.deciding_gain, findings.best_pooled
     wanted = [plan.dense, *([gain.method, gain.reference] if gain else []), *([pooled.method] if pooled else [])]
     wanted.append(plan.method(plan.baseline))
     uniform = [method for method in plan.sparse if method.is_pooled and method.allocation == UNIFORM]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -233,7 +234,7 @@ def left_out(counts: pd.DataFrame) -> list[str]:
     return [f"{fact}: {listed(named)}." for fact, named in facts if named]
 
 
-def _rows(counts: pd.DataFrame) -> list[pd.Series]:
+def _rows(counts: Any) -> list[pd.Series]:
     return [row for _, row in counts.iterrows()]
 
 

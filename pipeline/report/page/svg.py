@@ -47,7 +47,7 @@ class Figure:
     @property
     def file(self) -> str:
         """A file of its own, in the light colours."""
-        style = f":root{{{variables(LIGHT)}}}text{{font-family:system-ui,sans-serif}}"
+        style = f":root{{background:{LIGHT['paper']};{variables(LIGHT)}}}text{{font-family:system-ui,sans-serif}}"
         style += ".hidden,[data-only]:not([data-only=mean]){display:none}"
         opening = self.wide.index(">") + 1
         return f"{self.wide[:opening]}<style>{style}</style>{self.wide[opening:]}"
@@ -85,13 +85,13 @@ def element(tag: str, content: str = "", **attributes: object) -> str:
     return f"<{tag}{shown}>{content}</{tag}>" if content else f"<{tag}{shown}/>"
 
 
-def text(x: float, y: float, words: str, **attributes: object) -> str:
+def text(x: float, y: float, words: str, **attributes: Any) -> str:
     """A line of text as it is, whoever chose it."""
-    look = {"fill": "var(--muted)", "font_size": 12, **attributes}
+    look: dict[str, Any] = {"fill": "var(--muted)", "font_size": 12, **attributes}
     return element("text", str(escape(label(words))), x=x, y=y, **look)
 
 
-def line(x1: float, y1: float, x2: float, y2: float, **attributes: object) -> str:
+def line(x1: float, y1: float, x2: float, y2: float, **attributes: Any) -> str:
     return element(
         "path", d=f"M{_short(x1)} {_short(y1)}L{_short(x2)} {_short(y2)}", **{"stroke": "var(--grid)", **attributes}
     )
@@ -102,21 +102,21 @@ def tick(value: float) -> str:
     return f"{value:g}".replace("-", "\N{MINUS SIGN}")
 
 
-def polyline(points: Sequence[tuple[float, float]], **attributes: object) -> str:
+def polyline(points: Sequence[tuple[float, float]], **attributes: Any) -> str:
     path = "L".join(f"{_short(x)} {_short(y)}" for x, y in points)
     return element("path", d=f"M{path}", fill="none", **attributes)
 
 
-def marker(shape: int, x: float, y: float, size: float = 5, **attributes: object) -> str:
+def marker(shape: int, x: float, y: float, size: float = 5, **attributes: Any) -> str:
     """One of six shapes, so that colour never says anything alone."""
-    r = size
+    r, a = size, size * 0.35
     paths = (
         f"M{-r} 0a{r} {r} 0 1 0 {2 * r} 0a{r} {r} 0 1 0 {-2 * r} 0",
         f"M0 {-r * 1.15}L{r * 1.1} {r * 0.8}H{-r * 1.1}z",
         f"M{-r * 0.9} {-r * 0.9}h{r * 1.8}v{r * 1.8}h{-r * 1.8}z",
         f"M0 {-r * 1.25}L{r * 1.15} 0L0 {r * 1.25}L{-r * 1.15} 0z",
         f"M0 {r * 1.15}L{r * 1.1} {-r * 0.8}H{-r * 1.1}z",
-        f"M{-r} {-r}L{r} {r}M{-r} {r}L{r} {-r}M0 {-r * 1.3}V{r * 1.3}",
+        f"M{-a} {-r}H{a}V{-a}H{r}V{a}H{a}V{r}H{-a}V{a}H{-r}V{-a}H{-a}z",
     )
     return element(
         "path", d=_rounded(paths[shape % len(paths)]), transform=f"translate({_short(x)} {_short(y)})", **attributes
@@ -125,7 +125,7 @@ def marker(shape: int, x: float, y: float, size: float = 5, **attributes: object
 
 def sign(colour: str, shape: int) -> str:
     """The marker of a method in a button or a table, which name it in words."""
-    mark = marker(shape, 8, 8, fill=f"var(--{colour})", stroke=f"var(--{colour})")
+    mark = marker(shape, 8, 8, fill=f"var(--{colour})")
     return element("svg", mark, viewBox="0 0 16 16", aria_hidden="true")
 
 

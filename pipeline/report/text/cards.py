@@ -40,6 +40,8 @@ MOSTLY, PARTLY = 0.5, 0.1
 """NMI from which groups follow a label mostly, or partly."""
 NEGLIGIBLE = 0.01
 """Regret (fraction of samples) whose interval must stay below this for a router to count as good enough."""
+ONE_FIT = "Yes, for this fit"
+"""No interval resamples fits, so a gain is claimed of the profiles that were fitted once."""
 NO_ACCURACY = "No sample can be right or wrong: text has only a perplexity, which is shown below."
 
 
@@ -70,7 +72,7 @@ def cards(plan: Plan, findings: Findings) -> list[Card]:
 
 def headline(plan: Plan, findings: Findings) -> str:
     """One sentence that answers: what groups gain, and what a better pooled allocation gains."""
-    row, pooled = deciding_gain(findings), best_pooled(findings)
+    row, pooled = findings.deciding_gain, findings.best_pooled
     parts: list[str] = []
     if row is not None:
         decision, part = decide(intervals(row)), _where(plan, findings, row)
@@ -97,7 +99,7 @@ def headline(plan: Plan, findings: Findings) -> str:
 
 def gain_decision(plan: Plan, findings: Findings) -> Decision | None:
     """RQ2's decision; None where nothing decides. A gain must also be above every random control of its size."""
-    row = deciding_gain(findings)
+    row = findings.deciding_gain
     if row is None:
         return None
     decision = decide(intervals(row))
@@ -110,21 +112,7 @@ def gain_decision(plan: Plan, findings: Findings) -> Decision | None:
         return Decision("open", "A gain, but no random control")
     if not all(control.is_better(plan.alpha) for control in controls):
         return Decision("open", "A gain, but random groups gain too")
-    return decision
-
-
-def deciding_gain(findings: Findings) -> Comparison | None:
-    """The gain that decides RQ2: of the first routed method, in the order of params.yaml, of the deciding
-    configuration."""
-    deciding = findings.test.deciding
-    routed = deciding.routed if deciding else ()
-    return next((row for row in findings.answering.gains if row.method in routed), None)
-
-
-def best_pooled(findings: Findings) -> Comparison | None:
-    """The best other pooled method against the baseline, on the samples that answer."""
-    rows = [row for row in findings.answering.differences if row.method.is_pooled]
-    return max(rows, key=lambda row: row.mean.value, default=None)
+    return Decision("yes", ONE_FIT)
 
 
 def safest(findings: Findings) -> Point | None:
@@ -162,7 +150,7 @@ def _ends(row: Comparison) -> str:
 
 def _profiles(plan: Plan, findings: Findings, decision: Decision | None) -> Card:
     question = "Do profiles of groups beat the pooled profile at the same compute?"
-    row = deciding_gain(findings)
+    row = findings.deciding_gain
     if row is None or decision is None:
         text = "No routed method was compared with the pooled method of its configuration; only that can answer this."
         return Card("RQ2", question, "open", "Not asked", sentences=(text if findings.test.points else NO_ACCURACY,))
@@ -255,7 +243,7 @@ def _length(findings: Findings, leader: LabelAgreement) -> list[str]:
 
 def _routing(plan: Plan, findings: Findings, decision: Decision | None) -> Card:
     question = "Can a new prompt be routed cheaply, and what does a mistake cost?"
-    row = deciding_gain(findings)
+    row = findings.deciding_gain
     router = next((entry for entry in findings.test.routers if row and entry.router == row.method.groups), None)
     if row is None or router is None:
         benefit = [entry for entry in findings.benefit_routers if row and entry.router == row.method.groups]

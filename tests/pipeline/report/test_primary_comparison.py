@@ -18,7 +18,7 @@ from pipeline.report.analysis.findings import find
 from pipeline.report.exports.metrics import metrics
 from pipeline.report.exports.plots import plot_tables
 from pipeline.report.page.page import render
-from pipeline.report.text.cards import cards
+from pipeline.report.text.cards import ONE_FIT, cards
 from pipeline.report.text.rules import rules
 from pipeline.statistics.bootstrap import Interval, resampling_weights
 from tests.pipeline.report.synthetic import make_evidence, with_draws, with_kl
@@ -159,7 +159,7 @@ def test_all_answers_are_from_the_primary_comparison_if_it_has_the_deciding_conf
 
 def test_a_gain_counts_only_if_the_primary_comparison_shows_it(plan, findings):
     primary = findings.primary
-    for sign, tag in ((1, "Yes"), (-1, "No: worse")):
+    for sign, tag in ((1, ONE_FIT), (-1, "No: worse")):
         ends = Interval(0.02 * sign, *sorted((0.01 * sign, 0.03 * sign)))
         claimed = {"mean": ends, "over_tasks": ends, "p": 0.001, "p_corrected": 0.002}
         gains = [replace(row, **claimed) if row.method.is_routed else row for row in primary.accuracies.gains]

@@ -8,7 +8,6 @@ import pytest
 
 from pipeline.report.analysis.findings import find
 from pipeline.report.exports.metrics import metrics
-from pipeline.report.text.cards import deciding_gain
 from tests.pipeline.report.synthetic import make_evidence, make_plan
 from tests.pipeline.report.timings import timed
 
@@ -24,7 +23,7 @@ def test_metrics_are_few_finite_numbers_with_names_that_do_not_depend_on_methods
 
 
 def test_gains_are_those_that_decide_in_points(plan, findings):
-    numbers, gain = metrics(plan, findings), deciding_gain(findings)
+    numbers, gain = metrics(plan, findings), findings.deciding_gain
     for name, interval in (("gain.mean", gain.mean.value), ("gain.low", gain.mean.low), ("gain.high", gain.mean.high)):
         assert numbers[name] == pytest.approx(100 * interval, abs=1e-6)
     assert numbers["gain.tasks_low"] == pytest.approx(100 * gain.over_tasks.low, abs=1e-6)

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.report.analysis.findings import find
 from pipeline.report.analysis.resampling import FEWEST_TASKS
-from pipeline.report.text.cards import MOSTLY, NEGLIGIBLE, PARTLY, STABLE, cards, deciding_gain, headline
+from pipeline.report.text.cards import MOSTLY, NEGLIGIBLE, ONE_FIT, PARTLY, STABLE, cards, headline
 from pipeline.report.text.decision import RELEVANT
 from pipeline.report.text.rules import rules
 from pipeline.statistics.bootstrap import Interval
@@ -32,7 +32,7 @@ def lost(plan):
 
 def test_a_gain_is_claimed_where_one_was_built_in(plan, findings):
     by_key = answers(plan, findings)
-    assert (by_key["RQ2"].answer, by_key["RQ2"].tone) == ("Yes", "yes")
+    assert (by_key["RQ2"].answer, by_key["RQ2"].tone) == (ONE_FIT, "yes")
     assert by_key["RQ1"].answer == "Yes: by template"
     assert re.match(
         r"Routed clusters gain \d+\.\d points \[\d+\.\d, \d+\.\d\] at 25 to 65% sparsity", headline(plan, findings)
@@ -112,19 +112,19 @@ def test_the_configuration_with_the_best_pooled_profile_decides(two_configuratio
     plan, findings = two_configurations
     weaker = [row for row in findings.test.gains if row.method.name == "clustered_embedding"]
     assert weaker[0].is_claimed(plan.alpha) and weaker[0].mean.value > 0
-    row = deciding_gain(findings)
+    row = findings.deciding_gain
     assert (row.method.name, row.reference.name) == ("kl_embedding", "kl")
     card = answers(plan, findings)["RQ2"]
     assert card.tone != "yes" and "WINA + kl, routed clusters minus WINA + kl " in card.sentences[0]
 
 
 def test_of_several_routed_methods_the_first_in_the_settings_decides_whichever_gains_more(plan, findings):
-    assert deciding_gain(findings).method.name == "clustered_embedding"
+    assert findings.deciding_gain.method.name == "clustered_embedding"
     rows = [
         replace(row, mean=Interval(0.5, 0.4, 0.6)) if row.method.groups == "scores" else row
         for row in findings.test.gains
     ]
-    assert deciding_gain(changed(findings, gains=rows)).method.name == "clustered_embedding"
+    assert changed(findings, gains=rows).deciding_gain.method.name == "clustered_embedding"
 
 
 def test_fits_of_random_groups_are_the_scale_of_a_gain():
