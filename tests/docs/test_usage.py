@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from wina_amp.calibration.arguments import CRITERIA
+from wina_amp.calibration.arguments import ALLOCATIONS, CRITERIA
 from wina_amp.calibration.calibrate import calibrate
 from wina_amp.cli.app import app
 from wina_amp.decode.backends import AUTO, BACKENDS
-from wina_amp.names import ALLOCATIONS, PREFILLS
+from wina_amp.names import PREFILLS
 from wina_amp.profile_set.sparsity import Sparsity, sparsify_
 
 ROOT = Path(__file__).parents[2]

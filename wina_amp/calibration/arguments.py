@@ -11,13 +11,15 @@ from transformers import PreTrainedModel
 from wina_amp.errors import UserError, unknown
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.rotation import rotated_widths
-from wina_amp.names import ALLOCATIONS, TEAL, WINA, WINA_RELEASED
+from wina_amp.names import GREEDY, KL, TEAL, UNIFORM, WINA, WINA_RELEASED
 from wina_amp.profile_set.identity import as_loaded
 from wina_amp.profile_set.sparsity import check_ready
 from wina_amp.tokens.samples import TokenizedSample
 
 CRITERIA = (TEAL, WINA, WINA_RELEASED)
 """Those that need nothing but the model, and that sparse decoding can run."""
+
+ALLOCATIONS = (UNIFORM, GREEDY, KL)
 
 
 def checked_targets(sparsity: float | Sequence[float]) -> tuple[float, ...]:

@@ -69,7 +69,7 @@ def calibrate(
             `{"prompt": ..., "completion": ...}`, lists of chat messages or `{"messages": ...}`. The first `samples` are
             taken: shuffle a dataset that is sorted.
         criterion: how features are scored: `wina`, `teal` or `wina_released`.
-        allocation: `uniform` takes one pass; `greedy` spreads sparsity within each block, by the error of its output;
+        allocation: `uniform` needs no search; `greedy` spreads sparsity within each block, by the error of its output;
             `kl` over the whole model, by what it does to predictions, and takes longest.
         sparsity: fractions of the projections' weights to skip, with a profile each.
         samples: most samples.

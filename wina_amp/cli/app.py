@@ -15,7 +15,7 @@ import typer
 
 from wina_amp.cli.output import show_json, show_line
 from wina_amp.errors import UserError
-from wina_amp.names import ALLOCATIONS, AUTO, BACKENDS, DTYPES, GREEDY, PREFILLS, WINA, Prefill
+from wina_amp.names import AUTO, BACKENDS, DTYPES, GREEDY, PREFILLS, WINA, Prefill
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -113,7 +113,7 @@ def calibrate(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Texts: a .txt, .jsonl, .json or .parquet file.")],
     folder: Annotated[Path, typer.Argument(metavar="OUT", help="A new or empty folder for the profile set.")],
     criterion: Annotated[str, typer.Option(help="How features are scored: wina, teal, wina_released.")] = WINA,
-    allocation: Annotated[str, typer.Option(help=f"How sparsity is spread: {', '.join(ALLOCATIONS)}.")] = GREEDY,
+    allocation: Annotated[str, typer.Option(help="How sparsity is spread: uniform, greedy, kl.")] = GREEDY,
     sparsity: Annotated[str, typer.Option(help="Target sparsities, separated by commas.")] = "0.4,0.5,0.65",
     columns: Annotated[str, typer.Option(help="Columns of DATA: of the text, or of prompt and answer.")] = "",
     samples: Annotated[int, typer.Option(min=1, help="Most samples, the first of DATA.")] = 128,

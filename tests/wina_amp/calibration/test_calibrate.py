@@ -88,6 +88,7 @@ def test_the_model_is_what_it_was_and_equal_arguments_give_equal_sets(tiny_loade
         pytest.param({"sparsity": ()}, "`sparsity` must be fractions", id="no target"),
         pytest.param({"criterion": "wine"}, "did you mean 'wina'", id="a misspelt criterion"),
         pytest.param({"criterion": "learned"}, "must be one of teal, wina", id="weights that are not learned"),
+        pytest.param({"allocation": "pooled"}, "must be one of greedy, kl, uniform", id="an allocation of the study"),
         pytest.param({"allocation": "greed"}, "did you mean 'greedy'", id="a misspelt allocation"),
         pytest.param({"groups": 13}, "`groups` must be a number from 1 to 12", id="more groups than samples"),
         pytest.param({"samples": 0}, "`samples` must be at least 1", id="no samples"),
