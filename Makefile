@@ -21,6 +21,7 @@ export DVC_NO_ANALYTICS := 1
 
 # Commands take them from the environment, where a shell does not run what they say.
 export COUNTS ?= 2,4,8
+STUDIES ?=
 export PRESET ?=
 export REVISION ?=
 export MODEL ?=
@@ -29,7 +30,7 @@ APPLY = $(RUN) commands.preset $$PRESET $(if $(REVISION),--revision "$$REVISION"
 # A model or a commit without a preset is refused.
 GIVEN = $(PRESET)$(MODEL)$(REVISION)
 
-.PHONY: help install repro preset estimate check-model unchanged exp reference test kernels lint format types docs audit check clean
+.PHONY: help install repro preset estimate check-model unchanged compare plots reference test browser kernels lint format types docs audit check clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -72,11 +73,17 @@ unchanged: $(INSTALLED)  ## fail if a second run would run anything
 	if echo "$$log" | grep -q 'Running stage'; then echo "$$log"; echo "A second run ran stages again."; exit 1; fi; \
 	echo "A second run ran nothing."
 
-exp: $(INSTALLED)  ## compare cluster counts: make exp COUNTS=2,4,8
+compare: $(INSTALLED)  ## studies side by side: make compare COUNTS=2,4,8 runs cluster counts, STUDIES="a=folder b=folder" runs none
+ifeq ($(STUDIES),)
 	@$(RUN) commands.check --experiments
 	$(RUN) dvc exp run --queue -S "cluster.count=$$COUNTS"
 	$(RUN) dvc exp run --run-all --jobs 1
-	$(RUN) dvc exp show --only-changed --drop '.*\.py|data/.*'
+endif
+	$(RUN) commands.compare $(STUDIES)
+
+plots: $(INSTALLED)  ## the figures of `dvc plots` in one page that needs no network: dvc_plots/index.html (installs vl-convert, 34 MB)
+	$(RUN) pip install --disable-pip-version-check --quiet --requirement requirements-plots.txt
+	$(RUN) commands.plots
 
 reference: $(INSTALLED)  ## train the reference model anew (over an hour on a CPU core) and publish it in data/reference
 	$(RUN) dvc repro data/reference/dvc.yaml
@@ -85,6 +92,10 @@ reference: $(INSTALLED)  ## train the reference model anew (over an hour on a CP
 
 test: $(INSTALLED)  ## all tests, on all cores
 	$(RUN) pytest -q -n auto --dist loadscope --no-loadscope-reorder
+
+browser: $(INSTALLED)  ## test the report's page in headless Chromium (installs playwright and axe-core, 170 MB; needs a Chromium)
+	$(RUN) pip install --disable-pip-version-check --quiet --requirement requirements-browser.txt
+	$(RUN) pytest -q tests/pipeline/report/page/test_browser.py
 
 kernels: $(INSTALLED)  ## test the Triton kernels in Triton's interpreter (installs Triton, 0.7 GB)
 	$(RUN) pip install --disable-pip-version-check --quiet --requirement requirements-kernels.txt

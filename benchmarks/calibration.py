@@ -122,8 +122,20 @@ def allocate(
         yield from ((target, np.full(shape, target)) for target in TARGETS)
         return
     chosen = choose(texts, tokens=GREEDY_TOKENS, dense_prefix=PREFIX, seed=0)
-    options = {"stop": max(TARGETS), "step": GREEDY_STEP, "dense_prefix": PREFIX, "budget": BUDGET, "is_lazy": True}
-    paths = list(block_paths(loaded, chosen, counts, bins=BINS, criterion=criterion, **options))
+    paths = list(
+        block_paths(
+            loaded,
+            chosen,
+            counts,
+            bins=BINS,
+            criterion=criterion,
+            stop=max(TARGETS),
+            step=GREEDY_STEP,
+            dense_prefix=PREFIX,
+            budget=BUDGET,
+            is_lazy=True,
+        )
+    )
     yield from ((target, np.stack([path.path.at(target)[0] for path in paths])) for target in TARGETS)
 
 

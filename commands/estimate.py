@@ -196,7 +196,7 @@ def _cost(settings: Settings, config: Mapping[str, Any], load: Workload) -> Cost
     device, size = choose_device(model.device), BYTES[model.dtype]
     inner = max(linear.inputs for linear in sizes.block)
     length = max(1, round(float(load.prompts.mean())))
-    rates = measure(one_block(config, DTYPES[model.dtype]), sizes.hidden, inner, length, device)
+    rates = measure(one_block(config, DTYPES[model.dtype]), sizes.hidden, inner, length, device, sizes.parameters)
     is_listed = Path(paths.MANIFEST).is_file()
     shared = model_processes(model) if is_listed else processes(sizes.parameters * size, on_cpu=device.type == "cpu")
     return Cost(sizes, load, rates, settings.tokens.batch, size, shared)
@@ -240,7 +240,7 @@ def _notes(settings: Settings, cost: Cost) -> Sequence[str]:
     if load.is_assumed:
         source = (
             f"{load.samples:,} samples of {ASSUMED_TOKENS} tokens, nothing generated: `prepare` has not run; every "
-            "name in `benchmark.tasks` counts as one task with all its samples, also a group such as mmlu (57 tasks)"
+            "name in `benchmark.tasks` counts as one task with all its samples, mmlu as 57"
         )
     return (
         f"Work: {source}; generated answers are as long as the right one.",

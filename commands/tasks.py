@@ -48,7 +48,7 @@ MMLU = "mmlu/default"
 """A YAML for every subject, and for the groups of them."""
 
 ROWS = "_rows"
-SPLITS = {"training_split": "train", "validation_split": "validation", "test_split": "test", "fewshot_split": "dev"}
+SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
 
 class _Function(str):

@@ -6,6 +6,8 @@
     with sparsify_(model, profiles, sparsity=0.5):  # a model of transformers with the weights that the set is for
         model.generate(**tokenizer(prompt, return_tensors="pt"))
 
+`calibrate(model, tokenizer, texts)` makes a profile set of a model in memory; docs/api.md lists everything.
+
 Importing this package loads neither torch nor transformers; the first use of a name other than `UserError` does.
 Nothing here imports `pipeline`, the study that makes profile sets.
 """

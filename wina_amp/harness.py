@@ -89,6 +89,10 @@ class SparseLM(HFLM):
                 tallies["all"].add(tally)
         return {kind: self.sparse.skipped(tally) for kind, tally in tallies.items()}
 
+    @property
+    def _base(self) -> Any:
+        return super()
+
     def get_model_info(self) -> dict[str, Any]:
         """lm-eval's facts about the model, with the profile set, the sparsity and the groups of the prompts."""
         sparse = self.sparse
@@ -99,7 +103,7 @@ class SparseLM(HFLM):
     def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Log-likelihood of each continuation, and whether it is the greedy one."""
         self._kind = LIKELIHOOD
-        return super().loglikelihood(requests, disable_tqdm)
+        return self._base.loglikelihood(requests, disable_tqdm)
 
     def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
         """Log-likelihood of each whole text.
@@ -116,12 +120,12 @@ class SparseLM(HFLM):
                 remedy="choose the profile (`group=`, on the command line `--group`), or take a set of one group",
             )
         self._kind = ROLLING
-        return super().loglikelihood_rolling(requests, disable_tqdm)
+        return self._base.loglikelihood_rolling(requests, disable_tqdm)
 
     def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
         """The continuation of each prompt."""
         self._kind = GENERATION
-        return super().generate_until(requests, disable_tqdm)
+        return self._base.generate_until(requests, disable_tqdm)
 
     def _loglikelihood_tokens(
         self, requests: Any, disable_tqdm: bool = False, override_bs: int | None = None

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from pipeline.capture.rows import histogram_table, signature_table
 from wina_amp.capture.passes import observed
 from wina_amp.histograms.bins import Bins
-from wina_amp.models.load import LoadedModel
 from wina_amp.tokens.samples import TokenizedSample
+
+if TYPE_CHECKING:
+    from wina_amp.models.load import LoadedModel
 
 
 @dataclass(frozen=True)

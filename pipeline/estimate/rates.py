@@ -20,6 +20,9 @@ _TOKENS = 1024
 _VOCABULARY = 256
 """Rows of the embeddings in front of the block, which cost next to nothing."""
 
+_MOST_READ = 2**26
+"""Numbers of the largest matrix that is read: 256 MB in float32, more than caches hold."""
+
 _SECONDS = 1.0
 """For each number, at least."""
 
@@ -32,7 +35,8 @@ class Rates:
         token: seconds of one token of a batch through one block.
         step: seconds of a single token through one block: what its operations cost, however small.
         flops: operations per second of a product of matrices.
-        bandwidth: bytes of weights per second of a product of a matrix and a vector.
+        bandwidth: bytes of weights per second of a product of a vector and a matrix as large as the model, if that is
+            not beyond every cache already.
         device: what was measured.
     """
 
@@ -55,31 +59,34 @@ def one_block(config: Mapping[str, Any], dtype: torch.dtype) -> nn.Module:
     return cast(nn.Module, AutoModel.from_config(of_block, dtype=dtype)).eval()
 
 
-def measure(decoder: nn.Module, hidden: int, inner: int, length: int, device: torch.device) -> Rates:
-    """Measure a decoder of one block, and a matrix `[inner, hidden]` in its dtype, both at most `_WIDEST`.
+def measure(decoder: nn.Module, hidden: int, inner: int, length: int, device: torch.device, parameters: int) -> Rates:
+    """Measure a decoder of one block, a matrix `[inner, hidden]` in its dtype, at most `_WIDEST`, and a larger one.
 
     Args:
         decoder: from `one_block`; is moved to the device.
         hidden, inner: widths of the model.
         length: tokens of a sequence.
         device: where stages run the model.
+        parameters: of the model.
     """
     rows = max(1, _TOKENS // length)
     ids = torch.randint(_VOCABULARY, (rows, length), device=device)
     decoder.to(device)
     weight = torch.randn(min(inner, _WIDEST), min(hidden, _WIDEST), device=device).to(next(decoder.parameters()).dtype)
     tokens = torch.randn(_TOKENS, weight.shape[1], device=device).to(weight.dtype)
+    read = torch.ones(max(1, min(parameters, _MOST_READ) // weight.shape[1]), weight.shape[1], device=device)
+    read = read.to(weight.dtype)
     with torch.inference_mode():
         batch = _seconds(lambda: decoder(input_ids=ids, use_cache=False), device)
         step = _seconds(lambda: decoder(input_ids=ids[:1, :1], use_cache=False), device)
         many = _seconds(lambda: nn.functional.linear(tokens, weight), device)
-        single = _seconds(lambda: nn.functional.linear(tokens[:1], weight), device)
+        single = _seconds(lambda: nn.functional.linear(tokens[:1], read), device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, threads: {torch.get_num_threads()}"
     return Rates(
         token=batch / ids.numel(),
         step=step,
         flops=2.0 * _TOKENS * weight.numel() / many,
-        bandwidth=weight.numel() * weight.element_size() / single,
+        bandwidth=read.numel() * read.element_size() / single,
         device=name,
     )
 

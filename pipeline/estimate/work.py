@@ -1,6 +1,7 @@
 """Seconds of every kind of work: counts of tokens and passes, which algorithms declare, over measured rates.
 
-    pass over N tokens    N * blocks * seconds of a token in a block + operations of lm_head / rate
+    pass over N tokens    N * blocks * seconds of a token in a block + lm_head
+    lm_head               operations / rate; or, for every batch, its weights / bandwidth, a few rows at a time
     decoding one token    blocks * seconds of a block's step, once for a whole batch; or its weights / bandwidth
     transform, a site     Gram matrix and eigendecomposition in float64, at half the rate
     greedy, one group     operations of the search (`wina_amp/allocation/greedy/operations.py`) / rate
@@ -41,6 +42,10 @@ CAPTURE = 1.35
 MASKED, GRADIENT = 1.2, 2.5
 """A masked pass over the plain one, and a gradient, forward and backward, over a masked pass. Measured on a CPU with
 the reference model (docs/performance.md)."""
+
+FEW_ROWS = 2.5
+"""A product of a few rows and a large matrix over that of one row: 2 to 4 for 3 to 16 rows and Gemma 270M's `lm_head`
+on a CPU (docs/performance.md). A text has few positions whose logits are read."""
 
 COMPILING = 40.0
 """Seconds to compile one dense step (measured on a CPU: 37 for the first, less for others)."""
@@ -152,13 +157,23 @@ class Cost:
 
     def _texts(self, texts: float, *, heads: int) -> float:
         """A pass over so many train samples with their right answers; `heads` predictions of every answer's token."""
-        load = self.workload
-        tokens, right = (load.prompts + load.right - 1)[load.is_train], load.right[load.is_train]
-        return texts / max(self.train, 1) * self._pass(tokens, heads * right)
+        load, part = self.workload, texts / max(self.train, 1)
+        tokens = part * float((load.prompts + load.right - 1)[load.is_train].sum())
+        return self._blocks(tokens) + self._head(tokens, part * float(load.right[load.is_train].sum()), times=heads)
 
     def _pass(self, tokens: Numbers, predicted: Numbers) -> float:
-        heads = 2.0 * float(predicted.sum()) * self.sizes.hidden * self.sizes.vocabulary
-        return float(tokens.sum()) * self.sizes.blocks * self.rates.token + heads / self.rates.flops
+        return self._blocks(float(tokens.sum())) + self._head(float(tokens.sum()), float(predicted.sum()))
+
+    def _blocks(self, tokens: float) -> float:
+        return tokens * self.sizes.blocks * self.rates.token
+
+    def _head(self, tokens: float, predicted: float, times: int = 1) -> float:
+        """`lm_head` at so many positions of batches that hold so many tokens, so many times."""
+        if not predicted:
+            return 0.0
+        numbers = self.sizes.hidden * self.sizes.vocabulary
+        read = math.ceil(tokens / self.batch) * FEW_ROWS * numbers * self.bytes_per_number / self.rates.bandwidth
+        return times * max(2.0 * predicted * numbers / self.rates.flops, read)
 
     def _decoding(self, chosen: NDArray[np.bool_]) -> float:
         """Batches decode until their longest answer ends; a step reads all weights once."""

@@ -9,20 +9,29 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import Cache
 
 from wina_amp.errors import UserError
 from wina_amp.masks.install import Counts, Runtime, install
-from wina_amp.models.load import LoadedModel
+
+if TYPE_CHECKING:
+    from transformers import Cache
+
+    from wina_amp.models.load import LoadedModel
 
 _ROWS_OF_LOGITS = 512
-"""Positions whose logits exist at a time: with a vocabulary of 128,000 in float32, a quarter of a gigabyte."""
+"""Positions whose logits exist at a time: with a vocabulary of 128,000 in float32, a quarter of a gigabyte. Fewer would
+cost more: at a vocabulary of 262,144 and a hidden size of 640, `lm_head` takes 5.2 ms of a core for each of 256
+positions, 7.3 ms of 64, 10.4 ms of 16."""
+
+_EXPONENTS = 1 << 22
+"""Numbers that `logsumexp` keeps in between. What is larger than 32 MB the allocator returns to the system, and
+fetching it again is half of the time (0.97 ms a position at that vocabulary, 0.45 in parts); results are the same."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +134,7 @@ class Engine:
             here = np.flatnonzero((position >= start) & (position < start + _ROWS_OF_LOGITS))
             logits = head(hidden[start : start + _ROWS_OF_LOGITS]).float()
             rows, columns = (self.tensor(v).to(logits.device) for v in (position[here] - start, token[here]))
-            logprobs[here] = (logits[rows, columns] - logits.logsumexp(dim=-1)[rows]).cpu().numpy()
+            logprobs[here] = (logits[rows, columns] - _normaliser(logits)[rows]).cpu().numpy()
             is_best[here] = (logits.argmax(dim=-1)[rows] == columns).cpu().numpy()
         self._check_finite(bool(np.isfinite(logprobs).all()), "log-probabilities", len(hidden))
         return Prediction(logprobs, is_best)
@@ -156,6 +165,12 @@ class Engine:
 
     def _head(self) -> nn.Module:
         return cast(nn.Module, self.loaded.model.get_output_embeddings())
+
+
+def _normaliser(logits: Float[Tensor, "positions vocabulary"]) -> Float[Tensor, " positions"]:
+    """log(sum(exp(logits))), a few positions at a time."""
+    at_once = max(1, _EXPONENTS // logits.shape[1])
+    return torch.cat([part.logsumexp(dim=-1) for part in logits.split(at_once)])
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""Text to token ids: what a tokenizer and a chat template make of a prompt and its answers."""
+"""Prompts in the chat template of a tokenizer, as lm-eval makes them."""

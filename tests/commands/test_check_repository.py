@@ -1,4 +1,4 @@
-"""`make repro` and `make exp` say what is missing, where DVC would stop with an error of its own."""
+"""`make repro` and `make compare` say what is missing, where DVC would stop with an error of its own."""
 
 from __future__ import annotations
 

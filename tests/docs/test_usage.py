@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from wina_amp.calibration.arguments import CRITERIA
+from wina_amp.calibration.calibrate import calibrate
 from wina_amp.cli.app import app
 from wina_amp.decode.backends import AUTO, BACKENDS
-from wina_amp.names import PREFILLS
+from wina_amp.names import ALLOCATIONS, PREFILLS
 from wina_amp.profile_set.sparsity import Sparsity, sparsify_
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +27,12 @@ def test_every_option_and_every_part_of_the_handle_is_named():
     assert options == {option for option in options if re.search(rf"`{option}`", PAGE)}
     public = {name for name in vars(Sparsity) if not name.startswith("_")}
     assert public == {name for name in public if re.search(rf"`\.{name}\b", PAGE)}
+
+
+def test_every_allocation_criterion_and_argument_that_a_user_chooses_is_named():
+    arguments = {*inspect.signature(calibrate).parameters} - {"name", "data", "progress", "dense_prefix"}
+    assert all(re.search(rf"\b{name}\b", PAGE) for name in arguments)
+    assert all(f"`{name}`" in PAGE for name in (*ALLOCATIONS, *CRITERIA))
 
 
 def test_every_command_has_an_example():
@@ -56,6 +64,6 @@ def test_the_messages_are_those_of_the_code():
 def test_the_programs_are_python():
     blocks = re.findall(r"(?:^    .*\n|^\n)+", PAGE, flags=re.MULTILINE)
     programs = [textwrap.dedent(block) for block in blocks if "import " in block]
-    assert len(programs) == 2
+    assert len(programs) == 3
     for program in programs:
         ast.parse(program)

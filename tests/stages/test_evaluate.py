@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from pipeline.executors.processes import PROCESSES
 from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
 from stages import evaluate, manifest, prepare
 from stages.inputs import paths
+from tests.dvc.deps import ROOT
 from tests.settings import full as full_settings
 from wina_amp.errors import UserError
 
@@ -301,3 +304,9 @@ def test_a_sample_without_group_is_refused(settings: params.Settings):
     ASSIGNMENTS.write(ASSIGNMENTS.read(path).iloc[1:], path)
     with pytest.raises(UserError, match=rf"Every sample must have a group.*{samples['sample_id'].min()}.*activation"):
         evaluate.main(settings, "clustered_oracle")
+
+
+@pytest.mark.parametrize("stage", ["evaluate", "capture"])
+def test_a_process_that_only_hands_out_parts_loads_no_transformers(stage: str):
+    code = f"import sys; import stages.{stage}; assert not {{'transformers', 'lm_eval'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -45,6 +45,21 @@ def refuse_names(criterion: str, allocation: str) -> None:
             raise unknown(kind, name, known, f"`{kind}` of `calibrate`")
 
 
+def refuse_numbers(samples: int, length: int, dense_prefix: int | float) -> None:
+    """Refuse numbers that leave nothing to calibrate on.
+
+    Raises:
+        UserError: one of them is out of range.
+    """
+    if samples < 1:
+        raise _refusal("`samples` must be at least 1", str(samples), "give a whole number")
+    if length < 2:
+        raise _refusal("`length` must be at least 2, for a prompt and its answer", str(length), "give more tokens")
+    if not (0 <= dense_prefix < 1 or (isinstance(dense_prefix, int) and dense_prefix >= 1)):
+        must = "`dense_prefix` must be a whole number, or a fraction below 1"
+        raise _refusal(must, str(dense_prefix), "give a number of tokens, or a fraction of the prompt")
+
+
 def checked_model(model: PreTrainedModel, name: str) -> LoadedModel:
     """The model as the packages below take it.
 

@@ -3,14 +3,14 @@
     samples -> groups and router -> score histograms -> allocations -> thresholds
 
 are the study's stages capture, cluster, route, aggregate, allocate and profile, without tables or files: the same
-samples give the same thresholds. (Samples of more than 2^17 scores a histogram give thresholds for a fraction of the
-scores that differs by 2^-16 at most: the study stores their counts in larger units.)
+samples give the same thresholds. (With samples of more than 2^17 scores a histogram, `greedy` and `kl` see fractions of
+scores that differ by 2^-16 at most: the study stores such counts in larger units.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import compress
+from itertools import accumulate, compress
 
 import numpy as np
 import torch
@@ -19,19 +19,20 @@ from numpy import ndarray
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from wina_amp.allocation.calibration.texts import seeded_order
 from wina_amp.allocation.kl import kl as pooled_kl
 from wina_amp.allocation.kl import shrinkage
-from wina_amp.calibration.allocations import Calibration, Counts, Sparsities
-from wina_amp.calibration.arguments import checked_model, checked_targets, checked_texts, refuse_names
+from wina_amp.calibration.allocations import Calibration, Sparsities
+from wina_amp.calibration.arguments import checked_model, checked_targets, checked_texts, refuse_names, refuse_numbers
 from wina_amp.calibration.dataset import tokenized
 from wina_amp.calibration.described import described
 from wina_amp.calibration.observing import clustered, group_counts
 from wina_amp.calibration.settings import CalibrationSettings
-from wina_amp.histograms.thresholds import thresholds
 from wina_amp.names import GREEDY, UNIFORM, WINA
 from wina_amp.profile_set.identity import sketch
 from wina_amp.profile_set.profile_set import ProfileSet
 from wina_amp.routing.router import Router
+from wina_amp.thresholds.as_run import thresholds_as_run
 from wina_amp.tokens.samples import TokenizedSample
 
 
@@ -89,6 +90,7 @@ def calibrate(
     """
     targets = checked_targets(sparsity)
     refuse_names(criterion, allocation)
+    refuse_numbers(samples, length, dense_prefix)
     loaded = checked_model(model, name)
     most = min(length, loaded.context)
     texts = tokenized(dataset, tokenizer, samples=samples, length=most, dense_prefix=dense_prefix)
@@ -96,11 +98,9 @@ def calibrate(
     calibration = Calibration(loaded, criterion, targets, dense_prefix, settings or CalibrationSettings())
     bars = _Bars(progress)
     assigned, router = _groups(calibration, texts, groups, bars)
-    with bars.show("histograms", len(texts), "sample") as bar:
-        counts = group_counts(calibration, texts, assigned, bar.update)
-    members = [list(compress(texts, assigned == group)) for group in range(len(counts))]
-    sparsities, counts = _allocated(calibration, allocation, texts, members, counts, bars)
-    limits = [_thresholds(calibration, *of_group) for of_group in zip(members, sparsities, counts, strict=True)]
+    members = [list(compress(texts, assigned == group)) for group in range(int(assigned.max()) + 1)]
+    sparsities = _allocated(calibration, allocation, texts, members, assigned, bars)
+    limits = [_thresholds(calibration, own, at, bars) for own, at in zip(members, sparsities, strict=True)]
     description = described(
         calibration,
         name=name,
@@ -137,40 +137,50 @@ def _allocated(
     allocation: str,
     texts: Sequence[TokenizedSample],
     members: Sequence[Sequence[TokenizedSample]],
-    counts: Sequence[Counts],
+    assigned: Int[ndarray, " samples"],
     bars: _Bars,
-) -> tuple[list[Sparsities], Sequence[Counts]]:
-    """The sparsities of every group, and the histograms that its thresholds are read off.
-
-    Groups of `kl` start from the pooled allocation and have pooled thresholds, as in the study: a group of strength 0
-    then has the pooled profile.
-    """
+) -> list[Sparsities]:
+    """The sparsities of every group; those of `kl` start from the pooled allocation."""
     settings, targets = calibration.settings, len(calibration.targets)
     if allocation == UNIFORM:
-        return [calibration.uniform()] * len(members), counts
+        return [calibration.uniform()] * len(members)
+    with bars.show("histograms", len(texts), "sample") as bar:
+        counts = group_counts(calibration, texts, assigned, bar.update)
     if allocation == GREEDY:
         with bars.show("greedy", len(members) * calibration.blocks, "block") as bar:
-            return [
-                calibration.greedy(own, of_own, bar.update) for own, of_own in zip(members, counts, strict=True)
-            ], counts
+            return [calibration.greedy(own, of_own, bar.update) for own, of_own in zip(members, counts, strict=True)]
     pooled_counts = {key: np.sum([of_own[key] for of_own in counts], axis=0) for key in counts[0]}
     work = sum(pooled_kl.work(len(calibration.projections), targets, settings.kl_steps))
     with bars.show("kl", work, "pass") as bar:
         pooled = calibration.kl(texts, pooled_counts, bar.update)
     if len(members) == 1:
-        return [pooled], counts
+        return [pooled]
     work = sum(shrinkage.work(targets, settings.kl_group_steps))
     with bars.show("kl of groups", len(members) * work, "pass") as bar:
-        return [calibration.kl_group(own, pooled_counts, pooled, bar.update) for own in members], [
-            pooled_counts for _ in members
-        ]
+        return [calibration.kl_group(own, pooled_counts, pooled, bar.update) for own in members]
 
 
 def _thresholds(
-    calibration: Calibration, _texts: Sequence[TokenizedSample], sparsities: Sparsities, counts: Counts
+    calibration: Calibration, texts: Sequence[TokenizedSample], sparsities: Sparsities, bars: _Bars
 ) -> Float32[ndarray, "targets blocks projections"]:
-    """The thresholds of one group at its sparsities: quantiles of its dense scores."""
-    keys = [(projection.block, projection.name) for projection in calibration.projections]
-    histograms = np.stack([counts[key] for key in keys])
-    limits = thresholds(calibration.bins, histograms, sparsities)
-    return limits.reshape(len(sparsities), calibration.blocks, -1)
+    """The thresholds that meet these sparsities on the texts of a group, as the model runs: masked."""
+    settings = calibration.settings
+    read = [text.as_read for text in seeded_order(texts, settings.seed)]
+    before = accumulate((text.length for text in read), initial=0)
+    chosen = [text for text, tokens in zip(read, before, strict=False) if tokens < settings.threshold_tokens]
+    with bars.show("thresholds", len(sparsities), "target") as bar:
+        limits: list[ndarray] = []
+        for sparsity in sparsities:
+            by_block = sparsity.reshape(calibration.blocks, -1)
+            limits.append(
+                thresholds_as_run(
+                    calibration.loaded,
+                    chosen,
+                    by_block,
+                    criterion=calibration.criterion,
+                    dense_prefix=calibration.dense_prefix,
+                    budget=settings.batch,
+                )
+            )
+            bar.update()
+    return np.stack(limits)

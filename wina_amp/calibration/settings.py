@@ -25,6 +25,7 @@ class CalibrationSettings:
         kl_rate: how far a sparsity's logit moves in a step, about.
         kl_compared: samples on which start and end are compared.
         kl_group_steps, kl_group_batch, kl_group_rate: the same for groups, which start from the pooled allocation.
+        threshold_tokens: text of a group that its thresholds are calibrated on.
         batch: most tokens of a forward pass, padding included.
         seed: of clusters, projections and the order of samples.
     """
@@ -44,5 +45,6 @@ class CalibrationSettings:
     kl_group_steps: int = 20
     kl_group_batch: int = 32
     kl_group_rate: float = 0.1
+    threshold_tokens: int = 16_384
     batch: int = 1024
     seed: int = 0

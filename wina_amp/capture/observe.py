@@ -16,22 +16,25 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from jaxtyping import Float32, Int, Int32
 from numpy import ndarray
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from wina_amp.capture.accumulate import Totals, accumulate
 from wina_amp.errors import UserError
 from wina_amp.histograms.bins import Bins
 from wina_amp.models.families import ACTIVATED_GATE, INPUT
-from wina_amp.models.load import LoadedModel
 from wina_amp.models.mask_sites import Tap, mask_sites
 from wina_amp.models.projections import Site, projections, sites
 from wina_amp.scoring.criteria import column_norms, criterion_row, projection_weights
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from wina_amp.models.load import LoadedModel
 
 
 @dataclass(frozen=True)

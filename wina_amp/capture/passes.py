@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,10 +25,12 @@ from wina_amp.errors import UserError
 from wina_amp.histograms.bins import Bins
 from wina_amp.masks.eligibility import eligible
 from wina_amp.models.families import SITES
-from wina_amp.models.load import LoadedModel
 from wina_amp.scoring.signature import project
 from wina_amp.tokens.padding import right_padded
 from wina_amp.tokens.samples import TokenizedSample
+
+if TYPE_CHECKING:
+    from wina_amp.models.load import LoadedModel
 
 
 @dataclass(frozen=True)

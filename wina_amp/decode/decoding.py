@@ -11,7 +11,8 @@ says which tokens a pass is over, so that decoding may go back (assisted generat
 behind the prompt are masked as when they were decoded.
 
 Backends that gather need the weights input-major. They are copied, so that dense passes keep their weights and their
-bits: the projections take their memory twice while the context lasts. A static cache works like a growing one, but
+bits: the projections take their memory twice while the context lasts (unless they are stored input-major:
+`wina_amp/decode/input_major.py`). A static cache works like a growing one, but
 every pass then waits for the device once, to read how full it is. While a CUDA graph is recorded nothing may wait, and
 the caller that records a step counts its tokens (`pipeline/latency/steps.py` and `wina_amp/decode/cuda_graph.py` do).
 
@@ -89,6 +90,7 @@ def sparse_decoding(
     decoding = Decoding(shared_inputs, backend, [mlp is not None for mlp in mlps])
     decoding.backend_for(1)
     with ExitStack() as stack:
+        stack.callback(decoding.release)
         handle = loaded.decoder.register_forward_pre_hook(decoding.begin_pass, with_kwargs=True)
         stack.callback(handle.remove)
         for shared, mlp in zip(shared_inputs, mlps, strict=True):
@@ -193,6 +195,11 @@ class Decoding:
         eligible = int(tally.eligible.sum())
         read = sum(kept[number] * weight.shape[0] for number, weight in zip(numbers, weights, strict=True))
         return 1 - read / (eligible * sum(weight.numel() for weight in weights)) if eligible else None
+
+    def release(self) -> None:
+        """Give back what backends have copied of the weights."""
+        for shared in self._shared_inputs:
+            shared.built.clear()
 
     def _build(self, name: str) -> None:
         with self._building:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,9 +19,11 @@ from torch import Tensor
 
 from wina_amp.masks.kinds import Masker, MaskKind, mask_kind
 from wina_amp.masks.reference import is_compiled
-from wina_amp.models.load import LoadedModel
 from wina_amp.models.mask_sites import MaskSite, Tap, mask_sites
 from wina_amp.scoring.criteria import criterion_row, projection_weights
+
+if TYPE_CHECKING:
+    from wina_amp.models.load import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Runtime:
     def __init__(self, maskers: list[Masker], groups: int) -> None:
         self._maskers = maskers
         self._groups = groups
+        self.masks = len(maskers)
         self._rows: _Rows | None = None
         self._buffers: dict[int, Tensor] = {}
 
@@ -91,19 +95,21 @@ class Runtime:
                 declared = tuple(rows.eligible.shape)
                 raise RuntimeError(f"rows were declared as {declared}, the input is {tuple(x.shape[:2])}")
             rows = rows.on(x.device)
-            out = self._buffer(x) if is_compiled(x) and not torch.is_grad_enabled() else None
-            return self._maskers[index](x, rows.groups, rows.eligible, rows.kept[index], out, rows.prompts)
+            out = self._buffer(x, rows) if is_compiled(x) and not torch.is_grad_enabled() else None
+            return self._maskers[index](x, rows.groups, rows.eligible, rows.counters[index], out, rows.prompts)
 
         return masked
 
-    def _buffer(self, x: Tensor) -> Tensor:
+    def _buffer(self, x: Tensor, rows: _Rows) -> Tensor:
         """Memory for a masked tensor. It is read once, before the next mask of that width is made, which may therefore
         overwrite it: fresh megabytes per mask would cost more in page faults than the mask."""
         features = x.shape[-1]
-        buffer = self._buffers.get(features)
-        if buffer is None or buffer.numel() < x.numel():
-            buffer = self._buffers[features] = torch.empty(x.numel(), dtype=torch.float32)
-        return buffer[: x.numel()].view(x.shape)
+        if features not in rows.buffers:
+            buffer = self._buffers.get(features)
+            if buffer is None or buffer.numel() < x.numel():
+                buffer = self._buffers[features] = torch.empty(x.numel(), dtype=torch.float32)
+            rows.buffers[features] = buffer[: x.numel()].view(x.shape)
+        return rows.buffers[features]
 
 
 @contextmanager
@@ -174,15 +180,20 @@ def check_values(values: Tensor, kind: MaskKind, masks: list[MaskSite]) -> None:
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Rows:
-    """Rows of a forward pass; a model that is spread over devices gets a copy on each of them."""
+    """Rows of a forward pass; a model that is spread over devices gets a copy on each of them. Views of counters and
+    buffers are made once, because every mask of every decoded token needs them."""
 
     groups: Tensor
     eligible: Tensor
     kept: Tensor
     prompts: Tensor | None
+    buffers: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
     copies: dict[torch.device, _Rows] = field(default_factory=dict[torch.device, "_Rows"])
+
+    def __post_init__(self) -> None:
+        self.counters = self.kept.unbind()
 
     def on(self, device: torch.device) -> _Rows:
         """These rows on another device, with counters of their own."""

@@ -117,12 +117,23 @@ def _mask_rows(
                 continue
             for feature in range(features):
                 score[feature] = abs(x[row, token, feature]) * weights[feature]
+            largest = np.int32(0)
             for feature in range(features):
                 pattern[feature] &= np.int32(_MAGNITUDE)
-            # The largest pattern that at least `wanted` scores reach; `reached` counts those that do.
-            low, high, reached = np.int64(0), np.int64(_MAGNITUDE), np.int64(features)
+                largest = max(largest, pattern[feature])
+            # The largest pattern that at least `wanted` scores reach; `reached` counts those that do, `above` those
+            # that reach `high + 1`. Counts are nearly linear in patterns (logarithms of scores) where most scores lie,
+            # so every other bound is where a line would put it.
+            low, high = np.int64(0), np.int64(largest)
+            reached, above = np.int64(features), np.int64(0)
+            halve = False
             while low < high and reached > wanted:
-                middle = low + (high - low + 1) // 2
+                if halve:
+                    middle = low + (high - low + 1) // 2
+                else:
+                    middle = low + (high + 1 - low) * (reached - wanted) // (reached - above)
+                    middle = min(max(middle, low + 1), high)
+                halve = not halve
                 bound = np.int32(middle)
                 count = np.int32(0)
                 for feature in range(features):
@@ -130,11 +141,21 @@ def _mask_rows(
                 if count >= wanted:
                     low, reached = middle, np.int64(count)
                 else:
-                    high = middle - 1
+                    high, above = middle - 1, np.int64(count)
+            surplus = reached - wanted  # of scores that are equal to `low`
+            if surplus == 0:
+                bound = np.int32(min(low, _INFINITY + 1))  # NaN are kept, whatever their number
+                count = np.int32(0)
+                for feature in range(features):
+                    is_kept = pattern[feature] >= bound
+                    out[row, token, feature] = x[row, token, feature] if is_kept else np.float32(0)
+                    count += np.int32(is_kept)
+                kept[row] += count
+                continue
             equal = np.int64(0)
             for feature in range(features):
                 equal += pattern[feature] == low
-            room = equal - (reached - wanted)
+            room = equal - surplus
             for feature in range(features):
                 is_kept = pattern[feature] > low or pattern[feature] > _INFINITY
                 if pattern[feature] == low and room > 0:

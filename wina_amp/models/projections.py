@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from torch import nn
-from transformers import PreTrainedModel
 
 from wina_amp.errors import UserError
 from wina_amp.models.families import PROJECTION_ORDER, SITES, LinearMap, family_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _Kind = TypeVar("_Kind", bound=nn.Module)
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from types import TracebackType
-from typing import Any, NoReturn, cast
+from typing import Any, Literal, NoReturn, cast, get_args
 
 import torch
 from jaxtyping import Int
@@ -29,13 +29,14 @@ from transformers import PreTrainedModel
 
 from wina_amp.decode.cuda_graph import check_device
 from wina_amp.decode.decoding import sparse_decoding
+from wina_amp.decode.input_major import input_major
 from wina_amp.decode.sequences import Tally
 from wina_amp.errors import UserError, unknown
 from wina_amp.masks.override import overridden
 from wina_amp.models.context import context_of
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
-from wina_amp.names import AUTO, PREFILLS, Prefill
+from wina_amp.names import AUTO, NUMBA, PREFILLS, Prefill
 from wina_amp.profile_set.generating import SparseCalls
 from wina_amp.profile_set.identity import CHECKS, Check, as_loaded, stamp
 from wina_amp.profile_set.profile_set import ProfileSet
@@ -45,6 +46,10 @@ from wina_amp.tokens.packing import PackedRow
 
 _MARK = "__reduce_ex__"
 """Attribute of every module of a sparse model: what `copy` and `pickle` ask for first."""
+
+Weights = Literal["copy", "replace"]
+WEIGHTS: tuple[Weights, ...] = get_args(Weights)
+"""Whether kernels have a copy of the weights of their own, or the model's become it."""
 
 _CONTINUOUS = ("generate_batch", "init_continuous_batching", "continuous_batching_context_manager")
 """Methods of transformers that batch continuously."""
@@ -61,6 +66,7 @@ def sparsify_(
     check: Check = "weights",
     group: int | str | None = None,
     measure: bool = False,
+    weights: Weights = "copy",
 ) -> Sparsity:
     """Make a model's `generate()` and `forward()` sparse, in place, until the profile set is removed.
 
@@ -107,6 +113,7 @@ def sparsify_(
         check=check,
         group=group,
         measure=measure,
+        weights=weights,
     )
 
 
@@ -135,13 +142,15 @@ class Sparsity:
         check: Check,
         group: int | str | None,
         measure: bool,
+        weights: Weights,
     ) -> None:
         if not isinstance(cast(object, profiles), ProfileSet):
             remedy = "load it: `ProfileSet.from_pretrained(path_or_repo)`"
             raise _refusal("`profiles` must be a profile set", type(profiles).__name__, remedy)
         model, description = loaded.model, profiles.description
         check_ready(model, description.name)
-        for kind, name, known in (("prefill", prefill, PREFILLS), ("check", check, CHECKS)):
+        options = (("prefill", prefill, PREFILLS), ("check", check, CHECKS), ("weights", weights, WEIGHTS))
+        for kind, name, known in options:
             if name not in known:
                 raise unknown(kind, name, known, f"`{kind}` of `sparsify_`")
         if cuda_graph:
@@ -152,16 +161,22 @@ class Sparsity:
             profiles.check(model, weights=check == "weights")
         self.model, self.profiles = model, profiles
         self._projections = projections(model)
-        self._weights = stamp(self._projections)
         self._running = 0
         self._idle = threading.Condition()
         with ExitStack() as stack:
             stack.enter_context(_marked(model))
+            if weights == "replace":
+                stack.enter_context(input_major(self._projections))
+            self._weights = stamp(self._projections)
             if profiles.weights is not None:
                 stack.enter_context(attached(model, profiles.weights))
             # The profiles of all targets stand side by side, so that another target is another number.
             every = profiles.thresholds.flatten(0, 1)
             decoding = stack.enter_context(sparse_decoding(loaded, description.criterion, every, backend=backend))
+            if weights == "replace" and decoding.backend_for(1) != NUMBA:
+                remedy = "leave `weights` out, or choose another backend, device or dtype"
+                actual = f"backend {decoding.backend_for(1)}"
+                raise _refusal(f'`weights="replace"` needs the backend {NUMBA}', actual, remedy)
             router = None
             if profiles.router is not None and description.router is not None and fixed is None:
                 router = PromptRouter(profiles.router, description.router, loaded, description.dense_prefix)

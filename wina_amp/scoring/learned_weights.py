@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float32
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from wina_amp.errors import UserError
 from wina_amp.models.projections import Projection, projections
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Weights = Mapping[tuple[int, str], Float32[Tensor, " in"]]
 """(block, projection) -> factor of every input feature."""

@@ -72,7 +72,8 @@ def thresholds_as_run(
         budget: most tokens in a batch, padding included.
 
     Guarantee: run again with these thresholds on these texts, in the same batches, every mask zeroes the fraction
-    `sparsity` of its features, up to the scores of one of `BINS`. No hook and no thread is left.
+    `sparsity` of its features, up to the scores of one of `BINS`; more where more of them are zero already, as `down`'s
+    are behind a gate that is masked as a whole. No hook and no thread is left.
 
     Raises:
         UserError: a score that is NaN or infinite; unknown criterion.

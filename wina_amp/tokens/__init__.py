@@ -1,1 +1,1 @@
-"""Samples as token ids, batches of them, and their padding: one definition for capture, calibration and evaluation."""
+"""Text as token ids, samples of them, batches and padding: one definition for capture, calibration and evaluation."""

@@ -96,7 +96,7 @@ def agreement(rows: Sequence[LabelAgreement], name: str) -> Figure:
     )
 
     def draw(width: int) -> str:
-        step, left = 28, 190 if width == WIDE else 150
+        step, left = 28, 190 if width == WIDE else 168
         bottom = step * len(rows) + 8
         x = Scale(0, 1, left, width - 70)
         parts = [

@@ -88,7 +88,7 @@ def entanglement_table(labels: Sequence[Label], pairs: np.ndarray) -> Table:
     return Table("Are the labels independent of each other?", "label", columns, rows, note, is_heat=True)
 
 
-def composition_table(composition: Composition) -> Table:
+def composition_table(composition: Composition, groups: str = "Groups") -> Table:
     """Every group (columns) by the values of one label (rows), in percent of the group's samples."""
     sizes = composition.counts.sum(axis=1)
     fractions = composition.counts / np.maximum(sizes[:, None], 1)
@@ -97,7 +97,7 @@ def composition_table(composition: Composition) -> Table:
         for i, value in enumerate(composition.label.values)
     ]
     columns = [Column(f"{group} ({size:,})") for group, size in enumerate(sizes)]
-    caption = f"Groups by {composition.label.title}, % of a group's samples"
+    caption = f"{groups} by {composition.label.title}, % of a group's samples"
     return Table(caption, composition.label.title, columns, rows, is_heat=True)
 
 

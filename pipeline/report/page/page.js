@@ -29,13 +29,15 @@
     }
   });
 
-  for (const button of all("[data-toggle]"))
+  for (const button of all("[data-toggle]")) {
+    button.disabled = false;
     button.addEventListener("click", () => {
       const isOn = button.getAttribute("aria-pressed") !== "true";
       button.setAttribute("aria-pressed", isOn);
       for (const node of all("svg [data-method]"))
         if (node.dataset.method === button.dataset.toggle) node.classList.toggle("hidden", !isOn);
     });
+  }
 
   const tip = document.getElementById("tip");
   const show = (words, event) => {

@@ -78,7 +78,7 @@ def fill(template: str, **values: object) -> str:
         loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"marked": _marked, "figure": svg.shown, "data": _data}
+    environment.filters |= {"marked": _marked, "breakable": _breakable, "figure": svg.shown, "data": _data}
     colours = (
         f":root{{{svg.variables(svg.LIGHT)}}}@media (prefers-color-scheme:dark){{:root{{{svg.variables(svg.DARK)}}}}}"
     )
@@ -164,6 +164,11 @@ def _marked(words: str) -> Markup:
     """`name` in backticks becomes code; everything else is escaped."""
     parts = str(escape(words)).split("`")
     return Markup("".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts)))
+
+
+def _breakable(name: str) -> Markup:
+    """An id may break after an underscore."""
+    return Markup(_marked(name).replace("_", "_<wbr>"))
 
 
 def _data(value: object) -> Markup:

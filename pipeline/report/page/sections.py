@@ -55,18 +55,14 @@ def _profiles(plan: Plan, findings: Findings) -> list[Part]:
     parts: list[Part] = [
         "Methods of one configuration (criterion, allocation, mask) differ in their groups only. Two methods are "
         "compared where both realise the same FLOPs, router and scoring counted; the first row is the question as it "
-        f"was asked, WINA's profiles per cluster against WINA's pooled one. {answering.samples:,} samples.",
+        "was asked, WINA's profiles per cluster against WINA's pooled one.",
+        *_literal(plan, findings, answering),
     ]
-    compared = [*answering.gains, *answering.controls, *answering.differences]
-    if compared:
-        table = profile_tables.differences(own, answering, f"Differences on {answering.samples:,} samples")
-        marks = [_mark(own, row) for row in [*sorted(answering.gains, key=_is_ours), *answering.differences]]
+    marks = [_mark(own, row) for row in [*sorted(answering.gains, key=_is_ours), *answering.differences]]
+    if marks:
         caption = "Points of accuracy at matched compute, mean over targets or at the chosen one; coloured: claimed."
-        parts += (
-            [table, figures.forest(marks, "differences", "Differences at matched compute", caption)]
-            if marks
-            else [table]
-        )
+        parts.append(profile_tables.differences(own, answering, f"Differences on {answering.samples:,} samples"))
+        parts.append(figures.forest(marks, "differences", "Differences at matched compute", caption))
     parts += [f"Gap recovered by {text}" for text in _recovered(own, answering)]
     for comparison in answering.task_differences[:1]:
         parts.append(_task_forest(own, comparison))
@@ -151,7 +147,8 @@ def _groups(plan: Plan, evidence: Evidence, findings: Findings, drawn_map: Figur
     parts.append(Fold("Are the labels independent of each other?", [group_tables.entanglement_table(labels, pairs)]))
     if findings.gradient is not None:
         own = [item for item in findings.gradient.compositions if item.label.name in ranked[:2]]
-        tables = [group_tables.gain_table(findings.gradient), *map(group_tables.composition_table, own)]
+        tables = [group_tables.composition_table(item, "Gradient clusters") for item in own]
+        tables = [group_tables.gain_table(findings.gradient), *tables]
         parts.append(Fold("Gradient clusters", tables))
     return parts
 

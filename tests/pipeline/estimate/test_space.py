@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import lm_eval.tasks
 import numpy as np
 import pandas as pd
 import pytest
@@ -83,3 +84,9 @@ def test_without_samples_every_task_has_all_it_may_have():
     load = assumed(["a", "b"], {"train": 3, "test": 5})
     assert load.samples == 16 and int(load.is_train.sum()) == 6 and load.is_assumed
     assert set(load.prompts) == {ASSUMED_TOKENS} and set(load.answers) == {ASSUMED_ANSWERS}
+
+
+def test_mmlu_is_assumed_to_be_as_many_tasks_as_lm_eval_has():
+    files = list((Path(lm_eval.tasks.__file__).parent / "mmlu" / "default").glob("mmlu_*.yaml"))
+    load = assumed(["piqa", "mmlu"], {"train": 2, "test": 3})
+    assert load.tasks == 1 + len(files) and load.samples == 5 * (1 + len(files))

@@ -33,7 +33,7 @@ LOAD = Workload(
     is_generated=np.array([False, False, True]),
     tasks=2,
 )
-RATES = Rates(token=1e-3, step=4e-3, flops=1e6, bandwidth=1e6, device="CPU")
+RATES = Rates(token=1e-3, step=4e-3, flops=1e6, bandwidth=4e6, device="CPU")
 COST = Cost(SIZES, LOAD, RATES, batch=10, bytes_per_number=2)
 EVERY = 9
 """Train samples of a task: more than there are."""
@@ -66,7 +66,8 @@ def test_a_decoded_token_takes_as_long_as_reading_all_weights_where_that_is_long
     steps = 4 * math.ceil((9 + 4) / 10)
     reading = (3 * sum(linear.weights for linear in BLOCK) + 2 * 8 * 50) * 2 / 1e3
     faster, slower = (cost.evaluation(["test"], {}, is_masked=False) for cost in (COST, slow))
-    assert slower - faster == pytest.approx(steps * (reading - SIZES.blocks * 4e-3))
+    prompts = 2 * work.FEW_ROWS * 8 * 50 * 2 / 1e3 - 2 * (4 + 1) * 8 * 50 / 1e6  # two batches read the head
+    assert slower - faster == pytest.approx(steps * (reading - SIZES.blocks * 4e-3) + prompts)
 
 
 def test_greedy_counts_the_operations_of_every_block_and_group():
@@ -93,6 +94,14 @@ def test_a_loss_is_a_masked_pass_over_texts_with_right_answers_and_two_heads(tex
     assert COST.gradient(texts) == pytest.approx(work.GRADIENT * COST.loss(texts))
 
 
+def test_logits_of_a_few_positions_take_as_long_as_reading_the_head_in_every_batch():
+    slow = replace(COST, rates=replace(RATES, bandwidth=1e4))
+    reading = work.FEW_ROWS * 8 * 50 * 2 / 1e4
+    assert reading > 2 * 4 * 8 * 50 / 1e6
+    assert slow.loss(1) == pytest.approx(work.MASKED * (_pass(6, 0) + 2 * reading))
+    assert slow.loss(4) == pytest.approx(work.MASKED * (_pass(4 * 6, 0) + 2 * 3 * reading)), "three batches of 10"
+
+
 def test_a_loss_of_a_curve_passes_through_the_blocks_behind_its_projection():
     every = [blocks / SIZES.blocks * _pass(6, 0) + _pass(0, 2 * 2) for blocks in range(1, SIZES.blocks + 1)]
     assert COST.curve(1) == pytest.approx(sum(every) / len(every))
@@ -100,12 +109,12 @@ def test_a_loss_of_a_curve_passes_through_the_blocks_behind_its_projection():
 
 def test_timing_reads_the_weights_for_every_step_of_every_part_and_compiles_every_cell_once():
     weights = (3 * sum(linear.weights for linear in BLOCK) + 2 * 8 * 50) * 2
-    step = weights / 1e6 + SIZES.blocks * 4e-3 * work.MASKED
+    step = weights / 4e6 + SIZES.blocks * 4e-3 * work.MASKED
     contexts = sum(
         2 * batch * context * SIZES.blocks * sum(linear.weights for linear in BLOCK) / 1e6
         for batch in (1, 4)
         for context in (16, 64, 256)
     )
-    part = work.BEGUN * contexts + 6 * work.STEPS_PER_TIMED * 32 * step + 2 * weights / 1e6
+    part = work.BEGUN * contexts + 6 * work.STEPS_PER_TIMED * 32 * step + 2 * weights / 4e6
     seconds = COST.timings(10, batches=(1, 4), contexts=(16, 64, 256), steps=32)
     assert seconds == pytest.approx(6 * work.COMPILING + 10 * part)

@@ -24,6 +24,8 @@ def test_predictions_do_not_depend_on_how_many_logits_exist_at_a_time(
     engine = Engine(tiny_loaded, None, 0)
     with torch.inference_mode():
         whole, best = engine.predict(hidden, positions, tokens), engine.best_tokens(hidden)
+        monkeypatch.setattr(engine_module, "_EXPONENTS", 130)  # two positions
+        assert np.array_equal(engine.predict(hidden, positions, tokens).logprobs, whole.logprobs)
         monkeypatch.setattr(engine_module, "_ROWS_OF_LOGITS", 2)
         parts = engine.predict(hidden, positions, tokens)
         assert engine.best_tokens(hidden) == best

@@ -11,10 +11,13 @@ import pytest
 import torch
 
 from tests.wina_amp.allocation.blocks import CONFIGS, random_model
-from wina_amp import ProfileSet, UserError, calibrate, sparsify_
+from wina_amp.calibration.calibrate import calibrate
 from wina_amp.calibration.settings import CalibrationSettings
+from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.rotation import rotate_input
+from wina_amp.profile_set.profile_set import ProfileSet
+from wina_amp.profile_set.sparsity import sparsify_
 
 QUICK = CalibrationSettings(greedy_step=0.5, greedy_tokens=40, kl_steps=2, kl_samples=4, kl_group_steps=2)
 RNG = np.random.default_rng(0)
@@ -87,12 +90,23 @@ def test_the_model_is_what_it_was_and_equal_arguments_give_equal_sets(tiny_loade
         pytest.param({"criterion": "learned"}, "must be one of teal, wina", id="weights that are not learned"),
         pytest.param({"allocation": "greed"}, "did you mean 'greedy'", id="a misspelt allocation"),
         pytest.param({"groups": 13}, "`groups` must be a number from 1 to 12", id="more groups than samples"),
+        pytest.param({"samples": 0}, "`samples` must be at least 1", id="no samples"),
+        pytest.param({"length": 1}, "`length` must be at least 2", id="no room for an answer"),
+        pytest.param({"dense_prefix": 1.5}, "`dense_prefix` must be a whole number", id="one and a half tokens"),
+        pytest.param({"dense_prefix": -1}, "`dense_prefix` must be a whole number", id="less than no token"),
         pytest.param({"groups": 0}, "`groups` must be a number from 1 to 12", id="no group"),
     ],
 )
 def test_arguments_out_of_range_are_refused(changes: dict, message: str, tiny_loaded: LoadedModel) -> None:
     with pytest.raises(UserError, match=message):
         made(tiny_loaded, **changes)
+
+
+def test_a_model_of_the_hub_is_named_by_repository_and_commit(tiny_loaded: LoadedModel) -> None:
+    model = random_model("llama").model
+    model.config.name_or_path, model.config._commit_hash = "owner/name", "0123abc"
+    made = calibrate(model, tiny_loaded.tokenizer, TEXTS, allocation="uniform", progress=False)
+    assert (made.description.model.repository, made.description.model.commit) == ("owner/name", "0123abc")
 
 
 @pytest.mark.tried("errors", "refused")
@@ -138,6 +152,6 @@ def test_progress_is_shown_on_standard_error_unless_told_otherwise(
 ) -> None:
     made(tiny_loaded, progress=True)
     shown = capsys.readouterr()
-    assert "histograms" in shown.err and "greedy" in shown.err and not shown.out
+    assert "thresholds" in shown.err and "greedy" in shown.err and not shown.out
     made(tiny_loaded, allocation="uniform")
     assert not capsys.readouterr().err

@@ -18,6 +18,7 @@ def test_the_defaults_are_those_of_the_study() -> None:
         "components": settings.cluster.components,
         "weight_decay": settings.route.weight_decay,
         "is_lazy": allocate.pop("greedy_search") == "lazy",
+        "threshold_tokens": settings.thresholds.tokens,
         "batch": settings.tokens.batch,
         "seed": settings.seed,
         **allocate,

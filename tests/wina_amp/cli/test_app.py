@@ -19,7 +19,9 @@ from wina_amp.models.load import LoadedModel
 from wina_amp.profile_set.profile_set import ProfileSet
 
 ROOT = Path(__file__).parents[3]
-COMMANDS = ("inspect", "doctor", "push", "generate", "eval", "import-gguf", "export-thresholds")
+COMMANDS = (
+    "inspect", "doctor", "push", "generate", "eval", "import-gguf", "export-thresholds", "calibrate", "chat", "bench"
+)  # fmt: skip
 
 LISTS_MODULES = """
 import json, sys
