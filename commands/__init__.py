@@ -1,4 +1,4 @@
-"""What people run that is no stage: check, preset, estimate.
+"""What people run that is no stage: check, preset, estimate, confirm, power and others.
 
 The environment that stages compute in is set by `stages`, before anything else is imported.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +103,27 @@ def test_a_run_records_itself_and_its_table_recomputes_to_the_answers_by_pandas(
         assert [interval[key] for key in ("low", "value", "high")] == pytest.approx([mean - half, mean, mean + half])
         assert found["by_refit"] == pytest.approx(by_refit.tolist())
         assert found["words"].startswith(found["answer"])
+
+
+def test_the_lines_of_pandas_in_the_results_page_print_the_intervals_of_the_answers(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(confirm, "_run", lambda _settings, _asked, _split, refit: str(refit))
+    monkeypatch.setattr(confirm, "_table", table_of)
+    confirm.main(load_settings(PARAMS), "confirmation", repository)
+    answers = json.loads((repository / "data" / "confirmation" / "answers.json").read_text())
+    by_hand = (ROOT / "docs" / "results.md").read_text().partition("## By hand")[2].partition("\n## ")[0]
+    lines = [line[4:] for line in by_hand.splitlines() if line.startswith("    ")]
+    assert 10 < len(lines) <= 20
+    exec("\n".join(lines), {})
+    shown = {}
+    for line in capsys.readouterr().out.splitlines():
+        name, _, numbers = line.partition(": ")
+        shown[name] = [float(number) for number in re.findall(r"[+-]?\d+\.\d+", numbers)]
+    for name, found in answers.items():
+        interval = found["intervals"]["all"]
+        expected = [interval["value"], interval["low"], interval["high"], *found["by_refit"]]
+        assert shown[name] == pytest.approx(expected, abs=0.005 + 1e-9)
 
 
 def test_development_leaves_no_record_and_needs_no_commit(repository: Path, monkeypatch: pytest.MonkeyPatch):

@@ -102,7 +102,7 @@ class Findings:
 
     @property
     def test(self) -> SplitFindings:
-        """The split that answers the research questions: nothing was fitted on it."""
+        """The split that answers the research questions: held out from every fit, looked at in every choice."""
         return self.splits["test"]
 
     @property
