@@ -13,7 +13,7 @@ TESTED_BESIDE = {
     # Stages of one small run of groups and profiles, which is made once.
     "tests/stages/test_group_stages.py": (
         "stages/manifest.py", "stages/cluster.py", "stages/aggregate.py", "stages/allocate.py", "stages/allocate_kl.py",
-        "stages/gradient_clusters.py", "stages/profile.py", "stages/route.py", "stages/inputs/allocation.py",
+        "stages/allocate_greedy.py", "stages/allocate_shrunk.py", "stages/inputs/loss_worker.py", "stages/gradient_clusters.py", "stages/profile.py", "stages/route.py", "stages/inputs/allocation.py",
     ),
     "tests/stages/test_reference_train.py": ("stages/reference_card.py",),
     "tests/stages/test_transform.py": ("stages/inputs/model.py",),
@@ -26,8 +26,7 @@ TESTED_BESIDE = {
     "tests/commands/test_preset.py": ("commands/preset_files.py",),
     # Parts of one algorithm, which only together have a result to compare.
     "tests/wina_amp/allocation/loss/test_gradients.py": (
-        "wina_amp/allocation/loss/answers.py", "wina_amp/allocation/loss/limits.py",
-        "wina_amp/allocation/loss/loss_inputs.py",
+        "wina_amp/allocation/loss/limits.py", "wina_amp/allocation/loss/loss_inputs.py",
     ),
     "tests/pipeline/estimate/test_work.py": ("pipeline/estimate/workload.py",),
     "tests/pipeline/evaluate/test_choices.py": ("pipeline/evaluate/tally.py",),

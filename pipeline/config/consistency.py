@@ -19,6 +19,7 @@ from wina_amp.names import (
     GATE_CRITERIA,
     GLOBAL,
     GRADIENT_SCHEMES,
+    GREEDY,
     KL,
     LEARNED_SCHEMES,
     MASKS,
@@ -130,7 +131,7 @@ def _check_benefit_routers(settings: Settings, file: str) -> None:
         if settings.profiles[profile].parent is None:
             must = "A benefit router needs a profile set that starts from a pooled one, which it can leave a prompt to"
             found = f"{profile}, which starts from {settings.profiles[profile].starts_from}"
-            raise refusal(must, found, where, "name a profile set with `starts_from: allocations/<pooled kl set>`")
+            raise refusal(must, found, where, "name a profile set with `starts_from: allocations/<pooled set>`")
     stray = [f"{target:g}" for target in route.benefit_targets if target not in settings.evaluate.targets]
     if route.benefit_routers and stray:
         must = "`route.benefit_targets` must be among `evaluate.targets`"
@@ -139,11 +140,12 @@ def _check_benefit_routers(settings: Settings, file: str) -> None:
 
 def _check_start(name: str, profile: ProfileSettings, settings: Settings, file: str) -> None:
     starts = [f"group_histograms/{profile.scheme}"]
-    if profile.allocation == KL and profile.scheme != GLOBAL:
+    if profile.allocation in (GREEDY, KL) and profile.scheme != GLOBAL:
+        pooled = (GLOBAL, profile.allocation, profile.criterion)
         starts += [
             f"allocations/{other}"
-            for other in pooled_kl(settings)
-            if settings.profiles[other].criterion == profile.criterion
+            for other, start in settings.profiles.items()
+            if (start.scheme, start.allocation, start.criterion) == pooled
         ]
     must_know("start", profile.starts_from, starts, f"profiles.{name}.starts_from", file)
 
