@@ -172,21 +172,27 @@ def measure(loaded: LoadedModel, options: argparse.Namespace) -> None:
         "wikitext": split(windows(loaded, options.data, options.length)),
         "hellaswag": split(endings(loaded, options.data, options.length)),
     }
-    pooled = [text for pair in zip(*(kinds[kind].draws[0] for kind in kinds), strict=False) for text in pair]
-    pooled_b = [text for pair in zip(*(kinds[kind].draws[1] for kind in kinds), strict=False) for text in pair]
-    counts = score_counts(
-        loaded, pooled[: 2 * COUNTED], criterion=CRITERION, bins=BINS, dense_prefix=PREFIX, budget=BATCH
-    )
+    counted = [text for texts in kinds.values() for text in texts.draws[0][:COUNTED]]
+    counts = score_counts(loaded, counted, criterion=CRITERION, bins=BINS, dense_prefix=PREFIX, budget=BATCH)
     count = len(attrgetter(loaded.family.layers)(loaded.model))
     blocks = options.blocks or list(range(count))
     searches = Searches(loaded, counts, blocks, options.step)
     losses = {kind: divergence(loaded, counts, kinds[kind].held_out) for kind in options.kinds}
     for tokens in options.tokens:
         found: dict[tuple[str, int], list[GreedyPath]] = {}
-        for kind, draws in (("pooled", (pooled, pooled_b)), *((kind, kinds[kind].draws) for kind in options.kinds)):
+        for kind in ("pooled", *options.kinds):
             for draw in (0, 1):
                 began = time.perf_counter()
-                found[kind, draw] = searches.paths(choose(draws[draw], tokens=tokens, dense_prefix=PREFIX, seed=0))
+                measured = [*kinds] if kind == "pooled" else [kind]
+                found[kind, draw] = searches.paths(
+                    [
+                        text
+                        for part in measured
+                        for text in choose(
+                            kinds[part].draws[draw], tokens=tokens // len(measured), dense_prefix=PREFIX, seed=0
+                        )
+                    ]
+                )
                 say(f"{tokens} {kind} draw {draw}: {time.perf_counter() - began:.0f} s")
         for target in TARGETS:
             compare(searches, {kind: kinds[kind] for kind in options.kinds}, found, losses, target, tokens)

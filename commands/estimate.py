@@ -28,6 +28,7 @@ from pipeline.estimate.workload import ASSUMED_TOKENS, Workload, assumed, from_s
 from pipeline.executors.processes import processes
 from pipeline.routing import benefits
 from pipeline.storage.schemas import SAMPLES
+from stages.allocate_kl import budget as budget_of
 from stages.inputs import paths
 from stages.latency_inputs import what_is_timed
 from stages.run import limit_threads, run
@@ -126,7 +127,7 @@ def _allocation(settings: Settings, cost: Cost, profile: ProfileSettings) -> flo
     allocate, targets = settings.allocate, settings.evaluate.targets
     groups = _groups(settings, profile.scheme, cost.workload)
     texts = cost.train / groups
-    budget = {"steps": allocate.kl_steps, "tokens": allocate.kl_tokens, "rate": allocate.kl_rate}
+    budget = budget_of(allocate)
     if profile.parent is not None:
         plan = plans.group_plan(cost.mean_length, **budget)
         held_out = min(texts / shrinkage.FOLDS, plan.compared)
