@@ -8,7 +8,7 @@ groups of the sizes of a clustering, or a scheme that the run has assigned (`--s
 stability (mean ARI of fits to halves of the train samples); NMI with the label `computation` on the train samples.
 
 With `--benefit TARGET`, every group's allocation goes down the gradient from the pooled `kl` allocation of that target,
-as in `wina_amp/allocation/kl/shrinkage.py`, on three quarters of the group's train texts, and is not shrunk. `held out`
+as in `wina_amp/allocation/shrinkage.py`, on three quarters of the group's train texts, and is not shrunk. `held out`
 is its KL on the last quarter over that of the pooled allocation, summed over all groups, with a paired bootstrap
 interval over texts; below 1 the groups are better. The pooled allocation has seen the held-out texts, so this leans
 towards it. No test sample is looked at.
@@ -33,15 +33,18 @@ from pipeline.grouping.schemes import label_groups, shuffled_groups
 from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.statistics.agreement import normalized_mutual_information
 from pipeline.storage.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES, SIGNATURES
+from stages.allocate_kl import budget
 from stages.inputs import paths
 from stages.inputs.allocation import counts_of
+from stages.inputs.loss_worker import mean_length
 from stages.inputs.model import load_model
 from wina_amp.allocation.calibration.texts import seeded_order
-from wina_amp.allocation.kl.shrinkage import FOLDS
+from wina_amp.allocation.kl.plan import group_plan
 from wina_amp.allocation.loss import descent
 from wina_amp.allocation.loss.divergence import Divergence
 from wina_amp.allocation.loss.gradients import LossGradients
 from wina_amp.allocation.loss.loss_inputs import LossInputs
+from wina_amp.allocation.shrinkage import FOLDS
 from wina_amp.grouping.clustering import Options, cluster, features
 from wina_amp.histograms.bins import Bins
 from wina_amp.tokens.samples import TokenizedSample, tokenized_samples
@@ -160,13 +163,12 @@ class Benefit:
         """KL of every held-out text of a group, under the pooled allocation and under its own."""
         held_out = Divergence(self._inputs.on(texts[::FOLDS]))
         kept = replace(self._inputs, texts=[text for number, text in enumerate(texts) if number % FOLDS])
-        gradients = LossGradients(kept).on_minibatches(
-            range(len(kept.texts)), self._allocate.kl_group_batch, self._seed
-        )
+        plan = group_plan(mean_length(kept.texts), **budget(self._allocate))
+        gradients = LossGradients(kept).on_minibatches(range(len(kept.texts)), plan.batch, self._seed)
         fraction = held_out.fractions
         first = self._pooled.loc[held_out.keys].to_numpy()
-        state, steps, rate = descent.start(first), self._allocate.kl_group_steps, self._allocate.kl_group_rate
-        for following in descent.descend(state, fraction, self._target, gradients, steps=steps, rate=rate):
+        state = descent.start(first)
+        for following in descent.descend(state, fraction, self._target, gradients, steps=plan.steps, rate=plan.rate):
             state = following
         own = descent.result(state, fraction, self._target)
         return held_out.losses(first), held_out.losses(own)

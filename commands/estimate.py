@@ -28,14 +28,17 @@ from pipeline.estimate.workload import ASSUMED_TOKENS, Workload, assumed, from_s
 from pipeline.executors.processes import processes
 from pipeline.routing import benefits
 from pipeline.storage.schemas import SAMPLES
+from stages.allocate_kl import budget as budget_of
 from stages.inputs import paths
 from stages.latency_inputs import what_is_timed
 from stages.run import limit_threads, run
+from wina_amp.allocation import shrinkage
 from wina_amp.allocation.feature_weights import learning_gradients
-from wina_amp.allocation.kl import kl, shrinkage
+from wina_amp.allocation.kl import kl
+from wina_amp.allocation.kl import plan as plans
 from wina_amp.models.integrity import config_of
 from wina_amp.models.source import cached_folder, config_folder
-from wina_amp.names import DENSE, GRADIENT_SCHEMES, LEARNED, NO_TRANSFORM, POOLED, UNIFORM
+from wina_amp.names import DENSE, GRADIENT_SCHEMES, GREEDY, LAZY, LEARNED, NO_TRANSFORM, POOLED, UNIFORM
 
 
 def main(settings: Settings) -> None:
@@ -126,20 +129,35 @@ def _allocation(settings: Settings, cost: Cost, profile: ProfileSettings) -> flo
     allocate, targets = settings.allocate, settings.evaluate.targets
     groups = _groups(settings, profile.scheme, cost.workload)
     texts = cost.train / groups
-    if profile.allocation == "greedy":
-        is_lazy = allocate.greedy_search == "lazy"
-        tokens, step = allocate.greedy_tokens, allocate.greedy_step
-        return cost.greedy(groups, stop=max(targets), step=step, tokens=tokens, is_lazy=is_lazy)
+    budget = budget_of(allocate)
     if profile.parent is not None:
-        count = shrinkage.work(len(targets), allocate.kl_group_steps)
-        steps = count.steps * cost.gradient(min(allocate.kl_group_batch, texts))
-        losses = count.losses * cost.loss(texts / shrinkage.FOLDS)
-        return groups * ((steps + losses) / cost.processes + 2 * cost.dense(texts))
-    count = kl.work(len(cost.sizes.block) * cost.sizes.blocks, len(targets), allocate.kl_steps)
-    first, compared = min(allocate.kl_samples, texts), min(allocate.kl_compared, texts)
-    measured = count.curves * cost.curve(first) + count.starts * cost.loss(first) + count.choices * cost.loss(compared)
-    steps = count.steps * cost.gradient(min(allocate.kl_batch, texts))
-    return groups * ((measured + steps) / cost.processes + cost.dense(first + compared + texts))
+        plan = plans.group_plan(cost.mean_length, **budget)
+        held_out = min(texts / shrinkage.FOLDS, plan.compared)
+        losses = len(targets) * len(shrinkage.STRENGTHS) * cost.loss(held_out)
+        if profile.allocation == GREEDY:
+            shared = losses + _greedy(settings, cost, groups)
+            return groups * (shared / min(cost.processes, groups) + cost.dense(held_out))
+        steps = len(targets) * plan.steps * cost.gradient(min(plan.batch, texts))
+        dense = cost.dense(texts + shrinkage.FOLDS * held_out)
+        return groups * ((steps + losses) / min(cost.processes, groups * len(targets)) + dense)
+    if profile.allocation == GREEDY:
+        return groups * _greedy(settings, cost, groups)
+    plan, count = plans.pooled_plan(cost.mean_length, **budget), kl.work(len(targets), allocate.kl_steps)
+    compared = min(plan.compared, texts)
+    passes = count.choices * cost.loss(compared) + count.steps * cost.gradient(min(plan.batch, texts))
+    return groups * (passes / min(cost.processes, groups * len(targets)) + cost.dense(compared + texts))
+
+
+def _greedy(settings: Settings, cost: Cost, groups: int) -> float:
+    """The estimate for the search of one of so many groups."""
+    allocate = settings.allocate
+    return cost.greedy(
+        1,
+        stop=max(settings.evaluate.targets),
+        step=allocate.greedy_step,
+        tokens=max(1, allocate.greedy_tokens // groups),
+        is_lazy=allocate.greedy_search == LAZY,
+    )
 
 
 def _calibration(settings: Settings, cost: Cost, profile: ProfileSettings) -> float:

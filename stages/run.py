@@ -36,7 +36,7 @@ MOST_PROCESSES = 1024
 """Of threads, too."""
 MEMORY = {
     "weights": "`learn.batch`",
-    "allocate": "`allocate.greedy_tokens` (greedy) or `allocate.kl_batch` and `allocate.kl_group_batch` (kl)",
+    "allocate": "`allocate.greedy_tokens` (greedy) or `allocate.kl_tokens` (kl)",
     "latency": "`latency.contexts` or `latency.batches`",
     "report": "`report.bootstrap`",
     "prepare": "`benchmark.train_samples` or `benchmark.test_samples`",

@@ -13,7 +13,7 @@ TESTED_BESIDE = {
     # Stages of one small run of groups and profiles, which is made once.
     "tests/stages/test_group_stages.py": (
         "stages/manifest.py", "stages/cluster.py", "stages/aggregate.py", "stages/allocate.py", "stages/allocate_kl.py",
-        "stages/gradient_clusters.py", "stages/profile.py", "stages/route.py", "stages/inputs/allocation.py",
+        "stages/allocate_greedy.py", "stages/allocate_shrunk.py", "stages/inputs/loss_worker.py", "stages/gradient_clusters.py", "stages/profile.py", "stages/route.py", "stages/inputs/allocation.py",
     ),
     "tests/stages/test_reference_train.py": ("stages/reference_card.py",),
     "tests/stages/test_transform.py": ("stages/inputs/model.py",),
@@ -27,8 +27,7 @@ TESTED_BESIDE = {
     "tests/commands/test_confirm.py": ("pipeline/protocol/answers.py",),
     # Parts of one algorithm, which only together have a result to compare.
     "tests/wina_amp/allocation/loss/test_gradients.py": (
-        "wina_amp/allocation/loss/answers.py", "wina_amp/allocation/loss/limits.py",
-        "wina_amp/allocation/loss/loss_inputs.py",
+        "wina_amp/allocation/loss/limits.py", "wina_amp/allocation/loss/loss_inputs.py",
     ),
     "tests/pipeline/capture/test_capture.py": ("wina_amp/capture/passes.py",),
     "tests/wina_amp/calibration/test_calibrate.py": (

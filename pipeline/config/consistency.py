@@ -20,6 +20,7 @@ from wina_amp.names import (
     GATE_CRITERIA,
     GLOBAL,
     GRADIENT_SCHEMES,
+    GREEDY,
     KL,
     LEARNED_SCHEMES,
     MASKS,
@@ -134,7 +135,7 @@ def _check_benefit_routers(settings: Settings, file: str) -> None:
             must = "A benefit router needs a profile set that starts from a pooled one, which it can leave a prompt to"
             own = settings.profiles[profile]
             found = f"{profile}, `allocation: {own.allocation}`, which starts from {own.starts_from}"
-            remedy = "name a profile set with `allocation: kl` and `starts_from: allocations/<pooled kl set>`"
+            remedy = "name a profile set with `starts_from: allocations/<pooled set>`, of `greedy` or `kl`"
             raise refusal(must, found, where, remedy)
     stray = [f"{target:g}" for target in route.benefit_targets if target not in settings.evaluate.targets]
     if route.benefit_routers and stray:
@@ -150,11 +151,12 @@ def _check_start(name: str, profile: ProfileSettings, settings: Settings, file: 
             for other, pooled in settings.profiles.items()
             if (pooled.scheme, pooled.criterion) == (GLOBAL, profile.criterion) and pooled.allocation != POOLED
         ]
-    if profile.allocation == KL and profile.scheme != GLOBAL:
+    if profile.allocation in (GREEDY, KL) and profile.scheme != GLOBAL:
+        pooled = (GLOBAL, profile.allocation, profile.criterion)
         starts += [
             f"allocations/{other}"
-            for other in pooled_kl(settings)
-            if settings.profiles[other].criterion == profile.criterion
+            for other, start in settings.profiles.items()
+            if (start.scheme, start.allocation, start.criterion) == pooled
         ]
     must_know("start", profile.starts_from, starts, f"profiles.{name}.starts_from", file)
 

@@ -69,32 +69,31 @@ class AllocateSettings:
         "number of weights",
     )
     greedy_tokens: StrictInt = Field(
-        ge=1, le=10**7, description="calibration tokens per group that `greedy` measures block errors on"
+        ge=1,
+        le=10**7,
+        description="calibration tokens that `greedy` measures block errors on, all groups of a profile set together",
     )
     greedy_search: Annotated[StrictStr, OneOf(GREEDY_SEARCHES)] = Field(
         description="whether a round of `greedy` tries all steps, as published (exact), or the likely ones (lazy: "
         "half the time, errors about the same)"
     )
-    kl_samples: StrictInt = Field(
-        ge=1, le=10**7, description="train samples on which `kl` measures the curves it starts from"
-    )
     kl_steps: StrictInt = Field(
-        ge=0,
-        le=10**6,
-        description="steps down the gradient for each target; 0 takes the allocation that the measured curves give",
-    )
-    kl_batch: StrictInt = Field(ge=1, le=10**6, description="train samples in a step")
-    kl_compared: StrictInt = Field(
         ge=1,
-        le=10**7,
-        description="train samples on which `kl` compares start, end, and the mean of the ends of neighbouring targets",
+        le=10**6,
+        description="steps down the gradient for each target; a group that shrinks towards a pooled allocation takes "
+        "half of them",
     )
-    kl_rate: StrictFloat = Field(gt=0, le=1, description="how far the logit of a sparsity moves in a step, about")
-    kl_group_steps: StrictInt = Field(
-        ge=1, le=10**6, description="the same for a group that starts from a pooled allocation: steps"
+    kl_tokens: StrictInt = Field(
+        ge=1,
+        le=10**10,
+        description="tokens of train text that all steps of one target read together; a group that shrinks towards a "
+        "pooled allocation reads a quarter",
     )
-    kl_group_batch: StrictInt = Field(ge=1, le=10**6, description="train samples in a step of a group")
-    kl_group_rate: StrictFloat = Field(gt=0, le=1, description="how far a logit moves in a step of a group, about")
+    kl_rate: StrictFloat = Field(
+        gt=0,
+        le=1,
+        description="how far the logit of a sparsity moves in a step, about",
+    )
 
 
 @dataclass(frozen=True, config=SECTION)
@@ -140,7 +139,8 @@ class ProfileSettings:
     )
     starts_from: StrictStr = Field(
         description="what allocations are made from: `group_histograms/<scheme>`; or `allocations/<pooled profile "
-        "set>`, for `pooled`, which takes them as they are, and for `kl` groups that shrink towards them"
+        "set>`, for `pooled`, which takes them as they are, and for groups of `greedy` or `kl` that shrink "
+        "towards them"
     )
     calibration: Annotated[StrictStr, OneOf(CALIBRATIONS)] = Field(
         default=MASKED, description="which scores thresholds are quantiles of; masked unless it is given"

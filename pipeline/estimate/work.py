@@ -23,6 +23,7 @@ from pipeline.compute.sizes import Sizes
 from pipeline.estimate.rates import Rates
 from pipeline.estimate.workload import Workload
 from wina_amp.allocation.greedy.operations import operations
+from wina_amp.allocation.loss.answers import POSITIONS
 
 START = 8.0
 """Seconds until a stage with a model begins: imports (measured: 4 s for torch, 5 to 7 s for lm-eval)."""
@@ -86,10 +87,10 @@ class Cost:
         return int(self.workload.is_train.sum())
 
     @property
-    def train_tokens(self) -> int:
-        """Tokens of all train samples with their right answers, as they are read."""
+    def mean_length(self) -> float:
+        """Tokens of a train sample with its right answer, on average."""
         load = self.workload
-        return int((load.prompts + load.right - 1)[load.is_train].sum())
+        return float((load.prompts + load.right)[load.is_train].mean()) if self.train else 1.0
 
     def capture(self) -> float:
         """Seconds of capture: prompts of all samples, right answers of the train samples, no `lm_head`."""
@@ -121,7 +122,7 @@ class Cost:
 
     def dense(self, texts: float) -> float:
         """Seconds of a dense pass over so many train samples with their right answers, to its final hidden states."""
-        return self._texts(texts, heads=0)
+        return self._texts(texts)
 
     def calibration(self, tokens: float) -> float:
         """Seconds of the thresholds of one group at one target: a masked pass that counts scores."""
@@ -129,16 +130,11 @@ class Cost:
 
     def loss(self, texts: float) -> float:
         """Seconds of one loss: a masked pass over so many train samples, compared with the dense predictions."""
-        return MASKED * self._texts(texts, heads=2)
-
-    def curve(self, texts: float) -> float:
-        """Seconds of one loss with a single projection masked: passes begin at its block, in the middle on average."""
-        passed = (self.sizes.blocks + 1) / (2 * self.sizes.blocks)
-        return passed * self._texts(texts, heads=0) + (self._texts(texts, heads=2) - self._texts(texts, heads=0))
+        return MASKED * self._texts(texts) + self._heads(texts, 2)
 
     def gradient(self, texts: float) -> float:
-        """Seconds of one gradient of the loss on so many train samples."""
-        return GRADIENT * self.loss(texts)
+        """Seconds of one gradient of the loss on so many train samples, which passes the logits once more."""
+        return MASKED * GRADIENT * self._texts(texts) + self._heads(texts, 3)
 
     def timings(self, parts: int, *, batches: Sequence[int], contexts: Sequence[int], steps: int) -> float:
         """Seconds of the stage `latency`: every method at every target is a part, all batches and contexts in each.
@@ -155,11 +151,18 @@ class Cost:
         copied = 2 * weights / rates.bandwidth  # weights input-major, once a part
         return cells * COMPILING + parts * (BEGUN * contexts_run + cells * STEPS_PER_TIMED * steps * step + copied)
 
-    def _texts(self, texts: float, *, heads: int) -> float:
-        """A pass over so many train samples with their right answers; `heads` predictions of every answer's token."""
-        load, part = self.workload, texts / max(self.train, 1)
-        tokens = part * float((load.prompts + load.right - 1)[load.is_train].sum())
-        return self._blocks(tokens) + self._head(tokens, part * float(load.right[load.is_train].sum()), times=heads)
+    def _texts(self, texts: float) -> float:
+        """A pass over so many train samples with their right answers, to its final hidden states."""
+        return self._blocks(self._tokens(texts))
+
+    def _heads(self, texts: float, times: int) -> float:
+        """So many products with `lm_head` for each position of so many train samples whose logits are read."""
+        read = np.minimum(self.workload.right[self.workload.is_train], POSITIONS)
+        return self._head(self._tokens(texts), texts / max(self.train, 1) * float(read.sum()), times)
+
+    def _tokens(self, texts: float) -> float:
+        load = self.workload
+        return texts / max(self.train, 1) * float((load.prompts + load.right - 1)[load.is_train].sum())
 
     def _pass(self, tokens: Numbers, predicted: Numbers) -> float:
         return self._blocks(float(tokens.sum())) + self._head(float(tokens.sum()), float(predicted.sum()))

@@ -181,8 +181,8 @@ ALLOCATIONS = Table(
         Column(
             "predicted_error",
             "float64",
-            "block output error (greedy); loss in nats per text (kl), of held-out texts for groups that start from a "
-            "pooled allocation; NaN where the allocator predicts none",
+            "block output error (greedy); loss in nats per text (kl, and on held-out texts groups that start from a "
+            "pooled allocation); NaN where the allocator predicts none",
             nullable=True,
         ),
         Column(

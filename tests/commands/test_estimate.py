@@ -12,7 +12,6 @@ from pipeline.config import params
 from pipeline.estimate import rates
 from pipeline.estimate.rates import Rates
 from tests.settings import full as full_settings
-from wina_amp.allocation.kl import kl, shrinkage
 from wina_amp.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,11 +61,12 @@ def test_nothing_is_measured_where_nothing_would_run(
     assert capsys.readouterr().out == "Nothing to do: all 32 stages are up to date.\n"
 
 
-def test_more_groups_and_more_targets_take_longer(settings: params.Settings):
+def test_more_targets_take_longer_and_groups_by_themselves_as_long_as_one(settings: params.Settings):
     cost = _cost(settings)
-    by_name = {name: estimate.seconds(settings, cost, name) for name in ("allocate@greedy", "allocate@task")}
-    extra = {name: seconds - estimate.work.START for name, seconds in by_name.items()}
-    assert extra["allocate@task"] == pytest.approx(14 * extra["allocate@greedy"])
+    alone = replace(settings.profiles["task"], starts_from="group_histograms/task")
+    by_itself = replace(settings, profiles=settings.profiles | {"task": alone})
+    pooled, groups = (estimate.seconds(by_itself, cost, name) for name in ("allocate@greedy", "allocate@task"))
+    assert groups - estimate.work.START == pytest.approx(pooled - estimate.work.START, rel=0.01)  # 2048 is not 14 x 146
     fewer = replace(settings, evaluate=replace(settings.evaluate, targets=(0.5,)))
     assert estimate.seconds(fewer, cost, "evaluate@teal") < estimate.seconds(settings, cost, "evaluate@teal")
 
@@ -116,20 +116,25 @@ def test_primary_methods_pay_for_the_other_test_samples_at_their_targets_and_nob
     assert estimate._evaluated(settings, cost.workload) == ordinary + runs * 14 * (470 - shared)
 
 
-@pytest.mark.parametrize("name", ["kl", "kl_gradient"])
-def test_kl_takes_its_declared_passes_divided_by_processes_and_dense_ones_in_every_process(
+@pytest.mark.parametrize("name", ["kl", "kl_gradient", "clustered"])
+def test_allocations_take_their_declared_passes_divided_by_processes_and_dense_ones_in_every_process(
     settings: params.Settings, name: str
 ):
     cost, allocate, targets = _cost(settings), settings.allocate, len(settings.evaluate.targets)
+    steps, batch = allocate.kl_steps, int(allocate.kl_tokens / allocate.kl_steps / cost.mean_length)
+    compared = int(allocate.kl_tokens / 10 / cost.mean_length)
     if name == "kl":
-        count = kl.work(8 * 7, targets, allocate.kl_steps)
-        shared = count.curves * cost.curve(32) + count.starts * cost.loss(32) + count.choices * cost.loss(256)
-        shared += count.steps * cost.gradient(64)
-        dense = cost.dense(32 + 256 + 1120)
+        shared = targets * (3 * cost.loss(compared) + steps * cost.gradient(batch))
+        dense = cost.dense(compared + 1120)
+    elif name == "kl_gradient":
+        fold = 1120 / 6 / 4
+        shared = 6 * targets * (steps // 2 * cost.gradient(batch // 2) + 5 * cost.loss(fold))
+        dense = 6 * cost.dense(1120 / 6 + 4 * fold)
     else:
-        count = shrinkage.work(targets, allocate.kl_group_steps)
-        shared = 6 * (count.steps * cost.gradient(32) + count.losses * cost.loss(1120 / 6 / 4))
-        dense = 6 * 2 * cost.dense(1120 / 6)
+        fold = 1120 / 8 / 4
+        path = cost.greedy(1, stop=0.8, step=allocate.greedy_step, tokens=allocate.greedy_tokens // 8, is_lazy=True)
+        shared = 8 * (path + 5 * targets * cost.loss(fold))
+        dense = 8 * cost.dense(fold)
     for processes in (1, 2):
         seconds = estimate.seconds(settings, replace(cost, processes=processes), f"allocate@{name}")
         assert seconds - estimate.work.START == pytest.approx(shared / processes + dense)

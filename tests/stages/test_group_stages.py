@@ -57,12 +57,8 @@ def settings(tiny_llama):
             full.allocate,
             greedy_step=0.5,
             greedy_tokens=40,
-            kl_samples=6,
             kl_steps=4,
-            kl_batch=5,
-            kl_compared=7,
-            kl_group_steps=3,
-            kl_group_batch=4,
+            kl_tokens=160,
         ),
         learn=replace(full.learn, targets=(0.5, 0.65), warm_steps=2, steps=3, batch=6),
         gradient=replace(full.gradient, pooled=("kl",), targets=TARGETS[2:], counts=(2, 3)),
@@ -218,7 +214,7 @@ def test_groups_partition_the_scores_of_the_pooled_histogram(done) -> None:
 
 
 def test_every_profile_set_has_an_allocation_and_a_threshold_for_every_group_and_target(settings, done) -> None:
-    for name, groups in zip(PROFILE_SETS[:4], (1, 1, 1, COUNT), strict=True):
+    for name, groups in zip(PROFILE_SETS[:4], (1, 1, 1, COUNT + 1), strict=True):
         rows = PROFILES.read(paths.profiles(name))
         for target in settings.evaluate.targets:
             assert profile_array(rows, target, "threshold").shape == (groups, 2, 7)
@@ -230,7 +226,7 @@ def test_every_profile_set_has_an_allocation_and_a_threshold_for_every_group_and
 def test_kl_spends_one_budget_over_the_whole_model_and_resumes_behind_what_it_has_measured(
     settings, done, tiny_loaded, monkeypatch
 ) -> None:
-    from wina_amp.allocation.loss.divergence import Divergence
+    from wina_amp.allocation.loss.gradients import LossGradients
 
     path = Path(paths.allocations("kl"))
     allocations, written = ALLOCATIONS.read(path), path.read_bytes()
@@ -246,32 +242,31 @@ def test_kl_spends_one_budget_over_the_whole_model_and_resumes_behind_what_it_ha
     assert np.abs(np.diff(blocks, axis=1)).max() > 0.01  # blocks need not meet the target one by one
 
     asked = []
-    original = Divergence.loss
+    original = LossGradients.at
 
-    def counted(self, sparsity):
+    def counted(self, sparsity, picked):
         asked.append(1)
-        if len(asked) == 100:
+        if len(asked) == 10:
             raise KeyboardInterrupt
-        return original(self, sparsity)
+        return original(self, sparsity, picked)
 
-    monkeypatch.setattr(Divergence, "loss", counted)
-    # Another seed, because the finished parts of this one are kept; no steps, so that losses can be counted.
-    other = replace(settings, seed=settings.seed + 1, allocate=replace(settings.allocate, kl_steps=0))
+    monkeypatch.setattr(LossGradients, "at", counted)
+    other = replace(settings, seed=settings.seed + 1)  # because the finished parts of this one are kept
     with pytest.raises(KeyboardInterrupt):
         allocate.main(other, "kl")
     allocate.main(other, "kl")
     resumed = path.read_bytes()
     costs = ALLOCATION_COSTS.read(paths.allocation_costs("kl"))
-    assert costs["evaluations"].tolist() == [14 * 9 + 2 * len(TARGETS)]  # as if it had not been interrupted
-    kept = (100 - 1) // 9  # curves of nine losses that were finished before the hundredth
-    assert len(asked) == 100 + (14 - kept) * 9 + len(TARGETS)  # the last comparison asks for losses, text by text
-    monkeypatch.setattr(Divergence, "loss", original)
+    steps, compared = 4 * len(TARGETS), 3 * len(TARGETS) - 2  # the lowest and the highest target have no mean
+    assert costs["evaluations"].tolist() == [steps + compared]  # as if it had not been interrupted
+    assert len(asked) == 10 + steps - 8  # two descents were finished
+    monkeypatch.setattr(LossGradients, "at", original)
     allocate.main(settings, "kl")
     assert path.read_bytes() == written != resumed
 
 
 @pytest.mark.tried("equal-bytes", "right")
-@pytest.mark.parametrize("name", ["kl", "kl_template"])
+@pytest.mark.parametrize("name", ["kl", "kl_template", "clustered"])
 def test_two_processes_allocate_what_one_does(settings, done, monkeypatch, name: str) -> None:
     path, costs_path = (Path(path(name)) for path in (paths.allocations, paths.allocation_costs))
     before = path.read_bytes(), costs_path.read_bytes()
@@ -284,17 +279,20 @@ def test_two_processes_allocate_what_one_does(settings, done, monkeypatch, name:
 def test_every_group_states_what_its_allocation_took(settings, done) -> None:
     costs = {name: ALLOCATION_COSTS.read(paths.allocation_costs(name)).set_index("group") for name in PROFILE_SETS}
     assert all(sorted(rows.index) == list(range(len(rows))) for rows in costs.values())
-    assert [len(costs[name]) for name in PROFILE_SETS] == [1, 1, 1, COUNT, COUNT, COUNT, 2 + 1, COUNT + 1]
+    assert [len(costs[name]) for name in PROFILE_SETS] == [1, 1, 1, COUNT + 1, COUNT, COUNT, 2 + 1, COUNT + 1]
     for name in ("wina", "greedy_clustered", "cats"):  # nothing was run
         assert not costs[name][["tokens", "evaluations"]].to_numpy().any()
-    for name in ("greedy", "kl", "clustered"):
-        assert (costs[name][["tokens", "evaluations"]] > 0).all(axis=None)
-    assert costs["kl"].loc[0, "evaluations"] > 14 * 9  # the curves of two blocks of seven projections, nine levels each
+    for name, groups in (("greedy", 1), ("kl", 1), ("clustered", COUNT)):
+        assert (costs[name].loc[: groups - 1, ["tokens", "evaluations"]] > 0).all(axis=None)
 
 
-def test_groups_that_start_from_a_pooled_allocation_have_the_pooled_profile_as_their_last_group(settings, done) -> None:
-    pooled = PROFILES.read(paths.profiles("kl"))
-    for name, groups in (("kl_template", 2), ("kl_clustered", COUNT)):
+def test_groups_that_start_from_a_pooled_allocation_have_it_as_their_last_group(settings, done) -> None:
+    for name, start, groups in (
+        ("kl_template", "kl", 2),
+        ("kl_clustered", "kl", COUNT),
+        ("clustered", "greedy", COUNT),
+    ):
+        pooled = PROFILES.read(paths.profiles(start))
         allocations = ALLOCATIONS.read(paths.allocations(name))
         strengths = allocations.groupby("group")["strength"].unique()
         assert (

@@ -183,7 +183,7 @@ def test_an_environment_that_gives_one_or_nothing_is_taken(monkeypatch: pytest.M
         pytest.param(
             "allocate kl",
             torch.OutOfMemoryError("CUDA out of memory. Tried"),
-            "kl_batch",
+            "kl_tokens",
             id="CUDA's",
         ),
         pytest.param(

@@ -321,7 +321,18 @@ WRONG = [
         r"must be a pooled method\. Found: clustered_routed, of scheme",
     ),
     (
-        benefit_routers({"benefit": "task"}),
+        lambda values: values["profiles"]["task"].update(starts_from="allocations/kl"),  # of another allocation
+        r"start must be one of .*allocations/greedy.* Found: 'allocations/kl'.*`profiles\.task\.starts_from`",
+    ),
+    (
+        lambda values: values["profiles"]["greedy"].update(starts_from="allocations/greedy"),
+        r"start must be one of group_histograms/global\. Found: 'allocations/greedy'",
+    ),
+    (
+        lambda values: (
+            values["profiles"]["task"].update(starts_from="group_histograms/task"),
+            benefit_routers({"benefit": "task"})(values),
+        ),
         r"needs a profile set that starts from a pooled one.* Found: task, .*which starts from group_histograms/task",
     ),
     (put("evaluate", "primary", ["kl"]), r"`evaluate\.primary` must be a section of `key: value` settings"),

@@ -22,6 +22,7 @@ from torch import Tensor
 from wina_amp.allocation.calibration.cost import Cost, Meter, weight_fractions
 from wina_amp.allocation.calibration.texts import minibatch
 from wina_amp.allocation.feature_weights.dense_scores import score_counts
+from wina_amp.allocation.loss.answers import positions_of
 from wina_amp.allocation.loss.gradients import LossGradients
 from wina_amp.allocation.loss.loss_inputs import LossInputs
 from wina_amp.histograms.bins import Bins
@@ -136,7 +137,7 @@ class LearningGradients:
                 by_weight = torch.cat([gradient.cpu() for gradient in both.by_weight]).double().numpy()
             else:
                 by_sparsity, by_weight = gradients.at(task.sparsity, picked)[1], np.zeros(sum(self.features))
-        positions = sum(len(self._texts[number].answer_ids) for number in picked)
+        positions = sum(positions_of(self._texts[number]) for number in picked)
         return ChunkGradients(positions, by_sparsity * positions, by_weight * positions, self._meter.cost - before)
 
     def _masked_by_scores_of(self, numbers: Sequence[int]) -> LossGradients:

@@ -1,1 +1,1 @@
-"""Model-wide allocation by the KL between dense and masked answers. Entries: `kl.kl`, `shrinkage.specialise`."""
+"""Model-wide allocation by the KL between dense and masked answers. Entries: `kl.kl`, `plan.pooled_plan`."""

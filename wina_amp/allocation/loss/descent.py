@@ -8,6 +8,10 @@ gradients of projections differ by orders of magnitude, and mini-batches make th
 zero over the second half, and the result is the mean of the last `AVERAGED` of the steps, which takes out most of the
 noise that is left.
 
+Where the first allocation is a guess (equal sparsities), the budget of the first step is looser than the target and
+tightens over the first half: equal sparsities at a high target have destroyed the model, and what its gradients say
+there is of no use below (docs/log.md).
+
 Considered and dropped: exchange moves, accepted on the loss of all texts. A sweep costs two losses a projection (448
 for 32 blocks), where a gradient costs about four forward passes whatever the number of projections, and it learned the
 texts it was accepted on (docs/log.md).
@@ -89,6 +93,7 @@ def descend(
     *,
     steps: int,
     rate: float,
+    loosest: float | None = None,
 ) -> Iterator[State]:
     """Take the steps that are left; yields the state after every one.
 
@@ -99,12 +104,15 @@ def descend(
         gradients: (allocation, number of the step) -> derivative of the loss by every sparsity; deterministic.
         steps: of the whole descent.
         rate: learning rate; a logit moves by about this in a step, at most.
+        loosest: the budget of the first step, which tightens to the target over the first half of the steps; without
+            it all steps have the target's.
 
     Guarantee: the states depend on the arguments alone, so a run that goes on from a stored state ends where an
     uninterrupted one does.
     """
     while state.step < steps:
-        sparsity = allocation(state.logits, fraction, target)
+        budget_now = target if loosest is None else tightened(loosest, target, state.step, steps)
+        sparsity = allocation(state.logits, fraction, budget_now)
         inner = sparsity * (1 - sparsity)
         gradient = gradients(sparsity, state.step) * inner
         budget = fraction * inner
@@ -116,6 +124,11 @@ def descend(
         total = state.total + allocation(moved, fraction, target) if is_last else state.total
         state = State(moved, moments, total, state.averaged + is_last)
         yield state
+
+
+def tightened(loosest: float, target: float, step: int, steps: int) -> float:
+    """The budget at a step: `loosest` at the first one, the target from the middle on, rising evenly between."""
+    return loosest + (target - loosest) * min(1.0, 2 * step / steps)
 
 
 def falling(step: int, steps: int) -> float:

@@ -24,7 +24,14 @@ from torch import Tensor
 
 from wina_amp.allocation.calibration.texts import minibatch
 from wina_amp.allocation.loss import descent
-from wina_amp.allocation.loss.answers import AnswerBatch, answer_batch, hidden_states, kl_divergence, planned
+from wina_amp.allocation.loss.answers import (
+    AnswerBatch,
+    answer_batch,
+    hidden_states,
+    kl_divergence,
+    planned,
+    positions_of,
+)
 from wina_amp.allocation.loss.limits import Limits
 from wina_amp.allocation.loss.loss_inputs import LossInputs
 from wina_amp.allocation.loss.straight_through import Band, straight_through_mask
@@ -85,7 +92,7 @@ class LossGradients:
         """The same with the derivative by the logarithm of every feature's weight, sparsities held."""
         log_factors = [torch.zeros_like(weights, requires_grad=True) for weights in self._limits.weights]
         loss, by_sparsity = self._mean(self._passes(sparsity, picked, log_factors))
-        positions = sum(len(self._texts[number].answer_ids) for number in picked)
+        positions = sum(positions_of(self._texts[number]) for number in picked)
         by_weight = [torch.zeros_like(log) if log.grad is None else log.grad / positions for log in log_factors]
         return WeightGradients(loss, by_sparsity, by_weight)
 

@@ -1,0 +1,170 @@
+"""The allocations of stage allocate of groups that shrink towards a pooled allocation, of `greedy` or of `kl`.
+
+Groups, and the targets of `kl`, are independent of each other. Several processes, each with a model of its own, work on
+them; what they measure is kept, over interruptions too.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from pipeline.config.params import Settings
+from pipeline.config.profiles import ProfileSettings
+from pipeline.executors.processes import Advance, WorkerPool
+from pipeline.storage.parts import Parts
+from pipeline.storage.schemas import ALLOCATIONS
+from stages.allocate_greedy import greedy_paths, sparsity_at, tokens_of_group
+from stages.allocate_kl import budget
+from stages.inputs import paths
+from stages.inputs.allocation import Costs, allocation_scratch
+from stages.inputs.loss_worker import LossWorker, mean_length, site_table
+from stages.inputs.model import model_processes
+from stages.run import start_logging
+from wina_amp.allocation.calibration.cost import Cost, Meter, Store
+from wina_amp.names import KL
+
+if TYPE_CHECKING:
+    from wina_amp.allocation.kl.plan import Plan
+    from wina_amp.allocation.loss.gradients import LossGradients
+    from wina_amp.allocation.loss.loss_inputs import LossInputs
+    from wina_amp.allocation.shrinkage import Group
+
+log = logging.getLogger("stages.allocate")
+
+
+def shrunk(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> tuple[pd.DataFrame, Costs]:
+    """Rows of `allocations` without the profile's name, and what each group took; one more group, the last, is the
+    pooled allocation itself."""
+    targets = settings.evaluate.targets
+    groups = sorted(set(histograms["group"].tolist()))
+    rows = [_pooled_rows(profile).drop(columns="profile").assign(group=len(groups), strength=0.0)]
+    costs: Costs = {len(groups): Cost()}
+    with allocation_scratch(settings, name) as parts:
+        make_worker = partial(Worker, parts, settings, name, tokens_of_group(settings, len(groups)))
+        with (
+            WorkerPool(make_worker, model_processes(settings.model)) as pool,
+            tqdm(total=len(groups) * len(targets), desc=f"{len(groups)} groups of `{name}`", unit="target") as progress,
+        ):
+            if profile.allocation == KL and pool.processes > 1:
+                pool.map(_candidates, [(group, target) for group in groups for target in targets], progress.update)
+                progress.update(-progress.n)  # what follows finds all of it, and counts it again
+            for number, (allocated, cost) in zip(groups, pool.map(_shrink, groups, progress.update), strict=True):
+                log.info("group %d of %d: strength %g", number + 1, len(groups), allocated["strength"].iloc[0])
+                rows.append(allocated)
+                costs[number] = cost
+    return pd.concat(rows, ignore_index=True), costs
+
+
+class Worker(LossWorker):
+    """A process that allocates groups; for other arguments see `LossWorker`.
+
+    Args:
+        greedy_tokens: that `greedy` measures block errors on, in each group.
+    """
+
+    def __init__(self, parts: Parts, settings: Settings, name: str, greedy_tokens: int) -> None:
+        start_logging()
+        super().__init__(parts, settings, name)
+        self._greedy_tokens = greedy_tokens
+        self.member = lru_cache(maxsize=1)(self._member)
+
+    def _member(self, number: int) -> tuple[Group, pd.DataFrame]:
+        """A group with pooled thresholds, and block and name of its projections."""
+        from wina_amp.allocation.kl.plan import group_plan
+        from wina_amp.allocation.loss.divergence import Divergence
+        from wina_amp.allocation.loss.gradients import LossGradients
+        from wina_amp.allocation.shrinkage import FOLDS, Group
+
+        inputs = self.inputs(number, "global", 0)
+        plan = group_plan(mean_length(inputs.texts), **budget(self.settings.allocate))
+        folds = [Divergence(inputs.on(inputs.texts[first::FOLDS][: plan.compared])) for first in range(FOLDS)]
+        keys, targets = folds[0].keys, self.settings.evaluate.targets
+        rows: Any = _pooled_rows(self.profile).set_index(["target", "block", "projection"])["sparsity"]
+        pooled = {target: rows[target].loc[keys].to_numpy() for target in targets}
+        if self.profile.allocation == KL:
+            held_out = {target: position % FOLDS for position, target in enumerate(sorted(targets))}
+            own = partial(self._descended, plan, LossGradients(inputs), folds[0].fractions, pooled, held_out)
+        else:  # one path serves all targets, and holds out one fold
+            held_out = dict.fromkeys(targets, 0)
+            own = partial(self._on_path, inputs)
+        group = Group(pooled, own, [fold.losses for fold in folds], held_out, len(inputs.texts))
+        return group, site_table(keys)
+
+    def _descended(
+        self,
+        plan: Plan,
+        gradients: LossGradients,
+        fraction: np.ndarray,
+        pooled: dict[float, np.ndarray],
+        held_out: dict[float, int],
+        target: float,
+        store: Store,
+    ) -> np.ndarray:
+        """The end of `kl`'s descent from the pooled allocation."""
+        from wina_amp.allocation.kl.kl import stored_descent
+        from wina_amp.allocation.shrinkage import FOLDS
+
+        fold = held_out[target]
+        kept = [number for number in range(gradients.texts) if number % FOLDS != fold]
+        return stored_descent(
+            pooled[target],
+            fraction,
+            target,
+            gradients.on_minibatches(kept, plan.batch, self.settings.seed),
+            store,
+            f"own-{target}-fold{fold}",
+            steps=plan.steps,
+            rate=plan.rate,
+        )
+
+    def _on_path(self, inputs: LossInputs, target: float, store: Store) -> np.ndarray:
+        """The allocation on the path of `greedy`, measured on the texts that are not in the first fold."""
+        from wina_amp.allocation.shrinkage import FOLDS
+
+        found = store.get("path")
+        if found is None:
+            kept = [text for number, text in enumerate(inputs.texts) if number % FOLDS]
+            meter, criterion = Meter(), self.profile.criterion
+            with self.meter.uncounted():  # the other one counts all of it
+                found = greedy_paths(
+                    self.settings, criterion, self.loaded, kept, inputs.counts, self._greedy_tokens, meter
+                )
+            self.meter.spent(meter.cost)
+            store.put("path", found)
+        return sparsity_at(found, target)
+
+
+def _shrink(worker: Worker, number: int, advance: Advance) -> tuple[pd.DataFrame, Cost]:
+    """Allocate a group: rows of `allocations`, and what they took."""
+    from wina_amp.allocation.shrinkage import shrink
+
+    (group, sites), store = worker.member(number), worker.store(number)
+    rows = [
+        sites.assign(
+            sparsity=allocated.sparsity,
+            predicted_error=allocated.loss,
+            strength=allocated.strength,
+            group=number,
+            target=allocated.target,
+        )
+        for allocated in shrink(group, store, advance)
+    ]
+    return pd.concat(rows, ignore_index=True), store.cost
+
+
+def _candidates(worker: Worker, task: tuple[int, float], advance: Advance) -> None:
+    from wina_amp.allocation.shrinkage import candidates_at
+
+    number, target = task
+    (group, _), store = worker.member(number), worker.store(number)
+    candidates_at(group, target, store, advance)
+
+
+def _pooled_rows(profile: ProfileSettings) -> pd.DataFrame:
+    return ALLOCATIONS.read(paths.table(profile.starts_from))

@@ -1,0 +1,73 @@
+"""A worker of stage allocate that measures the model's loss: a model, a meter of its work, and texts of groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from pipeline.config.params import Settings
+from pipeline.storage.parts import JsonParts, Parts
+from pipeline.storage.schemas import GROUP_HISTOGRAMS
+from stages.inputs import paths
+from stages.inputs.allocation import counts_of, group_texts
+from stages.inputs.model import load_model
+from wina_amp.allocation.calibration.cost import Meter, MeteredStore
+from wina_amp.histograms.bins import Bins
+from wina_amp.tokens.samples import TokenizedSample
+
+if TYPE_CHECKING:
+    from wina_amp.allocation.loss.loss_inputs import LossInputs
+
+
+class LossWorker:
+    """One process's model and what it has run.
+
+    Args:
+        parts: the folder that all measurements are kept in.
+        settings: all of them.
+        name: of the profile set.
+    """
+
+    def __init__(self, parts: Parts, settings: Settings, name: str) -> None:
+        self.settings, self.profile = settings, settings.profiles[name]
+        self._parts = parts
+        self.loaded = load_model(settings.model)
+        layers = attrgetter(self.loaded.family.layers)(self.loaded.model)
+        self._hooks = ExitStack()  # for as long as the process has the model
+        self.meter = self._hooks.enter_context(Meter().watching(layers))
+
+    def store(self, group: int) -> MeteredStore:
+        """The kept values of a group; those that are added are charged with the work from now on."""
+        return MeteredStore(JsonParts(self._parts, f"{group:05d}-"), self.meter)
+
+    def inputs(self, group: int, scheme: str, thresholds_of: int) -> LossInputs:
+        """Texts of `group` of the profile set, masked with the thresholds of a group of `scheme`."""
+        from wina_amp.allocation.loss.loss_inputs import LossInputs
+
+        settings, criterion, bins = self.settings, self.profile.criterion, Bins(self.settings.capture.mantissa_bits)
+        histograms: Any = GROUP_HISTOGRAMS.read(paths.group_histograms(scheme))
+        known = histograms[(histograms["criterion"] == criterion) & (histograms["group"] == thresholds_of)]
+        return LossInputs(
+            self.loaded,
+            group_texts(self.profile.scheme, group, settings.seed),
+            counts_of(known, bins),
+            bins,
+            criterion,
+            settings.tokens.dense_prefix,
+            settings.tokens.batch,
+            self.meter,
+        )
+
+
+def mean_length(texts: Sequence[TokenizedSample]) -> float:
+    """Tokens of a text, on average."""
+    return sum(text.length for text in texts) / len(texts)
+
+
+def site_table(keys: list[tuple[int, str]]) -> pd.DataFrame:
+    """Block and projection of every sparsity of an allocation."""
+    return pd.DataFrame(keys, columns=["block", "projection"])
