@@ -13,7 +13,8 @@ TESTED_BESIDE = {
     # Stages of one small run of groups and profiles, which is made once.
     "tests/stages/test_group_stages.py": (
         "stages/manifest.py", "stages/cluster.py", "stages/aggregate.py", "stages/allocate.py", "stages/allocate_kl.py",
-        "stages/allocate_greedy.py", "stages/allocate_shrunk.py", "stages/inputs/loss_worker.py", "stages/gradient_clusters.py", "stages/profile.py", "stages/route.py", "stages/inputs/allocation.py",
+        "stages/allocate_greedy.py", "stages/allocate_shrunk.py", "stages/inputs/loss_worker.py",
+        "stages/gradient_clusters.py", "stages/profile.py", "stages/route.py", "stages/inputs/allocation.py",
     ),
     "tests/stages/test_reference_train.py": ("stages/reference_card.py",),
     "tests/stages/test_transform.py": ("stages/inputs/model.py",),

@@ -87,6 +87,12 @@ class Cost:
         return int(self.workload.is_train.sum())
 
     @property
+    def train_tokens(self) -> int:
+        """Tokens of all train samples with their right answers, as they are read."""
+        load = self.workload
+        return int((load.prompts + load.right - 1)[load.is_train].sum())
+
+    @property
     def mean_length(self) -> float:
         """Tokens of a train sample with its right answer, on average."""
         load = self.workload

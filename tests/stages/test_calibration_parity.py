@@ -30,7 +30,8 @@ BATCH = 100
 PROFILE_SETS = {
     "teal": ProfileSettings("global", "teal", "uniform", "group_histograms/global"),
     "greedy": ProfileSettings("global", "wina", "greedy", "group_histograms/global"),
-    "clustered": ProfileSettings("activation", "wina", "greedy", "group_histograms/activation"),
+    "clustered": ProfileSettings("activation", "wina", "greedy", "allocations/greedy"),
+    "clustered_uniform": ProfileSettings("activation", "wina", "uniform", "group_histograms/activation"),
     "kl": ProfileSettings("global", "wina", "kl", "group_histograms/global"),
     "kl_clustered": ProfileSettings("activation", "wina", "kl", "allocations/kl"),
 }
@@ -84,12 +85,8 @@ def settings(tiny_llama: Path) -> Settings:
             full.allocate,
             greedy_step=0.5,
             greedy_tokens=40,
-            kl_samples=6,
             kl_steps=3,
-            kl_batch=5,
-            kl_compared=7,
-            kl_group_steps=2,
-            kl_group_batch=4,
+            kl_tokens=150,
         ),
         thresholds=replace(full.thresholds, tokens=60),
         evaluate=replace(full.evaluate, targets=TARGETS),
@@ -103,8 +100,7 @@ def settings(tiny_llama: Path) -> Settings:
 def options(settings: Settings) -> CalibrationSettings:
     """The settings of the stages, as `calibrate` takes them."""
     allocate = settings.allocate
-    names = ("greedy_step", "greedy_tokens", "kl_samples", "kl_steps", "kl_batch", "kl_rate", "kl_compared",
-             "kl_group_steps", "kl_group_batch", "kl_group_rate")  # fmt: skip
+    names = ("greedy_step", "greedy_tokens", "kl_steps", "kl_tokens", "kl_rate")
     return CalibrationSettings(
         mantissa_bits=settings.capture.mantissa_bits,
         signature_dim=settings.capture.signature_dim,

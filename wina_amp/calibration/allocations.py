@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from wina_amp.allocation.calibration.cost import Store
 from wina_amp.allocation.calibration.texts import choose, seeded_order
 from wina_amp.allocation.greedy.blockwise import block_paths
-from wina_amp.allocation.kl import kl as pooled_kl
-from wina_amp.allocation.kl import shrinkage
+from wina_amp.allocation.greedy.search import Path
+from wina_amp.allocation.kl import kl
+from wina_amp.allocation.kl.plan import Plan, group_plan, pooled_plan
 from wina_amp.allocation.loss.divergence import Divergence
 from wina_amp.allocation.loss.gradients import LossGradients
 from wina_amp.allocation.loss.loss_inputs import LossInputs
+from wina_amp.allocation.shrinkage import FOLDS, Group, shrink
 from wina_amp.allocation.uniform import uniform
 from wina_amp.calibration.settings import CalibrationSettings
 from wina_amp.histograms.bins import Bins
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
+from wina_amp.names import GREEDY
 from wina_amp.tokens.samples import TokenizedSample
 
 Counts = Mapping[tuple[int, str], Int[ndarray, " count"]]
@@ -64,64 +68,112 @@ class Calibration:
         """The same for every projection."""
         return np.array([[uniform(target)] * len(self.projections) for target in self.targets])
 
-    def greedy(self, texts: Sequence[TokenizedSample], counts: Counts, advance: Callable[[int], object]) -> Sparsities:
-        """Block after block; `advance` is called with 1 for every block."""
-        settings, sparsities = self.settings, list[ndarray]()
-        chosen = choose(texts, tokens=settings.greedy_tokens, dense_prefix=self.dense_prefix, seed=settings.seed)
-        for block in block_paths(
-            self.loaded,
-            chosen,
-            counts,
-            bins=self.bins,
-            criterion=self.criterion,
-            stop=max(self.targets),
-            step=settings.greedy_step,
-            dense_prefix=self.dense_prefix,
-            budget=settings.batch,
-            is_lazy=settings.is_lazy,
-        ):
-            sparsities.append(np.stack([block.path.at(target)[0] for target in self.targets]))
-            advance(1)
-        return np.concatenate(sparsities, axis=1)
-
-    def kl(self, texts: Sequence[TokenizedSample], counts: Counts, advance: Callable[[int], object]) -> Sparsities:
-        """One group by itself; `advance` is called as `pooled_kl.kl` calls it."""
+    def pooled(
+        self,
+        allocation: str,
+        texts: Sequence[TokenizedSample],
+        counts: Counts,
+        advance: Callable[[int], object],
+    ) -> Sparsities:
+        """All texts as one group, by `greedy` or `kl`; `advance` is called with the blocks or passes done."""
+        if allocation == GREEDY:
+            paths = self._paths(texts, counts, self.settings.greedy_tokens, advance)
+            return np.stack([_on_paths(paths, target) for target in self.targets])
         inputs, settings = self._inputs(texts, counts), self.settings
-        gradients = LossGradients(inputs)
-        allocated = pooled_kl.kl(
-            Divergence(inputs.on(inputs.texts[: settings.kl_samples])),
-            Divergence(inputs.on(inputs.texts[-settings.kl_compared :])).losses,
-            gradients.on_minibatches(range(gradients.texts), settings.kl_batch, settings.seed),
+        plan = pooled_plan(_mean_length(inputs.texts), **self._budget)
+        validation = Divergence(inputs.on(inputs.texts[-plan.compared :]))
+        allocated = kl.kl(
+            validation.losses,
+            LossGradients(inputs).on_minibatches(range(len(inputs.texts)), plan.batch, settings.seed),
+            validation.fractions,
             self.targets,
             _Kept(),
-            steps=settings.kl_steps,
-            rate=settings.kl_rate,
+            steps=plan.steps,
+            rate=plan.rate,
             advance=advance,
         )
         return np.stack([at_target.sparsity for at_target in allocated])
 
-    def kl_group(
+    def of_group(
         self,
+        allocation: str,
         texts: Sequence[TokenizedSample],
         pooled_counts: Counts,
         pooled: Sparsities,
+        groups: int,
         advance: Callable[[int], object],
     ) -> Sparsities:
-        """One of several groups: from the pooled allocation, as far towards the group's own as held-out loss says;
-        `advance` is called as `shrinkage.specialise` calls it."""
-        inputs, settings = self._inputs(texts, pooled_counts), self.settings
-        folds = [Divergence(inputs.on(inputs.texts[first :: shrinkage.FOLDS])) for first in range(shrinkage.FOLDS)]
-        gradients = LossGradients(inputs)
-        group = shrinkage.Group(
-            dict(zip(self.targets, pooled, strict=True)),
-            folds[0].fractions,
-            [fold.losses for fold in folds],
-            partial(gradients.on_minibatches, size=settings.kl_group_batch, seed=settings.seed),
-            texts=gradients.texts,
-            steps=settings.kl_group_steps,
-            rate=settings.kl_group_rate,
+        """One of so many groups: from the pooled allocation, as far towards its own as held-out loss says; `advance` is
+        called with the targets done."""
+        inputs = self._inputs(texts, pooled_counts)
+        plan = group_plan(_mean_length(inputs.texts), **self._budget)
+        folds = [Divergence(inputs.on(inputs.texts[first::FOLDS][: plan.compared])) for first in range(FOLDS)]
+        start = dict(zip(self.targets, pooled, strict=True))
+        own: Callable[[float, Store], ndarray]
+        if allocation == GREEDY:  # one path serves all targets, and holds out one fold
+            held_out = dict.fromkeys(self.targets, 0)
+            tokens = max(1, self.settings.greedy_tokens // groups)
+            kept = [text for number, text in enumerate(inputs.texts) if number % FOLDS]
+            paths = cache(lambda: self._paths(kept, pooled_counts, tokens))
+            own = lambda target, _store: _on_paths(paths(), target)  # noqa: E731
+        else:
+            held_out = {target: position % FOLDS for position, target in enumerate(self.targets)}
+            own = partial(self._descended, plan, LossGradients(inputs), folds[0].fractions, start, held_out)
+        group = Group(start, own, [fold.losses for fold in folds], held_out, len(inputs.texts))
+        return np.stack([at_target.sparsity for at_target in shrink(group, _Kept(), advance)])
+
+    def _descended(
+        self,
+        plan: Plan,
+        gradients: LossGradients,
+        fraction: ndarray,
+        start: dict[float, ndarray],
+        held_out: dict[float, int],
+        target: float,
+        store: Store,
+    ) -> ndarray:
+        """The end of `kl`'s descent from the pooled allocation, on the texts that the target does not hold out."""
+        rest = [number for number in range(gradients.texts) if number % FOLDS != held_out[target]]
+        return kl.stored_descent(
+            start[target],
+            fraction,
+            target,
+            gradients.on_minibatches(rest, plan.batch, self.settings.seed),
+            store,
+            f"own-{target}",
+            steps=plan.steps,
+            rate=plan.rate,
         )
-        return np.stack([at_target.sparsity for at_target in shrinkage.specialise(group, _Kept(), advance)])
+
+    @property
+    def _budget(self) -> dict[str, Any]:
+        settings = self.settings
+        return {"steps": settings.kl_steps, "tokens": settings.kl_tokens, "rate": settings.kl_rate}
+
+    def _paths(
+        self,
+        texts: Sequence[TokenizedSample],
+        counts: Counts,
+        tokens: int,
+        advance: Callable[[int], object] = lambda _done: None,
+    ) -> list[Path]:
+        """The path of every block."""
+        paths: list[Path] = []
+        for block in block_paths(
+            self.loaded,
+            choose(texts, tokens=tokens, dense_prefix=self.dense_prefix, seed=self.settings.seed),
+            counts,
+            bins=self.bins,
+            criterion=self.criterion,
+            stop=max(self.targets),
+            step=self.settings.greedy_step,
+            dense_prefix=self.dense_prefix,
+            budget=self.settings.batch,
+            is_lazy=self.settings.is_lazy,
+        ):
+            paths.append(block.path)
+            advance(1)
+        return paths
 
     def _inputs(self, texts: Sequence[TokenizedSample], counts: Counts) -> LossInputs:
         return LossInputs(
@@ -133,6 +185,14 @@ class Calibration:
             self.dense_prefix,
             self.settings.batch,
         )
+
+
+def _on_paths(paths: Sequence[Path], target: float) -> Float[ndarray, " projections"]:
+    return np.concatenate([path.at(target)[0] for path in paths])
+
+
+def _mean_length(texts: Sequence[TokenizedSample]) -> float:
+    return sum(text.length for text in texts) / len(texts)
 
 
 class _Kept:

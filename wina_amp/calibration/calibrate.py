@@ -20,15 +20,14 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from wina_amp.allocation.calibration.texts import seeded_order
-from wina_amp.allocation.kl import kl as pooled_kl
-from wina_amp.allocation.kl import shrinkage
+from wina_amp.allocation.kl import kl
 from wina_amp.calibration.allocations import Calibration, Sparsities
 from wina_amp.calibration.arguments import checked_model, checked_targets, checked_texts, refuse_names, refuse_numbers
 from wina_amp.calibration.dataset import tokenized
 from wina_amp.calibration.described import described
 from wina_amp.calibration.observing import clustered, group_counts
 from wina_amp.calibration.settings import CalibrationSettings
-from wina_amp.names import GREEDY, UNIFORM, WINA
+from wina_amp.names import GREEDY, KL, UNIFORM, WINA
 from wina_amp.profile_set.identity import sketch
 from wina_amp.profile_set.profile_set import ProfileSet
 from wina_amp.routing.router import Router
@@ -99,7 +98,7 @@ def calibrate(
     bars = _Bars(progress)
     assigned, router = _groups(calibration, texts, groups, bars)
     members = [list(compress(texts, assigned == group)) for group in range(int(assigned.max()) + 1)]
-    sparsities = _allocated(calibration, allocation, texts, members, assigned, bars)
+    sparsities = _allocated(calibration, allocation, texts, members, bars)
     limits = [_thresholds(calibration, own, at, bars) for own, at in zip(members, sparsities, strict=True)]
     description = described(
         calibration,
@@ -137,27 +136,21 @@ def _allocated(
     allocation: str,
     texts: Sequence[TokenizedSample],
     members: Sequence[Sequence[TokenizedSample]],
-    assigned: Int[ndarray, " samples"],
     bars: _Bars,
 ) -> list[Sparsities]:
-    """The sparsities of every group; those of `kl` start from the pooled allocation."""
-    settings, targets = calibration.settings, len(calibration.targets)
+    """The sparsities of every group. Groups of `greedy` and `kl` start from the pooled allocation."""
+    targets, groups = len(calibration.targets), len(members)
     if allocation == UNIFORM:
-        return [calibration.uniform()] * len(members)
+        return [calibration.uniform()] * groups
     with bars.show("histograms", len(texts), "sample") as bar:
-        counts = group_counts(calibration, texts, assigned, bar.update)
-    if allocation == GREEDY:
-        with bars.show("greedy", len(members) * calibration.blocks, "block") as bar:
-            return [calibration.greedy(own, of_own, bar.update) for own, of_own in zip(members, counts, strict=True)]
-    pooled_counts = {key: np.sum([of_own[key] for of_own in counts], axis=0) for key in counts[0]}
-    work = sum(pooled_kl.work(len(calibration.projections), targets, settings.kl_steps))
-    with bars.show("kl", work, "pass") as bar:
-        pooled = calibration.kl(texts, pooled_counts, bar.update)
-    if len(members) == 1:
+        (counts,) = group_counts(calibration, texts, np.zeros(len(texts), dtype=np.int64), bar.update)
+    work = sum(kl.work(targets, calibration.settings.kl_steps)) if allocation == KL else calibration.blocks
+    with bars.show(allocation, work, "pass" if allocation == KL else "block") as bar:
+        pooled = calibration.pooled(allocation, texts, counts, bar.update)
+    if groups == 1:
         return [pooled]
-    work = sum(shrinkage.work(targets, settings.kl_group_steps))
-    with bars.show("kl of groups", len(members) * work, "pass") as bar:
-        return [calibration.kl_group(own, pooled_counts, pooled, bar.update) for own in members]
+    with bars.show(f"{allocation} of groups", groups * targets, "target") as bar:
+        return [calibration.of_group(allocation, own, counts, pooled, groups, bar.update) for own in members]
 
 
 def _thresholds(

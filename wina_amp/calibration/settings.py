@@ -17,14 +17,11 @@ class CalibrationSettings:
         components: principal components of these that are kept.
         weight_decay: of the router.
         greedy_step: sparsity given to q per round; other projections get the same number of weights.
-        greedy_tokens: calibration tokens per group whose error is measured.
+        greedy_tokens: calibration tokens whose error is measured, shared by the groups.
         is_lazy: whether rounds try the likely steps only, not all of them as published.
-        kl_samples: samples that the first curves are measured on.
         kl_steps: steps down the gradient for each target.
-        kl_batch: samples in a step.
+        kl_tokens: tokens of text that these read together; groups read a quarter.
         kl_rate: how far a sparsity's logit moves in a step, about.
-        kl_compared: samples on which start and end are compared.
-        kl_group_steps, kl_group_batch, kl_group_rate: the same for groups, which start from the pooled allocation.
         threshold_tokens: text of a group that its thresholds are calibrated on.
         batch: most tokens of a forward pass, padding included.
         seed: of clusters, projections and the order of samples.
@@ -35,16 +32,11 @@ class CalibrationSettings:
     components: int = 32
     weight_decay: float = 0.01
     greedy_step: float = 0.1
-    greedy_tokens: int = 256
+    greedy_tokens: int = 2048
     is_lazy: bool = True
-    kl_samples: int = 32
     kl_steps: int = 40
-    kl_batch: int = 64
-    kl_rate: float = 0.05
-    kl_compared: int = 256
-    kl_group_steps: int = 20
-    kl_group_batch: int = 32
-    kl_group_rate: float = 0.1
+    kl_tokens: int = 150_000
+    kl_rate: float = 0.1
     threshold_tokens: int = 16_384
     batch: int = 1024
     seed: int = 0

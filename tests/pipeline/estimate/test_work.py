@@ -82,6 +82,11 @@ def test_bases_cost_a_gram_matrix_and_a_decomposition_for_both_rotated_inputs_of
     assert COST.transform() == pytest.approx(2 * SIZES.blocks * (gram + 2 * work.EIGEN * 8**3) / 1e6)
 
 
+def test_thresholds_are_a_masked_pass_that_counts_over_train_samples_with_right_answers():
+    assert COST.train_tokens == 6
+    assert COST.calibration(6) == pytest.approx(work.MASKED * work.CAPTURE * _pass(6, 0))
+
+
 @pytest.mark.parametrize("texts", [1, 10, 0.5])
 def test_a_loss_is_a_masked_pass_over_texts_with_right_answers_and_two_heads(texts: float):
     assert COST.dense(texts) == pytest.approx(texts * _pass(6, 0))

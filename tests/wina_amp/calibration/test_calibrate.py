@@ -19,7 +19,7 @@ from wina_amp.models.rotation import rotate_input
 from wina_amp.profile_set.profile_set import ProfileSet
 from wina_amp.profile_set.sparsity import sparsify_
 
-QUICK = CalibrationSettings(greedy_step=0.5, greedy_tokens=40, kl_steps=2, kl_samples=4, kl_group_steps=2)
+QUICK = CalibrationSettings(greedy_step=0.5, greedy_tokens=40, kl_steps=2, kl_tokens=200)
 RNG = np.random.default_rng(0)
 TEXTS = [" ".join(f"w{word}" for word in RNG.integers(30 * (i % 2), 30 + 30 * (i % 2), 16)) for i in range(12)]
 
