@@ -21,7 +21,7 @@ export DVC_NO_ANALYTICS := 1
 
 # Commands take them from the environment, where a shell does not run what they say.
 export COUNTS ?= 2,4,8
-STUDIES ?=
+export STUDIES ?=
 export PRESET ?=
 export REVISION ?=
 export MODEL ?=
@@ -79,7 +79,7 @@ ifeq ($(STUDIES),)
 	$(RUN) dvc exp run --queue -S "cluster.count=$$COUNTS"
 	$(RUN) dvc exp run --run-all --jobs 1
 endif
-	$(RUN) commands.compare $(STUDIES)
+	$(RUN) commands.compare $$STUDIES
 
 plots: $(INSTALLED)  ## the figures of `dvc plots` in one page that needs no network: dvc_plots/index.html (installs vl-convert, 34 MB)
 	$(RUN) pip install --disable-pip-version-check --quiet --requirement requirements-plots.txt

@@ -168,7 +168,7 @@ def _marked(words: str) -> Markup:
 
 def _breakable(name: str) -> Markup:
     """An id may break after an underscore."""
-    return Markup(_marked(name).replace("_", "_<wbr>"))
+    return Markup(str(_marked(name)).replace("_", "_<wbr>"))
 
 
 def _data(value: object) -> Markup:
