@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from transformers import PreTrainedModel
+
 from wina_amp.calibration.allocations import Calibration
 from wina_amp.calibration.observing import FACTS
 from wina_amp.names import ACTIVATION, GLOBAL, NO_TRANSFORM, THRESHOLD
 from wina_amp.profile_set.description import Checkpoint, Description, Group
 from wina_amp.profile_set.identity import made_with, shapes_of
 
-_CONFIDENCE = 0.95
+CONFIDENCE = 0.95
 """Of intervals, of which there are none."""
 
 
@@ -39,19 +41,18 @@ def described(
         targets=tuple(calibration.targets),
         groups=tuple(groups) if is_routed else (Group("all samples", group_sizes[0]),),
         router=dict(FACTS) if is_routed else None,
-        model=_checkpoint(calibration),
+        model=checkpoint(calibration.loaded.model),
         calibration=(data,),
         evaluated=(),
         measured=(None,) * len(calibration.targets),
-        confidence=_CONFIDENCE,
+        confidence=CONFIDENCE,
         versions=made_with(),
         tensors="",
     )
 
 
-def _checkpoint(calibration: Calibration) -> Checkpoint:
+def checkpoint(model: PreTrainedModel) -> Checkpoint:
     """The model in memory: it has no files, and their digest is not known. The hub's commit is, where it came from."""
-    model = calibration.loaded.model
     config: Any = model.config
     commit: str | None = getattr(config, "_commit_hash", None)
     shapes = shapes_of(model)

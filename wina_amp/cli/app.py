@@ -251,6 +251,26 @@ def import_gguf(
     show_json(result) if as_json else typer.echo("\n".join(f"{name}: {value}" for name, value in result.items()))
 
 
+@app.command(epilog="Example: wina-amp import-teal TEAL/models/Llama-3-8B MODEL my-set --allocation greedy")
+def import_teal(
+    teal: Annotated[Path, typer.Argument(metavar="TEAL", help="TEAL's folder of a model: histograms, lookup.")],
+    model: Annotated[str, typer.Argument(help="Folder of that checkpoint, or owner/name on the hub.")],
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="A new or empty folder for the profile set.")],
+    allocation: Annotated[str, typer.Option(help="How sparsity is spread: uniform, greedy.")] = GREEDY,
+    sparsity: Annotated[str, typer.Option(help="Target sparsities, separated by commas.")] = "0.4,0.5,0.65",
+    dtype: Annotated[str, typer.Option(help=f"Of the weights: {', '.join(DTYPES)}.")] = "float32",
+    revision: Annotated[str, typer.Option(help="Commit, tag or branch of a model of the hub.")] = "main",
+    as_json: AsJson = False,
+) -> None:
+    """Make a profile set of the histograms and greedy tables that TEAL's code writes."""
+    from wina_amp.cli.import_teal import import_teal as convert
+
+    result = convert(
+        teal, model, folder, allocation=allocation, sparsity=_numbers(sparsity), dtype=dtype, revision=revision
+    )
+    show_json(result) if as_json else typer.echo("\n".join(f"{name}: {value}" for name, value in result.items()))
+
+
 @app.command(epilog="Example: wina-amp export-thresholds data/profile_sets/kl kl.csv")
 def export_thresholds(
     profile_set: Set,

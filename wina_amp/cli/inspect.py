@@ -25,7 +25,8 @@ def facts(path_or_repo: str) -> dict[str, Any]:
 def show(facts: Mapping[str, Any]) -> None:
     """Write `facts` as tables."""
     show_table(f"Profile set {facts['name']}", ("", ""), list(_overview(facts)))
-    show_table("Groups", ("group", "calibration samples"), [tuple(group.values()) for group in facts["groups"]])
+    sizes = [(each["name"], "not known" if each["samples"] is None else each["samples"]) for each in facts["groups"]]
+    show_table("Groups", ("group", "calibration samples"), sizes)
     columns = ("target", "samples", "accuracy, %", "accuracy drop, points", "realised sparsity, %", "FLOPs left, %")
     show_table(f"Measured, with {facts['confidence']:.0%} intervals", columns, list(_measured(facts)))
     names = ("target", "group", "projection", "least", "median", "greatest")

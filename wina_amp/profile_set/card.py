@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from huggingface_hub import EvalResult, ModelCardData
 
 from wina_amp.names import CRITERIA, NO_TRANSFORM, ROUTER_KINDS
-from wina_amp.profile_set.description import Description, Estimate, Measured
+from wina_amp.profile_set.description import Description, Estimate, Group, Measured
 
 _EXAMPLE_TARGET = 0.5
 """The example uses the target that is nearest to it."""
@@ -96,7 +96,7 @@ def _use(description: Description) -> Iterator[str]:
 
 
 def _made(description: Description) -> Iterator[str]:
-    groups = ", ".join(f"{group.name} ({group.samples} samples)" for group in description.groups)
+    groups = ", ".join(f"{group.name} ({_samples(group)})" for group in description.groups)
     versions = ", ".join(f"{name} {version}" for name, version in sorted(description.versions.items()))
     yield "## How it was made"
     yield ""
@@ -145,6 +145,10 @@ def _caveats(description: Description) -> Iterator[str]:
     yield "- Other tasks, languages and lengths than those above were not evaluated."
     if description.router is not None:
         yield "- The router was fitted on prompts of the calibration tasks only. It routes any other prompt, too."
+
+
+def _samples(group: Group) -> str:
+    return "their number is not known" if group.samples is None else f"{group.samples} samples"
 
 
 def _prefix(dense_prefix: int | float) -> str:

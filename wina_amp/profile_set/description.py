@@ -20,10 +20,10 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class Group:
-    """One group: its name, and the number of calibration samples that its profile was made from."""
+    """One group: its name, and the number of calibration samples that its profile was made from, where it is known."""
 
     name: str
-    samples: int
+    samples: int | None
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def _description(values: Mapping[str, Any]) -> Description:
         allocation=str(values["allocation"]),
         dense_prefix=values["dense_prefix"],
         targets=tuple(float(target) for target in values["targets"]),
-        groups=tuple(Group(str(group["name"]), int(group["samples"])) for group in values["groups"]),
+        groups=tuple(_group(group) for group in values["groups"]),
         router=None if router is None else {str(key): str(value) for key, value in router.items()},
         model=Checkpoint(**model, projections={name: shapes[name] for name in order}),
         calibration=tuple(str(task) for task in values["calibration"]),
@@ -181,6 +181,11 @@ def _description(values: Mapping[str, Any]) -> Description:
         versions={str(key): str(value) for key, value in values["versions"].items()},
         tensors=str(values["tensors"]),
     )
+
+
+def _group(values: Mapping[str, Any]) -> Group:
+    samples = values["samples"]
+    return Group(str(values["name"]), None if samples is None else int(samples))
 
 
 def _measured(values: Mapping[str, Any]) -> Measured:

@@ -20,7 +20,8 @@ from wina_amp.profile_set.profile_set import ProfileSet
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = (
-    "inspect", "doctor", "push", "generate", "eval", "import-gguf", "export-thresholds", "calibrate", "chat", "bench"
+    "inspect", "doctor", "push", "generate", "eval", "import-gguf", "import-teal", "export-thresholds", "calibrate",
+    "chat", "bench",
 )  # fmt: skip
 
 LISTS_MODULES = """
