@@ -20,17 +20,15 @@ no prompt to be routed by: they need a set of one group, or `group=`.
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
 from tqdm import tqdm
 
-from wina_amp.decode.sequences import Tally
 from wina_amp.errors import UserError
 from wina_amp.names import AUTO, Prefill
-from wina_amp.profile_set.likelihoods import rows
 from wina_amp.profile_set.profile_set import ProfileSet
 from wina_amp.profile_set.sparsity import Sparsity, sparsify_
 
@@ -77,17 +75,16 @@ class SparseLM(HFLM):
         self.groups: Counter[str] = Counter()
         self._is_routed = profiles.router is not None and group is None
         self._kind = LIKELIHOOD
-        self._tallies: dict[str, Tally] = {}
+        self._tokens: Counter[str] = Counter()
+        self._skipped: dict[str, float] = defaultdict(float)
 
     @property
     def realised_sparsity(self) -> dict[str, float | None]:
         """The fraction of the projections' weights that eligible tokens skipped, by kind of request, and of `all`."""
-        tallies = dict(self._tallies)
-        if tallies:
-            tallies["all"] = self._new_tally(next(iter(tallies.values())))
-            for tally in self._tallies.values():
-                tallies["all"].add(tally)
-        return {kind: self.sparse.skipped(tally) for kind, tally in tallies.items()}
+        tokens, skipped = dict(self._tokens), dict(self._skipped)
+        if tokens:
+            tokens["all"], skipped["all"] = sum(tokens.values()), sum(skipped.values())
+        return {kind: skipped[kind] / count if count else None for kind, count in tokens.items()}
 
     @property
     def _base(self) -> Any:
@@ -138,13 +135,12 @@ class SparseLM(HFLM):
         scores: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
         with tqdm(total=len(requests), disable=disable_tqdm, desc=f"Running {self._kind} requests") as progress:
             for prompt, of_prompt in numbers.items():
-                for part in rows(prompt, list(of_prompt), self.sparse.widest_row):
-                    scored = self.sparse.score(prompt, part)
-                    self._count()
-                    for continuation, score in zip(part, scored, strict=True):
-                        for number in of_prompt[tuple(continuation)]:
-                            scores[number] = score
-                            progress.update()
+                scored = self.sparse.score(prompt, list(of_prompt))
+                self._count()
+                for own, score in zip(of_prompt.values(), scored, strict=True):
+                    for number in own:
+                        scores[number] = score
+                    progress.update(len(own))
         for (key, _, _), score in zip(requests, scores, strict=True):
             if key is not None:
                 self.cache_hook.add_partial(self._kind, key, score)
@@ -174,11 +170,8 @@ class SparseLM(HFLM):
     def _count(self) -> None:
         """Add the last call to the counts."""
         names = [group.name for group in self.sparse.profiles.description.groups]
-        groups, tally = self.sparse.groups, self.sparse.tally
-        assert groups is not None and tally is not None
+        groups, tokens = self.sparse.groups, self.sparse.eligible_tokens
+        assert groups is not None and tokens is not None
         self.groups.update(names[number] for number in groups.tolist())
-        self._tallies.setdefault(self._kind, self._new_tally(tally)).add(tally)
-
-    @staticmethod
-    def _new_tally(like: Tally) -> Tally:
-        return Tally(len(like.kept), like.eligible[:1])
+        self._tokens[self._kind] += tokens
+        self._skipped[self._kind] += tokens * (self.sparse.realised_sparsity or 0.0)

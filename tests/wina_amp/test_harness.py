@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from wina_amp.masks.install import install
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
 from wina_amp.names import Prefill
+from wina_amp.profile_set.generating import SparseCalls
 from wina_amp.profile_set.profile_set import ProfileSet
 
 SPARSITY = 0.5
@@ -71,15 +73,11 @@ def test_likelihoods_and_sparsity_are_those_of_the_studys_evaluation(
     made = profile_set(tiny_loaded)
     sparse = _model(tiny_loaded, made, prefill=prefill)
     if not is_packed:
-        monkeypatch.setattr(type(sparse.sparse), "widest_row", 0)
+        monkeypatch.setattr(SparseCalls, "_widest_row", 0)
     scores = iter(sparse._loglikelihood_tokens(flat, disable_tqdm=True))
     groups = _groups(sparse, [prompt for prompt, _ in requests])
     assert len(set(groups)) == 2, "both groups are used"
-    calls = [len(choices) if not is_packed else 1 for _, choices in requests]
-    counts = {f"group {group}": 0 for group in groups}
-    for group, number in zip(groups, calls, strict=True):
-        counts[f"group {group}"] += number
-    assert sparse.get_model_info()["groups"] == counts
+    assert sparse.get_model_info()["groups"] == Counter(f"group {group}" for group in groups)
     realised = sparse.realised_sparsity
     sparse.sparse.remove()
     batch = [

@@ -17,7 +17,7 @@ from __future__ import annotations
 import inspect
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -32,8 +32,9 @@ from transformers import Cache
 from wina_amp.decode.cuda_graph import GraphedForward, check_beams
 from wina_amp.decode.decoding import Decoding, cache_of, masked_prompt
 from wina_amp.decode.sequences import Tally
+from wina_amp.models.context import context_of
 from wina_amp.models.load import LoadedModel
-from wina_amp.profile_set.likelihoods import scores
+from wina_amp.profile_set.likelihoods import rows, scores
 from wina_amp.profile_set.prompts import Prompts, check_lengths, check_positions, prompts_of, refusal
 from wina_amp.routing.prompt_router import PromptRouter
 from wina_amp.tokens.packing import PackedRow, visible
@@ -169,10 +170,26 @@ class SparseCalls:
         with torch.no_grad():
             return self._run(self._forward, conversation, groups, cache, partial(self._forward, *args, **given))
 
-    def score(self, row: PackedRow) -> list[tuple[float, bool]]:
+    def score(self, prompt: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[tuple[float, bool]]:
         """See `Sparsity.score`."""
-        ids = torch.tensor([row.prompt], dtype=torch.int64, device=self._device)
+        ids = torch.tensor([prompt], dtype=torch.int64, device=self._device)
         begun, groups = self._begun(Prompts(ids, torch.ones_like(ids)), None, 1)
+        scored: list[tuple[float, bool]] = []
+        earlier: Tally | None = None
+        for part in rows(prompt, continuations, self._widest_row):
+            scored += self._scores(PackedRow(prompt, part), begun, groups)
+            if self.tally is not None and earlier is not None:
+                self.tally.add(earlier)
+            earlier = self.tally
+        return scored
+
+    @property
+    def _widest_row(self) -> int:
+        """Tokens of a prompt and several continuations that the model can read side by side; 0 where it cannot."""
+        config: Any = self._model.config
+        return context_of(config) if config._attn_implementation == "sdpa" else 0
+
+    def _scores(self, row: PackedRow, begun: Conversation, groups: Int[Tensor, " prompts"]) -> list[tuple[float, bool]]:
         behind = row.width - len(row.prompt)
         conversation = Conversation(groups, torch.cat([begun.prompt, begun.prompt.new_ones(1, behind)], dim=1))
         given = {"input_ids": row.ids} if row.is_plain else {"input_ids": row.ids, "position_ids": row.positions}

@@ -30,10 +30,8 @@ from transformers import PreTrainedModel
 from wina_amp.decode.cuda_graph import check_device
 from wina_amp.decode.decoding import sparse_decoding
 from wina_amp.decode.input_major import input_major
-from wina_amp.decode.sequences import Tally
 from wina_amp.errors import UserError, unknown
 from wina_amp.masks.override import overridden
-from wina_amp.models.context import context_of
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
 from wina_amp.names import AUTO, NUMBA, PREFILLS, Prefill
@@ -42,7 +40,6 @@ from wina_amp.profile_set.identity import CHECKS, Check, as_loaded, stamp
 from wina_amp.profile_set.profile_set import ProfileSet
 from wina_amp.routing.prompt_router import PromptRouter
 from wina_amp.scoring.learned_weights import attached
-from wina_amp.tokens.packing import PackedRow
 
 _MARK = "__reduce_ex__"
 """Attribute of every module of a sparse model: what `copy` and `pickle` ask for first."""
@@ -224,7 +221,15 @@ class Sparsity:
     def realised_sparsity(self) -> float | None:
         """The fraction of the projections' weights that the eligible tokens of the last call skipped; None before the
         first, or without `measure`. Reading it waits for the device."""
-        return None if self.tally is None else self.skipped(self.tally)
+        tally = self._calls.tally
+        return None if tally is None else self._decoding.skipped(tally)
+
+    @property
+    def eligible_tokens(self) -> int | None:
+        """The tokens of the last call that `realised_sparsity` is about, by which those of several calls are weighted;
+        None before the first, or without `measure`. Reading it waits for the device."""
+        tally = self._calls.tally
+        return None if tally is None else int(tally.eligible.sum())
 
     def route(self, ids: Int[Tensor, "prompts width"], mask: Int[Tensor, "prompts width"]) -> Int[Tensor, " prompts"]:
         """The group of every prompt; see `SparseCalls.route`."""
@@ -234,32 +239,16 @@ class Sparsity:
         """The log-likelihood of every continuation of a prompt, and whether greedy decoding would produce it.
 
         The prompt alone is routed, and what follows it is masked as decoded tokens are, whatever `prefill`; all
-        continuations share one pass over the prompt.
+        continuations share one pass over the prompt, as far as the model's context and attention allow.
 
         Args:
             prompt: token ids, at least one, without padding.
-            continuations: token ids of each, at least one; together with the prompt at most `widest_row`, where
-                there are several.
+            continuations: token ids of each, at least one.
 
         Raises:
             UserError: a set that was removed; an empty prompt or continuation; what cannot be routed.
         """
-        return self._score(PackedRow(prompt, continuations))
-
-    @property
-    def widest_row(self) -> int:
-        """Tokens of a prompt and several continuations that the model can read side by side; 0 where it cannot."""
-        config: Any = self.model.config
-        return context_of(config) if config._attn_implementation == "sdpa" else 0
-
-    @property
-    def tally(self) -> Tally | None:
-        """What the last call counted; None before the first, or without `measure`."""
-        return self._calls.tally
-
-    def skipped(self, tally: Tally) -> float | None:
-        """The fraction of the projections' weights that eligible tokens skipped; None where there were none."""
-        return self._decoding.skipped(tally)
+        return self._score(prompt, continuations)
 
     def warmup(self, sequences: int = 1) -> None:
         """Copy the weights and compile the kernels that decode steps of this many sequences need, ahead of the first

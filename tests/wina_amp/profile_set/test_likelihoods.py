@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.wina_amp.profile_set.sets import profile_set
+from tests.wina_amp.profile_set.sets import DENSE_PREFIX, profile_set
 from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel
 from wina_amp.profile_set import likelihoods
+from wina_amp.profile_set.generating import SparseCalls
 from wina_amp.profile_set.likelihoods import rows, scores
 from wina_amp.profile_set.sparsity import sparsify_
 from wina_amp.tokens.packing import PackedRow
@@ -41,6 +42,25 @@ def test_parts_keep_the_order_and_are_as_wide_as_allowed():
         assert all(len(part) == 1 or PackedRow(prompt, part).width <= widest for part in parts)
     assert [len(part) for part in rows(prompt, continuations, 13)] == [3, 1, 3]
     assert list(rows(prompt, [], 13)) == []
+
+
+def test_rows_of_their_own_give_the_scores_of_one_row_and_are_counted_together(
+    tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+):
+    prompt, continuations = [5, 6, 7, 8], [[9, 10], [11], [12, 13, 14]]
+    with sparsify_(tiny_loaded, profile_set(tiny_loaded), measure=True) as sparsity:
+        together = sparsity.score(prompt, continuations)
+        row, of_row = sparsity.eligible_tokens, sparsity.realised_sparsity
+        monkeypatch.setattr(SparseCalls, "_widest_row", 0)
+        apart, tokens = [], []
+        for continuation in continuations:
+            apart += sparsity.score(prompt, [continuation])
+            tokens.append(sparsity.eligible_tokens)
+        scored = sparsity.score(prompt, continuations)
+        assert scored == apart and sparsity.eligible_tokens == sum(tokens)
+        assert tokens == [4 - DENSE_PREFIX + behind for behind in (1, 0, 2)] and row == 4 - DENSE_PREFIX + 1 + 0 + 2
+        assert 0 < (sparsity.realised_sparsity or 0) < 1 and 0 < (of_row or 0) < 1
+    assert [score for score, _ in scored] == pytest.approx([score for score, _ in together], abs=ROUNDING)
 
 
 def test_a_removed_set_scores_nothing(tiny_loaded: LoadedModel):
