@@ -22,7 +22,7 @@ from wina_amp.models.load import load
 from wina_amp.profile_set.profile_set import ProfileSet
 from wina_amp.profile_set.sparsity import sparsify_
 
-PROFILE_SETS = ("wina", "clustered", "kl")
+PROFILE_SETS = ("wina", "greedy", "clustered", "kl")
 METHODS = ("wina", "clustered_routed", "clustered_scores", "kl")
 
 
@@ -53,6 +53,7 @@ def _results(samples: pd.DataFrame, method: str, targets: tuple[float, ...]) -> 
         correct=np.arange(len(results)) % 2 == 1,
         loglikelihood=-1.0,
         margin=0.5,
+        sparsity_by_block=[[target] * 2 for target in results["target"]],
         flops=100.0 * (1 - results["target"]),
         dense_flops=100.0,
     )
