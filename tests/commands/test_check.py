@@ -128,7 +128,7 @@ def test_a_hub_checkpoint_that_is_still_to_be_downloaded_is_left_to_the_stage(el
 
 def test_a_manifest_stage_that_fails_ends_the_check_with_its_code(elsewhere: Settings, monkeypatch: pytest.MonkeyPatch):
     (Path(elsewhere.model.path) / "tokenizer.json").write_text("{}")
-    monkeypatch.setattr(subprocess, "run", lambda command, check: subprocess.CompletedProcess(command, 7))
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 7, ""))
     with pytest.raises(SystemExit, match="7"):
         main(elsewhere)
 

@@ -66,5 +66,5 @@ def test_python_of_the_environment_comes_first_in_the_path_of_what_it_runs():
 @pytest.mark.parametrize("value", ["x; touch made", "'; touch made; '", "`touch made`", "x && touch made"])
 def test_what_is_given_to_make_is_no_command(tmp_path: Path, name: str, value: str):
     others = {"PRESET": "x", "REVISION": "x", "MODEL": "x"} | {name: value}
-    commands = said(tmp_path, "exp" if name == "COUNTS" else "preset", "exit 0", **others)
+    commands = said(tmp_path, "compare" if name == "COUNTS" else "preset", "exit 0", **others)
     assert commands and "touch" not in commands

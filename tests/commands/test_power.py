@@ -19,7 +19,13 @@ from wina_amp.errors import UserError
 def write(method: str, right: list[int], target: float = 0.5, split: str = "test") -> None:
     rows = pd.DataFrame({"sample_id": [f"t/{split}/{i}" for i in range(len(right))], "score": np.array(right, float)})
     same = {"method": method, "target": target, "split": split, "group": 0, "loglikelihood": np.nan, "margin": np.nan}
-    more = {"realised_sparsity": target, "flops": 1.0, "dense_flops": 2.0, "correct": rows["score"] == 1}
+    more = {
+        "realised_sparsity": target,
+        "sparsity_by_block": [[target]] * len(right),
+        "flops": 1.0,
+        "dense_flops": 2.0,
+        "correct": rows["score"] == 1,
+    }
     RESULTS.write(rows.assign(**same, **more), paths.results(method))
 
 

@@ -40,7 +40,9 @@ def chosen(settings):
         settings,
         profiles=settings.profiles | {"with_pooled": own},
         route=replace(
-            settings.route, benefit_routers={"benefit": "with_pooled", "bare": "clustered"}, benefit_targets=TARGETS
+            settings.route,
+            benefit_routers={"benefit": "with_pooled", "bare": "greedy_clustered"},
+            benefit_targets=TARGETS,
         ),
         methods=settings.methods | {"chosen": MethodSettings("with_pooled", "routes/benefit", "threshold")},
     )
@@ -53,10 +55,10 @@ def here(chosen, tmp_path_factory):
         patch.delenv("DVC_ROOT", raising=False)
         patch.delenv("DVC_STAGE", raising=False)
         patch.chdir(tmp_path_factory.mktemp("benefit"))
-        run_all(chosen, ("wina", "clustered"))
-        own, pooled = (PROFILES.read(paths.profiles(name)) for name in ("clustered", "wina"))
-        both = pd.concat([own, pooled.assign(group=COUNT)], ignore_index=True).assign(profile="with_pooled")
-        PROFILES.write(both, paths.profiles("with_pooled"))
+        run_all(chosen, ("wina", "greedy", "clustered", "greedy_clustered"))
+        PROFILES.write(
+            PROFILES.read(paths.profiles("clustered")).assign(profile="with_pooled"), paths.profiles("with_pooled")
+        )
         benefit_router.main(chosen, "benefit")
         yield Path.cwd()
 

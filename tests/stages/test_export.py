@@ -22,7 +22,7 @@ from wina_amp.models.load import load
 from wina_amp.profile_set.profile_set import ProfileSet
 from wina_amp.profile_set.sparsity import sparsify_
 
-PROFILE_SETS = ("wina", "clustered", "kl")
+PROFILE_SETS = ("wina", "greedy", "clustered", "kl")
 METHODS = ("wina", "clustered_routed", "clustered_scores", "kl")
 
 
@@ -53,6 +53,7 @@ def _results(samples: pd.DataFrame, method: str, targets: tuple[float, ...]) -> 
         correct=np.arange(len(results)) % 2 == 1,
         loglikelihood=-1.0,
         margin=0.5,
+        sparsity_by_block=[[target] * 2 for target in results["target"]],
         flops=100.0 * (1 - results["target"]),
         dense_flops=100.0,
     )
@@ -77,7 +78,8 @@ def test_a_set_holds_the_methods_thresholds_and_says_whose_they_are(settings, he
     for target in settings.evaluate.targets:
         assert np.array_equal(profile_set.at(target).numpy(), profile_array(table, target, "threshold"))
     assert profile_set.description.model.digest == manifests.read(paths.MANIFEST).digest
-    assert sum(group.samples for group in profile_set.description.groups) == 20
+    groups = profile_set.description.groups
+    assert sum(group.samples for group in groups if len(groups) == 1 or group.name != "all samples") == 20
     assert [target.samples for target in profile_set.description.measured] == [10] * len(settings.evaluate.targets)
     assert profile_set.description.measured[2].compute.value == 0.5
     assert (profile_set.weights is not None) == (profile_set.description.criterion == "learned") == (name == "kl")

@@ -22,7 +22,7 @@ from wina_amp.decode import backends
 from wina_amp.errors import UserError
 from wina_amp.models import placement
 
-PROFILE_SETS = ("wina", "clustered")
+PROFILE_SETS = ("wina", "greedy", "clustered")
 TARGETS = (0.25, 0.65)
 NAMES = ("wina", "clustered_oracle", "clustered_routed", "clustered_scores")
 SMALL_CACHE = 0.01
@@ -81,7 +81,7 @@ def test_the_default_run_asks_the_machine_and_times_nothing(monkeypatch):
     monkeypatch.chdir(Path(__file__).parents[2])
     monkeypatch.setattr(machine, "last_level_cache", lambda _device: 8 << 20)
     timed = what_is_timed(full)
-    assert timed.weights < 8e6 and set(timed.methods) == {*full.methods} - {"dense"}
+    assert timed.weights < 8e6 and set(timed.methods) == {*full.methods} - {"dense", "greedy_prompt"}
     assert "times the last-level cache, 8.39 MB" in str(timed.reason)
 
 

@@ -48,6 +48,7 @@ def test_the_committed_file_is_valid_and_every_value_arrives():
     read = asdict(load(COMMITTED))
     assert read["methods"].pop("dense") == {"profile": None, "groups_from": None, "mask": None}
     assert written.keys() == {field.name for field in fields(params.Settings)}
+    assert {profile.pop("calibration") for profile in read["profiles"].values()} == {"masked"}, "unless it is given"
     for section in written:
         assert _with_lists(read[section]) == written[section]
 
