@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -31,11 +32,14 @@ from wina_amp.names import GREEDY
 PLACES = {"qkv": ("self_attn", "h1"), "o": ("self_attn", "h2"), "gate_up": ("mlp", "h1"), "down": ("mlp", "h2")}
 """Site -> folder and name of the histogram of what it reads."""
 
-_EFFECTIVE = "Effective Sparsity"
-_ROUNDING = 1e-6  # of sums of steps, in decimal digits
+_UNREADABLE = (
+    OSError, ValueError, TypeError, RuntimeError, EOFError, AttributeError, BadZipFile, pickle.UnpicklingError
+)  # fmt: skip
+"""What numpy and torch raise for files that are damaged or hold something else."""
 
-Histogram = tuple[Float64[ndarray, " bins"], Float64[ndarray, " bins"]]
-"""Centers, and cumulative counts."""
+_EFFECTIVE = "Effective Sparsity"
+_ROUNDING = 1e-6
+"""Of what a table calls its effective sparsity. Theirs agree to 2e-16; other shapes change the second or third digit."""
 
 
 def teal_thresholds(
@@ -119,7 +123,7 @@ def _histograms(folder: Path) -> dict[tuple[int, str, str], ndarray]:
     file = packed
     try:
         if packed.is_file():
-            with np.load(packed, allow_pickle=False) as content:
+            with packed.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
                 for key in content.files:
                     if match := re.fullmatch(r"layer(\d+)\.(mlp|self_attn)\.(.+)", key):
                         arrays[int(match[1]), match[2], match[3]] = content[key]
@@ -129,7 +133,7 @@ def _histograms(folder: Path) -> dict[tuple[int, str, str], ndarray]:
             tensors = cast(dict[str, Any], torch.load(file, map_location="cpu", weights_only=True))
             arrays |= {(block, part, name): tensor.numpy() for name, tensor in tensors.items()}
         return arrays
-    except (OSError, ValueError, RuntimeError, EOFError, AttributeError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         must, found = "A file of histograms must hold arrays by name", f"{type(error).__name__}"
         raise _error(must, found, file, "copy it again") from error
 

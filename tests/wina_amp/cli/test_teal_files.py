@@ -107,6 +107,10 @@ def _with_histogram(change: Callable[[ndarray, ndarray], tuple[ndarray, ndarray]
     return run
 
 
+def _saved(content: object) -> Callable[[Path], None]:
+    return lambda folder: torch.save(content, folder / "histograms" / "layer-1" / "mlp" / "histograms.pt")
+
+
 @pytest.mark.tried("errors", "refused")
 @pytest.mark.parametrize(
     ("change", "message"),
@@ -120,6 +124,14 @@ def _with_histogram(change: Callable[[ndarray, ndarray], tuple[ndarray, ndarray]
             "must hold arrays by name",
             id="a histogram cut off",
         ),
+        pytest.param(
+            lambda folder: (folder / "histograms.npz").write_bytes(b"PK\x03\x04" + bytes(99)),
+            "must hold arrays by name",
+            id="an archive cut off",
+        ),
+        pytest.param(_saved([1, 2]), "must hold arrays by name", id="a list"),
+        pytest.param(_saved({"h1": "text"}), "must hold arrays by name", id="a text for an array"),
+        pytest.param(_saved(Path("x")), "must hold arrays by name", id="an object, which could run code"),
         pytest.param(_with_histogram(lambda h, c: (h, np.abs(c))), "ascending", id="centers that fall"),
         pytest.param(_with_histogram(lambda h, c: (h, c + 99)), "must count signed", id="absolute scores"),
         pytest.param(_with_histogram(lambda h, c: (h[1:], c)), "center for every count", id="a count too few"),
