@@ -39,7 +39,7 @@ _UNREADABLE = (
 
 _EFFECTIVE = "Effective Sparsity"
 _ROUNDING = 1e-6
-"""Of what a table calls its effective sparsity. Theirs agree to 2e-16; other shapes change the second or third digit."""
+"""Of what a table calls its effective sparsity. Theirs agree to 2e-16; other shapes change the third digit."""
 
 
 def teal_thresholds(
