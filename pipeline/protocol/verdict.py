@@ -18,6 +18,13 @@ from pipeline.statistics.bootstrap import Interval
 YES, NO, UNDECIDED = "yes", "no", "undecided"
 
 
+def answer(low: float, high: float, smallest: float) -> str:
+    """`yes`, `no` or `undecided`, of an interval from `low` to `high`."""
+    if low > 0:
+        return YES
+    return NO if high < smallest else UNDECIDED
+
+
 @dataclass(frozen=True)
 class Verdict:
     """An answer (`yes`, `no`, `undecided`), and its reason in words, with the interval."""
@@ -42,11 +49,10 @@ def verdict(interval: Interval, smallest: float, unit: str = "points") -> Verdic
             f"an interval around its value and a difference above 0 are needed; got {interval}, {smallest}"
         )
     shown = f"{interval.value:+.1f} {unit} [{interval.low:.1f}, {interval.high:.1f}]"
-    if interval.low > 0:
-        small = f", smaller than {smallest:g}" if interval.high < smallest else ""
-        return Verdict(YES, f"yes{small}: {shown}")
+    given = answer(interval.low, interval.high, smallest)
+    if given == UNDECIDED:
+        return Verdict(given, f"undecided, {smallest:g} {unit} not excluded: {shown}")
     if interval.high < 0:
-        return Verdict(NO, f"no, worse: {shown}")
-    if interval.high < smallest:
-        return Verdict(NO, f"no, smaller than {smallest:g}: {shown}")
-    return Verdict(UNDECIDED, f"undecided, {smallest:g} {unit} not excluded: {shown}")
+        return Verdict(given, f"no, worse: {shown}")
+    small = f", smaller than {smallest:g}" if interval.high < smallest else ""
+    return Verdict(given, f"{given}{small}: {shown}")

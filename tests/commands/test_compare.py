@@ -29,7 +29,7 @@ def test_folders_of_runs_stand_side_by_side_under_their_names(here):
     assert ">first</th>" in page and ">two</th>" in page and "2 of 2 studies" in page
 
 
-@pytest.mark.tried("paths", "right")
+@pytest.mark.tried("names", "right")
 @pytest.mark.parametrize(
     ("named", "message"),
     [

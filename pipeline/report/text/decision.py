@@ -1,4 +1,5 @@
-"""From the intervals of a difference to a decision, in one place and for every question.
+"""From the intervals of a difference to a decision, in one place and for every question, by the rule of
+`pipeline/protocol/verdict.py`.
 
 A difference is claimed only where every interval that it has (over samples, over tasks) excludes zero. Otherwise the
 answer is a no that names what is ruled out, if that is small enough to matter to nobody, and else undecided: a wide
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.protocol.verdict import UNDECIDED, YES, answer
 from pipeline.report.text.wording import points
 from pipeline.statistics.bootstrap import Interval
 
@@ -32,13 +34,13 @@ def decide(intervals: Sequence[Interval]) -> Decision:
         intervals: of one difference, method minus reference, as a fraction of samples; at least one.
     """
     low, high = min(interval.low for interval in intervals), max(interval.high for interval in intervals)
-    if low > 0:
+    given = answer(low, high, RELEVANT)
+    if given == UNDECIDED:
+        return Decision("open", f"Undecided: between {points(low)} and {points(high)} points")
+    if given == YES:
         return Decision("yes", "Yes")
     if high < 0:
         return Decision("no", "No: worse")
     if high == 0:
         return Decision("no", "No: no gain at all")
-    bound = points(high).removeprefix("+")
-    if high < RELEVANT:
-        return Decision("no", f"No: smaller than {bound} points")
-    return Decision("open", f"Undecided: between {points(low)} and {points(high)} points")
+    return Decision("no", f"No: smaller than {points(high).removeprefix('+')} points")
