@@ -57,7 +57,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     for name in CODE:
         shutil.copytree(deps.ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in (deps.MAIN, ".dvcignore", "requirements.txt"):
+    for name in (deps.MAIN, ".dvcignore", "requirements.txt", "protocol.yaml"):
         shutil.copy(deps.ROOT / name, folder)
     (folder / "docs").mkdir()
     _dvc(folder, "init", "--no-scm", "--quiet")
