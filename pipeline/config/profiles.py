@@ -81,7 +81,7 @@ class AllocateSettings:
         ge=1,
         le=10**6,
         description="steps down the gradient for each target; a group that shrinks towards a pooled allocation takes "
-        "half of them",
+        "a quarter of them",
     )
     kl_tokens: StrictInt = Field(
         ge=1,

@@ -128,7 +128,7 @@ def test_allocations_take_their_declared_passes_divided_by_processes_and_dense_o
         dense = cost.dense(compared + 1120)
     elif name == "kl_gradient":
         fold = 1120 / 6 / 4
-        shared = 6 * targets * (steps // 2 * cost.gradient(batch // 2) + 5 * cost.loss(fold))
+        shared = 6 * targets * (steps // 4 * cost.gradient(batch) + 5 * cost.loss(fold))
         dense = 6 * cost.dense(1120 / 6 + 4 * fold)
     else:
         fold = 1120 / 8 / 4

@@ -34,9 +34,9 @@ class CalibrationSettings:
     greedy_step: float = 0.1
     greedy_tokens: int = 2048
     is_lazy: bool = True
-    kl_steps: int = 40
+    kl_steps: int = 160
     kl_tokens: int = 150_000
-    kl_rate: float = 0.1
-    threshold_tokens: int = 16_384
+    kl_rate: float = 0.07
+    threshold_tokens: int = 8_192
     batch: int = 1024
     seed: int = 0

@@ -179,8 +179,8 @@ def test_a_number_that_is_none_or_out_of_bounds_is_refused_in_every_setting(numb
 )
 def test_a_rate_that_yaml_does_not_read_as_a_number_in_bounds_is_refused(tmp_path: Path, text: str):
     file = tmp_path / params.PARAMS
-    file.write_text(re.sub(r"(?<=kl_rate: )\S+", lambda _: text, PARAMS.read_text()))
-    with pytest.raises(UserError):
+    file.write_text(re.sub(r"kl_rate: \S+", f"kl_rate: {text}", PARAMS.read_text()))
+    with pytest.raises(UserError, match=r"kl_rate|digits"):
         load(file)
 
 

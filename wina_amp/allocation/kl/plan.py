@@ -3,12 +3,12 @@
     texts in a step  =  tokens / steps / mean tokens of a text
 
 so that a descent costs as many passes through the model whether texts are short or long. A group that shrinks towards a
-pooled allocation begins near its end: it takes half the steps, of half as many texts.
+pooled allocation begins near its end: it takes a quarter of the steps.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 COMPARED = 0.1
 """Tokens of the texts on which allocations are compared, over those of a descent."""
@@ -45,8 +45,8 @@ def pooled_plan(mean_length: float, *, steps: int, tokens: int, rate: float) -> 
 
 def group_plan(mean_length: float, *, steps: int, tokens: int, rate: float) -> Plan:
     """Of a group that starts from the pooled allocation of such a plan; for arguments see `pooled_plan`."""
-    batch = _texts(tokens / steps / 2, mean_length)
-    return Plan(max(1, steps // 2), batch, rate, _texts(COMPARED * tokens, mean_length))
+    pooled = pooled_plan(mean_length, steps=steps, tokens=tokens, rate=rate)
+    return replace(pooled, steps=max(1, steps // 4))
 
 
 def _texts(tokens: float, mean_length: float) -> int:

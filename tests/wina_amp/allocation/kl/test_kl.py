@@ -79,7 +79,7 @@ def test_a_descent_that_ends_above_equal_sparsities_is_not_taken():
         np.testing.assert_array_equal(allocated.sparsity, np.full(len(COSTS), allocated.target))
 
 
-def test_the_budget_tightens_from_half_the_target_over_the_first_half_of_the_steps():
+def test_the_budget_tightens_from_three_quarters_of_the_target_over_the_first_half_of_the_steps():
     losses, seen = Interacting(), []
 
     def gradients(sparsity: np.ndarray, step: int) -> np.ndarray:
@@ -87,7 +87,7 @@ def test_the_budget_tightens_from_half_the_target_over_the_first_half_of_the_ste
         return losses.gradients(sparsity, step)
 
     end_at(gradients, FRACTION, 0.8, Memory(), steps=8, rate=0.1)
-    np.testing.assert_allclose(seen, [0.4, 0.5, 0.6, 0.7, 0.8, 0.8, 0.8, 0.8], atol=ROUNDING)
+    np.testing.assert_allclose(seen, [0.6, 0.65, 0.7, 0.75, 0.8, 0.8, 0.8, 0.8], atol=ROUNDING)
 
 
 def _distance(liked: np.ndarray):
