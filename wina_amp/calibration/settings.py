@@ -32,7 +32,7 @@ class CalibrationSettings:
     components: int = 32
     weight_decay: float = 0.01
     greedy_step: float = 0.1
-    greedy_tokens: int = 2048
+    greedy_tokens: int = 1024
     is_lazy: bool = True
     kl_steps: int = 160
     kl_tokens: int = 150_000
