@@ -19,7 +19,7 @@ CRITERION_NAMES = {
     "learned": "learned weights",
     "cats": "CATS",
 }
-MASK_NAMES = {"threshold": "threshold", "topk": "top-k"}
+MASK_NAMES = {"threshold": "threshold", "topk": "top-k", "prompt": "thresholds of the prompt"}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pipeline.report.analysis.accuracy import Point
 from pipeline.report.analysis.configurations import CRITERION_NAMES, MASK_NAMES
 from pipeline.report.analysis.plan import ASSIGNED, Method, Plan
 from pipeline.report.text.wording import listed, target_name
-from wina_amp.names import ACTIVATION, ALLOCATIONS, CRITERIA, GRADIENT, MASKS, SCHEMES, UNIFORM
+from wina_amp.names import ACTIVATION, ALLOCATIONS, CRITERIA, GRADIENT, MASKS, SCHEMES, THRESHOLD, UNIFORM
 
 GROUPS = {ACTIVATION: "clusters", GRADIENT: "gradient clusters"}
 
@@ -76,7 +76,7 @@ def _name(plan: Plan, method: Method) -> str:
     name = name[:1].upper() + name[1:]
     if method.allocation != UNIFORM:
         name += f" + {method.allocation}"
-    if len({other.mask for other in plan.sparse}) > 1:
+    if method.mask != THRESHOLD:
         name += f", {MASK_NAMES.get(method.mask, method.mask)}"
     if method.is_pooled:
         return name

@@ -22,9 +22,11 @@ def test_ids_tell_methods_apart_that_differ_in_their_router_only(plan):
     assert len({display_name(plan, method) for method in plan.methods}) == len(plan.methods)
 
 
-def test_masks_are_named_only_where_they_differ(plan):
+def test_masks_are_named_where_they_are_no_thresholds(plan):
     exact = replace(plan.method("greedy"), name="exact", mask="topk")
-    assert display_name(replace(plan, methods=(*plan.methods, exact)), exact) == "WINA + greedy, top-k"
+    both = replace(plan, methods=(*plan.methods, exact))
+    assert display_name(both, exact) == "WINA + greedy, top-k"
+    assert display_name(both, plan.method("greedy")) == "WINA + greedy"
 
 
 def test_words_that_the_report_has_never_heard_of_are_shown_as_they_are():
