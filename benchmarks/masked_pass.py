@@ -31,6 +31,7 @@ from pipeline.evaluate.ends import ends_of
 from pipeline.evaluate.engine import Engine, Profiles, running
 from pipeline.evaluate.tally import Tally
 from pipeline.tasks.generation import Limits
+from stages.inputs import paths
 from wina_amp.masks.eligibility import eligible
 from wina_amp.masks.install import replaced_activations
 from wina_amp.models.load import LoadedModel, load
@@ -49,7 +50,7 @@ Work = Callable[[Engine], object]
 def main() -> None:
     """Print a line for each kind of work."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=Path("data/reference/model"))
+    parser.add_argument("--model", type=Path, default=Path(paths.REFERENCE_MODEL))
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--batch", type=int, default=1024, help="tokens of a forward pass")
     parser.add_argument("--prompts", type=int, default=48)

@@ -44,7 +44,7 @@ def settings(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text(full_text())
     monkeypatch.chdir(tmp_path)
     loaded = params.load()
-    return replace(loaded, report=replace(loaded.report, bootstrap=400))
+    return replace(loaded, report=replace(loaded.report, bootstrap=401))
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_the_plan_says_which_mask_a_method_has_and_whether_it_reaches_every_targ
     profiles = settings.profiles | {"cats": cats}
     named = settings.methods | {"cats": MethodSettings("cats", "assignments/global", "topk")}
     plan = report._plan(replace(settings, profiles=profiles, methods=named))
-    assert {method.mask for method in plan.sparse} == {"threshold", "topk"}
+    assert {method.mask for method in plan.sparse} == {"threshold", "topk", "prompt"}
     assert [method.name for method in plan.methods if method.is_limited] == ["cats"]
     text = describe(plan, plan.method("cats"))
     assert "activated gate" in text and "an exact number of the highest for every token" in text
@@ -107,7 +107,7 @@ def test_weights_that_were_never_learned_have_no_row(settings, data):
 
 def test_too_few_replicates_for_the_methods_are_refused_before_anything_is_written(settings, data):
     few = replace(settings, report=replace(settings.report, bootstrap=100))
-    with pytest.raises(UserError, match=r"corrected for 7 comparisons\. Found: 100"):
+    with pytest.raises(UserError, match=r"corrected for 10 comparisons\. Found: 100"):
         report.main(few)
     assert not (data / "report").exists()
 

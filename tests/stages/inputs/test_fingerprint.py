@@ -27,8 +27,9 @@ SETTINGS = full()
 
 
 def _keeps_parts(module: str) -> bool:
-    """Whether a stage's module, or one of stages that it imports, opens a scratch folder."""
-    text = Path(deps.ROOT, *module.split(".")).with_suffix(".py").read_text()
+    """Whether a stage's module, or a file of its own beside it, opens a scratch folder."""
+    folder, stem = deps.ROOT / "stages", module.partition(".")[2]
+    text = "".join(file.read_text() for file in (folder / f"{stem}.py", *folder.glob(f"{stem}_*.py")))
     return "Fingerprint(" in text or "allocation_scratch(" in text
 
 
@@ -39,7 +40,7 @@ WITH_PARTS = [name for name, stage in STAGES.items() if _keeps_parts(deps.module
 def test_the_stages_that_keep_parts():
     assert {*WITH_PARTS} == {
         "transform", "weights", "capture", "allocate", "gradient_clusters", "benefit_router", "dense", "evaluate",
-        "latency",
+        "latency", "profile",
     }  # fmt: skip
 
 
@@ -193,7 +194,13 @@ def test_parts_are_picked_up_beside(device: str, after: list[str], repository: P
 @pytest.mark.parametrize("stage", WITH_PARTS)
 def test_parts_of_another_model_are_not_picked_up(stage: str, change: dict[str, str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(snapshot.Snapshot, "digest", lambda _self, path: path)
-    name = {"allocate": "kl", "gradient_clusters": "kl", "benefit_router": "benefit", "evaluate": "kl"}.get(stage)
+    name = {
+        "allocate": "kl",
+        "profile": "kl",
+        "gradient_clusters": "kl_learned",
+        "benefit_router": "benefit",
+        "evaluate": "kl",
+    }.get(stage)
     plain = replace(SETTINGS.model, device="cpu")
     first, second = (
         Fingerprint(replace(SETTINGS, model=model), stage, name).values for model in (plain, replace(plain, **change))

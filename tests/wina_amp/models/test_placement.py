@@ -83,7 +83,7 @@ def _watched_and_masked(loaded: LoadedModel) -> list[Tensor]:
 def test_masks_find_their_rows_and_counters_on_the_device_of_every_projection():
     with FakeTensorMode():
         groups, eligible = torch.zeros(3, dtype=torch.int64, device=FIRST), torch.ones(3, 5, device=FIRST).bool()
-        rows = install._Rows(groups, eligible, torch.zeros(2, 3, dtype=torch.int64, device=FIRST))
+        rows = install._Rows(groups, eligible, torch.zeros(2, 3, dtype=torch.int64, device=FIRST), None)
         assert rows.on(FIRST) is rows
         there = rows.on(SECOND)
         assert {tensor.device for tensor in (there.groups, there.eligible, there.kept)} == {SECOND}
@@ -92,9 +92,9 @@ def test_masks_find_their_rows_and_counters_on_the_device_of_every_projection():
 
 
 def test_the_counters_of_all_devices_are_added_up():
-    rows = install._Rows(torch.zeros(2).long(), torch.ones(2, 3).bool(), torch.tensor([[1, 2]]))
+    rows = install._Rows(torch.zeros(2).long(), torch.ones(2, 3).bool(), torch.tensor([[1, 2]]), None)
     assert rows.on(torch.device("cpu")) is rows
-    rows.copies[SECOND] = install._Rows(rows.groups, rows.eligible, torch.tensor([[10, 20]]))
+    rows.copies[SECOND] = install._Rows(rows.groups, rows.eligible, torch.tensor([[10, 20]]), None)
     assert rows.on(SECOND) is rows.copies[SECOND]
     rows.gather()
     assert rows.kept.tolist() == [[11, 22]]
