@@ -115,6 +115,7 @@ def _method(name: str, row: MethodSettings, profiles: dict[str, ProfileSettings]
         row.groups or "",
         row.mask or "",
         is_limited=profile.criterion in GATE_CRITERIA,
+        takes_allocation=profile.allocation == POOLED,
     )
 
 

@@ -26,6 +26,7 @@ class Method:
 
     `groups` is the source of a sample's group: `assigned` (the scheme's assignment table) or a router's name. The masks
     of a method that `is_limited` reach only a part of the weights, so it may have no result at the sparsest targets.
+    One that `takes_allocation` has the pooled sparsities, and only thresholds of its groups.
     The dense model has no profile; its other fields are empty.
     """
 
@@ -37,6 +38,7 @@ class Method:
     groups: str = ""
     mask: str = ""
     is_limited: bool = False
+    takes_allocation: bool = False
 
     @property
     def is_dense(self) -> bool:

@@ -22,6 +22,12 @@ def test_ids_tell_methods_apart_that_differ_in_their_router_only(plan):
     assert len({display_name(plan, method) for method in plan.methods}) == len(plan.methods)
 
 
+def test_groups_that_take_pooled_sparsities_are_named_by_their_thresholds(plan):
+    taking = replace(plan.method("clustered_embedding"), name="taking", takes_allocation=True)
+    both = replace(plan, methods=(*plan.methods, taking))
+    assert display_name(both, taking) == "WINA + greedy, thresholds by routed clusters"
+
+
 def test_masks_are_named_where_they_are_no_thresholds(plan):
     exact = replace(plan.method("greedy"), name="exact", mask="topk")
     both = replace(plan, methods=(*plan.methods, exact))
