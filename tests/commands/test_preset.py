@@ -46,7 +46,16 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_full_run_its_controls_the_models_other_calibrations_and_published_settings_are_there():
-    others = {"teal-released", "wina-released", "full", "smoke", "local-tasks", "held-out-task", "alpaca"}
+    others = {
+        "teal-released",
+        "wina-released",
+        "full",
+        "smoke",
+        "local-tasks",
+        "held-out-task",
+        "alpaca",
+        "confirmation",
+    }
     assert set(NAMES) == {*MODELS, *others, *ON_FULL}
 
 
