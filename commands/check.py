@@ -11,7 +11,7 @@ manifest here, by hashes that are remembered for a week (`wina_amp/models/checks
 the stage `manifest` is run by force: deleting its outs would not do, because an experiment restores them from
 dvc.lock. What then reruns is DVC's business: whatever depends on a manifest that came out differently.
 
-Tables of removed methods, profile sets and routers are moved out of the folders that stages read.
+Tables of removed methods, profile sets and routers are moved out of the folders that stages read, and forgotten.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pipeline.tasks.folder import check_entries
 from stages import report
 from stages.inputs import paths
 from stages.inputs.checkpoint import checksums
-from stages.inputs.leftovers import set_aside
+from stages.inputs.leftovers import forget, set_aside
 from stages.run import run_command
 from wina_amp.errors import UserError
 from wina_amp.models import manifest
@@ -48,6 +48,7 @@ def main(settings: Settings) -> None:
     """
     _check_model(settings.model)
     set_aside(settings)
+    forget(settings)
     _need_folder(
         Path(paths.REFERENCE_MODEL), "The embedded reference model", "`git checkout data/reference` restores it"
     )
