@@ -82,10 +82,12 @@ def _check_model(model: ModelSettings) -> None:
     names = model.path.split("/")
     if len(names) != 2 or not all(names) or model.path.startswith((".", "/", "data/")):
         remedy = "correct the path in params.yaml; `git checkout data/reference` restores the reference model"
-        raise _error("`model.path` must be a folder or a hub id (`owner/name`)", "no such folder", model.path, remedy)
+        raise UserError(
+            "`model.path` must be a folder or a hub id (`owner/name`)", "no such folder", model.path, remedy
+        )
     if model.revision is None:
         remedy = "set `model.revision` to a commit of the checkpoint, or `model.path` to a folder"
-        raise _error("A hub checkpoint needs a pinned `model.revision`", "null", "`model.revision`", remedy)
+        raise UserError("A hub checkpoint needs a pinned `model.revision`", "null", "`model.revision`", remedy)
 
 
 def _check_sizes(settings: Settings) -> None:
@@ -105,7 +107,7 @@ def _check_sizes(settings: Settings) -> None:
     is_read = any(router.reads == SCORES for router in route.routers.values())
     if isinstance(blocks, int) and is_read and route.blocks > blocks:
         must, where = "`route.blocks` must not exceed the model's number of blocks", "`route.blocks` in params.yaml"
-        raise _error(must, f"{route.blocks} of {blocks}", where, "lower it")
+        raise UserError(must, f"{route.blocks} of {blocks}", where, "lower it")
 
 
 def _run_manifest() -> None:
@@ -116,11 +118,7 @@ def _run_manifest() -> None:
 
 def _need_folder(folder: Path, what: str, remedy: str) -> None:
     if not folder.is_dir():
-        raise _error(f"{what} must exist", "no such folder", str(folder), remedy)
-
-
-def _error(must: str, found: str, where: str, remedy: str) -> UserError:
-    return UserError(must, found=found, where=where, remedy=remedy)
+        raise UserError(f"{what} must exist", "no such folder", str(folder), remedy)
 
 
 def _everything(*, has_experiments: bool) -> None:

@@ -95,11 +95,6 @@ def tokens_of_group(settings: Settings, groups: int) -> int:
     return max(1, settings.allocate.greedy_tokens // groups)
 
 
-def sparsity_at(paths: Paths, target: float) -> np.ndarray:
-    """The sparsity of every projection of the model at a target, block after block."""
-    return np.concatenate([Path.from_lists(block["path"]).at(target)[0] for block in paths])
-
-
 def _rows(paths: Paths, group: int, targets: tuple[float, ...]) -> Iterator[dict[str, Any]]:
     for block in paths:
         path = Path.from_lists(block["path"])

@@ -18,6 +18,7 @@ TESTED_BESIDE = {
     ),
     "tests/stages/test_reference_train.py": ("stages/reference_card.py",),
     "tests/stages/test_transform.py": ("stages/inputs/model.py",),
+    "tests/stages/test_calibration_parity.py": ("wina_amp/allocation/shrinking_group.py",),
     "tests/stages/test_prepare.py": ("stages/inputs/tasks.py",),
     "tests/stages/test_latency.py": ("stages/latency_inputs.py",),
     "tests/stages/inputs/test_fingerprint.py": ("stages/inputs/environment.py",),
