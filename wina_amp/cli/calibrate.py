@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
+from wina_amp.atomic import refuse_full
 from wina_amp.errors import UserError
 
 SUFFIXES = (".txt", ".jsonl", ".json", ".parquet")
@@ -38,8 +39,7 @@ def calibrate_file(
     Raises:
         UserError: a folder with something in it; a file that cannot be read; and see `load` and `calibrate`.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError("The folder must be new or empty", "something that is there", folder, "name another one")
+    refuse_full(folder)
     if not file.is_file():
         raise UserError("The file must exist", "no such file", file, "correct its name")
     if file.suffix not in SUFFIXES:

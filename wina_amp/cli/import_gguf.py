@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
-from wina_amp.atomic import replacing
+from wina_amp.atomic import refuse_full, replacing
 from wina_amp.errors import UserError, unknown
 from wina_amp.models.advice import first_line
 from wina_amp.models.integrity import check_folder
@@ -74,8 +74,7 @@ def import_gguf(file: Path, folder: Path) -> dict[str, Any]:
             property or tokenizer that the checkpoint would lack.
     """
     _need_packages()
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError("The folder must be new or empty", "something that is there", folder, "name another one")
+    refuse_full(folder)
     metadata, tensors = _contents(file)
     architecture = str(metadata["general.architecture"])
     _check_file(metadata, architecture, file)

@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
 )
 
 from wina_amp.errors import UserError
-from wina_amp.models.advice import GGUF, folder_error, remedy_for, whereabouts
+from wina_amp.models.advice import GGUF, first_line, folder_error, remedy_for, whereabouts
 
 WANTED = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt")
 UNWANTED = ("original/*", "consolidated*", "*/*")
@@ -164,10 +164,9 @@ def _snapshot(repository: str, revision: str, patterns: list[str]) -> Path:
     except OSError as error:  # HTTP errors of the hub are OSErrors too
         is_full = error.errno == errno.ENOSPC
         remedy = f"free space under {constants.HF_HUB_CACHE} and run again; finished files are kept"
-        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             "The hub checkpoint must be downloadable",
-            text,
+            first_line(error),
             where,
             remedy if is_full else "run again; finished files are kept",
         ) from error

@@ -13,6 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from huggingface_hub.utils import validate_repo_id
 
 from wina_amp.errors import UserError
+from wina_amp.models.advice import first_line
 
 
 def local_folder(
@@ -49,7 +50,7 @@ def local_folder(
         raise UserError(must, found, where, "correct the name, or allow downloads (HF_HUB_OFFLINE=0)") from error
     except HfHubHTTPError as error:  # no such repository or revision, a private or gated one, a server's error
         must = "A profile set of the hub must be open to you"
-        raise UserError(must, _first_line(error), where, "correct the name; for a private one pass `token`") from error
+        raise UserError(must, first_line(error), where, "correct the name; for a private one pass `token`") from error
     return Path(folder) / inside
 
 
@@ -70,9 +71,5 @@ def upload(
     except OSError as error:  # HTTP errors of the hub are OSErrors too
         must = "The repository must be writable, and the hub reachable"
         raise UserError(
-            must, _first_line(error), repo_id, "`hf auth login`, or pass a `token` that may write"
+            must, first_line(error), repo_id, "`hf auth login`, or pass a `token` that may write"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
