@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.compute.sizes import BYTES, sizes_of
+from pipeline.compute.sizes import sizes_of
 from pipeline.config.consistency import why_not_decoded
 from pipeline.config.methods import MethodSettings
 from pipeline.config.params import Settings
@@ -59,15 +59,16 @@ def what_is_timed(settings: Settings) -> Timed:
     Raises:
         UserError: there is no config.json, or its family has no row; no GPU where the settings ask for it.
     """
+    import torch
+
     from pipeline.latency.machine import last_level_cache
     from pipeline.latency.refusal import why_not_timed
-    from wina_amp.models.load import DTYPES
     from wina_amp.models.placement import choose_device
 
     model, latency = settings.model, settings.latency
     sizes = sizes_of(config_of(config_folder(model.path, model.revision)))
-    weights = sizes.blocks * sizes.block_weights * BYTES[model.dtype]
-    device = choose_device(model.device)
+    device, dtype = choose_device(model.device), getattr(torch, model.dtype)
+    weights = sizes.blocks * sizes.block_weights * dtype.itemsize
     cache = last_level_cache(device) if latency.cache_mb is None else int(latency.cache_mb * 1e6)
     methods, skipped = _methods(settings)
     if not methods:
@@ -75,7 +76,7 @@ def what_is_timed(settings: Settings) -> Timed:
     elif model.device == "spread":
         reason = "the model is spread over several GPUs, and sparse decoding runs on one device"
     else:
-        reason = why_not_timed(device.type, DTYPES[model.dtype], max(latency.batches), weights=weights, cache=cache)
+        reason = why_not_timed(device.type, dtype, max(latency.batches), weights=weights, cache=cache)
     return Timed(tuple(methods), skipped, reason, weights, cache, device)
 
 

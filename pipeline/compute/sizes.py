@@ -15,8 +15,6 @@ from wina_amp.models.families import PROJECTION_ORDER, family_of
 
 _SIZES = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "vocab_size")
 
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-
 
 @dataclass(frozen=True)
 class Linear:
