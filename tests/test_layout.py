@@ -21,7 +21,7 @@ TESTED_BESIDE = {
     "tests/stages/test_calibration_parity.py": ("wina_amp/allocation/shrinking_group.py",),
     "tests/stages/test_prepare.py": ("stages/inputs/tasks.py",),
     "tests/stages/test_latency.py": ("stages/latency_inputs.py",),
-    "tests/stages/inputs/test_fingerprint.py": ("stages/inputs/environment.py",),
+    "tests/stages/test_evaluate.py": ("stages/inputs/groups.py",),
     # Proven by running DVC.
     "tests/dvc/test_damage.py": ("stages/inputs/recorded.py",),
     "tests/pipeline/evaluate/test_method.py": ("pipeline/evaluate/asked.py", "pipeline/evaluate/model.py"),
