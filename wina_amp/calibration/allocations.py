@@ -20,7 +20,6 @@ from wina_amp.allocation.loss.gradients import LossGradients
 from wina_amp.allocation.loss.loss_inputs import LossInputs
 from wina_amp.allocation.shrinkage import shrink
 from wina_amp.allocation.shrinking_group import on_paths, shrinking_group
-from wina_amp.allocation.uniform import uniform
 from wina_amp.calibration.settings import CalibrationSettings
 from wina_amp.histograms.bins import Bins
 from wina_amp.models.load import LoadedModel
@@ -66,7 +65,7 @@ class Calibration:
 
     def uniform(self) -> Sparsities:
         """The same for every projection."""
-        return np.array([[uniform(target)] * len(self.projections) for target in self.targets])
+        return np.array([[target] * len(self.projections) for target in self.targets])
 
     def pooled(
         self,
