@@ -31,7 +31,6 @@ TESTED_BESIDE = {
     "tests/wina_amp/allocation/loss/test_gradients.py": (
         "wina_amp/allocation/loss/limits.py", "wina_amp/allocation/loss/loss_inputs.py",
     ),
-    "tests/pipeline/capture/test_capture.py": ("wina_amp/capture/passes.py",),
     "tests/wina_amp/calibration/test_calibrate.py": (
         "wina_amp/calibration/allocations.py", "wina_amp/calibration/arguments.py",
         "wina_amp/calibration/described.py", "wina_amp/calibration/observing.py",

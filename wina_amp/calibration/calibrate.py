@@ -26,8 +26,9 @@ from wina_amp.calibration.allocations import Calibration, Sparsities
 from wina_amp.calibration.arguments import checked_model, checked_targets, checked_texts, refuse_names, refuse_numbers
 from wina_amp.calibration.dataset import tokenized
 from wina_amp.calibration.described import described
-from wina_amp.calibration.observing import clustered, group_counts
+from wina_amp.calibration.observing import clustered
 from wina_amp.calibration.settings import CalibrationSettings
+from wina_amp.capture.passes import group_counts
 from wina_amp.names import GREEDY, KL, UNIFORM, WINA
 from wina_amp.profile_set.identity import sketch
 from wina_amp.profile_set.profile_set import ProfileSet
@@ -136,7 +137,16 @@ def _allocated(
     if allocation == UNIFORM:
         return [calibration.uniform()] * groups
     with bars(desc="histograms", total=len(texts), unit="sample") as bar:
-        (counts,) = group_counts(calibration, texts, np.zeros(len(texts), dtype=np.int64), bar.update)
+        (counts,) = group_counts(
+            calibration.loaded,
+            texts,
+            np.zeros(len(texts), dtype=np.int64),
+            criterion=calibration.criterion,
+            bins=calibration.bins,
+            dense_prefix=calibration.dense_prefix,
+            budget=calibration.settings.batch,
+            advance=bar.update,
+        )
     work = sum(kl.work(targets, calibration.settings.kl_steps)) if allocation == KL else calibration.blocks
     with bars(desc=allocation, total=work, unit="pass" if allocation == KL else "block") as bar:
         pooled = calibration.pooled(allocation, texts, counts, bar.update)
