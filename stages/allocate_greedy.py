@@ -87,7 +87,7 @@ def greedy_paths(
         is_lazy=settings.allocate.greedy_search == "lazy",
         meter=meter,
     )
-    return [{"block": one.block, "projections": one.projections, "path": one.path.to_lists()} for one in by_block]
+    return [{"block": own.block, "projections": own.projections, "path": own.path.to_lists()} for own in by_block]
 
 
 def tokens_of_group(settings: Settings, groups: int) -> int:
