@@ -87,17 +87,12 @@ def greedy_paths(
         is_lazy=settings.allocate.greedy_search == "lazy",
         meter=meter,
     )
-    return [{"block": one.block, "projections": one.projections, "path": one.path.to_lists()} for one in by_block]
+    return [{"block": own.block, "projections": own.projections, "path": own.path.to_lists()} for own in by_block]
 
 
 def tokens_of_group(settings: Settings, groups: int) -> int:
     """Measured tokens of one of so many groups: a profile set costs the same, however many there are."""
     return max(1, settings.allocate.greedy_tokens // groups)
-
-
-def sparsity_at(paths: Paths, target: float) -> np.ndarray:
-    """The sparsity of every projection of the model at a target, block after block."""
-    return np.concatenate([Path.from_lists(block["path"]).at(target)[0] for block in paths])
 
 
 def _rows(paths: Paths, group: int, targets: tuple[float, ...]) -> Iterator[dict[str, Any]]:

@@ -19,7 +19,7 @@ from pipeline.config.profiles import AllocateSettings, ProfileSettings
 from pipeline.executors.processes import Advance, WorkerPool
 from pipeline.storage.parts import Parts
 from stages.inputs.allocation import Costs, allocation_scratch
-from stages.inputs.loss_worker import LossWorker, mean_length, site_table
+from stages.inputs.loss_worker import LossWorker, site_table
 from stages.inputs.model import model_processes
 from stages.run import start_logging
 from wina_amp.allocation.calibration.cost import Cost
@@ -71,7 +71,7 @@ class Worker(LossWorker):
         from wina_amp.allocation.loss.gradients import LossGradients
 
         inputs = self.inputs(group, self.profile.scheme, group)
-        plan = pooled_plan(mean_length(inputs.texts), **budget(self.settings.allocate))
+        plan = pooled_plan(inputs.mean_length, **budget(self.settings.allocate))
         gradients = LossGradients(inputs).on_minibatches(range(len(inputs.texts)), plan.batch, self.settings.seed)
         return plan, Divergence(inputs.on(inputs.texts[-plan.compared :])), gradients
 

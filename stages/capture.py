@@ -11,12 +11,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
-from pipeline.capture.capture import Part, capture
 from pipeline.config.params import Settings
 from pipeline.executors.processes import Advance, WorkerPool
 from pipeline.storage.parts import Parts
@@ -27,6 +27,9 @@ from stages.inputs.model import load_model, model_processes
 from stages.run import start_logging
 from wina_amp.tokens.batching import batches
 from wina_amp.tokens.samples import TokenizedSample, tokenized_samples
+
+if TYPE_CHECKING:
+    from pipeline.capture.capture import Part
 
 BATCHES_PER_PART = 8
 _COLUMNS = ("sample_id", "split", "prompt_ids", "answer_ids")
@@ -100,6 +103,8 @@ def _write_parts(
 
 def _capture(worker: Worker, task: Task, advance: Advance) -> None:
     """Write one part of both tables."""
+    from pipeline.capture.capture import capture
+
     settings = worker.settings
     rows: list[Part] = []
     captured = capture(

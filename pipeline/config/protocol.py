@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import Field, StrictFloat, StrictInt, StrictStr
 from pydantic.dataclasses import dataclass
 
-from pipeline.config.consistency import must_know, refusal
+from pipeline.config.consistency import must_know
 from pipeline.config.kinds import SECTION, Fraction, Line, Name
 from pipeline.config.params import Settings, parse
 from pipeline.config.validation import validated
@@ -88,12 +88,14 @@ def check(protocol: Protocol, settings: Settings) -> None:
                 f"`questions.{name}` in {PROTOCOL}",
             )
             known = ", ".join(f"{target:g}" for target in settings.evaluate.targets)
-            raise refusal(must, f"{question.target:g}, not among {known}", where, "correct params.yaml, or its preset")
+            raise UserError(
+                must, f"{question.target:g}, not among {known}", where, "correct params.yaml, or its preset"
+            )
     drawn = settings.benchmark.confirmation_samples
     if is_confirmation(settings) and drawn != protocol.samples:
         must = f"`benchmark.confirmation_samples` must be {protocol.samples}, as {PROTOCOL} says"
         remedy = "set it to 0, and leave the confirmation split to `python -m commands.confirm`"
-        raise refusal(must, drawn, "params.yaml", remedy)
+        raise UserError(must, drawn, "params.yaml", remedy)
     if settings.benchmark.refit >= protocol.refits and is_confirmation(settings):
         must = f"`benchmark.refit` must be below {protocol.refits}, the refits of {PROTOCOL}"
-        raise refusal(must, settings.benchmark.refit, "params.yaml", "set it to 0")
+        raise UserError(must, settings.benchmark.refit, "params.yaml", "set it to 0")

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from pipeline.profiles.profile import Profiles
 from wina_amp.errors import UserError
 from wina_amp.masks.install import Counts, Runtime, install
 
@@ -32,16 +33,6 @@ positions, 7.3 ms of 64, 10.4 ms of 16."""
 _EXPONENTS = 1 << 22
 """Numbers that `logsumexp` keeps in between. What is larger than 32 MB the allocator returns to the system, and
 fetching it again is half of the time (0.97 ms a position at that vocabulary, 0.45 in parts); results are the same."""
-
-
-@dataclass(frozen=True)
-class Profiles:
-    """The masks of a model: a criterion, a kind of mask, and its values for every group, block and mask site (float32
-    thresholds, or for `topk` float64 sparsities; see `wina_amp.masks.install.install`)."""
-
-    criterion: str
-    values: Float[Tensor, "groups blocks masks"]
-    mask: str = "threshold"
 
 
 @dataclass(frozen=True)
@@ -179,5 +170,5 @@ def running(loaded: LoadedModel, profiles: Profiles | None, dense_prefix: int | 
     if profiles is None:
         yield Engine(loaded, None, dense_prefix)
         return
-    with install(loaded, profiles.criterion, profiles.values, profiles.mask) as runtime:
+    with install(loaded, profiles.criterion, torch.from_numpy(profiles.values), profiles.mask) as runtime:
         yield Engine(loaded, runtime, dense_prefix)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wina_amp.atomic import replacing
+from wina_amp.atomic import remove, replacing
 from wina_amp.errors import UserError
 
 log = logging.getLogger("pipeline.storage")
@@ -140,11 +140,8 @@ def _sha256(file: Path) -> str:
 
 def _delete(path: Path) -> None:
     """A file or folder; where it cannot be, writing says so."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
+    with suppress(OSError):
+        remove(path)
 
 
 def _damaged(path: Path) -> UserError:

@@ -15,10 +15,11 @@ from pipeline.executors.processes import processes
 from pipeline.storage.schemas import FEATURE_WEIGHTS
 from stages.inputs import paths
 from stages.inputs.checkpoint import checked_folder
+from stages.inputs.environment import has_gpu
 from stages.run import limit_threads
 from wina_amp.errors import RESTORE, UserError
 from wina_amp.models import manifest
-from wina_amp.names import NO_TRANSFORM
+from wina_amp.names import AUTO, CPU, NO_TRANSFORM
 
 if TYPE_CHECKING:
     from wina_amp.models.load import LoadedModel
@@ -84,9 +85,7 @@ def model_processes(model: ModelSettings, tasks: int | None = None) -> int:
     Raises:
         UserError: the manifest is missing; the environment variable is no number.
     """
-    import torch
-
-    on_cpu = model.device == "cpu" or (model.device == "auto" and not torch.cuda.is_available())
+    on_cpu = model.device == CPU or (model.device == AUTO and not has_gpu())
     stored = sum(file.size for file in manifest.read(paths.MANIFEST).files.values())
     room = processes(2 * stored, on_cpu=on_cpu)  # float32 of a checkpoint in bfloat16 is twice as large
     return room if tasks is None else min(room, tasks)

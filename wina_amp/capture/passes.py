@@ -10,7 +10,7 @@ completed before the next one begins: memory depends on the token budget, not on
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from wina_amp.histograms.bins import Bins
 from wina_amp.masks.eligibility import eligible
 from wina_amp.models.families import SITES
 from wina_amp.scoring.signature import project
+from wina_amp.tokens.batching import batches
 from wina_amp.tokens.padding import right_padded
 from wina_amp.tokens.samples import TokenizedSample
 
@@ -94,6 +95,48 @@ def observed(
                 [sample_id for sample_id, is_counted in zip(sample_ids, has_histogram, strict=True) if is_counted],
                 _tokens(histogram_rows)[has_histogram],
             )
+
+
+def group_counts(
+    loaded: LoadedModel,
+    texts: Sequence[TokenizedSample],
+    groups: Int[ndarray, " texts"],
+    *,
+    criterion: str,
+    bins: Bins,
+    dense_prefix: int | float,
+    budget: int,
+    advance: Callable[[int], object] = lambda _texts: None,
+) -> list[dict[tuple[int, str], Int[ndarray, " count"]]]:
+    """The score histograms of every group, by block and projection: the sums over its texts. Memory depends on groups
+    and not on texts.
+
+    Args:
+        loaded, criterion, bins, dense_prefix: see `observed`.
+        texts: prompts with answers; the last token of an answer is predicted, and not read.
+        groups: of every text, from 0.
+        budget: most tokens in a batch, padding included.
+        advance: called with the number of texts that have run.
+    """
+    number, read = int(groups.max()) + 1, [text.as_read for text in texts]
+    group_of = {text.sample_id: group for text, group in zip(texts, groups.tolist(), strict=True)}
+    planned = batches([text.length for text in read], [text.sample_id for text in read], budget)
+    totals: dict[tuple[int, str], Int[ndarray, "groups count"]] = {}
+    for batch in observed(
+        loaded,
+        [[read[position] for position in positions] for positions in planned],
+        histograms_of=group_of,
+        criteria=[criterion],
+        bins=bins,
+        dense_prefix=dense_prefix,
+    ):
+        members = [group_of[sample_id] for sample_id in batch.counted_ids]
+        for seen in batch.observations:
+            for projection, _, counts in seen.by_projection():
+                key = (seen.site.block, projection)
+                np.add.at(totals.setdefault(key, np.zeros((number, bins.count), dtype=np.int64)), members, counts)
+        advance(len(batch.sample_ids))
+    return [{key: total[group] for key, total in totals.items()} for group in range(number)]
 
 
 def signatures(observations: Sequence[Observation], *, seed: int, dim: int) -> Float32[ndarray, "samples sites dim"]:

@@ -12,8 +12,8 @@ import torch
 from lm_eval import evaluator
 from lm_eval.models.huggingface import HFLM
 
-from pipeline.evaluate.engine import Profiles
 from pipeline.evaluate.method import evaluate, shape_of
+from pipeline.profiles.profile import Profiles
 from pipeline.storage.schemas import RESULTS
 from pipeline.tasks.loading import TaskView, load_tasks
 from pipeline.tasks.samples import sample_rows
@@ -23,7 +23,7 @@ from wina_amp.models.load import LoadedModel
 ROUNDING = 1e-4
 """Nats; float32 sums in another order (see test_choices)."""
 
-THRESHOLDS = torch.rand(3, 2, 7, generator=torch.Generator().manual_seed(9))
+THRESHOLDS = torch.rand(3, 2, 7, generator=torch.Generator().manual_seed(9)).numpy()
 OPTIONS = {"dense_prefix": 1, "batch_tokens": 200}
 
 
@@ -86,7 +86,7 @@ def test_thresholds_of_zero_give_the_dense_results_exactly(
     views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
 ):
     dense = evaluate(tiny_loaded, views, samples, None, **OPTIONS)
-    zero = evaluate(tiny_loaded, views, samples, Profiles("wina", torch.zeros(3, 2, 7)), **OPTIONS)
+    zero = evaluate(tiny_loaded, views, samples, Profiles("wina", np.zeros((3, 2, 7), np.float32)), **OPTIONS)
     # Features that are exactly zero are counted as masked, so the count may differ; what the model says may not.
     counted = ["flops", "realised_sparsity", "sparsity_by_block"]
     pd.testing.assert_frame_equal(dense.drop(columns=counted), zero.drop(columns=counted), check_exact=True)
@@ -95,11 +95,11 @@ def test_thresholds_of_zero_give_the_dense_results_exactly(
 def test_topk_realises_the_sparsity_of_every_projection_to_one_feature_for_every_sample(
     views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
 ):
-    sparsity = torch.rand(3, 2, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    sparsity = torch.rand(3, 2, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(4)).numpy()
     results = evaluate(tiny_loaded, views, samples, Profiles("wina", sparsity, "topk"), **OPTIONS)
     shape = shape_of(tiny_loaded, "wina")
     inputs, outputs = np.array(shape.features), np.array(shape.gated)
-    zeroed = np.ceil(inputs * sparsity.reshape(3, -1).numpy()) @ outputs / (inputs @ outputs)
+    zeroed = np.ceil(inputs * sparsity.reshape(3, -1)) @ outputs / (inputs @ outputs)
     np.testing.assert_allclose(results["realised_sparsity"], zeroed[samples["group"]], rtol=0, atol=1e-12)
 
 

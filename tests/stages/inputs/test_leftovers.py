@@ -12,7 +12,7 @@ from dvc.repo import Repo
 
 from pipeline.config.params import Settings
 from stages.inputs import leftovers
-from stages.inputs.leftovers import REMOVED, set_aside
+from stages.inputs.leftovers import REMOVED, forget, set_aside
 from tests.dvc import deps
 from tests.settings import full, full_text
 
@@ -103,6 +103,16 @@ def test_a_table_that_is_moved_again_is_kept_once(tmp_path: Path, monkeypatch: p
         _leave("old.parquet", "a table")
         set_aside(SETTINGS)
     assert _kept() == ["a table"]
+
+
+def test_dvc_lock_forgets_the_stages_that_are_gone_and_keeps_the_others_byte_for_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    head, kept = "schema: '2.0'\nstages:\n", "  evaluate@kl:\n    cmd: run\n    outs:\n    - path: a\n      md5: b\n"
+    Path("dvc.lock").write_text(f"{head}  gate@gate:\n    cmd: run\n{kept}  evaluate@gone:\n    cmd: run\n")
+    forget(SETTINGS)
+    assert Path("dvc.lock").read_text() == head + kept
 
 
 def _leave(name: str, text: str) -> None:
