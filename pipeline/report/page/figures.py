@@ -7,7 +7,7 @@ alone (for all targets it is the mean).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.report.analysis.agreement import LabelAgreement
@@ -20,16 +20,20 @@ from pipeline.report.page.svg import (
     label,
     line,
     marker,
+    spread,
     svg,
     text,
     tick,
 )
+from pipeline.report.text.names import display_name
 from pipeline.report.text.wording import number, points, points_interval
 from pipeline.statistics.bootstrap import Interval
 
 WIDE, NARROW = 960, 360
 LINE = 15
 """Distance of two labels, in pixels."""
+BESIDE = 48
+"""Characters of a name that fit beside a row; longer ones stand above it."""
 MEAN = "mean"
 """In place of a target."""
 
@@ -67,8 +71,8 @@ def forest(marks: Sequence[Mark], name: str, title: str, caption: str) -> Figure
     alt += f"; {sum(mark.is_claimed for mark in marks)} of {len(marks)} differences are claimed."
 
     def draw(width: int) -> str:
-        is_wide = width == WIDE
-        step, left = (26, 330) if is_wide else (40, 12)
+        is_wide = width == WIDE and max(len(mark.name) for mark in marks) <= BESIDE
+        step, left = (26, 340) if is_wide else (40, 12)
         bottom = step * len(marks) + 14
         span = [100 * end for interval in known for end in (interval.low, interval.high)]
         x = Scale(min([*span, 0.0]), max([*span, 0.0]), left + 14, width - 84)
@@ -132,6 +136,21 @@ def frame(x: Scale, y: Scale, right: float, bottom: float, across: str, up: str)
     ]
     vertical = [text(x(at), bottom + 18, tick(at), text_anchor="middle") for at in x.ticks(6)]
     return [*horizontal, *vertical, text(x.start, bottom + 38, across), text(4, 11, up)]
+
+
+def room(plan: Plan, methods: Iterable[Method]) -> int:
+    """The width that `end_labels` need."""
+    return min(26 + 7 * max(len(display_name(plan, method)) for method in methods), 360)
+
+
+def end_labels(plan: Plan, ends: Mapping[Method, tuple[float, float]], style: Looks, right: float) -> Iterator[str]:
+    """The names of methods right of `right`, each tied to the point where its line ends."""
+    ranked = sorted(ends.items(), key=lambda item: item[1][1])
+    for (method, (x, y)), at in zip(ranked, spread([y for _, (_, y) in ranked], LINE + 2), strict=True):
+        colour = f"var(--{style[method.name][0]})"
+        tie = line(x + 7, y, right + 12, at, stroke=colour, opacity=0.5)
+        name = text(right + 16, at + 4, display_name(plan, method), fill=colour, font_weight=600)
+        yield element("g", tie + name, data_method=method.name)
 
 
 def _forest_mark(mark: Mark, at: str, interval: Interval, x: Scale, y: float, width: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +13,14 @@ from pipeline.report.analysis.agreement import entanglement
 from pipeline.report.analysis.evidence import Evidence, total
 from pipeline.report.analysis.findings import Accuracies, Findings
 from pipeline.report.analysis.pairs import is_literal
-from pipeline.report.analysis.plan import Plan
+from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.analysis.task_differences import TaskComparison
 from pipeline.report.page import figures, group_tables, profile_tables
 from pipeline.report.page.figures import MEAN, Looks, Mark, key
 from pipeline.report.page.latency_figure import latency
 from pipeline.report.page.latency_tables import speedup_table, timing_table
 from pipeline.report.page.parts import Fold, Part, Section
+from pipeline.report.page.sparsity_figure import sparsity
 from pipeline.report.page.svg import Figure
 from pipeline.report.page.table import Column, Row, Table, plain
 from pipeline.report.text.latency import machine_sentences, not_timed
@@ -35,7 +37,12 @@ COUNTED = {
 
 
 def sections(
-    plan: Plan, evidence: Evidence, findings: Findings, style: Looks, drawn_map: Figure | None
+    plan: Plan,
+    evidence: Evidence,
+    findings: Findings,
+    style: Looks,
+    featured: Sequence[Method],
+    drawn_map: Figure | None,
 ) -> list[Section]:
     """All sections; those without anything to show say so."""
     return [
@@ -44,7 +51,7 @@ def sections(
                 _groups(plan, evidence, findings, drawn_map)),
         Section("rq3", "Routing", "RQ3 · How can a new prompt be routed?", _routing(plan, findings)),
         Section("rq4", "Trade-off", "RQ4 · What does it save?", _tradeoff(plan, findings, style)),
-        Section("appendix", "Appendix", "Appendix", _appendix(plan, evidence, findings)),
+        Section("appendix", "Appendix", "Appendix", _appendix(plan, evidence, findings, style, featured)),
     ]  # fmt: skip
 
 
@@ -59,7 +66,8 @@ def _profiles(plan: Plan, findings: Findings) -> list[Part]:
         "was asked, WINA's profiles per cluster against WINA's pooled one.",
         *_literal(plan, findings, answering),
     ]
-    marks = [_mark(own, row) for row in [*sorted(answering.gains, key=_is_ours), *answering.differences]]
+    marks = [_mark(own, row, "pooled") for row in sorted(answering.gains, key=_is_ours)]
+    marks += [_mark(own, row, display_name(own, row.reference)) for row in answering.differences]
     if marks:
         caption = "Points of accuracy at matched compute, mean over targets or at the chosen one; coloured: claimed."
         parts.append(profile_tables.differences(own, answering, f"Differences on {answering.samples:,} samples"))
@@ -93,9 +101,9 @@ def _answering(plan: Plan, findings: Findings) -> tuple[Plan, Accuracies]:
     return plan, findings.test
 
 
-def _mark(plan: Plan, row: Comparison) -> Mark:
+def _mark(plan: Plan, row: Comparison, reference: str) -> Mark:
     at_targets = {key(target): gap for target, gap in zip(plan.targets, row.at_targets, strict=True)}
-    name = f"{display_name(plan, row.method)} \N{MINUS SIGN} {display_name(plan, row.reference)}"
+    name = f"{display_name(plan, row.method)} \N{MINUS SIGN} {reference}"
     return Mark(name, {MEAN: row.mean, **at_targets}, row.is_claimed(plan.alpha))
 
 
@@ -158,8 +166,9 @@ def _routing(plan: Plan, findings: Findings) -> list[Part]:
     parts: list[Part] = []
     if findings.test.routers:
         parts.append(group_tables.router_table(findings))
-    if findings.test.regrets:
-        parts.append(group_tables.regret_table(plan, findings.test.regrets))
+    own, answering = _answering(plan, findings)
+    if answering.regrets:
+        parts.append(group_tables.regret_table(own, answering))
     if findings.benefit_routers:
         parts.append(group_tables.benefit_table(findings.benefit_routers))
     return parts or ["No router was fitted in this run."]
@@ -185,7 +194,9 @@ def _tradeoff(plan: Plan, findings: Findings, style: Looks) -> list[Part]:
     return parts
 
 
-def _appendix(plan: Plan, evidence: Evidence, findings: Findings) -> list[Part]:
+def _appendix(
+    plan: Plan, evidence: Evidence, findings: Findings, style: Looks, featured: Sequence[Method]
+) -> list[Part]:
     test = findings.test
     parts: list[Part] = [*left_out(evidence.sample_counts)]
     if test.points:
@@ -200,7 +211,8 @@ def _appendix(plan: Plan, evidence: Evidence, findings: Findings) -> list[Part]:
         own, answering = _answering(plan, findings)
         more = [_task_forest(own, item) for item in answering.task_differences[1:]]
         parts.append(Fold("Task by task", [*more, *tasks]))
-        parts.append(Fold("Realised sparsity", [profile_tables.sparsity_table(plan, test)]))
+        drawn = sparsity(plan, findings.block_sparsities, featured, style, "sparsity")
+        parts.append(Fold("Realised sparsity", [drawn, profile_tables.sparsity_table(plan, test)]))
     allocations = [profile_tables.pooled_table(item) for item in findings.pooled if not item.is_flat]
     shifts = [profile_tables.shift_table(findings.specialisations)] if findings.specialisations else []
     if allocations or shifts:

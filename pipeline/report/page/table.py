@@ -9,21 +9,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from pipeline.report.text.wording import number, points
 from pipeline.statistics.bootstrap import Interval
 
 NONE = "\N{EM DASH}"
+DECIMALS = 6
+"""Significant digits of a number in a file."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """`small` follows in small print; `tone` (`up`, `down`, `shown`) makes the text bold; `heat` shades it, 0 to 1."""
+    """`small` follows in small print; `tone` (`up`, `down`, `shown`) makes the text bold; `heat` shades it, 0 to 1;
+    `ends` are those of the value's interval."""
 
     text: str
     value: float | None = None
     small: str = ""
     tone: str = ""
     heat: float | None = None
+    ends: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,18 @@ class Table:
     note: str = ""
     is_heat: bool = False
 
+    @property
+    def csv(self) -> str:
+        """All rows by the numbers behind their cells; a column of intervals is followed by their ends."""
+        columns: dict[str, list[object]] = {self.corner: [row.name for row in self.rows]}
+        for i, column in enumerate(self.columns):
+            cells = [row.cells[i] for row in self.rows]
+            columns[column.title] = [cell.text if cell.value is None else cell.value for cell in cells]
+            if any(cell.ends for cell in cells):
+                for end, name in enumerate(("low", "high")):
+                    columns[f"{column.title}, {name}"] = [cell.ends and cell.ends[end] for cell in cells]
+        return pd.DataFrame(columns).to_csv(index=False, lineterminator="\n", float_format=f"%.{DECIMALS}g")
+
 
 def plain(text: object, *, tone: str = "") -> Cell:
     """A word, or a whole number with its separators."""
@@ -74,7 +92,7 @@ def interval(of: Interval | None, write: Callable[[float], str] = number, *, ton
     if of is None:
         return Cell(NONE)
     ends = f"[{write(of.low)}, {write(of.high)}]".replace("+", "")
-    return Cell(write(of.value), of.value, f"{ends} {small}".strip(), tone)
+    return Cell(write(of.value), of.value, f"{ends} {small}".strip(), tone, ends=(of.low, of.high))
 
 
 def percents(of: Interval | None, *, tone: str = "") -> Cell:

@@ -7,6 +7,7 @@ them can contradict each other. No method or label is named here: the same code 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipeline.report.analysis.accuracy import Comparison, Point
@@ -14,6 +15,7 @@ from pipeline.report.analysis.agreement import LabelAgreement
 from pipeline.report.analysis.findings import Accuracies, Findings
 from pipeline.report.analysis.labels import candidates
 from pipeline.report.analysis.plan import Plan
+from pipeline.report.analysis.routers import RegretRow
 from pipeline.report.analysis.variants import VariantLabel, without_length
 from pipeline.report.text.decision import RELEVANT, Decision, decide
 from pipeline.report.text.latency import latency_answer
@@ -98,7 +100,8 @@ def headline(plan: Plan, findings: Findings) -> str:
 
 
 def gain_decision(plan: Plan, findings: Findings) -> Decision | None:
-    """RQ2's decision; None where nothing decides. A gain must also be above every random control of its size."""
+    """RQ2's decision; None where nothing decides. A gain must also be above every random control of its size that was
+    run."""
     row = findings.deciding_gain
     if row is None:
         return None
@@ -108,8 +111,6 @@ def gain_decision(plan: Plan, findings: Findings) -> Decision | None:
     controls = [control for control in findings.answering.controls if control.method == row.method]
     if not row.is_claimed(plan.alpha):
         return Decision("open", "Undecided: not after correction")
-    if not controls:
-        return Decision("open", "A gain, but no random control")
     if not all(control.is_better(plan.alpha) for control in controls):
         return Decision("open", "A gain, but random groups gain too")
     return Decision("yes", ONE_FIT)
@@ -160,15 +161,19 @@ def _profiles(plan: Plan, findings: Findings, decision: Decision | None) -> Card
         f"{_where(plan, findings, row)}, {findings.answering.samples:,} samples{over}."
     )
     controls = [gain for gain in findings.answering.gains if gain.method.is_control and gain.reference == row.reference]
-    second = [
-        f"Random groups of the same sizes gain {listed([points_interval(gain.mean) for gain in controls])} over the "
-        "same pooled profile."
-    ] if controls else []  # fmt: skip
     folded = [*_correction(row), *_refits(plan, findings.answering, row), *_resolution(plan, findings, row)]
     return Card(
         "RQ2", question, decision.tone, decision.words, points_interval(row.mean), "points of accuracy",
-        (first, *second), tuple(folded),
+        (first, *_beside(controls, decision)), tuple(folded),
     )  # fmt: skip
+
+
+def _beside(controls: Sequence[Comparison], decision: Decision) -> list[str]:
+    """What random groups gain; where none were run, a gain may be that of any groups."""
+    if controls:
+        gains = listed([points_interval(gain.mean) for gain in controls])
+        return [f"Random groups of the same sizes gain {gains} over the same pooled profile."]
+    return ["Random groups were not run: any groups might gain as much."] if decision.tone == "yes" else []
 
 
 def _correction(row: Comparison) -> list[str]:
@@ -249,28 +254,30 @@ def _routing(plan: Plan, findings: Findings, decision: Decision | None) -> Card:
         benefit = [entry for entry in findings.benefit_routers if row and entry.router == row.method.groups]
         text = "A benefit router chooses by predicted benefit; see its table." if benefit else "No router was fitted."
         return Card("RQ3", question, "open", "Not asked", sentences=(text,))
-    regret = next((entry for entry in findings.answering.regrets if entry.method == row.method), None)
-    shared = next((entry for entry in findings.test.regrets if entry.method == row.method), None)
-    cost = (
-        f"It costs {percent(shared.fraction, 3)} of the dense FLOPs; a"
-        if shared and shared.fraction is not None
-        else "A"
+    regret = next(entry for entry in findings.answering.regrets if entry.method == row.method)
+    first = (
+        f"It costs {100 * router.fraction:.2g}% of the dense FLOPs; always naming the largest group would be right "
+        f"for {percent(router.largest)}."
     )
-    first = f"{cost}lways naming the largest group would be right for {percent(router.largest)}."
     matters = decision is not None and decision.tone == "yes"
-    if regret is not None:
-        second = f"Its mistakes cost {points_interval(regret.mean)} points against known groups"
-    else:
-        second = "Known groups were not run on these samples; regret on fewer of them is below"
-    second += "." if matters else ", and says little while groups are not shown to gain (RQ2)."
-    is_good = regret is None or regret.mean.high < NEGLIGIBLE
-    answer, tone = ("Yes", "yes") if matters and is_good else ("Not well enough", "no")
+    second = _regret(regret, findings.answering.samples)
+    second += "." if matters else "; that says little while groups are not shown to gain (RQ2)."
+    answer, tone = ("Yes", "yes") if matters and regret.most < NEGLIGIBLE else ("Not well enough", "no")
     if not matters:
         answer, tone = ("Easily, but little depends on it", "open") if router.accuracy.low > router.largest else (
             "No better than guessing", "no")  # fmt: skip
     folded = _unseen(router.new_task, router.new_template)
     return Card("RQ3", question, tone, answer, percent_interval(router.accuracy), "of prompts to the right group",
                 (first, second), folded)  # fmt: skip
+
+
+def _regret(row: RegretRow, samples: int) -> str:
+    """What mistakes cost, without a stop."""
+    if row.elsewhere == 0:
+        return f"All {samples:,} prompts that answer RQ2 went to their group, so mistakes cost nothing"
+    if row.mean is None:
+        return f"Its mistakes cost at most {percent(row.elsewhere)} of the answers, as many as it sent elsewhere"
+    return f"Its mistakes cost {points_interval(row.mean)} points against known groups"
 
 
 def _unseen(task: Interval | None, template: Interval | None) -> tuple[str, ...]:

@@ -34,7 +34,8 @@ def latency_answer(plan: Plan, findings: Findings) -> tuple[str, str, str, tuple
     if safe:
         return f"Yes: {best.speedup.value:.2f} times as fast", "yes", sentence, folded
     if faster:
-        return "Faster, but at a loss", "open", sentence, folded
+        is_loss = best.point is not None and best.point.loss.low > 0
+        return "Faster, but at a loss" if is_loss else "Faster; a loss is not ruled out", "open", sentence, folded
     return "No: not faster than dense", "no", sentence, folded
 
 

@@ -80,7 +80,8 @@ def _name(plan: Plan, method: Method) -> str:
         name += f", {MASK_NAMES.get(method.mask, method.mask)}"
     if method.is_pooled:
         return name
-    groups = f"{'' if method.is_control else 'routed ' if method.is_routed else 'known '}{groups_word(method)}"
+    routed = "benefit-routed " if method.groups in plan.benefit_routers else "routed "
+    groups = f"{'' if method.is_control else routed if method.is_routed else 'known '}{groups_word(method)}"
     return f"{name}, {'thresholds by ' if method.takes_allocation else ''}{groups}"
 
 
