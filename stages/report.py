@@ -22,7 +22,7 @@ from pipeline.config import protocol
 from pipeline.config.methods import MethodSettings
 from pipeline.config.params import Settings
 from pipeline.config.profiles import ProfileSettings
-from pipeline.report.analysis.confirmed import Confirmed, confirmed
+from pipeline.protocol.confirmed import Confirmed, confirmed
 from pipeline.report.analysis.evidence import Evidence
 from pipeline.report.analysis.pairs import check_replicates
 from pipeline.report.analysis.plan import Method, Plan

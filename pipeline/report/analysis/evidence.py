@@ -19,7 +19,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from pipeline.evaluate.first_samples import among_first
-from pipeline.report.analysis.confirmed import Confirmed
+from pipeline.protocol.confirmed import Confirmed
 from pipeline.report.analysis.plan import Method, Plan
 from wina_amp.errors import UserError
 

@@ -9,12 +9,12 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from pipeline.protocol.confirmed import Confirmed
 from pipeline.report.analysis.accuracy import Comparison, Point, compare, operating_points
 from pipeline.report.analysis.agreement import Composition, LabelAgreement, agreements, compositions
 from pipeline.report.analysis.benefit_routers import BenefitRouterRow, benefit_router_rows
 from pipeline.report.analysis.block_sparsity import BlockSparsity, block_sparsities
 from pipeline.report.analysis.configurations import Configuration
-from pipeline.report.analysis.confirmed import Confirmed
 from pipeline.report.analysis.evidence import Evidence, Outcome, evaluated_samples, outcomes, split_samples
 from pipeline.report.analysis.gradient import GradientFindings, gradient_findings
 from pipeline.report.analysis.latency import Latency, latency

@@ -36,7 +36,9 @@ def accuracy(
         y = Scale(low - 1, high + 2, bottom, 24)
         parts = frame(x, y, width - right, bottom, "FLOPs that remain, % of dense", "accuracy, %")
         parts.append(_dense_line(dense, x, y, width - right))
-        parts += [_accuracy_line(plan, method, accuracies, featured, style, x, y) for method in plan.sparse]
+        for method in plan.sparse:
+            own = [point for point in accuracies if point.method == method]
+            parts += [_accuracy_line(plan, own, style, x, y, is_shown=method in featured)] if own else []
         if is_wide:
             at = {method: (x(100 * end.compute), y(100 * end.accuracy.value)) for method, end in ends.items()}
             at[plan.dense] = width - right, y(100 * dense.accuracy.value)
@@ -56,20 +58,12 @@ def _dense_line(dense: Point, x: Scale, y: Scale, right: float) -> str:
     )
 
 
-def _accuracy_line(
-    plan: Plan,
-    method: Method,
-    accuracies: Sequence[Point],
-    featured: Sequence[Method],
-    style: Looks,
-    x: Scale,
-    y: Scale,
-) -> str:
-    own = [point for point in accuracies if point.method == method]
+def _accuracy_line(plan: Plan, own: Sequence[Point], style: Looks, x: Scale, y: Scale, *, is_shown: bool) -> str:
+    method = own[0].method
     colour, shape = style[method.name]
     path = [(x(100 * point.compute), y(100 * point.accuracy.value)) for point in own]
     dash = "5 4" if method.is_control else None
-    content = polyline(path, stroke=f"var(--{colour})", stroke_width=2.2, stroke_dasharray=dash) if path else ""
+    content = polyline(path, stroke=f"var(--{colour})", stroke_width=2.2, stroke_dasharray=dash)
     for point, at in zip(own, path, strict=True):
         bar = line(at[0], y(100 * point.accuracy.low), at[0], y(100 * point.accuracy.high), stroke=f"var(--{colour})",
                    stroke_width=1.6, opacity=0.5)  # fmt: skip
@@ -79,4 +73,4 @@ def _accuracy_line(
         )
         dot = marker(shape, *at, 5.5, fill=f"var(--{colour})", stroke="var(--paper)")
         content += element("g", bar + dot, data_at=key(point.target), data_tip=tip)
-    return element("g", content, data_method=method.name, class_=None if method in featured else "hidden")
+    return element("g", content, data_method=method.name, class_=None if is_shown else "hidden")

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.report.analysis.agreement import LabelAgreement
+from pipeline.report.analysis.findings import Findings
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.page.svg import (
     SERIES,
     Figure,
     Scale,
     element,
-    label,
     line,
     marker,
     spread,
@@ -28,10 +28,13 @@ from pipeline.report.page.svg import (
 from pipeline.report.text.names import display_name
 from pipeline.report.text.wording import number, points, points_interval
 from pipeline.statistics.bootstrap import Interval
+from wina_amp.names import UNIFORM
 
 WIDE, NARROW = 960, 360
 LINE = 15
 """Distance of two labels, in pixels."""
+FEATURED = 6
+"""Lines of the first figure that are drawn and labelled, the dense model included."""
 BESIDE = 48
 """Characters of a name that fit beside a row; longer ones stand above it."""
 MEAN = "mean"
@@ -56,6 +59,17 @@ def looks(plan: Plan, featured: Sequence[Method]) -> Looks:
     names = list(dict.fromkeys(method.name for method in order))
     colours = {name: (SERIES[min(i, len(SERIES) - 1)], i) for i, name in enumerate(names)}
     return {**colours, plan.dense.name: ("ink", 0)}
+
+
+def featured(plan: Plan, findings: Findings) -> list[Method]:
+    """The lines of the first figure: dense, what is compared for RQ2, the best pooled method, the baseline, and the
+    uniform profiles of WINA and TEAL, as many as fit."""
+    gain, pooled = findings.deciding_gain, findings.best_pooled
+    wanted = [plan.dense, *([gain.method, gain.reference] if gain else []), *([pooled.method] if pooled else [])]
+    wanted.append(plan.method(plan.baseline))
+    uniform = [method for method in plan.sparse if method.is_pooled and method.allocation == UNIFORM]
+    wanted += sorted(uniform, key=lambda method: method.criterion != "wina")
+    return list(dict.fromkeys(wanted))[:FEATURED]
 
 
 def key(target: float) -> str:
@@ -84,7 +98,7 @@ def forest(marks: Sequence[Mark], name: str, title: str, caption: str) -> Figure
         for row, mark in enumerate(marks):
             y = row * step + (18 if is_wide else 28)
             anchor = {"x": left - 4, "y": y + 4, "text_anchor": "end"} if is_wide else {"x": left, "y": y - 11}
-            parts.append(element("text", _escaped(mark.name), fill="var(--ink)", font_size=13, **anchor))
+            parts.append(text(**anchor, words=mark.name, fill="var(--ink)", font_size=13))
             for at, interval in mark.intervals.items():
                 if interval is not None:
                     parts.append(_forest_mark(mark, at, interval, x, y, width))
@@ -162,9 +176,3 @@ def _forest_mark(mark: Mark, at: str, interval: Interval, x: Scale, y: float, wi
     content += text(width - 4, y + 4, points(interval.value), text_anchor="end", fill="var(--ink)", font_size=13)
     where = "mean" if at == MEAN else f"at {at}%"
     return element("g", content, data_only=at, data_tip=f"{mark.name}, {where}: {points_interval(interval)} points")
-
-
-def _escaped(words: str) -> str:
-    from markupsafe import escape
-
-    return str(escape(label(words, 60)))

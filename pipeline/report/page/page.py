@@ -23,7 +23,6 @@ import numpy as np
 from markupsafe import Markup, escape
 from ruamel.yaml import YAML
 
-from pipeline.report.analysis.confirmed import Confirmed
 from pipeline.report.analysis.evidence import Evidence
 from pipeline.report.analysis.findings import Findings
 from pipeline.report.analysis.plan import ACTIVATION, Method, Plan
@@ -35,20 +34,17 @@ from pipeline.report.page.sections import sections
 from pipeline.report.page.svg import Figure
 from pipeline.report.page.table import Table
 from pipeline.report.text.cards import cards, headline
-from pipeline.report.text.confirmed import confirmed_headline, confirmed_rows, provenance
+from pipeline.report.text.confirmed import confirmed_words
 from pipeline.report.text.names import display_name
 from pipeline.report.text.wording import listed, target_name, target_names
-from wina_amp.names import UNIFORM
 
-FEATURED = 6
-"""Lines of the first figure that are drawn and labelled, the dense model included."""
 _FOLDER = Path(__file__).parent
 _PACKAGES = ("torch", "transformers", "lm_eval", "scikit-learn", "umap-learn", "numpy", "pandas")
 
 
 def render(plan: Plan, evidence: Evidence, findings: Findings) -> tuple[str, dict[str, str]]:
     """The HTML page, and every figure and table in it: name of a file -> its content."""
-    lines = featured(plan, findings)
+    lines = figures.featured(plan, findings)
     timed = [timing.method for cell in findings.latency.cells for timing in cell.timings]
     style = figures.looks(plan, [*lines, *timed])
     answers = cards(plan, findings)
@@ -58,11 +54,11 @@ def render(plan: Plan, evidence: Evidence, findings: Findings) -> tuple[str, dic
             evidence, next(f"Do inputs cluster? {card.answer}." for card in answers if card.key == "RQ1")
         )
     first = _first_figure(plan, findings, lines, style)
-    parts = sections(plan, evidence, findings, style, lines, drawn_map)
+    parts = sections(plan, evidence, findings, style, drawn_map)
     context = {
         "headline": headline(plan, findings),
         "model": plan.facts.get("Model", ""),
-        "confirmed": _confirmed(plan, findings.confirmed),
+        "confirmed": findings.confirmed and confirmed_words(plan, findings.confirmed),
         "first": first,
         "chips": _chips(plan, lines, style) if first else [],
         "targets": [(figures.key(target), target_name(target)) for target in plan.targets],
@@ -101,17 +97,6 @@ def fill(template: str, **values: object) -> str:
     return environment.get_template(template).render(css=Markup(colours + css), script=Markup(script), **values)
 
 
-def featured(plan: Plan, findings: Findings) -> list[Method]:
-    """The lines of the first figure: dense, what is compared for RQ2, the best pooled method, the baseline, and the
-    uniform profiles of WINA and TEAL, as many as fit."""
-    gain, pooled = findings.deciding_gain, findings.best_pooled
-    wanted = [plan.dense, *([gain.method, gain.reference] if gain else []), *([pooled.method] if pooled else [])]
-    wanted.append(plan.method(plan.baseline))
-    uniform = [method for method in plan.sparse if method.is_pooled and method.allocation == UNIFORM]
-    wanted += sorted(uniform, key=lambda method: method.criterion != "wina")
-    return list(dict.fromkeys(wanted))[:FEATURED]
-
-
 def as_yaml(settings: Mapping[str, Mapping[str, Any]]) -> str:
     """The settings as they would stand in params.yaml."""
     plain = json.loads(json.dumps(settings, default=list))
@@ -119,16 +104,6 @@ def as_yaml(settings: Mapping[str, Mapping[str, Any]]) -> str:
     writer.default_flow_style, writer.width, writer.sort_base_mapping_type_on_output = None, 100, False  # type: ignore[attr-defined]
     writer.dump({name: value[name] if [*value] == [name] else value for name, value in plain.items()}, text)
     return text.getvalue()
-
-
-def _confirmed(plan: Plan, confirmed: Confirmed | None) -> dict[str, Any] | None:
-    if confirmed is None:
-        return None
-    return {
-        "headline": confirmed_headline(plan, confirmed),
-        "rows": confirmed_rows(plan, confirmed),
-        "note": provenance(confirmed),
-    }
 
 
 def _first_figure(plan: Plan, findings: Findings, lines: Sequence[Method], style: figures.Looks) -> Figure | None:

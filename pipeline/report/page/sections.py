@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +12,7 @@ from pipeline.report.analysis.agreement import entanglement
 from pipeline.report.analysis.evidence import Evidence, total
 from pipeline.report.analysis.findings import Accuracies, Findings
 from pipeline.report.analysis.pairs import is_literal
-from pipeline.report.analysis.plan import Method, Plan
+from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.task_differences import TaskComparison
 from pipeline.report.page import figures, group_tables, profile_tables
 from pipeline.report.page.figures import MEAN, Looks, Mark, key
@@ -37,12 +36,7 @@ COUNTED = {
 
 
 def sections(
-    plan: Plan,
-    evidence: Evidence,
-    findings: Findings,
-    style: Looks,
-    featured: Sequence[Method],
-    drawn_map: Figure | None,
+    plan: Plan, evidence: Evidence, findings: Findings, style: Looks, drawn_map: Figure | None
 ) -> list[Section]:
     """All sections; those without anything to show say so."""
     return [
@@ -51,7 +45,7 @@ def sections(
                 _groups(plan, evidence, findings, drawn_map)),
         Section("rq3", "Routing", "RQ3 · How can a new prompt be routed?", _routing(plan, findings)),
         Section("rq4", "Trade-off", "RQ4 · What does it save?", _tradeoff(plan, findings, style)),
-        Section("appendix", "Appendix", "Appendix", _appendix(plan, evidence, findings, style, featured)),
+        Section("appendix", "Appendix", "Appendix", _appendix(plan, evidence, findings, style)),
     ]  # fmt: skip
 
 
@@ -194,9 +188,7 @@ def _tradeoff(plan: Plan, findings: Findings, style: Looks) -> list[Part]:
     return parts
 
 
-def _appendix(
-    plan: Plan, evidence: Evidence, findings: Findings, style: Looks, featured: Sequence[Method]
-) -> list[Part]:
+def _appendix(plan: Plan, evidence: Evidence, findings: Findings, style: Looks) -> list[Part]:
     test = findings.test
     parts: list[Part] = [*left_out(evidence.sample_counts)]
     if test.points:
@@ -211,7 +203,7 @@ def _appendix(
         own, answering = _answering(plan, findings)
         more = [_task_forest(own, item) for item in answering.task_differences[1:]]
         parts.append(Fold("Task by task", [*more, *tasks]))
-        drawn = sparsity(plan, findings.block_sparsities, featured, style, "sparsity")
+        drawn = sparsity(plan, findings.block_sparsities, figures.featured(plan, findings), style)
         parts.append(Fold("Realised sparsity", [drawn, profile_tables.sparsity_table(plan, test)]))
     allocations = [profile_tables.pooled_table(item) for item in findings.pooled if not item.is_flat]
     shifts = [profile_tables.shift_table(findings.specialisations)] if findings.specialisations else []

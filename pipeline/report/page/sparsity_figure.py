@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from pipeline.report.analysis.block_sparsity import BlockSparsity
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.page.figures import LINE, WIDE, Looks, both, key
@@ -17,16 +19,12 @@ LEAST = 20
 """Points that a panel spans at least, so that rounding does not look like a pattern."""
 
 
-def sparsity(plan: Plan, rows: Sequence[BlockSparsity], featured: Sequence[Method], style: Looks, name: str) -> Figure:
+def sparsity(plan: Plan, rows: Sequence[BlockSparsity], featured: Sequence[Method], style: Looks) -> Figure:
     """Small multiples; lines of methods that are not featured are hidden until they are switched on."""
     targets = sorted({row.target for row in rows})
     shown = [row for row in rows if row.method in featured]
-    widest = max(shown, key=lambda row: float(row.values.max() - row.values.min()))
-    alt = (
-        f"Realised sparsity by block. It varies most for {display_name(plan, widest.method)} at "
-        f"{target_name(widest.target)}: {percent(widest.values.min(), 0)} to {percent(widest.values.max(), 0)}."
-    )
-
+    widest = max(shown, key=lambda row: float(np.ptp(row.values)))
+    alt = f"Realised sparsity by block. {display_name(plan, widest.method)} varies most, at " + _ends(widest)
     values = [100 * float(value) for row in rows for value in row.values]
     middle, half = (max(values) + min(values)) / 2, max((max(values) - min(values)) / 2, LEAST / 2) + 2
     y = Scale(max(middle - half, 0), min(middle + half, 100), HEIGHT - 30, 28)
@@ -44,30 +42,23 @@ def sparsity(plan: Plan, rows: Sequence[BlockSparsity], featured: Sequence[Metho
         ]  # fmt: skip
         for i, target in enumerate(targets):
             own = [row for row in rows if row.target == target]
-            content = _panel(plan, own, target, featured, style, y, panel, is_first=i % columns == 0)
+            content = _panel(plan, own, featured, style, y, panel)
             place = f"translate({i % columns * panel} {top + i // columns * HEIGHT})"
             parts.append(element("g", content, transform=place, data_at=key(target)))
         return svg(width, top + HEIGHT * -(-len(targets) // columns), "".join(parts), alt)
 
     caption = "Percent of each block's weights that were masked, mean over samples; first block left."
-    return both(name, alt, caption, draw)
+    return both("sparsity", alt, caption, draw)
 
 
 def _panel(
-    plan: Plan,
-    rows: Sequence[BlockSparsity],
-    target: float,
-    featured: Sequence[Method],
-    style: Looks,
-    y: Scale,
-    width: int,
-    *,
-    is_first: bool,
+    plan: Plan, rows: Sequence[BlockSparsity], featured: Sequence[Method], style: Looks, y: Scale, width: int
 ) -> str:
+    target = rows[0].target
     blocks = len(rows[0].values)
     x = Scale(0, max(blocks - 1, 1), LEFT + 6, width - 20)
     parts = [line(LEFT, y(at), width - 12, y(at)) for at in y.ticks(5)]
-    parts += [text(LEFT - 6, y(at) + 4, tick(at), text_anchor="end") for at in y.ticks(5) if is_first]
+    parts += [text(LEFT - 6, y(at) + 4, tick(at), text_anchor="end") for at in y.ticks(5)]
     parts += [text(x(at), HEIGHT - 12, tick(at), text_anchor="middle") for at in x.ticks(6) if at == int(at)]
     parts.append(line(LEFT, y(100 * target), width - 12, y(100 * target), stroke="var(--ink)", stroke_dasharray="2 4"))
     parts.append(text(LEFT, 16, f"target {target_name(target)}", fill="var(--ink)", font_weight=600))
@@ -78,8 +69,12 @@ def _panel(
         content = polyline(path, stroke=f"var(--{colour})", stroke_width=1.8)
         if blocks <= 12:
             content += "".join(marker(shape, *at, 3.6, fill=f"var(--{colour})") for at in path)
-        ends = f"{percent(row.values.min(), 0)} to {percent(row.values.max(), 0)} by block"
-        tip = f"{display_name(plan, row.method)} at {target_name(target)}: {ends}"
+        tip = f"{display_name(plan, row.method)} at {_ends(row)} by block"
         kind = None if row.method in featured else "hidden"
         parts.append(element("g", content, data_method=row.method.name, data_tip=tip, class_=kind))
     return "".join(parts)
+
+
+def _ends(row: BlockSparsity) -> str:
+    low, high = (percent(float(value), 0) for value in (row.values.min(), row.values.max()))
+    return f"{target_name(row.target)}: {low}" if low == high else f"{target_name(row.target)}: {low} to {high}"

@@ -77,22 +77,16 @@ def headline(plan: Plan, findings: Findings) -> str:
     row, pooled = findings.deciding_gain, findings.best_pooled
     parts: list[str] = []
     if row is not None:
-        decision, part = decide(intervals(row)), _where(plan, findings, row)
-        amount = f"{points(abs(row.mean.value)).removeprefix('+')} points [{_ends(row)}] {part}"
-        if decision.tone == "yes":
-            parts.append(f"Routed {groups_word(row.method)} gain {amount}")
-        elif row.mean.high < 0:
-            parts.append(f"Routed {groups_word(row.method)} lose {amount}")
+        groups, where = f"Routed {groups_word(row.method)}", _where(plan, findings, row)
+        is_gain = decide(intervals(row)).tone == "yes"
+        if is_gain or row.mean.high < 0:
+            parts.append(f"{groups} {'gain' if is_gain else 'lose'} {_amount(row.mean)} points {where}")
         else:
-            parts.append(
-                f"Routed {groups_word(row.method)} are not shown to beat one pooled profile: "
-                f"{points_interval(row.mean)} points {part}"
-            )
+            shown = points_interval(row.mean)
+            parts.append(f"{groups} are not shown to beat one pooled profile: {shown} points {where}")
     if pooled is not None and (pooled.mean.low > 0 or not parts):
         verb = "gains" if pooled.mean.value >= 0 else "loses"
-        amount = points(abs(pooled.mean.value)).removeprefix("+")
-        ends = f"{points(pooled.mean.low).removeprefix('+')}, {points(pooled.mean.high).removeprefix('+')}"
-        parts.append(f"a better pooled allocation ({pooled.method.allocation}) {verb} {amount} [{ends}]")
+        parts.append(f"a better pooled allocation ({pooled.method.allocation}) {verb} {_amount(pooled.mean)}")
     if not parts:
         return NO_ACCURACY if not findings.test.points else "No routed method was compared with a pooled one."
     sentence = "; ".join(parts)
@@ -142,11 +136,11 @@ def _where(plan: Plan, findings: Findings, row: Comparison) -> str:
     return f"at {target_range(reached)} sparsity"
 
 
-def _ends(row: Comparison) -> str:
-    low, high = row.mean.low, row.mean.high
-    if row.mean.value < 0:
-        low, high = -high, -low
-    return f"{points(low).removeprefix('+')}, {points(high).removeprefix('+')}"
+def _amount(of: Interval) -> str:
+    """ "1.3 [0.7, 1.8]", of a gain or of a loss."""
+    ends = sorted((of.low, of.high) if of.value >= 0 else (-of.low, -of.high))
+    value, low, high = (points(number).removeprefix("+") for number in (abs(of.value), *ends))
+    return f"{value} [{low}, {high}]"
 
 
 def _profiles(plan: Plan, findings: Findings, decision: Decision | None) -> Card:
@@ -161,7 +155,8 @@ def _profiles(plan: Plan, findings: Findings, decision: Decision | None) -> Card
         f"{_where(plan, findings, row)}, {findings.answering.samples:,} samples{over}."
     )
     controls = [gain for gain in findings.answering.gains if gain.method.is_control and gain.reference == row.reference]
-    folded = [*_correction(row), *_refits(plan, findings.answering, row), *_resolution(plan, findings, row)]
+    corrected = f"Corrected for all comparisons with `{row.reference.name}` (Holm): {p_equals(row.p_corrected)}."
+    folded = [corrected, *_refits(plan, findings.answering, row), *_resolution(row)]
     return Card(
         "RQ2", question, decision.tone, decision.words, points_interval(row.mean), "points of accuracy",
         (first, *_beside(controls, decision)), tuple(folded),
@@ -176,10 +171,6 @@ def _beside(controls: Sequence[Comparison], decision: Decision) -> list[str]:
     return ["Random groups were not run: any groups might gain as much."] if decision.tone == "yes" else []
 
 
-def _correction(row: Comparison) -> list[str]:
-    return [f"Corrected for all comparisons with `{row.reference.name}` (Holm): {p_equals(row.p_corrected)}."]
-
-
 def _refits(plan: Plan, accuracies: Accuracies, row: Comparison) -> list[str]:
     """The gain in units of the standard deviation between fits of random groups."""
     scale = next((entry.scale for entry in accuracies.refit_variance if entry.method == row.method), None)
@@ -192,7 +183,7 @@ def _refits(plan: Plan, accuracies: Accuracies, row: Comparison) -> list[str]:
     ]
 
 
-def _resolution(plan: Plan, findings: Findings, row: Comparison) -> list[str]:
+def _resolution(row: Comparison) -> list[str]:
     """The minimum detectable difference, rounded up: half of the paired interval at the coarsest target."""
     halves = [half for half in row.half_widths if half is not None]
     if not halves:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.report.analysis.confirmed import Confirmed, ConfirmedAnswer
+from pipeline.protocol.confirmed import Confirmed, ConfirmedAnswer
 from pipeline.report.analysis.findings import find
 from pipeline.report.exports.metrics import metrics
 from pipeline.report.page.page import render

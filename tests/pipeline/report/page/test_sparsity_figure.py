@@ -19,7 +19,7 @@ def test_every_method_has_a_line_in_every_panel_and_markers_where_there_is_room(
     featured = [plan.dense, *plan.sparse[:3]]
     values = np.linspace(0.2, 0.8, blocks)
     rows = [BlockSparsity(method, target, values) for method in plan.sparse for target in plan.targets]
-    figure = sparsity(plan, rows, featured, looks(plan, featured), "sparsity")
+    figure = sparsity(plan, rows, featured, looks(plan, featured))
     for drawing in (figure.wide, figure.narrow):
         tree = ElementTree.fromstring(drawing)
         panels = [node for node in tree.iter(f"{SVG}g") if "data-at" in node.attrib]
@@ -29,4 +29,4 @@ def test_every_method_has_a_line_in_every_panel_and_markers_where_there_is_room(
             assert [line.get("data-method") for line in lines] == [method.name for method in plan.sparse]
             assert [line.get("class") for line in lines] == [None] * 3 + ["hidden"] * (len(plan.sparse) - 3)
             assert {len(line) - 1 for line in lines} == {blocks if blocks <= 12 else 0}
-    assert figure.alt.endswith("20% to 80%." if blocks > 1 else "20% to 20%.")
+    assert figure.alt.endswith("TEAL varies most, at 25%: 20% to 80%" if blocks > 1 else "at 25%: 20%")

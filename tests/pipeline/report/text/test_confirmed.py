@@ -8,11 +8,11 @@ import lxml.html
 import pytest
 
 from pipeline.protocol.answers import Answer
+from pipeline.protocol.confirmed import confirmed
 from pipeline.protocol.verdict import verdict
-from pipeline.report.analysis.confirmed import confirmed
 from pipeline.report.exports.metrics import metrics
 from pipeline.report.page.page import render
-from pipeline.report.text.confirmed import confirmed_headline, confirmed_rows, provenance
+from pipeline.report.text.confirmed import confirmed_words
 from pipeline.statistics.bootstrap import Interval
 from pipeline.statistics.refits import RefitIntervals
 
@@ -38,14 +38,14 @@ def answers():
 
 
 def test_the_headline_answers_every_question(plan, answers):
-    assert confirmed_headline(plan, answers) == (
+    assert confirmed_words(plan, answers).headline == (
         "Do profiles of groups beat the pooled one? Confirmed on 5,376 unseen items: no for WINA + greedy and yes for "
         "`kl_learned`."
     )
 
 
 def test_a_row_has_the_pair_the_interval_in_points_and_the_reason(plan, answers):
-    first, second = confirmed_rows(plan, answers)
+    first, second = confirmed_words(plan, answers).rows
     assert first == (
         "WINA + greedy, routed clusters (clustered_embedding) \N{MINUS SIGN} WINA + greedy at 50%",
         "+0.1 [\N{MINUS SIGN}0.5, 0.7] points",
@@ -54,11 +54,11 @@ def test_a_row_has_the_pair_the_interval_in_points_and_the_reason(plan, answers)
     assert second == ("`kl_gradient_routed` \N{MINUS SIGN} `kl_learned` at 75%", "+2.0 [1.2, 2.8] points", "yes")
 
 
-def test_the_provenance_names_what_the_intervals_hold_and_the_settings(answers):
-    text = provenance(answers)
+def test_the_note_says_what_the_intervals_hold_and_of_which_settings(plan, answers):
+    text = confirmed_words(plan, answers).note
     assert "10 computations or tasks, their 5,376 items and 3 refits" in text
     assert "commit b2ebe83000 with preset confirmation" in text
-    assert " with preset" not in provenance(replace(answers, presets=()))
+    assert " with preset" not in confirmed_words(plan, replace(answers, presets=())).note
 
 
 def test_confirmed_answers_stand_above_development_numbers_and_among_the_metrics(plan, evidence, findings, answers):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.report.analysis.confirmed import confirmed
+from pipeline.protocol.confirmed import confirmed
 from pipeline.statistics.bootstrap import Interval
 
 QUESTIONS = {name: {"method": name, "baseline": "pooled", "target": 0.5} for name in ("second", "first")}
