@@ -13,18 +13,7 @@ from dataclasses import dataclass
 from pipeline.report.analysis.agreement import LabelAgreement
 from pipeline.report.analysis.findings import Findings
 from pipeline.report.analysis.plan import Method, Plan
-from pipeline.report.page.svg import (
-    SERIES,
-    Figure,
-    Scale,
-    element,
-    line,
-    marker,
-    spread,
-    svg,
-    text,
-    tick,
-)
+from pipeline.report.page.svg import SERIES, Figure, Scale, element, line, marker, spread, svg, text, tick
 from pipeline.report.text.names import display_name
 from pipeline.report.text.wording import number, points, points_interval
 from pipeline.statistics.bootstrap import Interval

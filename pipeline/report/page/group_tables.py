@@ -14,21 +14,9 @@ from pipeline.report.analysis.labels import Label
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.routers import RouterRow
 from pipeline.report.analysis.variants import VariantLabel, by_block, without_length
+from pipeline.report.page.cells import difference, figure, heat, interval, percentage, percents, plain, sign_tone
 from pipeline.report.page.profile_tables import target_columns
-from pipeline.report.page.table import (
-    Cell,
-    Column,
-    Row,
-    Table,
-    difference,
-    figure,
-    heat,
-    interval,
-    percentage,
-    percents,
-    plain,
-    sign_tone,
-)
+from pipeline.report.page.table import Cell, Column, Row, Table
 from pipeline.report.text.wording import number, p_value, quantity
 from pipeline.statistics.bootstrap import Interval
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pipeline.report.analysis.latency import Cell as Timed
 from pipeline.report.analysis.latency import Timing
 from pipeline.report.analysis.plan import Plan
+from pipeline.report.page.cells import NONE, figure, interval, percentage, plain, sign_tone
 from pipeline.report.page.profile_tables import target_columns
-from pipeline.report.page.table import NONE, Cell, Column, Row, Table, figure, interval, percentage, plain, sign_tone
+from pipeline.report.page.table import Cell, Column, Row, Table
 from pipeline.report.text.wording import target_name
 from pipeline.statistics.bootstrap import Interval
 

@@ -120,15 +120,8 @@ def _first_figure(plan: Plan, findings: Findings, lines: Sequence[Method], style
 def _chips(plan: Plan, shown: Sequence[Method], style: figures.Looks) -> list[dict[str, Any]]:
     """A switch for every method of the figures, with its colour and marker."""
     ordered = [*shown, *(method for method in plan.methods if method not in shown)]
-    return [
-        {
-            "id": method.name,
-            "name": display_name(plan, method),
-            "is_on": method in shown,
-            "mark": Markup(svg.sign(*style[method.name])),
-        }
-        for method in ordered
-    ]
+    marks = {method: Markup(svg.sign(*style[method.name])) for method in ordered}
+    return [{"id": m.name, "name": display_name(plan, m), "is_on": m in shown, "mark": marks[m]} for m in ordered]
 
 
 def _strip(plan: Plan, findings: Findings) -> dict[str, str]:

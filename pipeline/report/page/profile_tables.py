@@ -16,22 +16,9 @@ from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.analysis.refit_variance import Scale
 from pipeline.report.analysis.specialisation import PooledAllocation, Specialisation
 from pipeline.report.analysis.tasks import TaskRow
+from pipeline.report.page.cells import NONE, difference, figure, heat, interval, percentage, percents, plain, sign_tone
 from pipeline.report.page.figures import key
-from pipeline.report.page.table import (
-    NONE,
-    Cell,
-    Column,
-    Row,
-    Table,
-    difference,
-    figure,
-    heat,
-    interval,
-    percentage,
-    percents,
-    plain,
-    sign_tone,
-)
+from pipeline.report.page.table import Cell, Column, Row, Table
 from pipeline.report.text.decision import RELEVANT
 from pipeline.report.text.names import display_name
 from pipeline.report.text.wording import (
@@ -87,6 +74,8 @@ def accuracy_table(plan: Plan, accuracies: Accuracies) -> Table:
         "Accuracy in %, with intervals; small: FLOPs that remain and points lost. Bold: shown to lose less than "
         f"{100 * RELEVANT:g} points. Equal targets are not quite equal compute; differences above are at equal compute."
     )
+    if len(known) < 1 + len(plan.sparse) * len(plan.targets):
+        note += " A dash: the masks of the method reach fewer weights than the target needs."
     return Table(
         "Accuracy by method and target", "method", [Column("groups", is_text=True), *target_columns(plan)], rows, note
     )

@@ -13,17 +13,19 @@ from pipeline.report.analysis.evidence import Evidence, total
 from pipeline.report.analysis.findings import Accuracies, Findings
 from pipeline.report.analysis.pairs import is_literal
 from pipeline.report.analysis.plan import Plan
+from pipeline.report.analysis.recovery import Recovery
 from pipeline.report.analysis.task_differences import TaskComparison
 from pipeline.report.page import figures, group_tables, profile_tables
+from pipeline.report.page.cells import plain
 from pipeline.report.page.figures import MEAN, Looks, Mark, key
 from pipeline.report.page.latency_figure import latency
 from pipeline.report.page.latency_tables import speedup_table, timing_table
 from pipeline.report.page.parts import Fold, Part, Section
 from pipeline.report.page.sparsity_figure import sparsity
 from pipeline.report.page.svg import Figure
-from pipeline.report.page.table import Column, Row, Table, plain
+from pipeline.report.page.table import Column, Row, Table
 from pipeline.report.text.latency import machine_sentences, not_timed
-from pipeline.report.text.names import describe, display_name, limits, role
+from pipeline.report.text.names import describe, display_name, role
 from pipeline.report.text.rules import rules
 from pipeline.report.text.wording import compute_range, listed, percent_interval, target_name
 
@@ -113,20 +115,14 @@ def _task_forest(plan: Plan, comparison: TaskComparison) -> Figure:
 
 def _recovered(plan: Plan, accuracies: Accuracies) -> list[str]:
     """The fraction of the baseline's loss that better pooled methods avoid, target by target."""
-    return [
-        f"{display_name(plan, row.method)} (the fraction of what {display_name(plan, row.reference)} loses against "
-        "dense): "
-        + listed(
-            [
-                f"{percent_interval(part)} at {target_name(at)}"
-                for at, part in zip(plan.targets, row.fractions, strict=False)
-                if part
-            ]
-        )
-        + "."
-        for row in accuracies.recoveries
-        if row.wins
-    ]
+
+    def shown(row: Recovery) -> str:
+        parts = zip(plan.targets, row.fractions, strict=False)
+        values = listed([f"{percent_interval(part)} at {target_name(at)}" for at, part in parts if part])
+        name, reference = display_name(plan, row.method), display_name(plan, row.reference)
+        return f"{name} (the fraction of what {reference} loses against dense): {values}."
+
+    return [shown(row) for row in accuracies.recoveries if row.wins]
 
 
 def _groups(plan: Plan, evidence: Evidence, findings: Findings, drawn_map: Figure | None) -> list[Part]:
@@ -184,7 +180,6 @@ def _tradeoff(plan: Plan, findings: Findings, style: Looks) -> list[Part]:
     parts += [f"`{name}` cannot decode sparse: {reason}." for name, reason in timings.facts.get("skipped", {}).items()]
     if findings.test.points:
         parts.append(profile_tables.accuracy_table(plan, findings.test))
-        parts += [text for text in [limits(findings.test.points, plan)] if text]
     return parts
 
 
@@ -224,23 +219,16 @@ def _appendix(plan: Plan, evidence: Evidence, findings: Findings, style: Looks) 
 
 def left_out(counts: pd.DataFrame) -> list[str]:
     """Samples that stage `prepare` left out, tasks with fewer items than were asked for, and questions asked twice."""
-    few = counts["taken"] < counts["wanted"]
-    facts = [
-        (
-            "Fewer items than asked for",
-            [f"{row.taken:,} of {row.wanted:,} for {_of(row)}" for row in _rows(counts[few])],
-        )
-    ]
-    facts += [
-        (fact, [f"{row[column]:,} of {_of(row)}" for row in _rows(counts[counts[column] > 0])])
-        for column, fact in COUNTED.items()
-    ]
-    return [f"{fact}: {listed(named)}." for fact, named in facts if named]
+    few = {"Fewer items than asked for": [f"{row.taken:,} of {row.wanted:,} for {_of(row)}" for row in _rows(counts)
+                                          if row.taken < row.wanted]}  # fmt: skip
+    more = {fact: [f"{getattr(row, column):,} of {_of(row)}" for row in _rows(counts) if getattr(row, column)]
+            for column, fact in COUNTED.items()}  # fmt: skip
+    return [f"{fact}: {listed(named)}." for fact, named in {**few, **more}.items() if named]
 
 
-def _rows(counts: Any) -> list[pd.Series]:
-    return [row for _, row in counts.iterrows()]
+def _rows(counts: Any) -> Any:
+    return counts.itertuples(index=False)
 
 
-def _of(row: pd.Series) -> str:
-    return f"`{row['task']}` ({row['split']})"
+def _of(row: Any) -> str:
+    return f"`{row.task}` ({row.split})"

@@ -44,5 +44,5 @@ def _primary(plan: Plan) -> list[str]:
     return [
         f"The primary comparison ({method_names(part.sparse)} on all test samples at {target_names(part.targets)}, "
         "named in the settings) answers if it has a routed method of the deciding configuration; all cards then read "
-        "it. The figures and other tables are of the samples that every method was evaluated on.",
+        "it. The figures and other tables are of the samples that every method was evaluated on."
     ]

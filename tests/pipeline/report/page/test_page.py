@@ -146,10 +146,10 @@ def test_a_target_out_of_reach_is_a_dash_and_the_page_says_why(page):
     evidence = make_evidence(2, 4, plan=plan)
     html, _ = render(plan, evidence, find(plan, evidence))
     tree = lxml.html.fromstring(html)
-    assert "A dash stands where a method has no result (cats above 40%, cats_oracle above 40%" in tree.text_content()
+    assert "A dash: the masks of the method reach fewer weights than the target needs." in tree.text_content()
     row = tree.xpath("//section[@id='rq4']//tr[th='cats']")[0]
     assert [cell.text_content() == "—" for cell in row.xpath("td")] == [False, False, False, True, True]
-    assert "A dash stands" not in page[0]
+    assert "A dash: the masks" not in page[0]
 
 
 @pytest.mark.parametrize(
