@@ -27,7 +27,7 @@ def model_in_words(
 
 def time_in_words(seconds: float, *, is_all: bool) -> str:
     """ "8 minutes", or "2 minutes, beside what came from a cache"; whole minutes from two of them on."""
-    shown = f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
+    shown = f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} s"
     if seconds >= 7200:
         shown = f"{seconds / 3600:.1f} hours"
     return shown if is_all else f"{shown}, beside what came from a cache"

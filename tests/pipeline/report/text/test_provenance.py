@@ -22,7 +22,7 @@ def test_models_are_named_with_their_family_and_size():
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.4, "0 seconds"), (119, "119 seconds"), (120, "2 minutes"), (500, "8 minutes"), (7200, "2.0 hours")],
+    [(0.4, "0 s"), (119, "119 s"), (120, "2 minutes"), (500, "8 minutes"), (7200, "2.0 hours")],
 )
 def test_times_are_as_exact_as_they_are_repeatable(seconds, words):
     assert time_in_words(seconds, is_all=True) == words
