@@ -6,7 +6,10 @@ was committed before, and that the split is run once, is the business of `comman
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -52,6 +55,11 @@ class Protocol:
     confidence: Fraction
     smallest: Annotated[StrictFloat, Field(gt=0, le=100)]
     questions: Annotated[Mapping[Name, Question], Field(min_length=1)]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what the file says, whatever its comments and order."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
     @property
     def methods(self) -> list[str]:

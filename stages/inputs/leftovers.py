@@ -36,7 +36,8 @@ def set_aside(settings: Settings) -> list[Path]:
 
     Returns: what was moved.
     """
-    outs, folders = _outs_and_folders(settings)
+    outs, deps = outs_and_deps(settings)
+    folders = sorted(deps & {str(Path(out).parent) for out in outs})
     moved = [
         path
         for folder in folders
@@ -82,15 +83,15 @@ def _same(*paths: Path) -> bool:
     return all(path.is_file() for path in paths) and filecmp.cmp(*paths, shallow=False)
 
 
-def _outs_and_folders(settings: Settings) -> tuple[set[str], list[str]]:
-    """The outs of all stages, and the folders that stages depend on and other stages write into."""
+def outs_and_deps(settings: Settings) -> tuple[set[str], set[str]]:
+    """The outs of all stages, and the deps of all, the latter as dvc.yaml writes them."""
     outs: set[str] = set()
     deps: set[str] = set()
     for stage, names in _stages(settings).values():
         written = [next(iter(out)) if isinstance(out, dict) else out for out in stage["outs"]]
         outs |= {re.sub(r"\$\{(item|key)\}", name, out) for out in written for name in names}
         deps |= set(stage["deps"])
-    return outs, sorted(deps & {str(Path(out).parent) for out in outs})
+    return outs, deps
 
 
 def _stages(settings: Settings) -> dict[str, tuple[dict[str, Any], list[str]]]:

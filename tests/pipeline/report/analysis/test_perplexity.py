@@ -12,7 +12,6 @@ from pipeline.report.analysis.evidence import Evidence
 from pipeline.report.analysis.findings import Findings, find
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.exports.metrics import metrics
-from pipeline.report.exports.plots import plot_tables
 from pipeline.report.page.page import render
 from pipeline.report.page.profile_tables import perplexity_table
 from pipeline.report.page.svg import Figure
@@ -102,12 +101,6 @@ def test_text_samples_are_not_part_of_accuracies(plan: Plan, evidence: Evidence,
     assert found.differences == expected.differences and found.tasks == expected.tasks
     assert found.regrets == expected.regrets
     assert found.samples > expected.samples and not expected.texts
-
-
-def test_perplexities_are_plot_data(plan: Plan, findings: Findings, mixed_findings: Findings):
-    table = plot_tables(plan, mixed_findings)["perplexity"]
-    assert len(table) == 2 * (1 + len(plan.sparse) * len(plan.targets))
-    assert "perplexity" not in plot_tables(plan, findings)
 
 
 def test_the_page_shows_perplexity_only_where_there_is_text(
