@@ -36,7 +36,7 @@ PROFILE_SETS = ("wina", "greedy", "kl", "clustered", "random", "kl_clustered")
 @pytest.fixture(scope="module")
 def settings(group_settings: Settings) -> Settings:
     """Those of the group stages, with fewer targets: allocations are searched by one process here, too."""
-    return replace(group_settings, evaluate=replace(group_settings.evaluate, targets=(0.4, 0.65)))
+    return replace(group_settings, evaluate=replace(group_settings.evaluate, targets=(0.5, 0.65)))
 
 
 @pytest.fixture(scope="module", autouse=True)
