@@ -15,8 +15,8 @@ from pipeline.histograms import count_units
 from pipeline.histograms.aggregate import dense_counts
 from pipeline.storage.schemas import HISTOGRAMS, SIGNATURES
 from tests.reference import capture as reference
-from tests.wina_amp.tokens.memory import room_for
 from tests.wina_amp.allocation.blocks import CHANGING_ROPE, CONFIGS, random_model
+from tests.wina_amp.tokens.memory import room_for
 from wina_amp.errors import UserError
 from wina_amp.histograms.bins import Bins
 from wina_amp.models.projections import projections
