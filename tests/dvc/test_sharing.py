@@ -8,8 +8,10 @@ skipped where it is not installed (`make sharing`).
 from __future__ import annotations
 
 import csv
+import hashlib
 import importlib.util
 import io
+import json
 import os
 import re
 import shutil
@@ -20,6 +22,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,9 +139,9 @@ def first(request: pytest.FixtureRequest, tmp_path: Path, environment: dict[str,
     if request.param == "folder":
         clone.dvc("remote", "add", "-q", "-d", "shared", str(tmp_path / "remote"))
     else:
-        address = request.getfixturevalue("s3")
-        _make_bucket(address, tmp_path.name)
-        clone.dvc("remote", "add", "-q", "-d", "shared", f"s3://{tmp_path.name.replace('_', '-')}/wina-amp")
+        address, bucket = request.getfixturevalue("s3"), f"bucket-{time.time_ns()}"
+        _client(address).create_bucket(Bucket=bucket)
+        clone.dvc("remote", "add", "-q", "-d", "shared", f"s3://{bucket}/wina-amp")
         clone.dvc("remote", "modify", "shared", "endpointurl", address)
     clone.dvc("repro", "-q")
     clone.run("git", "init", "-q", "--bare", str(tmp_path / "git"))
@@ -153,11 +156,11 @@ def first(request: pytest.FixtureRequest, tmp_path: Path, environment: dict[str,
     return clone
 
 
-def _make_bucket(address: str, name: str) -> None:
+def _client(address: str) -> Any:
     import boto3
 
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-    boto3.client("s3", endpoint_url=address, **keys).create_bucket(Bucket=name.replace("_", "-"))
+    return boto3.client("s3", endpoint_url=address, **keys)
 
 
 @pytest.mark.tried("sharing", "right")
@@ -172,3 +175,59 @@ def test_a_colleague_who_pulls_has_all_results_and_experiments_and_runs_nothing(
         (colleague.folder / "params.yaml").write_text(f"k: {k}\n")
         assert colleague.stages_run() == set()
         assert (colleague.folder / "data" / "parts" / "second").read_text() == f"some text {k}\n"
+
+
+@pytest.mark.tried("sharing", "right")
+def test_a_transfer_that_was_interrupted_is_completed_by_the_next_one(first: Clone):
+    first.make("push")
+    complete = _Remote(first).names()
+    _Remote(first).delete(complete[::2])  # as if it had been stopped half way
+    first.make("push")
+    assert _Remote(first).names() == complete
+    colleague = first.clone("colleague")
+    colleague.make("pull")
+    shutil.rmtree(colleague.folder / "data")
+    for stored in sorted((colleague.folder / ".dvc" / "cache").rglob("*.dir")):
+        stored.unlink()
+    colleague.make("pull")
+    assert colleague.stages_run() == set()
+    assert (colleague.folder / "data" / "parts" / "second").read_text() == "some text 1\n"
+
+
+@pytest.mark.tried("sharing", "recomputed")
+def test_what_is_missing_in_the_remote_is_named_and_computed_again(first: Clone):
+    first.make("push")
+    lost = json.loads((first.folder / "data" / "metrics.json").read_text())
+    digest = hashlib.md5((first.folder / "data" / "parts" / "second").read_bytes(), usedforsecurity=False).hexdigest()
+    _Remote(first).delete([name for name in _Remote(first).names() if name.endswith(f"{digest[:2]}/{digest[2:]}")])
+    colleague = first.clone("colleague")
+    said = colleague.make("pull")
+    assert digest in said and "data/parts" in said
+    assert colleague.stages_run() == {"count"}
+    assert (colleague.folder / "data" / "parts" / "second").read_text() == "some text 1\n"
+    assert json.loads((colleague.folder / "data" / "metrics.json").read_text()) == lost
+
+
+class _Remote:
+    """The objects of a repository's remote."""
+
+    def __init__(self, clone: Clone) -> None:
+        self._url = clone.dvc("remote", "list").split()[1]
+        address = clone.dvc("config", "remote.shared.endpointurl") if self._url.startswith("s3://") else ""
+        self._s3 = _client(address.strip()) if address else None
+        self._bucket, _, self._prefix = self._url.removeprefix("s3://").partition("/")
+
+    def names(self) -> list[str]:
+        """All of them."""
+        if self._s3:
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
+            return sorted(stored["Key"] for page in pages for stored in page["Contents"])
+        return sorted(str(path) for path in Path(self._url).rglob("*") if path.is_file())
+
+    def delete(self, names: list[str]) -> None:
+        assert names
+        for name in names:
+            if self._s3:
+                self._s3.delete_object(Bucket=self._bucket, Key=name)
+            else:
+                Path(name).unlink()
