@@ -51,10 +51,8 @@ def _measure(samples: int) -> None:
     load_model(settings.model)  # with it come the libraries
     before = _peak()
     capture.main(settings)
-    written = sum(path.stat().st_size for path in Path(paths.HISTOGRAMS).iterdir())
-    print(
-        f"{samples} samples: {before:.0f} MB before, {_peak():.0f} MB in the stage; {written / 1e6:.0f} MB of histograms"
-    )
+    megabytes = sum(path.stat().st_size for path in Path(paths.HISTOGRAMS).iterdir()) / 1e6
+    print(f"{samples} samples, {megabytes:.0f} MB of histograms: {before:.0f} MB before, {_peak():.0f} MB at most")
 
 
 def _join(path: str) -> None:
