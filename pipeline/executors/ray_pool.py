@@ -22,6 +22,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self
@@ -247,7 +248,7 @@ class _RayActor(Actor):
     """An actor whose questions go to the desk, an actor, too."""
 
     def __init__(self, make_worker: bytes, facts: Callable[[], dict[str, str]], desk: Any) -> None:
-        import ray
+        ray: Any = import_module("ray")
 
         def tell(progress: int) -> None:
             ray.get(desk.tell.remote(progress))
@@ -268,8 +269,8 @@ def _import_ray() -> Any:
         )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        import ray
-        import ray.util.scheduling_strategies
+        import_module("ray.util.scheduling_strategies")
+        return import_module("ray")
     except ImportError as error:
         raise UserError(
             f"{EXECUTOR}={RAY} needs the package ray",
@@ -277,7 +278,6 @@ def _import_ray() -> Any:
             where="the Python environment",
             remedy="install it (`pip install -r requirements-ray.txt`), on every node",
         ) from error
-    return ray
 
 
 def _init(ray: Any, folder: str) -> None:

@@ -1,8 +1,8 @@
 """`make push` and `make pull`: what one has run and shared, another has, through a folder and through S3.
 
 The repository is a small one with the Makefile of this one and stages that copy: what is shared, and when a stage runs,
-is decided by DVC. The real pipeline's sharing is in test_behaviour.py. S3 is a server on this machine; its tests are
-skipped where it is not installed (`make sharing`).
+is decided by DVC. The real pipeline's sharing is in test_behaviour.py. S3 is a server on this machine; all is skipped
+where that is not installed (`make sharing`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ PIPELINE = """stages:
     metrics: [data/metrics.json: {cache: true}]
 """
 HAS_S3 = all(importlib.util.find_spec(name) for name in ("dvc_s3", "moto", "flask"))
-REMOTES = ["folder", pytest.param("s3", marks=pytest.mark.skipif(not HAS_S3, reason="no S3 (`make sharing`)"))]
+
+pytestmark = pytest.mark.skipif(not HAS_S3, reason="moto and dvc-s3 are not installed (`make sharing`)")
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,13 @@ class Clone:
         return {row["k"] for row in shown if row["Experiment"]}
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    home = tmp_path_factory.mktemp("home")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_", "MAKE", "AWS_"))}
     who = {f"GIT_{role}_{what}": "test@localhost" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-    return (
-        kept
-        | who
-        | keys
-        | {"DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(tmp_path / "site"), "HOME": str(tmp_path)}
-    )
+    return kept | who | keys | {"DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(home / "site"), "HOME": str(home)}
 
 
 @pytest.fixture(scope="module")
@@ -122,9 +119,12 @@ def s3() -> Iterator[str]:
     server.wait()
 
 
-@pytest.fixture(params=REMOTES)
-def first(request: pytest.FixtureRequest, tmp_path: Path, environment: dict[str, str]) -> Clone:
-    """A repository that has run with k = 1 and experiments with k = 2, 3, and whose remote is empty."""
+@pytest.fixture(params=["folder", "s3"], scope="module")
+def first(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
+) -> Clone:
+    """A repository that has run with k = 1, and experiments with k = 2, 3, and has pushed all of it."""
+    tmp_path = tmp_path_factory.mktemp(str(request.param))
     clone = Clone(tmp_path / "first", environment)
     clone.folder.mkdir()
     clone.run("git", "init", "-q", "-b", "main")
@@ -153,6 +153,7 @@ def first(request: pytest.FixtureRequest, tmp_path: Path, environment: dict[str,
     for k in (2, 3):
         clone.dvc("exp", "run", "-q", "-S", f"k={k}")
     clone.run("git", "checkout", "-q", "--", ".")
+    clone.make("push")
     return clone
 
 
@@ -165,7 +166,6 @@ def _client(address: str) -> Any:
 
 @pytest.mark.tried("sharing", "right")
 def test_a_colleague_who_pulls_has_all_results_and_experiments_and_runs_nothing(first: Clone):
-    first.make("push")
     colleague = first.clone("colleague")
     colleague.make("pull")
     assert (colleague.folder / "data" / "parts" / "second").read_text() == "some text 1\n"
@@ -179,12 +179,12 @@ def test_a_colleague_who_pulls_has_all_results_and_experiments_and_runs_nothing(
 
 @pytest.mark.tried("sharing", "right")
 def test_a_transfer_that_was_interrupted_is_completed_by_the_next_one(first: Clone):
-    first.make("push")
     complete = _Remote(first).names()
-    _Remote(first).delete(complete[::2])  # as if it had been stopped half way
+    # Files of folders go first, then what names them.
+    _Remote(first).delete([name for number, name in enumerate(complete) if name.endswith(".dir") or number % 2])
     first.make("push")
     assert _Remote(first).names() == complete
-    colleague = first.clone("colleague")
+    colleague = first.clone("another")
     colleague.make("pull")
     shutil.rmtree(colleague.folder / "data")
     for stored in sorted((colleague.folder / ".dvc" / "cache").rglob("*.dir")):
@@ -196,16 +196,15 @@ def test_a_transfer_that_was_interrupted_is_completed_by_the_next_one(first: Clo
 
 @pytest.mark.tried("sharing", "recomputed")
 def test_what_is_missing_in_the_remote_is_named_and_computed_again(first: Clone):
-    first.make("push")
-    lost = json.loads((first.folder / "data" / "metrics.json").read_text())
+    metrics = json.loads((first.folder / "data" / "metrics.json").read_text())
     digest = hashlib.md5((first.folder / "data" / "parts" / "second").read_bytes(), usedforsecurity=False).hexdigest()
     _Remote(first).delete([name for name in _Remote(first).names() if name.endswith(f"{digest[:2]}/{digest[2:]}")])
-    colleague = first.clone("colleague")
+    colleague = first.clone("third")
     said = colleague.make("pull")
     assert digest in said and "data/parts" in said
     assert colleague.stages_run() == {"count"}
     assert (colleague.folder / "data" / "parts" / "second").read_text() == "some text 1\n"
-    assert json.loads((colleague.folder / "data" / "metrics.json").read_text()) == lost
+    assert json.loads((colleague.folder / "data" / "metrics.json").read_text()) == metrics
 
 
 class _Remote:
