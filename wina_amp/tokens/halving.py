@@ -1,9 +1,9 @@
 """Batches that do not fit into memory: run by halves, until they do.
 
-What a sample's numbers may depend on is the width of its batch, which halves keep, and the number of rows, which
-decides how a library cuts its products. On the CPU no bit depends on it as long as no part is of a single row of few
-tokens; on a GPU results of halves may differ by rounding, as they would with another `tokens.batch`, which a warning
-says. The alternative would be to throw away a run of days because of its longest samples.
+What a sample's numbers may depend on is the width of its batch, which halves keep, and the number of rows, by which a
+library chooses its products: then results of halves differ by rounding, as they would with another `tokens.batch`. On a
+CPU in float32 no bit was seen to differ (docs/scaling.md). A warning says that a batch was halved; the alternative would
+be to throw away a run of days because of its longest samples.
 """
 
 from __future__ import annotations
