@@ -2,8 +2,8 @@
 
 What a sample's numbers may depend on is the width of its batch, which halves keep, and the number of rows, by which a
 library chooses its products: then results of halves differ by rounding, as they would with another `tokens.batch`. On a
-CPU in float32 no bit was seen to differ (docs/scaling.md). A warning says that a batch was halved; the alternative would
-be to throw away a run of days because of its longest samples.
+CPU in float32 no bit was seen to differ (docs/scaling.md). A warning says that a batch was halved. The alternative is
+to throw away a run of days because of its longest samples.
 """
 
 from __future__ import annotations
