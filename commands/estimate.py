@@ -148,7 +148,7 @@ def _allocation(settings: Settings, cost: Cost, profile: ProfileSettings) -> flo
         dense = cost.dense(texts + shrinkage.FOLDS * held_out)
         return groups * ((steps + losses) / min(cost.processes, groups * len(targets)) + dense)
     if profile.allocation == GREEDY:
-        return groups * _greedy(settings, cost, groups)
+        return groups * _greedy(settings, cost, groups) / min(cost.processes, groups)
     plan, count = plans.pooled_plan(cost.mean_length, **budget), kl.work(len(targets), allocate.kl_steps)
     compared = min(plan.compared, texts)
     passes = count.choices * cost.loss(compared) + count.steps * cost.gradient(min(plan.batch, texts))

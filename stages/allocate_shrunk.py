@@ -17,15 +17,16 @@ from tqdm import tqdm
 
 from pipeline.config.params import Settings
 from pipeline.config.profiles import ProfileSettings
-from pipeline.executors.processes import Advance, WorkerPool
+from pipeline.executors.pool import Advance
 from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import ALLOCATIONS
 from stages.allocate_greedy import greedy_paths, tokens_of_group
 from stages.allocate_kl import budget
 from stages.inputs import paths
 from stages.inputs.allocation import Costs, allocation_scratch
+from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.loss_worker import LossWorker, site_table
-from stages.inputs.model import model_processes
+from stages.inputs.workers import model_workers
 from stages.run import start_logging
 from wina_amp.allocation.calibration.cost import Cost, Meter, Store
 from wina_amp.allocation.greedy.search import Path
@@ -45,10 +46,11 @@ def shrunk(settings: Settings, name: str, profile: ProfileSettings, histograms: 
     groups = sorted(set(histograms["group"].tolist()))
     rows = [_pooled_rows(profile).drop(columns="profile").assign(group=len(groups), strength=0.0)]
     costs: Costs = {len(groups): Cost()}
-    with allocation_scratch(settings, name) as parts:
+    fingerprint = Fingerprint(settings, "allocate", name)
+    with allocation_scratch(fingerprint, settings) as parts:
         make_worker = partial(Worker, parts, settings, name, tokens_of_group(settings, len(groups)))
         with (
-            WorkerPool(make_worker, model_processes(settings.model)) as pool,
+            model_workers(make_worker, fingerprint, settings.model) as pool,
             tqdm(total=len(groups) * len(targets), desc=f"{len(groups)} groups of `{name}`", unit="target") as progress,
         ):
             if profile.allocation == KL and pool.processes > 1:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from pipeline.config.params import Settings
 from pipeline.evaluate.first_samples import among_first
-from pipeline.executors.processes import Advance, WorkerPool
+from pipeline.executors.pool import Advance
 from pipeline.profiles.profile import Profiles, profile_array
 from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import PROFILES, RESULTS, SAMPLES
@@ -31,7 +31,8 @@ from pipeline.storage.scratch import Scratch, array_digest
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.groups import groups_of
-from stages.inputs.model import load_model, model_processes
+from stages.inputs.model import load_model
+from stages.inputs.workers import model_workers
 from stages.run import start_logging
 from wina_amp.names import DENSE, GATE_CRITERIA, THRESHOLD
 
@@ -95,7 +96,7 @@ def main(settings: Settings, name: str) -> None:
         largest_first = sorted(missing, key=lambda task: -len(task.samples))
         requests = sum(_requests(task.samples) for task in missing)
         with (
-            WorkerPool(partial(Worker, settings), model_processes(settings.model, len(missing))) as pool,
+            model_workers(partial(Worker, settings), fingerprint, settings.model, len(missing)) as pool,
             tqdm(total=requests, desc=f"evaluate {name}", unit="request") as progress,
         ):
             pool.map(_evaluate, largest_first, progress.update)
@@ -117,8 +118,7 @@ def _evaluate(worker: Worker, task: Task, advance: Advance) -> None:
         router_flops=task.samples["router_flops"].to_numpy(),
         advance=advance,
     )
-    with task.parts.writing(task.part) as path:
-        RESULTS.write(rows.assign(method=task.method, target=task.target), path)
+    task.parts.write(task.part, RESULTS.to_bytes(rows.assign(method=task.method, target=task.target)))
 
 
 def _requests(samples: pd.DataFrame) -> int:

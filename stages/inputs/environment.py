@@ -20,6 +20,10 @@ LIBRARIES = (
 )  # fmt: skip
 
 
+GPU = "WINA_AMP_GPU"
+"""Environment variable: the GPUs of a worker on a Ray cluster, `H100` or `H100:2` (`stages/inputs/workers.py`)."""
+
+
 def environment(device: str) -> dict[str, str]:
     """Everything of the kind as names and values.
 
@@ -50,8 +54,12 @@ def _version(library: str) -> str:
 
 
 def _resolved(device: str) -> str:
-    """`cpu`, or the names of the GPUs that the model lies on."""
-    if device == CPU or not has_gpu():
+    """`cpu`, or the names of the GPUs that the model lies on; on a cluster as the environment names them."""
+    if device == CPU:
+        return CPU
+    if os.environ.get("WINA_AMP_EXECUTOR") == "ray":  # the driver's machine needs no GPU
+        return os.environ.get(GPU) or CPU
+    if not has_gpu():
         return CPU
     import torch
 

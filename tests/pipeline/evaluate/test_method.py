@@ -17,6 +17,7 @@ from pipeline.profiles.profile import Profiles
 from pipeline.storage.schemas import RESULTS
 from pipeline.tasks.loading import TaskView, load_tasks
 from pipeline.tasks.samples import sample_rows
+from tests.wina_amp.tokens.memory import room_for
 from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel
 
@@ -123,6 +124,24 @@ def test_two_runs_are_identical_and_the_batch_size_hardly_matters(
     other = evaluate(tiny_loaded, views, samples, profiles, dense_prefix=1, batch_tokens=10**6)
     assert np.allclose(first["loglikelihood"], other["loglikelihood"], rtol=0, atol=ROUNDING, equal_nan=True)
     assert first["score"].tolist() == other["score"].tolist()
+
+
+@pytest.mark.tried("memory", "warned")
+@pytest.mark.parametrize("most", [1, 3])
+@pytest.mark.parametrize("is_sparse", [True, False])
+def test_batches_that_do_not_fit_into_memory_give_the_results_of_smaller_ones(
+    views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel, most: int, is_sparse: bool
+):
+    profiles = Profiles("teal", THRESHOLDS) if is_sparse else None
+    whole = evaluate(tiny_loaded, views, samples, profiles, dense_prefix=1, batch_tokens=10**6)
+    with room_for(tiny_loaded, most):
+        halves = evaluate(tiny_loaded, views, samples, profiles, dense_prefix=1, batch_tokens=10**6)
+    assert np.allclose(whole["loglikelihood"], halves["loglikelihood"], rtol=0, atol=ROUNDING, equal_nan=True)
+    for column in ("score", "dense_flops", "group"):
+        assert whole[column].tolist() == halves[column].tolist()
+    assert np.allclose(whole["flops"], halves["flops"], rtol=ROUNDING)
+    with room_for(tiny_loaded, 0), pytest.raises(UserError, match="single sample must fit into memory"):
+        evaluate(tiny_loaded, views, samples, profiles, dense_prefix=1, batch_tokens=10**6)
 
 
 def test_only_the_given_samples_are_evaluated_and_progress_is_reported(
