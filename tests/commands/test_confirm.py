@@ -96,7 +96,7 @@ def table_of(_schema: object, revision: str, path: str) -> pd.DataFrame:
         return pd.DataFrame({"sample_id": ids, "task": [i.split("/")[0] for i in ids], "computation": computations})
     rng = np.random.default_rng([int(revision), len(name)])
     frames = []
-    for target in (0.0,) if name == "dense" else (0.4, 0.5, 0.65):
+    for target in (0.0,) if name == "dense" else (0.35, 0.5, 0.75):
         score = (rng.random(len(ids)) < 0.95 - 0.5 * target**2).astype(float)
         saved = target * (1 + 0.02 * rng.random(len(ids)))
         frames.append(pd.DataFrame({"sample_id": ids, "score": score, "flops": 1 - saved, "target": target}))
