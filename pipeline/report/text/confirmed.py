@@ -25,7 +25,7 @@ def confirmed_words(plan: Plan, confirmed: Confirmed) -> ConfirmedWords:
     """All of it."""
     answers = confirmed.answers
     items = max(answer.samples for answer in answers)
-    said = listed([f"{answer.answer} for {_name(plan, answer.baseline)}" for answer in answers])
+    said = listed([f"{a.answer} for {_name(plan, a.baseline)} at {target_name(a.target)}" for a in answers])
     sizes = listed(list(dict.fromkeys(map(_sizes, answers))))
     presets = f" with preset {listed([*confirmed.presets])}" if confirmed.presets else ""
     return ConfirmedWords(
