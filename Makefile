@@ -88,7 +88,8 @@ push: $(INSTALLED)  ## share results, finished stages and experiments (docs/dvc.
 
 pull: $(INSTALLED)  ## fetch what others have shared; `make repro` computes what is missing
 	$(RUN) dvc exp pull --all-commits "$$GIT"
-	$(RUN) dvc pull --run-cache --allow-missing
+	@$(RUN) dvc fetch --run-cache || echo 'What could not be fetched stands above; `make repro` computes it again.'
+	$(RUN) dvc checkout --allow-missing
 
 plots: $(INSTALLED)  ## the figures of `dvc plots` in one page that needs no network: dvc_plots/index.html (installs vl-convert, 34 MB)
 	$(RUN) pip install --disable-pip-version-check --quiet --requirement requirements-plots.txt

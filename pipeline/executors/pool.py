@@ -25,9 +25,10 @@ EXECUTORS = (LOCAL, RAY)
 Worker = TypeVar("Worker")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+_Worker = TypeVar("_Worker", covariant=True)
 
 
-class Pool(Protocol[Worker]):
+class Pool(Protocol[_Worker]):
     """Workers that run tasks, as a context manager. A worker is whatever the pool was told to make, usually an object
     that holds a loaded model; it is made before its first task, where it runs.
     """
@@ -45,7 +46,7 @@ class Pool(Protocol[Worker]):
 
     def map(
         self,
-        function: Callable[[Worker, Task, Advance], Result],
+        function: Callable[[_Worker, Task, Advance], Result],
         tasks: Sequence[Task],
         advance: Advance = ...,
     ) -> list[Result]:

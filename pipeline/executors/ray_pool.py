@@ -181,7 +181,7 @@ class RayPool(Generic[Worker]):
     def _start(self, workers: int) -> None:
         """Start so many; they are ready whenever the cluster has room for them."""
         needs = self._needs
-        options = {"num_cpus": needs.threads, "memory": needs.memory, "num_gpus": needs.gpus, "max_concurrency": 1}
+        options: dict[str, Any] = {"num_cpus": needs.threads, "memory": needs.memory, "num_gpus": needs.gpus}
         if needs.gpu:
             options["accelerator_type"] = needs.gpu
         for _ in range(workers - len(self._starting)):

@@ -19,7 +19,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.params import Settings
-from pipeline.executors import processes
 from stages import manifest
 from stages.inputs import paths
 from tests.stages.spread import (
@@ -185,35 +184,6 @@ def _is_refused(stage: str, settings: Settings) -> None:
     except UserError as error:
         os._exit(0 if "one process" in str(error) else 3)
     os._exit(4)
-
-
-def _no_worker(stage: str, settings: Settings, patch: pytest.MonkeyPatch) -> None:
-    """One of two worker processes is killed."""
-    import psutil
-
-    def kill() -> None:
-        (child, *_) = [each for each in psutil.Process().children() if "spawn_main" in " ".join(each.cmdline())]
-        child.kill()
-
-    with patch.context() as here:
-        here.setenv(processes.PROCESSES, "2")
-        here.setattr(processes, "_START", "spawn")
-        with pytest.raises(UserError, match="All worker processes must live"):
-            _when_a_part_is_there(kill, lambda: _run(stage, settings))
-
-
-def _when_a_part_is_there(act: Callable[[], None], run: Callable[[], None]) -> None:
-    """Act in a thread as soon as a worker has written something."""
-    import threading
-
-    def watch() -> None:
-        while not _parts():
-            time.sleep(0.001)
-        act()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    run()
 
 
 def _flip(content: bytes) -> bytes:
