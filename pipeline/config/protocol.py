@@ -20,6 +20,7 @@ from pipeline.config.consistency import must_know
 from pipeline.config.kinds import SECTION, Fraction, Line, Name
 from pipeline.config.params import Settings, parse
 from pipeline.config.validation import validated
+from wina_amp.errors import UserError
 from wina_amp.names import CONFIRMATION
 
 PROTOCOL = "protocol.yaml"
