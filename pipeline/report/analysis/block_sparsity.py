@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -22,10 +23,11 @@ class BlockSparsity:
 
 def block_sparsities(plan: Plan, evidence: Evidence) -> list[BlockSparsity]:
     """Every sparse method at every target that it has, on the samples that every method was evaluated on."""
-    order = evaluated_samples(plan, evidence, "test").index
+    order: Any = evaluated_samples(plan, evidence, "test").index
     rows: list[BlockSparsity] = []
     for method in plan.sparse:
-        table = evidence.results[method.name]
+        table: Any = evidence.results[method.name]
         for target, part in table[table["sample_id"].isin(order)].groupby("target", sort=True):
-            rows.append(BlockSparsity(method, float(target), np.stack([*part["sparsity_by_block"]]).mean(axis=0)))  # type: ignore[arg-type]
+            mean = np.stack([*part["sparsity_by_block"]]).mean(axis=0)
+            rows.append(BlockSparsity(method, float(target), mean))
     return rows

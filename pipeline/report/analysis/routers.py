@@ -66,8 +66,9 @@ def router_rows(plan: Plan, evidence: Evidence, split: str, draws: Resampler) ->
         truth, routed = groups_of(evidence, scheme, order), routes_of(evidence, router, order)
         accuracy = draws.intervals((truth == routed)[None].astype(np.float64))[0]
         largest = float(np.bincount(truth).max() / len(truth))
-        held_out = [_held_out_accuracy(plan, evidence, router, label, order) for label in ("task", "template")]
-        rows.append(RouterRow(router, accuracy, largest, *held_out, *routing_cost(plan, evidence, router, split)))
+        task, template = (_held_out_accuracy(plan, evidence, router, label, order) for label in ("task", "template"))
+        cost = routing_cost(plan, evidence, router, split)
+        rows.append(RouterRow(router, accuracy, largest, task, template, *cost))
     return rows
 
 

@@ -86,8 +86,8 @@ def forest(marks: Sequence[Mark], name: str, title: str, caption: str) -> Figure
         parts.append(line(x(0), 2, x(0), bottom, stroke="var(--ink)"))
         for row, mark in enumerate(marks):
             y = row * step + (18 if is_wide else 28)
-            anchor = {"x": left - 4, "y": y + 4, "text_anchor": "end"} if is_wide else {"x": left, "y": y - 11}
-            parts.append(text(**anchor, words=mark.name, fill="var(--ink)", font_size=13))
+            across, down, anchor = (left - 4, y + 4, "end") if is_wide else (left, y - 11, "start")
+            parts.append(text(across, down, mark.name, text_anchor=anchor, fill="var(--ink)", font_size=13))
             for at, interval in mark.intervals.items():
                 if interval is not None:
                     parts.append(_forest_mark(mark, at, interval, x, y, width))
