@@ -43,7 +43,7 @@ def _measure(samples: int) -> None:
     from stages.inputs.model import load_model
 
     settings = params.load(ROOT / "params.yaml")
-    settings = replace(settings, model=replace(settings.model, path=str(ROOT / "data/reference/model"), device="cpu"))
+    settings = replace(settings, model=replace(settings.model, path=str(ROOT / paths.REFERENCE_MODEL), device="cpu"))
     manifest.main(settings)
     for number, first in enumerate(range(0, samples, 10_000)):
         SAMPLES.write(_rows(first, min(samples, first + 10_000)), f"parts/{number}.parquet")

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from stages.inputs import paths
 from wina_amp.capture.passes import observed
 from wina_amp.histograms.bins import Bins
 from wina_amp.models.load import LoadedModel, load
@@ -31,7 +32,7 @@ Numbers = dict[str, tuple[np.ndarray, np.ndarray]]
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="data/reference/model")
+    parser.add_argument("--model", default=paths.REFERENCE_MODEL)
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--samples", type=int, default=60)
     options = parser.parse_args()

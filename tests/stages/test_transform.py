@@ -15,7 +15,7 @@ from pipeline.storage.schemas import ALLOCATIONS, PROFILES, ROUTES
 from pipeline.storage.scratch import file_digest
 from stages import manifest
 from stages import transform as stage
-from stages.inputs import paths
+from stages.inputs import model, paths
 from stages.inputs.model import ROTATION_FACTS, load_model, model_gpus
 from tests.settings import full as full_settings
 from tests.stages.test_group_stages import run_all
@@ -149,6 +149,7 @@ def test_every_stage_that_runs_the_model_runs_it_transformed(settings):
 
 def test_processes_share_the_gpus_of_the_type_of_the_first_unless_the_model_is_spread(monkeypatch):
     names = ["NVIDIA H100", "NVIDIA A100", "NVIDIA H100"]
+    monkeypatch.setattr(model, "has_gpu", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(names))
     monkeypatch.setattr(torch.cuda, "get_device_name", names.__getitem__)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

@@ -27,8 +27,9 @@ def test_outs_are_those_that_dvc_knows_and_folders_those_that_several_stages_fil
     with Repo.init(str(tmp_path), no_scm=True) as repo:
         stages = repo.stage.load_file(str(tmp_path / deps.MAIN))
         known = {out.def_path for stage in stages for out in stage.outs}
-    outs, folders = leftovers._outs_and_folders(SETTINGS)
+    outs, deps_of_all = leftovers.outs_and_deps(SETTINGS)
     assert outs == known
+    folders = sorted(deps_of_all & {str(Path(out).parent) for out in outs})
     assert folders == ["data/allocation_costs", "data/assignments", "data/profiles", "data/results", "data/routes"]
 
 
@@ -73,7 +74,7 @@ def test_only_what_the_settings_do_not_ask_for_is_moved(
     settings: Settings, moved: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    outs, _ = leftovers._outs_and_folders(SETTINGS)
+    outs, _ = leftovers.outs_and_deps(SETTINGS)
     for path in map(Path, {*outs, *moved, "data/results/.kl.parquet.4711.tmp", "data/mine.parquet"}):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(str(path))

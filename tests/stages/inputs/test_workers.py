@@ -107,7 +107,7 @@ def test_workers_have_the_drivers_facts_but_for_the_gpu_which_they_compare_with_
     monkeypatch: pytest.MonkeyPatch,
 ):
     assert facts("cpu") == expected_facts("cpu") and facts("cpu")["instructions"]
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(environment, "has_gpu", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", partial(str.format, "NVIDIA H100 {}"))
     assert facts("cuda")["device"] == "NVIDIA H100 0" and "instructions" not in facts("cuda")
     assert expected_facts("cuda").keys() == facts("cuda").keys() - {"device"}

@@ -12,6 +12,7 @@ from pipeline.report.analysis.evidence import Evidence
 from pipeline.report.analysis.findings import Findings, find
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.exports.metrics import metrics
+from pipeline.report.exports.plots import plot_tables
 from pipeline.report.page.page import render
 from pipeline.report.page.profile_tables import perplexity_table
 from pipeline.report.page.svg import Figure
