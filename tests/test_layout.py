@@ -66,7 +66,8 @@ TESTED_BESIDE = {
     # Sections of the page: a rendered page has their tags, and the golden page their order.
     "tests/pipeline/report/page/test_page.py": (
         "pipeline/report/analysis/findings.py", "pipeline/report/analysis/tasks.py",
-        "pipeline/report/page/cells.py", "pipeline/report/page/parts.py", "pipeline/report/page/table.py", "pipeline/report/page/figures.py",
+        "pipeline/report/page/cells.py", "pipeline/report/page/parts.py", "pipeline/report/page/table.py",
+        "pipeline/report/page/figures.py",
         "pipeline/report/page/accuracy_figure.py", "pipeline/report/page/sample_map.py",
         "pipeline/report/page/group_tables.py", "pipeline/report/page/latency_figure.py",
         "pipeline/report/page/latency_tables.py",
