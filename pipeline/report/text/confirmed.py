@@ -13,8 +13,8 @@ from pipeline.report.text.wording import MINUS, listed, points_interval, target_
 
 @dataclass(frozen=True)
 class ConfirmedWords:
-    """A sentence that answers every question with yes, no or undecided; what was compared, by how much, and the answer,
-    a row for each question; and what the intervals hold, of which settings."""
+    """A sentence with the answer to the first question; what was compared, by how much, and the answer, a row for each
+    question; and what the intervals hold, of which settings."""
 
     headline: str
     rows: list[tuple[str, str, str]]
@@ -24,12 +24,12 @@ class ConfirmedWords:
 def confirmed_words(plan: Plan, confirmed: Confirmed) -> ConfirmedWords:
     """All of it."""
     answers = confirmed.answers
-    items = max(answer.samples for answer in answers)
-    said = listed([f"{a.answer} for {_name(plan, a.baseline)} at {target_name(a.target)}" for a in answers])
+    first = answers[0]
     sizes = listed(list(dict.fromkeys(map(_sizes, answers))))
     presets = f" with preset {listed([*confirmed.presets])}" if confirmed.presets else ""
     return ConfirmedWords(
-        f"Do profiles of groups beat the pooled one? Confirmed on {items:,} unseen items: {said}.",
+        f"Do profiles of groups beat the pooled one? {_reason(first).capitalize()}: {points_interval(first.interval)} "
+        f"points, confirmed on {first.samples:,} unseen items.",
         [_row(plan, answer) for answer in answers],
         f"Intervals of {sizes}. Asked once, as protocol.yaml says, of the settings of commit "
         f"{confirmed.commit[:10]}{presets}. Everything below is of development samples.",
@@ -37,9 +37,12 @@ def confirmed_words(plan: Plan, confirmed: Confirmed) -> ConfirmedWords:
 
 
 def _row(plan: Plan, answer: ConfirmedAnswer) -> tuple[str, str, str]:
-    reason = answer.answer if answer.answer == UNDECIDED else answer.words.partition(":")[0]
     pair = f"{_name(plan, answer.method)} {MINUS} {_name(plan, answer.baseline)} at {target_name(answer.target)}"
-    return pair, f"{points_interval(answer.interval)} points", reason
+    return pair, f"{points_interval(answer.interval)} points", _reason(answer)
+
+
+def _reason(answer: ConfirmedAnswer) -> str:
+    return answer.answer if answer.answer == UNDECIDED else answer.words.partition(":")[0]
 
 
 def _sizes(answer: ConfirmedAnswer) -> str:
