@@ -180,6 +180,7 @@ def test_samples_in_several_parts_are_evaluated_once_each_as_they_would_be_toget
     monkeypatch.setattr(evaluate, "PORTION", 4)  # of six other test samples at one target: two parts
     evaluate.main(settings, "clustered_oracle")
     apart = RESULTS.read(paths.results("clustered_oracle"))
+    # Splits of more than four samples are parts anew; the ten at the primary target are four, which stay, and the six.
     sizes = [rows["sample_id"].nunique() for _, rows in together.groupby(["target", "split"])]
     assert len(runs) == count + 2 + sum(-(-size // 4) for size in sizes if 4 < size < 10)
     order = ["target", "sample_id"]
