@@ -176,9 +176,7 @@ def test_confirmed_answers_of_this_checkpoint_and_protocol_lead_the_page_and_sta
     confirm(data / "confirmation")
     report.main(settings)
     head = (data / "report" / "report.html").read_text().partition("</header>")[0]
-    assert (
-        "Confirmed on 5,376 unseen items: no for" in head and "of the settings of commit cccccccccc with preset" in head
-    )
+    assert "confirmed on 5,376 unseen items" in head and "of the settings of commit cccccccccc with preset" in head
     assert head.index("no, smaller than 1") < head.index("Development: ")
     numbers = json.loads((data / "metrics.json").read_text())
     assert [numbers[f"confirmed.{name}.low"] for name in protocol.load().questions] == [-0.5] * len(
