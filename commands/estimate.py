@@ -87,7 +87,10 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
         return _timings(settings, cost)
     if kind in ("prepare", "route"):
         return work.START + work.PER_SAMPLE * cost.workload.samples
-    return {"cluster": work.CLUSTER, "report": work.REPORT, "export": work.START}.get(kind, work.LIGHT_START)
+    if kind in ("cluster", "report"):
+        start, per_sample = work.CLUSTER if kind == "cluster" else work.REPORT
+        return start + per_sample * cost.workload.samples
+    return work.START if kind == "export" else work.LIGHT_START
 
 
 def _learning(settings: Settings, cost: Cost) -> float:
