@@ -7,10 +7,10 @@
 The settings are those of params.yaml with the protocol's presets; protocol and settings must be committed. `--model`
 and `--tasks` say where this machine has the checkpoint (`--revision`: which commit of the hub) and the tasks' folder,
 outside the repository, because a refit runs in a copy of what is in Git. A refit is a DVC experiment in a temporary
-folder: the pipeline with `benchmark.refit: r` and `seed: seed + r`, up to the results of
-the methods that are asked about. It is one number more in two settings; as names in `schemes`,
-`profiles`, `route` and `methods` (`greedy.1`) every stage would have to know of refits, and every page of them. Stages
-that no refit changes come from DVC's run cache.
+folder: the pipeline with `benchmark.refit: r` and `seed: seed + r`, up to the results of the methods that are asked
+about. It is one number more in two settings; as names in `schemes`, `profiles`, `route` and `methods` (`greedy.1`)
+every stage would have to know of refits, and every page of them. Stages that no refit changes come from DVC's run
+cache.
 
 Methods that the protocol calls `controls` are evaluated on the same items, once, with the first fit.
 

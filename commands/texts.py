@@ -1,4 +1,4 @@
-"""texts: six kinds of text, as local files beside the tasks of `commands.tasks`, for perplexity where accuracy is blunt.
+"""texts: six kinds of text, as local files beside the tasks of `commands.tasks`, to compare perplexities.
 
     python -m commands.texts <folder with the files> <folder of the tasks>
 
@@ -8,7 +8,7 @@
 | `stories` | children's stories | TinyStories: `minigpt_tinystories.txt`, or `TinyStories-valid.txt` |
 | `german` | a handbook in German | the Debian package `debian-handbook`, unpacked: `dpkg-deb -x <file> <folder>` |
 | `source_code` | Python | the installed, pinned scikit-learn, without its tests |
-| `word_problems` | solutions of arithmetic word problems, behind the problem | GSM8K: `gsm8k/train.jsonl`, without calculator notes |
+| `word_problems` | solutions, behind an arithmetic problem | GSM8K: `gsm8k/train.jsonl`, without calculator notes |
 | `instructions` | answers, behind the instruction | Alpaca: `alpaca_data.json` |
 
 Running text is cut into passages of 80 words, one sample each where `benchmark.text_context` and `text_scored` are 80

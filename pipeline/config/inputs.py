@@ -48,7 +48,7 @@ class BenchmarkSettings:
         ge=0, le=10**7, description="held-out items per task that no development run draws; `commands.confirm` sets it"
     )
     limits: Mapping[Line, Annotated[StrictInt, Field(ge=1, le=10**7)]] = Field(
-        description="the most held-out items that a task gives to a split, by name, where its items cost more than others'"
+        description="the most held-out items of a split, by task, where the items of a task cost more than others'"
     )
     refit: StrictInt = Field(
         ge=0,

@@ -1,4 +1,4 @@
-"""Accuracy or perplexity of every method, target and task, with what it computed: the table that people look up first."""
+"""Accuracy or perplexity of every method, target and task, and what it computed: what people look up first."""
 
 from __future__ import annotations
 

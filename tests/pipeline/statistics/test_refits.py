@@ -107,5 +107,5 @@ def test_intervals_of_one_fit_are_those_over_items_and_units_of_equal_refits() -
 
 @pytest.mark.parametrize(("refits", "units"), [*itertools.product([1], [2]), (2, 1)])
 def test_one_fit_or_one_unit_cannot_say_how_others_differ(refits: int, units: int) -> None:
-    with pytest.raises(ValueError, match="at least two (refits|units) are needed; got 1"):
+    with pytest.raises(ValueError, match=r"at least two (refits|units) are needed; got 1"):
         refit_intervals(np.zeros((refits, 4)), np.arange(4) % units, 0.95)
