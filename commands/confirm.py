@@ -129,7 +129,7 @@ def _controls(asked: Protocol, fit: Fit) -> dict[str, dict[str, Any]]:
     for name, baseline in (asked.controls or {}).items():
         found[name] = {"baseline": baseline, "target": target}
         for endpoint, percent in (("accuracy", None), ("perplexity", asked.smallest)):
-            if percent is not None and fit.text_tokens.empty:
+            if percent is not None and not fit.text_tokens:
                 continue
             rows = fit.compare(Question(name, baseline, target, percent))
             intervals = unit_intervals(rows["difference"].to_numpy(), rows["unit"].to_numpy(str), asked.confidence)
@@ -238,17 +238,18 @@ class Fit:
         )
 
     @property
-    def text_tokens(self) -> pd.Series[int]:
+    def text_tokens(self) -> Mapping[str, int]:
         """Scored tokens of every text, by sample."""
-        texts: Any = self.samples[self.samples["kind"] == TEXT].set_index("sample_id")
-        return texts["answer_ids"].map(len)
+        texts: Any = self.samples[self.samples["kind"] == TEXT]
+        return dict(zip(texts["sample_id"], texts["answer_ids"].map(len), strict=True))
 
     def compare(self, question: Question) -> pd.DataFrame:
         """`differences` of a question's methods, with task and unit of every sample."""
-        compared = (self.results[name] for name in (DENSE, question.method, question.baseline))
+        dense, method, baseline = (self.results[name] for name in (DENSE, question.method, question.baseline))
         tokens = None if question.perplexity_percent is None else self.text_tokens
         labels = self.samples[["sample_id", "task", "computation"]]
-        rows: Any = differences(*compared, question.target, tokens).merge(labels, on="sample_id", validate="1:1")
+        rows: Any = differences(dense, method, baseline, question.target, tokens)
+        rows = rows.merge(labels, on="sample_id", validate="1:1")
         return rows.assign(unit=unit_of(rows)).drop(columns="computation")
 
     def by_task(self) -> pd.DataFrame:

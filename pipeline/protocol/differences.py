@@ -11,6 +11,7 @@ the same.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -24,7 +25,7 @@ def differences(
     method: pd.DataFrame,
     baseline: pd.DataFrame,
     target: float,
-    text_tokens: pd.Series[int] | None = None,
+    text_tokens: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
     """One row a sample: `sample_id`, `method`, `baseline` (values at matched compute) and `difference`.
 
@@ -53,12 +54,12 @@ def differences(
     return pd.DataFrame({"sample_id": samples, "method": first, "baseline": second, "difference": first - second})
 
 
-def _by_target(frame: pd.DataFrame, text_tokens: pd.Series[int] | None) -> dict[str, Any]:
+def _by_target(frame: pd.DataFrame, text_tokens: Mapping[str, int] | None) -> dict[str, Any]:
     """Values and savings, `[targets, samples]`, both sorted, of the samples that are compared."""
     if text_tokens is None:
         value: Any = frame["score"]
     else:
-        value = frame["loglikelihood"] / frame["sample_id"].map(text_tokens)
+        value = frame["loglikelihood"] / frame["sample_id"].map(dict(text_tokens))
     rows: Any = frame.assign(value=100 * value, saving=1 - frame["flops"] / frame["dense_flops"])[value.notna()]
     return {name: rows.pivot(index="target", columns="sample_id", values=name) for name in ("value", "saving")}
 
