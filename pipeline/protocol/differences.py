@@ -11,6 +11,7 @@ the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,7 +60,7 @@ def _by_target(frame: pd.DataFrame, text_tokens: Mapping[str, int] | None) -> di
     if text_tokens is None:
         value: Any = frame["score"]
     else:
-        value = frame["loglikelihood"] / frame["sample_id"].map(dict(text_tokens))
+        value = frame["loglikelihood"] / frame["sample_id"].map(lambda sample: text_tokens.get(sample, math.nan))
     rows: Any = frame.assign(value=100 * value, saving=1 - frame["flops"] / frame["dense_flops"])[value.notna()]
     return {name: rows.pivot(index="target", columns="sample_id", values=name) for name in ("value", "saving")}
 
