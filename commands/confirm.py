@@ -189,6 +189,7 @@ def _run(settings: Settings, asked: Protocol, changed: Mapping[str, object], spl
         "benchmark.refit": refit,
         "benchmark.confirmation_samples": asked.samples if split == CONFIRMATION else 0,
         "evaluate.splits": [split],
+        "evaluate.targets": sorted({question.target for question in asked.questions.values()}),
         "evaluate.test_samples": None,
         "evaluate.primary": None,
     }
