@@ -28,6 +28,7 @@ from pipeline.estimate.workload import ASSUMED_TOKENS, Workload, assumed, from_s
 from pipeline.executors.processes import processes
 from pipeline.routing import benefits
 from pipeline.storage.schemas import SAMPLES
+from stages.allocate_greedy import SHARES
 from stages.allocate_kl import budget as budget_of
 from stages.evaluate import PORTION
 from stages.inputs import paths
@@ -151,7 +152,7 @@ def _allocation(settings: Settings, cost: Cost, profile: ProfileSettings) -> flo
         dense = cost.dense(texts + shrinkage.FOLDS * held_out)
         return groups * ((steps + losses) / min(cost.processes, groups * len(targets)) + dense)
     if profile.allocation == GREEDY:
-        return groups * _greedy(settings, cost, groups) / min(cost.processes, groups)
+        return groups * _greedy(settings, cost, groups) / min(cost.processes, groups * SHARES)
     plan, count = plans.pooled_plan(cost.mean_length, **budget), kl.work(len(targets), allocate.kl_steps)
     compared = min(plan.compared, texts)
     passes = count.choices * cost.loss(compared) + count.steps * cost.gradient(min(plan.batch, texts))
