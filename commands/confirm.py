@@ -100,7 +100,8 @@ def main(study: str | None, split: str, root: Path, place: Place = Place()) -> N
     folder.mkdir(parents=True, exist_ok=True)
     if split == CONFIRMATION:
         record(asked, folder / RECORD, _git(root, "rev-parse", "HEAD"), _model(revisions[0]))
-    fits = [Fit.read(revision, asked.evaluated(refit), split) for refit, revision in enumerate(revisions)]
+    dense = _results(revisions[0], DENSE, split)
+    fits = [Fit.read(revision, asked.evaluated(refit), split, dense) for refit, revision in enumerate(revisions)]
     rows = pd.concat([_rows(asked, fit).assign(refit=refit) for refit, fit in enumerate(fits)])
     DIFFERENCES.write(rows, str(folder / "differences.parquet"))
     answers = {str(name): _answer(asked, str(name), own) for name, own in rows.groupby("question", sort=False)}
@@ -193,7 +194,7 @@ def _run(settings: Settings, asked: Protocol, changed: Mapping[str, object], spl
         "evaluate.test_samples": None,
         "evaluate.primary": None,
     }
-    stages = [DENSE, *(f"evaluate@{method}" for method in asked.evaluated(refit))]
+    stages = [*([DENSE] if refit == 0 else []), *(f"evaluate@{method}" for method in asked.evaluated(refit))]
     dvc = [sys.executable, "-m", "dvc", "exp"]
     subprocess.run([*dvc, "remove", name], capture_output=True, check=False)
     options = [f"--set-param=++{setting}={override(value)}" for setting, value in changes.items()]
@@ -230,12 +231,12 @@ class Fit:
     results: Mapping[str, pd.DataFrame]
 
     @classmethod
-    def read(cls, revision: str, methods: Iterable[str], split: str) -> Fit:
-        """The tables of an experiment."""
-        results = {name: _table(RESULTS, revision, paths.results(name)) for name in (DENSE, *methods)}
+    def read(cls, revision: str, methods: Iterable[str], split: str, dense: pd.DataFrame) -> Fit:
+        """The tables of an experiment, and the dense model's results, which no refit changes."""
+        samples = _table(SAMPLES, revision, paths.SAMPLES)
         return cls(
-            _table(SAMPLES, revision, paths.SAMPLES)[["sample_id", "kind", "task", "computation", "answer_ids"]],
-            {name: rows[rows["split"] == split] for name, rows in results.items()},
+            samples[["sample_id", "kind", "task", "computation", "answer_ids"]],
+            {DENSE: dense, **{name: _results(revision, name, split) for name in methods}},
         )
 
     @property
@@ -261,6 +262,11 @@ class Fit:
 def _rows(asked: Protocol, fit: Fit) -> pd.DataFrame:
     """The rows of one refit, all questions."""
     return pd.concat([fit.compare(question).assign(question=name) for name, question in asked.questions.items()])
+
+
+def _results(revision: str, method: str, split: str) -> pd.DataFrame:
+    rows = _table(RESULTS, revision, paths.results(method))
+    return rows[rows["split"] == split]
 
 
 def _table(table: Any, revision: str, path: str) -> Any:
