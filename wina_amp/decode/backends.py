@@ -1,14 +1,15 @@
 """The ways to run a sparse projection on a few tokens: one row each, chosen by device, dtype and number of tokens.
 
 `reference` masks the input and multiplies densely: any device, any dtype, no time saved; it defines the meaning.
-`numba` and `triton` do not read the weights of masked inputs. All compute
+`numba` and `triton` do not read the weights of masked inputs. `numba` and `reference` also compute with weights rounded
+to bfloat16 or int8; `numba` reads as few bytes. All compute
 
     y = bias + W x',   x'_i = 0 if |x_i| <= cutoff_i, else x_i
 
 and differ in the rounding of the sums alone. A backend is built once for all projections that read one input, from the
 weights of each and its cutoffs for every group (`masked_projections.py`), and then called with the tokens and their
-groups. `triton` runs them in one launch; `numba` and `reference` one after the other, because on a CPU reading the
-input again costs nothing beside reading weights. numba and triton are optional: a backend whose package is missing is
+groups. `triton` runs them in one launch, `numba` in one parallel region, `reference` one after the
+other. numba and triton are optional: a backend whose package is missing is
 refused by name, and not chosen by `AUTO`.
 """
 
@@ -24,9 +25,10 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from wina_amp.decode.masked_projections import MOST_TOKENS, MaskedProjection, Separate, SparseLinear, SparseProjections
+from wina_amp.decode.packed_weights import pack
 from wina_amp.errors import UserError, unknown
 from wina_amp.masks import reference
-from wina_amp.names import AUTO, NUMBA, REFERENCE, TRITON
+from wina_amp.names import AUTO, NUMBA, REFERENCE, SMALL_WEIGHTS, TRITON, Weights
 
 _WHERE = "the backend of sparse decoding"
 
@@ -40,12 +42,14 @@ class Call:
         dtype: of inputs and weights.
         tokens: tokens in one call.
         is_autocast: whether `torch.autocast` decides on the dtype of products.
+        weights: how weights are stored.
     """
 
     device: str
     dtype: torch.dtype
     tokens: int
     is_autocast: bool = False
+    weights: Weights = "copy"
 
 
 Build = Callable[[Sequence[MaskedProjection]], SparseProjections]
@@ -107,6 +111,8 @@ def _refuses_triton(call: Call) -> str | None:
         return "a CUDA device"
     if call.dtype not in (torch.float16, torch.bfloat16, torch.float32):
         return "float16, bfloat16 or float32"
+    if call.weights != "copy":
+        return '`weights="copy"`'
     return _refuses_many(call)
 
 
@@ -115,8 +121,8 @@ def _refuses_numba(call: Call) -> str | None:
         return "the package `numba` (`pip install wina-amp[cpu]`)"
     if call.device != "cpu":
         return "the CPU"
-    if call.dtype != torch.float32:
-        return "float32, because it would have to convert weights of another type to it"
+    if call.dtype not in (torch.float32, torch.bfloat16):
+        return "float32 or bfloat16"
     return _refuses_many(call)
 
 
@@ -132,34 +138,29 @@ def _triton(projections: Sequence[MaskedProjection]) -> SparseProjections:
     return Packed(projections)
 
 
-def _numba(masked: MaskedProjection) -> SparseLinear:
-    from wina_amp.decode import numba_gather
+def _numba(projections: Sequence[MaskedProjection]) -> SparseProjections:
+    from wina_amp.decode.numba_gather import Gather
 
-    by_input = masked.weight.detach().t().contiguous()
-
-    def run(x: Tensor, groups: Tensor) -> Tensor:
-        y = numba_gather.linear(x, by_input, masked.cutoffs, groups)
-        return y if masked.bias is None else y.add_(masked.bias)
-
-    return run
+    return Gather(projections)
 
 
 def _reference(masked: MaskedProjection) -> SparseLinear:
+    is_small = masked.weights in SMALL_WEIGHTS
+    weight = pack(masked.weight, masked.weights).unpacked().to(masked.weight) if is_small else masked.weight
+
     def run(x: Tensor, groups: Tensor) -> Tensor:
         everything = torch.ones(len(x), 1, dtype=torch.bool, device=x.device)
         kept = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         kept_inputs = reference.mask(x[:, None], masked.cutoffs, groups, everything, kept)
-        return linear(kept_inputs[:, 0], masked.weight, masked.bias)
+        return linear(kept_inputs[:, 0], weight, masked.bias)
 
     return run
 
 
-def _one_by_one(build: Callable[[MaskedProjection], SparseLinear]) -> Build:
-    return lambda projections: Separate([build(masked) for masked in projections])
-
-
 BACKENDS: dict[str, Backend] = {
-    NUMBA: Backend(_refuses_numba, _one_by_one(_numba)),
+    NUMBA: Backend(_refuses_numba, _numba),
     TRITON: Backend(_refuses_triton, _triton),
-    REFERENCE: Backend(lambda _call: None, _one_by_one(_reference)),
+    REFERENCE: Backend(
+        lambda _call: None, lambda projections: Separate([_reference(masked) for masked in projections])
+    ),
 }

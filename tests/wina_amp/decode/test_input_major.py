@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from tests.wina_amp.profile_set.sets import profile_set
 from wina_amp.decode.input_major import input_major
+from wina_amp.decode.packed_weights import PackedWeight
 from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
@@ -66,13 +67,14 @@ def test_a_replaced_model_answers_as_one_with_copies_and_holds_no_other_weights(
 def test_the_kernels_read_the_models_own_memory(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch):
     numba_gather = pytest.importorskip("wina_amp.decode.numba_gather")
     read: set[int] = set()
-    linear = numba_gather.linear
+    pack = numba_gather.pack
 
-    def spied(x: Tensor, weight: Tensor, *others: Tensor) -> Tensor:
-        read.add(weight.data_ptr())
-        return linear(x, weight, *others)
+    def spied(weight: Tensor, weights: str) -> PackedWeight:
+        packed = pack(weight, weights)
+        read.add(packed.rows.ctypes.data)
+        return packed
 
-    monkeypatch.setattr(numba_gather, "linear", spied)
+    monkeypatch.setattr(numba_gather, "pack", spied)
     with sparsify_(model, profile_set(as_loaded(model)), weights="replace"):
         model.generate(IDS, **GREEDY)
         assert read == {projection.module.weight.data_ptr() for projection in projections(model)}
