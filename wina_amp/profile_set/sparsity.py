@@ -34,7 +34,7 @@ from wina_amp.errors import UserError, unknown
 from wina_amp.masks.override import overridden
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
-from wina_amp.names import AUTO, NUMBA, PREFILLS, WEIGHTS, Prefill, Weights
+from wina_amp.names import AUTO, NUMBA, PREFILLS, SMALL_WEIGHTS, WEIGHTS, Prefill, Weights
 from wina_amp.profile_set.generating import SparseCalls
 from wina_amp.profile_set.identity import CHECKS, Check, as_loaded, stamp
 from wina_amp.profile_set.profile_set import ProfileSet
@@ -155,14 +155,16 @@ class Sparsity:
         if check != "none":
             profiles.check(model, weights=check == "weights")
         self.model, self.profiles = model, profiles
-        self._projections = projections(model)
+        every_projection = projections(model)
         self._running = 0
         self._idle = threading.Condition()
         with ExitStack() as stack:
             stack.enter_context(_marked(model))
             if weights == "replace":
-                stack.enter_context(input_major(self._projections))
-            self._weights = stamp(self._projections)
+                stack.enter_context(input_major(every_projection))
+            head = [cast(nn.Linear, model.get_output_embeddings())] if weights in SMALL_WEIGHTS else []
+            self._copied = [*(projection.module for projection in every_projection), *head]
+            self._weights = stamp(self._copied)
             if profiles.weights is not None:
                 stack.enter_context(attached(model, profiles.weights))
             # The profiles of all targets stand side by side, so that another target is another number.
@@ -312,7 +314,7 @@ class Sparsity:
             raise _refusal(
                 "A sparse model must be in eval mode: masks have no gradients", "train mode", "`model.eval()`"
             )
-        if stamp(self._projections) != self._weights:
+        if stamp(self._copied) != self._weights:
             raise _refusal(
                 "A sparse model must keep its weights, their device and dtype: kernels have copies of them",
                 "others than when the profile set was put on",

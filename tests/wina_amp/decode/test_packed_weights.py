@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -31,9 +33,11 @@ def _transcribed(weight: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarr
     of_input, of_output = [1.0] * inputs, [1.0] * outputs
     for _ in range(2):
         for o in range(outputs):
-            of_output[o] = max(abs(matrix[o, i]) / of_input[i] for i in range(inputs)) or 1.0
+            of_output[o] = math.sqrt(sum((matrix[o, i] / of_input[i]) ** 2 for i in range(inputs)) / inputs) or 1.0
         for i in range(inputs):
-            of_input[i] = max(abs(matrix[o, i]) / of_output[o] for o in range(outputs)) or 1.0
+            of_input[i] = math.sqrt(sum((matrix[o, i] / of_output[o]) ** 2 for o in range(outputs)) / outputs) or 1.0
+    for i in range(inputs):
+        of_input[i] = max(abs(matrix[o, i]) / of_output[o] for o in range(outputs)) or 1.0
     rows = [[matrix[o, i] / of_output[o] / of_input[i] * 127 for o in range(outputs)] for i in range(inputs)]
     return np.array(rows), np.array(of_input) / 127, np.array(of_output)
 
