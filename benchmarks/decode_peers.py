@@ -56,8 +56,10 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=128)
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=150, help="no round begins later than that after the start")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
+    began = time.perf_counter()
     torch.set_num_threads(options.threads)
     torch.set_grad_enabled(False)
     sides, sizes = _sides(options)
@@ -69,11 +71,14 @@ def main() -> None:
     source, target = torch.ones(COPIED), torch.empty(COPIED)
     target.copy_(source)
     for number in range(options.rounds):
+        if number and time.perf_counter() - began > options.seconds:
+            break
         for name in list(sides) if number % 2 == 0 else reversed(sides):
             seconds[name].append(sides[name](options.steps))
         start = time.perf_counter()
         target.copy_(source)
         copies.append(8 * COPIED / (time.perf_counter() - start))
+    print(f"{len(copies)} rounds of {options.steps} tokens; load {os.getloadavg()[0]:.1f} at the end")
     print(f"copy of memory {spread(copies).median / 1e9:.1f} GB/s, read and written")
     for name, values in seconds.items():
         print(_row(name, spread(values), sizes[name]))
@@ -87,7 +92,7 @@ def _row(name: str, step: Spread, size: float) -> str:
 def _sides(options: argparse.Namespace) -> tuple[dict[str, Turn], dict[str, float]]:
     """Name -> a turn of it, and the bytes of weights that it reads for a token."""
     model: Any = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32).eval()
-    text = AutoTokenizer.from_pretrained(options.model)(options.text.read_text(), return_tensors="pt").input_ids
+    text = AutoTokenizer.from_pretrained(options.model)(options.text.read_text()[:4000], return_tensors="pt").input_ids
     loaded, ids = as_loaded(model), text[:, -options.context :]
     inside = sum(site.projection.module.weight.numel() for site in mask_sites(model, INPUT))
     head = model.lm_head.weight.numel()

@@ -32,6 +32,7 @@ class LlamaCpp:
 
         parameters: Any = xllamacpp.CommonParams()
         parameters.model.path = str(path)
+        parameters.verbosity = -1
         parameters.n_ctx, parameters.n_parallel, parameters.warmup = 1024, 1, True
         parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
         self._server: Any = xllamacpp.Server(parameters)

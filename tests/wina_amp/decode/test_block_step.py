@@ -14,8 +14,10 @@ from wina_amp.decode import block_step
 from wina_amp.decode.block_step import BlockStep
 from wina_amp.decode.block_steps import block_steps
 from wina_amp.decode.decoding import sparse_decoding
+from wina_amp.decode.masked_projections import MaskedProjection
+from wina_amp.decode.numba_gather import Gather
 from wina_amp.models.load import LoadedModel
-from wina_amp.models.projections import projections
+from wina_amp.models.projections import projections, sites
 from wina_amp.names import Weights
 
 COMPILED = ("llama", "mistral", "qwen2", "qwen3", "gemma3_text")
@@ -86,25 +88,41 @@ def test_a_static_cache_gives_what_a_growing_one_does(kind: str, calls: list[int
     assert (static - growing).abs().max() < ROUNDING * growing.abs().max()
 
 
-@pytest.mark.parametrize("weights", ["copy", "int8"])
+@pytest.mark.parametrize("kind", ["qwen3", "gemma3_text"])
 def test_a_sequence_has_the_same_bits_alone_and_in_a_batch_on_any_number_of_threads(
-    weights: Weights, monkeypatch: pytest.MonkeyPatch
+    kind: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("wina_amp.decode.numba_gather._WEIGHTS_PER_THREAD", 1)
-    loaded = random_model("qwen3")
-    monkeypatch.setattr(loaded.model.lm_head, "forward", lambda x: x)  # torch's product depends on the batch
-    seen: list[torch.Tensor] = []
-    handle = loaded.model.model.layers[-1].register_forward_hook(lambda _layer, _given, h: seen.append(h))
-    _logits(loaded, weights=weights)
-    steps = [h for h in seen if h.shape[1] == 1]
-    # The prompt must have the same bits too: with these sizes it does, one row at a time or three.
-    torch.set_num_threads(2)
+    loaded = random_model(kind)
+    found = block_steps(loaded)[1]
+    assert found is not None
+    _, step = found
+    inputs = [site.projections for site in sites(projections(loaded.model)) if site.block == 1]
+    gathers = [
+        Gather(
+            [
+                MaskedProjection(one.module.weight, one.module.bias, torch.full((2, one.in_features), 0.3))
+                for one in every
+            ]
+        )
+        for every in inputs
+    ]
+    draw = torch.Generator().manual_seed(0)
+    h, past = torch.randn(3, 1, 32, generator=draw), torch.randn(2, 3, 2, 9, 8, generator=draw)
+    angles = torch.randn(3, 1, 8, generator=draw)
+    given = {"attention_mask": None, "position_embeddings": (angles.cos(), angles.sin())}
+
+    def run(rows: slice) -> torch.Tensor:
+        cache = DynamicCache()
+        for layer in range(2):
+            cache.update(past[0, rows], past[1, rows], layer)
+        own = given | {"position_embeddings": tuple(each[rows] for each in given["position_embeddings"])}
+        return step(h[rows], cache, own, torch.zeros(3, dtype=torch.int64)[rows], gathers)
+
+    together = run(slice(None))
+    monkeypatch.setattr(Gather, "threads", 2)
+    assert torch.equal(run(slice(None)), together)
     for row in range(3):
-        seen.clear()
-        _logits(loaded, slice(row, row + 1), weights=weights)
-        alone = [h for h in seen if h.shape[1] == 1]
-        assert all(torch.equal(one[0], together[row]) for one, together in zip(alone, steps, strict=True))
-    handle.remove()
+        assert torch.equal(run(slice(row, row + 1))[0], together[row])
 
 
 def test_watched_parts_are_called(calls: list[int]):
