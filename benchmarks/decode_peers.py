@@ -5,10 +5,10 @@
     python -m benchmarks.decode_peers MODEL --gguf model-q8_0.gguf model-q4_k_m.gguf
 
 Same prompt, same number of tokens behind it, same threads, in turns: a turn is `--steps` greedy tokens of one side, and
-its result their mean time. Printed are medians and quartiles over the turns, the bytes of weights that a step reads,
-and the bandwidth that this makes beside that of a copy. Sides that are ours run the model's own forward under
-`sparse_decoding`, with uniform thresholds from the scores of the text in front of the prompt; `dense` masks nothing.
-The prompt, Python's start and packing are not timed. Believe it on a quiet machine.
+its result their mean time. Printed are medians and quartiles over the turns, the best turn (what a busy machine
+disturbs least), the bytes of weights that a step reads, and the bandwidth that this makes beside that of a copy. Sides
+that are ours run the model's own forward under `sparse_decoding`, with uniform thresholds from the scores of the text's
+first tokens; `dense` masks nothing. The prompt, Python's start and packing are not timed.
 """
 
 from __future__ import annotations
@@ -44,28 +44,33 @@ Turn = Callable[[int], float]
 """Seconds of a step, the mean over so many."""
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("model", type=Path)
+    options.add_argument("--gguf", type=Path, nargs="*", default=[])
+    options.add_argument("--text", type=Path, default=Path("README.md"), help="its beginning sets thresholds")
+    options.add_argument("--sparsities", type=float, nargs="+", default=[0.4, 0.5, 0.65])
+    options.add_argument("--formats", choices=FORMATS, nargs="+", default=list(FORMATS))
+    options.add_argument("--compiled", action="store_true", help="torch.compile as well, which takes a minute")
+    options.add_argument("--context", type=int, default=128)
+    options.add_argument("--steps", type=int, default=24)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--seconds", type=float, default=150, help="no round begins later than that after the start")
+    options.add_argument("--threads", type=int, default=2)
+    return options
+
+
 def main() -> None:
     """Print a row for every side."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--gguf", type=Path, nargs="*", default=[])
-    parser.add_argument("--text", type=Path, default=Path("README.md"), help="its beginning sets thresholds")
-    parser.add_argument("--sparsities", type=float, nargs="+", default=[0.4, 0.5, 0.65])
-    parser.add_argument("--formats", choices=FORMATS, nargs="+", default=list(FORMATS))
-    parser.add_argument("--compiled", action="store_true", help="torch.compile as well, which takes a minute")
-    parser.add_argument("--context", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=24)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=150, help="no round begins later than that after the start")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
+    options = parser().parse_args()
     began = time.perf_counter()
     torch.set_num_threads(options.threads)
     torch.set_grad_enabled(False)
-    sides, sizes = _sides(options)
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    turns, sizes = sides(options)
+    seconds: dict[str, list[float]] = {name: [] for name in turns}
     copies: list[float] = []
-    for turn in sides.values():  # compilation, threads, caches
+    for turn in turns.values():  # compilation, threads, caches
         turn(2)
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {options.context} tokens of context", flush=True)
     source, target = torch.ones(COPIED), torch.empty(COPIED)
@@ -73,37 +78,38 @@ def main() -> None:
     for number in range(options.rounds):
         if number and time.perf_counter() - began > options.seconds:
             break
-        for name in list(sides) if number % 2 == 0 else reversed(sides):
-            seconds[name].append(sides[name](options.steps))
+        for name in list(turns) if number % 2 == 0 else reversed(turns):
+            seconds[name].append(turns[name](options.steps))
         start = time.perf_counter()
         target.copy_(source)
         copies.append(8 * COPIED / (time.perf_counter() - start))
     print(f"{len(copies)} rounds of {options.steps} tokens; load {os.getloadavg()[0]:.1f} at the end")
     print(f"copy of memory {spread(copies).median / 1e9:.1f} GB/s, read and written")
     for name, values in seconds.items():
-        print(_row(name, spread(values), sizes[name]))
+        print(_row(name, spread(values), min(values), sizes[name]))
 
 
-def _row(name: str, step: Spread, size: float) -> str:
+def _row(name: str, step: Spread, best: float, size: float) -> str:
     quartiles = f"{1e3 * step.median:6.2f} ms [{1e3 * step.low:.2f}, {1e3 * step.high:.2f}]"
-    return f"{name:22} {quartiles:27} {size / 1e6:6.0f} MB a token, {size / step.median / 1e9:5.1f} GB/s"
+    rate = f"{size / 1e6:6.0f} MB a token, {size / step.median / 1e9:5.1f} GB/s"
+    return f"{name:22} {quartiles:27} best {1e3 * best:6.2f}; {rate}"
 
 
-def _sides(options: argparse.Namespace) -> tuple[dict[str, Turn], dict[str, float]]:
+def sides(options: argparse.Namespace) -> tuple[dict[str, Turn], dict[str, float]]:
     """Name -> a turn of it, and the bytes of weights that it reads for a token."""
     model: Any = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32).eval()
     text = AutoTokenizer.from_pretrained(options.model)(options.text.read_text()[:4000], return_tensors="pt").input_ids
     loaded, ids = as_loaded(model), text[:, -options.context :]
     inside = sum(site.projection.module.weight.numel() for site in mask_sites(model, INPUT))
     head = model.lm_head.weight.numel()
-    sides: dict[str, Turn] = {"torch float32": _turn(model, ids)}
+    turns: dict[str, Turn] = {"torch float32": _turn(model, ids)}
     sizes: dict[str, float] = {"torch float32": 4 * (inside + head)}
     if options.compiled:
         fast = copy_sharing_weights(model)
         fast.forward = torch.compile(fast.forward, dynamic=True)
-        sides["torch compiled"], sizes["torch compiled"] = _turn(fast, ids), 4 * (inside + head)
+        turns["torch compiled"], sizes["torch compiled"] = _turn(fast, ids), 4 * (inside + head)
     half = copy.deepcopy(model).bfloat16()
-    sides["torch bfloat16"], sizes["torch bfloat16"] = _turn(half, ids), 2 * (inside + head)
+    turns["torch bfloat16"], sizes["torch bfloat16"] = _turn(half, ids), 2 * (inside + head)
     limits = torch.cat([thresholds(loaded, sparsity, text[:, :256]) for sparsity in (0.0, *options.sparsities)])
     for name in options.formats:
         width = {"float32": 4, "bfloat16": 2, "int8": 1}[name]
@@ -111,13 +117,13 @@ def _sides(options: argparse.Namespace) -> tuple[dict[str, Turn], dict[str, floa
         decoding = sparse_decoding(whole, CRITERION, limits, weights=FORMATS[name]).__enter__()
         for group, sparsity in enumerate((0.0, *options.sparsities)):
             label = f"ours {name}, " + (f"{sparsity:.0%}" if sparsity else "dense")
-            sides[label] = _turn(whole.model, ids, decoding, group)
+            turns[label] = _turn(whole.model, ids, decoding, group)
             kept = 1 - _skipped(whole.model, ids, decoding, group)
             sizes[label] = width * (kept * inside + head)
     for path in options.gguf:
-        sides[f"llama.cpp {path.stem[-6:]}"] = LlamaCpp(path, ids[0].tolist(), options.threads)
+        turns[f"llama.cpp {path.stem[-6:]}"] = LlamaCpp(path, ids[0].tolist(), options.threads)
         sizes[f"llama.cpp {path.stem[-6:]}"] = bytes_per_token(path)
-    return sides, sizes
+    return turns, sizes
 
 
 def _turn(model: Any, ids: Tensor, decoding: Decoding | None = None, group: int = 0) -> Turn:

@@ -1,4 +1,4 @@
-"""What rounded weights cost: perplexity of a text with projections and `lm_head` in int8 and bfloat16, dense and masked.
+"""What rounded weights cost: perplexity of a text with projections and `lm_head` in int8 or bfloat16, dense or masked.
 
     python -m benchmarks.small_weights MODEL TEXT
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +81,11 @@ def main() -> None:
 
 def _loss(model: Any, window: Tensor, limit: Tensor | None) -> float:
     eligible = torch.ones(1, len(window), dtype=torch.bool)
-    with nullcontext() if limit is None else install(as_loaded(model), CRITERION, limit) as runtime:
-        with nullcontext() if runtime is None else runtime.rows(torch.zeros(1, dtype=torch.int64), eligible):
-            hidden = model.model(window[None]).last_hidden_state[0, :-1]
+    with ExitStack() as stack:
+        if limit is not None:
+            runtime = stack.enter_context(install(as_loaded(model), CRITERION, limit))
+            stack.enter_context(runtime.rows(torch.zeros(1, dtype=torch.int64), eligible))
+        hidden = model.model(window[None]).last_hidden_state[0, :-1]
     losses = [
         cross_entropy(model.lm_head(part), target, reduction="sum")
         for part, target in zip(hidden.split(128), window[1:].split(128), strict=True)

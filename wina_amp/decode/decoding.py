@@ -224,13 +224,18 @@ class Decoding:
 
     def release(self) -> None:
         """Give back what backends have copied of the weights."""
-        for shared in (*self._shared_inputs, *self._heads):
+        for shared in self.products:
             shared.built.clear()
 
     def _build(self, name: str) -> None:
         with self._building:
-            for shared in (*self._shared_inputs, *self._heads):
+            for shared in self.products:
                 shared.build(name)
+
+    @property
+    def products(self) -> list[SharedInput]:
+        """The inputs whose products backends compute: of projections, by block; of `lm_head` where it is rounded."""
+        return [*self._shared_inputs, *self._heads]
 
     @property
     def _first(self) -> MaskedLayer:
