@@ -3,8 +3,9 @@
     python -m commands.confirm                    the confirmation split: needs a committed protocol.yaml
     python -m commands.confirm --development      the same questions on the split `test`, as often as one likes
 
-A refit is a DVC experiment in a temporary folder: the pipeline with `benchmark.refit: r` and `seed: seed + r`, up to
-the results of the methods that are asked about. It is one number more in two settings; as names in `schemes`,
+The settings are those of params.yaml with the protocol's presets; the first run is of what is committed. A refit is a
+DVC experiment in a temporary folder: the pipeline with `benchmark.refit: r` and `seed: seed + r`, up to the results of
+the methods that are asked about. It is one number more in two settings; as names in `schemes`,
 `profiles`, `route` and `methods` (`greedy.1`) every stage would have to know of refits, and every page of them. Stages
 that no refit changes come from DVC's run cache.
 
@@ -21,15 +22,17 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import pandas as pd
 
-from pipeline.config import params, protocol
-from pipeline.config.params import Settings
+from commands import preset_files
+from pipeline.config import protocol
+from pipeline.config.params import PARAMS, Settings
 from pipeline.config.protocol import PROTOCOL, Protocol
 from pipeline.protocol.answers import answer, unit_of
 from pipeline.protocol.differences import differences
@@ -38,31 +41,36 @@ from stages.inputs import paths
 from stages.run import run_command
 from wina_amp.atomic import replacing
 from wina_amp.errors import UserError
+from wina_amp.models import manifest
 from wina_amp.names import CONFIRMATION, DENSE, TEST
 
 FOLDERS = {CONFIRMATION: "data/confirmation", TEST: "data/development"}
 RECORD = "record.json"
 
+Out = TypeVar("Out")
+
 log = logging.getLogger("commands.confirm")
 
 
-def main(settings: Settings, split: str, root: Path) -> None:
+def main(asked: Protocol, split: str, root: Path) -> None:
     """Run every refit and write the answers.
 
     Raises:
         UserError: a protocol that does not fit the settings or, of the confirmation split, is not committed or is
             another one than the split has been run with; a refit that fails.
     """
-    asked = protocol.load()
+    presets = [preset_files.load(name) for name in asked.presets]
+    _text, changes, settings = preset_files.apply_all(presets, (root / PARAMS).read_text(encoding="utf-8"))
     protocol.check(asked, settings)
     folder = root / FOLDERS[split]
     if split == CONFIRMATION:
-        refuse_uncommitted(root)
+        refuse_uncommitted(root, PROTOCOL, PARAMS, *(f"{preset_files.FOLDER}/{name}.yaml" for name in asked.presets))
         refuse_seen(asked, folder / RECORD)
-    revisions = [_run(settings, asked, split, refit) for refit in range(asked.refits)]
+    changed = {change.name: change.after for change in changes}
+    revisions = [_run(settings, asked, changed, split, refit) for refit in range(asked.refits)]
     folder.mkdir(parents=True, exist_ok=True)
     if split == CONFIRMATION:
-        record(asked, folder / RECORD, _git(root, "rev-parse", "HEAD"))
+        record(asked, folder / RECORD, _git(root, "rev-parse", "HEAD"), _model(revisions[0]))
     rows = pd.concat([_rows(asked, revision, split, refit) for refit, revision in enumerate(revisions)])
     DIFFERENCES.write(rows, str(folder / "differences.parquet"))
     answers = {
@@ -75,17 +83,17 @@ def main(settings: Settings, split: str, root: Path) -> None:
         log.info("%s: %s minus %s at %g: %s", name, question.method, question.baseline, question.target, found.words)
 
 
-def refuse_uncommitted(root: Path) -> None:
-    """Raise a `UserError` unless protocol.yaml is what the last commit has."""
-    is_known = _git(root, "ls-files", "--", PROTOCOL)
-    change = _git(root, "status", "--porcelain", "--", PROTOCOL)
-    if not is_known or change:
-        raise UserError(
-            f"{PROTOCOL} must be committed before the confirmation split is run",
-            found="a change" if is_known else "a file that git does not know",
-            where=str(root / PROTOCOL),
-            remedy=f"`git commit {PROTOCOL}`",
-        )
+def refuse_uncommitted(root: Path, *files: str) -> None:
+    """Raise a `UserError` unless the files are what the last commit has."""
+    for file in files:
+        is_known = _git(root, "ls-files", "--", file)
+        if not is_known or _git(root, "status", "--porcelain", "--", file):
+            raise UserError(
+                f"{file} must be committed before the confirmation split is run",
+                found="a change" if is_known else "a file that git does not know",
+                where=str(root / file),
+                remedy=f"`git commit {file}`, or take the change back",
+            )
 
 
 def refuse_seen(asked: Protocol, file: Path) -> None:
@@ -101,16 +109,17 @@ def refuse_seen(asked: Protocol, file: Path) -> None:
             )
 
 
-def record(asked: Protocol, file: Path, commit: str) -> None:
+def record(asked: Protocol, file: Path, commit: str, model: str) -> None:
     """Add a run to the record, unless it is there already."""
     runs = _recorded(file)
     if _digest(asked) not in [run["protocol"] for run in runs]:
-        runs.append({"salt": asked.salt, "protocol": _digest(asked), "commit": commit})
+        own = {"salt": asked.salt, "protocol": _digest(asked), "commit": commit, "model": model}
+        runs.append({**own, "presets": list(asked.presets)})
         with replacing(file) as new:
             new.write_text(json.dumps(runs, indent=2) + "\n", encoding="utf-8")
 
 
-def _recorded(file: Path) -> list[dict[str, str]]:
+def _recorded(file: Path) -> list[dict[str, Any]]:
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
 
 
@@ -119,21 +128,22 @@ def _digest(asked: Protocol) -> str:
     return hashlib.sha256(json.dumps(asdict(asked), sort_keys=True).encode()).hexdigest()
 
 
-def _run(settings: Settings, asked: Protocol, split: str, refit: int) -> str:
-    """Run one refit as an experiment; its name."""
+def _run(settings: Settings, asked: Protocol, changed: Mapping[str, object], split: str, refit: int) -> str:
+    """Run one refit, with the settings that presets have changed, as an experiment; its name."""
     name = f"{split}-{asked.salt}-{refit}"
     changes = {
+        **changed,
         "seed": settings.seed + refit,
         "benchmark.refit": refit,
         "benchmark.confirmation_samples": asked.samples if split == CONFIRMATION else 0,
-        "evaluate.splits": f"[{split}]",
-        "evaluate.test_samples": "null",
-        "evaluate.primary": "null",
+        "evaluate.splits": [split],
+        "evaluate.test_samples": None,
+        "evaluate.primary": None,
     }
     stages = [DENSE, *(f"evaluate@{method}" for method in asked.methods)]
     dvc = [sys.executable, "-m", "dvc", "exp"]
     subprocess.run([*dvc, "remove", name], capture_output=True, check=False)
-    options = [f"--set-param={setting}={value}" for setting, value in changes.items()]
+    options = [f"--set-param=++{setting}={override(value)}" for setting, value in changes.items()]
     done = subprocess.run([*dvc, "run", "--temp", "--name", name, *options, *stages], check=False)
     if done.returncode:
         raise UserError(
@@ -143,6 +153,20 @@ def _run(settings: Settings, asked: Protocol, split: str, refit: int) -> str:
             remedy="read what DVC says above; what was finished is kept, so that the next run goes on from there",
         )
     return name
+
+
+def override(value: object) -> str:
+    """A setting's value in the grammar of `dvc exp run --set-param` (Hydra's): JSON, but for keys without quotes."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{override(one)}" for key, one in cast(Mapping[str, object], value).items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(override, cast(Sequence[object], value))) + "]"
+    return json.dumps(value)
+
+
+def _model(revision: str) -> str:
+    """The digest of the checkpoint of an experiment."""
+    return _from_cache(revision, paths.MANIFEST, lambda file: manifest.read(file).digest)
 
 
 def _rows(asked: Protocol, revision: str, split: str, refit: int) -> pd.DataFrame:
@@ -159,12 +183,17 @@ def _rows(asked: Protocol, revision: str, split: str, refit: int) -> pd.DataFram
 
 
 def _table(table: Any, revision: str, path: str) -> Any:
-    """A table of an experiment, from DVC's cache."""
+    """A table of an experiment."""
+    return _from_cache(revision, path, table.read)
+
+
+def _from_cache(revision: str, path: str, read: Callable[[str], Out]) -> Out:
+    """What an experiment holds at a path, from DVC's cache."""
     from dvc import api
 
     with TemporaryDirectory() as folder:
-        api.DVCFileSystem(rev=revision).get_file(path, f"{folder}/table.parquet")
-        return table.read(f"{folder}/table.parquet")
+        api.DVCFileSystem(rev=revision).get_file(path, copy := f"{folder}/copy")
+        return read(copy)
 
 
 def _git(root: Path, *arguments: str) -> str:
@@ -176,4 +205,4 @@ if __name__ == "__main__":
     parser.add_argument("--development", action="store_true", help="on the split `test`, as often as one likes")
     given = parser.parse_args()
     asked_of = TEST if given.development else CONFIRMATION
-    run_command("confirm", lambda: main(params.load(), asked_of, Path.cwd()))
+    run_command("confirm", lambda: main(protocol.load(), asked_of, Path.cwd()))

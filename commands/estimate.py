@@ -29,6 +29,7 @@ from pipeline.executors.processes import processes
 from pipeline.routing import benefits
 from pipeline.storage.schemas import SAMPLES
 from stages.allocate_kl import budget as budget_of
+from stages.evaluate import PORTION
 from stages.inputs import paths
 from stages.latency_inputs import what_is_timed
 from stages.run import limit_threads, run
@@ -107,11 +108,17 @@ def _runs(evaluate: EvaluateSettings, method: str) -> tuple[int, int]:
 def _evaluation(
     evaluate: EvaluateSettings, cost: Cost, ordinary: int, primary: int, *, is_masked: bool = False
 ) -> float:
-    """The estimate for so many runs on the first samples of every task, and so many on the other test samples."""
-    once = cost.evaluation(evaluate.splits, evaluate.limits, is_masked=is_masked)
-    first = cost.evaluation(("test",), evaluate.limits, is_masked=is_masked) if primary else 0.0
-    whole = cost.evaluation(("test",), {}, is_masked=is_masked) if primary else 0.0
-    return (ordinary * once + primary * (whole - first)) / cost.processes
+    """The estimate for so many runs on the first samples of every task, and so many on the other test samples.
+
+    Portions are worked on by one process each: a study with few of them does not end before the longest has.
+    """
+
+    load, limits = cost.workload, evaluate.limits
+    once = {split: cost.evaluation((split,), limits, is_masked=is_masked) for split in evaluate.splits}
+    more = cost.evaluation(("test",), {}, is_masked=is_masked) - once.get("test", 0.0) if primary else 0.0
+    chosen = {split: load.among_first(limits) & (load.is_train == (split == "train")) for split in once}
+    longest = max(seconds / max(1, -(-chosen[split].sum() // PORTION)) for split, seconds in once.items())
+    return max((ordinary * sum(once.values()) + primary * more) / cost.processes, longest)
 
 
 def _evaluated(settings: Settings, load: Workload) -> int:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,16 +29,8 @@ def main(names: Sequence[str], revision: str | None, model: str | None = None) -
     """
     path = Path(params.PARAMS)
     params.parse(path)
-    text = path.read_text(encoding="utf-8")
-    changes: list[preset_files.Change] = []
-    for number, name in enumerate(names):
-        of_first = (None, None) if number else (revision, model)
-        text, more = preset_files.apply(preset_files.load(name, *of_first), text)
-        changes += more
-    with tempfile.TemporaryDirectory() as folder:
-        candidate = Path(folder) / params.PARAMS
-        candidate.write_text(text, encoding="utf-8")
-        params.load(candidate)
+    presets = [preset_files.load(name, *((None, None) if at else (revision, model))) for at, name in enumerate(names)]
+    text, changes, _settings = preset_files.apply_all(presets, path.read_text(encoding="utf-8"))
     if not changes:
         log.info("%s: params.yaml has these settings already", " ".join(names))
         return

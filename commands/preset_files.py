@@ -10,17 +10,19 @@ as it is only with `--temp`, where a crash throws the run's folder away; without
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from pipeline.config.params import parse
+from pipeline.config.params import PARAMS, Settings, parse
+from pipeline.config.params import load as load_settings
 from pipeline.config.validation import validated
 from wina_amp.errors import UserError, unknown
 
@@ -84,6 +86,22 @@ def load(name: str, revision: str | None = None, model: str | None = None, folde
             f"add REVISION=<one of https://huggingface.co/{path}/commits/main>, or MODEL=<folder>",
         )
     return values | {"model": own | {"path": path, "revision": revision}}
+
+
+def apply_all(presets: Iterable[Mapping[str, Any]], text: str) -> tuple[str, list[Change], Settings]:
+    """A params.yaml with all presets in it, one after the other; what has changed, and the settings that it holds.
+
+    Raises:
+        UserError: settings that do not fit together.
+    """
+    changes: list[Change] = []
+    for preset in presets:
+        text, more = apply(preset, text)
+        changes += more
+    with TemporaryDirectory() as folder:
+        candidate = Path(folder) / PARAMS
+        candidate.write_text(text, encoding="utf-8")
+        return text, changes, load_settings(candidate)
 
 
 def apply(preset: Mapping[str, Any], text: str) -> tuple[str, list[Change]]:

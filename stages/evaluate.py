@@ -1,6 +1,6 @@
 """evaluate: run every sample through lm-eval with the profile of its group, at every target -> results.
 
-Each target and split is a part of its own, in a folder named by exactly what it depends on (its own profile, not the
+A portion of a split at a target is a part, in a folder named by exactly what it depends on (its own profile, not the
 others'), and parts are kept after success: adding a target computes only that one, and a crash costs the parts that
 were on the way. They are the tasks of a worker pool, and only the processes that run a model import what runs it.
 
@@ -42,8 +42,8 @@ DENSE_TARGET = 0.0
 MORE = "test-more"
 """Begins the names of the parts with the test samples beyond those that every method is evaluated on."""
 
-MOST_MORE = 3000
-"""Of those samples in a part: several parts of a target let processes end at about the same time."""
+PORTION = 256
+"""Samples in a part, at most: with several parts of a target, processes end at about the same time."""
 
 log = logging.getLogger("stages.evaluate")
 
@@ -156,11 +156,14 @@ def _samples(settings: Settings, name: str) -> pd.DataFrame:
 def _portions(settings: Settings, name: str, target: float, samples: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Part -> its samples: of every split those that all methods have, and the other test samples where primary."""
     first = among_first(samples, _limits(settings))
-    portions: dict[str, Any] = {str(split): rows for split, rows in samples[first].groupby("split", sort=False)}
-    more = samples[~first & (samples["split"] == "test").to_numpy()]
-    if len(more) and _is_primary(settings, name, target):
-        chunks = np.array_split(np.arange(len(more)), -(-len(more) // MOST_MORE))
-        portions |= {f"{MORE}-{number}-of-{len(chunks)}": more.iloc[rows] for number, rows in enumerate(chunks)}
+    whole: dict[str, Any] = {str(split): rows for split, rows in samples[first].groupby("split", sort=False)}
+    if _is_primary(settings, name, target):
+        whole[MORE] = samples[~first & (samples["split"] == "test").to_numpy()]
+    portions: dict[str, pd.DataFrame] = {}
+    for part, rows in whole.items():
+        count = -(-len(rows) // PORTION)
+        for number, chosen in enumerate(np.array_split(np.arange(len(rows)), count) if count else ()):
+            portions[f"{part}-{number}-of-{count}"] = rows.iloc[chosen]
     return portions
 
 

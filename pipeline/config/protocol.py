@@ -36,6 +36,7 @@ class Protocol:
     """All of protocol.yaml.
 
     Attributes:
+        presets: of params.yaml as it is committed; together they are the settings that are confirmed.
         salt: of the order in which confirmation documents are drawn.
         samples: confirmation items per task.
         refits: how often everything is fitted, with other calibration samples and seeds.
@@ -44,6 +45,7 @@ class Protocol:
         questions: what is compared, by name.
     """
 
+    presets: tuple[Name, ...]
     salt: Line
     samples: Annotated[StrictInt, Field(ge=1, le=10**7)]
     refits: Annotated[StrictInt, Field(ge=2, le=1000)]

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from ruamel.yaml import YAML
 from scipy.stats import t
 
 from commands import confirm
-from pipeline.config.params import load as load_settings
 from pipeline.config.protocol import PROTOCOL, load
 from pipeline.storage.schemas import DIFFERENCES
-from tests.settings import PARAMS, ROOT
+from tests.settings import ROOT
 from wina_amp.errors import UserError
 
 ASKED = load(ROOT / PROTOCOL)
@@ -31,9 +31,13 @@ def git(folder: Path, *arguments: str) -> None:
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a committed protocol.yaml is the current one."""
-    (tmp_path / PROTOCOL).write_text((ROOT / PROTOCOL).read_text())
+    files = [PROTOCOL, "params.yaml", *(f"presets/{name}.yaml" for name in ASKED.presets)]
+    for file in files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text((ROOT / file).read_text())
+    (tmp_path / "data" / "benchmark").mkdir(parents=True)
     git(tmp_path, "init", "-q")
-    git(tmp_path, "add", PROTOCOL)
+    git(tmp_path, "add", *files)
     git(tmp_path, "commit", "-qm", "protocol")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -41,22 +45,41 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.tried("errors", "refused")
 def test_a_protocol_that_is_changed_or_unknown_to_git_is_refused(repository: Path):
-    confirm.refuse_uncommitted(repository)
+    confirm.refuse_uncommitted(repository, PROTOCOL)
     (repository / PROTOCOL).write_text("# changed\n" + (ROOT / PROTOCOL).read_text())
     with pytest.raises(UserError, match=r"must be committed.*Found: a change"):
-        confirm.refuse_uncommitted(repository)
+        confirm.refuse_uncommitted(repository, PROTOCOL)
     git(repository, "rm", "-q", "--cached", PROTOCOL)
     with pytest.raises(UserError, match="a file that git does not know"):
-        confirm.refuse_uncommitted(repository)
+        confirm.refuse_uncommitted(repository, PROTOCOL)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"profile": "kl", "groups_from": "assignments/global", "mask": "threshold"},
+        [0.7, "addition", True, None, 3],
+        "2024-07-26",
+        {"nested": {"a": [1, {"b": "x y"}]}},
+    ],
+    ids=["a method", "a list", "a date", "sections in sections"],
+)
+def test_a_value_of_a_preset_reaches_a_refit_as_it_is(value: object, tmp_path: Path):
+    from dvc.utils.hydra import apply_overrides
+
+    file = tmp_path / "params.yaml"
+    file.write_text("methods: {}\n")
+    apply_overrides(file, [f"++methods.x={confirm.override(value)}"])
+    assert YAML(typ="safe").load(file) == {"methods": {"x": value}}
 
 
 @pytest.mark.tried("errors", "refused")
 def test_a_split_that_was_seen_with_another_protocol_is_refused_and_the_same_may_run_again(tmp_path: Path):
     file = tmp_path / "record.json"
     confirm.refuse_seen(ASKED, file)
-    confirm.record(ASKED, file, "a" * 40)
+    confirm.record(ASKED, file, "a" * 40, "c" * 64)
     confirm.refuse_seen(ASKED, file)
-    confirm.record(ASKED, file, "b" * 40)
+    confirm.record(ASKED, file, "b" * 40, "c" * 64)
     assert [run["commit"] for run in json.loads(file.read_text())] == ["a" * 40]
     other = replace(ASKED, smallest=2.0)
     with pytest.raises(UserError, match=rf"with one protocol.*salt {ASKED.salt}, run at commit aaaaaaaaaaaa"):
@@ -73,7 +96,7 @@ def table_of(_schema: object, revision: str, path: str) -> pd.DataFrame:
         return pd.DataFrame({"sample_id": ids, "task": [i.split("/")[0] for i in ids], "computation": computations})
     rng = np.random.default_rng([int(revision), len(name)])
     frames = []
-    for target in (0.0,) if name == "dense" else (0.4, 0.5, 0.65):
+    for target in (0.0,) if name == "dense" else (0.35, 0.5, 0.75):
         score = (rng.random(len(ids)) < 0.95 - 0.5 * target**2).astype(float)
         saved = target * (1 + 0.02 * rng.random(len(ids)))
         frames.append(pd.DataFrame({"sample_id": ids, "score": score, "flops": 1 - saved, "target": target}))
@@ -83,13 +106,15 @@ def table_of(_schema: object, revision: str, path: str) -> pd.DataFrame:
 def test_a_run_records_itself_and_its_table_recomputes_to_the_answers_by_pandas(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(confirm, "_run", lambda _settings, _asked, _split, refit: str(refit))
+    monkeypatch.setattr(confirm, "_run", lambda *given: str(given[-1]))
+    monkeypatch.setattr(confirm, "_model", lambda _revision: "c" * 64)
     monkeypatch.setattr(confirm, "_table", table_of)
-    confirm.main(load_settings(PARAMS), "confirmation", repository)
+    confirm.main(ASKED, "confirmation", repository)
     folder = repository / "data" / "confirmation"
     answers = json.loads((folder / "answers.json").read_text())
     rows = DIFFERENCES.read(folder / "differences.parquet")
-    assert json.loads((folder / "record.json").read_text())[0]["salt"] == ASKED.salt
+    [run] = json.loads((folder / "record.json").read_text())
+    assert (run["salt"], run["presets"], run["model"]) == (ASKED.salt, list(ASKED.presets), "c" * 64)
     assert set(answers) == set(ASKED.questions) == set(rows["question"])
     for name, found in answers.items():
         own = rows[rows["question"] == name]
@@ -108,9 +133,10 @@ def test_a_run_records_itself_and_its_table_recomputes_to_the_answers_by_pandas(
 def test_the_lines_of_pandas_in_the_results_page_print_the_intervals_of_the_answers(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(confirm, "_run", lambda _settings, _asked, _split, refit: str(refit))
+    monkeypatch.setattr(confirm, "_run", lambda *given: str(given[-1]))
+    monkeypatch.setattr(confirm, "_model", lambda _revision: "c" * 64)
     monkeypatch.setattr(confirm, "_table", table_of)
-    confirm.main(load_settings(PARAMS), "confirmation", repository)
+    confirm.main(ASKED, "confirmation", repository)
     answers = json.loads((repository / "data" / "confirmation" / "answers.json").read_text())
     by_hand = (ROOT / "docs" / "results.md").read_text().partition("## By hand")[2].partition("\n## ")[0]
     lines = [line[4:] for line in by_hand.splitlines() if line.startswith("    ")]
@@ -128,9 +154,10 @@ def test_the_lines_of_pandas_in_the_results_page_print_the_intervals_of_the_answ
 
 def test_development_leaves_no_record_and_needs_no_commit(repository: Path, monkeypatch: pytest.MonkeyPatch):
     (repository / PROTOCOL).write_text("# changed\n" + (ROOT / PROTOCOL).read_text())
-    monkeypatch.setattr(confirm, "_run", lambda _settings, _asked, _split, refit: str(refit))
+    monkeypatch.setattr(confirm, "_run", lambda *given: str(given[-1]))
+    monkeypatch.setattr(confirm, "_model", lambda _revision: "c" * 64)
     monkeypatch.setattr(confirm, "_table", lambda *of: table_of(*of).replace({"split": {"confirmation": "test"}}))
-    confirm.main(load_settings(PARAMS), "test", repository)
+    confirm.main(ASKED, "test", repository)
     assert {file.name for file in (repository / "data" / "development").iterdir()} == {
         "answers.json",
         "differences.parquet",

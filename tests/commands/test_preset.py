@@ -46,8 +46,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_full_run_its_controls_the_models_other_calibrations_and_published_settings_are_there():
-    others = {"teal-released", "wina-released", "full", "smoke", "local-tasks", "held-out-task", "alpaca"}
-    assert set(NAMES) == {*MODELS, *others, *ON_FULL}
+    published, embedded = {"teal-released", "wina-released"}, {"full", "confirmation", "held-out-task", "alpaca"}
+    assert set(NAMES) == {*MODELS, *published, *embedded, *ON_FULL, "smoke", "local-tasks"}
 
 
 def test_the_controls_combine(tmp_path: Path):

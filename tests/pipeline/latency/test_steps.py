@@ -54,7 +54,8 @@ def test_steps_choose_what_one_pass_over_all_tokens_chooses_and_can_begin_again(
     assert steps.cache_bytes > 0
 
 
-def test_compiled_steps_choose_the_same(monkeypatch):
+@pytest.mark.parametrize("kind", ["llama", "mistral"])  # the second with a sliding window, which the steps pass
+def test_compiled_steps_choose_the_same(monkeypatch, kind: str):
     """Traced once for all steps, with the cache that they write to. Code generation, most of the time, is torch's."""
     compiled, asked, graphs = torch.compile, [], []
 
@@ -67,7 +68,7 @@ def test_compiled_steps_choose_the_same(monkeypatch):
         return compiled(step, backend=traced, **options)
 
     monkeypatch.setattr(torch, "compile", without_code_generation)
-    loaded = random_model("llama")
+    loaded = random_model(kind)
     steps = Steps(loaded.model, IDS, CONTEXT, "compiled")
     steps.get_ready()
     assert _run(steps) == _in_one_pass(loaded)
