@@ -17,7 +17,8 @@ import argparse
 import copy
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +65,22 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Print a row for every side."""
     options = parser().parse_args()
-    began = time.perf_counter()
     torch.set_num_threads(options.threads)
     torch.set_grad_enabled(False)
-    turns, sizes = sides(options)
+    with ExitStack() as stack:
+        for line in lines(options, stack):
+            print(line, flush=True)
+
+
+def lines(options: argparse.Namespace, stack: ExitStack) -> Iterator[str]:
+    """The lines to print."""
+    began = time.perf_counter()
+    turns, sizes = sides(options, stack)
     seconds: dict[str, list[float]] = {name: [] for name in turns}
     copies: list[float] = []
     for turn in turns.values():  # compilation, threads, caches
         turn(2)
-    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {options.context} tokens of context", flush=True)
+    yield f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {options.context} tokens of context"
     source, target = torch.ones(COPIED), torch.empty(COPIED)
     target.copy_(source)
     for number in range(options.rounds):
@@ -83,10 +91,10 @@ def main() -> None:
         start = time.perf_counter()
         target.copy_(source)
         copies.append(8 * COPIED / (time.perf_counter() - start))
-    print(f"{len(copies)} rounds of {options.steps} tokens; load {os.getloadavg()[0]:.1f} at the end")
-    print(f"copy of memory {spread(copies).median / 1e9:.1f} GB/s, read and written")
+    yield f"{len(copies)} rounds of {options.steps} tokens; load {os.getloadavg()[0]:.1f} at the end"
+    yield f"copy of memory {spread(copies).median / 1e9:.1f} GB/s, read and written"
     for name, values in seconds.items():
-        print(_row(name, spread(values), min(values), sizes[name]))
+        yield _row(name, spread(values), min(values), sizes[name])
 
 
 def _row(name: str, step: Spread, best: float, size: float) -> str:
@@ -95,8 +103,8 @@ def _row(name: str, step: Spread, best: float, size: float) -> str:
     return f"{name:22} {quartiles:27} best {1e3 * best:6.2f}; {rate}"
 
 
-def sides(options: argparse.Namespace) -> tuple[dict[str, Turn], dict[str, float]]:
-    """Name -> a turn of it, and the bytes of weights that it reads for a token."""
+def sides(options: argparse.Namespace, stack: ExitStack) -> tuple[dict[str, Turn], dict[str, float]]:
+    """Name -> a turn of it, and the bytes of weights that it reads for a token. Models are sparse inside `stack`."""
     model: Any = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32).eval()
     text = AutoTokenizer.from_pretrained(options.model)(options.text.read_text()[:4000], return_tensors="pt").input_ids
     loaded, ids = as_loaded(model), text[:, -options.context :]
@@ -114,7 +122,7 @@ def sides(options: argparse.Namespace) -> tuple[dict[str, Turn], dict[str, float
     for name in options.formats:
         width = {"float32": 4, "bfloat16": 2, "int8": 1}[name]
         whole = LoadedModel(copy_sharing_weights(model), loaded.tokenizer, loaded.device, loaded.family)
-        decoding = sparse_decoding(whole, CRITERION, limits, weights=FORMATS[name]).__enter__()
+        decoding = stack.enter_context(sparse_decoding(whole, CRITERION, limits, weights=FORMATS[name]))
         for group, sparsity in enumerate((0.0, *options.sparsities)):
             label = f"ours {name}, " + (f"{sparsity:.0%}" if sparsity else "dense")
             turns[label] = _turn(whole.model, ids, decoding, group)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 
@@ -40,8 +41,8 @@ def test_every_side_has_a_row_and_int8_reads_the_fewest_bytes(tiny_llama: Path, 
 
 def test_a_side_reads_the_kept_weights_and_lm_head_in_its_format(tiny_llama: Path, text: Path):
     options = decode_peers.parser().parse_args([str(tiny_llama), "--text", str(text), "--context", "8"])
-    with torch.no_grad():
-        _, sizes = decode_peers.sides(options)
+    with torch.no_grad(), ExitStack() as stack:
+        _, sizes = decode_peers.sides(options, stack)
     inside, head = 2 * (32 * (32 + 16 + 16 + 32) + 3 * 32 * 48), 64 * 32
     assert sizes["torch float32"] == 4 * (inside + head) and sizes["torch bfloat16"] == 2 * (inside + head)
     assert sizes["ours int8, dense"] == inside + head

@@ -7,7 +7,7 @@ int8 are of rank one and cost the inner loop nothing: that of an input multiplie
 finished sum. Both are root mean squares, balanced by turns (Sinkhorn), so that an input or output with large weights
 spoils no other; then every input's largest weight becomes 127. Balancing the largest weights instead, an input with
 large ones sets the scale of every output. A scale for every input and group of outputs would be read with the weights
-and multiplied inside the loop; docs/performance.md has what either costs in perplexity.
+and multiplied inside the loop; docs/performance.md has the errors of either.
 
 bfloat16 is kept as bits (numba does not know the type), with scales of 1, and so is float32, which is not copied if the
 parameter is stored input-major already (`wina_amp/decode/input_major.py`).
