@@ -25,12 +25,13 @@ export STUDIES ?=
 export PRESET ?=
 export REVISION ?=
 export MODEL ?=
+export GIT ?= origin
 
 APPLY = $(RUN) commands.preset $$PRESET $(if $(REVISION),--revision "$$REVISION") $(if $(MODEL),--model "$$MODEL")
 # A model or a commit without a preset is refused.
 GIVEN = $(PRESET)$(MODEL)$(REVISION)
 
-.PHONY: help install repro preset estimate check-model unchanged compare plots reference test browser kernels lint format types docs audit check clean
+.PHONY: help install repro preset estimate check-model unchanged compare push pull plots reference test browser kernels ray sharing faults lint format types docs audit check clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -81,6 +82,15 @@ ifeq ($(STUDIES),)
 endif
 	$(RUN) commands.compare $$STUDIES
 
+push: $(INSTALLED)  ## share results, finished stages and experiments (docs/dvc.md); experiments go to the Git remote GIT=origin
+	$(RUN) dvc push --run-cache
+	$(RUN) dvc exp push --all-commits "$$GIT"
+
+pull: $(INSTALLED)  ## fetch what others have shared; `make repro` computes what is missing
+	$(RUN) dvc exp pull --all-commits "$$GIT"
+	@$(RUN) dvc fetch --run-cache || echo 'What could not be fetched stands above; `make repro` computes it again.'
+	$(RUN) dvc checkout --allow-missing
+
 plots: $(INSTALLED)  ## the figures of `dvc plots` in one page that needs no network: dvc_plots/index.html (installs vl-convert, 34 MB)
 	$(RUN) pip install --disable-pip-version-check --quiet --requirement requirements-plots.txt
 	$(RUN) commands.plots
@@ -100,6 +110,17 @@ browser: $(INSTALLED)  ## test the report's page in headless Chromium (installs 
 kernels: $(INSTALLED)  ## test the Triton kernels in Triton's interpreter (installs Triton, 0.7 GB)
 	$(RUN) pip install --disable-pip-version-check --quiet --requirement requirements-kernels.txt
 	$(RUN) pytest -q -n auto --dist loadscope tests/wina_amp/decode tests/wina_amp/masks tests/wina_amp/profile_set/test_profile_set.py tests/wina_amp/capture/test_accumulate.py tests/wina_amp/capture/test_triton_accumulate.py
+
+ray: $(INSTALLED)  ## test the stages on a Ray cluster of two nodes on this machine (installs Ray, 0.2 GB)
+	$(RUN) pip install --disable-pip-version-check --quiet --requirement requirements-ray.txt
+	$(RUN) pytest -q tests/pipeline/executors tests/stages/test_on_ray.py
+
+sharing: $(INSTALLED)  ## test `make push` and `make pull` with a folder and with S3 on this machine (installs moto, 0.2 GB)
+	$(RUN) pip install --disable-pip-version-check --quiet --requirement requirements-remotes.txt --requirement requirements-sharing.txt
+	$(RUN) pytest -q tests/dvc/test_sharing.py
+
+faults: $(INSTALLED)  ## every named fault: each must end in the tables of an undisturbed run
+	$(RUN) pytest -q -m fault
 
 lint: $(INSTALLED)  ## ruff, including the format
 	$(RUN) ruff check .

@@ -44,7 +44,8 @@ from wina_amp.allocation.greedy.blockwise import block_paths
 from wina_amp.capture.accumulate import backend
 from wina_amp.histograms.bins import Bins
 from wina_amp.models.families import family_of
-from wina_amp.models.load import DTYPES, LoadedModel
+from wina_amp.models.load import LoadedModel
+from wina_amp.names import DTYPES
 from wina_amp.tokens.batching import batches
 from wina_amp.tokens.samples import TokenizedSample
 
@@ -164,7 +165,7 @@ def random_model(shape: str, blocks: int, dtype: str, device: str) -> LoadedMode
     config.num_hidden_layers = blocks
     torch.manual_seed(SEED)
     with torch.device(device):
-        model = AutoModelForCausalLM.from_config(config, dtype=DTYPES[dtype], attn_implementation="sdpa")
+        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), attn_implementation="sdpa")
     cast(nn.Module, model).eval().requires_grad_(False)
     return LoadedModel(model, PreTrainedTokenizerBase(), torch.device(device), family_of(config.model_type))
 

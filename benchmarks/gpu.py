@@ -45,9 +45,10 @@ from wina_amp.decode.decoding import Decoding, sparse_decoding
 from wina_amp.decode.interleaved import WARM, clock, ratios, spread, time_interleaved
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.models.families import INPUT, SITES
-from wina_amp.models.load import DTYPES, LoadedModel
+from wina_amp.models.load import LoadedModel
 from wina_amp.models.mask_sites import MaskSite, mask_sites
 from wina_amp.models.sharing import copy_sharing_weights
+from wina_amp.names import DTYPES
 from wina_amp.scoring.criteria import feature_weights, scores
 
 CRITERION = "wina"
@@ -316,7 +317,7 @@ class _Shape:
 
 
 def _backend(options: argparse.Namespace) -> str:
-    backends = able(options.device, DTYPES[options.dtype], max(options.batches))
+    backends = able(options.device, getattr(torch, options.dtype), max(options.batches))
     if not backends:
         raise SystemExit(
             f"no backend skips weights in {options.dtype} on {options.device}, {max(options.batches)} tokens"

@@ -35,13 +35,13 @@ from numpy import ndarray
 from torch import Tensor
 
 from wina_amp.allocation.calibration.texts import block_inputs, choose, seeded_order
-from wina_amp.allocation.feature_weights.dense_scores import score_counts
 from wina_amp.allocation.greedy.block_error import BlockError
 from wina_amp.allocation.greedy.lazy import Lazy
 from wina_amp.allocation.greedy.search import Path as GreedyPath
 from wina_amp.allocation.greedy.search import search, sparsity_grids
 from wina_amp.allocation.loss.divergence import Divergence
 from wina_amp.allocation.loss.loss_inputs import LossInputs
+from wina_amp.capture.passes import group_counts
 from wina_amp.histograms.bins import Bins
 from wina_amp.histograms.thresholds import thresholds
 from wina_amp.masks.cutoffs import cutoffs
@@ -173,7 +173,15 @@ def measure(loaded: LoadedModel, options: argparse.Namespace) -> None:
         "hellaswag": split(endings(loaded, options.data, options.length)),
     }
     counted = [text for texts in kinds.values() for text in texts.draws[0][:COUNTED]]
-    counts = score_counts(loaded, counted, criterion=CRITERION, bins=BINS, dense_prefix=PREFIX, budget=BATCH)
+    (counts,) = group_counts(
+        loaded,
+        counted,
+        np.zeros(len(counted), np.int64),
+        criterion=CRITERION,
+        bins=BINS,
+        dense_prefix=PREFIX,
+        budget=BATCH,
+    )
     count = len(attrgetter(loaded.family.layers)(loaded.model))
     blocks = options.blocks or list(range(count))
     searches = Searches(loaded, counts, blocks, options.step)

@@ -36,7 +36,6 @@ from pipeline.storage.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS,
 from stages.allocate_kl import budget
 from stages.inputs import paths
 from stages.inputs.allocation import counts_of
-from stages.inputs.loss_worker import mean_length
 from stages.inputs.model import load_model
 from wina_amp.allocation.calibration.texts import seeded_order
 from wina_amp.allocation.kl.plan import group_plan
@@ -163,7 +162,7 @@ class Benefit:
         """KL of every held-out text of a group, under the pooled allocation and under its own."""
         held_out = Divergence(self._inputs.on(texts[::FOLDS]))
         kept = replace(self._inputs, texts=[text for number, text in enumerate(texts) if number % FOLDS])
-        plan = group_plan(mean_length(kept.texts), **budget(self._allocate))
+        plan = group_plan(kept.mean_length, **budget(self._allocate))
         gradients = LossGradients(kept).on_minibatches(range(len(kept.texts)), plan.batch, self._seed)
         fraction = held_out.fractions
         first = self._pooled.loc[held_out.keys].to_numpy()

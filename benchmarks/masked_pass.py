@@ -28,8 +28,9 @@ from torch import Tensor
 from pipeline.evaluate.choices import ScoringRequest, loglikelihoods
 from pipeline.evaluate.decoding import GenerationRequest, generate
 from pipeline.evaluate.ends import ends_of
-from pipeline.evaluate.engine import Engine, Profiles, running
+from pipeline.evaluate.engine import Engine, running
 from pipeline.evaluate.tally import Tally
+from pipeline.profiles.profile import Profiles
 from pipeline.tasks.generation import Limits
 from stages.inputs import paths
 from wina_amp.masks.eligibility import eligible
@@ -111,7 +112,7 @@ def profiles(loaded: LoadedModel, prompts: list[list[int]], batch: int, sparsity
             with torch.inference_mode(), replaced_activations(watched):
                 loaded.decoder(input_ids=ids, use_cache=False)
         shape = (1, sites[-1].projection.block + 1, -1)
-        made[way] = Profiles(criterion, limits.reshape(shape), kind)
+        made[way] = Profiles(criterion, limits.reshape(shape).numpy(), kind)
     return made
 
 

@@ -11,7 +11,7 @@ manifest here, by hashes that are remembered for a week (`wina_amp/models/checks
 the stage `manifest` is run by force: deleting its outs would not do, because an experiment restores them from
 dvc.lock. What then reruns is DVC's business: whatever depends on a manifest that came out differently.
 
-Tables of removed methods, profile sets and routers are moved out of the folders that stages read.
+Tables of removed methods, profile sets and routers are moved out of the folders that stages read, and forgotten.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pipeline.tasks.folder import check_entries
 from stages import report
 from stages.inputs import paths
 from stages.inputs.checkpoint import checksums
-from stages.inputs.leftovers import set_aside
+from stages.inputs.leftovers import forget, set_aside
 from stages.run import run_command
 from wina_amp.errors import UserError
 from wina_amp.models import manifest
@@ -48,6 +48,7 @@ def main(settings: Settings) -> None:
     """
     _check_model(settings.model)
     set_aside(settings)
+    forget(settings)
     _need_folder(
         Path(paths.REFERENCE_MODEL), "The embedded reference model", "`git checkout data/reference` restores it"
     )
@@ -81,10 +82,12 @@ def _check_model(model: ModelSettings) -> None:
     names = model.path.split("/")
     if len(names) != 2 or not all(names) or model.path.startswith((".", "/", "data/")):
         remedy = "correct the path in params.yaml; `git checkout data/reference` restores the reference model"
-        raise _error("`model.path` must be a folder or a hub id (`owner/name`)", "no such folder", model.path, remedy)
+        raise UserError(
+            "`model.path` must be a folder or a hub id (`owner/name`)", "no such folder", model.path, remedy
+        )
     if model.revision is None:
         remedy = "set `model.revision` to a commit of the checkpoint, or `model.path` to a folder"
-        raise _error("A hub checkpoint needs a pinned `model.revision`", "null", "`model.revision`", remedy)
+        raise UserError("A hub checkpoint needs a pinned `model.revision`", "null", "`model.revision`", remedy)
 
 
 def _check_sizes(settings: Settings) -> None:
@@ -104,7 +107,7 @@ def _check_sizes(settings: Settings) -> None:
     is_read = any(router.reads == SCORES for router in route.routers.values())
     if isinstance(blocks, int) and is_read and route.blocks > blocks:
         must, where = "`route.blocks` must not exceed the model's number of blocks", "`route.blocks` in params.yaml"
-        raise _error(must, f"{route.blocks} of {blocks}", where, "lower it")
+        raise UserError(must, f"{route.blocks} of {blocks}", where, "lower it")
 
 
 def _run_manifest() -> None:
@@ -115,11 +118,7 @@ def _run_manifest() -> None:
 
 def _need_folder(folder: Path, what: str, remedy: str) -> None:
     if not folder.is_dir():
-        raise _error(f"{what} must exist", "no such folder", str(folder), remedy)
-
-
-def _error(must: str, found: str, where: str, remedy: str) -> UserError:
-    return UserError(must, found=found, where=where, remedy=remedy)
+        raise UserError(f"{what} must exist", "no such folder", str(folder), remedy)
 
 
 def _everything(*, has_experiments: bool) -> None:

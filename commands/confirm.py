@@ -17,7 +17,6 @@ run. A salt that another protocol has been run with is refused: its split has be
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import logging
 import subprocess
@@ -98,9 +97,8 @@ def refuse_uncommitted(root: Path, *files: str) -> None:
 
 def refuse_seen(asked: Protocol, file: Path) -> None:
     """Raise a `UserError` where the split of this salt has been run with another protocol."""
-    own = _digest(asked)
     for run in _recorded(file):
-        if run["salt"] == asked.salt and run["protocol"] != own:
+        if run["salt"] == asked.salt and run["protocol"] != asked.digest:
             raise UserError(
                 "A confirmation split must be run with one protocol",
                 found=f"salt {asked.salt}, run at commit {run['commit'][:12]} with another one",
@@ -112,8 +110,8 @@ def refuse_seen(asked: Protocol, file: Path) -> None:
 def record(asked: Protocol, file: Path, commit: str, model: str) -> None:
     """Add a run to the record, unless it is there already."""
     runs = _recorded(file)
-    if _digest(asked) not in [run["protocol"] for run in runs]:
-        own = {"salt": asked.salt, "protocol": _digest(asked), "commit": commit, "model": model}
+    if asked.digest not in [run["protocol"] for run in runs]:
+        own = {"salt": asked.salt, "protocol": asked.digest, "commit": commit, "model": model}
         runs.append({**own, "presets": list(asked.presets)})
         with replacing(file) as new:
             new.write_text(json.dumps(runs, indent=2) + "\n", encoding="utf-8")
@@ -121,11 +119,6 @@ def record(asked: Protocol, file: Path, commit: str, model: str) -> None:
 
 def _recorded(file: Path) -> list[dict[str, Any]]:
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
-
-
-def _digest(asked: Protocol) -> str:
-    """What the protocol says, whatever its comments and order."""
-    return hashlib.sha256(json.dumps(asdict(asked), sort_keys=True).encode()).hexdigest()
 
 
 def _run(settings: Settings, asked: Protocol, changed: Mapping[str, object], split: str, refit: int) -> str:

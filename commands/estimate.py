@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from commands.check import changes
-from pipeline.compute.sizes import BYTES, Sizes, sizes_of
+from pipeline.compute.sizes import Sizes, sizes_of
 from pipeline.config.methods import EvaluateSettings
 from pipeline.config.params import Settings
 from pipeline.config.profiles import ProfileSettings
@@ -148,7 +148,7 @@ def _allocation(settings: Settings, cost: Cost, profile: ProfileSettings) -> flo
         dense = cost.dense(texts + shrinkage.FOLDS * held_out)
         return groups * ((steps + losses) / min(cost.processes, groups * len(targets)) + dense)
     if profile.allocation == GREEDY:
-        return groups * _greedy(settings, cost, groups)
+        return groups * _greedy(settings, cost, groups) / min(cost.processes, groups)
     plan, count = plans.pooled_plan(cost.mean_length, **budget), kl.work(len(targets), allocate.kl_steps)
     compared = min(plan.compared, texts)
     passes = count.choices * cost.loss(compared) + count.steps * cost.gradient(min(plan.batch, texts))
@@ -211,23 +211,27 @@ def _workload(settings: Settings, *, is_known: bool) -> Workload:
 
 
 def _cost(settings: Settings, config: Mapping[str, Any], load: Workload) -> Cost:
+    import torch
+
     from pipeline.estimate.rates import measure, one_block
     from stages.inputs.model import model_processes
-    from wina_amp.models.load import DTYPES
     from wina_amp.models.placement import choose_device
 
     limit_threads()
     sizes, model = sizes_of(config), settings.model
-    device, size = choose_device(model.device), BYTES[model.dtype]
+    device, dtype = choose_device(model.device), getattr(torch, model.dtype)
+    weights = sizes.parameters * dtype.itemsize
     inner = max(linear.inputs for linear in sizes.block)
     length = max(1, round(float(load.prompts.mean())))
-    rates = measure(one_block(config, DTYPES[model.dtype]), sizes.hidden, inner, length, device, sizes.parameters)
+    rates = measure(one_block(config, dtype), sizes.hidden, inner, length, device, sizes.parameters)
     is_listed = Path(paths.MANIFEST).is_file()
-    shared = model_processes(model) if is_listed else processes(sizes.parameters * size, on_cpu=device.type == "cpu")
-    return Cost(sizes, load, rates, settings.tokens.batch, size, shared)
+    shared = model_processes(model) if is_listed else processes(weights, on_cpu=device.type == "cpu")
+    return Cost(sizes, load, rates, settings.tokens.batch, dtype.itemsize, shared)
 
 
 def _space(settings: Settings, sizes: Sizes, load: Workload) -> Space:
+    import torch
+
     from wina_amp.histograms.bins import Bins
 
     has_greedy = any(profile.allocation == "greedy" for profile in settings.profiles.values())
@@ -240,7 +244,7 @@ def _space(settings: Settings, sizes: Sizes, load: Workload) -> Space:
         evaluated=_evaluated(settings, load),
         batch=settings.tokens.batch,
         greedy_tokens=settings.allocate.greedy_tokens if has_greedy else 0,
-        bytes_per_number=BYTES[settings.model.dtype],
+        bytes_per_number=getattr(torch, settings.model.dtype).itemsize,
     )
 
 

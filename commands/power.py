@@ -107,10 +107,10 @@ def main(given: argparse.Namespace) -> None:
         for target, lost, error, samples in losses(params.load(), given.losses):
             sys.stdout.write(f"{target:g}: {lost:.1f} points below dense, +-{error:.1f}, {samples:.0f} train samples\n")
         return
-    found, items = given.discordance, None
+    discordance, items = given.discordance, None
     if given.method:
-        found, items = measured(params.load(), given.method, given.baseline, given.target)
-    sys.stdout.write(report(found, given.difference, items))
+        discordance, items = measured(params.load(), given.method, given.baseline, given.target)
+    sys.stdout.write(report(discordance, given.difference, items))
 
 
 if __name__ == "__main__":

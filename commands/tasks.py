@@ -22,7 +22,7 @@ import yaml
 
 from commands.published import FORMATS, PUBLISHED, Row
 from stages.run import run_command
-from wina_amp.atomic import replacing
+from wina_amp.atomic import refuse_full, replacing
 from wina_amp.errors import UserError
 
 log = logging.getLogger("commands.tasks")
@@ -84,9 +84,7 @@ def main(source: Path, folder: Path) -> None:
         UserError: no task of which there are files; a folder with something in it; files that are not as published, or
             that lack a split which lm-eval reads or a subject of MMLU.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        must = "The folder for tasks must be new or empty"
-        raise UserError(must, found="something that is there", where=str(folder), remedy="name another, or remove it")
+    refuse_full(folder)
     tasks = [task for name, path in YAMLS.items() if (task := own_task(name, path, source)) is not None]
     mmlu = subjects(source)
     if not tasks and not mmlu:

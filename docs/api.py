@@ -110,9 +110,9 @@ def _signature(name: str, value: Callable[..., Any]) -> str:
 
 def _unwrapped(attribute: object) -> Any:
     """A method or property that has a docstring; None for anything else."""
-    found: Any = attribute.__func__ if isinstance(attribute, classmethod) else attribute
-    is_member = isinstance(found, property) or inspect.isfunction(found)
-    return found if is_member and found.__doc__ else None
+    member: Any = attribute.__func__ if isinstance(attribute, classmethod) else attribute
+    is_public = isinstance(member, property) or inspect.isfunction(member)
+    return member if is_public and member.__doc__ else None
 
 
 def _literal(value: object) -> str:

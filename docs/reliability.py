@@ -40,6 +40,10 @@ KINDS = {
     "neighbours": "A sample's numbers do not depend on its neighbours",
     "texts": "Texts and files",
     "names": "Names in commands and paths",
+    "fault": "Faults in the middle of a long stage",
+    "cluster": "On a Ray cluster",
+    "sharing": "Sharing results",
+    "memory": "Memory runs out",
     "errors": "Errors that a user can cause",
     "packages": "Vulnerable packages",
 }
@@ -103,7 +107,8 @@ def _blocks(by_kind: dict[str, list[tuple[str, str, list[str]]]]) -> Iterator[st
     count = sum(max(1, len(inputs)) for tests in by_kind.values() for *_, inputs in tests)
     yield textwrap.fill(
         f"{count} faults and unusual inputs, and what becomes of each. Every line is a test, and the page is made from "
-        "them by `make docs`; `make test` proves it.",
+        "them by `make docs`; `make test` proves it, and `make faults`, `make ray` and `make sharing` what takes long "
+        "or needs more.",
         120,
     )
     yield "\n".join(f"- **{verdict}**: {meaning}" for verdict, meaning in VERDICTS.items())

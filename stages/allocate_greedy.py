@@ -1,23 +1,30 @@
 """The `greedy` allocations of stage allocate: of every group by itself, from its own text and histograms.
 
-Paths are stored per group and do not depend on the targets, so a crash loses at most one group and a new target below
-the highest costs nothing.
+Groups are the tasks of a worker pool. Their paths are stored and do not depend on the targets, so a crash loses at most
+the groups that were on the way, and a new target below the highest costs nothing.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from pipeline.config.params import Settings
 from pipeline.config.profiles import ProfileSettings
-from pipeline.storage.parts import JsonParts
+from pipeline.executors.pool import Advance
+from pipeline.storage.parts import JsonParts, Parts
+from pipeline.storage.schemas import GROUP_HISTOGRAMS
+from stages.inputs import paths
 from stages.inputs.allocation import Costs, allocation_scratch, counts_of, group_texts
+from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model
+from stages.inputs.workers import model_workers
+from stages.run import start_logging
 from wina_amp.allocation.calibration.cost import Meter, MeteredStore
 from wina_amp.allocation.greedy.search import Path
 from wina_amp.histograms.bins import Bins
@@ -26,38 +33,65 @@ from wina_amp.tokens.samples import TokenizedSample
 if TYPE_CHECKING:
     from wina_amp.models.load import LoadedModel
 
-log = logging.getLogger("stages.allocate")
-
 Paths = list[dict[str, Any]]
 """Of every block: its number, its projections and its path, as JSON."""
 
 
 def greedy(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> tuple[pd.DataFrame, Costs]:
     """Every group by itself: rows of `allocations` without the profile's name, and what each group took."""
-    histograms = histograms[histograms["criterion"] == profile.criterion]
     groups = sorted(set(histograms["group"].tolist()))
-    loaded: LoadedModel | None = None
     rows: list[pd.DataFrame] = []
     costs: Costs = {}
-    meter = Meter()
-    with allocation_scratch(settings, name) as scratch:
+    fingerprint = Fingerprint(settings, "allocate", name)
+    with allocation_scratch(fingerprint, settings) as parts:
+        stored = JsonParts(parts, "")
+        missing = [group for group in groups if stored.get(_part(group)) is None]
+        make_worker = partial(Worker, parts, settings, name, tokens_of_group(settings, len(groups)))
+        with (
+            model_workers(make_worker, fingerprint, settings.model, len(missing)) as pool,
+            tqdm(total=len(missing), desc=f"greedy, {len(groups)} groups", unit="group") as progress,
+        ):
+            pool.map(_search, missing, progress.update)
         for group in groups:
-            part = f"{group:05d}"
-            store = MeteredStore(JsonParts(scratch, ""), meter)
-            paths = store.get(part)
-            if paths is None:
-                loaded = loaded or load_model(settings.model)
-                store.leave_out()
-                log.info("greedy: group %d of %d", group + 1, len(groups))
-                own = histograms[histograms["group"] == group]
-                counts = counts_of(own, Bins(settings.capture.mantissa_bits))
-                texts = group_texts(profile.scheme, group, settings.seed)
-                tokens = tokens_of_group(settings, len(groups))
-                paths = greedy_paths(settings, profile.criterion, loaded, texts, counts, tokens, meter)
-                store.put(part, paths)
-            rows.append(pd.DataFrame(_rows(paths, group, settings.evaluate.targets)))
+            store = MeteredStore(stored, Meter())
+            rows.append(pd.DataFrame(_rows(store.get(_part(group)), group, settings.evaluate.targets)))
             costs[group] = store.cost
     return pd.concat(rows, ignore_index=True), costs
+
+
+class Worker:
+    """A process that searches: the model, and the group histograms of the profile set's scheme.
+
+    Args:
+        parts: the folder that paths go to.
+        settings: all of them.
+        name: of the profile set.
+        tokens: that block errors are measured on, in each group.
+    """
+
+    def __init__(self, parts: Parts, settings: Settings, name: str, tokens: int) -> None:
+        start_logging()
+        self.parts, self.settings, self.tokens = parts, settings, tokens
+        self.profile = settings.profiles[name]
+        self.histograms: Any = GROUP_HISTOGRAMS.read(paths.group_histograms(self.profile.scheme))
+        self.loaded = load_model(settings.model)
+
+
+def _search(worker: Worker, group: int, advance: Advance) -> None:
+    """Keep the paths of one group."""
+    settings, profile, histograms = worker.settings, worker.profile, worker.histograms
+    own = histograms[(histograms["criterion"] == profile.criterion) & (histograms["group"] == group)]
+    counts = counts_of(own, Bins(settings.capture.mantissa_bits))
+    texts = group_texts(profile.scheme, group, settings.seed)
+    meter = Meter()
+    store = MeteredStore(JsonParts(worker.parts, ""), meter)
+    paths = greedy_paths(settings, profile.criterion, worker.loaded, texts, counts, worker.tokens, meter)
+    store.put(_part(group), paths)
+    advance(1)
+
+
+def _part(group: int) -> str:
+    return f"{group:05d}"
 
 
 def greedy_paths(
@@ -87,17 +121,12 @@ def greedy_paths(
         is_lazy=settings.allocate.greedy_search == "lazy",
         meter=meter,
     )
-    return [{"block": one.block, "projections": one.projections, "path": one.path.to_lists()} for one in by_block]
+    return [{"block": own.block, "projections": own.projections, "path": own.path.to_lists()} for own in by_block]
 
 
 def tokens_of_group(settings: Settings, groups: int) -> int:
     """Measured tokens of one of so many groups: a profile set costs the same, however many there are."""
     return max(1, settings.allocate.greedy_tokens // groups)
-
-
-def sparsity_at(paths: Paths, target: float) -> np.ndarray:
-    """The sparsity of every projection of the model at a target, block after block."""
-    return np.concatenate([Path.from_lists(block["path"]).at(target)[0] for block in paths])
 
 
 def _rows(paths: Paths, group: int, targets: tuple[float, ...]) -> Iterator[dict[str, Any]]:

@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from pipeline.config.params import Settings
 from pipeline.config.profiles import AllocateSettings, ProfileSettings
-from pipeline.executors.processes import Advance, WorkerPool
+from pipeline.executors.pool import Advance
 from pipeline.storage.parts import Parts
 from stages.inputs.allocation import Costs, allocation_scratch
-from stages.inputs.loss_worker import LossWorker, mean_length, site_table
-from stages.inputs.model import model_processes
+from stages.inputs.fingerprint import Fingerprint
+from stages.inputs.loss_worker import LossWorker, site_table
+from stages.inputs.workers import model_workers
 from stages.run import start_logging
 from wina_amp.allocation.calibration.cost import Cost
 
@@ -39,10 +40,11 @@ def kl(settings: Settings, name: str, profile: ProfileSettings, histograms: Any)
     total = len(groups) * sum(work(len(targets), settings.allocate.kl_steps))
     rows: list[pd.DataFrame] = []
     costs: Costs = {}
-    with allocation_scratch(settings, name) as parts:
+    fingerprint = Fingerprint(settings, "allocate", name)
+    with allocation_scratch(fingerprint, settings) as parts:
         make_worker = partial(Worker, parts, settings, name)
         with (
-            WorkerPool(make_worker, model_processes(settings.model)) as pool,
+            model_workers(make_worker, fingerprint, settings.model) as pool,
             tqdm(total=total, desc=f"kl, {len(groups)} groups", unit="pass") as progress,
         ):
             if pool.processes > 1:
@@ -71,7 +73,7 @@ class Worker(LossWorker):
         from wina_amp.allocation.loss.gradients import LossGradients
 
         inputs = self.inputs(group, self.profile.scheme, group)
-        plan = pooled_plan(mean_length(inputs.texts), **budget(self.settings.allocate))
+        plan = pooled_plan(inputs.mean_length, **budget(self.settings.allocate))
         gradients = LossGradients(inputs).on_minibatches(range(len(inputs.texts)), plan.batch, self.settings.seed)
         return plan, Divergence(inputs.on(inputs.texts[-plan.compared :])), gradients
 

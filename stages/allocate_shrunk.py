@@ -7,6 +7,7 @@ them; what they measure is kept, over interruptions too.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,23 +17,23 @@ from tqdm import tqdm
 
 from pipeline.config.params import Settings
 from pipeline.config.profiles import ProfileSettings
-from pipeline.executors.processes import Advance, WorkerPool
+from pipeline.executors.pool import Advance
 from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import ALLOCATIONS
-from stages.allocate_greedy import greedy_paths, sparsity_at, tokens_of_group
+from stages.allocate_greedy import greedy_paths, tokens_of_group
 from stages.allocate_kl import budget
 from stages.inputs import paths
 from stages.inputs.allocation import Costs, allocation_scratch
-from stages.inputs.loss_worker import LossWorker, mean_length, site_table
-from stages.inputs.model import model_processes
+from stages.inputs.fingerprint import Fingerprint
+from stages.inputs.loss_worker import LossWorker, site_table
+from stages.inputs.workers import model_workers
 from stages.run import start_logging
 from wina_amp.allocation.calibration.cost import Cost, Meter, Store
-from wina_amp.names import KL
+from wina_amp.allocation.greedy.search import Path
+from wina_amp.names import GLOBAL, KL
+from wina_amp.tokens.samples import TokenizedSample
 
 if TYPE_CHECKING:
-    from wina_amp.allocation.kl.plan import Plan
-    from wina_amp.allocation.loss.gradients import LossGradients
-    from wina_amp.allocation.loss.loss_inputs import LossInputs
     from wina_amp.allocation.shrinkage import Group
 
 log = logging.getLogger("stages.allocate")
@@ -45,10 +46,11 @@ def shrunk(settings: Settings, name: str, profile: ProfileSettings, histograms: 
     groups = sorted(set(histograms["group"].tolist()))
     rows = [_pooled_rows(profile).drop(columns="profile").assign(group=len(groups), strength=0.0)]
     costs: Costs = {len(groups): Cost()}
-    with allocation_scratch(settings, name) as parts:
+    fingerprint = Fingerprint(settings, "allocate", name)
+    with allocation_scratch(fingerprint, settings) as parts:
         make_worker = partial(Worker, parts, settings, name, tokens_of_group(settings, len(groups)))
         with (
-            WorkerPool(make_worker, model_processes(settings.model)) as pool,
+            model_workers(make_worker, fingerprint, settings.model) as pool,
             tqdm(total=len(groups) * len(targets), desc=f"{len(groups)} groups of `{name}`", unit="target") as progress,
         ):
             if profile.allocation == KL and pool.processes > 1:
@@ -76,68 +78,29 @@ class Worker(LossWorker):
 
     def _member(self, number: int) -> tuple[Group, pd.DataFrame]:
         """A group with pooled thresholds, and block and name of its projections."""
-        from wina_amp.allocation.kl.plan import group_plan
-        from wina_amp.allocation.loss.divergence import Divergence
-        from wina_amp.allocation.loss.gradients import LossGradients
-        from wina_amp.allocation.shrinkage import FOLDS, Group
+        from wina_amp.allocation.shrinking_group import shrinking_group
+        from wina_amp.models.projections import projections
 
-        inputs = self.inputs(number, "global", 0)
-        plan = group_plan(mean_length(inputs.texts), **budget(self.settings.allocate))
-        folds = [Divergence(inputs.on(inputs.texts[first::FOLDS][: plan.compared])) for first in range(FOLDS)]
-        keys, targets = folds[0].keys, self.settings.evaluate.targets
+        inputs, targets = self.inputs(number, GLOBAL, 0), self.settings.evaluate.targets
+        keys = [(projection.block, projection.name) for projection in projections(self.loaded.model)]
         rows: Any = _pooled_rows(self.profile).set_index(["target", "block", "projection"])["sparsity"]
         pooled = {target: rows[target].loc[keys].to_numpy() for target in targets}
-        if self.profile.allocation == KL:
-            held_out = {target: position % FOLDS for position, target in enumerate(sorted(targets))}
-            own = partial(self._descended, plan, LossGradients(inputs), folds[0].fractions, pooled, held_out)
-        else:  # one path serves all targets, and holds out one fold
-            held_out = dict.fromkeys(targets, 0)
-            own = partial(self._on_path, inputs)
-        group = Group(pooled, own, [fold.losses for fold in folds], held_out, len(inputs.texts))
+        greedy = None if self.profile.allocation == KL else partial(self._paths, inputs.counts)
+        group = shrinking_group(inputs, pooled, budget(self.settings.allocate), self.settings.seed, greedy)
         return group, site_table(keys)
 
-    def _descended(
-        self,
-        plan: Plan,
-        gradients: LossGradients,
-        fraction: np.ndarray,
-        pooled: dict[float, np.ndarray],
-        held_out: dict[float, int],
-        target: float,
-        store: Store,
-    ) -> np.ndarray:
-        """The end of `kl`'s descent from the pooled allocation."""
-        from wina_amp.allocation.kl.kl import stored_descent
-        from wina_amp.allocation.shrinkage import FOLDS
-
-        fold = held_out[target]
-        kept = [number for number in range(gradients.texts) if number % FOLDS != fold]
-        return stored_descent(
-            pooled[target],
-            fraction,
-            target,
-            gradients.on_minibatches(kept, plan.batch, self.settings.seed),
-            store,
-            f"own-{target}-fold{fold}",
-            steps=plan.steps,
-            rate=plan.rate,
-        )
-
-    def _on_path(self, inputs: LossInputs, target: float, store: Store) -> np.ndarray:
-        """The allocation on the path of `greedy`, measured on the texts that are not in the first fold."""
-        from wina_amp.allocation.shrinkage import FOLDS
-
-        found = store.get("path")
-        if found is None:
-            kept = [text for number, text in enumerate(inputs.texts) if number % FOLDS]
+    def _paths(
+        self, counts: Mapping[tuple[int, str], np.ndarray], texts: Sequence[TokenizedSample], store: Store
+    ) -> list[Path]:
+        """The group's path of `greedy`."""
+        stored = store.get("path")
+        if stored is None:
             meter, criterion = Meter(), self.profile.criterion
             with self.meter.uncounted():  # the other one counts all of it
-                found = greedy_paths(
-                    self.settings, criterion, self.loaded, kept, inputs.counts, self._greedy_tokens, meter
-                )
+                stored = greedy_paths(self.settings, criterion, self.loaded, texts, counts, self._greedy_tokens, meter)
             self.meter.spent(meter.cost)
-            store.put("path", found)
-        return sparsity_at(found, target)
+            store.put("path", stored)
+        return [Path.from_lists(block["path"]) for block in stored]
 
 
 def _shrink(worker: Worker, number: int, advance: Advance) -> tuple[pd.DataFrame, Cost]:

@@ -20,17 +20,18 @@ from tqdm import tqdm
 
 from pipeline.compute.routing import neighbour_flops
 from pipeline.config.params import Settings
-from pipeline.executors.processes import Advance, WorkerPool
+from pipeline.executors.pool import Advance
 from pipeline.profiles.profile import profile_array
 from pipeline.routing.benefit_router_fit import fit_benefit_router
 from pipeline.routing.benefits import benefits, text_divergences
 from pipeline.routing.held_out import ask_benefit_router, held_out
-from pipeline.storage.parts import Parts
+from pipeline.storage.parts import Parts, npy_bytes
 from pipeline.storage.schemas import ASSIGNMENTS, BENEFITS, HELD_OUT, PROFILES, ROUTES, SAMPLES
 from pipeline.storage.scratch import Scratch, array_digest
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
-from stages.inputs.model import load_model, model_processes
+from stages.inputs.model import load_model
+from stages.inputs.workers import model_workers
 from stages.run import start_logging
 from wina_amp.allocation.calibration.texts import seeded_order
 from wina_amp.errors import UserError
@@ -130,11 +131,12 @@ def _benefits(settings: Settings, name: str, thresholds: ndarray, samples: Any) 
     flat = thresholds.reshape(-1, *thresholds.shape[2:])
     chunks = [(first, texts[first : first + CHUNK]) for first in range(0, len(texts), CHUNK)]
     tasks = [Task(f"{first:06d}-{len(chunk)}.npy", chunk) for first, chunk in chunks]
-    with _scratch(settings, name, flat, texts) as parts:
+    fingerprint = Fingerprint(settings, "benefit_router", name)
+    with _scratch(fingerprint, flat, texts) as parts:
         missing = [task for task in tasks if not parts.has(task.part)]
         make_worker = partial(Worker, settings, criterion, flat, parts)
         with (
-            WorkerPool(make_worker, model_processes(settings.model, len(missing))) as pool,
+            model_workers(make_worker, fingerprint, settings.model, len(missing)) as pool,
             tqdm(
                 total=sum(len(task.texts) for task in missing), desc=f"benefits of {profile}", unit="text"
             ) as progress,
@@ -144,9 +146,9 @@ def _benefits(settings: Settings, name: str, thresholds: ndarray, samples: Any) 
     return benefits(divergence.reshape(*thresholds.shape[:2], -1))
 
 
-def _scratch(settings: Settings, name: str, thresholds: ndarray, texts: list[TokenizedSample]) -> Scratch:
+def _scratch(fingerprint: Fingerprint, thresholds: ndarray, texts: list[TokenizedSample]) -> Scratch:
     """The divergences of these texts under these thresholds. Groups were compared with the thresholds before."""
-    return Fingerprint(settings, "benefit_router", name).scratch(
+    return fingerprint.scratch(
         {
             "seed": [text.sample_id for text in texts],
             "route.benefit_targets": None,
@@ -166,5 +168,4 @@ def _write_divergences(worker: Worker, task: Task, advance: Advance) -> None:
         budget=worker.tokens.batch,
         advance=advance,
     )
-    with worker.parts.writing(task.part) as path, path.open("wb") as file:
-        np.save(file, divergences)
+    worker.parts.write(task.part, npy_bytes(divergences))

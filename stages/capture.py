@@ -11,22 +11,26 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
-from pipeline.capture.capture import Part, capture
 from pipeline.config.params import Settings
-from pipeline.executors.processes import Advance, WorkerPool
+from pipeline.executors.pool import Advance
 from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
-from stages.inputs.model import load_model, model_processes
+from stages.inputs.model import load_model
+from stages.inputs.workers import model_workers
 from stages.run import start_logging
 from wina_amp.tokens.batching import batches
 from wina_amp.tokens.samples import TokenizedSample, tokenized_samples
+
+if TYPE_CHECKING:
+    from pipeline.capture.capture import Part
 
 BATCHES_PER_PART = 8
 _COLUMNS = ("sample_id", "split", "prompt_ids", "answer_ids")
@@ -42,11 +46,12 @@ def main(settings: Settings) -> None:
     lengths, ids = [sample.length for sample in samples], [sample.sample_id for sample in samples]
     planned = [[samples[i] for i in batch] for batch in batches(lengths, ids, settings.tokens.batch)]
     parts = [planned[i : i + BATCHES_PER_PART] for i in range(0, len(planned), BATCHES_PER_PART)]
-    with Fingerprint(settings, "capture").scratch() as scratch:
+    fingerprint = Fingerprint(settings, "capture")
+    with fingerprint.scratch() as scratch:
         histograms, signatures = scratch.below(HISTOGRAMS.name), scratch.below(SIGNATURES.name)
         tasks = [Task(f"{number:05d}.parquet", batches) for number, batches in enumerate(parts)]
         names = [task.part for task in tasks]
-        _write_parts(settings, tasks, train, histograms, signatures)
+        _write_parts(settings, fingerprint, tasks, train, histograms, signatures)
         tables = [SIGNATURES.read_arrow(signatures.path(name)) for name in names]
         SIGNATURES.write(pa.concat_tables(tables), paths.SIGNATURES)
         histograms.publish(paths.HISTOGRAMS, names)
@@ -81,6 +86,7 @@ class Worker:
 
 def _write_parts(
     settings: Settings,
+    fingerprint: Fingerprint,
     tasks: Sequence[Task],
     train: frozenset[str],
     histograms: Parts,
@@ -92,7 +98,7 @@ def _write_parts(
     total = sum(len(batch) for task in missing for batch in task.batches)
     make_worker = partial(Worker, settings, train, histograms, signatures)
     with (
-        WorkerPool(make_worker, model_processes(settings.model, len(missing))) as pool,
+        model_workers(make_worker, fingerprint, settings.model, len(missing)) as pool,
         tqdm(total=total, desc="capture", unit="sample") as progress,
     ):
         pool.map(_capture, missing, progress.update)
@@ -100,6 +106,8 @@ def _write_parts(
 
 def _capture(worker: Worker, task: Task, advance: Advance) -> None:
     """Write one part of both tables."""
+    from pipeline.capture.capture import capture
+
     settings = worker.settings
     rows: list[Part] = []
     captured = capture(
@@ -112,10 +120,8 @@ def _capture(worker: Worker, task: Task, advance: Advance) -> None:
         dense_prefix=settings.tokens.dense_prefix,
         seed=settings.seed,
     )
-    for batch, part in zip(task.batches, captured, strict=True):
+    for part in captured:
         rows.append(part)
-        advance(len(batch))
-    with worker.histograms.writing(task.part) as path:
-        HISTOGRAMS.write(pa.concat_tables([part.histograms for part in rows]), path)
-    with worker.signatures.writing(task.part) as path:
-        SIGNATURES.write(pa.concat_tables([part.signatures for part in rows]), path)
+        advance(part.samples)
+    worker.histograms.write(task.part, HISTOGRAMS.to_bytes(pa.concat_tables([part.histograms for part in rows])))
+    worker.signatures.write(task.part, SIGNATURES.to_bytes(pa.concat_tables([part.signatures for part in rows])))

@@ -19,24 +19,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from pipeline.config.params import Settings
-from pipeline.evaluate.engine import Profiles
 from pipeline.evaluate.first_samples import among_first
-from pipeline.executors.processes import Advance, WorkerPool
-from pipeline.profiles.profile import profile_array
+from pipeline.executors.pool import Advance
+from pipeline.profiles.profile import Profiles, profile_array
 from pipeline.storage.parts import Parts
-from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, RESULTS, ROUTES, SAMPLES
+from pipeline.storage.schemas import PROFILES, RESULTS, SAMPLES
 from pipeline.storage.scratch import Scratch, array_digest
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
-from stages.inputs.model import load_model, model_processes
+from stages.inputs.groups import groups_of
+from stages.inputs.model import load_model
+from stages.inputs.workers import model_workers
 from stages.run import start_logging
-from wina_amp.errors import UserError
-from wina_amp.masks.kinds import mask_kind
-from wina_amp.names import DENSE, GATE_CRITERIA
+from wina_amp.names import DENSE, GATE_CRITERIA, THRESHOLD
 
 DENSE_TARGET = 0.0
 MORE = "test-more"
@@ -98,7 +96,7 @@ def main(settings: Settings, name: str) -> None:
         largest_first = sorted(missing, key=lambda task: -len(task.samples))
         requests = sum(_requests(task.samples) for task in missing)
         with (
-            WorkerPool(partial(Worker, settings), model_processes(settings.model, len(missing))) as pool,
+            model_workers(partial(Worker, settings), fingerprint, settings.model, len(missing)) as pool,
             tqdm(total=requests, desc=f"evaluate {name}", unit="request") as progress,
         ):
             pool.map(_evaluate, largest_first, progress.update)
@@ -120,8 +118,7 @@ def _evaluate(worker: Worker, task: Task, advance: Advance) -> None:
         router_flops=task.samples["router_flops"].to_numpy(),
         advance=advance,
     )
-    with task.parts.writing(task.part) as path:
-        RESULTS.write(rows.assign(method=task.method, target=task.target), path)
+    task.parts.write(task.part, RESULTS.to_bytes(rows.assign(method=task.method, target=task.target)))
 
 
 def _requests(samples: pd.DataFrame) -> int:
@@ -136,21 +133,7 @@ def _samples(settings: Settings, name: str) -> pd.DataFrame:
     source = settings.methods[name].groups_from
     if source is None:
         return samples.assign(group=0, router_flops=0.0)
-    path = paths.table(source)
-    if source.startswith("routes/"):
-        groups = ROUTES.read(path, columns=("sample_id", "group", "flops")).rename(columns={"flops": "router_flops"})
-    else:
-        groups = ASSIGNMENTS.read(path, columns=("sample_id", "group")).assign(router_flops=0.0)
-    joined = samples.merge(groups, on="sample_id", how="left", validate="one_to_one")
-    lost: Any = joined.loc[joined["group"].isna(), "sample_id"].to_list()
-    if lost:
-        raise UserError(
-            "Every sample must have a group",
-            found=f"none for {len(lost)} samples, for example {lost[0]}",
-            where=path,
-            remedy="run `dvc repro`, which rebuilds the table",
-        )
-    return joined.astype({"group": np.int64})
+    return pd.concat([samples, groups_of(samples, source)], axis=1)
 
 
 def _portions(settings: Settings, name: str, target: float, samples: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -187,7 +170,8 @@ def _profiles(settings: Settings, name: str) -> dict[float, Profiles | None]:
     if method.profile is None or method.mask is None:
         return {DENSE_TARGET: None}
     table: Any = PROFILES.read(paths.profiles(method.profile))
-    criterion, column = settings.profiles[method.profile].criterion, mask_kind(method.mask).column
+    criterion = settings.profiles[method.profile].criterion
+    column = "threshold" if method.mask == THRESHOLD else "sparsity"
     targets = settings.evaluate.targets
     if criterion in GATE_CRITERIA:
         highest = float(table["target"].max())
@@ -195,10 +179,7 @@ def _profiles(settings: Settings, name: str) -> dict[float, Profiles | None]:
         targets = [target for target in targets if target <= highest]
         if lost:
             log.warning("%s is not evaluated at %s: its profile set reaches %g", name, lost, highest)
-    return {
-        target: Profiles(criterion, torch.from_numpy(profile_array(table, target, column)), method.mask)
-        for target in targets
-    }
+    return {target: Profiles(criterion, profile_array(table, target, column), method.mask) for target in targets}
 
 
 def _scratch(
@@ -213,7 +194,7 @@ def _scratch(
             "evaluate": {"splits": settings.evaluate.splits, "first": _limits(settings), "target": target},
             "methods.${key}": profiles.mask,
             "profiles.${item.profile}": profiles.criterion,
-            "data/profiles/${item.profile}.parquet": array_digest(profiles.values.numpy()),
+            "data/profiles/${item.profile}.parquet": array_digest(profiles.values),
             "data/${item.groups_from}.parquet": array_digest(groups),
         }
     )

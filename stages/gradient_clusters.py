@@ -17,17 +17,18 @@ from numpy import ndarray
 from tqdm import tqdm
 
 from pipeline.config.params import Settings
-from pipeline.executors.processes import Advance, WorkerPool
+from pipeline.executors.pool import Advance
 from pipeline.grouping.gradient_clusters import GradientGroups, allocation_gradients, gradient_groups, held_out_gain
 from pipeline.grouping.schemes import label_groups, shuffled_groups
 from pipeline.grouping.signature_vectors import signature_vectors
-from pipeline.storage.parts import Parts
+from pipeline.storage.parts import Parts, npy_bytes
 from pipeline.storage.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES, SIGNATURES
 from pipeline.storage.scratch import Scratch
 from stages.inputs import paths
 from stages.inputs.allocation import counts_of
 from stages.inputs.fingerprint import Fingerprint
-from stages.inputs.model import load_model, model_processes
+from stages.inputs.model import load_model
+from stages.inputs.workers import model_workers
 from stages.run import start_logging
 from wina_amp.allocation.calibration.cost import weight_fractions
 from wina_amp.allocation.loss.gradients import LossGradients
@@ -140,12 +141,13 @@ def _allocation_gradients(settings: Settings, name: str, samples: Any) -> ndarra
     by_target = [
         [Task(f"{target}-{first:06d}-{len(chunk)}.npy", target, chunk) for first, chunk in chunks] for target in targets
     ]
-    with _scratch(settings, name) as parts:
+    fingerprint = Fingerprint(settings, "gradient_clusters", name)
+    with _scratch(fingerprint) as parts:
         missing = [task for tasks in by_target for task in tasks if not parts.has(task.part)]
         total = sum(len(task.texts) for task in missing)
         make_worker = partial(Worker, settings, name, parts)
         with (
-            WorkerPool(make_worker, model_processes(settings.model, len(missing))) as pool,
+            model_workers(make_worker, fingerprint, settings.model, len(missing)) as pool,
             tqdm(total=total, desc=f"gradients of {name}", unit="text") as progress,
         ):
             pool.map(_write_gradients, missing, progress.update)
@@ -154,16 +156,15 @@ def _allocation_gradients(settings: Settings, name: str, samples: Any) -> ndarra
     return allocation_gradients(gradients, allocations, fraction)
 
 
-def _scratch(settings: Settings, name: str) -> Scratch:
+def _scratch(fingerprint: Fingerprint) -> Scratch:
     """The gradients: the names of parts say the target, and groups are made of them later."""
     later = ("seed", "cluster.components", "gradient", paths.SIGNATURES, paths.assignments("activation"))
-    return Fingerprint(settings, "gradient_clusters", name).scratch(dict.fromkeys(later))
+    return fingerprint.scratch(dict.fromkeys(later))
 
 
 def _write_gradients(worker: Worker, task: Task, advance: Advance) -> None:
     gradients = worker.gradients(task.texts, task.target)
-    with worker.parts.writing(task.part) as path, path.open("wb") as file:
-        np.save(file, gradients)
+    worker.parts.write(task.part, npy_bytes(gradients))
     advance(len(task.texts))
 
 

@@ -9,16 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from pipeline.compute.sizes import BYTES, sizes_of
+from pipeline.compute.sizes import sizes_of
 from pipeline.config.consistency import why_not_decoded
 from pipeline.config.methods import MethodSettings
 from pipeline.config.params import Settings
 from pipeline.config.profiles import ProfileSettings
 from pipeline.profiles.profile import profile_array
-from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, ROUTES
+from pipeline.storage.schemas import PROFILES
 from stages.inputs import paths
+from stages.inputs.groups import groups_of
 from wina_amp.errors import UserError
 from wina_amp.models.integrity import config_of
 from wina_amp.models.source import config_folder
@@ -60,15 +59,16 @@ def what_is_timed(settings: Settings) -> Timed:
     Raises:
         UserError: there is no config.json, or its family has no row; no GPU where the settings ask for it.
     """
+    import torch
+
     from pipeline.latency.machine import last_level_cache
     from pipeline.latency.refusal import why_not_timed
-    from wina_amp.models.load import DTYPES
     from wina_amp.models.placement import choose_device
 
     model, latency = settings.model, settings.latency
     sizes = sizes_of(config_of(config_folder(model.path, model.revision)))
-    weights = sizes.blocks * sizes.block_weights * BYTES[model.dtype]
-    device = choose_device(model.device)
+    device, dtype = choose_device(model.device), getattr(torch, model.dtype)
+    weights = sizes.blocks * sizes.block_weights * dtype.itemsize
     cache = last_level_cache(device) if latency.cache_mb is None else int(latency.cache_mb * 1e6)
     methods, skipped = _methods(settings)
     if not methods:
@@ -76,7 +76,7 @@ def what_is_timed(settings: Settings) -> Timed:
     elif model.device == "spread":
         reason = "the model is spread over several GPUs, and sparse decoding runs on one device"
     else:
-        reason = why_not_timed(device.type, DTYPES[model.dtype], max(latency.batches), weights=weights, cache=cache)
+        reason = why_not_timed(device.type, dtype, max(latency.batches), weights=weights, cache=cache)
     return Timed(tuple(methods), skipped, reason, weights, cache, device)
 
 
@@ -138,7 +138,7 @@ def profiled_methods(
     for name, method in chosen.items():
         profile, source = str(method.profile), str(method.groups_from)
         table: Any = PROFILES.read(paths.profiles(profile))
-        groups = _groups(samples, source)
+        groups = groups_of(samples, source)["group"].to_numpy()
         router = load_router(paths.router_weights(str(method.groups))) if method.groups != "assigned" else None
         for target in targets:
             thresholds = torch.from_numpy(profile_array(table, target, "threshold"))
@@ -181,19 +181,3 @@ def _methods(settings: Settings) -> tuple[list[str], dict[str, str]]:
         else:
             skipped[name] = reason
     return chosen, skipped
-
-
-def _groups(samples: Any, source: str) -> np.ndarray:
-    path = paths.table(source)
-    table = ROUTES if source.startswith("routes/") else ASSIGNMENTS
-    rows: Any = table.read(path, columns=("sample_id", "group"))
-    groups = rows.set_index("sample_id")["group"].reindex(samples["sample_id"])
-    lost = int(groups.isna().sum())
-    if lost:
-        raise UserError(
-            "Every sample must have a group",
-            found=f"none for {lost} samples",
-            where=path,
-            remedy="run `dvc repro`, which rebuilds the table",
-        )
-    return groups.to_numpy(dtype=np.int64)

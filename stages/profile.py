@@ -20,7 +20,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from pipeline.config.params import Settings
-from pipeline.executors.processes import Advance, WorkerPool
+from pipeline.executors.pool import Advance
 from pipeline.profiles.profile import profile_array, profiles, with_thresholds
 from pipeline.storage.parts import JsonParts, Parts
 from pipeline.storage.schemas import ALLOCATIONS, GROUP_HISTOGRAMS, PROFILES
@@ -28,7 +28,8 @@ from pipeline.storage.scratch import array_digest
 from stages.inputs import paths
 from stages.inputs.allocation import group_texts
 from stages.inputs.fingerprint import Fingerprint
-from stages.inputs.model import load_model, model_processes
+from stages.inputs.model import load_model
+from stages.inputs.workers import model_workers
 from stages.run import start_logging
 from wina_amp.histograms.bins import Bins
 from wina_amp.names import DENSE, GLOBAL, POOLED
@@ -65,11 +66,13 @@ def _as_run(settings: Settings, name: str, allocations: pd.DataFrame) -> pd.Data
     sparsities = {target: profile_array(allocations, target, "sparsity") for target in _targets(allocations)}
     tasks: list[Task] = [(group, array) for arrays in sparsities.values() for group, array in enumerate(arrays)]
     # Parts are named by their allocation: another target computes only its own.
-    with Fingerprint(settings, "profile", name).scratch({"data/allocations/${key}.parquet": None}) as parts:
+    fingerprint = Fingerprint(settings, "profile", name)
+    with fingerprint.scratch({"data/allocations/${key}.parquet": None}) as parts:
         store = JsonParts(parts, "")
         missing = [task for task in tasks if store.get(_part(task)) is None]
+        make_worker = partial(Worker, settings, name, parts)
         with (
-            WorkerPool(partial(Worker, settings, name, parts), model_processes(settings.model, len(missing))) as pool,
+            model_workers(make_worker, fingerprint, settings.model, len(missing)) as pool,
             tqdm(total=len(missing), desc=f"thresholds of {name}", unit="group") as progress,
         ):
             pool.map(_calibrate, missing, progress.update)

@@ -25,7 +25,7 @@ log = logging.getLogger("stages.reference_card")
 
 
 def main(settings: Settings) -> None:
-    """Read the trained model, its log and the machine it was trained on; write `README.md` and `curve.svg`."""
+    """Read the trained model, its log and the machine it was trained on; write `README.md`."""
     loaded = load(str(BUILD / "model"), revision=None, dtype="float32", device=settings.model.device)
     default = settings.benchmark.tasks
     others = sorted(path.stem for path in Path(paths.BENCHMARK).glob("*.yaml") if path.stem not in default)
@@ -56,7 +56,6 @@ def main(settings: Settings) -> None:
     accuracy = card.table(results, samples, levels, default)
     log.info("dense accuracy\n%s", accuracy.round(1).to_string(index=False))
     history = pd.read_csv(BUILD / "log.csv")
-    card.save_curve(history, BUILD / "curve.svg")
     text = card.render(
         recipe.load(paths.REFERENCE_PARAMS),
         history,

@@ -7,22 +7,27 @@ was removed from params.yaml leaves its files behind.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from pipeline.compute.sizes import sizes_of
+from pipeline.config import protocol
 from pipeline.config.methods import MethodSettings
 from pipeline.config.params import Settings
 from pipeline.config.profiles import ProfileSettings
+from pipeline.protocol.confirmed import Confirmed, confirmed
 from pipeline.report.analysis.evidence import Evidence
 from pipeline.report.analysis.pairs import check_replicates
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.exports.write import write_report
+from pipeline.report.text.provenance import model_in_words, time_in_words
 from pipeline.storage.schemas import (
     ALLOCATION_COSTS,
     ASSIGNMENTS,
@@ -39,7 +44,12 @@ from pipeline.storage.schemas import (
     TIMINGS,
 )
 from stages.inputs import paths
+from stages.inputs.durations import durations
+from stages.inputs.leftovers import outs_and_deps
 from wina_amp.errors import RESTORE, UserError
+from wina_amp.models import manifest
+from wina_amp.models.integrity import config_of
+from wina_amp.models.source import config_folder
 from wina_amp.names import GATE_CRITERIA, GRADIENT, POOLED
 
 _SAMPLE_COLUMNS = (
@@ -59,13 +69,17 @@ _SAMPLE_COLUMNS = (
 )
 
 
+ANSWERS, RECORD = "answers.json", "record.json"
+
 CODE = ("wina_amp", "pipeline", "stages", "params.yaml", "requirements.txt")
 """What the page's numbers follow from, of all that a commit holds."""
+
+log = logging.getLogger("stages.report")
 
 
 def main(settings: Settings) -> None:
     """Read all tables; write `report/`, `plots/` and `metrics.json`."""
-    plan = _plan(settings)
+    plan = replace(_plan(settings), facts=_facts(settings))
     write_report(plan, _evidence(plan), report=Path(paths.REPORT), metrics=Path(paths.METRICS), plots=Path(paths.PLOTS))
 
 
@@ -100,6 +114,23 @@ def _plan(settings: Settings) -> Plan:
         settings=_shown(settings),
         commit=_commit(),
     )
+
+
+def _facts(settings: Settings) -> dict[str, str]:
+    """The model, the machine and the time in words."""
+    model = settings.model
+    config = config_of(config_folder(model.path, model.revision))
+    sizes = sizes_of(config)
+    is_embedded = model.path == paths.REFERENCE_MODEL
+    name = manifest.read(paths.MANIFEST).repository or Path(model.path).resolve().name
+    words = model_in_words(
+        name, config["model_type"], sizes.parameters, sizes.blocks, model.dtype, is_embedded=is_embedded
+    )
+    outs, _ = outs_and_deps(settings)
+    took = durations(outs - {paths.REPORT, paths.PLOTS, paths.METRICS})
+    if took is None:
+        return {"Model": words, "Time": "not known: all results came from a cache"}
+    return {"Model": words, "Machine": took.machine, "Time": time_in_words(took.seconds, is_all=took.is_all)}
 
 
 def _method(name: str, row: MethodSettings, profiles: dict[str, ProfileSettings]) -> Method:
@@ -179,7 +210,29 @@ def _evidence(plan: Plan) -> Evidence:
         results={method.name: RESULTS.read(paths.results(method.name)) for method in plan.methods},
         timings=TIMINGS.read(Path(paths.LATENCY, "timings.parquet")),
         latency_facts=_json(Path(paths.LATENCY, "facts.json"), "The facts about the timings"),
+        confirmed=_confirmed(Path(paths.CONFIRMATION)),
     )
+
+
+def _confirmed(folder: Path) -> Confirmed | None:
+    """The answers of the confirmation split, if they are of this checkpoint and of protocol.yaml as it stands."""
+    if not (folder / ANSWERS).exists():
+        return None
+    asked, model = protocol.load(), manifest.read(paths.MANIFEST).digest
+    answers, runs = _json(folder / ANSWERS, "The confirmed answers"), _json(folder / RECORD, "Their record")
+    try:
+        run = next((run for run in runs if (run["protocol"], run["model"]) == (asked.digest, model)), None)
+        if run is None:
+            log.info("%s is of another model or protocol, and not shown", folder)
+            return None
+        return confirmed({name: asdict(question) for name, question in asked.questions.items()}, answers, run)
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            "A confirmed answer must have what `python -m commands.confirm` writes",
+            found=f"{type(error).__name__}: {error}",
+            where=str(folder),
+            remedy=f"`git checkout {folder}`",
+        ) from error
 
 
 def _costs(profiles: Iterable[str]) -> dict[str, pd.DataFrame]:
@@ -189,10 +242,14 @@ def _costs(profiles: Iterable[str]) -> dict[str, pd.DataFrame]:
     return costs if learned.empty else {FEATURE_WEIGHTS.name: learned} | costs
 
 
-def _json(file: str | Path, what: str) -> dict[str, Any]:
+def _json(file: str | Path, what: str) -> Any:
+    """An object, or a list of them."""
     try:
-        return dict(json.loads(Path(file).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        found = json.loads(Path(file).read_text(encoding="utf-8"))
+        if not isinstance(found, dict | list):
+            raise ValueError(f"{type(found).__name__} at its root")
+        return found
+    except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         remedy = RESTORE if Path(file).exists() else "run `dvc repro`, which makes it, or `dvc checkout`"
         raise UserError(f"{what} must be a readable JSON file", found=reason, where=str(file), remedy=remedy) from error

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import numpy as np
 import pandas as pd
 from numpy import ndarray
 from torch import nn
@@ -16,10 +15,10 @@ from pipeline.compute.routing import embedding_flops, neighbour_flops, scores_fl
 from pipeline.config.params import Settings
 from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.routing.held_out import ask_labels, held_out
-from pipeline.storage.schemas import ASSIGNMENTS, HELD_OUT, ROUTES, SAMPLES, SIGNATURES
+from pipeline.storage.schemas import HELD_OUT, ROUTES, SAMPLES, SIGNATURES
 from stages.inputs import paths
+from stages.inputs.groups import groups_of
 from stages.inputs.model import load_model
-from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
 from wina_amp.models.rotation import rotated_widths
@@ -36,7 +35,7 @@ def main(settings: Settings, name: str) -> None:
     """Write the weights of router `name`, its `routes` and `held_out`."""
     chosen = settings.route.routers[name]
     samples: Any = SAMPLES.read(paths.SAMPLES, columns=_COLUMNS)
-    groups = _groups(samples, paths.table(chosen.groups_from))
+    groups = groups_of(samples, chosen.groups_from)["group"].to_numpy()
     loaded = load_model(settings.model)
     number = int(groups.max()) + 1
     if chosen.reads in _EMBEDDED:
@@ -65,19 +64,6 @@ def main(settings: Settings, name: str) -> None:
     ask = ask_labels(inputs, groups, weight_decay=settings.route.weight_decay)
     HELD_OUT.write(held_out(samples, ask), paths.held_out(name))
     save_router(router, paths.router_weights(name), facts)
-
-
-def _groups(samples: Any, path: str) -> ndarray:
-    assignments: Any = ASSIGNMENTS.read(path, columns=("sample_id", "group"))
-    groups = assignments.set_index("sample_id")["group"].reindex(samples["sample_id"])
-    if groups.isna().any():
-        raise UserError(
-            "Every sample must have a group",
-            found=f"{int(groups.isna().sum())} samples without, for example {groups.index[groups.isna()][0]}",
-            where=path,
-            remedy="run `dvc repro`, which rebuilds whichever table is out of date",
-        )
-    return groups.to_numpy().astype(np.int64)
 
 
 def _scores_flops(loaded: LoadedModel, samples: Any, signatures: Any, blocks: int, dim: int, groups: int) -> ndarray:

@@ -24,6 +24,7 @@ from typing import Any
 from pipeline.config import params
 from pipeline.config.params import Settings
 from pipeline.storage.scratch import hold
+from stages.inputs import durations
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.leftovers import set_aside
 from stages.inputs.recorded import check_inputs
@@ -77,6 +78,7 @@ def run_stage() -> None:
         hold(fingerprint.title)
         if family:
             check_inputs(fingerprint.resolved.values(), fingerprint.taken)
+        began = time.perf_counter()
         main = import_module(f"stages.{given.stage}").main
         limit_threads()
         main(*((settings,) if name is None else (settings, name)))
@@ -86,6 +88,8 @@ def run_stage() -> None:
             for out in fingerprint.outs:
                 remove(Path(out))
             raise
+        outs = {out: fingerprint.taken.digest(out) for out in fingerprint.outs}
+        durations.note(fingerprint.title, outs, time.perf_counter() - began)
 
     run_command(f"{given.stage} {name}" if name else given.stage, work)
 

@@ -15,12 +15,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from pipeline.config.params import Settings
-from pipeline.executors.processes import Advance, WorkerPool
+from pipeline.executors.pool import Advance, Pool
 from pipeline.storage.parts import JsonParts
 from pipeline.storage.schemas import ALLOCATION_COSTS, FEATURE_WEIGHTS, SAMPLES
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
-from stages.inputs.model import load_unweighted, model_processes
+from stages.inputs.model import load_unweighted
+from stages.inputs.workers import model_workers
 from stages.run import start_logging
 from wina_amp.allocation.calibration.cost import Cost, Meter, MeteredStore
 from wina_amp.names import LEARNED
@@ -57,10 +58,10 @@ def _learned(settings: Settings) -> tuple[pd.DataFrame, Cost]:
         learning.targets, learning.warm_steps, learning.steps, learning.rate, learning.weight_rate, learning.decay
     )
     # Weights do not depend on which other criteria there are.
-    scratch = Fingerprint(settings, "weights").scratch({"capture.criteria": None})
+    fingerprint = Fingerprint(settings, "weights")
     with (
-        scratch as parts,
-        WorkerPool(partial(_worker, settings), model_processes(settings.model)) as pool,
+        fingerprint.scratch({"capture.criteria": None}) as parts,
+        model_workers(partial(_worker, settings), fingerprint, settings.model) as pool,
         tqdm(total=plan.all_steps, desc="feature weights", unit="step") as progress,
     ):
         [shapes] = pool.map(_shapes, [None])
@@ -93,7 +94,7 @@ class _Shapes:
 class _Gradients:
     """The gradients of a step; its chunks are the tasks of the pool."""
 
-    def __init__(self, pool: WorkerPool[LearningGradients], shapes: _Shapes, meter: Meter) -> None:
+    def __init__(self, pool: Pool[LearningGradients], shapes: _Shapes, meter: Meter) -> None:
         self._pool, self._shapes, self._meter = pool, shapes, meter
 
     def together(self, sparsity: ndarray, log_weights: ndarray, step: int) -> tuple[ndarray, ndarray]:

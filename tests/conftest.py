@@ -20,9 +20,14 @@ if not Path("/dev/nvidia0").exists():
 os.environ["WINA_AMP_PROCESSES"] = "1"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow module first: at the end, all other cores would wait for the one that runs it."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The slow module first: at the end, all other cores would wait for the one that runs it. Faults that `make faults`
+    tries run where they are asked for."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    if "fault" not in config.option.markexpr and not config.option.collectonly:
+        left = [item for item in items if item.get_closest_marker("fault")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
 
 
 def pytest_runtest_setup() -> None:

@@ -18,9 +18,10 @@ TESTED_BESIDE = {
     ),
     "tests/stages/test_reference_train.py": ("stages/reference_card.py",),
     "tests/stages/test_transform.py": ("stages/inputs/model.py",),
+    "tests/stages/test_calibration_parity.py": ("wina_amp/allocation/shrinking_group.py",),
     "tests/stages/test_prepare.py": ("stages/inputs/tasks.py",),
     "tests/stages/test_latency.py": ("stages/latency_inputs.py",),
-    "tests/stages/inputs/test_fingerprint.py": ("stages/inputs/environment.py",),
+    "tests/stages/test_evaluate.py": ("stages/inputs/groups.py",),
     # Proven by running DVC.
     "tests/dvc/test_damage.py": ("stages/inputs/recorded.py",),
     "tests/pipeline/evaluate/test_method.py": ("pipeline/evaluate/asked.py", "pipeline/evaluate/model.py"),
@@ -30,7 +31,6 @@ TESTED_BESIDE = {
     "tests/wina_amp/allocation/loss/test_gradients.py": (
         "wina_amp/allocation/loss/limits.py", "wina_amp/allocation/loss/loss_inputs.py",
     ),
-    "tests/pipeline/capture/test_capture.py": ("wina_amp/capture/passes.py",),
     "tests/wina_amp/calibration/test_calibrate.py": (
         "wina_amp/calibration/allocations.py", "wina_amp/calibration/arguments.py",
         "wina_amp/calibration/described.py", "wina_amp/calibration/observing.py",
@@ -67,7 +67,8 @@ TESTED_BESIDE = {
     # Sections of the page: a rendered page has their tags, and the golden page their order.
     "tests/pipeline/report/page/test_page.py": (
         "pipeline/report/analysis/findings.py", "pipeline/report/analysis/tasks.py",
-        "pipeline/report/page/parts.py", "pipeline/report/page/table.py", "pipeline/report/page/figures.py",
+        "pipeline/report/page/cells.py", "pipeline/report/page/parts.py", "pipeline/report/page/table.py",
+        "pipeline/report/page/figures.py",
         "pipeline/report/page/accuracy_figure.py", "pipeline/report/page/sample_map.py",
         "pipeline/report/page/group_tables.py", "pipeline/report/page/latency_figure.py",
         "pipeline/report/page/latency_tables.py",

@@ -43,6 +43,17 @@ def replacing(path: str | os.PathLike[str]) -> Generator[Path]:
         remove(temporary)
 
 
+def refuse_full(folder: Path) -> None:
+    """Refuse a folder to write into that has something in it.
+
+    Raises:
+        UserError: it has, or is a file.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        remedy = "name another one, or remove it"
+        raise UserError("The folder must be new or empty", "something that is there", folder, remedy)
+
+
 def remove(path: Path) -> None:
     """Delete a file or a folder with all it holds, if it is there."""
     if path.is_dir() and not path.is_symlink():

@@ -7,7 +7,6 @@ with code 2 (`stages.run`); any other exception is a bug of the program and keep
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 RESTORE = "delete it, run `chmod -R u+w .dvc/cache`, so that DVC checks its copies, and then `dvc repro`"
@@ -33,8 +32,8 @@ class UserError(Exception):
         remedy: an imperative sentence.
     """
 
-    def __init__(self, must: str, *, found: object, where: str, remedy: str) -> None:
-        self.must, self.found, self.where, self.remedy = must, found, where, remedy
+    def __init__(self, must: str, found: object, where: object, remedy: str) -> None:
+        self.must, self.found, self.where, self.remedy = must, found, str(where), remedy
         text = " ".join(str(found).splitlines())
         shown = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}... ({len(text)} characters)"
         message = f"{must.rstrip('.')}. Found: {shown}. Where: {where}. What to do: {remedy.rstrip('.')}."
@@ -43,7 +42,7 @@ class UserError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickling, by which a worker process passes its error on."""
-        return partial(UserError, found=str(self.found), where=self.where, remedy=self.remedy), (self.must,)
+        return UserError, (self.must, str(self.found), self.where, self.remedy)
 
 
 def unknown(kind: str, name: object, known: Iterable[str], where: str) -> UserError:

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of the tables `histograms` and `signatures` (`pipeline/storage/schemas.py`), in no particular order."""
+    """Rows of the tables `histograms` and `signatures` (`pipeline/storage/schemas.py`), in no particular order, of so
+    many samples."""
 
     histograms: pa.Table
     signatures: pa.Table
+    samples: int
 
 
 def capture(
@@ -62,4 +64,5 @@ def capture(
             signatures=signature_table(
                 batch.observations, batch.sample_ids, batch.prompt_tokens, seed=seed, dim=signature_dim
             ),
+            samples=len(batch.sample_ids),
         )

@@ -10,13 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.compute.operations import Shape
 from wina_amp.errors import UserError
 from wina_amp.models.families import PROJECTION_ORDER, family_of
 
 _SIZES = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "vocab_size")
-
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True)
@@ -43,8 +40,6 @@ class Sizes:
         blocks: number of blocks.
         hidden: width of the residual stream.
         vocabulary: rows of the embeddings.
-        heads: query heads.
-        head_dim: length of a head.
         is_tied: whether `lm_head` shares the embeddings' weights.
     """
 
@@ -52,8 +47,6 @@ class Sizes:
     blocks: int
     hidden: int
     vocabulary: int
-    heads: int
-    head_dim: int
     is_tied: bool
 
     @property
@@ -65,20 +58,6 @@ class Sizes:
     def parameters(self) -> int:
         """Weights of the model, without biases and norms."""
         return self.blocks * self.block_weights + self.hidden * self.vocabulary * (1 if self.is_tied else 2)
-
-    @property
-    def shape(self) -> Shape:
-        """The sizes that compute depends on, for `pipeline.compute.operations`."""
-        return Shape(
-            weights=self.blocks * self.block_weights,
-            features=tuple(linear.inputs for linear in self.block) * self.blocks,
-            gated=tuple(linear.outputs for linear in self.block) * self.blocks,
-            blocks=self.blocks,
-            heads=self.heads,
-            head_dim=self.head_dim,
-            hidden=self.hidden,
-            vocabulary=self.vocabulary,
-        )
 
 
 def sizes_of(config: Mapping[str, Any]) -> Sizes:
@@ -110,7 +89,5 @@ def sizes_of(config: Mapping[str, Any]) -> Sizes:
         blocks=config["num_hidden_layers"],
         hidden=hidden,
         vocabulary=config["vocab_size"],
-        heads=heads,
-        head_dim=head_dim,
         is_tied=bool(config.get("tie_word_embeddings", False)),
     )

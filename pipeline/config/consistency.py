@@ -43,7 +43,7 @@ def check_together(settings: Settings, file: str) -> None:
     """
     if GLOBAL not in settings.schemes:
         must = "`schemes` must have `global`: pooled histograms are what every other group is compared with"
-        raise refusal(must, ", ".join(settings.schemes), f"`schemes` in {file}", "add it")
+        raise UserError(must, ", ".join(settings.schemes), f"`schemes` in {file}", "add it")
     _check_gradient(settings, file)
     _check_names(settings, file)
     _check_include(settings.benchmark.include, file)
@@ -53,7 +53,7 @@ def check_together(settings: Settings, file: str) -> None:
         if profile.allocation != UNIFORM and profile.criterion in GATE_CRITERIA:
             must = f"`allocation: {profile.allocation}` needs a criterion with several masks in a block to choose from"
             found = f"criterion {profile.criterion}, which has one"
-            raise refusal(must, found, f"`profiles.{name}` in {file}", "use `allocation: uniform`")
+            raise UserError(must, found, f"`profiles.{name}` in {file}", "use `allocation: uniform`")
         _check_start(name, profile, settings, file)
     _check_routers(settings, file)
     _check_benefit_routers(settings, file)
@@ -81,7 +81,7 @@ def _check_names(settings: Settings, file: str) -> None:
             other = seen.setdefault(name.lower(), name)
             if other != name:
                 must = f"Names in `{section}` must differ in more than capitals: they become names of files"
-                raise refusal(must, f"{other} and {name}", f"`{section}` in {file}", "choose another name")
+                raise UserError(must, f"{other} and {name}", f"`{section}` in {file}", "choose another name")
 
 
 def _check_include(include: str, file: str) -> None:
@@ -89,7 +89,7 @@ def _check_include(include: str, file: str) -> None:
     folder, here = Path(include).resolve(), Path.cwd().resolve()
     if folder in (here, here / "data", *here.parents):
         must = "`benchmark.include` must be a folder of tasks, not one with results or the repository in it"
-        raise refusal(must, include, f"`benchmark.include` in {file}", "name a folder of its own")
+        raise UserError(must, include, f"`benchmark.include` in {file}", "name a folder of its own")
 
 
 def _check_gradient(settings: Settings, file: str) -> None:
@@ -100,11 +100,11 @@ def _check_gradient(settings: Settings, file: str) -> None:
     if lost:
         must = "A scheme of gradient clusters needs a pooled allocation, whose gradients are taken"
         remedy = "name a pooled `kl` profile set: `pooled: [<its name>]`"
-        raise refusal(must, f"{', '.join(lost)} in `schemes`", f"`gradient.pooled` in {file}", remedy)
+        raise UserError(must, f"{', '.join(lost)} in `schemes`", f"`gradient.pooled` in {file}", remedy)
     stray = [f"{target:g}" for target in gradient.targets if target not in settings.evaluate.targets]
     if gradient.pooled and stray:
         must = "`gradient.targets` must be among `evaluate.targets`"
-        raise refusal(must, ", ".join(stray), f"`gradient.targets` in {file}", "choose targets that have allocations")
+        raise UserError(must, ", ".join(stray), f"`gradient.targets` in {file}", "choose targets that have allocations")
 
 
 def pooled_kl(settings: Settings) -> list[str]:
@@ -124,11 +124,11 @@ def _check_benefit_routers(settings: Settings, file: str) -> None:
         where = f"`route.benefit_routers.{name}` in {file}"
         if name in route.routers:
             must = f"A benefit router must not have the name of another router ({', '.join(route.routers)})"
-            raise refusal(must, name, where, "choose another name")
+            raise UserError(must, name, where, "choose another name")
         must_know("profile set", profile, settings.profiles, f"route.benefit_routers.{name}", file)
         if settings.profiles[profile].scheme == GLOBAL:
             must = "A benefit router must have groups to choose from"
-            raise refusal(
+            raise UserError(
                 must, f"{profile}, which has the scheme global", where, "name a profile set of another scheme"
             )
         if settings.profiles[profile].allocation == POOLED or settings.profiles[profile].parent is None:
@@ -136,11 +136,13 @@ def _check_benefit_routers(settings: Settings, file: str) -> None:
             own = settings.profiles[profile]
             found = f"{profile}, `allocation: {own.allocation}`, which starts from {own.starts_from}"
             remedy = "name a profile set with `starts_from: allocations/<pooled set>`, of `greedy` or `kl`"
-            raise refusal(must, found, where, remedy)
+            raise UserError(must, found, where, remedy)
     stray = [f"{target:g}" for target in route.benefit_targets if target not in settings.evaluate.targets]
     if route.benefit_routers and stray:
         must = "`route.benefit_targets` must be among `evaluate.targets`"
-        raise refusal(must, ", ".join(stray), f"`route.benefit_targets` in {file}", "choose targets that have profiles")
+        raise UserError(
+            must, ", ".join(stray), f"`route.benefit_targets` in {file}", "choose targets that have profiles"
+        )
 
 
 def _check_start(name: str, profile: ProfileSettings, settings: Settings, file: str) -> None:
@@ -164,7 +166,7 @@ def _check_start(name: str, profile: ProfileSettings, settings: Settings, file: 
 def _check_method(name: str, method: MethodSettings, settings: Settings, file: str) -> None:
     where = f"methods.{name}"
     if name == DENSE:
-        raise refusal("`dense` must not be listed: it is always evaluated", where, file, f"remove `{where}`")
+        raise UserError("`dense` must not be listed: it is always evaluated", where, file, f"remove `{where}`")
     must_know("profile set", method.profile, settings.profiles, f"{where}.profile", file)
     scheme = settings.profiles[str(method.profile)].scheme
     tables = [f"assignments/{scheme}"]
@@ -183,7 +185,7 @@ def _check_export(name: str, settings: Settings, file: str) -> None:
     if reason is not None:
         must = "`export.methods` must be methods that can run on new prompts"
         remedy = "list a pooled method or one whose groups come from a router, with `mask: threshold`"
-        raise refusal(must, f"{name}: {reason}", f"`export.methods` in {file}", remedy)
+        raise UserError(must, f"{name}: {reason}", f"`export.methods` in {file}", remedy)
 
 
 def _check_primary(settings: Settings, file: str) -> None:
@@ -193,7 +195,9 @@ def _check_primary(settings: Settings, file: str) -> None:
         return
     if evaluate.test_samples is None:
         must = "`evaluate.primary` needs `evaluate.test_samples`, beyond which only its methods are evaluated"
-        raise refusal(must, "null: every method is evaluated on all of them", where, "give a number, or set it to null")
+        raise UserError(
+            must, "null: every method is evaluated on all of them", where, "give a number, or set it to null"
+        )
     for name in primary.methods:
         must_know("method", name, settings.methods, "evaluate.primary.methods", file)
     profiles = {name: settings.profiles[str(settings.methods[name].profile)] for name in primary.methods}
@@ -201,14 +205,14 @@ def _check_primary(settings: Settings, file: str) -> None:
     if limited:
         must = "`evaluate.primary.methods` must reach every target that they are compared at"
         found = f"{limited[0]}, whose masks reach only a part of the weights"
-        raise refusal(must, found, where, "take it out")
+        raise UserError(must, found, where, "take it out")
     if not any(profile.scheme == GLOBAL for profile in profiles.values()):
         must = "`evaluate.primary.methods` must have a pooled method, with which the others are compared"
-        raise refusal(must, ", ".join(primary.methods), where, "add a method whose profile set has the scheme global")
+        raise UserError(must, ", ".join(primary.methods), where, "add a method whose profile set has the scheme global")
     stray = [f"{target:g}" for target in primary.targets if target not in evaluate.targets]
     if stray:
         must = "`evaluate.primary.targets` must be among `evaluate.targets`"
-        raise refusal(must, ", ".join(stray), where, "choose targets that have profiles, or set it to null")
+        raise UserError(must, ", ".join(stray), where, "choose targets that have profiles, or set it to null")
 
 
 def _check_report(settings: Settings, file: str) -> None:
@@ -218,10 +222,10 @@ def _check_report(settings: Settings, file: str) -> None:
     scheme = settings.profiles[str(settings.methods[baseline].profile)].scheme
     if scheme != GLOBAL:
         where, remedy = f"`report.baseline` in {file}", "name a method whose profile set has the scheme global"
-        raise refusal("`report.baseline` must be a pooled method", f"{baseline}, of scheme {scheme}", where, remedy)
+        raise UserError("`report.baseline` must be a pooled method", f"{baseline}, of scheme {scheme}", where, remedy)
     if settings.evaluate.splits != (CONFIRMATION,) and TEST not in settings.evaluate.splits:
         must, where = "The report needs the test split", f"`evaluate.splits` in {file}"
-        raise refusal(must, ", ".join(settings.evaluate.splits), where, "add `test`")
+        raise UserError(must, ", ".join(settings.evaluate.splits), where, "add `test`")
 
 
 def _check_calibration(settings: Settings, file: str) -> None:
@@ -229,7 +233,7 @@ def _check_calibration(settings: Settings, file: str) -> None:
     known = settings.benchmark.calibration
     lacking = [name for name in settings.benchmark.tasks if known is not None and name not in known]
     if lacking and "task" in settings.schemes:
-        raise refusal(
+        raise UserError(
             "The scheme `task` needs every task of `benchmark.tasks` in `benchmark.calibration`",
             f"no {', '.join(lacking[:3])} ({len(lacking)} of {len(settings.benchmark.tasks)} tasks)",
             f"`benchmark.calibration` in {file}",
@@ -260,8 +264,3 @@ def must_know(kind: str, name: str | None, known: Collection[str], setting_name:
     """Refuse a name that is not among the known ones; the nearest of them is suggested."""
     if name not in known:
         raise unknown(kind, name, known, f"`{setting_name}` in {file}")
-
-
-def refusal(must: str, found: object, where: str, remedy: str) -> UserError:
-    """What must hold, what was found, where, and what to do."""
-    return UserError(must, found=found, where=where, remedy=remedy)

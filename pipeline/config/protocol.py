@@ -6,17 +6,21 @@ was committed before, and that the split is run once, is the business of `comman
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, StrictFloat, StrictInt, StrictStr
 from pydantic.dataclasses import dataclass
 
-from pipeline.config.consistency import must_know, refusal
+from pipeline.config.consistency import must_know
 from pipeline.config.kinds import SECTION, Fraction, Line, Name
 from pipeline.config.params import Settings, parse
 from pipeline.config.validation import validated
+from wina_amp.errors import UserError
 from wina_amp.names import CONFIRMATION
 
 PROTOCOL = "protocol.yaml"
@@ -54,6 +58,11 @@ class Protocol:
     questions: Annotated[Mapping[Name, Question], Field(min_length=1)]
 
     @property
+    def digest(self) -> str:
+        """SHA-256 of what the file says, whatever its comments and order."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    @property
     def methods(self) -> list[str]:
         """All methods that are compared, each once."""
         return list(dict.fromkeys(name for one in self.questions.values() for name in (one.method, one.baseline)))
@@ -88,12 +97,14 @@ def check(protocol: Protocol, settings: Settings) -> None:
                 f"`questions.{name}` in {PROTOCOL}",
             )
             known = ", ".join(f"{target:g}" for target in settings.evaluate.targets)
-            raise refusal(must, f"{question.target:g}, not among {known}", where, "correct params.yaml, or its preset")
+            raise UserError(
+                must, f"{question.target:g}, not among {known}", where, "correct params.yaml, or its preset"
+            )
     drawn = settings.benchmark.confirmation_samples
     if is_confirmation(settings) and drawn != protocol.samples:
         must = f"`benchmark.confirmation_samples` must be {protocol.samples}, as {PROTOCOL} says"
         remedy = "set it to 0, and leave the confirmation split to `python -m commands.confirm`"
-        raise refusal(must, drawn, "params.yaml", remedy)
+        raise UserError(must, drawn, "params.yaml", remedy)
     if settings.benchmark.refit >= protocol.refits and is_confirmation(settings):
         must = f"`benchmark.refit` must be below {protocol.refits}, the refits of {PROTOCOL}"
-        raise refusal(must, settings.benchmark.refit, "params.yaml", "set it to 0")
+        raise UserError(must, settings.benchmark.refit, "params.yaml", "set it to 0")

@@ -79,7 +79,7 @@ def _layout(batch: Sequence[ScoringRequest]) -> tuple[Tensor, Tensor, Tensor]:
     """Token ids, positions and segments `[batch, width]`; the segment of padding is -1."""
     rows = [request.row for request in batch]
     ids, positions = (right_padded(lists)[0] for lists in ([row.ids for row in rows], [row.positions for row in rows]))
-    return ids, positions, right_padded([row.segments for row in rows], pad=-1)[0]
+    return ids, positions, right_padded([row.segments for row in rows], padding=-1)[0]
 
 
 def _attended(request: ScoringRequest) -> int:

@@ -20,6 +20,7 @@ from pipeline.evaluate.engine import Engine
 from pipeline.evaluate.tally import Tally
 from pipeline.tasks.generation import Limits
 from wina_amp.masks.eligibility import eligible
+from wina_amp.tokens.halving import in_halves
 from wina_amp.tokens.padding import right_padded
 
 
@@ -46,14 +47,24 @@ class GenerationRequest:
 
 
 def generate(engine: Engine, batch: Sequence[GenerationRequest], tally: Tally, ends: Ends) -> list[str]:
-    """Continue every prompt greedily and add what ran to the tally.
+    """Continue every prompt greedily and add what ran to the tally; by halves where memory runs out.
 
     Returns: the generated texts, without special tokens, cut off before the first stop text.
     """
+    width = max(len(request.prompt) for request in batch)
+
+    def run(part: Sequence[GenerationRequest]) -> list[str]:
+        with tally.all_or_nothing():
+            return _generate(engine, part, width, tally, ends)
+
+    return [text for texts in in_halves(run, batch) for text in texts]
+
+
+def _generate(engine: Engine, batch: Sequence[GenerationRequest], width: int, tally: Tally, ends: Ends) -> list[str]:
     rows = [_Row(request.limits, ends) for request in batch]
     cache = DynamicCache()
     lengths = engine.tensor([len(request.prompt) for request in batch])
-    hidden, visible = _prefill(engine, batch, lengths, cache, tally)
+    hidden, visible = _prefill(engine, batch, width, lengths, cache, tally)
     for step in range(max(request.limits.max_tokens for request in batch)):
         for row, token in zip(rows, engine.best_tokens(hidden), strict=True):
             row.take(token)
@@ -87,11 +98,11 @@ class _Row:
 
 
 def _prefill(
-    engine: Engine, batch: Sequence[GenerationRequest], lengths: Tensor, cache: DynamicCache, tally: Tally
+    engine: Engine, batch: Sequence[GenerationRequest], width: int, lengths: Tensor, cache: DynamicCache, tally: Tally
 ) -> tuple[Tensor, Tensor]:
     """Run the prompts; returns the hidden state of each last token, and which cached positions may be seen."""
     sizes = [len(request.prompt) for request in batch]
-    ids, _ = right_padded([request.prompt for request in batch])
+    ids, _ = right_padded([request.prompt for request in batch], width=width)
     counted = eligible(lengths, lengths, ids.shape[1], engine.dense_prefix)
     groups = [request.group for request in batch]
     hidden, counts = engine.forward(engine.tensor(ids), groups, counted, cache=cache, prompts=lengths)

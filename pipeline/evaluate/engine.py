@@ -16,8 +16,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from pipeline.profiles.profile import Profiles
 from wina_amp.errors import UserError
 from wina_amp.masks.install import Counts, Runtime, install
+from wina_amp.tokens.halving import in_halves
 
 if TYPE_CHECKING:
     from transformers import Cache
@@ -32,16 +34,6 @@ positions, 7.3 ms of 64, 10.4 ms of 16."""
 _EXPONENTS = 1 << 22
 """Numbers that `logsumexp` keeps in between. What is larger than 32 MB the allocator returns to the system, and
 fetching it again is half of the time (0.97 ms a position at that vocabulary, 0.45 in parts); results are the same."""
-
-
-@dataclass(frozen=True)
-class Profiles:
-    """The masks of a model: a criterion, a kind of mask, and its values for every group, block and mask site (float32
-    thresholds, or for `topk` float64 sparsities; see `wina_amp.masks.install.install`)."""
-
-    criterion: str
-    values: Float[Tensor, "groups blocks masks"]
-    mask: str = "threshold"
 
 
 @dataclass(frozen=True)
@@ -98,8 +90,42 @@ class Engine:
             prompts: tokens of every row's prompt, which begin it; None where prompts were read in an earlier pass.
 
         Raises:
-            UserError: a hidden state is NaN or infinite.
+            UserError: a hidden state is NaN or infinite; memory is not enough for a single row.
         """
+        if cache is not None:  # it is extended in place: whoever has it runs everything again by halves
+            return self._forward(ids, groups, eligible, positions, visible, cache, prompts)
+
+        def run(rows: Sequence[int]) -> tuple[Tensor, Counts | None]:
+            of = slice(rows[0], rows[-1] + 1)
+            return self._forward(
+                ids[of],
+                groups[of],
+                eligible[of],
+                None if positions is None else positions[of],
+                None if visible is None else visible[of],
+                None,
+                None if prompts is None else prompts[of],
+            )
+
+        parts = list(in_halves(run, range(len(ids))))
+        if len(parts) == 1:
+            return parts[0]
+        hidden = torch.cat([hidden for hidden, _ in parts])
+        counts = [part for _, part in parts if part is not None]
+        if not counts:
+            return hidden, None
+        return hidden, Counts(torch.cat([part.tokens for part in counts]), torch.cat([part.kept for part in counts]))
+
+    def _forward(
+        self,
+        ids: Tensor,
+        groups: Sequence[int],
+        eligible: Tensor,
+        positions: Tensor | None,
+        visible: Tensor | None,
+        cache: Cache | None,
+        prompts: Tensor | None,
+    ) -> tuple[Tensor, Counts | None]:
         arguments = {
             "input_ids": ids,
             "position_ids": positions,
@@ -179,5 +205,5 @@ def running(loaded: LoadedModel, profiles: Profiles | None, dense_prefix: int | 
     if profiles is None:
         yield Engine(loaded, None, dense_prefix)
         return
-    with install(loaded, profiles.criterion, profiles.values, profiles.mask) as runtime:
+    with install(loaded, profiles.criterion, torch.from_numpy(profiles.values), profiles.mask) as runtime:
         yield Engine(loaded, runtime, dense_prefix)

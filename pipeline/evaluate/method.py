@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from pipeline.compute.operations import Shape, dense_flops, flops, realised_sparsity, sparsity_by_block
 from pipeline.evaluate.asked import asked_before
-from pipeline.evaluate.engine import Profiles, running
+from pipeline.evaluate.engine import running
 from pipeline.evaluate.model import ProfiledLM
 from pipeline.evaluate.tally import Tally
+from pipeline.profiles.profile import Profiles
 from pipeline.tasks.repeatable import fixed_randomness
 from pipeline.tasks.task_view import TaskView, quiet
 from wina_amp.models.load import LoadedModel

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 
 import numpy as np
 
@@ -26,6 +28,16 @@ class Tally:
             eligible=np.zeros(samples, np.int64),
             kept=np.zeros((samples, masks), np.int64),
         )
+
+    @contextmanager
+    def all_or_nothing(self) -> Generator[None]:
+        """What is added inside counts once the block ends well."""
+        before = deepcopy(self.work)
+        try:
+            yield
+        except BaseException:
+            self.work = before
+            raise
 
     def add(
         self,

@@ -25,14 +25,12 @@ from functools import cache
 from multiprocessing import get_context, parent_process
 from multiprocessing.queues import SimpleQueue
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self
 
 import psutil
 
+from pipeline.executors.pool import Advance, Result, Task, Worker
 from wina_amp.errors import UserError
-
-Advance = Callable[[int], object]
-"""Called with the units of progress (samples, passes) since the last call."""
 
 PROCESSES = "WINA_AMP_PROCESSES"
 """Environment variable: how many processes a stage may use."""
@@ -46,22 +44,19 @@ _START = "spawn"
 _POLL_SECONDS = 0.2
 """Seconds between two readings of the workers' progress."""
 
-Worker = TypeVar("Worker")
-Task = TypeVar("Task")
-Result = TypeVar("Result")
-
 _in_process: tuple[Callable[[], Any], Advance] | None = None
 """In a spawned process: what returns its worker, making it on the first call, and what reports progress."""
 
 
-def processes(model_bytes: int, *, on_cpu: bool) -> int:
-    """Number of processes, each with a model, that this machine has room for: one where the model runs on a GPU; else
-    one for every `OMP_NUM_THREADS` cores, as long as the models fit into half of the available memory; or the value of
-    `PROCESSES`.
+def processes(model_bytes: int, *, on_cpu: bool, gpus: int = 1) -> int:
+    """Number of processes, each with a model, that this machine has room for: one for every GPU where the model runs on
+    one; else one for every `OMP_NUM_THREADS` cores, as long as the models fit into half of the available memory; or the
+    value of `PROCESSES`.
 
     Args:
         model_bytes: size of the model's weights.
         on_cpu: whether it runs on the CPU.
+        gpus: that processes can share the work on.
 
     Raises:
         UserError: `PROCESSES` is no whole number of at least 1.
@@ -77,7 +72,7 @@ def processes(model_bytes: int, *, on_cpu: bool) -> int:
             )
         return int(given)
     if not on_cpu:
-        return 1
+        return max(1, gpus)
     own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS has none
     cores = own // int(os.environ.get("OMP_NUM_THREADS") or 1)
     room = _FRACTION_OF_MEMORY * psutil.virtual_memory().available
@@ -91,21 +86,25 @@ class WorkerPool(Generic[Worker]):
         make_worker: called once in every process, before its first task: for what is too large to pickle, or too slow
             to make for every task. Can be pickled.
         processes: at most so many workers; one is made in this process, without starting another.
+        gpus: names that `CUDA_VISIBLE_DEVICES` takes; every process sees one of them, in turn.
 
     Guarantee: the processes end with the context, or with this process, however it ends.
     """
 
-    def __init__(self, make_worker: Callable[[], Worker], processes: int) -> None:
+    def __init__(self, make_worker: Callable[[], Worker], processes: int, gpus: Sequence[str] = ()) -> None:
         self.processes = processes
         self._worker = cache(make_worker)
         if processes > 1:
             context = get_context(_START)
             self._progress: SimpleQueue[int] = context.SimpleQueue()
+            own_gpu: SimpleQueue[str] = context.SimpleQueue()
+            for number in range(processes if gpus else 0):
+                own_gpu.put(gpus[number % len(gpus)])
             self._executor = ProcessPoolExecutor(
-                processes, mp_context=context, initializer=_begin, initargs=(make_worker, self._progress)
+                processes, mp_context=context, initializer=_begin, initargs=(make_worker, self._progress, own_gpu)
             )
 
-    def __enter__(self) -> WorkerPool[Worker]:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -120,19 +119,7 @@ class WorkerPool(Generic[Worker]):
         tasks: Sequence[Task],
         advance: Advance = lambda _done: None,
     ) -> list[Result]:
-        """Call `function(worker, task, advance)` once for every task and return the results in the order of the tasks.
-
-        All tasks are done when it returns, so a later `map`, by the same workers, may depend on their results.
-
-        Args:
-            function: a function of a module, or of a class; can be pickled, like what it returns.
-            tasks: begun in this order. Can be pickled.
-            advance: called in this process with the progress that the tasks report.
-
-        Raises:
-            UserError: a process died, as it does where memory runs out.
-            Exception: the first that a task raised; tasks that have not begun are dropped.
-        """
+        """See `Pool`."""
         if self.processes <= 1:
             return [function(self._worker(), task, advance) for task in tasks]
         try:
@@ -158,8 +145,10 @@ class WorkerPool(Generic[Worker]):
                 future.result()
 
 
-def _begin(make_worker: Callable[[], Any], progress: SimpleQueue[int]) -> None:
+def _begin(make_worker: Callable[[], Any], progress: SimpleQueue[int], own_gpu: SimpleQueue[str]) -> None:
     global _in_process
+    if not own_gpu.empty():  # as many as processes, or none
+        os.environ["CUDA_VISIBLE_DEVICES"] = own_gpu.get()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _in_process = cache(make_worker), progress.put
 

@@ -60,8 +60,9 @@ class Steps:
     def __init__(self, model: PreTrainedModel, ids: Int[Tensor, "batch width"], context: int, way: str) -> None:
         self.way = way
         self._model, self._ids, self._context = model, ids, context
-        self._cache = StaticCache(config=model.config, max_cache_len=ids.shape[1])
-        self._cache.layers = [StaticLayer(ids.shape[1]) for _ in self._cache.layers]
+        cache: Any = StaticCache(config=model.config, max_cache_len=ids.shape[1])
+        cache.layers = [StaticLayer(ids.shape[1]) for _ in cache.layers]
+        self._cache: StaticCache = cache
         self._token = ids[:, :1].clone()
         self._at = context
         self._work: Callable[[], object] | None = None

@@ -7,6 +7,7 @@ allocation says which, the group's histograms say where it is.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,19 @@ from wina_amp.errors import UserError
 from wina_amp.histograms.bins import Bins
 from wina_amp.histograms.thresholds import thresholds
 from wina_amp.models.families import PROJECTION_ORDER
+from wina_amp.names import THRESHOLD
 
 _KEY = ["group", "block", "projection"]
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """The masks of a model: a criterion, a kind of mask, and its values for every group, block and mask site (float32
+    thresholds, or of kinds that keep a number of features float64 sparsities; see `wina_amp.masks.install.install`)."""
+
+    criterion: str
+    values: Float[ndarray, "groups blocks masks"]
+    mask: str = THRESHOLD
 
 
 def profiles(

@@ -1,4 +1,10 @@
-"""The uniform allocation (`wina_amp/allocation/uniform.py`) as rows of the table `allocations`. Predicts no error."""
+"""The uniform allocation, every mask gets the same sparsity, as rows of the table `allocations`. Predicts no error.
+
+    s = target / fraction        fraction: the part of all projections' weights that the criterion's masks gate
+
+A criterion that masks the input of every projection gates all weights, so s is the target itself. `cats` gates `up` and
+`down` only: its masks must be sparser for the same mean sparsity over all weights.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +12,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-
-from wina_amp.allocation.uniform import uniform
 
 _KEY = ["group", "block", "projection"]
 
@@ -22,11 +26,8 @@ def uniform_rows(
             blocks and projections there are.
         targets: model-wide sparsities, none above `fraction`.
         profile: name of the profile set.
-        fraction: see `uniform`.
-
-    Raises:
-        ValueError: a target above the fraction.
+        fraction: see `wina_amp.models.mask_sites.maskable_fraction`.
     """
     keys = histograms[_KEY].drop_duplicates()
-    by_target = pd.DataFrame({"target": targets, "sparsity": [uniform(target, fraction) for target in targets]})
+    by_target = pd.DataFrame({"target": targets, "sparsity": [target / fraction for target in targets]})
     return keys.merge(by_target, how="cross").assign(profile=profile, predicted_error=np.nan)

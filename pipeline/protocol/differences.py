@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from pipeline.statistics.matched_compute import Curve, values_at
+from pipeline.statistics.matched_compute import curve_of, values_at
 from wina_amp.errors import UserError
 
 
@@ -33,7 +32,8 @@ def differences(dense: pd.DataFrame, method: pd.DataFrame, baseline: pd.DataFram
             raise _refusal("hold the same samples", f"{len(samples)} and {table['score'].shape[1]}")
     if not len(samples):
         raise _refusal("have samples that can be right or wrong", "none")
-    curves = [_curve(tables[0], table) for table in tables[1:]]
+    dense_score = tables[0]["score"].to_numpy()[0]
+    curves = [curve_of(dense_score, *(table[name].to_numpy() for name in ("score", "saving"))) for table in tables[1:]]
     for table in tables[1:]:
         if target not in table["score"].index:
             raise _refusal(f"be evaluated at {target:g}", f"targets {table['score'].index.tolist()}")
@@ -47,16 +47,6 @@ def _by_target(frame: pd.DataFrame) -> dict[str, Any]:
     """Scores and savings, `[targets, samples]`, both sorted; without samples that cannot be right or wrong."""
     rows: Any = frame[frame["score"].notna()].assign(saving=1 - frame["flops"] / frame["dense_flops"])
     return {name: rows.pivot(index="target", columns="sample_id", values=name) for name in ("score", "saving")}
-
-
-def _curve(dense: dict[str, Any], table: dict[str, Any]) -> Curve:
-    """The dense model first, then every target that saves more than the one before."""
-    score, saving = [dense["score"].to_numpy()[0]], [np.zeros(dense["score"].shape[1])]
-    for own_score, own_saving in zip(table["score"].to_numpy(), table["saving"].to_numpy(), strict=True):
-        if own_saving.mean() > saving[-1].mean():
-            score.append(own_score)
-            saving.append(own_saving)
-    return Curve(np.array(score), np.array(saving))
 
 
 def _refusal(rule: str, found: str) -> UserError:

@@ -9,9 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
-from matplotlib.figure import Figure
 
 from pipeline.reference_model.recipe import Phase, ReferenceSettings
 from pipeline.statistics.bootstrap import mean_interval
@@ -52,8 +50,6 @@ tokens, and with the small weight above on all others.
 ## Training run
 {steps:,} steps, {tokens:,} tokens (padding included), {minutes:.0f} minutes. {machine}
 Mean loss per answer token over the last {tail} logged intervals: {loss:.4f} nats. The log is log.csv.
-
-![Training curve](curve.svg)
 
 ## Accuracy of the dense model
 Test split, {documents} documents a task, 95% bootstrap intervals over documents, measured by lm-eval through
@@ -148,28 +144,6 @@ def render(
         mean_free=_mean(rows, "generation"),
         digest=hashlib.sha256(weights.read_bytes()).hexdigest(),
     )
-
-
-def curve(log: pd.DataFrame) -> Figure:
-    """Loss per answer token against tokens seen."""
-    figure = Figure(figsize=(7, 3), layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot(log["tokens"] / 1e6, log["loss"], color="#2a78d6", linewidth=1.6)
-    axes.set(
-        xlabel="tokens (millions, padding included)",
-        ylabel="nats per answer token",
-        title="Training loss of the reference model",
-        yscale="log",
-    )
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.3, which="both")
-    return figure
-
-
-def save_curve(log: pd.DataFrame, path: Path) -> None:
-    """Write the curve as SVG; the same log gives the same bytes."""
-    with mpl.rc_context({"svg.hashsalt": "curve"}):
-        curve(log).savefig(path, metadata={"Date": None})
 
 
 def _mean(rows: Sequence[Any], kind: str) -> float:

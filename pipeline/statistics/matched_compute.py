@@ -44,6 +44,23 @@ class Curve:
             raise ValueError(f"mean sparsity must rise from point to point; got {self.sparsity.mean(axis=1).tolist()}")
 
 
+def curve_of(
+    dense: Float[np.ndarray, " samples"],
+    score: Float[np.ndarray, "targets samples"],
+    saving: Float[np.ndarray, "targets samples"],
+) -> Curve:
+    """The curve from the dense model, which saves nothing, through every target that saves more than the one before.
+
+    Raises:
+        ValueError: none saves anything.
+    """
+    points = [(dense, np.zeros_like(dense))]
+    for own in zip(score, saving, strict=True):
+        if own[1].mean() > points[-1][1].mean():
+            points.append(own)
+    return Curve(*(np.array(values) for values in zip(*points, strict=True)))
+
+
 def score_at(
     curve: Curve, at: float, weights: Float[np.ndarray, "replicates samples"]
 ) -> Float[np.ndarray, " replicates"]:

@@ -7,6 +7,7 @@ that are named and whole are published: nothing else that lies in the folder rea
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import os
@@ -15,10 +16,13 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from wina_amp.atomic import replacing
+from wina_amp.atomic import remove, replacing
 from wina_amp.errors import UserError
+
+if TYPE_CHECKING:
+    from numpy import ndarray
 
 log = logging.getLogger("pipeline.storage")
 
@@ -31,6 +35,9 @@ def nothing() -> None:
 class Parts:
     """The finished parts in one folder. Can be pickled: worker processes write to the same folder.
 
+    Workers on other machines have `has`, `read` and `write` only, which run in the driver (`on_driver`,
+    `pipeline/executors/ray_worker.py`).
+
     Attributes:
         folder: of the parts.
         check: called before a part is finished; it is not where this raises an error.
@@ -38,6 +45,8 @@ class Parts:
 
     folder: Path
     check: Callable[[], None] = nothing
+
+    on_driver: ClassVar = ("has", "read", "write")
 
     def below(self, name: str) -> Parts:
         """The parts in a folder of this folder, for stages that publish several outs."""
@@ -54,6 +63,19 @@ class Parts:
             _delete(path)
             _delete(_digests(path))
         return is_whole
+
+    def read(self, name: str) -> bytes:
+        """The content of a finished part.
+
+        Raises:
+            UserError: see `path`.
+        """
+        return self.path(name).read_bytes()
+
+    def write(self, name: str, content: bytes) -> None:
+        """Finish a part, in place of an earlier one."""
+        with self.writing(name) as path:
+            path.write_bytes(content)
 
     def path(self, name: str) -> Path:
         """The file of a finished part.
@@ -112,12 +134,20 @@ class JsonParts:
     def get(self, name: str) -> Any:
         """The value, or None if it was never kept, or is damaged."""
         part = f"{self._prefix}{name}.json"
-        return json.loads((self._parts.folder / part).read_bytes()) if self._parts.has(part) else None
+        return json.loads(self._parts.read(part)) if self._parts.has(part) else None
 
     def put(self, name: str, value: Any) -> None:
         """Keep a value, in place of an earlier one."""
-        with self._parts.writing(f"{self._prefix}{name}.json") as file:
-            file.write_text(json.dumps(value), encoding="utf-8")
+        self._parts.write(f"{self._prefix}{name}.json", json.dumps(value).encode())
+
+
+def npy_bytes(array: ndarray) -> bytes:
+    """An array as the content of a part that `numpy.load` reads."""
+    import numpy as np
+
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
 
 
 def _digests(path: Path) -> Path:
@@ -140,11 +170,8 @@ def _sha256(file: Path) -> str:
 
 def _delete(path: Path) -> None:
     """A file or folder; where it cannot be, writing says so."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
+    with suppress(OSError):
+        remove(path)
 
 
 def _damaged(path: Path) -> UserError:

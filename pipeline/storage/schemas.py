@@ -19,6 +19,11 @@ _CRITERION = Column("criterion", "string", "how an input feature is scored: teal
 _SCHEME = Column("scheme", "string", "the way samples were assigned to groups")
 _GROUP = Column("group", "int32", "group number within the scheme, from 0", low=0)
 _TARGET = Column("target", "float64", "model-wide target sparsity, as a fraction of the weights gated", low=0, high=1)
+_PROFILE = Column("profile", "string", "name of the profile set in params.yaml")
+_METHOD = Column("method", "string", "name of the method in params.yaml")
+_TASK = Column("task", "string", "lm-eval task name")
+_SPLIT_OF_SAMPLE = Column("split", "string", "split of the sample", values=tuple(SPLITS))
+_COUNTED_FROM = "scores in the bins from `first_bin` to the highest that is not empty"
 _FIRST_BIN = Column(
     "first_bin", "int16", "index of the lowest bin that is not empty (wina_amp/histograms/bins.py)", low=0
 )
@@ -29,7 +34,7 @@ SAMPLES = Table(
     key=("sample_id",),
     columns=(
         _SAMPLE_ID,
-        Column("task", "string", "lm-eval task name"),
+        _TASK,
         _SPLIT,
         Column("doc_id", "int32", "row of the document in the task's split", low=0),
         Column("doc_hash", "string", "SHA-256 of the document's canonical JSON; ties lm-eval requests to samples"),
@@ -58,7 +63,7 @@ SAMPLE_COUNTS = Table(
     "How many samples each task gave, and what was passed over.",
     key=("task", "split"),
     columns=(
-        Column("task", "string", "lm-eval task name"),
+        _TASK,
         _SPLIT,
         Column("wanted", "int32", "samples asked for", low=1),
         Column("taken", "int32", "samples there are", low=1),
@@ -84,7 +89,7 @@ HISTOGRAMS = Table(
         ),
         _CRITERION,
         _FIRST_BIN,
-        Column("counts", "list<int32>", "scores in the bins from `first_bin` to the highest that is not empty", low=0),
+        Column("counts", "list<int32>", _COUNTED_FROM, low=0),
     ),
 )
 
@@ -119,7 +124,7 @@ ASSIGNMENTS = Table(
     columns=(
         _SCHEME,
         _SAMPLE_ID,
-        Column("split", "string", "split of the sample", values=tuple(SPLITS)),
+        _SPLIT_OF_SAMPLE,
         _GROUP,
         Column(
             "distance", "float64", "distance to the group's centre in clustering space; 0 where there is none", low=0
@@ -163,7 +168,7 @@ GROUP_HISTOGRAMS = Table(
         _CRITERION,
         Column("n_samples", "int32", "train samples merged", low=1),
         _FIRST_BIN,
-        Column("counts", "list<int64>", "scores in the bins from `first_bin` to the highest that is not empty", low=0),
+        Column("counts", "list<int64>", _COUNTED_FROM, low=0),
     ),
 )
 
@@ -172,7 +177,7 @@ ALLOCATIONS = Table(
     "Target sparsity of every projection (one file per profile set).",
     key=("profile", "group", "target", "block", "projection"),
     columns=(
-        Column("profile", "string", "name of the profile set in params.yaml"),
+        _PROFILE,
         _GROUP,
         _TARGET,
         _BLOCK,
@@ -201,7 +206,7 @@ ALLOCATION_COSTS = Table(
     "The cost of finding the allocations (one file per profile set).",
     key=("profile", "group"),
     columns=(
-        Column("profile", "string", "name of the profile set in params.yaml"),
+        _PROFILE,
         _GROUP,
         Column(
             "tokens",
@@ -219,7 +224,7 @@ PROFILES = Table(
     "Score thresholds of every projection (one file per profile set): scores at or below it are masked.",
     key=("profile", "group", "target", "block", "projection"),
     columns=(
-        Column("profile", "string", "name of the profile set in params.yaml"),
+        _PROFILE,
         _GROUP,
         _TARGET,
         _BLOCK,
@@ -267,7 +272,7 @@ BENEFITS = Table(
     key=("sample_id",),
     columns=(
         _SAMPLE_ID,
-        Column("split", "string", "split of the sample", values=tuple(SPLITS)),
+        _SPLIT_OF_SAMPLE,
         Column(
             "benefits",
             "list<float64>",
@@ -281,7 +286,7 @@ RESULTS = Table(
     "Evaluation of one method, sample by sample (one file per method).",
     key=("method", "target", "sample_id"),
     columns=(
-        Column("method", "string", "name of the method in params.yaml"),
+        _METHOD,
         _TARGET,
         Column("split", "string", "train rows leak: profiles were built on them", values=tuple(SPLITS)),
         _SAMPLE_ID,
@@ -336,7 +341,7 @@ TIMINGS = Table(
     "Times are of one run on one machine: no two runs agree in them.",
     key=("method", "target", "batch", "context"),
     columns=(
-        Column("method", "string", "name of the method in params.yaml"),
+        _METHOD,
         _TARGET,
         Column("batch", "int16", "sequences decoded at a time", low=1),
         Column("context", "int32", "tokens in front of the first decoded one", low=1),
@@ -384,7 +389,7 @@ DIFFERENCES = Table(
         Column("question", "string", "name in protocol.yaml"),
         Column("refit", "int16", "which fit, from 0", low=0),
         _SAMPLE_ID,
-        Column("task", "string", "lm-eval task name"),
+        _TASK,
         Column("unit", "string", "what succeeds and fails together: the sample's computation, or its task"),
         Column("method", "float64", "score of the method where it saves as much as the baseline, in points"),
         Column("baseline", "float64", "that of the baseline"),
@@ -392,23 +397,4 @@ DIFFERENCES = Table(
     ),
 )
 
-TABLES = (
-    SAMPLES,
-    SAMPLE_COUNTS,
-    HISTOGRAMS,
-    SIGNATURES,
-    FEATURE_WEIGHTS,
-    ASSIGNMENTS,
-    CLUSTER_MAP,
-    CLUSTER_VARIANTS,
-    GROUP_HISTOGRAMS,
-    ALLOCATIONS,
-    ALLOCATION_COSTS,
-    PROFILES,
-    ROUTES,
-    HELD_OUT,
-    BENEFITS,
-    RESULTS,
-    TIMINGS,
-    DIFFERENCES,
-)
+TABLES = tuple(table for table in tuple(vars().values()) if isinstance(table, Table))

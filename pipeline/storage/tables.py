@@ -13,6 +13,7 @@ Missing values: a float column marked `nullable` holds NaN for "none"; any other
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -84,22 +85,34 @@ class Table:
         Raises:
             UserError: naming table, path, column, how many rows break the rule, and examples; nothing is written then.
         """
-        table = self._conform(rows, str(path))
-        self._check(table, str(path))
-        ordered = table.sort_by([(name, "ascending") for name in self.key])
+        ordered = self._ordered(rows, str(path))
+        with replacing(path) as temporary:
+            self._save(ordered, temporary)
+
+    def to_bytes(self, rows: pd.DataFrame | pa.Table) -> bytes:
+        """The content of the file that `write` makes of these rows."""
+        file = io.BytesIO()
+        self._save(self._ordered(rows, f"rows of {self.name}"), file)
+        return file.getvalue()
+
+    def _ordered(self, rows: pd.DataFrame | pa.Table, where: str) -> pa.Table:
+        table = self._conform(rows, where)
+        self._check(table, where)
+        return table.sort_by([(name, "ascending") for name in self.key])
+
+    def _save(self, table: pa.Table, to: Path | io.BytesIO) -> None:
         numbers = self._number_lists()
         others = [column.name for column in self.columns if f"{column.name}.list.element" not in numbers]
-        with replacing(path) as temporary:
-            pq.write_table(
-                ordered,
-                temporary,
-                compression="zstd",
-                compression_level=_ZSTD_LEVEL,
-                row_group_size=ROWS_PER_GROUP,
-                write_page_checksum=True,
-                use_dictionary=cast(Any, others),  # or a list of columns, which its stub does not know
-                column_encoding=dict.fromkeys(numbers, "BYTE_STREAM_SPLIT"),
-            )
+        pq.write_table(
+            table,
+            to,
+            compression="zstd",
+            compression_level=_ZSTD_LEVEL,
+            row_group_size=ROWS_PER_GROUP,
+            write_page_checksum=True,
+            use_dictionary=cast(Any, others),  # or a list of columns, which its stub does not know
+            column_encoding=dict.fromkeys(numbers, "BYTE_STREAM_SPLIT"),
+        )
 
     def _number_lists(self) -> list[str]:
         """Parquet's names of the columns with the elements of lists of numbers. Hardly one repeats, so that a

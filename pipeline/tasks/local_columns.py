@@ -97,12 +97,10 @@ def _read_parquet(path: Path) -> pa.Table:
         _warn_of_near_names(set(names) - TYPES.keys(), path)
         twice = [name for name in known if names.count(name) > 1]
         if twice:
-            raise file_error(
-                "A file must have every column once", f"two of {twice[0]}", str(path), "rename one of them"
-            )
+            raise UserError("A file must have every column once", f"two of {twice[0]}", str(path), "rename one of them")
         table = pq.read_table(path, columns=known)
     except (pa.ArrowException, OSError) as error:
-        raise file_error(
+        raise UserError(
             "A .parquet file must be readable", (str(error).splitlines() or ["it is not"])[0], str(path), "make it anew"
         ) from error
     filled = [name for name in known if table[name].null_count < len(table) or not len(table)]
@@ -130,7 +128,7 @@ def _cast(values: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
         got = str(values.type)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         got = f"{values.type} ({str(error).splitlines()[0]})"
-    raise file_error(f"Column `{name}` must be {_NAMES[wanted]}", got, str(path), "convert the column")
+    raise UserError(f"Column `{name}` must be {_NAMES[wanted]}", got, str(path), "convert the column")
 
 
 def _check_utf8(values: pa.ChunkedArray, name: str, path: Path) -> None:
@@ -174,7 +172,7 @@ def _layout(table: pa.Table, path: Path) -> Layout:
     layouts = "; ".join(f"{', '.join(layout.needs)} ({layout.name})" for layout in LAYOUTS)
     known = ", ".join(name for name in TYPES if name in columns) or "none of them"
     remedy = "add or rename columns, or take some out; docs/tasks.md explains every layout"
-    raise file_error(f"A file of samples must have the columns of one layout: {layouts}", known, str(path), remedy)
+    raise UserError(f"A file of samples must have the columns of one layout: {layouts}", known, str(path), remedy)
 
 
 def _filled(table: pa.Table, path: Path) -> pa.Table:
@@ -234,9 +232,4 @@ def _refuse(is_bad: pa.ChunkedArray, rule: str, values: pa.ChunkedArray, name: s
 def _bad_value(rule: str, value: object, name: str, row: int, path: Path) -> UserError:
     found = repr(value)
     found = found if len(found) <= 200 else f"{found[:197]}..."
-    return file_error(f"Column `{name}` must {rule}", found, f"{path}, row {row} (from 0)", "correct the row")
-
-
-def file_error(must: str, found: str, where: str, remedy: str) -> UserError:
-    """The error for a local file that cannot be used."""
-    return UserError(must, found=found, where=where, remedy=remedy)
+    return UserError(f"Column `{name}` must {rule}", found, f"{path}, row {row} (from 0)", "correct the row")

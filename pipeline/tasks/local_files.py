@@ -18,7 +18,7 @@ from datasets.table import InMemoryTable
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask, Task
 
-from pipeline.tasks.local_columns import LABELS, SPLIT, Layout, file_error, read
+from pipeline.tasks.local_columns import LABELS, SPLIT, Layout, read
 from pipeline.tasks.local_lines import refuse_other_formats
 from pipeline.tasks.separator import separator
 from pipeline.tasks.text import text_task, window_rows
@@ -92,7 +92,7 @@ def local_files(include: Path) -> dict[str, Path]:
     for path in sorted(path for path in include.iterdir() if path.suffix in SUFFIXES):
         if path.stem in files:
             both = f"{files[path.stem].name} and {path.name}"
-            raise file_error("Local files must have different names", both, str(include), "rename one of them")
+            raise UserError("Local files must have different names", both, str(include), "rename one of them")
         files[path.stem] = path
     return files
 
@@ -107,9 +107,7 @@ def local_task(path: Path, windows: Windows) -> Task:
     """
     if not path.is_file():
         others = "a link to nothing" if path.is_symlink() else "a folder, pipe or device"
-        raise file_error(
-            "A local file must be a file", others, str(path), "put the file there, or rename what is there"
-        )
+        raise UserError("A local file must be a file", others, str(path), "put the file there, or rename what is there")
     if path.suffix == ".txt":
         layout, table = Layout("text", ("text",)), pa.table({"text": _documents(path)})
     else:
@@ -117,7 +115,7 @@ def local_task(path: Path, windows: Windows) -> Task:
     table = _MAKERS[layout.name](table, windows)
     if not len(table):
         remedy = "docs/tasks.md says how long a text must be"
-        raise file_error("A file of samples must have at least one", f"no {layout.name}", str(path), remedy)
+        raise UserError("A file of samples must have at least one", f"no {layout.name}", str(path), remedy)
     splits = _splits(table)
     training, evaluated = ("train" if "train" in splits else None), ("test" if "test" in splits else "train")
     if "context" in table.column_names:
@@ -180,7 +178,7 @@ def _documents(path: Path) -> list[str]:
 
 
 def _bad_line(path: Path, line: int, found: str, remedy: str) -> UserError:
-    return file_error("A .txt file must be UTF-8", found, f"{path}, line {line} (from 0)", remedy)
+    return UserError("A .txt file must be UTF-8", found, f"{path}, line {line} (from 0)", remedy)
 
 
 def _choices(table: pa.Table, windows: Windows) -> pa.Table:

@@ -20,10 +20,10 @@ Costs = dict[int, Cost]
 """Group -> what its allocation took."""
 
 
-def allocation_scratch(settings: Settings, name: str) -> Scratch:
-    """The parts of the allocation of profile set `name`. None of them depends on a target but the highest, which greedy
+def allocation_scratch(fingerprint: Fingerprint, settings: Settings) -> Scratch:
+    """The parts of the allocation of a profile set. None of them depends on a target but the highest, which greedy
     paths end at, unless its name says so."""
-    return Fingerprint(settings, "allocate", name).scratch({"evaluate.targets": max(settings.evaluate.targets)})
+    return fingerprint.scratch({"evaluate.targets": max(settings.evaluate.targets)})
 
 
 def group_texts(scheme: str, group: int, seed: int) -> list[TokenizedSample]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from pipeline.config.params import Settings, parse
@@ -71,6 +72,12 @@ class Fingerprint:
         self.values = {written: self.taken.digest(self.resolved[written]) for written in self._files}
         self.values |= {written: _json(_look_up(self.resolved[written], known)) for written in self._params}
         self.outs = [_filled_in(out if isinstance(out, str) else next(iter(out)), known) for out in entry["outs"]]
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """What a worker on another machine needs: all code, and the data that dvc.yaml lists -> where it is here."""
+        paths = [*snapshot.CODE, *(self.resolved[written] for written in self._files)]
+        return {path: snapshot.located(path) for path in paths if not Path(path).is_absolute()}
 
     def scratch(self, narrowed: Mapping[str, object] | None = None) -> Scratch:
         """The parts that belong to this fingerprint.

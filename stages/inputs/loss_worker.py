@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ from stages.inputs.allocation import counts_of, group_texts
 from stages.inputs.model import load_model
 from wina_amp.allocation.calibration.cost import Meter, MeteredStore
 from wina_amp.histograms.bins import Bins
-from wina_amp.tokens.samples import TokenizedSample
 
 if TYPE_CHECKING:
     from wina_amp.allocation.loss.loss_inputs import LossInputs
@@ -61,11 +59,6 @@ class LossWorker:
             settings.tokens.batch,
             self.meter,
         )
-
-
-def mean_length(texts: Sequence[TokenizedSample]) -> float:
-    """Tokens of a text, on average."""
-    return sum(text.length for text in texts) / len(texts)
 
 
 def site_table(keys: list[tuple[int, str]]) -> pd.DataFrame:

@@ -7,6 +7,7 @@ model is loaded, not before: stages that may need no model start without it.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,11 @@ from pipeline.executors.processes import processes
 from pipeline.storage.schemas import FEATURE_WEIGHTS
 from stages.inputs import paths
 from stages.inputs.checkpoint import checked_folder
+from stages.inputs.environment import has_gpu
 from stages.run import limit_threads
 from wina_amp.errors import RESTORE, UserError
 from wina_amp.models import manifest
-from wina_amp.names import NO_TRANSFORM
+from wina_amp.names import AUTO, CPU, NO_TRANSFORM, SPREAD
 
 if TYPE_CHECKING:
     from wina_amp.models.load import LoadedModel
@@ -84,12 +86,31 @@ def model_processes(model: ModelSettings, tasks: int | None = None) -> int:
     Raises:
         UserError: the manifest is missing; the environment variable is no number.
     """
+    on_cpu = model.device == CPU or (model.device == AUTO and not has_gpu())
+    room = processes(model_bytes(), on_cpu=on_cpu, gpus=len(model_gpus(model.device)))
+    return room if tasks is None else min(room, tasks)
+
+
+def model_bytes() -> int:
+    """Memory that the weights take at most: float32 of a checkpoint in bfloat16 is twice as large.
+
+    Raises:
+        UserError: the manifest is missing.
+    """
+    return 2 * sum(file.size for file in manifest.read(paths.MANIFEST).files.values())
+
+
+def model_gpus(device: str) -> list[str]:
+    """The GPUs of this machine that processes can share the work on, as `CUDA_VISIBLE_DEVICES` names them: those of the
+    type of the first; none for a model on the CPU, or on several of them."""
+    if device in (CPU, SPREAD) or not has_gpu():
+        return []
     import torch
 
-    on_cpu = model.device == "cpu" or (model.device == "auto" and not torch.cuda.is_available())
-    stored = sum(file.size for file in manifest.read(paths.MANIFEST).files.values())
-    room = processes(2 * stored, on_cpu=on_cpu)  # float32 of a checkpoint in bfloat16 is twice as large
-    return room if tasks is None else min(room, tasks)
+    numbers = range(torch.cuda.device_count())
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, numbers))).split(",")
+    names = [torch.cuda.get_device_name(number) for number in numbers]
+    return [visible[number] for number in numbers if names[number] == names[0]]
 
 
 def rotation_facts(model: ModelSettings) -> dict[str, str]:

@@ -29,6 +29,7 @@ LATENCY = "data/latency"
 REPORT = "data/report"
 PLOTS = "data/plots"
 METRICS = "data/metrics.json"
+CONFIRMATION = "data/confirmation"
 
 
 def table(source: str) -> str:

@@ -31,7 +31,7 @@ def check_inputs(deps: Iterable[str], taken: Snapshot) -> None:
     Raises:
         UserError: a file, or the files of a folder, are not what was recorded.
     """
-    recorded = _recorded()
+    recorded = recorded_outs()
     for dep in deps:
         below = [path for path in recorded if path.startswith(f"{dep}/")]
         for path in [dep] if dep in recorded else below:
@@ -44,7 +44,7 @@ def check_inputs(deps: Iterable[str], taken: Snapshot) -> None:
                 )
 
 
-def _recorded() -> dict[str, set[str]]:
+def recorded_outs() -> dict[str, set[str]]:
     """Path of every out -> its MD5, several where a removed stage has left its entry."""
     recorded: dict[str, set[str]] = defaultdict(set)
     if Path(LOCK).is_file():

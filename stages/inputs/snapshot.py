@@ -57,12 +57,12 @@ class Snapshot:
     def digest(self, path: str) -> str:
         """MD5 of a file, of the names and contents of all files below a folder, or `ABSENT`."""
         if path not in self._taken:
-            self._taken[path] = self._part_of_taken(path) or _files(_located(path))
+            self._taken[path] = self._part_of_taken(path) or _files(located(path))
         return _digest(self._taken[path])
 
     def changed(self, path: str) -> bool:
         """Whether anything was written to the file or folder, or has gone or come. Reads no content."""
-        return {name: file.status for name, file in self._taken[path].items()} != _statuses(_located(path))
+        return {name: file.status for name, file in self._taken[path].items()} != _statuses(located(path))
 
     def _part_of_taken(self, path: str) -> dict[str, _File] | None:
         folder = next((str(parent) for parent in Path(path).parents if str(parent) in self._taken), None)
@@ -75,7 +75,8 @@ class Snapshot:
                 if name == rest or name.startswith(prefix)}  # fmt: skip
 
 
-def _located(path: str) -> Path:
+def located(path: str) -> Path:
+    """Where a dependency lies."""
     return ROOT / path if path.partition("/")[0] in CODE else Path(path)
 
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.tried("packages", "right")
-@pytest.mark.parametrize("file", ["requirements.txt", "requirements-kernels.txt"])
+@pytest.mark.parametrize("file", sorted(path.name for path in ROOT.glob("requirements*.txt")))
 def test_every_package_is_pinned_once(file: str):
     lines = [line.partition("#")[0].strip() for line in (ROOT / file).read_text().splitlines()]
     named = [re.fullmatch(r"([A-Za-z0-9._-]+)(\[[a-z0-9,]+\])?==[0-9][0-9A-Za-z.+!]*", line) for line in lines if line]

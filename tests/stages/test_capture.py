@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.capture import capture as library
 from pipeline.executors.processes import PROCESSES
 from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
@@ -117,7 +118,7 @@ def test_an_interrupted_run_resumes_with_what_is_missing_and_ends_in_the_same_by
     parts = len(list(Path(paths.HISTOGRAMS).iterdir()))
 
     workspace("interrupted")
-    original = stage.capture
+    original = library.capture
     batches_run = []
 
     def stops_after_two(loaded, batches, **options):
@@ -129,12 +130,12 @@ def test_an_interrupted_run_resumes_with_what_is_missing_and_ends_in_the_same_by
         batches_run.extend(batches)
         return original(loaded, batches, **options)
 
-    monkeypatch.setattr(stage, "capture", stops_after_two)
+    monkeypatch.setattr(library, "capture", stops_after_two)
     with pytest.raises(KeyboardInterrupt):
         stage.main(settings)
     assert not Path(paths.HISTOGRAMS).exists() and not Path(paths.SIGNATURES).exists()
 
-    monkeypatch.setattr(stage, "capture", counts)
+    monkeypatch.setattr(library, "capture", counts)
     stage.main(settings)
     assert len(batches_run) == parts > 2
     assert [file_digest(path) for path in (paths.HISTOGRAMS, paths.SIGNATURES)] == expected
@@ -173,7 +174,7 @@ def test_two_processes_write_what_one_writes(settings, workspace, monkeypatch):
 
 def test_parts_of_other_settings_are_not_picked_up(settings, workspace, monkeypatch):
     workspace("other")
-    original, runs = stage.capture, []
+    original, runs = library.capture, []
 
     def stops_at_the_third(loaded, batches, **options):
         if len(runs[-1]) == 2:
@@ -181,7 +182,7 @@ def test_parts_of_other_settings_are_not_picked_up(settings, workspace, monkeypa
         runs[-1].append(batches)
         return original(loaded, batches, **options)
 
-    monkeypatch.setattr(stage, "capture", stops_at_the_third)
+    monkeypatch.setattr(library, "capture", stops_at_the_third)
     for changed in (settings, replace(settings, seed=7), settings):
         runs.append([])
         with contextlib.suppress(KeyboardInterrupt):

@@ -50,7 +50,7 @@ def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: py
     )
 
 
-def _make_inputs(settings: params.Settings) -> pd.DataFrame:
+def make_inputs(settings: params.Settings) -> pd.DataFrame:
     """Samples, two groups known and routed, and thresholds that grow with the target and differ between groups."""
     manifest.main(settings)
     prepare.main(settings)
@@ -101,7 +101,7 @@ def test_prepare_writes_the_same_samples_twice(settings: params.Settings):
 
 
 def test_the_dense_model_is_evaluated_once_at_target_zero(settings: params.Settings):
-    samples = _make_inputs(settings)
+    samples = make_inputs(settings)
     evaluate.main(settings, "dense")
     results = RESULTS.read(paths.results("dense"))
     assert set(results["sample_id"]) == set(samples["sample_id"])
@@ -109,7 +109,7 @@ def test_the_dense_model_is_evaluated_once_at_target_zero(settings: params.Setti
 
 
 def test_a_method_has_every_sample_at_every_target_and_a_router_is_paid_for(settings: params.Settings):
-    samples = _make_inputs(settings)
+    samples = make_inputs(settings)
     evaluate.main(settings, "clustered_oracle")
     evaluate.main(settings, "clustered_routed")
     oracle = RESULTS.read(paths.results("clustered_oracle"))
@@ -132,7 +132,7 @@ def _primary(settings: params.Settings, *methods: str, targets: tuple[float, ...
 def test_only_primary_methods_and_dense_have_samples_beyond_the_limit_and_only_at_primary_targets(
     settings: params.Settings,
 ):
-    samples = _make_inputs(settings)
+    samples = make_inputs(settings)
     test = samples[samples["split"] == "test"]
     first = set(test.sort_values("doc_hash").groupby("task").head(2)["sample_id"])
     assert len(first) == 4 and len(test) == 10
@@ -152,7 +152,7 @@ def test_only_primary_methods_and_dense_have_samples_beyond_the_limit_and_only_a
 def test_a_method_that_becomes_primary_computes_only_the_other_samples_and_finds_what_one_run_finds(
     settings: params.Settings, monkeypatch: pytest.MonkeyPatch
 ):
-    _make_inputs(settings)
+    make_inputs(settings)
     runs = _count_runs(monkeypatch)
     evaluate.main(_primary(settings), "clustered_oracle")
     assert len(runs) == len(TARGETS) * len(SPLITS)
@@ -172,7 +172,7 @@ def test_a_method_that_becomes_primary_computes_only_the_other_samples_and_finds
 def test_samples_in_several_parts_are_evaluated_once_each_as_they_would_be_together(
     settings: params.Settings, monkeypatch: pytest.MonkeyPatch
 ):
-    _make_inputs(settings)
+    make_inputs(settings)
     settings = _primary(settings, "clustered_oracle")
     runs = _count_runs(monkeypatch)
     evaluate.main(settings, "clustered_oracle")
@@ -180,6 +180,7 @@ def test_samples_in_several_parts_are_evaluated_once_each_as_they_would_be_toget
     monkeypatch.setattr(evaluate, "PORTION", 4)  # of six other test samples at one target: two parts
     evaluate.main(settings, "clustered_oracle")
     apart = RESULTS.read(paths.results("clustered_oracle"))
+    # Splits of more than four samples are parts anew; the ten at the primary target are four, which stay, and the six.
     sizes = [rows["sample_id"].nunique() for _, rows in together.groupby(["target", "split"])]
     assert len(runs) == count + 2 + sum(-(-size // 4) for size in sizes if 4 < size < 10)
     order = ["target", "sample_id"]
@@ -192,7 +193,7 @@ def test_samples_in_several_parts_are_evaluated_once_each_as_they_would_be_toget
 
 
 def test_an_interrupted_primary_run_keeps_what_is_finished(settings: params.Settings, monkeypatch: pytest.MonkeyPatch):
-    _make_inputs(settings)
+    make_inputs(settings)
     primary = _primary(settings, "clustered_oracle", targets=TARGETS)
     real, parts = method.evaluate, len(TARGETS) * (len(SPLITS) + 1)
     with monkeypatch.context() as patch:
@@ -206,7 +207,7 @@ def test_an_interrupted_primary_run_keeps_what_is_finished(settings: params.Sett
 
 
 def test_adding_a_target_computes_only_the_new_one(settings: params.Settings, monkeypatch: pytest.MonkeyPatch):
-    _make_inputs(settings)
+    make_inputs(settings)
     runs = _count_runs(monkeypatch)
     evaluate.main(settings, "clustered_oracle")
     before = RESULTS.read(paths.results("clustered_oracle"))
@@ -222,7 +223,7 @@ def test_adding_a_target_computes_only_the_new_one(settings: params.Settings, mo
 def test_a_crash_costs_one_run_and_other_thresholds_are_never_picked_up(
     settings: params.Settings, monkeypatch: pytest.MonkeyPatch
 ):
-    _make_inputs(settings)
+    make_inputs(settings)
     real = method.evaluate
     with monkeypatch.context() as patch:
         calls = iter([real])
@@ -243,7 +244,7 @@ def test_a_crash_costs_one_run_and_other_thresholds_are_never_picked_up(
 def test_parts_cut_short_and_emptied_are_evaluated_again(
     settings: params.Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    _make_inputs(settings)
+    make_inputs(settings)
     evaluate.main(settings, "clustered_oracle")
     expected = Path(paths.results("clustered_oracle")).read_bytes()
     first, second, *_ = sorted(Path(".scratch/evaluate@clustered_oracle").rglob("*.parquet"))
@@ -256,7 +257,7 @@ def test_parts_cut_short_and_emptied_are_evaluated_again(
 
 
 def test_two_processes_find_what_one_finds(settings: params.Settings, monkeypatch: pytest.MonkeyPatch):
-    _make_inputs(settings)
+    make_inputs(settings)
     evaluate.main(settings, "clustered_oracle")
     alone = RESULTS.read(paths.results("clustered_oracle"))
     shutil.rmtree(".scratch")
@@ -269,7 +270,7 @@ def test_two_processes_find_what_one_finds(settings: params.Settings, monkeypatc
 def test_topk_reads_the_sparsities_of_the_same_profiles_and_never_picks_up_the_results_of_thresholds(
     settings: params.Settings, monkeypatch: pytest.MonkeyPatch
 ):
-    _make_inputs(settings)
+    make_inputs(settings)
     runs = _count_runs(monkeypatch)
     evaluate.main(settings, "clustered_oracle")
     ranked = replace(settings.methods["clustered_oracle"], mask="topk")
@@ -282,7 +283,7 @@ def test_topk_reads_the_sparsities_of_the_same_profiles_and_never_picks_up_the_r
 
 @pytest.mark.parametrize("mask", ["threshold", "topk"])
 def test_cats_is_evaluated_at_the_targets_that_its_profiles_reach(settings: params.Settings, mask: str, caplog):
-    samples = _make_inputs(settings)
+    samples = make_inputs(settings)
     # up and down hold 0.4 of the weights: all of their masks at 0.75 are 0.3 of the whole.
     profile = pd.DataFrame(
         [("cats", group, 0.25, block, "down", 0.75, 0.2) for group in range(2) for block in range(2)],
@@ -306,7 +307,7 @@ def test_cats_is_evaluated_at_the_targets_that_its_profiles_reach(settings: para
 
 
 def test_a_sample_without_group_is_refused(settings: params.Settings):
-    samples = _make_inputs(settings)
+    samples = make_inputs(settings)
     path = paths.assignments("activation")
     ASSIGNMENTS.write(ASSIGNMENTS.read(path).iloc[1:], path)
     with pytest.raises(UserError, match=rf"Every sample must have a group.*{samples['sample_id'].min()}.*activation"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.config import params
+from pipeline.config import params, protocol
 from pipeline.config.methods import MethodSettings
 from pipeline.config.profiles import ProfileSettings
 from pipeline.report.page.page import as_yaml
@@ -35,8 +36,12 @@ from stages import report
 from tests.pipeline.report.synthetic import make_evidence
 from tests.settings import full_text
 from wina_amp.errors import UserError
+from wina_amp.models import manifest
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+MANIFEST = {"repository": None, "commit": None, "files": {"config.json": {"size": 1, "sha256": "0" * 64}}}
 
 
 @pytest.fixture
@@ -50,6 +55,11 @@ def settings(tmp_path, monkeypatch):
 @pytest.fixture
 def data(settings):
     write(make_evidence(3, 6, plan=report._plan(settings)), Path("data"))
+    model = Path(settings.model.path)
+    model.mkdir(parents=True)
+    shutil.copy(ROOT / model / "config.json", model)
+    (Path("data") / "model.json").write_text(json.dumps(MANIFEST))
+    shutil.copy(ROOT / "protocol.yaml", ".")
     return Path("data")
 
 
@@ -148,3 +158,57 @@ def test_the_settings_on_the_page_are_those_of_the_run(settings):
     given = YAML(typ="safe").load(Path("params.yaml").read_text())
     for section in ("seed", "model", "benchmark", "cluster", "evaluate"):
         assert shown[section] == given[section]
+
+
+def confirm(folder: Path, **changes: str) -> None:
+    """Answers to all questions of protocol.yaml, and their record."""
+    asked = protocol.load()
+    ends = {"value": 0.12, "low": -0.5, "high": 0.72}
+    found = {"answer": "no", "words": "no, smaller than 1: +0.1 points [-0.5, 0.7]", "intervals": {"all": ends}}
+    answers = {name: {**found, "samples": 5376, "units": 10, "refits": 3} for name in asked.questions}
+    run = {"protocol": asked.digest, "model": manifest.read("data/model.json").digest, "commit": "c" * 40}
+    folder.mkdir()
+    (folder / "answers.json").write_text(json.dumps(answers))
+    (folder / "record.json").write_text(json.dumps([run | {"presets": ["confirmation"]} | changes]))
+
+
+def test_confirmed_answers_of_this_checkpoint_and_protocol_lead_the_page_and_stand_in_the_metrics(settings, data):
+    confirm(data / "confirmation")
+    report.main(settings)
+    head = (data / "report" / "report.html").read_text().partition("</header>")[0]
+    assert "confirmed on 5,376 unseen items" in head and "of the settings of commit cccccccccc with preset" in head
+    assert head.index("no, smaller than 1") < head.index("Development: ")
+    numbers = json.loads((data / "metrics.json").read_text())
+    assert [numbers[f"confirmed.{name}.low"] for name in protocol.load().questions] == [-0.5] * len(
+        protocol.load().questions
+    )
+
+
+@pytest.mark.tried("errors", "warned")
+@pytest.mark.parametrize("changes", [{"model": "f" * 64}, {"protocol": "f" * 64}], ids=["model", "protocol"])
+def test_confirmed_answers_of_another_checkpoint_or_protocol_are_not_shown(settings, data, changes):
+    confirm(data / "confirmation", **changes)
+    report.main(settings)
+    assert "unseen items" not in (data / "report" / "report.html").read_text()
+    assert "confirmed" not in (data / "metrics.json").read_text()
+
+
+@pytest.mark.tried("errors", "refused")
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("answers.json", "{}"), ("record.json", "[{}]"), ("record.json", "3"), ("answers.json", "{")],
+    ids=["no answer", "no protocol", "a number", "not JSON"],
+)
+def test_damaged_confirmed_answers_are_refused(settings, data, file, text):
+    confirm(data / "confirmation")
+    (data / "confirmation" / file).write_text(text)
+    with pytest.raises(UserError, match=r"data/confirmation"):
+        report.main(settings)
+    assert not (data / "report").exists()
+
+
+def test_the_strip_names_the_model_in_words_and_what_came_from_a_cache(settings, data):
+    report.main(settings)
+    page = (data / "report" / "report.html").read_text()
+    assert "which this repository trained on synthetic tasks (2 million parameters, 5 blocks, float32)" in page
+    assert "all results came from a cache" in page

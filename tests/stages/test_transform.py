@@ -15,8 +15,8 @@ from pipeline.storage.schemas import ALLOCATIONS, PROFILES, ROUTES
 from pipeline.storage.scratch import file_digest
 from stages import manifest
 from stages import transform as stage
-from stages.inputs import paths
-from stages.inputs.model import ROTATION_FACTS, load_model
+from stages.inputs import model, paths
+from stages.inputs.model import ROTATION_FACTS, load_model, model_gpus
 from tests.settings import full as full_settings
 from tests.stages.test_group_stages import run_all
 from wina_amp.errors import UserError
@@ -145,3 +145,15 @@ def test_every_stage_that_runs_the_model_runs_it_transformed(settings):
     assert (ks["threshold"] == 0).all()  # half of k's inputs are in its null space
     greedy = ALLOCATIONS.read(paths.allocations("greedy"))
     assert (greedy["predicted_error"] > 0).all()
+
+
+def test_processes_share_the_gpus_of_the_type_of_the_first_unless_the_model_is_spread(monkeypatch):
+    names = ["NVIDIA H100", "NVIDIA A100", "NVIDIA H100"]
+    monkeypatch.setattr(model, "has_gpu", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(names))
+    monkeypatch.setattr(torch.cuda, "get_device_name", names.__getitem__)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert model_gpus("auto") == model_gpus("cuda") == ["0", "2"]
+    assert model_gpus("cpu") == model_gpus("spread") == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b,GPU-c")
+    assert model_gpus("auto") == ["GPU-a", "GPU-c"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,12 @@ from wina_amp.allocation.calibration.texts import choose, seeded_order
 from wina_amp.allocation.greedy.blockwise import block_paths
 from wina_amp.allocation.greedy.search import Path
 from wina_amp.allocation.kl import kl
-from wina_amp.allocation.kl.plan import Plan, group_plan, pooled_plan
+from wina_amp.allocation.kl.plan import pooled_plan
 from wina_amp.allocation.loss.divergence import Divergence
 from wina_amp.allocation.loss.gradients import LossGradients
 from wina_amp.allocation.loss.loss_inputs import LossInputs
-from wina_amp.allocation.shrinkage import FOLDS, Group, shrink
-from wina_amp.allocation.uniform import uniform
+from wina_amp.allocation.shrinkage import shrink
+from wina_amp.allocation.shrinking_group import on_paths, shrinking_group
 from wina_amp.calibration.settings import CalibrationSettings
 from wina_amp.histograms.bins import Bins
 from wina_amp.models.load import LoadedModel
@@ -66,7 +65,7 @@ class Calibration:
 
     def uniform(self) -> Sparsities:
         """The same for every projection."""
-        return np.array([[uniform(target)] * len(self.projections) for target in self.targets])
+        return np.array([[target] * len(self.projections) for target in self.targets])
 
     def pooled(
         self,
@@ -78,9 +77,9 @@ class Calibration:
         """All texts as one group, by `greedy` or `kl`; `advance` is called with the blocks or passes done."""
         if allocation == GREEDY:
             paths = self._paths(texts, counts, self.settings.greedy_tokens, advance)
-            return np.stack([_on_paths(paths, target) for target in self.targets])
+            return np.stack([on_paths(paths, target) for target in self.targets])
         inputs, settings = self._inputs(texts, counts), self.settings
-        plan = pooled_plan(_mean_length(inputs.texts), **self._budget)
+        plan = pooled_plan(inputs.mean_length, **self._budget)
         validation = Divergence(inputs.on(inputs.texts[-plan.compared :]))
         allocated = kl.kl(
             validation.losses,
@@ -105,45 +104,20 @@ class Calibration:
     ) -> Sparsities:
         """One of so many groups: from the pooled allocation, as far towards its own as held-out loss says; `advance` is
         called with the targets done."""
-        inputs = self._inputs(texts, pooled_counts)
-        plan = group_plan(_mean_length(inputs.texts), **self._budget)
-        folds = [Divergence(inputs.on(inputs.texts[first::FOLDS][: plan.compared])) for first in range(FOLDS)]
-        start = dict(zip(self.targets, pooled, strict=True))
-        own: Callable[[float, Store], ndarray]
-        if allocation == GREEDY:  # one path serves all targets, and holds out one fold
-            held_out = dict.fromkeys(self.targets, 0)
-            tokens = max(1, self.settings.greedy_tokens // groups)
-            kept = [text for number, text in enumerate(inputs.texts) if number % FOLDS]
-            paths = cache(lambda: self._paths(kept, pooled_counts, tokens))
-            own = lambda target, _store: _on_paths(paths(), target)  # noqa: E731
-        else:
-            held_out = {target: position % FOLDS for position, target in enumerate(self.targets)}
-            own = partial(self._descended, plan, LossGradients(inputs), folds[0].fractions, start, held_out)
-        group = Group(start, own, [fold.losses for fold in folds], held_out, len(inputs.texts))
-        return np.stack([at_target.sparsity for at_target in shrink(group, _Kept(), advance)])
+        tokens, paths = max(1, self.settings.greedy_tokens // groups), list[Path]()
 
-    def _descended(
-        self,
-        plan: Plan,
-        gradients: LossGradients,
-        fraction: ndarray,
-        start: dict[float, ndarray],
-        held_out: dict[float, int],
-        target: float,
-        store: Store,
-    ) -> ndarray:
-        """The end of `kl`'s descent from the pooled allocation, on the texts that the target does not hold out."""
-        rest = [number for number in range(gradients.texts) if number % FOLDS != held_out[target]]
-        return kl.stored_descent(
-            start[target],
-            fraction,
-            target,
-            gradients.on_minibatches(rest, plan.batch, self.settings.seed),
-            store,
-            f"own-{target}",
-            steps=plan.steps,
-            rate=plan.rate,
+        def measured(kept: Sequence[TokenizedSample], _store: Store) -> list[Path]:
+            paths.extend(() if paths else self._paths(kept, pooled_counts, tokens))
+            return paths
+
+        group = shrinking_group(
+            self._inputs(texts, pooled_counts),
+            dict(zip(self.targets, pooled, strict=True)),
+            self._budget,
+            self.settings.seed,
+            measured if allocation == GREEDY else None,
         )
+        return np.stack([at_target.sparsity for at_target in shrink(group, _Kept(), advance)])
 
     @property
     def _budget(self) -> dict[str, Any]:
@@ -185,14 +159,6 @@ class Calibration:
             self.dense_prefix,
             self.settings.batch,
         )
-
-
-def _on_paths(paths: Sequence[Path], target: float) -> Float[ndarray, " projections"]:
-    return np.concatenate([path.at(target)[0] for path in paths])
-
-
-def _mean_length(texts: Sequence[TokenizedSample]) -> float:
-    return sum(text.length for text in texts) / len(texts)
 
 
 class _Kept:

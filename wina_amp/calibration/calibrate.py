@@ -9,7 +9,8 @@ scores that differ by 2^-16 at most: the study stores such counts in larger unit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import accumulate, compress
 
 import numpy as np
@@ -25,14 +26,18 @@ from wina_amp.calibration.allocations import Calibration, Sparsities
 from wina_amp.calibration.arguments import checked_model, checked_targets, checked_texts, refuse_names, refuse_numbers
 from wina_amp.calibration.dataset import tokenized
 from wina_amp.calibration.described import described
-from wina_amp.calibration.observing import clustered, group_counts
+from wina_amp.calibration.observing import clustered
 from wina_amp.calibration.settings import CalibrationSettings
+from wina_amp.capture.passes import group_counts
 from wina_amp.names import GREEDY, KL, UNIFORM, WINA
 from wina_amp.profile_set.identity import sketch
 from wina_amp.profile_set.profile_set import ProfileSet
 from wina_amp.routing.router import Router
 from wina_amp.thresholds.as_run import thresholds_as_run
 from wina_amp.tokens.samples import TokenizedSample
+
+Bars = Callable[..., tqdm]
+"""Progress on standard error, or none: `tqdm`, of the caller's choice shown or not."""
 
 
 def calibrate(
@@ -95,7 +100,7 @@ def calibrate(
     texts = tokenized(dataset, tokenizer, samples=samples, length=most, dense_prefix=dense_prefix)
     checked_texts(texts, groups, loaded)
     calibration = Calibration(loaded, criterion, targets, dense_prefix, settings or CalibrationSettings())
-    bars = _Bars(progress)
+    bars: Bars = partial(tqdm, disable=not progress)
     assigned, router = _groups(calibration, texts, groups, bars)
     members = [list(compress(texts, assigned == group)) for group in range(int(assigned.max()) + 1)]
     sparsities = _allocated(calibration, allocation, texts, members, bars)
@@ -111,23 +116,12 @@ def calibrate(
     return ProfileSet(description, torch.from_numpy(np.stack(limits, axis=1)), sketch(model), router)
 
 
-class _Bars:
-    """Progress on standard error, or none."""
-
-    def __init__(self, is_shown: bool) -> None:
-        self._is_shown = is_shown
-
-    def show(self, what: str, total: int, unit: str) -> tqdm:
-        """A bar, also a context manager."""
-        return tqdm(total=total, desc=what, unit=unit, disable=not self._is_shown)
-
-
 def _groups(
-    calibration: Calibration, texts: Sequence[TokenizedSample], groups: int, bars: _Bars
+    calibration: Calibration, texts: Sequence[TokenizedSample], groups: int, bars: Bars
 ) -> tuple[Int[ndarray, " samples"], Router | None]:
     if groups == 1:
         return np.zeros(len(texts), dtype=np.int64), None
-    with bars.show("signatures", len(texts), "sample") as bar:
+    with bars(desc="signatures", total=len(texts), unit="sample") as bar:
         return clustered(calibration, texts, groups, bar.update)
 
 
@@ -136,32 +130,41 @@ def _allocated(
     allocation: str,
     texts: Sequence[TokenizedSample],
     members: Sequence[Sequence[TokenizedSample]],
-    bars: _Bars,
+    bars: Bars,
 ) -> list[Sparsities]:
     """The sparsities of every group. Groups of `greedy` and `kl` start from the pooled allocation."""
     targets, groups = len(calibration.targets), len(members)
     if allocation == UNIFORM:
         return [calibration.uniform()] * groups
-    with bars.show("histograms", len(texts), "sample") as bar:
-        (counts,) = group_counts(calibration, texts, np.zeros(len(texts), dtype=np.int64), bar.update)
+    with bars(desc="histograms", total=len(texts), unit="sample") as bar:
+        (counts,) = group_counts(
+            calibration.loaded,
+            texts,
+            np.zeros(len(texts), dtype=np.int64),
+            criterion=calibration.criterion,
+            bins=calibration.bins,
+            dense_prefix=calibration.dense_prefix,
+            budget=calibration.settings.batch,
+            advance=bar.update,
+        )
     work = sum(kl.work(targets, calibration.settings.kl_steps)) if allocation == KL else calibration.blocks
-    with bars.show(allocation, work, "pass" if allocation == KL else "block") as bar:
+    with bars(desc=allocation, total=work, unit="pass" if allocation == KL else "block") as bar:
         pooled = calibration.pooled(allocation, texts, counts, bar.update)
     if groups == 1:
         return [pooled]
-    with bars.show(f"{allocation} of groups", groups * targets, "target") as bar:
+    with bars(desc=f"{allocation} of groups", total=groups * targets, unit="target") as bar:
         return [calibration.of_group(allocation, own, counts, pooled, groups, bar.update) for own in members]
 
 
 def _thresholds(
-    calibration: Calibration, texts: Sequence[TokenizedSample], sparsities: Sparsities, bars: _Bars
+    calibration: Calibration, texts: Sequence[TokenizedSample], sparsities: Sparsities, bars: Bars
 ) -> Float32[ndarray, "targets blocks projections"]:
     """The thresholds that meet these sparsities on the texts of a group, as the model runs: masked."""
     settings = calibration.settings
     read = [text.as_read for text in seeded_order(texts, settings.seed)]
     before = accumulate((text.length for text in read), initial=0)
     chosen = [text for text, tokens in zip(read, before, strict=False) if tokens < settings.threshold_tokens]
-    with bars.show("thresholds", len(sparsities), "target") as bar:
+    with bars(desc="thresholds", total=len(sparsities), unit="target") as bar:
         limits: list[ndarray] = []
         for sparsity in sparsities:
             by_block = sparsity.reshape(calibration.blocks, -1)

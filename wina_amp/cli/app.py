@@ -27,6 +27,13 @@ app = typer.Typer(
 )
 
 Set = Annotated[str, typer.Argument(metavar="SET", help="Folder of a profile set, or owner/name on the hub.")]
+Model = Annotated[str, typer.Argument(help="Folder of a checkpoint, or owner/name on the hub.")]
+Target = Annotated[float, typer.Option(help="One of the set's target sparsities.")]
+Targets = Annotated[str, typer.Option(help="Target sparsities, separated by commas.")]
+SetOption = Annotated[str, typer.Option("--set", help="Folder of a profile set, or owner/name.")]
+Backend = Annotated[str, typer.Option(help=f"How decode steps run: {', '.join((AUTO, *BACKENDS))}.")]
+Dtype = Annotated[str, typer.Option(help=f"Of the weights: {', '.join(DTYPES)}.")]
+Revision = Annotated[str, typer.Option(help="Commit, tag or branch of a model of the hub.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]
 
 
@@ -79,15 +86,15 @@ def push(
 
 @app.command(epilog='Example: wina-amp generate MODEL --set SET --sparsity 0.5 "The capital of France is"')
 def generate(
-    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or owner/name on the hub.")],
+    model: Model,
     prompts: Annotated[list[str], typer.Argument(help="Prompts; several are one batch.")],
-    profile_set: Annotated[str, typer.Option("--set", help="Folder of a profile set, or owner/name.")],
-    sparsity: Annotated[float, typer.Option(help="One of the set's target sparsities.")] = 0.5,
+    profile_set: SetOption,
+    sparsity: Target = 0.5,
     tokens: Annotated[int, typer.Option(min=1, help="Most new tokens.")] = 32,
     prefill: Annotated[str, typer.Option(help=f"How prompts run: {', '.join(PREFILLS)}.")] = "sparse",
-    backend: Annotated[str, typer.Option(help=f"How decode steps run: {', '.join((AUTO, *BACKENDS))}.")] = AUTO,
-    dtype: Annotated[str, typer.Option(help=f"Of the weights: {', '.join(DTYPES)}.")] = "float32",
-    revision: Annotated[str, typer.Option(help="Commit, tag or branch of a model of the hub.")] = "main",
+    backend: Backend = AUTO,
+    dtype: Dtype = "float32",
+    revision: Revision = "main",
     as_json: AsJson = False,
 ) -> None:
     """Continue prompts, dense and sparse side by side."""
@@ -109,18 +116,18 @@ def generate(
 
 @app.command(epilog="Example: wina-amp calibrate MODEL alpaca.json my-set --columns instruction,output --groups 4")
 def calibrate(
-    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or owner/name on the hub.")],
+    model: Model,
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Texts: a .txt, .jsonl, .json or .parquet file.")],
     folder: Annotated[Path, typer.Argument(metavar="OUT", help="A new or empty folder for the profile set.")],
     criterion: Annotated[str, typer.Option(help="How features are scored: wina, teal, wina_released.")] = WINA,
     allocation: Annotated[str, typer.Option(help="How sparsity is spread: uniform, greedy, kl.")] = GREEDY,
-    sparsity: Annotated[str, typer.Option(help="Target sparsities, separated by commas.")] = "0.4,0.5,0.65",
+    sparsity: Targets = "0.4,0.5,0.65",
     columns: Annotated[str, typer.Option(help="Columns of DATA: of the text, or of prompt and answer.")] = "",
     samples: Annotated[int, typer.Option(min=1, help="Most samples, the first of DATA.")] = 128,
     length: Annotated[int, typer.Option(min=2, help="Most tokens of a sample.")] = 512,
     groups: Annotated[int, typer.Option(min=1, help="Clusters of prompts with profiles of their own.")] = 1,
-    dtype: Annotated[str, typer.Option(help=f"Of the weights: {', '.join(DTYPES)}.")] = "float32",
-    revision: Annotated[str, typer.Option(help="Commit, tag or branch of a model of the hub.")] = "main",
+    dtype: Dtype = "float32",
+    revision: Revision = "main",
     as_json: AsJson = False,
 ) -> None:
     """Make a profile set of a model from a file of texts."""
@@ -146,13 +153,13 @@ def calibrate(
 
 @app.command(epilog="Example: wina-amp chat MODEL my-set --sparsity 0.5")
 def chat(
-    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or owner/name on the hub.")],
+    model: Model,
     profile_set: Set,
-    sparsity: Annotated[float, typer.Option(help="One of the set's target sparsities.")] = 0.5,
+    sparsity: Target = 0.5,
     tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 256,
-    backend: Annotated[str, typer.Option(help=f"How decode steps run: {', '.join((AUTO, *BACKENDS))}.")] = AUTO,
-    dtype: Annotated[str, typer.Option(help=f"Of the weights: {', '.join(DTYPES)}.")] = "float32",
-    revision: Annotated[str, typer.Option(help="Commit, tag or branch of a model of the hub.")] = "main",
+    backend: Backend = AUTO,
+    dtype: Dtype = "float32",
+    revision: Revision = "main",
     as_json: AsJson = False,
 ) -> None:
     """Talk to a sparse model, line by line; below every answer its group, realised sparsity and speed."""
@@ -173,16 +180,16 @@ def chat(
 
 @app.command(epilog="Example: wina-amp bench MODEL my-set --sparsity 0.5 --threads 1")
 def bench(
-    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or owner/name on the hub.")],
+    model: Model,
     profile_set: Set,
-    sparsity: Annotated[float, typer.Option(help="One of the set's target sparsities.")] = 0.5,
+    sparsity: Target = 0.5,
     prompt: Annotated[str, typer.Option(help="What is continued; default: a sentence.")] = "",
     tokens: Annotated[int, typer.Option(min=2, help="New tokens of a round.")] = 32,
     rounds: Annotated[int, typer.Option(min=3, help="Rounds of dense and sparse, in turns.")] = 9,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU; default: what torch takes.")] = None,
-    backend: Annotated[str, typer.Option(help=f"How decode steps run: {', '.join((AUTO, *BACKENDS))}.")] = AUTO,
-    dtype: Annotated[str, typer.Option(help=f"Of the weights: {', '.join(DTYPES)}.")] = "float32",
-    revision: Annotated[str, typer.Option(help="Commit, tag or branch of a model of the hub.")] = "main",
+    backend: Backend = AUTO,
+    dtype: Dtype = "float32",
+    revision: Revision = "main",
     as_json: AsJson = False,
 ) -> None:
     """Time decoding on this machine, dense and sparse in turns."""
@@ -206,15 +213,15 @@ def bench(
 
 @app.command("eval", epilog="Example: wina-amp eval my-model --set data/profile_sets/kl --tasks arc_easy,piqa")
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or owner/name on the hub.")],
-    profile_set: Annotated[str, typer.Option("--set", help="Folder of a profile set, or owner/name.")],
+    model: Model,
+    profile_set: SetOption,
     tasks: Annotated[str, typer.Option(help="Tasks of lm-eval, separated by commas.")],
-    sparsity: Annotated[float, typer.Option(help="One of the set's target sparsities.")] = 0.5,
+    sparsity: Target = 0.5,
     group: Annotated[str | None, typer.Option(help="Profile of all prompts, by name; default: each is routed.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many documents of every task.")] = None,
     include_path: Annotated[Path | None, typer.Option(help="A folder with tasks of your own.")] = None,
     device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1 ...")] = "cpu",
-    dtype: Annotated[str, typer.Option(help=f"Of the weights: {', '.join(DTYPES)}.")] = "float32",
+    dtype: Dtype = "float32",
     output: Annotated[Path | None, typer.Option(help="A file that gets the result as JSON, too.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -257,9 +264,9 @@ def import_teal(
     model: Annotated[str, typer.Argument(help="Folder of that checkpoint, or owner/name on the hub.")],
     folder: Annotated[Path, typer.Argument(metavar="OUT", help="A new or empty folder for the profile set.")],
     allocation: Annotated[str, typer.Option(help="How sparsity is spread: uniform, greedy.")] = GREEDY,
-    sparsity: Annotated[str, typer.Option(help="Target sparsities, separated by commas.")] = "0.4,0.5,0.65",
-    dtype: Annotated[str, typer.Option(help=f"Of the weights: {', '.join(DTYPES)}.")] = "float32",
-    revision: Annotated[str, typer.Option(help="Commit, tag or branch of a model of the hub.")] = "main",
+    sparsity: Targets = "0.4,0.5,0.65",
+    dtype: Dtype = "float32",
+    revision: Revision = "main",
     as_json: AsJson = False,
 ) -> None:
     """Make a profile set of the histograms and greedy tables that TEAL's code writes."""

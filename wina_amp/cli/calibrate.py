@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
+from wina_amp.atomic import refuse_full
 from wina_amp.errors import UserError
 
 SUFFIXES = (".txt", ".jsonl", ".json", ".parquet")
@@ -38,12 +39,13 @@ def calibrate_file(
     Raises:
         UserError: a folder with something in it; a file that cannot be read; and see `load` and `calibrate`.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise _error("The folder must be new or empty", "something that is there", folder, "name another one")
+    refuse_full(folder)
     if not file.is_file():
-        raise _error("The file must exist", "no such file", file, "correct its name")
+        raise UserError("The file must exist", "no such file", file, "correct its name")
     if file.suffix not in SUFFIXES:
-        raise _error(f"The file must be one of {', '.join(SUFFIXES)}", file.suffix or "no suffix", file, "convert it")
+        raise UserError(
+            f"The file must be one of {', '.join(SUFFIXES)}", file.suffix or "no suffix", file, "convert it"
+        )
     from wina_amp import calibrate
     from wina_amp.models.load import load
 
@@ -79,7 +81,7 @@ def items(file: Path, columns: Sequence[str] = ()) -> Iterator[object]:
         values = cast(Mapping[str, object], row) if isinstance(row, Mapping) else {}
         if lost := [name for name in columns if name not in values]:
             must, found = f"Every row must have the column {lost[0]}", f"{', '.join(values) or type(row).__name__}"
-            raise _error(must, found, f"{file}, row {number}", "correct --columns")
+            raise UserError(must, found, f"{file}, row {number}", "correct --columns")
         yield values[columns[0]] if len(columns) == 1 else tuple(values[name] for name in columns)
 
 
@@ -92,7 +94,7 @@ def _rows(file: Path) -> Iterator[object]:
             if file.suffix == ".json":
                 values = json.load(lines)
                 if not isinstance(values, list):
-                    raise _error(
+                    raise UserError(
                         "A .json file must hold a list", type(values).__name__, file, "write a list, or .jsonl"
                     )
                 yield from cast(list[object], values)
@@ -101,23 +103,19 @@ def _rows(file: Path) -> Iterator[object]:
                 if line.strip():
                     yield line.rstrip("\n") if file.suffix == ".txt" else json.loads(line)
     except ValueError as error:
-        raise _error(f"The file must be {file.suffix[1:]} in UTF-8", str(error), file, "correct it") from error
+        raise UserError(f"The file must be {file.suffix[1:]} in UTF-8", str(error), file, "correct it") from error
 
 
 def _parquet(file: Path) -> Iterator[object]:
     if find_spec("pyarrow") is None:
         must, remedy = "Parquet files need pyarrow", 'install it: pip install "wina-amp[calibrate]"'
-        raise _error(must, "it is not installed", file, remedy)
+        raise UserError(must, "it is not installed", file, remedy)
     import pyarrow
     from pyarrow import parquet
 
     try:
         table: Any = parquet.ParquetFile(file)
     except pyarrow.ArrowInvalid as error:
-        raise _error("The file must be Parquet", str(error), file, "correct it") from error
+        raise UserError("The file must be Parquet", str(error), file, "correct it") from error
     for batch in table.iter_batches(batch_size=256):
         yield from batch.to_pylist()
-
-
-def _error(must: str, found: str, where: object, remedy: str) -> UserError:
-    return UserError(must, found=found, where=str(where), remedy=remedy)

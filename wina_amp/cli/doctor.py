@@ -45,7 +45,7 @@ def facts() -> dict[str, Any]:
 
 def show(facts: Mapping[str, Any]) -> None:
     """Write `facts` as tables."""
-    versions = [(name, found or "not installed") for name, found in facts["versions"].items()]
+    versions = [(name, installed or "not installed") for name, installed in facts["versions"].items()]
     show_table("Versions", ("package", "version"), versions)
     show_table("Devices", ("device", "what"), [(row["device"], row["name"]) for row in facts["devices"]])
     backends = [

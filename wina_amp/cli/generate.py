@@ -88,8 +88,8 @@ def _pad(loaded: LoadedModel) -> int:
     return 0 if identifier is None else identifier
 
 
-def show(found: Mapping[str, Any]) -> None:
+def show(result: Mapping[str, Any]) -> None:
     """Write the continuations side by side."""
     names = ("prompt", "group", "dense", "sparse")
-    columns = (*names[:-1], f"sparse {found['sparsity']:g}")
-    show_table(f"Profile set {found['set']}", columns, [[row[name] for name in names] for row in found["answers"]])
+    columns = (*names[:-1], f"sparse {result['sparsity']:g}")
+    show_table(f"Profile set {result['set']}", columns, [[row[name] for name in names] for row in result["answers"]])

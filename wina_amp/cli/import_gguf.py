@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
-from wina_amp.atomic import replacing
+from wina_amp.atomic import refuse_full, replacing
 from wina_amp.errors import UserError, unknown
 from wina_amp.models.advice import first_line
 from wina_amp.models.integrity import check_folder
@@ -74,8 +74,7 @@ def import_gguf(file: Path, folder: Path) -> dict[str, Any]:
             property or tokenizer that the checkpoint would lack.
     """
     _need_packages()
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise _error("The folder must be new or empty", "something that is there", folder, "name another one")
+    refuse_full(folder)
     metadata, tensors = _contents(file)
     architecture = str(metadata["general.architecture"])
     _check_file(metadata, architecture, file)
@@ -102,7 +101,7 @@ def _need_packages() -> None:
     missing = [name for name in ("gguf", "accelerate") if find_spec(name) is None]
     if missing:
         must = "GGUF files need the packages `gguf` and `accelerate`"
-        raise _error(must, f"no {' and no '.join(missing)}", "this environment", "`pip install wina-amp[gguf]`")
+        raise UserError(must, f"no {' and no '.join(missing)}", "this environment", "`pip install wina-amp[gguf]`")
 
 
 def _contents(file: Path) -> tuple[dict[str, Any], list[str]]:
@@ -116,7 +115,7 @@ def _contents(file: Path) -> tuple[dict[str, Any], list[str]]:
             raise ValueError("no `general.architecture` in its metadata")
     except (OSError, ValueError, IndexError, KeyError) as error:
         must, found = "The file must be a whole GGUF file", f"{type(error).__name__}: {first_line(error)}"
-        raise _error(must, found, file, "name another file, or copy it again") from error
+        raise UserError(must, found, file, "name another file, or copy it again") from error
     return metadata, [tensor.name for tensor in reader.tensors]
 
 
@@ -125,13 +124,13 @@ def _check_file(metadata: Mapping[str, Any], architecture: str, file: Path) -> N
         raise unknown("architecture of the GGUF file", architecture, ARCHITECTURES, str(file))
     if metadata.get("general.type", "model") != "model":
         must, found = "The GGUF file must hold a whole model", f"`general.type: {metadata['general.type']}`"
-        raise _error(must, found, file, "name the file of the model itself")
+        raise UserError(must, found, file, "name the file of the model itself")
     if metadata.get("split.count", 1) > 1:
         remedy = "join them first (`llama-gguf-split --merge` of llama.cpp)"
-        raise _error("The model must be in one file", f"one of {metadata['split.count']} parts", file, remedy)
+        raise UserError("The model must be in one file", f"one of {metadata['split.count']} parts", file, remedy)
     missing = [name for name in _SAME if f"{architecture}.{name}" not in metadata]
     if missing:
-        raise _error("The GGUF file must describe its model", f"no {', '.join(missing)}", file, _ELSEWHERE)
+        raise UserError("The GGUF file must describe its model", f"no {', '.join(missing)}", file, _ELSEWHERE)
     _check_tokenizer(metadata, file)
 
 
@@ -144,7 +143,7 @@ def _check_tokenizer(metadata: Mapping[str, Any], file: Path) -> None:
         raise unknown("tokenizer (`tokenizer.ggml.model`)", kind, ("gpt2", "llama"), str(file))
     elif metadata["general.architecture"] != "gemma3" and metadata.get("tokenizer.ggml.add_space_prefix") is False:
         must = "The tokenizer must put a space in front of a prompt, as that of transformers' reader does"
-        raise _error(must, "`tokenizer.ggml.add_space_prefix: false`", file, _ELSEWHERE)
+        raise UserError(must, "`tokenizer.ggml.add_space_prefix: false`", file, _ELSEWHERE)
 
 
 def _model(file: Path) -> PreTrainedModel:
@@ -164,11 +163,11 @@ def _model(file: Path) -> PreTrainedModel:
         raise
     except Exception as error:
         must = "The GGUF file must be readable by transformers"
-        raise _error(must, f"{type(error).__name__}: {first_line(error)}", file, _ELSEWHERE) from error
+        raise UserError(must, f"{type(error).__name__}: {first_line(error)}", file, _ELSEWHERE) from error
     wrong = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
     if wrong:
         must = "Every weight of the model must be in the file, in the shape that transformers reads from its metadata"
-        raise _error(must, f"not so for {_some(wrong)}", file, _ELSEWHERE)
+        raise UserError(must, f"not so for {_some(wrong)}", file, _ELSEWHERE)
     for owner, name in ((model, "hf_quantizer"), (model.config, "quantization_config")):
         if hasattr(owner, name):
             delattr(owner, name)
@@ -187,7 +186,7 @@ def _check_config(metadata: Mapping[str, Any], architecture: str, config: PreTra
         if not is_same and not (name not in known and value in _SAYS_NOTHING):
             must = "Every property of the model must be one that transformers reads from a GGUF file"
             text = f"`{prefix}{name}: {value}`, read as {'nothing' if name not in known else here}"
-            raise _error(must, text, file, _ELSEWHERE)
+            raise UserError(must, text, file, _ELSEWHERE)
 
 
 def _of_config(config: PreTrainedConfig, name: str) -> Any:
@@ -209,7 +208,7 @@ def _check_tensors(tensors: list[str], architecture: str, model: PreTrainedModel
     unused = sorted(set(tensors) - used)
     if unused:
         must = "Every tensor of the file must be one that transformers reads from a GGUF file"
-        raise _error(must, _some(unused), file, _ELSEWHERE)
+        raise UserError(must, _some(unused), file, _ELSEWHERE)
 
 
 def _set_ends(metadata: Mapping[str, Any], model: PreTrainedModel) -> None:
@@ -232,14 +231,10 @@ def _save_tokenizer(metadata: Mapping[str, Any], file: Path, folder: Path) -> No
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(file.absolute().parent), gguf_file=file.name, **options)
     except Exception as error:
-        raise _error(must, f"{type(error).__name__}: {first_line(error)}", file, _ELSEWHERE) from error
+        raise UserError(must, f"{type(error).__name__}: {first_line(error)}", file, _ELSEWHERE) from error
     tokenizer.save_pretrained(folder)
 
 
 def _some(names: Any) -> str:
     listed = sorted(names)
     return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
-
-
-def _error(must: str, found: str, where: Path | str, remedy: str) -> UserError:
-    return UserError(must, found=found, where=str(where), remedy=remedy)

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
+from wina_amp.atomic import refuse_full
 from wina_amp.calibration.arguments import checked_targets
 from wina_amp.calibration.described import CONFIDENCE, checkpoint
 from wina_amp.cli.teal_files import teal_thresholds
-from wina_amp.errors import UserError, unknown
+from wina_amp.errors import unknown
 from wina_amp.models.load import load
 from wina_amp.models.projections import projections
 from wina_amp.models.skeleton import skeleton
@@ -46,9 +47,7 @@ def import_teal(
         UserError: a folder with something in it; an unknown allocation; a target that is no fraction; files that are
             not of this model (`teal_thresholds`); see `load`.
     """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        must, remedy = "The folder must be new or empty", "name another one"
-        raise UserError(must, found="something that is there", where=str(out), remedy=remedy)
+    refuse_full(out)
     if allocation not in ALLOCATIONS:
         raise unknown("allocation of TEAL", allocation, ALLOCATIONS, "--allocation")
     targets = checked_targets(sparsity)

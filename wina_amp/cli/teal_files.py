@@ -62,7 +62,7 @@ def teal_thresholds(
     there = 1 + max((block for block, *_ in histograms), default=-1)
     if there != blocks:
         must = f"The histograms must be of a model with as many blocks, {blocks}"
-        raise _error(must, f"{there} blocks", folder, "name the files of this model")
+        raise UserError(must, f"{there} blocks", folder, "name the files of this model")
     limits = np.zeros((len(targets), blocks, len(projections) // blocks), dtype=np.float32)
     for block in range(blocks):
         own = [projection for projection in projections if projection.block == block]
@@ -98,17 +98,17 @@ def _quantile(
     where = f"{folder}, histogram {name} of {part} in layer {projection.block}"
     if any(place not in histograms for place in places):
         must = f"Every input of the model must have a histogram, {projection.name} of block {projection.block}, too"
-        raise _error(must, "none", where, "name a folder with all files of this model")
+        raise UserError(must, "none", where, "name a folder with all files of this model")
     centers, counts = (histograms[place].astype(np.float64) for place in places)
     if centers.shape != counts.shape or not (np.diff(centers) > 0).all():
-        raise _error("A histogram must have a center for every count, ascending", "others", where, "copy it again")
+        raise UserError("A histogram must have a center for every count, ascending", "others", where, "copy it again")
     if not (np.isfinite(counts).all() and (counts >= 0).all() and counts.sum() > 0):
         must = "The counts of a histogram must be numbers that are not negative, and not all 0"
-        raise _error(must, "others", where, "copy it again")
+        raise UserError(must, "others", where, "copy it again")
     if not centers[0] < 0 < centers[-1]:
         found = f"centers from {centers[0]:g} to {centers[-1]:g}"
         remedy = "take TEAL's files; WINA's count absolute scores"
-        raise _error("A histogram must count signed activations", found, where, remedy)
+        raise UserError("A histogram must count signed activations", found, where, remedy)
     cumulative = np.cumsum(counts)
     return lambda sparsity: threshold(centers, cumulative, sparsity)
 
@@ -119,7 +119,7 @@ def _histograms(folder: Path) -> dict[tuple[int, str, str], ndarray]:
     packed, files = folder / "histograms.npz", sorted(folder.glob("histograms/layer-*/*/histograms.pt"))
     if not packed.is_file() and not files:
         must = "The folder must have TEAL's histograms, `histograms/layer-0/mlp/histograms.pt` and so on"
-        raise _error(must, "none", folder, "name the folder of one model in TEAL's `models`")
+        raise UserError(must, "none", folder, "name the folder of one model in TEAL's `models`")
     file = packed
     try:
         if packed.is_file():
@@ -135,7 +135,7 @@ def _histograms(folder: Path) -> dict[tuple[int, str, str], ndarray]:
         return arrays
     except _UNREADABLE as error:
         must, found = "A file of histograms must hold arrays by name", f"{type(error).__name__}"
-        raise _error(must, found, file, "copy it again") from error
+        raise UserError(must, found, file, "copy it again") from error
 
 
 def _table(folder: Path, block: int, projections: Sequence[Projection]) -> Float64[ndarray, "rows columns"]:
@@ -143,25 +143,27 @@ def _table(folder: Path, block: int, projections: Sequence[Projection]) -> Float
     names = (folder / "lookup" / f"layer-{block}" / "results.csv", folder / "lookup" / f"layer-{block:02d}.csv")
     file = next((name for name in names if name.is_file()), None)
     if file is None:
-        raise _error("Every block must have its greedy table", "none", names[0], "copy it, or `--allocation uniform`")
+        raise UserError(
+            "Every block must have its greedy table", "none", names[0], "copy it, or `--allocation uniform`"
+        )
     with file.open(encoding="utf-8", errors="replace", newline="") as lines:
         rows = list(csv.DictReader(lines))
     columns = [_EFFECTIVE, *(projection.name for projection in projections)]
     lost = [name for name in columns if not rows or name not in rows[0]]
     if lost:
         must = "A greedy table must have rows, with a column for every projection of the model"
-        raise _error(must, f"no {', '.join(lost)}", file, "name the files of this model, or `--allocation uniform`")
+        raise UserError(must, f"no {', '.join(lost)}", file, "name the files of this model, or `--allocation uniform`")
     try:
         table = np.array([[float(row[name]) for name in columns] for row in rows])
     except (TypeError, ValueError) as error:
-        raise _error("A greedy table must hold numbers", str(error), file, "copy it again") from error
+        raise UserError("A greedy table must hold numbers", str(error), file, "copy it again") from error
     costs = np.array([projection.gated_weights for projection in projections])
     means = table[:, 1:] @ costs / costs.sum()
     worst = int(np.argmax(np.nan_to_num(np.abs(means - table[:, 0]), nan=math.inf)))
     if not abs(means[worst] - table[worst, 0]) <= _ROUNDING or table.min() < 0:
         must = "The effective sparsity of a greedy table must be the mean over the model's weights"
         found = f"{table[worst, 0]:.4f} where the shapes of this model give {means[worst]:.4f}"
-        raise _error(must, found, f"{file}, row {worst + 1}", "name the files of this model")
+        raise UserError(must, found, f"{file}, row {worst + 1}", "name the files of this model")
     return table
 
 
@@ -171,9 +173,5 @@ def _nearest(table: ndarray, target: float, folder: Path, block: int) -> list[fl
     if away[row] > table[0, 0]:  # a step
         where = f"{folder}, lookup of layer {block}"
         found = f"steps from {table[0, 0]:.4f} to {table[-1, 0]:.4f}"
-        raise _error(f"The greedy table must reach the target {target:g}", found, where, "choose a lower target")
+        raise UserError(f"The greedy table must reach the target {target:g}", found, where, "choose a lower target")
     return table[row, 1:].tolist()
-
-
-def _error(must: str, found: str, where: object, remedy: str) -> UserError:
-    return UserError(must, found=found, where=str(where), remedy=remedy)

@@ -25,8 +25,7 @@ from wina_amp.models.integrity import check_folder, code_error
 from wina_amp.models.loaded_weights import check_finite, check_report
 from wina_amp.models.placement import choose_device, loading_options, place
 from wina_amp.models.source import model_folder
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from wina_amp.names import DTYPES
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 _TOKENIZER = f"copy the tokenizer's files (tokenizer.json, tokenizer_config.json) of the same model into it; {FETCH}"
@@ -65,7 +64,7 @@ def load(path: str | Path, *, revision: str | None, dtype: str, device: str, rem
     Args:
         path: a folder, or a hub id (`organisation/name`), which then needs a revision.
         revision: commit (or tag) of the hub repository; None for a folder.
-        dtype: one of `DTYPES`; weights are loaded in it, never cast to it afterwards.
+        dtype: one of `names.DTYPES`; weights are loaded in it, never cast to it afterwards.
         device: one of `placement.DEVICES`.
         remote_code: whether Python code that the checkpoint brings along may be run.
 
@@ -82,7 +81,7 @@ def load(path: str | Path, *, revision: str | None, dtype: str, device: str, rem
     folder = model_folder(path, revision, remote_code=remote_code)
     check_folder(folder, remote_code=remote_code)
     tokenizer = load_tokenizer(folder, revision=None, remote_code=remote_code)
-    family, model = _load_model(folder, DTYPES[dtype], device, remote_code)
+    family, model = _load_model(folder, getattr(torch, dtype), device, remote_code)
     model.requires_grad_(False)
     model.eval()
     placed = place(model, device)

@@ -21,6 +21,7 @@ from typing import Any
 
 from wina_amp.atomic import replacing
 from wina_amp.errors import RESTORE, UserError
+from wina_amp.models.advice import first_line
 
 Hasher = Callable[[Path], str]
 """SHA-256 of a file, in hexadecimal."""
@@ -125,7 +126,7 @@ def read(path: str | os.PathLike[str]) -> Manifest:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             "The manifest of the model must be readable",
-            found=(str(error).splitlines() or [type(error).__name__])[0],
+            found=first_line(error),
             where=str(path),
             remedy=RESTORE if Path(path).exists() else REMEDY,
         ) from error

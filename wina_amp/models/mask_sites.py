@@ -98,7 +98,7 @@ def mask_sites(model: PreTrainedModel, reads: str) -> list[MaskSite]:
 
 def maskable_fraction(masks: Sequence[MaskSite], every: Sequence[Projection]) -> float:
     """The share of all projections' weights that the masks gate: the model-wide sparsity if they zeroed everything."""
-    return sum(site.gated_weights for site in masks) / sum(one.gated_weights for one in every)
+    return sum(site.gated_weights for site in masks) / sum(projection.gated_weights for projection in every)
 
 
 def _activation(layer: nn.Module, path: str, block: int) -> nn.Module:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import PreTrainedModel
 
 from wina_amp.errors import UserError, unknown
 from wina_amp.names import CUDA, DEVICES, SPREAD
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def choose_device(device: str) -> torch.device:

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from wina_amp.errors import RESTORE, UserError
+from wina_amp.models.advice import first_line
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.rotation import MODULES
 from wina_amp.models.transform import Basis, rotate_block
@@ -53,7 +54,7 @@ def load_bases(path: str | os.PathLike[str]) -> dict[str, Basis]:
     except (OSError, SafetensorError, KeyError) as error:
         raise UserError(
             "The rotations of every block must be readable",
-            found=(str(error).splitlines() or [type(error).__name__])[0],
+            found=first_line(error),
             where=str(path),
             remedy=RESTORE,
         ) from error

@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
 )
 
 from wina_amp.errors import UserError
-from wina_amp.models.advice import GGUF, folder_error, remedy_for, whereabouts
+from wina_amp.models.advice import GGUF, first_line, folder_error, remedy_for, whereabouts
 
 WANTED = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt")
 UNWANTED = ("original/*", "consolidated*", "*/*")
@@ -116,18 +116,20 @@ def _folder(path: str | Path, revision: str | None, patterns: list[str]) -> Path
     if Path(path).exists():
         must = "`model.path` must be the folder of a checkpoint (config.json, model*.safetensors, tokenizer.json)"
         remedy = GGUF if str(path).endswith(".gguf") else f"set `model.path` to its folder, {Path(path).parent}"
-        raise _error(must, "a file", str(path), remedy)
+        raise UserError(must, "a file", str(path), remedy)
     if str(path).startswith(("http://", "https://")):
         must = "`model.path` must be an existing folder or a hub id (`organisation/name`)"
-        raise _error(must, "an address", str(path), "write the hub id, the last two names of the repository's address")
+        raise UserError(
+            must, "an address", str(path), "write the hub id, the last two names of the repository's address"
+        )
     if not _HUB_ID.match(str(path)):
         remedy = "run `dvc pull` or `git checkout` to restore the folder, or correct `model.path` in params.yaml"
         must = "`model.path` must be an existing folder or a hub id (`organisation/name`)"
-        raise _error(must, f"{str(path)!r}, which is neither", "params.yaml", remedy)
+        raise UserError(must, f"{str(path)!r}, which is neither", "params.yaml", remedy)
     if revision is None:
         must = "`model.path` must be an existing folder, or a hub id together with `model.revision`"
         remedy = "correct the folder, or set `model.revision` to the commit of the hub repository"
-        raise _error(must, f"{str(path)!r}, which is no folder, and no revision", "params.yaml", remedy)
+        raise UserError(must, f"{str(path)!r}, which is no folder, and no revision", "params.yaml", remedy)
     return _snapshot(str(path), revision, patterns)
 
 
@@ -143,32 +145,29 @@ def _snapshot(repository: str, revision: str, patterns: list[str]) -> Path:
         )
     except GatedRepoError as error:
         remedy = f"accept its terms at {constants.ENDPOINT}/{repository}, then `hf auth login` or set HF_TOKEN"
-        raise _error("The hub repository must be open to you", "a gated repository", where, remedy) from error
+        raise UserError("The hub repository must be open to you", "a gated repository", where, remedy) from error
     except RevisionNotFoundError as error:
         remedy = "set `model.revision` to a commit listed on the repository's page"
-        raise _error(
+        raise UserError(
             "`model.revision` must be a revision of the repository", "no such revision", where, remedy
         ) from error
     except RepositoryNotFoundError as error:
         remedy = "correct `model.path`; for a private repository `hf auth login` or set HF_TOKEN"
-        raise _error("The hub repository must exist", "no such repository, or a private one", where, remedy) from error
+        raise UserError(
+            "The hub repository must exist", "no such repository, or a private one", where, remedy
+        ) from error
     except LocalEntryNotFoundError as error:
         nothing = f"nothing under {constants.HF_HUB_CACHE}, and the hub cannot be reached or must not be asked"
-        raise _error(
+        raise UserError(
             "A hub checkpoint must be in the local cache or be downloadable", nothing, where, ONLINE
         ) from error
     except OSError as error:  # HTTP errors of the hub are OSErrors too
         is_full = error.errno == errno.ENOSPC
         remedy = f"free space under {constants.HF_HUB_CACHE} and run again; finished files are kept"
-        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise _error(
+        raise UserError(
             "The hub checkpoint must be downloadable",
-            text,
+            first_line(error),
             where,
             remedy if is_full else "run again; finished files are kept",
         ) from error
     return Path(folder)
-
-
-def _error(must: str, found: str, where: str, remedy: str) -> UserError:
-    return UserError(must, found=found, where=where, remedy=remedy)

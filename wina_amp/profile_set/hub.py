@@ -13,6 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from huggingface_hub.utils import validate_repo_id
 
 from wina_amp.errors import UserError
+from wina_amp.models.advice import first_line
 
 
 def local_folder(
@@ -32,7 +33,7 @@ def local_folder(
     """
     inside = Path(subfolder)
     if inside.is_absolute() or ".." in inside.parts:
-        raise _error("`subfolder` must lie in the folder", repr(subfolder), str(path_or_repo), "name a folder in it")
+        raise UserError("`subfolder` must lie in the folder", repr(subfolder), str(path_or_repo), "name a folder in it")
     if Path(path_or_repo).is_dir():
         return Path(path_or_repo) / inside
     repository, where = str(path_or_repo), f"{path_or_repo} at {revision or 'main'}"
@@ -42,14 +43,14 @@ def local_folder(
         folder = snapshot_download(repository, revision=revision, token=token, allow_patterns=patterns)
     except HFValidationError as error:
         must = "A profile set must be named by a folder or by `owner/name` of a repository on the hub"
-        raise _error(must, f"{repository!r}, which is neither", "`path_or_repo`", "correct the path") from error
+        raise UserError(must, f"{repository!r}, which is neither", "`path_or_repo`", "correct the path") from error
     except LocalEntryNotFoundError as error:
         must = "A profile set of the hub must be in the local cache or be downloadable"
         found = f"nothing under {constants.HF_HUB_CACHE}, and the hub cannot be reached or must not be asked"
-        raise _error(must, found, where, "correct the name, or allow downloads (HF_HUB_OFFLINE=0)") from error
+        raise UserError(must, found, where, "correct the name, or allow downloads (HF_HUB_OFFLINE=0)") from error
     except HfHubHTTPError as error:  # no such repository or revision, a private or gated one, a server's error
         must = "A profile set of the hub must be open to you"
-        raise _error(must, _first_line(error), where, "correct the name; for a private one pass `token`") from error
+        raise UserError(must, first_line(error), where, "correct the name; for a private one pass `token`") from error
     return Path(folder) / inside
 
 
@@ -66,15 +67,9 @@ def upload(
         repository = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message or None))
     except HFValidationError as error:
-        raise _error("A repository must be named `owner/name`", repr(repo_id), "`repo_id`", "correct it") from error
+        raise UserError("A repository must be named `owner/name`", repr(repo_id), "`repo_id`", "correct it") from error
     except OSError as error:  # HTTP errors of the hub are OSErrors too
         must = "The repository must be writable, and the hub reachable"
-        raise _error(must, _first_line(error), repo_id, "`hf auth login`, or pass a `token` that may write") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _error(must: str, found: str, where: str, remedy: str) -> UserError:
-    return UserError(must, found=found, where=where, remedy=remedy)
+        raise UserError(
+            must, first_line(error), repo_id, "`hf auth login`, or pass a `token` that may write"
+        ) from error

@@ -91,18 +91,8 @@ def operating_points(plan: Plan, results: Mapping[str, Outcome], draws: Resample
         for i, target in enumerate(outcome.targets):
             sparsity, compute = outcome.sparsity[i], outcome.compute[i]
             low, high = np.quantile(sparsity, SPREAD)
-            points.append(
-                Point(
-                    method,
-                    float(target),
-                    accuracy[i],
-                    loss[i],
-                    sparsity=float(sparsity.mean()),
-                    deviation=float(sparsity.std()),
-                    spread=(float(low), float(high)),
-                    compute=float(compute.mean()),
-                )
-            )
+            realised = float(sparsity.mean()), float(sparsity.std()), (float(low), float(high))
+            points.append(Point(method, float(target), accuracy[i], loss[i], *realised, float(compute.mean())))
     return points
 
 
@@ -121,18 +111,9 @@ def compare(
     rows: list[Comparison] = []
     for pair in pairs:
         if (savings := matched_savings(plan, results, pair)) is not None:
-            mean = reader.mean_gap(*pair, savings)
-            rows.append(
-                Comparison(
-                    *pair,
-                    savings=savings,
-                    at_targets=tuple(
-                        gap if gap is None else draws.interval(gap) for gap in reader.gaps(*pair, savings)
-                    ),
-                    mean=draws.interval(mean),
-                    over_tasks=task_draws.interval(task_reader.mean_gap(*pair, savings)) if task_draws else None,
-                    p=draws.p_value(mean),
-                    p_corrected=1.0,  # until all are known
-                )
-            )
+            mean, gaps = reader.mean_gap(*pair, savings), reader.gaps(*pair, savings)
+            at_targets = tuple(gap if gap is None else draws.interval(gap) for gap in gaps)
+            over_tasks = task_draws.interval(task_reader.mean_gap(*pair, savings)) if task_draws else None
+            p = draws.p_value(mean)
+            rows.append(Comparison(*pair, savings, at_targets, draws.interval(mean), over_tasks, p, p_corrected=p))
     return [replace(row, p_corrected=p) for row, p in zip(rows, holm([row.p for row in rows]), strict=True)]

@@ -23,14 +23,13 @@ from pipeline.statistics.significance import holm, permutation_p
 
 @dataclass(frozen=True)
 class LabelAgreement:
-    """Groups against one label. `p` is the permutation p-value of their agreement (`agreement`), `p_corrected` that
-    after Holm's correction over all labels of the split. `chance` is the agreement of random groups, `determined` the
+    """Groups against one label. `p_corrected` is the permutation p-value of their agreement (`agreement`), after Holm's
+    correction over all labels of the split. `chance` is the agreement of random groups, `determined` the
     fraction of group identity that the label determines, `within_length` the NMI among prompts of similar length.
     """
 
     label: Label
     agreement: Agreement
-    p: float
     p_corrected: float
     chance: Agreement | None
     determined: float
@@ -55,16 +54,14 @@ def agreements(plan: Plan, evidence: Evidence, split: str) -> list[LabelAgreemen
     control = groups_of(evidence, RANDOM, samples.index) if RANDOM in plan.schemes else None
     length = split_labels.get("length")
     rows: list[LabelAgreement] = []
-    for label, p, p_corrected in zip(
-        split_labels.values(), *label_p_values(plan, groups, list(split_labels.values())), strict=True
-    ):
+    p_values = label_p_values(plan, groups, list(split_labels.values()))
+    for label, p_corrected in zip(split_labels.values(), p_values, strict=True):
         measured = agreement_with(plan, groups, label)
         has_length = label.name in ("length", "shots")
         rows.append(
             LabelAgreement(
                 label,
                 measured,
-                p,
                 p_corrected,
                 chance=None if control is None else agreement_with(plan, control, label),
                 determined=_determined(measured.nmi.value, groups, label.codes),
@@ -74,10 +71,9 @@ def agreements(plan: Plan, evidence: Evidence, split: str) -> list[LabelAgreemen
     return sorted(rows, key=lambda row: -row.agreement.nmi.value)
 
 
-def label_p_values(plan: Plan, groups: np.ndarray, among: Sequence[Label]) -> tuple[list[float], list[float]]:
-    """The permutation p-value of the groups with every label, and those values corrected for their number."""
-    p_values = [permutation_p(groups, label.codes, permutations=plan.bootstrap, seed=plan.seed) for label in among]
-    return p_values, holm(p_values)
+def label_p_values(plan: Plan, groups: np.ndarray, among: Sequence[Label]) -> list[float]:
+    """The permutation p-values of the groups with every label, corrected for their number."""
+    return holm([permutation_p(groups, label.codes, permutations=plan.bootstrap, seed=plan.seed) for label in among])
 
 
 def agreement_with(plan: Plan, groups: np.ndarray, label: Label) -> Agreement:

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from pipeline.report.analysis.evidence import Evidence, groups_of, routes_of, split_samples
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.resampling import mean_interval
-from pipeline.report.analysis.routers import held_out_interval, held_out_routes
+from pipeline.report.analysis.routers import held_out_interval, held_out_routes, routing_cost
 from pipeline.statistics.bootstrap import Interval
 
 
@@ -72,7 +72,7 @@ def _row(plan: Plan, evidence: Evidence, router: str, scheme: str) -> BenefitRou
 
     samples = split_samples(evidence, "test")
     routes = evidence.routes[router].set_index("sample_id").loc[samples.index]
-    dense: Any = evidence.results[plan.dense.name].set_index("sample_id")["dense_flops"].loc[samples.index]
+    flops, fraction = routing_cost(plan, evidence, router, "test")
     return BenefitRouterRow(
         router=router,
         abstained=mean_interval(plan, (routes["group"] == pooled).to_numpy(dtype=np.float64)),
@@ -81,8 +81,8 @@ def _row(plan: Plan, evidence: Evidence, router: str, scheme: str) -> BenefitRou
         constant=benefit(np.full(len(measured), _with_pooled(train).mean(axis=0).argmax())),
         new_task=held_out("task"),
         new_template=held_out("template"),
-        flops=float(routes["flops"].mean()),
-        fraction=float((routes["flops"] / dense).mean()),
+        flops=flops,
+        fraction=fraction,
     )
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from pipeline.evaluate.first_samples import among_first
+from pipeline.protocol.confirmed import Confirmed
 from pipeline.report.analysis.plan import Method, Plan
 from wina_amp.errors import UserError
 
@@ -43,6 +44,7 @@ class Evidence:
         results: method -> RESULTS.
         timings: TIMINGS.
         latency_facts: data/latency/facts.json.
+        confirmed: the answers of the confirmation split; None unless they are of this checkpoint and protocol.yaml.
     """
 
     samples: pd.DataFrame
@@ -60,6 +62,7 @@ class Evidence:
     results: Mapping[str, pd.DataFrame]
     timings: pd.DataFrame
     latency_facts: Mapping[str, Any]
+    confirmed: Confirmed | None = None
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
+from pipeline.protocol.confirmed import Confirmed
 from pipeline.report.analysis.accuracy import Comparison, Point, compare, operating_points
 from pipeline.report.analysis.agreement import Composition, LabelAgreement, agreements, compositions
 from pipeline.report.analysis.benefit_routers import BenefitRouterRow, benefit_router_rows
+from pipeline.report.analysis.block_sparsity import BlockSparsity, block_sparsities
 from pipeline.report.analysis.configurations import Configuration
 from pipeline.report.analysis.evidence import Evidence, Outcome, evaluated_samples, outcomes, split_samples
 from pipeline.report.analysis.gradient import GradientFindings, gradient_findings
@@ -59,12 +61,11 @@ class Accuracies:
 
 
 @dataclass(frozen=True)
-class SplitFindings(Accuracies):
-    """The numbers of one split: accuracies and, on text, perplexities (`texts`) on the samples that every method was
-    evaluated on, agreements and routers on all samples of the split.
+class HeldOutFindings(Accuracies):
+    """The numbers of the test split: accuracies and, on text, perplexities (`texts`) on the samples that every method
+    was evaluated on, agreements and routers on all samples of the split.
     """
 
-    split: str
     agreements: list[LabelAgreement]
     compositions: list[Composition]
     routers: list[RouterRow]
@@ -86,10 +87,11 @@ class Primary:
 @dataclass(frozen=True)
 class Findings:
     """All findings. `splits` always holds `test`, which `variants` and `benefit_routers` are about; `primary` is None
-    where no method was evaluated on more samples than others; `costs` are tables.
+    where no method was evaluated on more samples than others; `costs` are tables; `confirmed` are of other
+    samples.
     """
 
-    splits: Mapping[str, SplitFindings]
+    splits: Mapping[str, Accuracies]
     primary: Primary | None
     quality: Mapping[str, Any]
     variants: list[Variant]
@@ -97,13 +99,15 @@ class Findings:
     benefit_routers: list[BenefitRouterRow]
     specialisations: list[Specialisation]
     pooled: list[PooledAllocation]
+    block_sparsities: list[BlockSparsity]
     costs: Mapping[str, pd.DataFrame]
     latency: Latency
+    confirmed: Confirmed | None
 
     @property
-    def test(self) -> SplitFindings:
+    def test(self) -> HeldOutFindings:
         """The split that answers the research questions: held out from every fit, looked at in every choice."""
-        return self.splits["test"]
+        return cast(HeldOutFindings, self.splits["test"])
 
     @property
     def answering(self) -> Accuracies:
@@ -142,20 +146,24 @@ def find(plan: Plan, evidence: Evidence) -> Findings:
         benefit_routers=benefit_router_rows(plan, evidence),
         specialisations=specialisations(plan, evidence),
         pooled=pooled_allocations(plan, evidence),
+        block_sparsities=block_sparsities(plan, evidence),
         costs=evidence.costs,
         latency=latency(plan, evidence, splits["test"].points),
+        confirmed=evidence.confirmed,
     )
 
 
-def _find_split(plan: Plan, evidence: Evidence, split: str) -> SplitFindings:
+def _find_split(plan: Plan, evidence: Evidence, split: str) -> Accuracies:
     samples, results = evaluated_samples(plan, evidence, split), outcomes(plan, evidence, split)
-    return SplitFindings(
-        split=split,
+    accuracies = _accuracies(plan, evidence, samples, results)
+    if split != "test":
+        return Accuracies(**accuracies)
+    return HeldOutFindings(
         agreements=agreements(plan, evidence, split),
         compositions=compositions(plan, evidence, split),
         routers=router_rows(plan, evidence, split, resampler(plan, len(split_samples(evidence, split)))),
         texts=text_tasks(plan, samples, results),
-        **_accuracies(plan, samples, results),
+        **accuracies,
     )
 
 
@@ -164,10 +172,12 @@ def _find_primary(plan: Plan, evidence: Evidence) -> Primary | None:
     if part is None:
         return None
     samples = evaluated_samples(part, evidence, "test")
-    return Primary(part, Accuracies(**_accuracies(part, samples, outcomes(part, evidence, "test"))))
+    return Primary(part, Accuracies(**_accuracies(part, evidence, samples, outcomes(part, evidence, "test"))))
 
 
-def _accuracies(plan: Plan, samples: pd.DataFrame, results: Mapping[str, Outcome]) -> dict[str, Any]:
+def _accuracies(
+    plan: Plan, evidence: Evidence, samples: pd.DataFrame, results: Mapping[str, Outcome]
+) -> dict[str, Any]:
     """The fields of `Accuracies`; lists are empty without scored samples."""
     is_scored = (samples["kind"] != "text").to_numpy()
     scored: pd.DataFrame = samples.loc[is_scored]
@@ -191,7 +201,7 @@ def _accuracies(plan: Plan, samples: pd.DataFrame, results: Mapping[str, Outcome
         "deciding": deciding,
         "recoveries": recoveries(plan, results, draws),
         "refit_variance": refit_variance(plan, results),
-        "regrets": regret_rows(plan, results, draws),
+        "regrets": regret_rows(plan, evidence, results, scored.index, draws),
         "tasks": task_rows(plan, scored, results),
         "task_differences": task_comparisons(plan, tasks, results, _task_pairs(plan, results, deciding, gains)),
     }

@@ -25,38 +25,26 @@ from pipeline.statistics.bootstrap import Interval
 
 @dataclass(frozen=True)
 class Timing:
-    """A method at a target, timed; intervals of time are quartiles of decode steps.
+    """A method at a target, timed.
 
     Attributes:
+        row: of TIMINGS, as it was measured.
         ms: milliseconds a token from the speed-up (see above), with its quartiles.
-        measured: milliseconds a token as measured, routing included.
-        step: milliseconds of a decode step.
-        router_ms: milliseconds to route the prompts of the batch, once.
-        tokens: tokens a second, of the whole batch.
-        dense_ms: milliseconds of the dense steps in between.
-        speedup: over the dense model.
-        skipped: fraction of the projections' weights that no sequence needed.
-        moved: bytes a step reads, as a fraction of the dense step's.
-        kernels, copy: GB/s of kept weights, and of a copy of memory.
-        load: programs that wanted a core during the timing.
+        speedup: over the dense model, with its quartiles.
         point: accuracy and loss on the test split; None where no sample can be right or wrong.
     """
 
     method: Method
     target: float
+    row: Any
     ms: Interval
-    measured: float
-    step: Interval
-    router_ms: float
-    tokens: float
-    dense_ms: float
     speedup: Interval
-    skipped: float
-    moved: float
-    kernels: float
-    copy: float
-    load: float
     point: Point | None
+
+    @property
+    def moved(self) -> float:
+        """Bytes that a step reads, as a fraction of the dense step's."""
+        return self.row.bytes_moved / self.row.dense_bytes
 
     @property
     def is_deployable(self) -> bool:
@@ -151,20 +139,5 @@ def _cell(plan: Plan, rows: pd.DataFrame, points: Sequence[Point]) -> Cell:
 
 
 def _timing(method: Method, row: Any, dense_ms: float, point: Point | None) -> Timing:
-    return Timing(
-        method=method,
-        target=row.target,
-        ms=Interval(dense_ms / row.speedup, dense_ms / row.speedup_high, dense_ms / row.speedup_low),
-        measured=row.ms_per_token,
-        step=Interval(row.step_ms, row.step_ms_low, row.step_ms_high),
-        router_ms=row.router_ms,
-        tokens=row.tokens_per_second,
-        dense_ms=row.dense_ms,
-        speedup=Interval(row.speedup, row.speedup_low, row.speedup_high),
-        skipped=row.skipped,
-        moved=row.bytes_moved / row.dense_bytes,
-        kernels=row.kernel_gb_per_second,
-        copy=row.copy_gb_per_second,
-        load=row.load,
-        point=point,
-    )
+    ms = Interval(dense_ms / row.speedup, dense_ms / row.speedup_high, dense_ms / row.speedup_low)
+    return Timing(method, row.target, row, ms, Interval(row.speedup, row.speedup_low, row.speedup_high), point)

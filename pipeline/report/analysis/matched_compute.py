@@ -21,7 +21,7 @@ from jaxtyping import Float
 from pipeline.report.analysis.evidence import Outcome
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.analysis.resampling import Resampler
-from pipeline.statistics.matched_compute import Curve, score_at
+from pipeline.statistics.matched_compute import Curve, curve_of, score_at
 
 Savings = tuple[float | None, ...]
 """A saving for every target of the plan; None where one of the methods has no result, or saves nothing."""
@@ -40,12 +40,7 @@ def saving_curve(dense: Outcome, outcome: Outcome) -> Curve:
     Raises:
         ValueError: the method saves nothing at any target; such a method has no matched savings either.
     """
-    score, saving = [dense.score[0]], [np.zeros_like(dense.score[0])]
-    for row, compute in zip(outcome.score, outcome.compute, strict=True):
-        if (1 - compute).mean() > saving[-1].mean():  # a target that saves no more than the one before adds no point
-            score.append(row)
-            saving.append(1 - compute)
-    return Curve(np.array(score), np.array(saving))
+    return curve_of(dense.score[0], outcome.score, 1 - outcome.compute)
 
 
 class Reader:

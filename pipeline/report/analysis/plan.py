@@ -89,6 +89,7 @@ class Plan:
         seed: of the bootstrap and the permutations.
         settings: section -> key -> value, shown under "settings"; nothing is computed from it.
         commit: the commit of the code and its date, shown; empty where it is not known.
+        facts: `Model`, and as far as they are known `Machine` and `Time`, in words, shown.
     """
 
     methods: tuple[Method, ...]
@@ -106,6 +107,7 @@ class Plan:
     primary: tuple[str, ...] = ()
     primary_targets: tuple[float, ...] = ()
     commit: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         baseline = self.method(self.baseline)

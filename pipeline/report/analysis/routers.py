@@ -1,8 +1,8 @@
 """Accuracy, regret and cost of routers (RQ3).
 
-Regret is `accuracy(oracle groups) - accuracy(routed groups)` of the same profile set at the same target, paired over
-samples. A router's cost is read off the results: where the routed group is the true one, both methods ran the same
-masks on the same tokens, so their FLOPs differ by exactly what the router spent.
+Regret is `accuracy(known groups) - accuracy(routed groups)` of the same profile set at the same target, paired over
+samples. Where a sample is sent to its own group, both run the same masks on the same tokens: if all are, regret is
+exactly 0, and otherwise at most the fraction that is sent elsewhere, whether or not a method with known groups was run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class RouterRow:
 
     `largest` is the fraction of samples in the largest group: the accuracy of always naming it. `new_task` and
     `new_template` are accuracies on test samples of routers that were fitted without the sample's task (interval from
-    the bootstrap over tasks) or template; None where there is no such label.
+    the bootstrap over tasks) or template; None where there is no such label. `flops` is the cost of routing a sample,
+    `fraction` that cost in units of the dense model's.
     """
 
     router: str
@@ -35,21 +36,26 @@ class RouterRow:
     largest: float
     new_task: Interval | None
     new_template: Interval | None
+    flops: float
+    fraction: float
 
 
 @dataclass(frozen=True)
 class RegretRow:
-    """A routed method against its own profile set under oracle groups. `flops` is the router's cost per sample and
-    `fraction` that cost in units of the dense model's; both are None where no sample was routed to its true group.
-    `at_targets` is None where the methods have no result.
+    """A routed method against its own profile set under known groups. `elsewhere` is the fraction of samples that were
+    not sent to their group, the most that regret can be. `at_targets` and `mean` are None where regret is not known:
+    samples were sent elsewhere, and no method with known groups was run on these samples.
     """
 
     method: Method
-    oracle: Method
+    elsewhere: float
     at_targets: tuple[Interval | None, ...]
-    mean: Interval
-    flops: float | None
-    fraction: float | None
+    mean: Interval | None
+
+    @property
+    def most(self) -> float:
+        """What is lost at most: the upper end of the interval, or the fraction that was sent elsewhere."""
+        return self.elsewhere if self.mean is None else self.mean.high
 
 
 def router_rows(plan: Plan, evidence: Evidence, split: str, draws: Resampler) -> list[RouterRow]:
@@ -60,15 +66,25 @@ def router_rows(plan: Plan, evidence: Evidence, split: str, draws: Resampler) ->
         truth, routed = groups_of(evidence, scheme, order), routes_of(evidence, router, order)
         accuracy = draws.intervals((truth == routed)[None].astype(np.float64))[0]
         largest = float(np.bincount(truth).max() / len(truth))
-        held_out = [_held_out_accuracy(plan, evidence, router, label, order) for label in ("task", "template")]
-        rows.append(RouterRow(router, accuracy, largest, *held_out))
+        task, template = (_held_out_accuracy(plan, evidence, router, label, order) for label in ("task", "template"))
+        cost = routing_cost(plan, evidence, router, split)
+        rows.append(RouterRow(router, accuracy, largest, task, template, *cost))
     return rows
 
 
-def regret_rows(plan: Plan, results: Mapping[str, Outcome], draws: Resampler) -> list[RegretRow]:
-    """One row per routed method that has an oracle among the methods."""
-    pairs = [(method, plan.oracle_of(method)) for method in plan.routed]
-    return [_regret(plan, results, method, oracle, draws) for method, oracle in pairs if oracle is not None]
+def routing_cost(plan: Plan, evidence: Evidence, router: str, split: str) -> tuple[float, float]:
+    """FLOPs of routing a sample, and in units of the dense model's, means over the samples that dense was run on."""
+    dense: Any = evidence.results[plan.dense.name]
+    rows = dense[dense["split"] == split][["sample_id", "dense_flops"]].merge(evidence.routes[router], on="sample_id")
+    return float(rows["flops"].mean()), float((rows["flops"] / rows["dense_flops"]).mean())
+
+
+def regret_rows(
+    plan: Plan, evidence: Evidence, results: Mapping[str, Outcome], order: pd.Index, draws: Resampler
+) -> list[RegretRow]:
+    """One row per method that a router routes, no benefit router; `order` are the samples of the outcomes."""
+    routed = [method for method in plan.routed if method.groups in plan.routers]
+    return [_regret(plan, results, method, groups_of(evidence, method.scheme, order), draws) for method in routed]
 
 
 def held_out_routes(evidence: Evidence, router: str, label: str) -> tuple[pd.Index, Int[np.ndarray, " samples"]]:
@@ -88,17 +104,18 @@ def held_out_interval(
     return mean_interval(plan, values, tasks.to_numpy(dtype=np.str_) if label == "task" else None)
 
 
-def _regret(plan: Plan, results: Mapping[str, Outcome], method: Method, oracle: Method, draws: Resampler) -> RegretRow:
-    routed, true = results[method.name], results[oracle.name]
-    gaps = true.score - routed.score
-    by_target = dict(zip(true.targets.tolist(), draws.intervals(gaps), strict=True))
+def _regret(
+    plan: Plan, results: Mapping[str, Outcome], method: Method, groups: Int[np.ndarray, " samples"], draws: Resampler
+) -> RegretRow:
+    routed, oracle = results[method.name], plan.oracle_of(method)
+    is_elsewhere = routed.group[0] != groups
+    if oracle is None and is_elsewhere.any():
+        return RegretRow(method, float(is_elsewhere.mean()), (None,) * len(plan.targets), None)
+    gaps = (results[oracle.name] if oracle is not None else routed).score - routed.score
+    by_target = dict(zip(routed.targets.tolist(), draws.intervals(gaps), strict=True))
     mean = draws.intervals(gaps.mean(axis=0, keepdims=True))[0]
-    same = true.group == routed.group
-    flops = fraction = None
-    if same.any():
-        spent = (routed.flops - true.flops)[same]
-        flops, fraction = float(spent.mean()), float((spent / routed.dense_flops[same]).mean())
-    return RegretRow(method, oracle, tuple(by_target.get(target) for target in plan.targets), mean, flops, fraction)
+    at_targets = tuple(by_target.get(target) for target in plan.targets)
+    return RegretRow(method, float(is_elsewhere.mean()), at_targets, mean)
 
 
 def _held_out_accuracy(plan: Plan, evidence: Evidence, router: str, label: str, order: pd.Index) -> Interval | None:

@@ -54,16 +54,6 @@ class Specialisation:
         """Mean absolute difference of each group."""
         return np.abs(self.shifts).mean(axis=(1, 2))
 
-    @property
-    def by_projection(self) -> Float[np.ndarray, " projections"]:
-        """Each projection's fraction of the sum of absolute differences; NaN if there are none."""
-        return _fractions(np.abs(self.shifts).sum(axis=(0, 2)))
-
-    @property
-    def by_block(self) -> Float[np.ndarray, " blocks"]:
-        """The same for blocks."""
-        return _fractions(np.abs(self.shifts).sum(axis=(0, 1)))
-
 
 def pooled_allocations(plan: Plan, evidence: Evidence) -> list[PooledAllocation]:
     """One per pooled profile set, in the order of the configurations; kinds of masks share a profile set."""
@@ -116,7 +106,3 @@ def _grids(
     rows = rows[rows["target"] == target]
     wide = rows.pivot(index=["group", "projection"], columns="block", values="sparsity")
     return np.stack([wide.loc[group].loc[list(order)].to_numpy() for group in np.unique(rows["group"])])
-
-
-def _fractions(sums: np.ndarray) -> np.ndarray:
-    return np.divide(sums, sums.sum(), out=np.full_like(sums, np.nan), where=sums.sum() > 0)

@@ -15,7 +15,7 @@ from pipeline.report.analysis.agreement import agreement_with, label_p_values
 from pipeline.report.analysis.evidence import Evidence, groups_of, split_samples, variants_of
 from pipeline.report.analysis.labels import Label, labels
 from pipeline.report.analysis.plan import ACTIVATION, Plan
-from pipeline.statistics.agreement import Agreement, adjusted_rand_index, nmi_difference
+from pipeline.statistics.agreement import Agreement, nmi_difference
 from pipeline.statistics.bootstrap import Interval
 
 BLOCK, LENGTH_REMOVED = "block", "length_removed"
@@ -30,19 +30,16 @@ class VariantLabel:
     label: Label
     agreement: Agreement
     change: Interval
-    p: float
     p_corrected: float
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One other clustering. `same` is its ARI with the learned groups, `stability` its ARI between halves (None where
-    unknown), `rows` one entry a label, in the order of `labels`.
-    """
+    """One other clustering. `stability` is its ARI between halves (None where unknown), `rows` one entry a label, in
+    the order of `labels`."""
 
     kind: str
     block: int
-    same: float
     stability: float | None
     rows: tuple[VariantLabel, ...]
 
@@ -59,13 +56,12 @@ def variants(plan: Plan, evidence: Evidence, split: str) -> list[Variant]:
     quality = evidence.quality.get("variants", {})
     clusterings: list[Variant] = []
     for (kind, block), groups in variants_of(evidence, samples.index).items():
-        p_values, corrected = label_p_values(plan, groups, split_labels)
         rows = [
-            VariantLabel(label, agreement_with(plan, groups, label), _change(plan, learned, groups, label), *p_pair)
-            for label, *p_pair in zip(split_labels, p_values, corrected, strict=True)
+            VariantLabel(label, agreement_with(plan, groups, label), _change(plan, learned, groups, label), p)
+            for label, p in zip(split_labels, label_p_values(plan, groups, split_labels), strict=True)
         ]
         stability = quality.get(f"{kind} {block}" if kind == BLOCK else kind, {}).get("stability")
-        clusterings.append(Variant(kind, int(block), adjusted_rand_index(learned, groups), stability, tuple(rows)))
+        clusterings.append(Variant(kind, int(block), stability, tuple(rows)))
     return clusterings
 
 

@@ -18,7 +18,8 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
     """Flat name -> number, of held-out samples; what was not measured is left out.
 
     `accuracy.dense` and `accuracy.baseline` (at the sparsest target) are fractions; `gain.*` (RQ2: routed minus pooled;
-    `tasks_*` over tasks), `pooled_gain.*` (the best pooled allocation minus the baseline) and `regret.*` are in points;
+    `tasks_*` over tasks), `pooled_gain.*` (the best pooled allocation minus the baseline), `regret.*` and `confirmed.*`
+    (the questions of protocol.yaml, on confirmation samples) are in points;
     `clusters.*` are their number, the ARI of two halves and the highest NMI with a label; `router.*` the accuracy and
     the cost as a fraction of dense FLOPs; `safe.compute` the fewest FLOPs, as a fraction of dense, at a safe loss;
     `speedup` the largest at the smallest batch and shortest context.
@@ -32,13 +33,15 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
         numbers |= _points("gain", gain.mean)
         if gain.over_tasks is not None:
             numbers |= {"gain.tasks_low": 100 * gain.over_tasks.low, "gain.tasks_high": 100 * gain.over_tasks.high}
-        regret = next((row for row in findings.test.regrets if row.method == gain.method), None)
+        regret = next((row.mean for row in answering.regrets if row.method == gain.method), None)
         router = next((row for row in findings.test.routers if row.router == gain.method.groups), None)
         numbers["router.accuracy"] = router and router.accuracy.value
-        numbers["router.cost"] = regret and regret.fraction
-        numbers["regret.mean"] = regret and 100 * regret.mean.value
+        numbers["router.cost"] = router and router.fraction
+        numbers["regret.mean"] = regret and 100 * regret.value
     if pooled is not None:
         numbers |= _points("pooled_gain", pooled.mean)
+    for answer in findings.confirmed.answers if findings.confirmed else ():
+        numbers |= _points(f"confirmed.{answer.question}", answer.interval)
     numbers["clusters.count"] = findings.quality.get("groups")
     numbers["clusters.stability"] = findings.quality.get("stability")
     numbers["clusters.nmi"] = max((row.agreement.nmi.value for row in findings.test.agreements), default=None)

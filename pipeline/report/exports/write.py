@@ -16,7 +16,7 @@ from wina_amp.atomic import replacing
 
 
 def write_report(plan: Plan, evidence: Evidence, *, report: Path, metrics: Path, plots: Path) -> None:
-    """Write `report`/report.html with `report`/figures/*.svg, the file `metrics` and the folder `plots`.
+    """Write `report`/report.html with its figures and tables as files, the file `metrics` and the folder `plots`.
 
     Guarantee: equal tables and plan give equal bytes.
 
@@ -24,12 +24,11 @@ def write_report(plan: Plan, evidence: Evidence, *, report: Path, metrics: Path,
         UserError: tables that do not fit the plan or each other, or a disk that cannot be written.
     """
     findings = find(plan, evidence)
-    html, figures = render(plan, evidence, findings)
+    html, files = render(plan, evidence, findings)
     with replacing(report) as temporary:
-        (temporary / "figures").mkdir(parents=True)
-        (temporary / "report.html").write_text(html, encoding="utf-8")
-        for figure in figures:
-            (temporary / "figures" / f"{figure.name}.svg").write_text(figure.file, encoding="utf-8")
+        for name, text in {"report.html": html, **files}.items():
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+            (temporary / name).write_text(text, encoding="utf-8")
     with replacing(metrics) as temporary:
         temporary.write_text(json.dumps(flat_metrics(plan, findings), indent=2) + "\n")
     with replacing(plots) as temporary:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from pipeline.report.analysis.accuracy import Point
 from pipeline.report.analysis.plan import Method, Plan
-from pipeline.report.page.figures import LINE, WIDE, Looks, both, frame, key
-from pipeline.report.page.svg import Figure, Scale, element, line, marker, polyline, spread, svg, text
+from pipeline.report.page.figures import WIDE, Looks, both, end_labels, frame, key, room
+from pipeline.report.page.svg import Figure, Scale, element, line, marker, polyline, svg
 from pipeline.report.text.names import display_name
 from pipeline.report.text.wording import percent, percent_interval, target_name
 
@@ -25,7 +25,7 @@ def accuracy(
 
     def draw(width: int) -> str:
         is_wide = width == WIDE
-        height, left, right = (430, 52, 250) if is_wide else (400, 40, 12)
+        height, left, right = (430, 52, room(plan, featured)) if is_wide else (400, 40, 12)
         bottom = height - 46
         shown = [point for point in accuracies if point.method in featured]
         sparse = [point for point in accuracies if not point.method.is_dense] or [dense]
@@ -33,20 +33,16 @@ def accuracy(
         x = Scale(max(computes) + 1.5, min(computes) - 1, left, width - right)
         low = min(100 * point.accuracy.low for point in shown)
         high = max(100 * point.accuracy.high for point in shown)
-        y = Scale(low - 1, high + 2, bottom, 16)
+        y = Scale(low - 1, high + 2, bottom, 24)
         parts = frame(x, y, width - right, bottom, "FLOPs that remain, % of dense", "accuracy, %")
         parts.append(_dense_line(dense, x, y, width - right))
-        parts += [_accuracy_line(plan, method, accuracies, featured, style, x, y) for method in plan.sparse]
+        for method in plan.sparse:
+            own = [point for point in accuracies if point.method == method]
+            parts += [_accuracy_line(plan, own, style, x, y, is_shown=method in featured)] if own else []
         if is_wide:
-            anchors = [(y(100 * dense.accuracy.value), plan.dense)]
-            anchors += [(y(100 * ends[method].accuracy.value), method) for method in ranked]
-            anchors.sort(key=lambda item: item[0])
-            for (own, method), at in zip(anchors, spread([height for height, _ in anchors], LINE + 2), strict=True):
-                colour = f"var(--{style[method.name][0]})"
-                start = width - right if method.is_dense else x(100 * ends[method].compute)
-                tag = line(start + 7, own, width - right + 12, at, stroke=colour, opacity=0.5)
-                tag += text(width - right + 16, at + 4, display_name(plan, method), fill=colour, font_weight=600)
-                parts.append(element("g", tag, data_method=method.name))
+            at = {method: (x(100 * end.compute), y(100 * end.accuracy.value)) for method, end in ends.items()}
+            at[plan.dense] = width - right, y(100 * dense.accuracy.value)
+            parts += end_labels(plan, at, style, width - right)
         return svg(width, height, "".join(parts), alt)
 
     return both(name, alt, caption, draw)
@@ -62,20 +58,12 @@ def _dense_line(dense: Point, x: Scale, y: Scale, right: float) -> str:
     )
 
 
-def _accuracy_line(
-    plan: Plan,
-    method: Method,
-    accuracies: Sequence[Point],
-    featured: Sequence[Method],
-    style: Looks,
-    x: Scale,
-    y: Scale,
-) -> str:
-    own = [point for point in accuracies if point.method == method]
+def _accuracy_line(plan: Plan, own: Sequence[Point], style: Looks, x: Scale, y: Scale, *, is_shown: bool) -> str:
+    method = own[0].method
     colour, shape = style[method.name]
     path = [(x(100 * point.compute), y(100 * point.accuracy.value)) for point in own]
     dash = "5 4" if method.is_control else None
-    content = polyline(path, stroke=f"var(--{colour})", stroke_width=2.2, stroke_dasharray=dash) if path else ""
+    content = polyline(path, stroke=f"var(--{colour})", stroke_width=2.2, stroke_dasharray=dash)
     for point, at in zip(own, path, strict=True):
         bar = line(at[0], y(100 * point.accuracy.low), at[0], y(100 * point.accuracy.high), stroke=f"var(--{colour})",
                    stroke_width=1.6, opacity=0.5)  # fmt: skip
@@ -85,4 +73,4 @@ def _accuracy_line(
         )
         dot = marker(shape, *at, 5.5, fill=f"var(--{colour})", stroke="var(--paper)")
         content += element("g", bar + dot, data_at=key(point.target), data_tip=tip)
-    return element("g", content, data_method=method.name, class_=None if method in featured else "hidden")
+    return element("g", content, data_method=method.name, class_=None if is_shown else "hidden")

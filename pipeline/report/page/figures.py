@@ -7,29 +7,25 @@ alone (for all targets it is the mean).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.report.analysis.agreement import LabelAgreement
+from pipeline.report.analysis.findings import Findings
 from pipeline.report.analysis.plan import Method, Plan
-from pipeline.report.page.svg import (
-    SERIES,
-    Figure,
-    Scale,
-    element,
-    label,
-    line,
-    marker,
-    svg,
-    text,
-    tick,
-)
+from pipeline.report.page.svg import SERIES, Figure, Scale, element, line, marker, spread, svg, text, tick
+from pipeline.report.text.names import display_name
 from pipeline.report.text.wording import number, points, points_interval
 from pipeline.statistics.bootstrap import Interval
+from wina_amp.names import UNIFORM
 
 WIDE, NARROW = 960, 360
 LINE = 15
 """Distance of two labels, in pixels."""
+FEATURED = 6
+"""Lines of the first figure that are drawn and labelled, the dense model included."""
+BESIDE = 48
+"""Characters of a name that fit beside a row; longer ones stand above it."""
 MEAN = "mean"
 """In place of a target."""
 
@@ -54,6 +50,17 @@ def looks(plan: Plan, featured: Sequence[Method]) -> Looks:
     return {**colours, plan.dense.name: ("ink", 0)}
 
 
+def featured(plan: Plan, findings: Findings) -> list[Method]:
+    """The lines of the first figure: dense, what is compared for RQ2, the best pooled method, the baseline, and the
+    uniform profiles of WINA and TEAL, as many as fit."""
+    gain, pooled = findings.deciding_gain, findings.best_pooled
+    wanted = [plan.dense, *([gain.method, gain.reference] if gain else []), *([pooled.method] if pooled else [])]
+    wanted.append(plan.method(plan.baseline))
+    uniform = [method for method in plan.sparse if method.is_pooled and method.allocation == UNIFORM]
+    wanted += sorted(uniform, key=lambda method: method.criterion != "wina")
+    return list(dict.fromkeys(wanted))[:FEATURED]
+
+
 def key(target: float) -> str:
     """A target as the page's script names it: 0.125 -> "12.5"."""
     return f"{100 * target:g}"
@@ -67,8 +74,8 @@ def forest(marks: Sequence[Mark], name: str, title: str, caption: str) -> Figure
     alt += f"; {sum(mark.is_claimed for mark in marks)} of {len(marks)} differences are claimed."
 
     def draw(width: int) -> str:
-        is_wide = width == WIDE
-        step, left = (26, 330) if is_wide else (40, 12)
+        is_wide = width == WIDE and max(len(mark.name) for mark in marks) <= BESIDE
+        step, left = (26, 340) if is_wide else (40, 12)
         bottom = step * len(marks) + 14
         span = [100 * end for interval in known for end in (interval.low, interval.high)]
         x = Scale(min([*span, 0.0]), max([*span, 0.0]), left + 14, width - 84)
@@ -79,8 +86,8 @@ def forest(marks: Sequence[Mark], name: str, title: str, caption: str) -> Figure
         parts.append(line(x(0), 2, x(0), bottom, stroke="var(--ink)"))
         for row, mark in enumerate(marks):
             y = row * step + (18 if is_wide else 28)
-            anchor = {"x": left - 4, "y": y + 4, "text_anchor": "end"} if is_wide else {"x": left, "y": y - 11}
-            parts.append(element("text", _escaped(mark.name), fill="var(--ink)", font_size=13, **anchor))
+            across, down, anchor = (left - 4, y + 4, "end") if is_wide else (left, y - 11, "start")
+            parts.append(text(across, down, mark.name, text_anchor=anchor, fill="var(--ink)", font_size=13))
             for at, interval in mark.intervals.items():
                 if interval is not None:
                     parts.append(_forest_mark(mark, at, interval, x, y, width))
@@ -134,6 +141,21 @@ def frame(x: Scale, y: Scale, right: float, bottom: float, across: str, up: str)
     return [*horizontal, *vertical, text(x.start, bottom + 38, across), text(4, 11, up)]
 
 
+def room(plan: Plan, methods: Iterable[Method]) -> int:
+    """The width that `end_labels` need."""
+    return min(26 + 7 * max(len(display_name(plan, method)) for method in methods), 360)
+
+
+def end_labels(plan: Plan, ends: Mapping[Method, tuple[float, float]], style: Looks, right: float) -> Iterator[str]:
+    """The names of methods right of `right`, each tied to the point where its line ends."""
+    ranked = sorted(ends.items(), key=lambda item: item[1][1])
+    for (method, (x, y)), at in zip(ranked, spread([y for _, (_, y) in ranked], LINE + 2), strict=True):
+        colour = f"var(--{style[method.name][0]})"
+        tie = line(x + 7, y, right + 12, at, stroke=colour, opacity=0.5)
+        name = text(right + 16, at + 4, display_name(plan, method), fill=colour, font_weight=600)
+        yield element("g", tie + name, data_method=method.name)
+
+
 def _forest_mark(mark: Mark, at: str, interval: Interval, x: Scale, y: float, width: int) -> str:
     colour = "var(--muted)" if not mark.is_claimed else "var(--yes)" if interval.value > 0 else "var(--no)"
     content = line(
@@ -143,9 +165,3 @@ def _forest_mark(mark: Mark, at: str, interval: Interval, x: Scale, y: float, wi
     content += text(width - 4, y + 4, points(interval.value), text_anchor="end", fill="var(--ink)", font_size=13)
     where = "mean" if at == MEAN else f"at {at}%"
     return element("g", content, data_only=at, data_tip=f"{mark.name}, {where}: {points_interval(interval)} points")
-
-
-def _escaped(words: str) -> str:
-    from markupsafe import escape
-
-    return str(escape(label(words, 60)))

@@ -8,28 +8,16 @@ import numpy as np
 
 from pipeline.report.analysis.agreement import Composition, LabelAgreement
 from pipeline.report.analysis.benefit_routers import BenefitRouterRow
-from pipeline.report.analysis.findings import Findings
+from pipeline.report.analysis.findings import Accuracies, Findings
 from pipeline.report.analysis.gradient import GradientFindings
 from pipeline.report.analysis.labels import Label
 from pipeline.report.analysis.plan import Plan
-from pipeline.report.analysis.routers import RegretRow
+from pipeline.report.analysis.routers import RouterRow
 from pipeline.report.analysis.variants import VariantLabel, by_block, without_length
-from pipeline.report.page.figures import key
-from pipeline.report.page.table import (
-    Cell,
-    Column,
-    Row,
-    Table,
-    difference,
-    figure,
-    heat,
-    interval,
-    percentage,
-    percents,
-    plain,
-    sign_tone,
-)
-from pipeline.report.text.wording import number, p_value, quantity, target_name
+from pipeline.report.page.cells import difference, figure, heat, interval, percentage, percents, plain, sign_tone
+from pipeline.report.page.profile_tables import target_columns
+from pipeline.report.page.table import Cell, Column, Row, Table
+from pipeline.report.text.wording import number, p_value, quantity
 from pipeline.statistics.bootstrap import Interval
 
 
@@ -123,11 +111,10 @@ def gain_table(gradient: GradientFindings) -> Table:
 
 def router_table(findings: Findings) -> Table:
     """Accuracy and cost of every router."""
-    costs = {row.method.groups: row for row in findings.test.regrets}
     rows = [
         Row(row.router, [
             percents(row.accuracy), figure(row.largest, percentage), percents(row.new_task), percents(row.new_template),
-            *_cost(costs.get(row.router)),
+            *_cost(row),
         ])
         for row in findings.test.routers
     ]  # fmt: skip
@@ -154,21 +141,25 @@ def benefit_table(rows: Sequence[BenefitRouterRow]) -> Table:
     return Table("Benefit routers", "benefit router", [*map(Column, titles)], body, note)
 
 
-def regret_table(plan: Plan, regrets: Sequence[RegretRow]) -> Table:
+def regret_table(plan: Plan, accuracies: Accuracies) -> Table:
     """Accuracy with known groups minus accuracy with routed groups."""
     rows = [
-        Row(f"{row.oracle.name} \N{MINUS SIGN} {row.method.name}",
-            [difference(row.mean, good=-1), *(difference(gap, good=-1) for gap in row.at_targets)])
-        for row in regrets
+        Row(row.method.name, [figure(row.elsewhere, percentage), difference(row.mean, good=-1),
+                              *(difference(gap, good=-1) for gap in row.at_targets)])
+        for row in accuracies.regrets
     ]  # fmt: skip
-    columns = [Column("mean"), *(Column(target_name(target), at=key(target)) for target in plan.targets)]
-    return Table("Regret: known groups minus routed groups, points", "pair", columns, rows)
+    columns = [Column("sent elsewhere, %"), Column("mean"), *target_columns(plan)]
+    note = (
+        "Where every prompt is sent to its group, routed and known groups are the same run. A dash: known groups were "
+        "not run; at most the fraction that was sent elsewhere can be lost."
+    )
+    caption = f"Regret: known groups minus routed groups, points, on {accuracies.samples:,} samples"
+    return Table(caption, "method", columns, rows, note)
 
 
-def _cost(row: RegretRow | BenefitRouterRow | None) -> list[Cell]:
+def _cost(row: RouterRow | BenefitRouterRow) -> list[Cell]:
     """FLOPs per prompt, and percent of the dense model's."""
-    flops, fraction = (None, None) if row is None else (row.flops, row.fraction)
-    return [figure(flops, quantity), figure(None if fraction is None else 100 * fraction, lambda value: f"{value:.3g}")]
+    return [figure(row.flops, quantity), figure(100 * row.fraction, lambda value: f"{value:.3g}")]
 
 
 def _benefit(of: Interval | None) -> Cell:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.report.analysis.latency import Cell
 from pipeline.report.analysis.plan import Plan
-from pipeline.report.page.figures import WIDE, Looks, both, frame, key
+from pipeline.report.page.figures import WIDE, Looks, both, end_labels, frame, key, room
 from pipeline.report.page.svg import Figure, Scale, element, line, marker, polyline, svg, text
 from pipeline.report.text.names import display_name
 from pipeline.report.text.wording import number, percent_interval, target_name
@@ -26,14 +26,14 @@ def latency(plan: Plan, cell: Cell, style: Looks, name: str) -> Figure:
     alt = f"{title}: fastest is {display_name(plan, fastest.method)}, {number(fastest.speedup.value)} times dense."
 
     def draw(width: int) -> str:
-        height, left, right = (380, 52, 20) if width == WIDE else (340, 42, 10)
+        height, left, right = (380, 52, room(plan, {t.method for t, _ in timed})) if width == WIDE else (340, 42, 10)
         bottom = height - 46
         times = [end for timing, _ in timed for end in (timing.ms.low, timing.ms.high)]
         x = Scale(
             min([*times, cell.dense_ms.value]) * 0.97, max([*times, cell.dense_ms.value]) * 1.03, left, width - right
         )
         ends = [100 * end for _, point in timed for end in (point.accuracy.low, point.accuracy.high)]
-        y = Scale(min(ends) - 1, max([*ends, 100 * dense.accuracy.value]) + 2, bottom, 14)
+        y = Scale(min(ends) - 1, max([*ends, 100 * dense.accuracy.value]) + 2, bottom, 24)
         parts = frame(x, y, width - right, bottom, "milliseconds a token", "accuracy, %")
         steps = [(x(ms), y(100 * worth)) for ms, worth in cell.frontier]
         parts.append(polyline(steps, stroke="var(--muted)", stroke_width=9, opacity=0.25, stroke_linejoin="round"))
@@ -54,6 +54,11 @@ def latency(plan: Plan, cell: Cell, style: Looks, name: str) -> Figure:
             parts.append(element("g", content, data_method=method.name))
         at = x(cell.dense_ms.value), y(100 * dense.accuracy.value)
         parts.append(marker(3, *at, 6.5, fill="var(--ink)") + text(at[0] - 8, at[1] - 9, "dense", text_anchor="end"))
+        if width == WIDE:
+            ends = {
+                t.method: (x(t.ms.value), y(100 * point.accuracy.value)) for t, point in timed[::-1] if t.is_deployable
+            }
+            parts += end_labels(plan, ends, style, width - right)
         return svg(width, height, "".join(parts), alt)
 
     caption = (

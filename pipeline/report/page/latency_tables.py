@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pipeline.report.analysis.latency import Cell as Timed
 from pipeline.report.analysis.latency import Timing
 from pipeline.report.analysis.plan import Plan
+from pipeline.report.page.cells import NONE, figure, interval, percentage, plain, sign_tone
 from pipeline.report.page.profile_tables import target_columns
-from pipeline.report.page.table import NONE, Cell, Column, Row, Table, figure, interval, percentage, plain, sign_tone
+from pipeline.report.page.table import Cell, Column, Row, Table
 from pipeline.report.text.wording import target_name
+from pipeline.statistics.bootstrap import Interval
 
 
 def speedup_table(plan: Plan, cell: Timed) -> Table:
@@ -32,13 +34,15 @@ def timing_table(cells: Sequence[Timed]) -> Table:
     """Every timing."""
     rows = [
         Row(timing.method.name, [
-            plain(target_name(timing.target)), plain(cell.batch), plain(cell.context), figure(timing.measured, _ms),
-            interval(timing.step, _ms), figure(timing.router_ms, _ms), figure(timing.tokens, _ms),
-            figure(timing.dense_ms, _ms), figure(timing.skipped, percentage), figure(timing.moved, percentage),
-            figure(timing.kernels, _ms), figure(timing.copy, _ms), figure(timing.load, _ms),
+            plain(target_name(timing.target)), plain(cell.batch), plain(cell.context), figure(row.ms_per_token, _ms),
+            interval(Interval(row.step_ms, row.step_ms_low, row.step_ms_high), _ms), figure(row.router_ms, _ms),
+            figure(row.tokens_per_second, _ms), figure(row.dense_ms, _ms), figure(row.skipped, percentage),
+            figure(timing.moved, percentage), figure(row.kernel_gb_per_second, _ms),
+            figure(row.copy_gb_per_second, _ms), figure(row.load, _ms),
         ])
         for cell in cells
         for timing in cell.timings
+        for row in [timing.row]
     ]  # fmt: skip
     titles = ("target", "batch", "context", "ms a token", "ms a step", "ms to route", "tokens a second", "dense, ms",
               "weights skipped, %", "bytes read, %", "kernels, GB/s", "copy, GB/s", "load")  # fmt: skip

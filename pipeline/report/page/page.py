@@ -1,9 +1,9 @@
 """The HTML page: answers, figures and tables put into `page.html.j2`. One file; nothing is loaded.
 
 `page.css` holds the look, `page.js` what moves, `page.html.j2` the arrangement; all are inlined, and the page is
-complete without the script and in print. No clock, no path and no measurement of this run enters, so equal tables,
-settings and code give equal bytes: the date on the page is the commit's, the machine is named where something was timed
-on it (RQ4), and how long the run took is left out, because a cached stage would repeat another machine's time.
+complete without the script and in print. No clock enters, so equal tables and an equal plan give equal bytes: the date
+is the commit's, and machine and time are those that stages noted when they ran (`stages/inputs/durations.py`), so that
+the page of the same run is the same page, and only the time differs between two equal runs.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
@@ -27,36 +28,39 @@ from pipeline.report.analysis.findings import Findings
 from pipeline.report.analysis.plan import ACTIVATION, Method, Plan
 from pipeline.report.page import figures, svg
 from pipeline.report.page.accuracy_figure import accuracy
-from pipeline.report.page.parts import figures_in
+from pipeline.report.page.parts import unfolded
 from pipeline.report.page.sample_map import map_of
 from pipeline.report.page.sections import sections
 from pipeline.report.page.svg import Figure
+from pipeline.report.page.table import Table
 from pipeline.report.text.cards import cards, headline
+from pipeline.report.text.confirmed import confirmed_words
 from pipeline.report.text.names import display_name
 from pipeline.report.text.wording import listed, target_name, target_names
-from wina_amp.names import UNIFORM
 
-FEATURED = 6
-"""Lines of the first figure that are drawn and labelled, the dense model included."""
 _FOLDER = Path(__file__).parent
 _PACKAGES = ("torch", "transformers", "lm_eval", "scikit-learn", "umap-learn", "numpy", "pandas")
 
 
-def render(plan: Plan, evidence: Evidence, findings: Findings) -> tuple[str, list[Figure]]:
-    """The HTML page, and every figure in it."""
-    style = figures.looks(plan, featured(plan, findings))
+def render(plan: Plan, evidence: Evidence, findings: Findings) -> tuple[str, dict[str, str]]:
+    """The HTML page, and every figure and table in it: name of a file -> its content."""
+    lines = figures.featured(plan, findings)
+    timed = [timing.method for cell in findings.latency.cells for timing in cell.timings]
+    style = figures.looks(plan, [*lines, *timed])
     answers = cards(plan, findings)
     drawn_map, data = None, None
     if ACTIVATION in plan.schemes and len(evidence.cluster_map):
         drawn_map, data = map_of(
             evidence, next(f"Do inputs cluster? {card.answer}." for card in answers if card.key == "RQ1")
         )
-    first = _first_figure(plan, findings, style)
+    first = _first_figure(plan, findings, lines, style)
     parts = sections(plan, evidence, findings, style, drawn_map)
     context = {
         "headline": headline(plan, findings),
+        "model": plan.facts.get("Model", ""),
+        "confirmed": findings.confirmed and confirmed_words(plan, findings.confirmed),
         "first": first,
-        "chips": _chips(plan, findings, style) if first else [],
+        "chips": _chips(plan, lines, style) if first else [],
         "targets": [(figures.key(target), target_name(target)) for target in plan.targets],
         "strip": _strip(plan, findings),
         "cards": answers,
@@ -68,8 +72,14 @@ def render(plan: Plan, evidence: Evidence, findings: Findings) -> tuple[str, lis
         "versions": _versions(),
         "map_data": data,
     }
-    drawn = [*([first] if first else []), *(figure for section in parts for figure in figures_in(section.parts))]
-    return fill("page.html.j2", page=context), drawn
+    files = {f"figures/{first.name}.svg": first.file} if first else {}
+    for section in parts:
+        for number, part in enumerate(unfolded(section.parts), start=1):
+            if isinstance(part, svg.Figure):
+                files[f"figures/{part.name}.svg"] = part.file
+            elif isinstance(part, Table):
+                files[f"tables/{section.id}_{number:02}_{_slug(part.caption)}.csv"] = part.csv
+    return fill("page.html.j2", page=context), files
 
 
 def fill(template: str, **values: object) -> str:
@@ -87,17 +97,6 @@ def fill(template: str, **values: object) -> str:
     return environment.get_template(template).render(css=Markup(colours + css), script=Markup(script), **values)
 
 
-def featured(plan: Plan, findings: Findings) -> list[Method]:
-    """The lines of the first figure: dense, what is compared for RQ2, the best pooled method, the baseline, and the
-    uniform profiles of WINA and TEAL, as many as fit."""
-    gain, pooled = findings.deciding_gain, findings.best_pooled
-    wanted = [plan.dense, *([gain.method, gain.reference] if gain else []), *([pooled.method] if pooled else [])]
-    wanted.append(plan.method(plan.baseline))
-    uniform = [method for method in plan.sparse if method.is_pooled and method.allocation == UNIFORM]
-    wanted += sorted(uniform, key=lambda method: method.criterion != "wina")
-    return list(dict.fromkeys(wanted))[:FEATURED]
-
-
 def as_yaml(settings: Mapping[str, Mapping[str, Any]]) -> str:
     """The settings as they would stand in params.yaml."""
     plain = json.loads(json.dumps(settings, default=list))
@@ -107,7 +106,7 @@ def as_yaml(settings: Mapping[str, Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _first_figure(plan: Plan, findings: Findings, style: figures.Looks) -> Figure | None:
+def _first_figure(plan: Plan, findings: Findings, lines: Sequence[Method], style: figures.Looks) -> Figure | None:
     points = findings.test.points
     if not points:
         return None
@@ -115,40 +114,30 @@ def _first_figure(plan: Plan, findings: Findings, style: figures.Looks) -> Figur
         f"Accuracy on {findings.test.samples:,} held-out samples, every method on the same ones, against the FLOPs "
         f"that remain (right is cheaper); bars are {target_name(plan.confidence)} intervals."
     )
-    return accuracy(plan, points, featured(plan, findings), style, "accuracy", caption)
+    return accuracy(plan, points, lines, style, "accuracy", caption)
 
 
-def _chips(plan: Plan, findings: Findings, style: figures.Looks) -> list[dict[str, Any]]:
+def _chips(plan: Plan, shown: Sequence[Method], style: figures.Looks) -> list[dict[str, Any]]:
     """A switch for every method of the figures, with its colour and marker."""
-    shown = featured(plan, findings)
     ordered = [*shown, *(method for method in plan.methods if method not in shown)]
-    return [
-        {
-            "id": method.name,
-            "name": display_name(plan, method),
-            "is_on": method in shown,
-            "mark": Markup(svg.sign(*style[method.name])),
-        }
-        for method in ordered
-    ]
+    marks = {method: Markup(svg.sign(*style[method.name])) for method in ordered}
+    return [{"id": m.name, "name": display_name(plan, m), "is_on": m in shown, "mark": marks[m]} for m in ordered]
 
 
 def _strip(plan: Plan, findings: Findings) -> dict[str, str]:
     """What was compared, in a few words each."""
-    model, primary = plan.settings.get("model", {}), findings.primary
-    blocks = max((item.values.shape[1] for item in findings.pooled), default=0)
+    timed_on = findings.latency.facts.get("machine", {}).get("device", "not known")
     samples = f"{findings.test.samples:,} for every method"
-    if primary is not None and primary.accuracies.samples != findings.test.samples:
-        samples += f", {primary.accuracies.samples:,} for the answers"
+    if findings.answering is not findings.test:
+        samples += f", {findings.answering.samples:,} for the answers"
     tasks = len(findings.test.tasks) + len(findings.test.texts)
-    facts = {
-        "Model": f"{model.get('path', 'the model')}, {blocks} blocks, {model.get('dtype', '?')}",
+    return {
         "Held-out samples": f"{samples}; {tasks} tasks",
         "Sparsity targets": target_names(plan.targets),
         "Code": plan.commit or "no commit",
-        "Machine": findings.latency.facts.get("machine", {}).get("device", f"{platform.machine()}, nothing was timed"),
+        "Machine": plan.facts.get("Machine", timed_on),
+        "Computing time": plan.facts.get("Time", "not known"),
     }
-    return {name: str(value) for name, value in facts.items()}
 
 
 def _digest(evidence: Evidence) -> str:
@@ -169,6 +158,10 @@ def _marked(words: str) -> Markup:
 def _breakable(name: str) -> Markup:
     """An id may break after an underscore."""
     return Markup(str(_marked(name)).replace("_", "_<wbr>"))
+
+
+def _slug(caption: str) -> str:
+    return re.sub(r"\W+", "_", caption.lower()).strip("_")[:40].strip("_")
 
 
 def _data(value: object) -> Markup:

@@ -31,10 +31,10 @@ class Section:
     parts: Sequence[Part]
 
 
-def figures_in(parts: Sequence[Part]) -> Iterator[Figure]:
-    """Every figure, folded or not."""
+def unfolded(parts: Sequence[Part]) -> Iterator[str | Figure | Table]:
+    """All parts, folded or not."""
     for part in parts:
-        if isinstance(part, Figure):
+        if isinstance(part, Fold):
+            yield from unfolded(part.parts)
+        else:
             yield part
-        elif isinstance(part, Fold):
-            yield from figures_in(part.parts)

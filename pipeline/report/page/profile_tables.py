@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from pipeline.report.analysis.accuracy import Comparison, Point
@@ -17,27 +16,13 @@ from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.analysis.refit_variance import Scale
 from pipeline.report.analysis.specialisation import PooledAllocation, Specialisation
 from pipeline.report.analysis.tasks import TaskRow
+from pipeline.report.page.cells import NONE, difference, figure, heat, interval, percentage, percents, plain, sign_tone
 from pipeline.report.page.figures import key
-from pipeline.report.page.table import (
-    NONE,
-    Cell,
-    Column,
-    Row,
-    Table,
-    difference,
-    figure,
-    heat,
-    interval,
-    percentage,
-    percents,
-    plain,
-    sign_tone,
-)
+from pipeline.report.page.table import Cell, Column, Row, Table
 from pipeline.report.text.decision import RELEVANT
 from pipeline.report.text.names import display_name
 from pipeline.report.text.wording import (
     compute_range,
-    listed,
     p_value,
     percent,
     points,
@@ -48,8 +33,6 @@ from pipeline.report.text.wording import (
 
 FADED_AT = 0.5
 """Accuracy lost against dense at which a task cell has its full shade."""
-NAMED = 2
-"""Projections and blocks that a cell names."""
 
 
 def differences(plan: Plan, accuracies: Accuracies, caption: str) -> Table:
@@ -91,6 +74,8 @@ def accuracy_table(plan: Plan, accuracies: Accuracies) -> Table:
         "Accuracy in %, with intervals; small: FLOPs that remain and points lost. Bold: shown to lose less than "
         f"{100 * RELEVANT:g} points. Equal targets are not quite equal compute; differences above are at equal compute."
     )
+    if len(known) < 1 + len(plan.sparse) * len(plan.targets):
+        note += " A dash: the masks of the method reach fewer weights than the target needs."
     return Table(
         "Accuracy by method and target", "method", [Column("groups", is_text=True), *target_columns(plan)], rows, note
     )
@@ -152,15 +137,12 @@ def shift_table(specialisations: Sequence[Specialisation]) -> Table:
             plain(f"{len(item.shifts)} {item.kind}"), plain(item.reference), plain(target_name(item.target)),
             figure(100 * float(item.mean_shift.mean()), lambda value: f"{value:.1f}"),
             plain(f"{100 * float(item.mean_shift.min()):.1f} to {100 * float(item.mean_shift.max()):.1f}"),
-            plain(_largest(item.projections, item.by_projection)),
-            plain(_largest([str(block) for block in range(item.shifts.shape[2])], item.by_block)),
         ])
         for item in specialisations
     ]  # fmt: skip
     columns = [
         Column("groups", is_text=True), Column("minus", is_text=True), Column("target"), Column("mean, points"),
-        Column("range over groups"), Column("most in projections", is_text=True),
-        Column("most in blocks", is_text=True),
+        Column("range over groups"),
     ]  # fmt: skip
     note = (
         "Mean absolute difference of a group's sparsities from the pooled ones. Random groups differ, too, because "
@@ -244,11 +226,3 @@ def target_columns(plan: Plan) -> list[Column]:
 
 def _log(value: float) -> str:
     return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
-
-
-def _largest(names: Sequence[str], fractions: np.ndarray) -> str:
-    """The names with the largest fractions: "down (31%) and o (22%)"; a dash where all are undefined."""
-    if np.isnan(fractions).any():
-        return NONE
-    order = np.argsort(-fractions, kind="stable")[:NAMED]
-    return listed([f"{names[position]} ({percent(float(fractions[position]), 0)})" for position in order])

@@ -13,16 +13,19 @@ from pipeline.report.analysis.evidence import Evidence, total
 from pipeline.report.analysis.findings import Accuracies, Findings
 from pipeline.report.analysis.pairs import is_literal
 from pipeline.report.analysis.plan import Plan
+from pipeline.report.analysis.recovery import Recovery
 from pipeline.report.analysis.task_differences import TaskComparison
 from pipeline.report.page import figures, group_tables, profile_tables
+from pipeline.report.page.cells import plain
 from pipeline.report.page.figures import MEAN, Looks, Mark, key
 from pipeline.report.page.latency_figure import latency
 from pipeline.report.page.latency_tables import speedup_table, timing_table
 from pipeline.report.page.parts import Fold, Part, Section
+from pipeline.report.page.sparsity_figure import sparsity
 from pipeline.report.page.svg import Figure
-from pipeline.report.page.table import Column, Row, Table, plain
+from pipeline.report.page.table import Column, Row, Table
 from pipeline.report.text.latency import machine_sentences, not_timed
-from pipeline.report.text.names import describe, display_name, limits, role
+from pipeline.report.text.names import describe, display_name, role
 from pipeline.report.text.rules import rules
 from pipeline.report.text.wording import compute_range, listed, percent_interval, target_name
 
@@ -44,7 +47,7 @@ def sections(
                 _groups(plan, evidence, findings, drawn_map)),
         Section("rq3", "Routing", "RQ3 · How can a new prompt be routed?", _routing(plan, findings)),
         Section("rq4", "Trade-off", "RQ4 · What does it save?", _tradeoff(plan, findings, style)),
-        Section("appendix", "Appendix", "Appendix", _appendix(plan, evidence, findings)),
+        Section("appendix", "Appendix", "Appendix", _appendix(plan, evidence, findings, style)),
     ]  # fmt: skip
 
 
@@ -59,7 +62,8 @@ def _profiles(plan: Plan, findings: Findings) -> list[Part]:
         "was asked, WINA's profiles per cluster against WINA's pooled one.",
         *_literal(plan, findings, answering),
     ]
-    marks = [_mark(own, row) for row in [*sorted(answering.gains, key=_is_ours), *answering.differences]]
+    marks = [_mark(own, row, "pooled") for row in sorted(answering.gains, key=_is_ours)]
+    marks += [_mark(own, row, display_name(own, row.reference)) for row in answering.differences]
     if marks:
         caption = "Points of accuracy at matched compute, mean over targets or at the chosen one; coloured: claimed."
         parts.append(profile_tables.differences(own, answering, f"Differences on {answering.samples:,} samples"))
@@ -93,9 +97,9 @@ def _answering(plan: Plan, findings: Findings) -> tuple[Plan, Accuracies]:
     return plan, findings.test
 
 
-def _mark(plan: Plan, row: Comparison) -> Mark:
+def _mark(plan: Plan, row: Comparison, reference: str) -> Mark:
     at_targets = {key(target): gap for target, gap in zip(plan.targets, row.at_targets, strict=True)}
-    name = f"{display_name(plan, row.method)} \N{MINUS SIGN} {display_name(plan, row.reference)}"
+    name = f"{display_name(plan, row.method)} \N{MINUS SIGN} {reference}"
     return Mark(name, {MEAN: row.mean, **at_targets}, row.is_claimed(plan.alpha))
 
 
@@ -111,20 +115,14 @@ def _task_forest(plan: Plan, comparison: TaskComparison) -> Figure:
 
 def _recovered(plan: Plan, accuracies: Accuracies) -> list[str]:
     """The fraction of the baseline's loss that better pooled methods avoid, target by target."""
-    return [
-        f"{display_name(plan, row.method)} (the fraction of what {display_name(plan, row.reference)} loses against "
-        "dense): "
-        + listed(
-            [
-                f"{percent_interval(part)} at {target_name(at)}"
-                for at, part in zip(plan.targets, row.fractions, strict=False)
-                if part
-            ]
-        )
-        + "."
-        for row in accuracies.recoveries
-        if row.wins
-    ]
+
+    def shown(row: Recovery) -> str:
+        parts = zip(plan.targets, row.fractions, strict=False)
+        values = listed([f"{percent_interval(part)} at {target_name(at)}" for at, part in parts if part])
+        name, reference = display_name(plan, row.method), display_name(plan, row.reference)
+        return f"{name} (the fraction of what {reference} loses against dense): {values}."
+
+    return [shown(row) for row in accuracies.recoveries if row.wins]
 
 
 def _groups(plan: Plan, evidence: Evidence, findings: Findings, drawn_map: Figure | None) -> list[Part]:
@@ -158,8 +156,9 @@ def _routing(plan: Plan, findings: Findings) -> list[Part]:
     parts: list[Part] = []
     if findings.test.routers:
         parts.append(group_tables.router_table(findings))
-    if findings.test.regrets:
-        parts.append(group_tables.regret_table(plan, findings.test.regrets))
+    own, answering = _answering(plan, findings)
+    if answering.regrets:
+        parts.append(group_tables.regret_table(own, answering))
     if findings.benefit_routers:
         parts.append(group_tables.benefit_table(findings.benefit_routers))
     return parts or ["No router was fitted in this run."]
@@ -181,11 +180,10 @@ def _tradeoff(plan: Plan, findings: Findings, style: Looks) -> list[Part]:
     parts += [f"`{name}` cannot decode sparse: {reason}." for name, reason in timings.facts.get("skipped", {}).items()]
     if findings.test.points:
         parts.append(profile_tables.accuracy_table(plan, findings.test))
-        parts += [text for text in [limits(findings.test.points, plan)] if text]
     return parts
 
 
-def _appendix(plan: Plan, evidence: Evidence, findings: Findings) -> list[Part]:
+def _appendix(plan: Plan, evidence: Evidence, findings: Findings, style: Looks) -> list[Part]:
     test = findings.test
     parts: list[Part] = [*left_out(evidence.sample_counts)]
     if test.points:
@@ -200,7 +198,8 @@ def _appendix(plan: Plan, evidence: Evidence, findings: Findings) -> list[Part]:
         own, answering = _answering(plan, findings)
         more = [_task_forest(own, item) for item in answering.task_differences[1:]]
         parts.append(Fold("Task by task", [*more, *tasks]))
-        parts.append(Fold("Realised sparsity", [profile_tables.sparsity_table(plan, test)]))
+        drawn = sparsity(plan, findings.block_sparsities, figures.featured(plan, findings), style)
+        parts.append(Fold("Realised sparsity", [drawn, profile_tables.sparsity_table(plan, test)]))
     allocations = [profile_tables.pooled_table(item) for item in findings.pooled if not item.is_flat]
     shifts = [profile_tables.shift_table(findings.specialisations)] if findings.specialisations else []
     if allocations or shifts:
@@ -220,23 +219,16 @@ def _appendix(plan: Plan, evidence: Evidence, findings: Findings) -> list[Part]:
 
 def left_out(counts: pd.DataFrame) -> list[str]:
     """Samples that stage `prepare` left out, tasks with fewer items than were asked for, and questions asked twice."""
-    few = counts["taken"] < counts["wanted"]
-    facts = [
-        (
-            "Fewer items than asked for",
-            [f"{row.taken:,} of {row.wanted:,} for {_of(row)}" for row in _rows(counts[few])],
-        )
-    ]
-    facts += [
-        (fact, [f"{row[column]:,} of {_of(row)}" for row in _rows(counts[counts[column] > 0])])
-        for column, fact in COUNTED.items()
-    ]
-    return [f"{fact}: {listed(named)}." for fact, named in facts if named]
+    few = {"Fewer items than asked for": [f"{row.taken:,} of {row.wanted:,} for {_of(row)}" for row in _rows(counts)
+                                          if row.taken < row.wanted]}  # fmt: skip
+    more = {fact: [f"{getattr(row, column):,} of {_of(row)}" for row in _rows(counts) if getattr(row, column)]
+            for column, fact in COUNTED.items()}  # fmt: skip
+    return [f"{fact}: {listed(named)}." for fact, named in {**few, **more}.items() if named]
 
 
-def _rows(counts: Any) -> list[pd.Series]:
-    return [row for _, row in counts.iterrows()]
+def _rows(counts: Any) -> Any:
+    return counts.itertuples(index=False)
 
 
-def _of(row: pd.Series) -> str:
-    return f"`{row['task']}` ({row['split']})"
+def _of(row: Any) -> str:
+    return f"`{row.task}` ({row.split})"

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.report.page.cells import figure, interval
 from pipeline.report.page.page import fill
-from pipeline.report.page.svg import Figure, Scale, element, line, marker, polyline, svg, text, tick
-from pipeline.report.page.table import Cell, Column, Row, Table, figure, interval
+from pipeline.report.page.svg import Figure, Scale, element, line, marker, svg, text, tick
+from pipeline.report.page.table import Cell, Column, Row, Table
 from pipeline.report.text.wording import listed, number
 from pipeline.statistics.bootstrap import Interval
 
@@ -91,7 +92,6 @@ def panel(studies: Sequence[Study], metric: str) -> Figure | None:
     parts += [text(x(i), HEIGHT - 22, f"{count:g}", text_anchor="middle") for i, count in enumerate(counts)]
     parts += [text(50, HEIGHT - 4, "groups"), text(4, 10, unit)]
     at = [(x(counts.index(count)), y(factor * value.value)) for count, _, value in points]
-    parts.append(polyline(at, stroke="var(--accent)", stroke_width=1.5, opacity=0.5))
     for (_, name, value), (across, up) in zip(points, at, strict=True):
         bar = line(
             across, y(factor * value.low), across, y(factor * value.high), stroke="var(--accent)", stroke_width=2

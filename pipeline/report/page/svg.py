@@ -135,7 +135,7 @@ def svg(width: float, height: float, content: str, alt: str) -> str:
                    role="img", aria_label=label(alt, 1000))  # fmt: skip
 
 
-def label(words: str, most: int = 44) -> str:
+def label(words: str, most: int = 60) -> str:
     """A name that somebody else has chosen as it can be drawn: one line, no control characters, not endless."""
     kept = "".join(character for character in " ".join(words.split()) if character.isprintable())
     return kept if len(kept) <= most else f"{kept[: most - 1]}\N{HORIZONTAL ELLIPSIS}"

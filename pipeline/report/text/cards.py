@@ -7,6 +7,7 @@ them can contradict each other. No method or label is named here: the same code 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipeline.report.analysis.accuracy import Comparison, Point
@@ -14,6 +15,7 @@ from pipeline.report.analysis.agreement import LabelAgreement
 from pipeline.report.analysis.findings import Accuracies, Findings
 from pipeline.report.analysis.labels import candidates
 from pipeline.report.analysis.plan import Plan
+from pipeline.report.analysis.routers import RegretRow
 from pipeline.report.analysis.variants import VariantLabel, without_length
 from pipeline.report.text.decision import RELEVANT, Decision, decide
 from pipeline.report.text.latency import latency_answer
@@ -75,22 +77,16 @@ def headline(plan: Plan, findings: Findings) -> str:
     row, pooled = findings.deciding_gain, findings.best_pooled
     parts: list[str] = []
     if row is not None:
-        decision, part = decide(intervals(row)), _where(plan, findings, row)
-        amount = f"{points(abs(row.mean.value)).removeprefix('+')} points [{_ends(row)}] {part}"
-        if decision.tone == "yes":
-            parts.append(f"Routed {groups_word(row.method)} gain {amount}")
-        elif row.mean.high < 0:
-            parts.append(f"Routed {groups_word(row.method)} lose {amount}")
+        groups, where = f"Routed {groups_word(row.method)}", _where(plan, findings, row)
+        is_gain = decide(intervals(row)).tone == "yes"
+        if is_gain or row.mean.high < 0:
+            parts.append(f"{groups} {'gain' if is_gain else 'lose'} {_amount(row.mean)} points {where}")
         else:
-            parts.append(
-                f"Routed {groups_word(row.method)} are not shown to beat one pooled profile: "
-                f"{points_interval(row.mean)} points {part}"
-            )
+            shown = points_interval(row.mean)
+            parts.append(f"{groups} are not shown to beat one pooled profile: {shown} points {where}")
     if pooled is not None and (pooled.mean.low > 0 or not parts):
         verb = "gains" if pooled.mean.value >= 0 else "loses"
-        amount = points(abs(pooled.mean.value)).removeprefix("+")
-        ends = f"{points(pooled.mean.low).removeprefix('+')}, {points(pooled.mean.high).removeprefix('+')}"
-        parts.append(f"a better pooled allocation ({pooled.method.allocation}) {verb} {amount} [{ends}]")
+        parts.append(f"a better pooled allocation ({pooled.method.allocation}) {verb} {_amount(pooled.mean)}")
     if not parts:
         return NO_ACCURACY if not findings.test.points else "No routed method was compared with a pooled one."
     sentence = "; ".join(parts)
@@ -98,7 +94,8 @@ def headline(plan: Plan, findings: Findings) -> str:
 
 
 def gain_decision(plan: Plan, findings: Findings) -> Decision | None:
-    """RQ2's decision; None where nothing decides. A gain must also be above every random control of its size."""
+    """RQ2's decision; None where nothing decides. A gain must also be above every random control of its size that was
+    run."""
     row = findings.deciding_gain
     if row is None:
         return None
@@ -108,8 +105,6 @@ def gain_decision(plan: Plan, findings: Findings) -> Decision | None:
     controls = [control for control in findings.answering.controls if control.method == row.method]
     if not row.is_claimed(plan.alpha):
         return Decision("open", "Undecided: not after correction")
-    if not controls:
-        return Decision("open", "A gain, but no random control")
     if not all(control.is_better(plan.alpha) for control in controls):
         return Decision("open", "A gain, but random groups gain too")
     return Decision("yes", ONE_FIT)
@@ -141,11 +136,11 @@ def _where(plan: Plan, findings: Findings, row: Comparison) -> str:
     return f"at {target_range(reached)} sparsity"
 
 
-def _ends(row: Comparison) -> str:
-    low, high = row.mean.low, row.mean.high
-    if row.mean.value < 0:
-        low, high = -high, -low
-    return f"{points(low).removeprefix('+')}, {points(high).removeprefix('+')}"
+def _amount(of: Interval) -> str:
+    """ "1.3 [0.7, 1.8]", of a gain or of a loss."""
+    ends = sorted((of.low, of.high) if of.value >= 0 else (-of.low, -of.high))
+    value, low, high = (points(number).removeprefix("+") for number in (abs(of.value), *ends))
+    return f"{value} [{low}, {high}]"
 
 
 def _profiles(plan: Plan, findings: Findings, decision: Decision | None) -> Card:
@@ -160,19 +155,20 @@ def _profiles(plan: Plan, findings: Findings, decision: Decision | None) -> Card
         f"{_where(plan, findings, row)}, {findings.answering.samples:,} samples{over}."
     )
     controls = [gain for gain in findings.answering.gains if gain.method.is_control and gain.reference == row.reference]
-    second = [
-        f"Random groups of the same sizes gain {listed([points_interval(gain.mean) for gain in controls])} over the "
-        "same pooled profile."
-    ] if controls else []  # fmt: skip
-    folded = [*_correction(row), *_refits(plan, findings.answering, row), *_resolution(plan, findings, row)]
+    corrected = f"Corrected for all comparisons with `{row.reference.name}` (Holm): {p_equals(row.p_corrected)}."
+    folded = [corrected, *_refits(plan, findings.answering, row), *_resolution(row)]
     return Card(
         "RQ2", question, decision.tone, decision.words, points_interval(row.mean), "points of accuracy",
-        (first, *second), tuple(folded),
+        (first, *_beside(controls, decision)), tuple(folded),
     )  # fmt: skip
 
 
-def _correction(row: Comparison) -> list[str]:
-    return [f"Corrected for all comparisons with `{row.reference.name}` (Holm): {p_equals(row.p_corrected)}."]
+def _beside(controls: Sequence[Comparison], decision: Decision) -> list[str]:
+    """What random groups gain; where none were run, a gain may be that of any groups."""
+    if controls:
+        gains = listed([points_interval(gain.mean) for gain in controls])
+        return [f"Random groups of the same sizes gain {gains} over the same pooled profile."]
+    return ["Random groups were not run: any groups might gain as much."] if decision.tone == "yes" else []
 
 
 def _refits(plan: Plan, accuracies: Accuracies, row: Comparison) -> list[str]:
@@ -187,7 +183,7 @@ def _refits(plan: Plan, accuracies: Accuracies, row: Comparison) -> list[str]:
     ]
 
 
-def _resolution(plan: Plan, findings: Findings, row: Comparison) -> list[str]:
+def _resolution(row: Comparison) -> list[str]:
     """The minimum detectable difference, rounded up: half of the paired interval at the coarsest target."""
     halves = [half for half in row.half_widths if half is not None]
     if not halves:
@@ -249,28 +245,30 @@ def _routing(plan: Plan, findings: Findings, decision: Decision | None) -> Card:
         benefit = [entry for entry in findings.benefit_routers if row and entry.router == row.method.groups]
         text = "A benefit router chooses by predicted benefit; see its table." if benefit else "No router was fitted."
         return Card("RQ3", question, "open", "Not asked", sentences=(text,))
-    regret = next((entry for entry in findings.answering.regrets if entry.method == row.method), None)
-    shared = next((entry for entry in findings.test.regrets if entry.method == row.method), None)
-    cost = (
-        f"It costs {percent(shared.fraction, 3)} of the dense FLOPs; a"
-        if shared and shared.fraction is not None
-        else "A"
+    regret = next(entry for entry in findings.answering.regrets if entry.method == row.method)
+    first = (
+        f"It costs {100 * router.fraction:.2g}% of the dense FLOPs; always naming the largest group would be right "
+        f"for {percent(router.largest)}."
     )
-    first = f"{cost}lways naming the largest group would be right for {percent(router.largest)}."
     matters = decision is not None and decision.tone == "yes"
-    if regret is not None:
-        second = f"Its mistakes cost {points_interval(regret.mean)} points against known groups"
-    else:
-        second = "Known groups were not run on these samples; regret on fewer of them is below"
-    second += "." if matters else ", and says little while groups are not shown to gain (RQ2)."
-    is_good = regret is None or regret.mean.high < NEGLIGIBLE
-    answer, tone = ("Yes", "yes") if matters and is_good else ("Not well enough", "no")
+    second = _regret(regret, findings.answering.samples)
+    second += "." if matters else "; that says little while groups are not shown to gain (RQ2)."
+    answer, tone = ("Yes", "yes") if matters and regret.most < NEGLIGIBLE else ("Not well enough", "no")
     if not matters:
         answer, tone = ("Easily, but little depends on it", "open") if router.accuracy.low > router.largest else (
             "No better than guessing", "no")  # fmt: skip
     folded = _unseen(router.new_task, router.new_template)
     return Card("RQ3", question, tone, answer, percent_interval(router.accuracy), "of prompts to the right group",
                 (first, second), folded)  # fmt: skip
+
+
+def _regret(row: RegretRow, samples: int) -> str:
+    """What mistakes cost, without a stop."""
+    if row.elsewhere == 0:
+        return f"All {samples:,} prompts that answer RQ2 went to their group, so mistakes cost nothing"
+    if row.mean is None:
+        return f"Its mistakes cost at most {percent(row.elsewhere)} of the answers, as many as it sent elsewhere"
+    return f"Its mistakes cost {points_interval(row.mean)} points against known groups"
 
 
 def _unseen(task: Interval | None, template: Interval | None) -> tuple[str, ...]:

@@ -27,14 +27,15 @@ def latency_answer(plan: Plan, findings: Findings) -> tuple[str, str, str, tuple
     best = max(safe or deployable, key=lambda timing: timing.speedup.value)
     sentence = (
         f"{display_name(plan, best.method)} at {target_name(best.target)} decodes {speedup(best.speedup)} times as "
-        f"fast as the dense model ({first.dense_way}, {best.dense_ms:.3g} ms a token) at batch {first.batch}, context "
-        f"{first.context:,}."
+        f"fast as the dense model ({first.dense_way}, {best.row.dense_ms:.3g} ms a token) at batch {first.batch}, "
+        f"context {first.context:,}."
     )
     folded = (*_elsewhere(others, best), *busy(timings))
     if safe:
         return f"Yes: {best.speedup.value:.2f} times as fast", "yes", sentence, folded
     if faster:
-        return "Faster, but at a loss", "open", sentence, folded
+        is_loss = best.point is not None and best.point.loss.low > 0
+        return "Faster, but at a loss" if is_loss else "Faster; a loss is not ruled out", "open", sentence, folded
     return "No: not faster than dense", "no", sentence, folded
 
 
@@ -80,7 +81,7 @@ def machine_sentences(timings: Latency) -> list[str]:
 def busy(timings: Latency) -> list[str]:
     """A warning if more programs than cores wanted to run during any timing."""
     cores = timings.facts.get("machine", {}).get("cores") or 0
-    most = max(timing.load for cell in timings.cells for timing in cell.timings)
+    most = max(timing.row.load for cell in timings.cells for timing in cell.timings)
     if most <= cores:
         return []
     return [f"The machine was busy (load up to {most:.1f} on {cores} cores): repeat the timing before relying on it."]

@@ -4,12 +4,8 @@ sets so that none can be out of date. Ids of params.yaml appear in tables only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from pipeline.report.analysis.accuracy import Point
 from pipeline.report.analysis.configurations import CRITERION_NAMES, MASK_NAMES
 from pipeline.report.analysis.plan import ASSIGNED, Method, Plan
-from pipeline.report.text.wording import listed, target_name
 from wina_amp.names import ACTIVATION, ALLOCATIONS, CRITERIA, GRADIENT, MASKS, SCHEMES, THRESHOLD, UNIFORM
 
 GROUPS = {ACTIVATION: "clusters", GRADIENT: "gradient clusters"}
@@ -40,20 +36,6 @@ def describe(plan: Plan, method: Method) -> str:
     return f"Scores features by {criterion} and {mask}; {scheme}; {allocation}{_source(plan, method)}."
 
 
-def limits(points: Sequence[Point], plan: Plan) -> str:
-    """The methods that have no result at some targets, and the reason; empty if all have."""
-    reached = {method: max((p.target for p in points if p.method == method), default=0.0) for method in plan.sparse}
-    lacking = [
-        f"`{method.name}` above {target_name(target)}"
-        for method, target in reached.items()
-        if method.is_limited and target < plan.targets[-1]
-    ]
-    if not lacking:
-        return ""
-    reason = "its masks reach only a part of the weights, fewer than the target needs"
-    return f"A dash stands where a method has no result ({listed(lacking)}): {reason}."
-
-
 def role(plan: Plan, method: Method) -> str:
     """The role of a method in the comparison."""
     if method.is_dense:
@@ -80,7 +62,8 @@ def _name(plan: Plan, method: Method) -> str:
         name += f", {MASK_NAMES.get(method.mask, method.mask)}"
     if method.is_pooled:
         return name
-    groups = f"{'' if method.is_control else 'routed ' if method.is_routed else 'known '}{groups_word(method)}"
+    routed = "benefit-routed " if method.groups in plan.benefit_routers else "routed "
+    groups = f"{'' if method.is_control else routed if method.is_routed else 'known '}{groups_word(method)}"
     return f"{name}, {'thresholds by ' if method.takes_allocation else ''}{groups}"
 
 

@@ -20,8 +20,8 @@ def rules(plan: Plan) -> list[str]:
         "savings of realised FLOPs, router and scoring counted. No third method influences a pair.",
         "A gain is claimed where both intervals of its mean over targets exclude zero, its p-value, corrected for all "
         f"pairs of its kind (Holm), is below {alpha}, and it is also above every draw of random groups of the same "
-        f"sizes. Otherwise the answer is no if the intervals rule out a gain of {100 * RELEVANT:g} points, and "
-        "undecided if not.",
+        "sizes that was run; where none was, the answer says so. Otherwise it is no if the intervals rule out a gain "
+        f"of {100 * RELEVANT:g} points, and undecided if not.",
         "Of several configurations (criterion, allocation, mask) with routed groups, the one with the most accurate "
         "pooled method decides, because groups that help a weak profile may repair what a better pooled one repairs "
         "without them; of its routed methods, the first in params.yaml.",
@@ -30,7 +30,7 @@ def rules(plan: Plan) -> list[str]:
         f"below {alpha}: mostly from NMI {MOSTLY}, partly from {PARTLY}. They are reproducible when clusterings of two "
         f"halves of the training samples have an ARI of at least {STABLE}.",
         "Routing is good enough when groups gain (RQ2) and the interval of its regret stays below "
-        f"{100 * NEGLIGIBLE:g} point.",
+        f"{100 * NEGLIGIBLE:g} point; where known groups were not run, fewer prompts than that must go elsewhere.",
         f"An operating point is safe when the interval of its loss against dense stays below {100 * RELEVANT:g} "
         "points. A point is faster when the lower quartile of its speed-up over the strongest dense baseline is above "
         "1, at the smallest batch and shortest context.",
@@ -44,5 +44,5 @@ def _primary(plan: Plan) -> list[str]:
     return [
         f"The primary comparison ({method_names(part.sparse)} on all test samples at {target_names(part.targets)}, "
         "named in the settings) answers if it has a routed method of the deciding configuration; all cards then read "
-        "it. The figures and other tables are of the samples that every method was evaluated on.",
+        "it. The figures and other tables are of the samples that every method was evaluated on."
     ]

@@ -97,6 +97,9 @@ class _Splits(Mapping[str, Dataset]):
             self._made[split] = Dataset.from_list(self._makers[split]())
         return self._made[split]
 
+    def __contains__(self, split: object) -> bool:
+        return split in self._makers  # which `Mapping` would make, to see
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._makers)
 

@@ -16,6 +16,7 @@ from pipeline.histograms.aggregate import dense_counts
 from pipeline.storage.schemas import HISTOGRAMS, SIGNATURES
 from tests.reference import capture as reference
 from tests.wina_amp.allocation.blocks import CHANGING_ROPE, CONFIGS, random_model
+from tests.wina_amp.tokens.memory import room_for
 from wina_amp.errors import UserError
 from wina_amp.histograms.bins import Bins
 from wina_amp.models.projections import projections
@@ -102,6 +103,20 @@ def test_a_sample_gets_the_same_rows_alone_as_in_a_padded_batch(tiny_loaded):
     for in_batch, by_itself in zip(dense_counts(together[0], bins), dense_counts(alone[0], bins), strict=True):
         assert np.abs(in_batch - by_itself).sum() / 2 <= MOVED * in_batch.sum()
     np.testing.assert_allclose(np.stack(together[1].vector), np.stack(alone[1].vector), rtol=BATCHED, atol=BATCHED)
+
+
+@pytest.mark.tried("memory", "warned")
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_a_batch_that_does_not_fit_into_memory_gives_the_rows_of_smaller_ones(tiny_loaded, most: int):
+    whole = _captured(tiny_loaded, [_samples()])
+    with room_for(tiny_loaded, most):
+        halves = _captured(tiny_loaded, [_samples()])
+    bins = Bins(4)
+    for in_one, in_parts in zip(dense_counts(whole[0], bins), dense_counts(halves[0], bins), strict=True):
+        assert np.abs(in_one - in_parts).sum() / 2 <= MOVED * in_one.sum()
+    np.testing.assert_allclose(np.stack(whole[1].vector), np.stack(halves[1].vector), rtol=BATCHED, atol=BATCHED)
+    with room_for(tiny_loaded, 0), pytest.raises(UserError, match="single sample must fit into memory"):
+        _captured(tiny_loaded, [_samples()])
 
 
 @pytest.mark.tried("neighbours", "right")

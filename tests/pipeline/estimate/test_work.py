@@ -24,7 +24,7 @@ BLOCK = (
     Linear("up", "gate_up", 8, 24),
     Linear("down", "down", 24, 8),
 )
-SIZES = Sizes(BLOCK, blocks=3, hidden=8, vocabulary=50, heads=2, head_dim=4, is_tied=False)
+SIZES = Sizes(BLOCK, blocks=3, hidden=8, vocabulary=50, is_tied=False)
 LOAD = Workload(
     prompts=np.array([5, 7, 9]),
     answers=np.array([2, 3, 4]),

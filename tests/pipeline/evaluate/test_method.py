@@ -12,18 +12,19 @@ import torch
 from lm_eval import evaluator
 from lm_eval.models.huggingface import HFLM
 
-from pipeline.evaluate.engine import Profiles
 from pipeline.evaluate.method import evaluate, shape_of
+from pipeline.profiles.profile import Profiles
 from pipeline.storage.schemas import RESULTS
 from pipeline.tasks.loading import TaskView, load_tasks
 from pipeline.tasks.samples import sample_rows
+from tests.wina_amp.tokens.memory import room_for
 from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel
 
 ROUNDING = 1e-4
 """Nats; float32 sums in another order (see test_choices)."""
 
-THRESHOLDS = torch.rand(3, 2, 7, generator=torch.Generator().manual_seed(9))
+THRESHOLDS = torch.rand(3, 2, 7, generator=torch.Generator().manual_seed(9)).numpy()
 OPTIONS = {"dense_prefix": 1, "batch_tokens": 200}
 
 
@@ -86,7 +87,7 @@ def test_thresholds_of_zero_give_the_dense_results_exactly(
     views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
 ):
     dense = evaluate(tiny_loaded, views, samples, None, **OPTIONS)
-    zero = evaluate(tiny_loaded, views, samples, Profiles("wina", torch.zeros(3, 2, 7)), **OPTIONS)
+    zero = evaluate(tiny_loaded, views, samples, Profiles("wina", np.zeros((3, 2, 7), np.float32)), **OPTIONS)
     # Features that are exactly zero are counted as masked, so the count may differ; what the model says may not.
     counted = ["flops", "realised_sparsity", "sparsity_by_block"]
     pd.testing.assert_frame_equal(dense.drop(columns=counted), zero.drop(columns=counted), check_exact=True)
@@ -95,11 +96,11 @@ def test_thresholds_of_zero_give_the_dense_results_exactly(
 def test_topk_realises_the_sparsity_of_every_projection_to_one_feature_for_every_sample(
     views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel
 ):
-    sparsity = torch.rand(3, 2, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    sparsity = torch.rand(3, 2, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(4)).numpy()
     results = evaluate(tiny_loaded, views, samples, Profiles("wina", sparsity, "topk"), **OPTIONS)
     shape = shape_of(tiny_loaded, "wina")
     inputs, outputs = np.array(shape.features), np.array(shape.gated)
-    zeroed = np.ceil(inputs * sparsity.reshape(3, -1).numpy()) @ outputs / (inputs @ outputs)
+    zeroed = np.ceil(inputs * sparsity.reshape(3, -1)) @ outputs / (inputs @ outputs)
     np.testing.assert_allclose(results["realised_sparsity"], zeroed[samples["group"]], rtol=0, atol=1e-12)
 
 
@@ -123,6 +124,24 @@ def test_two_runs_are_identical_and_the_batch_size_hardly_matters(
     other = evaluate(tiny_loaded, views, samples, profiles, dense_prefix=1, batch_tokens=10**6)
     assert np.allclose(first["loglikelihood"], other["loglikelihood"], rtol=0, atol=ROUNDING, equal_nan=True)
     assert first["score"].tolist() == other["score"].tolist()
+
+
+@pytest.mark.tried("memory", "warned")
+@pytest.mark.parametrize("most", [1, 3])
+@pytest.mark.parametrize("is_sparse", [True, False])
+def test_batches_that_do_not_fit_into_memory_give_the_results_of_smaller_ones(
+    views: list[TaskView], samples: pd.DataFrame, tiny_loaded: LoadedModel, most: int, is_sparse: bool
+):
+    profiles = Profiles("teal", THRESHOLDS) if is_sparse else None
+    whole = evaluate(tiny_loaded, views, samples, profiles, dense_prefix=1, batch_tokens=10**6)
+    with room_for(tiny_loaded, most):
+        halves = evaluate(tiny_loaded, views, samples, profiles, dense_prefix=1, batch_tokens=10**6)
+    assert np.allclose(whole["loglikelihood"], halves["loglikelihood"], rtol=0, atol=ROUNDING, equal_nan=True)
+    for column in ("score", "dense_flops", "group"):
+        assert whole[column].tolist() == halves[column].tolist()
+    assert np.allclose(whole["flops"], halves["flops"], rtol=ROUNDING)
+    with room_for(tiny_loaded, 0), pytest.raises(UserError, match="single sample must fit into memory"):
+        evaluate(tiny_loaded, views, samples, profiles, dense_prefix=1, batch_tokens=10**6)
 
 
 def test_only_the_given_samples_are_evaluated_and_progress_is_reported(

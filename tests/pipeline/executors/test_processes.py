@@ -56,6 +56,16 @@ def test_every_task_is_done_once_by_as_many_processes_as_asked_for_each_with_a_w
     assert sum(done) == sum(tasks) + len(tasks)
 
 
+def visible(_folder: Path, _task: int, _advance) -> str:
+    time.sleep(0.3)
+    return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def test_every_process_sees_one_of_the_gpus_in_turn(tmp_path: Path):
+    with WorkerPool(partial(make, tmp_path), 2, gpus=["3", "GPU-7f"]) as pool:
+        assert {*pool.map(visible, range(4))} == {"3", "GPU-7f"}
+
+
 def count_earlier(folder: Path, task: str, advance) -> None:
     time.sleep(0.05)
     (folder / task).write_text(str(sum(path.name.startswith("early") for path in folder.iterdir())))
@@ -152,6 +162,7 @@ def test_the_number_of_processes(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert processes(1, on_cpu=True) == 3
     assert processes(1, on_cpu=False) == 1
+    assert processes(1, on_cpu=False, gpus=8) == 8
     assert processes(10**15, on_cpu=True) == 1  # a model that has no room twice
     monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
     monkeypatch.setattr(os, "cpu_count", lambda: 8)

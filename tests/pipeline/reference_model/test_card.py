@@ -38,13 +38,6 @@ def test_accuracy_and_chance_are_those_counted_by_hand() -> None:
     assert pick["low"] < 75 < pick["high"] and (pick["is_default"], write["is_default"]) == (True, False)
 
 
-def test_the_same_log_gives_the_same_curve(tmp_path: Path) -> None:
-    log = pd.read_csv(PUBLISHED / "log.csv")
-    for name in ("first.svg", "second.svg"):
-        card.save_curve(log, tmp_path / name)
-    assert (tmp_path / "first.svg").read_bytes() == (tmp_path / "second.svg").read_bytes()
-
-
 def test_the_published_card_is_of_the_published_weights_and_settings() -> None:
     text = (PUBLISHED / "README.md").read_text()
     weights = (PUBLISHED / "model" / "model.safetensors").read_bytes()

@@ -8,7 +8,6 @@ from pipeline.report.analysis.evidence import Evidence
 from pipeline.report.analysis.findings import Findings, find
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.page.page import render
-from pipeline.report.page.svg import Figure
 from tests.pipeline.report.synthetic import make_evidence, make_plan
 
 
@@ -28,6 +27,6 @@ def findings(plan: Plan, evidence: Evidence) -> Findings:
 
 
 @pytest.fixture(scope="session")
-def page(plan: Plan, evidence: Evidence, findings: Findings) -> tuple[str, list[Figure]]:
-    """The page and its figures, with every SVG."""
+def page(plan: Plan, evidence: Evidence, findings: Findings) -> tuple[str, dict[str, str]]:
+    """The page, and its figures and tables as files."""
     return render(plan, evidence, findings)

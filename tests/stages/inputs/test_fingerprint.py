@@ -222,7 +222,7 @@ def _install(patch: pytest.MonkeyPatch, library: str, version: str | None) -> No
 
 def _gpus(patch: pytest.MonkeyPatch, *names: str) -> None:
     """Make PyTorch see these."""
-    patch.setattr("torch.cuda.is_available", lambda: bool(names))
+    patch.setattr("stages.inputs.environment.has_gpu", lambda: bool(names))
     patch.setattr("torch.cuda.device_count", lambda: len(names))
     patch.setattr("torch.cuda.get_device_name", lambda number: names[number])
 

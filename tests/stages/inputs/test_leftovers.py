@@ -12,7 +12,7 @@ from dvc.repo import Repo
 
 from pipeline.config.params import Settings
 from stages.inputs import leftovers
-from stages.inputs.leftovers import REMOVED, set_aside
+from stages.inputs.leftovers import REMOVED, forget, set_aside
 from tests.dvc import deps
 from tests.settings import full, full_text
 
@@ -27,8 +27,9 @@ def test_outs_are_those_that_dvc_knows_and_folders_those_that_several_stages_fil
     with Repo.init(str(tmp_path), no_scm=True) as repo:
         stages = repo.stage.load_file(str(tmp_path / deps.MAIN))
         known = {out.def_path for stage in stages for out in stage.outs}
-    outs, folders = leftovers._outs_and_folders(SETTINGS)
+    outs, deps_of_all = leftovers.outs_and_deps(SETTINGS)
     assert outs == known
+    folders = sorted(deps_of_all & {str(Path(out).parent) for out in outs})
     assert folders == ["data/allocation_costs", "data/assignments", "data/profiles", "data/results", "data/routes"]
 
 
@@ -73,7 +74,7 @@ def test_only_what_the_settings_do_not_ask_for_is_moved(
     settings: Settings, moved: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    outs, _ = leftovers._outs_and_folders(SETTINGS)
+    outs, _ = leftovers.outs_and_deps(SETTINGS)
     for path in map(Path, {*outs, *moved, "data/results/.kl.parquet.4711.tmp", "data/mine.parquet"}):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(str(path))
@@ -103,6 +104,16 @@ def test_a_table_that_is_moved_again_is_kept_once(tmp_path: Path, monkeypatch: p
         _leave("old.parquet", "a table")
         set_aside(SETTINGS)
     assert _kept() == ["a table"]
+
+
+def test_dvc_lock_forgets_the_stages_that_are_gone_and_keeps_the_others_byte_for_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    head, kept = "schema: '2.0'\nstages:\n", "  evaluate@kl:\n    cmd: run\n    outs:\n    - path: a\n      md5: b\n"
+    Path("dvc.lock").write_text(f"{head}  gate@gate:\n    cmd: run\n{kept}  evaluate@gone:\n    cmd: run\n")
+    forget(SETTINGS)
+    assert Path("dvc.lock").read_text() == head + kept
 
 
 def _leave(name: str, text: str) -> None:

@@ -16,5 +16,5 @@ def test_rows_are_the_sequences_with_padding_behind_them(pad: int):
 
 
 def test_sequences_of_equal_length_are_not_padded():
-    ids, lengths = right_padded([[1, 2], [3, 4]], pad=-1)
+    ids, lengths = right_padded([[1, 2], [3, 4]], padding=-1)
     assert ids.tolist() == [[1, 2], [3, 4]] and lengths.tolist() == [2, 2]

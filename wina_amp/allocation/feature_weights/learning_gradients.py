@@ -21,10 +21,10 @@ from torch import Tensor
 
 from wina_amp.allocation.calibration.cost import Cost, Meter, weight_fractions
 from wina_amp.allocation.calibration.texts import minibatch
-from wina_amp.allocation.feature_weights.dense_scores import score_counts
 from wina_amp.allocation.loss.answers import positions_of
 from wina_amp.allocation.loss.gradients import LossGradients
 from wina_amp.allocation.loss.loss_inputs import LossInputs
+from wina_amp.capture.passes import group_counts
 from wina_amp.histograms.bins import Bins
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
@@ -142,9 +142,10 @@ class LearningGradients:
 
     def _masked_by_scores_of(self, numbers: Sequence[int]) -> LossGradients:
         texts = [self._texts[number] for number in numbers]
-        counts = score_counts(
+        (counts,) = group_counts(
             self._loaded,
             texts,
+            np.zeros(len(texts), np.int64),
             criterion=LEARNED,
             bins=self._bins,
             dense_prefix=self._prefix,

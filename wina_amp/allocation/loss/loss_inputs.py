@@ -42,3 +42,8 @@ class LossInputs:
     def on(self, texts: Sequence[TokenizedSample]) -> Self:
         """The same on other texts."""
         return replace(self, texts=texts)
+
+    @property
+    def mean_length(self) -> float:
+        """Tokens of a text, on average."""
+        return sum(text.length for text in self.texts) / len(self.texts)

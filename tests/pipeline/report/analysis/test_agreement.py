@@ -23,12 +23,10 @@ def test_the_label_that_groups_follow_leads_and_random_groups_follow_none(plan, 
     assert all(row.chance.nmi.value < 0.1 for row in rows)
 
 
-def test_labels_that_groups_do_not_follow_have_large_p_values_and_the_correction_only_raises_them(plan, evidence):
+def test_labels_that_groups_do_not_follow_have_large_p_values(plan, evidence):
     rows = {row.label.name: row for row in agreements(plan, evidence, "test")}
-    assert rows["template"].p == pytest.approx(1 / (plan.bootstrap + 1))  # no permutation came near
-    assert rows["template"].p_corrected == pytest.approx(rows["template"].p * len(rows))
-    assert rows["computation"].p_corrected > 0.05
-    assert all(row.p <= row.p_corrected <= 1 for row in rows.values())
+    assert rows["template"].p_corrected == pytest.approx(len(rows) / (plan.bootstrap + 1))  # no permutation came near
+    assert 0.05 < rows["computation"].p_corrected <= 1
 
 
 def test_determined_is_mutual_information_over_the_entropy_of_the_groups(plan, evidence):

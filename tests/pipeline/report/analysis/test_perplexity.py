@@ -104,12 +104,6 @@ def test_text_samples_are_not_part_of_accuracies(plan: Plan, evidence: Evidence,
     assert found.samples > expected.samples and not expected.texts
 
 
-def test_perplexities_are_plot_data(plan: Plan, findings: Findings, mixed_findings: Findings):
-    table = plot_tables(plan, mixed_findings)["perplexity"]
-    assert len(table) == 2 * (1 + len(plan.sparse) * len(plan.targets))
-    assert "perplexity" not in plot_tables(plan, findings)
-
-
 def test_the_page_shows_perplexity_only_where_there_is_text(
     plan: Plan, mixed: Evidence, mixed_findings: Findings, page: tuple[str, list[Figure]]
 ):

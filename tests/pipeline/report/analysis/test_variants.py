@@ -9,7 +9,7 @@ import pytest
 from pipeline.report.analysis.agreement import agreements
 from pipeline.report.analysis.evidence import groups_of, split_samples
 from pipeline.report.analysis.variants import by_block, variants, without_length
-from pipeline.statistics.agreement import adjusted_rand_index, normalized_mutual_information
+from pipeline.statistics.agreement import normalized_mutual_information
 from tests.pipeline.report.synthetic import BLOCKS, make_evidence, make_plan
 from wina_amp.errors import UserError
 
@@ -39,10 +39,9 @@ def test_agreement_with_the_template_grows_with_depth_as_built_in(clusterings):
 def test_the_learned_groups_under_another_name_do_not_differ_from_themselves(plan, evidence, clusterings):
     whole = {row.label.name: row for row in agreements(plan, evidence, "test")}
     same = without_length(clusterings)
-    assert same.same == pytest.approx(1.0, abs=EXACT)
     for row in same.rows:
         assert row.agreement == whole[row.label.name].agreement
-        assert (row.p, row.p_corrected) == (whole[row.label.name].p, whole[row.label.name].p_corrected)
+        assert row.p_corrected == whole[row.label.name].p_corrected
         assert max(map(abs, (row.change.value, row.change.low, row.change.high))) < EXACT
 
 
@@ -54,7 +53,6 @@ def test_a_change_is_the_nmi_less_that_of_the_learned_groups(evidence, clusterin
     for row in clusterings[1].rows:
         before, after = (normalized_mutual_information(labelling, row.label.codes) for labelling in (learned, groups))
         assert row.change.value == pytest.approx(after - before, abs=EXACT)
-    assert clusterings[1].same == adjusted_rand_index(learned, groups)
 
 
 def test_without_learned_groups_or_variants_there_is_nothing_to_compare(plan, evidence):

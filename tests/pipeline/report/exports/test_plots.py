@@ -12,12 +12,6 @@ def tables(plan, findings):
     return plot_tables(plan, findings)
 
 
-def test_variants_are_one_row_for_every_clustering_and_label(findings, tables):
-    rows = tables["variants"]
-    assert len(rows) == len(findings.variants) * len(findings.test.agreements)
-    assert not rows.duplicated(["variant", "block", "label"]).any() and rows["p_corrected"].between(0, 1).all()
-
-
 def test_plot_tables_cover_both_splits_and_every_method(plan, tables):
     assert set(tables["accuracy"]["split"]) == {"train", "test"}
     assert set(tables["accuracy"]["method"]) == {method.name for method in plan.methods}
@@ -34,9 +28,7 @@ def test_comparisons_have_the_compute_at_which_they_were_made_and_end_in_their_m
     assert shown["difference"].tolist()[-1] == pytest.approx(100 * comparison.mean.value)
 
 
-def test_routers_have_the_accuracy_and_cost_of_the_findings(findings, tables):
-    rows = tables["routers"].set_index("router")
-    for row in findings.test.routers:
-        assert rows.loc[row.router, "accuracy"] == row.accuracy.value
-    costs = {row.method.groups: row.fraction for row in findings.test.regrets}
-    assert rows["cost"].to_dict() == pytest.approx(costs)
+def test_sparsities_have_a_row_for_every_block_of_every_method_and_target(plan, findings, tables):
+    rows = tables["sparsity"]
+    assert not rows.duplicated(["method", "target", "block"]).any()
+    assert len(rows) == len(plan.sparse) * len(plan.targets) * len(findings.block_sparsities[0].values)

@@ -19,11 +19,11 @@ def written(plan, evidence, tmp_path_factory):
     return folder
 
 
-def test_equal_tables_give_an_equal_page_and_equal_figures(written, page):
-    html, figures = page
-    assert (written / "report" / "report.html").read_text(encoding="utf-8") == html
-    files = {path.stem: path.read_text(encoding="utf-8") for path in (written / "report" / "figures").iterdir()}
-    assert files == {figure.name: figure.file for figure in figures}
+def test_equal_tables_give_an_equal_page_with_equal_figures_and_tables(written, page):
+    html, files = page
+    paths = [path for path in (written / "report").rglob("*") if path.is_file()]
+    found = {path.relative_to(written / "report").as_posix(): path.read_text(encoding="utf-8") for path in paths}
+    assert found == {"report.html": html, **files}
 
 
 def test_equal_tables_give_equal_metrics_in_the_same_order(written, plan, findings):

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
+from pipeline.protocol.confirmed import Confirmed, ConfirmedAnswer
 from pipeline.report.analysis.findings import find
+from pipeline.report.exports.metrics import metrics
 from pipeline.report.page.page import render
+from pipeline.report.page.studies import Study, render_studies
+from pipeline.statistics.bootstrap import Interval
 from tests.pipeline.report.page.test_layout import full_evidence, full_plan
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: `make browser` does")
@@ -25,13 +30,33 @@ WIDTHS = (360, 768, 1440)
 RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 
 
+REPORT, CONFIRMED, STUDIES = "report", "confirmed", "studies"
+PAGES = (REPORT, CONFIRMED, STUDIES)
+
+
 @pytest.fixture(scope="module")
-def file(tmp_path_factory) -> Path:
+def files_of(tmp_path_factory) -> dict[str, Path]:
+    """The report of everything there is, the same with confirmed answers, and several studies side by side."""
     plan = full_plan()
     evidence = full_evidence(plan)
-    path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(render(plan, evidence, find(plan, evidence))[0], encoding="utf-8")
-    return path
+    findings = find(plan, evidence)
+    interval = Interval(0.001, -0.004, 0.006)
+    answer = ConfirmedAnswer(
+        "literal", "clustered_embedding", "greedy", 0.5, "no", "no, smaller than 1: x", interval, 5376, 10, 3
+    )
+    unknown = replace(answer, question="ours", method="kl_gradient_routed_by_neighbours", baseline="kl_learned")
+    answers = Confirmed("c" * 40, ("confirmation",), (answer, unknown))
+    own = metrics(plan, findings)
+    studies = [Study(f"{count} groups", {**own, "clusters.count": count}) for count in (2, 4, 8)]
+    pages = {
+        REPORT: render(plan, evidence, findings)[0],
+        CONFIRMED: render(plan, evidence, replace(findings, confirmed=answers))[0],
+        STUDIES: render_studies([*studies, Study("another model", {"accuracy.dense": 0.9})]),
+    }
+    folder = tmp_path_factory.mktemp("page")
+    for name, html in pages.items():
+        (folder / f"{name}.html").write_text(html, encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in pages}
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +68,13 @@ def browser():
 
 
 @pytest.fixture
-def opened(browser, file) -> Iterator:
-    """Opens the page at a width; afterwards nothing may have been said on the console or asked of anybody."""
+def opened(browser, files_of) -> Iterator:
+    """Opens a page at a width; afterwards nothing may have been said on the console or asked of anybody."""
     said: list[str] = []
     pages = []
 
-    def open_page(width: int = 1440, **options):
+    def open_page(width: int = 1440, which: str = REPORT, **options):
+        file = files_of[which]
         page = browser.new_page(viewport={"width": width, "height": 900}, **options)
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
@@ -63,18 +89,20 @@ def opened(browser, file) -> Iterator:
     assert [text for text in said if not text.startswith("data:")] == []
 
 
+@pytest.mark.parametrize("which", PAGES)
 @pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_but_scroll_regions_is_wider_than_the_window(opened, width):
-    page = opened(width)
+def test_nothing_but_scroll_regions_is_wider_than_the_window(opened, width, which):
+    page = opened(width, which)
     page.evaluate("document.querySelectorAll('details').forEach(fold => (fold.open = true))")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     for region in page.query_selector_all(".scroll"):
         assert region.get_attribute("tabindex") == "0" and region.get_attribute("aria-label")
 
 
+@pytest.mark.parametrize("which", PAGES)
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1440, "dark")])
-def test_the_rules_of_axe_core_pass_with_everything_unfolded(opened, width, scheme):
-    page = opened(width, color_scheme=scheme)
+def test_the_rules_of_axe_core_pass_with_everything_unfolded(opened, width, scheme, which):
+    page = opened(width, which, color_scheme=scheme)
     page.evaluate("document.querySelectorAll('details').forEach(fold => (fold.open = true))")
     page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
     found = page.evaluate("tags => axe.run({runOnly: tags})", list(RULES))
@@ -82,9 +110,10 @@ def test_the_rules_of_axe_core_pass_with_everything_unfolded(opened, width, sche
     assert broken == {} and len(found["passes"]) > 20
 
 
+@pytest.mark.parametrize("which", [REPORT, STUDIES])
 @pytest.mark.parametrize("width", [360, 1440])
-def test_targets_are_at_least_24_pixels(opened, width):
-    page = opened(width)
+def test_targets_are_at_least_24_pixels(opened, width, which):
+    page = opened(width, which)
     small = page.evaluate("""[...document.querySelectorAll('button, select, input, summary, nav a')]
         .filter(node => node.offsetParent && !node.closest('thead'))
         .map(node => [node.textContent.trim().slice(0, 30), node.getBoundingClientRect()])
@@ -176,3 +205,14 @@ def test_without_a_script_and_in_print_the_page_is_complete(opened):
     printed.emulate_media(media="print")
     assert printed.locator("#figure-accuracy .wide svg").is_visible() and not printed.locator(".bar").is_visible()
     assert printed.locator("details table").first.is_visible()  # folds are open on paper
+
+
+def test_points_of_studies_tell_their_values_and_the_table_sorts_and_copies(opened):
+    page = opened(which=STUDIES)
+    page.locator("figure [data-tip]").first.hover(force=True)
+    assert "2 groups: " in page.locator("#tip").inner_text()
+    page.locator("thead button").nth(1).click()
+    assert page.locator("th[aria-sort=descending]").count() == 1
+    page.evaluate("navigator.clipboard.writeText = async words => { window.copied = words; }")
+    page.locator(".tools button").click()
+    assert len(page.evaluate("window.copied").splitlines()) == 5

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
+from io import StringIO
 
 import lxml.html
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline.report.analysis.findings import find
@@ -37,14 +39,30 @@ def test_references_inside_the_page_are_unique_and_resolved(page):
 
 
 def test_figures_follow_the_theme_and_files_have_colours_of_their_own(page):
-    for figure in page[1]:
-        for drawing in (figure.wide, *([figure.narrow] if figure.narrow else [])):
-            assert not re.findall(r"#[0-9a-f]{6}", drawing)
-            assert set(re.findall(r"var\(--(\w+)\)", drawing)) <= LIGHT.keys()
-            ElementTree.fromstring(drawing)
-            assert 'role="img" aria-label="' in drawing
-        assert "--ink:#" in figure.file
-        ElementTree.fromstring(figure.file)
+    html, files = page
+    drawings = re.findall(r"<svg xmlns.*?</svg>", html, flags=re.DOTALL)
+    assert len(drawings) > len([name for name in files if name.endswith(".svg")]) > 4
+    for drawing in drawings:
+        assert not re.findall(r"#[0-9a-f]{6}", drawing)
+        assert set(re.findall(r"var\(--(\w+)\)", drawing)) <= LIGHT.keys()
+        ElementTree.fromstring(drawing)
+        assert 'role="img" aria-label="' in drawing
+    for name, content in files.items():
+        if name.endswith(".svg"):
+            assert "--ink:#" in content
+            ElementTree.fromstring(content)
+
+
+def test_every_table_is_a_file_with_the_numbers_behind_its_cells(page):
+    html, files = page
+    tables = {name: pd.read_csv(StringIO(content)) for name, content in files.items() if name.startswith("tables/")}
+    assert len(tables) == len(lxml.html.fromstring(html).xpath("//table"))
+    (accuracy,) = (table for name, table in tables.items() if name.endswith("_accuracy_by_method_and_target.csv"))
+    shown = lxml.html.fromstring(html).xpath("//section[@id='rq4']//tr[th='teal']/td/@data-value")
+    row = accuracy.set_index("method").loc["teal"]
+    targets = ("25%", "40%", "50%", "65%")
+    assert [row[target] for target in targets] == pytest.approx([float(value) for value in shown], rel=1e-5)
+    assert all(row[f"{target}, low"] < row[target] < row[f"{target}, high"] for target in targets)
 
 
 def test_text_and_lines_are_readable_on_both_papers():
@@ -126,13 +144,12 @@ def with_limited() -> dict[str, object]:
 def test_a_target_out_of_reach_is_a_dash_and_the_page_says_why(page):
     plan = make_plan(**with_limited())
     evidence = make_evidence(2, 4, plan=plan)
-    html, figures = render(plan, evidence, find(plan, evidence))
-    assert len(figures) == len({figure.name for figure in figures})
+    html, _ = render(plan, evidence, find(plan, evidence))
     tree = lxml.html.fromstring(html)
-    assert "A dash stands where a method has no result (cats above 40%, cats_oracle above 40%" in tree.text_content()
+    assert "A dash: the masks of the method reach fewer weights than the target needs." in tree.text_content()
     row = tree.xpath("//section[@id='rq4']//tr[th='cats']")[0]
     assert [cell.text_content() == "—" for cell in row.xpath("td")] == [False, False, False, True, True]
-    assert "A dash stands" not in page[0]
+    assert "A dash: the masks" not in page[0]
 
 
 @pytest.mark.parametrize(
@@ -162,10 +179,10 @@ def test_any_set_of_methods_targets_and_splits_makes_a_page(changes):
             profiles={**evidence.profiles, "new": evidence.profiles["task"].assign(profile="new")},
             results={**evidence.results, "new": evidence.results["task"].assign(method="new")},
         )
-    html, figures = render(plan, evidence, find(plan, evidence))
-    names = [figure.name for figure in figures]
+    html, files = render(plan, evidence, find(plan, evidence))
+    tree = lxml.html.fromstring(html)
     assert html.rstrip().endswith("</html>")
-    assert len(names) == len(set(names))
+    assert len(files) == len(tree.xpath("//figure | //table"))  # none has the name of another
 
 
 @pytest.mark.tried("errors", "right")

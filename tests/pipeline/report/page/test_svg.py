@@ -19,7 +19,7 @@ ODD = [
     pytest.param("]]> %s {0} {{x}}", "]]> %s {0} {{x}}", id="templates"),
     pytest.param("\N{GRINNING FACE} 中文", "\N{GRINNING FACE} 中文", id="an emoji and Chinese"),
     pytest.param("a\x00\x1b[31m\u202e", "a[31m", id="control characters"),
-    pytest.param("x" * 500, "x" * 43 + "\N{HORIZONTAL ELLIPSIS}", id="500 characters"),
+    pytest.param("x" * 500, "x" * 59 + "\N{HORIZONTAL ELLIPSIS}", id="500 characters"),
     pytest.param("\ud800", "", id="half a surrogate pair"),
     pytest.param("", "", id="nothing"),
 ]

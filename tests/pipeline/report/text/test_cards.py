@@ -34,9 +34,8 @@ def test_a_gain_is_claimed_where_one_was_built_in(plan, findings):
     by_key = answers(plan, findings)
     assert (by_key["RQ2"].answer, by_key["RQ2"].tone) == (ONE_FIT, "yes")
     assert by_key["RQ1"].answer == "Yes: by template"
-    assert re.match(
-        r"Routed clusters gain \d+\.\d points \[\d+\.\d, \d+\.\d\] at 25 to 65% sparsity", headline(plan, findings)
-    )
+    words = headline(plan, findings)
+    assert re.match(r"Routed clusters gain \d+\.\d \[\d+\.\d, \d+\.\d\] points at 25 to 65% sparsity", words)
     assert "Refit variance is not known" in " ".join(by_key["RQ2"].folded)  # one draw of random groups
 
 
@@ -72,6 +71,21 @@ def test_routing_matters_only_where_groups_gain(plan, findings, lost):
     assert answers(plan, changed(findings, regrets=regrets))["RQ3"].answer == "Yes"
 
 
+@pytest.mark.parametrize(
+    ("elsewhere", "answer", "words"),
+    [
+        (0.0, "Yes", "All 768 prompts that answer RQ2 went to their group, so mistakes cost nothing."),
+        (0.004, "Yes", "Its mistakes cost at most 0.4% of the answers, as many as it sent elsewhere."),
+        (0.02, "Not well enough", "Its mistakes cost at most 2.0% of the answers"),
+    ],
+)
+def test_where_known_groups_were_not_run_what_was_sent_elsewhere_decides(plan, findings, elsewhere, answer, words):
+    mean = Interval(0.0, 0.0, 0.0) if elsewhere == 0 else None
+    regrets = [replace(row, mean=mean, elsewhere=elsewhere) for row in findings.test.regrets]
+    card = answers(plan, changed(findings, regrets=regrets))["RQ3"]
+    assert card.answer == answer and card.sentences[1].startswith(words)
+
+
 @pytest.mark.parametrize(("stability", "answer"), [(0.3, "Not reproducible"), (None, "Stability unknown")])
 def test_groups_that_are_not_reproducible_get_no_answer_to_what_they_follow(plan, findings, stability, answer):
     shaky = replace(findings, quality={**findings.quality, "stability": stability})
@@ -84,13 +98,20 @@ def test_a_gain_that_the_correction_takes_back_is_not_claimed(plan, findings):
     assert (card.answer, card.tone) == ("Undecided: not after correction", "open")
 
 
-@pytest.mark.parametrize(
-    ("controls", "answer"), [("equal", "A gain, but random groups gain too"), ("none", "A gain, but no random control")]
-)
-def test_a_gain_that_random_groups_may_have_too_is_not_attributed_to_the_groups(plan, findings, controls, answer):
-    rows = [replace(row, p_corrected=0.5) for row in findings.test.controls] if controls == "equal" else []
+def test_a_gain_that_random_groups_have_too_is_not_attributed_to_the_groups(plan, findings):
+    rows = [replace(row, p_corrected=0.5) for row in findings.test.controls]
     card = answers(plan, changed(findings, controls=rows))["RQ2"]
-    assert (card.answer, card.tone) == (answer, "open")
+    assert (card.answer, card.tone) == ("A gain, but random groups gain too", "open")
+
+
+def test_a_gain_without_random_groups_is_a_gain_and_the_card_says_that_they_were_not_run(plan, findings, lost):
+    def bare(findings):
+        gains = [row for row in findings.test.gains if not row.method.is_control]
+        return answers(plan, changed(findings, gains=gains, controls=[]))["RQ2"]
+
+    assert (bare(findings).answer, bare(findings).tone) == (ONE_FIT, "yes")
+    assert bare(findings).sentences[1] == "Random groups were not run: any groups might gain as much."
+    assert (bare(lost).tone, len(bare(lost).sentences)) == ("no", 1)
 
 
 def test_one_draw_of_random_groups_that_is_not_beaten_is_enough(plan, findings):

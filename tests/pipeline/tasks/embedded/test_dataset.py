@@ -153,3 +153,10 @@ def test_tasks_of_one_computation_know_each_other_as_siblings() -> None:
             if other_name != name and other["dataset_kwargs"]["computation"] == own["computation"]
         ]
         assert own.get("siblings", []) == others
+
+
+def test_to_ask_whether_there_is_a_split_draws_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = dataset("boolean", [1], 0, train=2, test=2, confirmation=2)
+    monkeypatch.setattr("pipeline.tasks.embedded.dataset.documents", lambda *_, **_options: pytest.fail("drew"))
+    assert "confirmation" in splits
+    assert "refits" not in splits

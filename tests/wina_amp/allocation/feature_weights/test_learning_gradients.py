@@ -10,10 +10,10 @@ import torch
 from tests.wina_amp.allocation.blocks import BINS, random_model, texts
 from wina_amp.allocation.calibration.texts import minibatch
 from wina_amp.allocation.feature_weights import learning_gradients as module
-from wina_amp.allocation.feature_weights.dense_scores import score_counts
 from wina_amp.allocation.feature_weights.learning_gradients import ChunkTask, LearningGradients, mean
 from wina_amp.allocation.loss.gradients import LossGradients
 from wina_amp.allocation.loss.loss_inputs import LossInputs
+from wina_amp.capture.passes import group_counts
 from wina_amp.models.projections import projections
 from wina_amp.names import LEARNED
 from wina_amp.scoring.criteria import column_norms
@@ -54,7 +54,8 @@ def test_a_chunk_has_the_gradients_of_its_texts_masked_by_its_own_scores():
         own = random_model("llama")
         attach(own.model, worker.weights(task.log_weights))
         chosen = [texts()[number] for number in numbers]
-        counts = score_counts(own, chosen[:3], criterion=LEARNED, bins=BINS, dense_prefix=PREFIX, budget=BUDGET)
+        options = {"criterion": LEARNED, "bins": BINS, "dense_prefix": PREFIX, "budget": BUDGET}
+        (counts,) = group_counts(own, chosen[:3], np.zeros(len(chosen[:3]), np.int64), **options)
         gradients = LossGradients(LossInputs(own, texts(), counts, BINS, LEARNED, PREFIX, BUDGET))
         expected = gradients.by_weight(task.sparsity, list(numbers))
         positions = sum(len(text.answer_ids) for text in chosen)

@@ -11,11 +11,11 @@ import torch
 from tests.reference.gradients import all_gradients, gradients
 from tests.wina_amp.allocation.blocks import BINS, CONFIGS, random_model, texts
 from tests.wina_amp.allocation.blocks import score_counts as counts_of
-from wina_amp.allocation.feature_weights.dense_scores import score_counts
 from wina_amp.allocation.loss.divergence import Divergence
 from wina_amp.allocation.loss.gradients import HALF_WIDTH, LossGradients
 from wina_amp.allocation.loss.loss_inputs import LossInputs
 from wina_amp.allocation.loss.straight_through import Band
+from wina_amp.capture.passes import group_counts
 from wina_amp.histograms.thresholds import thresholds
 from wina_amp.models.projections import projections
 from wina_amp.names import LEARNED
@@ -81,7 +81,9 @@ def test_thresholds_follow_other_histograms_and_weights_that_have_changed():
     fast, sparsity, every = LossGradients(inputs), np.full(len(projected), 0.5), range(len(texts()))
     before = fast.at(sparsity, every)[0]
     attach(inputs.loaded.model, {key: 2 * values for key, values in weights.items()})
-    counts = score_counts(inputs.loaded, texts(), criterion=LEARNED, bins=BINS, dense_prefix=PREFIX, budget=64)
+    groups = np.zeros(len(texts()), np.int64)
+    options = {"criterion": LEARNED, "bins": BINS, "dense_prefix": PREFIX, "budget": 64}
+    (counts,) = group_counts(inputs.loaded, texts(), groups, **options)
     fast.masked_by(counts)
     first = LossGradients(replace(inputs, counts=counts))
     assert fast.at(sparsity, every)[0] == first.at(sparsity, every)[0]

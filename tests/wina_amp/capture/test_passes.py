@@ -1,4 +1,4 @@
-"""`wina_amp.allocation.feature_weights.dense_scores`: the counts of the obvious loop, and a model left as it was."""
+"""`wina_amp.capture.passes`: counts of groups are those of the obvious loop, and the model is left as it was."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.wina_amp.allocation.blocks import BINS, CONFIGS, random_model, texts
-from wina_amp.allocation.feature_weights.dense_scores import score_counts
+from wina_amp.capture.passes import group_counts
 from wina_amp.errors import UserError
 from wina_amp.models.projections import projections
 from wina_amp.scoring.criteria import projection_weights, scores
@@ -17,8 +17,12 @@ PREFIX = 2
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_counts_are_those_of_one_text_at_a_time(kind: str):
-    loaded, chosen = random_model(kind), texts()[:5]
-    histograms = score_counts(loaded, chosen, criterion="wina", bins=BINS, dense_prefix=PREFIX, budget=40)
+    loaded = random_model(kind)
+    chosen = [text for text in texts() if text.length <= loaded.context][:5]
+    groups = np.arange(len(chosen)) % 2
+    counts = group_counts(loaded, chosen, groups, criterion="wina", bins=BINS, dense_prefix=PREFIX, budget=40)
+    histograms, chosen = counts[0], [text for text, group in zip(chosen, groups, strict=True) if group == 0]
+    assert len(counts) == 2
     for p in projections(loaded.model):
         seen: list[np.ndarray] = []
         weights = projection_weights("wina", p)
@@ -43,4 +47,6 @@ def test_a_broken_score_is_refused():
     projections(loaded.model)[3].module.weight[0, 0] = torch.inf
     message = r"score must be finite\. Found: NaN or infinity\. Where: block 0, projection (gate|up)"
     with pytest.raises(UserError, match=message):
-        score_counts(loaded, texts()[:2], criterion="teal", bins=BINS, dense_prefix=PREFIX, budget=100)
+        group_counts(
+            loaded, texts()[:2], np.zeros(2, np.int64), criterion="teal", bins=BINS, dense_prefix=PREFIX, budget=100
+        )
