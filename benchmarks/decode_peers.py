@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
+from benchmarks.decode import BYTES
 from benchmarks.decode_step import CRITERION, thresholds
 from benchmarks.llama_cpp import LlamaCpp, bytes_per_token
 from wina_amp.decode.decoding import Decoding, sparse_decoding
@@ -120,7 +121,7 @@ def sides(options: argparse.Namespace, stack: ExitStack) -> tuple[dict[str, Turn
     turns["torch bfloat16"], sizes["torch bfloat16"] = _turn(half, ids), 2 * (inside + head)
     limits = torch.cat([thresholds(loaded, sparsity, text[:, :256]) for sparsity in (0.0, *options.sparsities)])
     for name in options.formats:
-        width = {"float32": 4, "bfloat16": 2, "int8": 1}[name]
+        width = BYTES[FORMATS[name]]
         whole = LoadedModel(copy_sharing_weights(model), loaded.tokenizer, loaded.device, loaded.family)
         decoding = stack.enter_context(sparse_decoding(whole, CRITERION, limits, weights=FORMATS[name]))
         for group, sparsity in enumerate((0.0, *options.sparsities)):

@@ -133,7 +133,7 @@ WEIGHTS: dict[Weights, str] = {
     "copy": "kernels have a copy of the projections' weights, in the model's dtype",
     "replace": "the model's own weights are stored as the kernels read them",
     BFLOAT16: "decode steps read projections and `lm_head` in bfloat16",
-    INT8: "decode steps read projections and `lm_head` in 8 bits, with a scale for every input and output",
+    INT8: "decode steps read projections and `lm_head` in 8 bits, with a scale for every input and 32 outputs",
 }
 SMALL_WEIGHTS = (BFLOAT16, INT8)
 """Those that are rounded, on a CPU."""

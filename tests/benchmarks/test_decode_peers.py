@@ -45,9 +45,9 @@ def test_a_side_reads_the_kept_weights_and_lm_head_in_its_format(tiny_llama: Pat
         _, sizes = decode_peers.sides(options, stack)
     inside, head = 2 * (32 * (32 + 16 + 16 + 32) + 3 * 32 * 48), 64 * 32
     assert sizes["torch float32"] == 4 * (inside + head) and sizes["torch bfloat16"] == 2 * (inside + head)
-    assert sizes["ours int8, dense"] == inside + head
+    assert sizes["ours int8, dense"] == 1.0625 * (inside + head)
     for masked in ("dense", "40%", "65%"):
-        assert sizes[f"ours float32, {masked}"] == pytest.approx(4 * sizes[f"ours int8, {masked}"], rel=0.03)
+        assert sizes[f"ours float32, {masked}"] == pytest.approx(4 / 1.0625 * sizes[f"ours int8, {masked}"], rel=0.03)
     assert head < sizes["ours int8, 65%"] < sizes["ours int8, 40%"] < sizes["ours int8, dense"]
 
 
@@ -58,13 +58,13 @@ def test_a_step_is_split(tiny_llama: Path, text: Path, monkeypatch, capsys):
 
 def test_the_cost_of_rounding_is_small_and_that_of_masks_is_not(tiny_llama: Path, text: Path, monkeypatch, capsys):
     monkeypatch.setattr(small_weights, "WIDTH", 64)
-    lines = _printed(small_weights, monkeypatch, capsys, tiny_llama, text, "--windows", 2)
-    values = {line.partition(":")[0].strip(): float(re.findall(r"perplexity ([\d.]+)", line)[0]) for line in lines}
-    assert len(values) == 6
-    dense = values["0% masked, float32"]
-    for name in ("bfloat16", "int8", "int8, groups of 64"):
-        assert values[f"0% masked, {name}"] == pytest.approx(dense, rel=0.02) and values[f"0% masked, {name}"] != dense
-    assert abs(values["50% masked, float32"] / dense - 1) > 0.02
+    lines = _printed(small_weights, monkeypatch, capsys, tiny_llama, text, "--windows", 2, "--threads", 1)
+    perplexity = {line.partition(" masked")[0].strip(): float(line.rpartition(" ")[2]) for line in lines[::3]}
+    assert perplexity["50%"] > 1.02 * perplexity["0%"]
+    changes = {line.partition(":")[0].strip(): re.findall(r"[-+\d.]+(?=%)", line.partition(":")[2]) for line in lines}
+    for name in ("0% masked, bfloat16", "0% masked, int8", "50% masked, int8"):
+        change, error = map(float, changes[name])
+        assert 0 < error < 2 and abs(change) < 2
 
 
 def test_a_file_in_q8_0_has_the_fields_of_the_first_and_its_matrices_up_to_half_a_unit(tmp_path: Path):

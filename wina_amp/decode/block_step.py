@@ -113,10 +113,9 @@ class BlockStep:
         heads, norms, tokens = self._heads, self._norms, len(h)
         residual, numbers, threads = h[:, 0].contiguous().numpy(), groups.numpy(), gate_up.threads
         y = torch.empty(tokens, qkv.width)
-        with running(threads):
-            _front(residual, numbers, norms.attention, qkv.masked, y.numpy(), threads)
         cos, sin = (_rows(each[:, 0], tokens) for each in arguments["position_embeddings"])
-        _rotate(y.numpy(), heads, norms.q, norms.k, cos, sin)
+        with running(threads):
+            _front(residual, numbers, norms, qkv.masked, heads, cos, sin, y.numpy(), threads)
         widths = (heads.queries * heads.features, heads.keys * heads.features, heads.keys * heads.features)
         _, k, v = (part.view(tokens, -1, 1, heads.features) for part in y.split(widths, dim=1))
         keys, values = cache.update(k, v, self._number)
@@ -126,8 +125,8 @@ class BlockStep:
         output = torch.empty(tokens, h.shape[2])
         with running(threads):
             _back(
-                *(residual, numbers, y.numpy(), *cached, heads, o.masked, norms.attention_output),
-                *(norms.mlp, gate_up.masked, self._is_gelu, down.masked, norms.mlp_output, output.numpy(), threads),
+                *(residual, numbers, y.numpy(), *cached, heads, norms, o.masked),
+                *(gate_up.masked, self._is_gelu, down.masked, output.numpy(), threads),
             )
         return output[:, None]
 
@@ -138,12 +137,23 @@ def _rows(values: Tensor, tokens: int) -> NDArray[Any]:
 
 
 @njit(nogil=True, parallel=True)
-def _front(h: Array, groups: NDArray[np.int64], norm: Norm, qkv: Masked, y: Array, threads: int) -> None:
-    x = _normed(h, norm)
+def _front(
+    h: Array,
+    groups: NDArray[np.int64],
+    norms: Norms,
+    qkv: Masked,
+    heads: Heads,
+    cos: Array,
+    sin: Array,
+    y: Array,
+    threads: int,
+) -> None:
+    x = _normed(h, norms.attention)
     # One by one: a parallel region takes tuples of arrays, and no tuples of those.
-    cutoffs, rows, input_scales, output_scales, biases = qkv
+    cutoffs, rows, group_scales, output_scales, biases = qkv
     for thread in numba.prange(threads):
-        products(x, groups, Masked(cutoffs, rows, input_scales, output_scales, biases), y, thread, threads)
+        products(x, groups, Masked(cutoffs, rows, group_scales, output_scales, biases), y, thread, threads)
+    _rotate(y, heads, norms.q, norms.k, cos, sin)
 
 
 @njit(nogil=True, parallel=True)
@@ -155,13 +165,11 @@ def _back(
     values: Array,
     is_visible: NDArray[np.bool_],
     heads: Heads,
+    norms: Norms,
     o: Masked,
-    o_norm: Norm,
-    norm: Norm,
     gate_up: Masked,
     is_gelu: bool,
     down: Masked,
-    down_norm: Norm,
     output: Array,
     threads: int,
 ) -> None:
@@ -175,27 +183,27 @@ def _back(
             into = attended[token, head * features : (head + 1) * features]
             query = q[token, head * features : (head + 1) * features]
             _attend(query, keys[token, key_head], values[token, key_head], is_visible[token], scale, into)
-    cutoffs, rows, input_scales, output_scales, biases = o
+    cutoffs, rows, group_scales, output_scales, biases = o
     added = np.empty((tokens, hidden), np.float32)
     for thread in numba.prange(threads):
-        products(attended, groups, Masked(cutoffs, rows, input_scales, output_scales, biases), added, thread, threads)
-    _add(h, added, o_norm, output)
-    x = _normed(output, norm)
-    cutoffs2, rows2, input_scales2, output_scales2, biases2 = gate_up
+        products(attended, groups, Masked(cutoffs, rows, group_scales, output_scales, biases), added, thread, threads)
+    _add(h, added, norms.attention_output, output)
+    x = _normed(output, norms.mlp)
+    cutoffs2, rows2, group_scales2, output_scales2, biases2 = gate_up
     half = len(biases2[0])
     both = np.empty((tokens, 2 * half), np.float32)
     gated = np.empty((tokens, half), np.float32)
     for thread in numba.prange(threads):
-        masked = Masked(cutoffs2, rows2, input_scales2, output_scales2, biases2)
+        masked = Masked(cutoffs2, rows2, group_scales2, output_scales2, biases2)
         products(x, groups, masked, both, thread, threads)
         start, stop = span(half, thread, threads)
         for token in range(tokens):
             _gate(both[token, start:stop], both[token, half + start : half + stop], is_gelu, gated[token, start:stop])
-    cutoffs3, rows3, input_scales3, output_scales3, biases3 = down
+    cutoffs3, rows3, group_scales3, output_scales3, biases3 = down
     for thread in numba.prange(threads):
-        masked = Masked(cutoffs3, rows3, input_scales3, output_scales3, biases3)
+        masked = Masked(cutoffs3, rows3, group_scales3, output_scales3, biases3)
         products(gated, groups, masked, added, thread, threads)
-    _add(output, added, down_norm, output)
+    _add(output, added, norms.mlp_output, output)
 
 
 # Sums of a norm and of a score may be taken in vectors; the order is that of the compiled code, always the same.

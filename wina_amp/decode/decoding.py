@@ -97,7 +97,8 @@ def sparse_decoding(
     mlps = gated_mlps(loaded, inputs)
     head = _dense_head(loaded, len(flat), weights) if weights in SMALL_WEIGHTS else None
     decoding = Decoding(shared_inputs, backend, [mlp is not None for mlp in mlps], weights, head)
-    steps = _block_steps(loaded) if decoding.backend_for(1) == NUMBA else [None] * (len(shared_inputs) // len(SITES))
+    blocks = [shared_inputs[first : first + len(SITES)] for first in range(0, len(shared_inputs), len(SITES))]
+    steps = _block_steps(loaded) if decoding.backend_for(1) == NUMBA else [None] * len(blocks)
     with ExitStack() as stack:
         stack.callback(decoding.release)
         handle = loaded.decoder.register_forward_pre_hook(decoding.begin_pass, with_kwargs=True)
@@ -107,10 +108,9 @@ def sparse_decoding(
                 stack.enter_context(overridden(layer.module, "forward", decoding.forward(shared, index)))
             if mlp is not None:
                 stack.enter_context(overridden(mlp.module, "forward", decoding.gated_forward(mlp, shared)))
-        for step, shared in zip(steps, zip(*[iter(shared_inputs)] * len(SITES), strict=True), strict=True):
+        for step, block in zip(steps, blocks, strict=True):
             if step is not None:
-                layer, block = step
-                stack.enter_context(overridden(layer, "forward", decoding.block_forward(layer, block, shared)))
+                stack.enter_context(overridden(step[0], "forward", decoding.block_forward(*step, block)))
         if head is not None:
             stack.enter_context(overridden(head.layers[0].module, "forward", decoding.head_forward(head)))
         yield decoding

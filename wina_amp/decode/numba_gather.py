@@ -6,7 +6,7 @@ Decoding is bound by the reading of weights, so time falls with the fraction of 
 of a weight. Weights are stored input-major, `[in, out]`, in float32, bfloat16 or int8 (`packed_weights.py`): what an
 input gates is one contiguous run of memory, and what a masked input gates is a run that nobody touches. A batch reads
 the union of what its tokens keep, once. All become float32 in registers and are summed in it: LLVM makes vectors of 16
-of the conversions.
+of the conversions. A scale of int8 multiplies the input, once for 32 outputs; outputs' own scales multiply the sums.
 
 Threads split the OUTPUTS. No two threads add to one number, so there is no reduction, and the order of every sum is
 the order of its inputs. Eight inputs are added per pass over the outputs, which reads and writes the sums an eighth as
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, cast
 import numba
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32, Int, UInt16
 from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
@@ -35,7 +35,7 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from wina_amp.decode.masked_projections import MaskedProjection, halves
-from wina_amp.decode.packed_weights import pack
+from wina_amp.decode.packed_weights import GROUP, pack
 from wina_amp.masks.compiled import njit
 
 _TILE = 1 << 14
@@ -54,17 +54,17 @@ where there is no OpenMP, is entered twice, and one product keeps memory busy.""
 
 
 class Masked(NamedTuple):
-    """The projections of one input, for compiled code: of each an array."""
+    """The projections of one input, for compiled code: of each an array (`packed_weights.PackedWeight`)."""
 
     cutoffs: tuple[Float32[ndarray, "groups in"], ...]
     rows: tuple[ndarray, ...]
-    input_scales: tuple[Float32[ndarray, " in"], ...]
+    group_scales: tuple[UInt16[ndarray, "in groups"], ...]
     output_scales: tuple[Float32[ndarray, " out"], ...]
     biases: tuple[Float32[ndarray, " out"], ...]
 
 
 class Gather:
-    """The projections of one input, all in one parallel region (`masked_projections.SparseProjections`).
+    """The projections of one input (`masked_projections.SparseProjections`).
 
     Args:
         projections: of the same width and dtype, on the CPU.
@@ -91,7 +91,7 @@ class Gather:
         self.masked = Masked(
             tuple(masked.cutoffs.contiguous().numpy() for masked in projections),
             tuple(one.rows for one in packed),
-            tuple(one.input_scale for one in packed),
+            tuple(one.group_scale for one in packed),
             tuple(one.output_scale for one in packed),
             tuple(_bias(masked) for masked in projections),
         )
@@ -115,8 +115,11 @@ class Gather:
             )
         y = torch.empty(len(x), self.width, dtype=torch.float32)
         used = self.threads if threads is None else threads
+        inputs, first = x.float().contiguous().numpy(), 0
         with running(used):
-            _products(x.float().contiguous().numpy(), groups.numpy(), self.masked, y.numpy(), used)
+            for arrays, outputs in zip(zip(*self.masked, strict=True), self._outputs, strict=True):
+                _projection(inputs, groups.numpy(), *arrays, y.numpy(), first, used)
+                first += outputs
         return y.to(x.dtype).split(self._outputs, dim=1)
 
     def gated(self, x: Float[Tensor, "tokens in"], groups: Int[Tensor, " tokens"]) -> Float[Tensor, "tokens half"]:
@@ -159,13 +162,20 @@ def _numba_threads(number: int) -> Generator[None]:
 
 
 @njit(nogil=True, parallel=True)
-def _products(
-    x: NDArray[np.float32], groups: NDArray[np.int64], masked: Masked, y: NDArray[np.float32], threads: int
+def _projection(
+    x: NDArray[np.float32],
+    groups: NDArray[np.int64],
+    cutoffs: NDArray[np.float32],
+    rows: NDArray[Any],
+    group_scale: NDArray[np.uint16],
+    output_scale: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    y: NDArray[np.float32],
+    first: int,
+    threads: int,
 ) -> None:
-    # One by one: a parallel region takes tuples of arrays, and no tuples of those.
-    cutoffs, rows, input_scales, output_scales, biases = masked
     for thread in numba.prange(threads):
-        products(x, groups, Masked(cutoffs, rows, input_scales, output_scales, biases), y, thread, threads)
+        _product(x, groups, cutoffs, rows, group_scale, output_scale, bias, y, first, thread, threads)
 
 
 @njit(nogil=True)
@@ -173,15 +183,47 @@ def products(
     x: NDArray[np.float32], groups: NDArray[np.int64], masked: Masked, y: NDArray[np.float32], thread: int, threads: int
 ) -> None:
     """One thread's outputs of the projections of one input, which stand side by side in y."""
+    cutoffs, rows, group_scales, output_scales, biases = masked
     first = 0
-    for number in range(len(masked.rows)):
-        rows = masked.rows[number]
-        outputs = rows.shape[1]
-        start, stop = span(outputs, thread, threads)
-        if start < stop:
-            inputs, values = _kept(x, masked.cutoffs[number], groups, masked.input_scales[number])
-            _add(inputs, values, rows, masked.output_scales[number], masked.biases[number], y, first, start, stop)
-        first += outputs
+    for n in range(len(rows)):
+        scale, bias = group_scales[n], biases[n]
+        _product(x, groups, cutoffs[n], rows[n], scale, output_scales[n], bias, y, first, thread, threads)
+        first += len(bias)
+
+
+@njit(nogil=True)
+def _product(
+    x: NDArray[np.float32],
+    groups: NDArray[np.int64],
+    cutoffs: NDArray[np.float32],
+    rows: NDArray[Any],
+    group_scale: NDArray[np.uint16],
+    output_scale: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    y: NDArray[np.float32],
+    first: int,
+    thread: int,
+    threads: int,
+) -> None:
+    """One thread's outputs of a projection, whose outputs begin at the column `first` of y."""
+    start, stop = span(len(bias), thread, threads)
+    if start >= stop:
+        return
+    inputs, values = _kept(x, cutoffs, groups)
+    tokens = len(x)
+    tile = _TILE // tokens // GROUP
+    sums = np.empty((tokens, min(tile, (stop - start + GROUP - 1) // GROUP), GROUP), np.float32)
+    flat = sums.reshape(tokens, -1)
+    for left in range(start, stop, tile * GROUP):
+        right = min(left + tile * GROUP, stop)
+        sums[:] = 0
+        if rows.ndim == 3:
+            _add_groups(inputs, values, rows, group_scale, sums, left // GROUP, (right + GROUP - 1) // GROUP)
+        else:
+            _add_rows(inputs, values, rows, flat, left, right)
+        for token in range(tokens):
+            for output in range(left, right):
+                y[token, first + output] = flat[token, output - left] * output_scale[output] + bias[output]
 
 
 @njit(nogil=True)
@@ -193,28 +235,26 @@ def span(outputs: int, thread: int, threads: int) -> tuple[int, int]:
 
 @njit(nogil=True)
 def _kept(
-    x: NDArray[np.float32],
-    cutoffs: NDArray[np.float32],
-    groups: NDArray[np.int64],
-    scale: NDArray[np.float32],
+    x: NDArray[np.float32], cutoffs: NDArray[np.float32], groups: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Inputs that any token keeps, ascending, and what each token has there (0 where it masks), scaled. The number is
-    filled up to whole passes of 8 with the last input and zeros, which change no sum, and by another 8 inputs to fetch.
+    """Inputs that any token keeps, ascending, and what each token has there (0 where it masks). The number is filled up
+    to whole passes of 8 with the last input and zeros, which change no sum, and by another 8 inputs to fetch.
 
     Without branches: at half of all inputs kept, every other one would be predicted wrong."""
     tokens, features = x.shape
     inputs = np.empty(features + 16, np.int64)
-    values = np.zeros((tokens, features + 8), np.float32)
+    values = np.empty((tokens, features + 8), np.float32)
     number = 0
     for feature in range(features):
         is_kept = False
         for token in range(tokens):
             value = x[token, feature]
             is_own = not abs(value) <= cutoffs[groups[token], feature]
-            values[token, number] = value * scale[feature] if is_own else np.float32(0)
+            values[token, number] = value if is_own else np.float32(0)
             is_kept |= is_own
         inputs[number] = feature
         number += is_kept
+    values[:, number : number + 8] = 0
     while number % 8:
         inputs[number] = inputs[number - 1]
         number += 1
@@ -236,12 +276,13 @@ def _float32_of(stored):  # noqa: ANN001, ANN202 - numba compares the parameters
 
 @intrinsic
 def _fetch(_context, row, position):  # noqa: ANN001, ANN202 - numba's form
-    """Ask for a cache line of a row, into the L2 cache. Into the L1 cache, which waits for fewer lines at a time,
-    rows of 900 bytes came at half the speed."""
+    """Ask for the cache line of `row[position]`, into the L2 cache. Into the L1 cache, which waits for fewer lines at a
+    time, rows of 900 bytes came at half the speed."""
 
     def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        address = cgutils.get_item_pointer(context, builder, signature.args[0], array, [arguments[1]])
+        inside = [context.get_constant(numba.intp, 0)] * (signature.args[0].ndim - 1)
+        address = cgutils.get_item_pointer(context, builder, signature.args[0], array, [arguments[1], *inside])
         pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
         prefetch = builder.module.declare_intrinsic("llvm.prefetch", [pointer], kind)
@@ -254,51 +295,98 @@ def _fetch(_context, row, position):  # noqa: ANN001, ANN202 - numba's form
 
 # `contract` alone of the fast-math flags: a product and its addition are rounded once. It reorders nothing.
 @njit(nogil=True, fastmath={"contract"})
-def _add(
+def _add_eight(sums: NDArray[np.float32], x: tuple[np.float32, ...], w: tuple[NDArray[Any], ...], outputs: int) -> None:
+    """sums += x0 * w0 + ... + x7 * w7, one after the other."""
+    x0, x1, x2, x3, x4, x5, x6, x7 = x
+    w0, w1, w2, w3, w4, w5, w6, w7 = w
+    for output in range(outputs):
+        total = sums[output] + x0 * _float32(w0[output])
+        total += x1 * _float32(w1[output])
+        total += x2 * _float32(w2[output])
+        total += x3 * _float32(w3[output])
+        total += x4 * _float32(w4[output])
+        total += x5 * _float32(w5[output])
+        total += x6 * _float32(w6[output])
+        total += x7 * _float32(w7[output])
+        sums[output] = total
+
+
+@njit(nogil=True, fastmath={"contract"})
+def _add_rows(
     inputs: NDArray[np.int64],
     values: NDArray[np.float32],
     rows: NDArray[Any],
-    scale: NDArray[np.float32],
-    bias: NDArray[np.float32],
-    y: NDArray[np.float32],
-    first: int,
-    start: int,
-    stop: int,
+    sums: NDArray[np.float32],
+    left: int,
+    right: int,
 ) -> None:
-    """Outputs `start` to `stop` of a projection whose outputs begin at the column `first` of y. While eight inputs are
-    added, the rows of the next eight are fetched, which no hardware can foresee."""
-    tokens, line, block = len(y), 64 // rows.itemsize, _BLOCK // rows.itemsize
-    tile = _TILE // tokens
-    for left in range(start, stop, tile):
-        right = min(left + tile, stop)
-        for token in range(tokens):
-            y[token, first + left : first + right] = 0
-        for kept in range(0, len(inputs) - 8, 8):
-            for low in range(left, right, block):
-                high = min(low + block, right)
-                for number in range(kept + 8, kept + 16):
-                    following = rows[inputs[number]]
-                    for position in range(low, high, line):
-                        _fetch(following, position)
-                w0, w1 = rows[inputs[kept], low:high], rows[inputs[kept + 1], low:high]
-                w2, w3 = rows[inputs[kept + 2], low:high], rows[inputs[kept + 3], low:high]
-                w4, w5 = rows[inputs[kept + 4], low:high], rows[inputs[kept + 5], low:high]
-                w6, w7 = rows[inputs[kept + 6], low:high], rows[inputs[kept + 7], low:high]
-                for token in range(tokens):
-                    x = values[token, kept : kept + 8]
-                    x0, x1, x2, x3, x4, x5, x6, x7 = x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
-                    sums = y[token, first + low : first + high]
-                    for output in range(high - low):
-                        total = sums[output] + x0 * _float32(w0[output])
-                        total += x1 * _float32(w1[output])
-                        total += x2 * _float32(w2[output])
-                        total += x3 * _float32(w3[output])
-                        total += x4 * _float32(w4[output])
-                        total += x5 * _float32(w5[output])
-                        total += x6 * _float32(w6[output])
-                        total += x7 * _float32(w7[output])
-                        sums[output] = total
-        for token in range(tokens):
-            sums = y[token, first + left : first + right]
-            for output in range(right - left):
-                sums[output] = sums[output] * scale[left + output] + bias[left + output]
+    """Add outputs `left` to `right`. While eight inputs are added, the rows of the next eight are fetched, which no
+    hardware can foresee."""
+    line, block = 64 // rows.itemsize, _BLOCK // rows.itemsize
+    for kept in range(0, len(inputs) - 8, 8):
+        i = inputs[kept : kept + 16]
+        r = rows[i[0]], rows[i[1]], rows[i[2]], rows[i[3]], rows[i[4]], rows[i[5]], rows[i[6]], rows[i[7]]
+        r0, r1, r2, r3, r4, r5, r6, r7 = r
+        for low in range(left, right, block):
+            high = min(low + block, right)
+            for number in range(8, 16):
+                following = rows[i[number]]
+                for position in range(low, high, line):
+                    _fetch(following, position)
+            w = (
+                r0[low:high],
+                r1[low:high],
+                r2[low:high],
+                r3[low:high],
+                r4[low:high],
+                r5[low:high],
+                r6[low:high],
+                r7[low:high],
+            )
+            for token in range(len(values)):
+                x = values[token, kept : kept + 8]
+                own = x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
+                _add_eight(sums[token, low - left : high - left], own, w, high - low)
+
+
+@njit(nogil=True, fastmath={"contract"})
+def _add_groups(
+    inputs: NDArray[np.int64],
+    values: NDArray[np.float32],
+    rows: NDArray[np.int8],
+    scale: NDArray[np.uint16],
+    sums: NDArray[np.float32],
+    left: int,
+    right: int,
+) -> None:
+    """The same of groups of outputs, `left` to `right`, with a scale for every input and group."""
+    block, line = _BLOCK // GROUP, 64 // GROUP
+    for kept in range(0, len(inputs) - 8, 8):
+        i = inputs[kept : kept + 16]
+        r = rows[i[0]], rows[i[1]], rows[i[2]], rows[i[3]], rows[i[4]], rows[i[5]], rows[i[6]], rows[i[7]]
+        s = scale[i[0]], scale[i[1]], scale[i[2]], scale[i[3]], scale[i[4]], scale[i[5]], scale[i[6]], scale[i[7]]
+        r0, r1, r2, r3, r4, r5, r6, r7 = r
+        s0, s1, s2, s3, s4, s5, s6, s7 = s
+        for low in range(left, right, block):
+            high = min(low + block, right)
+            for number in range(8, 16):
+                _fetch(scale[i[number]], low)
+                following = rows[i[number]]
+                for position in range(low, high, line):
+                    _fetch(following, position)
+            for token in range(len(values)):
+                x = values[token, kept : kept + 8]
+                x0, x1, x2, x3, x4, x5, x6, x7 = x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
+                for g in range(low, high):
+                    scaled = (
+                        x0 * _float32(s0[g]),
+                        x1 * _float32(s1[g]),
+                        x2 * _float32(s2[g]),
+                        x3 * _float32(s3[g]),
+                        x4 * _float32(s4[g]),
+                        x5 * _float32(s5[g]),
+                        x6 * _float32(s6[g]),
+                        x7 * _float32(s7[g]),
+                    )
+                    w = r0[g], r1[g], r2[g], r3[g], r4[g], r5[g], r6[g], r7[g]
+                    _add_eight(sums[token, g - left], scaled, w, GROUP)

@@ -1,16 +1,15 @@
 """Weights of a projection as the gather on a CPU reads them: input-major, in float32, bfloat16 or int8.
 
-    W[o, i] ~ rows[i, o] * input_scale[i] * output_scale[o]
+    W[o, i] ~ rows[i, o] * group_scale[i, o // 32] * output_scale[o]
 
-A row holds all weights of one input, so that what a masked input gates is memory that nobody touches. The scales of
-int8 are of rank one and cost the inner loop nothing: that of an input multiplies the input, that of an output the
-finished sum. Both are root mean squares, balanced by turns (Sinkhorn), so that an input or output with large weights
-spoils no other; then every input's largest weight becomes 127. Balancing the largest weights instead, an input with
-large ones sets the scale of every output. A scale for every input and group of outputs would be read with the weights
-and multiplied inside the loop; docs/performance.md has the errors of either.
+A row holds all weights of one input, so that what a masked input gates is memory that nobody touches. int8 has a scale
+for every input and 32 outputs, by which the largest of these weights becomes 127, in bfloat16: 8.5 bits a weight, as
+llama.cpp's Q8_0, whose groups are of inputs. A scale multiplies the input, once for 32 outputs. That of an output, the
+root mean square of its weights, multiplies the finished sum: outputs of a group differ in size less when divided by it.
+docs/performance.md has what coarser scales cost.
 
-bfloat16 is kept as bits (numba does not know the type), with scales of 1, and so is float32, which is not copied if the
-parameter is stored input-major already (`wina_amp/decode/input_major.py`).
+bfloat16 is kept as bits (numba does not know the type), and so is float32, which is not copied if the parameter is
+stored input-major already (`wina_amp/decode/input_major.py`).
 """
 
 from __future__ import annotations
@@ -19,17 +18,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, UInt16
 from numpy import ndarray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from wina_amp.errors import UserError
 from wina_amp.names import BFLOAT16, INT8, Weights
 
-_LARGEST = 127
+GROUP = 32
+"""Outputs that share a scale of an input."""
 
-_ROUNDS = 2
-"""Times that the scales of outputs and inputs are balanced. Four change the error of real weights by nothing."""
+_LARGEST = 127
+"""A scale that bfloat16 rounds down makes 127.25 of it at most, which is rounded to 127."""
 
 _ROWS = 4096
 """Outputs that are packed at a time, so that packing needs little memory beside what it makes."""
@@ -42,26 +43,29 @@ class PackedWeight:
     """A projection's matrix, packed.
 
     Attributes:
-        rows: `[in, out]`, contiguous: float32, the bits of bfloat16 as uint16, or int8.
-        input_scale: float32; 1 if it is not int8.
-        output_scale: the same.
+        rows: contiguous: `[in, out]` float32 or the bits of bfloat16 as uint16; `[in, groups, 32]` int8, whose last
+            group is filled up with zeros.
+        group_scale: bits of bfloat16; of no groups if it is not int8.
+        output_scale: 1 if it is not int8.
     """
 
     rows: ndarray
-    input_scale: Float32[ndarray, " in"]
+    group_scale: UInt16[ndarray, "in groups"]
     output_scale: Float32[ndarray, " out"]
 
     @property
     def nbytes(self) -> int:
         """Bytes of all of it."""
-        return self.rows.nbytes + self.input_scale.nbytes + self.output_scale.nbytes
+        return self.rows.nbytes + self.group_scale.nbytes + self.output_scale.nbytes
 
     def unpacked(self) -> Float32[Tensor, "out in"]:
         """The matrix that these numbers stand for, in float32."""
         rows = torch.from_numpy(self.rows)
-        rows = rows.view(torch.bfloat16).float() if self.rows.dtype == np.uint16 else rows.float()
-        scaled = rows * torch.from_numpy(self.input_scale)[:, None] * torch.from_numpy(self.output_scale)
-        return scaled.t().contiguous()
+        if self.rows.dtype == np.int8:
+            scale = torch.from_numpy(self.group_scale).view(torch.bfloat16).float()
+            scaled = (rows * scale[:, :, None]).flatten(1)[:, : len(self.output_scale)]
+            return (scaled * torch.from_numpy(self.output_scale)).t().contiguous()
+        return (rows.view(torch.bfloat16) if self.rows.dtype == np.uint16 else rows).float().t().contiguous()
 
 
 def pack(weight: Float[Tensor, "out in"], weights: Weights) -> PackedWeight:
@@ -71,7 +75,7 @@ def pack(weight: Float[Tensor, "out in"], weights: Weights) -> PackedWeight:
         weight: the matrix.
         weights: how it is stored (`wina_amp.names.WEIGHTS`).
 
-    Guarantee: int8 is off by at most half a unit of input_scale * output_scale, give or take float32 rounding.
+    Guarantee: int8 is off by at most half a unit of group_scale * output_scale, give or take float32 rounding.
 
     Raises:
         UserError: a weight that is not finite, as int8.
@@ -86,7 +90,7 @@ def pack(weight: Float[Tensor, "out in"], weights: Weights) -> PackedWeight:
     if rows.dtype != dtype or not rows.is_contiguous():
         rows = _memory(inputs, outputs, dtype).copy_(rows)
     numbers = (rows.view(torch.uint16) if is_half else rows).numpy()
-    return PackedWeight(numbers, np.ones(inputs, np.float32), np.ones(outputs, np.float32))
+    return PackedWeight(numbers, np.empty((inputs, 0), np.uint16), np.ones(outputs, np.float32))
 
 
 def _memory(inputs: int, outputs: int, dtype: torch.dtype) -> Tensor:
@@ -101,29 +105,29 @@ def _memory(inputs: int, outputs: int, dtype: torch.dtype) -> Tensor:
 
 def _int8(weight: Tensor) -> PackedWeight:
     outputs, inputs = weight.shape
-    of_input, of_output = torch.ones(inputs), torch.ones(outputs)
-    parts = [slice(first, first + _ROWS) for first in range(0, outputs, _ROWS)]
-    for _ in range(_ROUNDS):
-        for part in parts:
-            of_output[part] = _divisor((weight[part].float() / of_input).square().mean(dim=1).sqrt())
-        squares = sum((weight[part].float() / of_output[part, None]).square().sum(dim=0) for part in parts)
-        of_input = _divisor((torch.as_tensor(squares) / outputs).sqrt())
-    largest = [(weight[part].float() / of_output[part, None]).abs().amax(dim=0) for part in parts]
-    of_input = _divisor(torch.stack(largest).amax(dim=0))
-    if not bool(of_input.isfinite().all() and of_output.isfinite().all()):
-        raise UserError(
-            "Weights must be finite to be stored as int8",
-            found="a weight that is infinite or no number",
-            where=f"a projection of {inputs} inputs and {outputs} outputs",
-            remedy="load a sound checkpoint, or leave `weights` out",
-        )
-    of_input /= _LARGEST
-    rows = _memory(inputs, outputs, torch.int8)
-    for part in parts:
-        rows[:, part] = (weight[part].float() / of_output[part, None] / of_input).round_().to(torch.int8).t()
-    return PackedWeight(rows.numpy(), of_input.numpy(), of_output.numpy())
+    groups = -(-outputs // GROUP)
+    rows = _memory(inputs, groups * GROUP, torch.int8).view(inputs, groups, GROUP)
+    group_scale = torch.empty(inputs, groups, dtype=torch.bfloat16)
+    output_scale = torch.empty(outputs)
+    for first in range(0, outputs, _ROWS):
+        part, of_part = slice(first, first + _ROWS), slice(first // GROUP, (first + _ROWS) // GROUP)
+        values = weight[part].float()
+        output_scale[part] = _divisor(values.square().mean(dim=1).sqrt())
+        values = pad(values / output_scale[part, None], (0, 0, 0, -len(values) % GROUP))
+        values = values.t().reshape(inputs, -1, GROUP)
+        scale = _divisor((values.abs().amax(dim=2) / _LARGEST).bfloat16())
+        if not bool(scale.isfinite().all() and output_scale[part].isfinite().all()):
+            raise UserError(
+                "Weights must be finite to be stored as int8",
+                found="a weight that is infinite or no number",
+                where=f"a projection of {inputs} inputs and {outputs} outputs",
+                remedy="load a sound checkpoint, or leave `weights` out",
+            )
+        group_scale[:, of_part] = scale
+        rows[:, of_part] = (values / scale.float()[:, :, None]).round_().to(torch.int8)
+    return PackedWeight(rows.numpy(), group_scale.view(torch.uint16).numpy(), output_scale.numpy())
 
 
 def _divisor(size: Tensor) -> Tensor:
-    """The size of a row or column of weights; 1 where all are 0."""
+    """Sizes of weights, and 1 where all are 0."""
     return torch.where(size == 0, 1.0, size)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from wina_amp.decode import packed_weights
-from wina_amp.decode.packed_weights import pack
+from wina_amp.decode.packed_weights import GROUP, pack
 from wina_amp.errors import UserError
 
 OUTLIERS = ("none", "an input", "an output", "zeros")
@@ -27,33 +27,33 @@ def _weight(outlier: str, outputs: int = 70, inputs: int = 90) -> torch.Tensor:
 
 
 def _transcribed(weight: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows and scales of int8, weight by weight in float64."""
+    """Rows before rounding and scales of int8, weight by weight in float64."""
     matrix = weight.double().numpy()
     outputs, inputs = matrix.shape
-    of_input, of_output = [1.0] * inputs, [1.0] * outputs
-    for _ in range(2):
-        for o in range(outputs):
-            of_output[o] = math.sqrt(sum((matrix[o, i] / of_input[i]) ** 2 for i in range(inputs)) / inputs) or 1.0
-        for i in range(inputs):
-            of_input[i] = math.sqrt(sum((matrix[o, i] / of_output[o]) ** 2 for o in range(outputs)) / outputs) or 1.0
+    of_output = np.array([math.sqrt(sum(value**2 for value in row) / inputs) or 1.0 for row in matrix])
+    of_group, rows = np.empty((inputs, 3)), np.zeros((inputs, 3, GROUP))
     for i in range(inputs):
-        of_input[i] = max(abs(matrix[o, i]) / of_output[o] for o in range(outputs)) or 1.0
-    rows = [[matrix[o, i] / of_output[o] / of_input[i] * 127 for o in range(outputs)] for i in range(inputs)]
-    return np.array(rows), np.array(of_input) / 127, np.array(of_output)
+        for g in range(3):
+            members = range(g * GROUP, min((g + 1) * GROUP, outputs))
+            largest = max(abs(matrix[o, i]) / of_output[o] for o in members)
+            of_group[i, g] = torch.tensor(largest / 127 or 1.0).bfloat16().item()
+            for o in members:
+                rows[i, g, o % GROUP] = matrix[o, i] / of_output[o] / of_group[i, g]
+    return rows, of_group, of_output
 
 
 @pytest.mark.parametrize("outlier", OUTLIERS)
-@pytest.mark.parametrize("part", [16, 4096])
+@pytest.mark.parametrize("part", [GROUP, 4096])
 def test_int8_is_the_transcription_whatever_is_packed_at_a_time(
     outlier: str, part: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(packed_weights, "_ROWS", part)
     weight = _weight(outlier)
     packed = pack(weight, "int8")
-    rows, of_input, of_output = _transcribed(weight)
+    rows, of_group, of_output = _transcribed(weight)
     assert packed.rows.dtype == np.int8 and packed.rows.flags.c_contiguous
     assert np.abs(packed.rows - rows).max() <= 0.5 + 1e-4  # half a unit, and what float32 moves
-    np.testing.assert_allclose(packed.input_scale, of_input, rtol=1e-6)
+    assert np.array_equal(torch.from_numpy(packed.group_scale).view(torch.bfloat16).double(), of_group)
     np.testing.assert_allclose(packed.output_scale, of_output, rtol=1e-6)
 
 
@@ -61,7 +61,8 @@ def test_int8_is_the_transcription_whatever_is_packed_at_a_time(
 def test_int8_is_off_by_half_a_unit_and_an_outlier_costs_its_own_row_or_column_alone(outlier: str):
     weight = _weight(outlier)
     packed = pack(weight, "int8")
-    unit = torch.from_numpy(packed.output_scale)[:, None] * torch.from_numpy(packed.input_scale)
+    of_group = torch.from_numpy(packed.group_scale).view(torch.bfloat16).float().repeat_interleave(GROUP, dim=1)
+    unit = of_group[:, : len(weight)].t() * torch.from_numpy(packed.output_scale)[:, None]
     assert ((packed.unpacked() - weight).abs() <= 0.5001 * unit).all()
     assert unit.median() < 4 * weight.abs().median() / 50
     assert (packed.unpacked()[weight == 0] == 0).all()
@@ -72,7 +73,11 @@ def test_bfloat16_is_rounded_to_the_nearest_and_takes_half_the_bytes():
     packed = pack(weight, "bfloat16")
     assert torch.equal(packed.unpacked(), weight.bfloat16().float())
     assert packed.rows.nbytes == weight.nbytes // 2
-    assert pack(weight, "int8").nbytes == weight.nbytes // 4 + 4 * sum(weight.shape)
+
+
+def test_int8_takes_eight_and_a_half_bits_a_weight_and_a_number_an_output():
+    weight = torch.ones(2 * GROUP, 10)
+    assert pack(weight, "int8").nbytes == weight.numel() * 8.5 / 8 + 4 * 2 * GROUP
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
