@@ -2,7 +2,7 @@
 
     python -m benchmarks.decode                  # two threads, wall clock: the figure that counts, on a quiet machine
     python -m benchmarks.decode --threads 1      # one thread, its CPU time: what a busy machine blurs least
-    python -m benchmarks.decode --weights int8   # or bfloat16: small weights, beside the float32 dense product
+    python -m benchmarks.decode --weights bfloat16   # beside the float32 dense product
 
 Maps have the shapes of Llama-3-8B's, weights and tokens are random, float32; thresholds are quantiles of the map's own
 `wina` scores, and the realised density is printed. Dense product, sparse ones and a copy of memory alternate, each on
@@ -31,7 +31,6 @@ from torch.nn.functional import linear
 
 from wina_amp.decode.backends import BACKENDS
 from wina_amp.decode.masked_projections import MaskedProjection, SparseProjections
-from wina_amp.decode.packed_weights import GROUP
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.names import Weights
 from wina_amp.scoring.criteria import feature_weights, scores
@@ -42,8 +41,8 @@ SHAPES = {"gate, up": (4096, 14336), "down": (14336, 4096), "q, o": (4096, 4096)
 DENSITIES = (1.0, 0.5, 0.35, 0.2)
 TARGETS = {("gate, up", 0.5): 1.6, ("down", 0.5): 1.6, ("gate, up", 0.35): 2.2, ("down", 0.35): 2.2}
 
-BYTES: dict[Weights, float] = {"copy": 4, "bfloat16": 2, "int8": 1 + 2 / GROUP}
-"""Of a stored weight, with its part of a scale."""
+BYTES: dict[Weights, int] = {"copy": 4, "bfloat16": 2}
+"""Of a stored weight."""
 
 _COPIES = 3
 """Weight matrices that are used in rotation."""

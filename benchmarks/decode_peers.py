@@ -38,7 +38,7 @@ from wina_amp.models.sharing import copy_sharing_weights
 from wina_amp.names import Weights
 from wina_amp.profile_set.identity import as_loaded
 
-FORMATS: dict[str, Weights] = {"float32": "copy", "bfloat16": "bfloat16", "int8": "int8"}
+FORMATS: dict[str, Weights] = {"float32": "copy", "bfloat16": "bfloat16"}
 COPIED = 1 << 27
 """Numbers of the copy: half a gigabyte read, half written."""
 

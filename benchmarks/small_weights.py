@@ -1,12 +1,12 @@
-"""What rounded weights cost: perplexity of a text with projections and `lm_head` in int8 or bfloat16, dense or masked.
+"""What bfloat16 weights cost: perplexity of a text with projections and `lm_head` rounded, dense or masked.
 
     python -m benchmarks.small_weights MODEL TEXT
 
-The weights are rounded as the kernels on a CPU round them (`wina_amp/decode/packed_weights.py`) and multiplied densely,
-so that every token is predicted by them, where decoding leaves the prompt to the model's own. All passes are over the
-same tokens, so differences are paired; behind them stands their standard error. Windows begin with the tokenizer's
-first token (Gemma's perplexity is half as much again without it). Masked passes have uniform thresholds from the scores
-of other tokens of the text, and thresholds and norms are those of the weights before rounding, as in decoding.
+The rounded weights are multiplied densely, so that every token is predicted by them, where decoding leaves the prompt
+to the model's own. All passes are over the same tokens, so differences are paired; behind them stands their standard
+error. Windows begin with the tokenizer's first token, without which Gemma predicts badly. Masked passes have uniform
+thresholds from the scores of other tokens of the text, and thresholds and norms are those of the weights before
+rounding, as in decoding.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.decode_step import CRITERION, thresholds
-from wina_amp.decode.packed_weights import pack
+from wina_amp.decode.packed_weights import pack, unpacked
 from wina_amp.masks.install import Runtime, install
 from wina_amp.models.projections import projections
-from wina_amp.names import SMALL_WEIGHTS
+from wina_amp.names import BFLOAT16
 from wina_amp.profile_set.identity import as_loaded
 
 WIDTH = 512
@@ -34,13 +34,12 @@ WIDTH = 512
 
 
 def main() -> None:
-    """Print a row for every format and sparsity."""
+    """Print two rows for every sparsity."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("text", type=Path)
     parser.add_argument("--windows", type=int, default=8)
     parser.add_argument("--sparsities", type=float, nargs="*", default=[0.5])
-    parser.add_argument("--formats", nargs="*", choices=SMALL_WEIGHTS, default=SMALL_WEIGHTS)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_grad_enabled(False)
@@ -57,14 +56,13 @@ def main() -> None:
             runtime = None if limits is None else stack.enter_context(install(as_loaded(model), CRITERION, limits))
             base = _losses(model, windows, runtime)
             print(f"{sparsity:4.0%} masked, float32: perplexity {math.exp(base.mean()):.3f}", flush=True)
-            for name in options.formats:
-                for layer, weight in zip(layers, own, strict=True):
-                    layer.weight.data = pack(weight, name).unpacked()
-                difference = _losses(model, windows, runtime) - base
-                change, error = math.expm1(difference.mean()), float(difference.std()) / len(difference) ** 0.5
-                print(f"{sparsity:4.0%} masked, {name}: {change:+.2%} +- {error:.2%}", flush=True)
-                for layer, weight in zip(layers, own, strict=True):
-                    layer.weight.data = weight
+            for layer, weight in zip(layers, own, strict=True):
+                layer.weight.data = unpacked(pack(weight, BFLOAT16))
+            difference = _losses(model, windows, runtime) - base
+            change, error = math.expm1(difference.mean()), float(difference.std()) / len(difference) ** 0.5
+            print(f"{sparsity:4.0%} masked, bfloat16: {change:+.2%} +- {error:.2%}", flush=True)
+            for layer, weight in zip(layers, own, strict=True):
+                layer.weight.data = weight
 
 
 def _windows(tokenizer: Any, text: str, number: int) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """Where the time of a decode step goes on a CPU: reading weights, and everything else.
 
-    python -m benchmarks.step_split MODEL TEXT --weights int8 --sparsity 0.5
+    python -m benchmarks.step_split MODEL TEXT --weights bfloat16 --sparsity 0.5
 
 Whole steps alternate with their products alone: those of the projections, on the inputs that a step gave them, and of
 `lm_head` where its weights are rounded. What is left of a step is attention, norms, activations, the cache, `argmax`,
@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("text", type=Path)
-    parser.add_argument("--weights", choices=WEIGHTS, default="int8")
+    parser.add_argument("--weights", choices=WEIGHTS, default="bfloat16")
     parser.add_argument("--sparsity", type=float, default=0.5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=40)

@@ -2,14 +2,14 @@
 
 `reference` masks the input and multiplies densely: any device, any dtype, no time saved; it defines the meaning.
 `numba` and `triton` do not read the weights of masked inputs. `numba` and `reference` also compute with weights rounded
-to bfloat16 or int8; `numba` reads as few bytes. All compute
+to bfloat16, which `numba` reads. All compute
 
     y = bias + W x',   x'_i = 0 if |x_i| <= cutoff_i, else x_i
 
 and differ in the rounding of the sums alone. A backend is built once for all projections that read one input, from the
 weights of each and its cutoffs for every group (`masked_projections.py`), and then called with the tokens and their
-groups. `triton` runs them in one launch, `numba` in one parallel region, `reference` one after the
-other. numba and triton are optional: a backend whose package is missing is
+groups. `triton` runs them in one launch; `numba` and `reference` one after the other, because on a CPU reading the
+input again costs nothing beside reading weights. numba and triton are optional: a backend whose package is missing is
 refused by name, and not chosen by `AUTO`.
 """
 
@@ -25,10 +25,9 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from wina_amp.decode.masked_projections import MOST_TOKENS, MaskedProjection, Separate, SparseLinear, SparseProjections
-from wina_amp.decode.packed_weights import pack
 from wina_amp.errors import UserError, unknown
 from wina_amp.masks import reference
-from wina_amp.names import AUTO, NUMBA, REFERENCE, SMALL_WEIGHTS, TRITON, Weights
+from wina_amp.names import AUTO, BFLOAT16, NUMBA, REFERENCE, TRITON, Weights
 
 _WHERE = "the backend of sparse decoding"
 
@@ -145,8 +144,8 @@ def _numba(projections: Sequence[MaskedProjection]) -> SparseProjections:
 
 
 def _reference(masked: MaskedProjection) -> SparseLinear:
-    is_small = masked.weights in SMALL_WEIGHTS
-    weight = pack(masked.weight, masked.weights).unpacked().to(masked.weight) if is_small else masked.weight
+    is_rounded = masked.weights == BFLOAT16
+    weight = masked.weight.bfloat16().to(masked.weight.dtype) if is_rounded else masked.weight
 
     def run(x: Tensor, groups: Tensor) -> Tensor:
         everything = torch.ones(len(x), 1, dtype=torch.bool, device=x.device)

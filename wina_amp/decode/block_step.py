@@ -150,9 +150,9 @@ def _front(
 ) -> None:
     x = _normed(h, norms.attention)
     # One by one: a parallel region takes tuples of arrays, and no tuples of those.
-    cutoffs, rows, group_scales, output_scales, biases = qkv
+    cutoffs, rows, biases = qkv
     for thread in numba.prange(threads):
-        products(x, groups, Masked(cutoffs, rows, group_scales, output_scales, biases), y, thread, threads)
+        products(x, groups, Masked(cutoffs, rows, biases), y, thread, threads)
     _rotate(y, heads, norms.q, norms.k, cos, sin)
 
 
@@ -183,25 +183,25 @@ def _back(
             into = attended[token, head * features : (head + 1) * features]
             query = q[token, head * features : (head + 1) * features]
             _attend(query, keys[token, key_head], values[token, key_head], is_visible[token], scale, into)
-    cutoffs, rows, group_scales, output_scales, biases = o
+    cutoffs, rows, biases = o
     added = np.empty((tokens, hidden), np.float32)
     for thread in numba.prange(threads):
-        products(attended, groups, Masked(cutoffs, rows, group_scales, output_scales, biases), added, thread, threads)
+        products(attended, groups, Masked(cutoffs, rows, biases), added, thread, threads)
     _add(h, added, norms.attention_output, output)
     x = _normed(output, norms.mlp)
-    cutoffs2, rows2, group_scales2, output_scales2, biases2 = gate_up
+    cutoffs2, rows2, biases2 = gate_up
     half = len(biases2[0])
     both = np.empty((tokens, 2 * half), np.float32)
     gated = np.empty((tokens, half), np.float32)
     for thread in numba.prange(threads):
-        masked = Masked(cutoffs2, rows2, group_scales2, output_scales2, biases2)
+        masked = Masked(cutoffs2, rows2, biases2)
         products(x, groups, masked, both, thread, threads)
         start, stop = span(half, thread, threads)
         for token in range(tokens):
             _gate(both[token, start:stop], both[token, half + start : half + stop], is_gelu, gated[token, start:stop])
-    cutoffs3, rows3, group_scales3, output_scales3, biases3 = down
+    cutoffs3, rows3, biases3 = down
     for thread in numba.prange(threads):
-        masked = Masked(cutoffs3, rows3, group_scales3, output_scales3, biases3)
+        masked = Masked(cutoffs3, rows3, biases3)
         products(gated, groups, masked, added, thread, threads)
     _add(output, added, norms.mlp_output, output)
 

@@ -12,7 +12,7 @@ behind the prompt are masked as when they were decoded.
 
 Backends that gather need the weights input-major. They are copied, so that dense passes keep their weights and their
 bits: the projections take their memory twice while the context lasts (unless they are stored input-major:
-`wina_amp/decode/input_major.py`). On a CPU the copies may be rounded to bfloat16 or int8, those of `lm_head` too; then
+`wina_amp/decode/input_major.py`). On a CPU the copies may be rounded to bfloat16, those of `lm_head` too; then
 decode steps read nothing large in the model's dtype. Thresholds and column norms stay those of the model's own weights.
 
 A static cache works like a growing one, but every pass then waits for the device once, to read how full it is. While a
@@ -50,7 +50,7 @@ from wina_amp.models.families import INPUT, SITES
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.mask_sites import mask_sites
 from wina_amp.models.projections import sites
-from wina_amp.names import AUTO, NUMBA, SMALL_WEIGHTS, THRESHOLD, Weights
+from wina_amp.names import AUTO, BFLOAT16, NUMBA, THRESHOLD, Weights
 from wina_amp.scoring.criteria import criterion_row, projection_weights
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def sparse_decoding(
     inputs = sites([mask_site.projection for mask_site in masked])
     shared_inputs = [SharedInput([layers[projection.module] for projection in site.projections]) for site in inputs]
     mlps = gated_mlps(loaded, inputs)
-    head = _dense_head(loaded, len(flat), weights) if weights in SMALL_WEIGHTS else None
+    head = _dense_head(loaded, len(flat), weights) if weights == BFLOAT16 else None
     decoding = Decoding(shared_inputs, backend, [mlp is not None for mlp in mlps], weights, head)
     blocks = [shared_inputs[first : first + len(SITES)] for first in range(0, len(shared_inputs), len(SITES))]
     steps = _block_steps(loaded) if decoding.backend_for(1) == NUMBA else [None] * len(blocks)

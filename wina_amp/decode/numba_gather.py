@@ -3,10 +3,10 @@
     y_b = bias + sum over i with |x_bi| > cutoff_bi, in ascending order, of x_bi * W[:, i]
 
 Decoding is bound by the reading of weights, so time falls with the fraction of inputs that are kept, and with the bytes
-of a weight. Weights are stored input-major, `[in, out]`, in float32, bfloat16 or int8 (`packed_weights.py`): what an
+of a weight. Weights are stored input-major, `[in, out]`, in float32 or bfloat16 (`packed_weights.py`): what an
 input gates is one contiguous run of memory, and what a masked input gates is a run that nobody touches. A batch reads
 the union of what its tokens keep, once. All become float32 in registers and are summed in it: LLVM makes vectors of 16
-of the conversions. A scale of int8 multiplies the input, once for 32 outputs; outputs' own scales multiply the sums.
+of the conversions.
 
 Threads split the OUTPUTS. No two threads add to one number, so there is no reduction, and the order of every sum is
 the order of its inputs. Eight inputs are added per pass over the outputs, which reads and writes the sums an eighth as
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, cast
 import numba
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int, UInt16
+from jaxtyping import Float, Float32, Int
 from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
@@ -35,12 +35,12 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from wina_amp.decode.masked_projections import MaskedProjection, halves
-from wina_amp.decode.packed_weights import GROUP, pack
+from wina_amp.decode.packed_weights import pack
 from wina_amp.masks.compiled import njit
 
 _TILE = 1 << 14
 """Sums that are worked on at a time, together 64 KB: they stay in the L2 cache while weights pass by. With 4096, which
-stay in the L1 cache, runs of memory are too short: 18 in place of 22 GB/s in int8."""
+stay in the L1 cache, runs of memory are too short: 25 in place of 30 GB/s in bfloat16."""
 
 _BLOCK = 512
 """Bytes of each of eight rows that are added before the next ones of theirs, and fetched of the following eight."""
@@ -54,12 +54,10 @@ where there is no OpenMP, is entered twice, and one product keeps memory busy.""
 
 
 class Masked(NamedTuple):
-    """The projections of one input, for compiled code: of each an array (`packed_weights.PackedWeight`)."""
+    """The projections of one input, for compiled code: of each an array."""
 
     cutoffs: tuple[Float32[ndarray, "groups in"], ...]
     rows: tuple[ndarray, ...]
-    group_scales: tuple[UInt16[ndarray, "in groups"], ...]
-    output_scales: tuple[Float32[ndarray, " out"], ...]
     biases: tuple[Float32[ndarray, " out"], ...]
 
 
@@ -87,12 +85,9 @@ class Gather:
         self._inputs = inputs.pop()
         self._outputs = [len(masked.weight) for masked in projections]
         self.width = sum(self._outputs)
-        packed = [pack(masked.weight, masked.weights) for masked in projections]
         self.masked = Masked(
             tuple(masked.cutoffs.contiguous().numpy() for masked in projections),
-            tuple(one.rows for one in packed),
-            tuple(one.group_scale for one in packed),
-            tuple(one.output_scale for one in packed),
+            tuple(pack(masked.weight, masked.weights) for masked in projections),
             tuple(_bias(masked) for masked in projections),
         )
 
@@ -167,15 +162,13 @@ def _projection(
     groups: NDArray[np.int64],
     cutoffs: NDArray[np.float32],
     rows: NDArray[Any],
-    group_scale: NDArray[np.uint16],
-    output_scale: NDArray[np.float32],
     bias: NDArray[np.float32],
     y: NDArray[np.float32],
     first: int,
     threads: int,
 ) -> None:
     for thread in numba.prange(threads):
-        _product(x, groups, cutoffs, rows, group_scale, output_scale, bias, y, first, thread, threads)
+        _product(x, groups, cutoffs, rows, bias, y, first, thread, threads)
 
 
 @njit(nogil=True)
@@ -183,12 +176,11 @@ def products(
     x: NDArray[np.float32], groups: NDArray[np.int64], masked: Masked, y: NDArray[np.float32], thread: int, threads: int
 ) -> None:
     """One thread's outputs of the projections of one input, which stand side by side in y."""
-    cutoffs, rows, group_scales, output_scales, biases = masked
+    cutoffs, rows, biases = masked
     first = 0
     for n in range(len(rows)):
-        scale, bias = group_scales[n], biases[n]
-        _product(x, groups, cutoffs[n], rows[n], scale, output_scales[n], bias, y, first, thread, threads)
-        first += len(bias)
+        _product(x, groups, cutoffs[n], rows[n], biases[n], y, first, thread, threads)
+        first += len(biases[n])
 
 
 @njit(nogil=True)
@@ -197,8 +189,6 @@ def _product(
     groups: NDArray[np.int64],
     cutoffs: NDArray[np.float32],
     rows: NDArray[Any],
-    group_scale: NDArray[np.uint16],
-    output_scale: NDArray[np.float32],
     bias: NDArray[np.float32],
     y: NDArray[np.float32],
     first: int,
@@ -210,20 +200,7 @@ def _product(
     if start >= stop:
         return
     inputs, values = _kept(x, cutoffs, groups)
-    tokens = len(x)
-    tile = _TILE // tokens // GROUP
-    sums = np.empty((tokens, min(tile, (stop - start + GROUP - 1) // GROUP), GROUP), np.float32)
-    flat = sums.reshape(tokens, -1)
-    for left in range(start, stop, tile * GROUP):
-        right = min(left + tile * GROUP, stop)
-        sums[:] = 0
-        if rows.ndim == 3:
-            _add_groups(inputs, values, rows, group_scale, sums, left // GROUP, (right + GROUP - 1) // GROUP)
-        else:
-            _add_rows(inputs, values, rows, flat, left, right)
-        for token in range(tokens):
-            for output in range(left, right):
-                y[token, first + output] = flat[token, output - left] * output_scale[output] + bias[output]
+    _add(inputs, values, rows, bias, y, first, start, stop)
 
 
 @njit(nogil=True)
@@ -281,8 +258,7 @@ def _fetch(_context, row, position):  # noqa: ANN001, ANN202 - numba's form
 
     def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        inside = [context.get_constant(numba.intp, 0)] * (signature.args[0].ndim - 1)
-        address = cgutils.get_item_pointer(context, builder, signature.args[0], array, [arguments[1], *inside])
+        address = cgutils.get_item_pointer(context, builder, signature.args[0], array, [arguments[1]])
         pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
         prefetch = builder.module.declare_intrinsic("llvm.prefetch", [pointer], kind)
@@ -295,98 +271,50 @@ def _fetch(_context, row, position):  # noqa: ANN001, ANN202 - numba's form
 
 # `contract` alone of the fast-math flags: a product and its addition are rounded once. It reorders nothing.
 @njit(nogil=True, fastmath={"contract"})
-def _add_eight(sums: NDArray[np.float32], x: tuple[np.float32, ...], w: tuple[NDArray[Any], ...], outputs: int) -> None:
-    """sums += x0 * w0 + ... + x7 * w7, one after the other."""
-    x0, x1, x2, x3, x4, x5, x6, x7 = x
-    w0, w1, w2, w3, w4, w5, w6, w7 = w
-    for output in range(outputs):
-        total = sums[output] + x0 * _float32(w0[output])
-        total += x1 * _float32(w1[output])
-        total += x2 * _float32(w2[output])
-        total += x3 * _float32(w3[output])
-        total += x4 * _float32(w4[output])
-        total += x5 * _float32(w5[output])
-        total += x6 * _float32(w6[output])
-        total += x7 * _float32(w7[output])
-        sums[output] = total
-
-
-@njit(nogil=True, fastmath={"contract"})
-def _add_rows(
+def _add(
     inputs: NDArray[np.int64],
     values: NDArray[np.float32],
     rows: NDArray[Any],
-    sums: NDArray[np.float32],
-    left: int,
-    right: int,
+    bias: NDArray[np.float32],
+    y: NDArray[np.float32],
+    first: int,
+    start: int,
+    stop: int,
 ) -> None:
-    """Add outputs `left` to `right`. While eight inputs are added, the rows of the next eight are fetched, which no
-    hardware can foresee."""
-    line, block = 64 // rows.itemsize, _BLOCK // rows.itemsize
-    for kept in range(0, len(inputs) - 8, 8):
-        i = inputs[kept : kept + 16]
-        r = rows[i[0]], rows[i[1]], rows[i[2]], rows[i[3]], rows[i[4]], rows[i[5]], rows[i[6]], rows[i[7]]
-        r0, r1, r2, r3, r4, r5, r6, r7 = r
-        for low in range(left, right, block):
-            high = min(low + block, right)
-            for number in range(8, 16):
-                following = rows[i[number]]
-                for position in range(low, high, line):
-                    _fetch(following, position)
-            w = (
-                r0[low:high],
-                r1[low:high],
-                r2[low:high],
-                r3[low:high],
-                r4[low:high],
-                r5[low:high],
-                r6[low:high],
-                r7[low:high],
-            )
-            for token in range(len(values)):
-                x = values[token, kept : kept + 8]
-                own = x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
-                _add_eight(sums[token, low - left : high - left], own, w, high - low)
-
-
-@njit(nogil=True, fastmath={"contract"})
-def _add_groups(
-    inputs: NDArray[np.int64],
-    values: NDArray[np.float32],
-    rows: NDArray[np.int8],
-    scale: NDArray[np.uint16],
-    sums: NDArray[np.float32],
-    left: int,
-    right: int,
-) -> None:
-    """The same of groups of outputs, `left` to `right`, with a scale for every input and group."""
-    block, line = _BLOCK // GROUP, 64 // GROUP
-    for kept in range(0, len(inputs) - 8, 8):
-        i = inputs[kept : kept + 16]
-        r = rows[i[0]], rows[i[1]], rows[i[2]], rows[i[3]], rows[i[4]], rows[i[5]], rows[i[6]], rows[i[7]]
-        s = scale[i[0]], scale[i[1]], scale[i[2]], scale[i[3]], scale[i[4]], scale[i[5]], scale[i[6]], scale[i[7]]
-        r0, r1, r2, r3, r4, r5, r6, r7 = r
-        s0, s1, s2, s3, s4, s5, s6, s7 = s
-        for low in range(left, right, block):
-            high = min(low + block, right)
-            for number in range(8, 16):
-                _fetch(scale[i[number]], low)
-                following = rows[i[number]]
-                for position in range(low, high, line):
-                    _fetch(following, position)
-            for token in range(len(values)):
-                x = values[token, kept : kept + 8]
-                x0, x1, x2, x3, x4, x5, x6, x7 = x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
-                for g in range(low, high):
-                    scaled = (
-                        x0 * _float32(s0[g]),
-                        x1 * _float32(s1[g]),
-                        x2 * _float32(s2[g]),
-                        x3 * _float32(s3[g]),
-                        x4 * _float32(s4[g]),
-                        x5 * _float32(s5[g]),
-                        x6 * _float32(s6[g]),
-                        x7 * _float32(s7[g]),
-                    )
-                    w = r0[g], r1[g], r2[g], r3[g], r4[g], r5[g], r6[g], r7[g]
-                    _add_eight(sums[token, g - left], scaled, w, GROUP)
+    """Outputs `start` to `stop` of a projection. While eight inputs are added, the rows of the next eight are fetched,
+    which no hardware can foresee."""
+    tokens, line, block = len(y), 64 // rows.itemsize, _BLOCK // rows.itemsize
+    tile = _TILE // tokens
+    for left in range(start, stop, tile):
+        right = min(left + tile, stop)
+        for token in range(tokens):
+            y[token, first + left : first + right] = 0
+        for kept in range(0, len(inputs) - 8, 8):
+            for low in range(left, right, block):
+                high = min(low + block, right)
+                for number in range(kept + 8, kept + 16):
+                    following = rows[inputs[number]]
+                    for position in range(low, high, line):
+                        _fetch(following, position)
+                w0, w1 = rows[inputs[kept], low:high], rows[inputs[kept + 1], low:high]
+                w2, w3 = rows[inputs[kept + 2], low:high], rows[inputs[kept + 3], low:high]
+                w4, w5 = rows[inputs[kept + 4], low:high], rows[inputs[kept + 5], low:high]
+                w6, w7 = rows[inputs[kept + 6], low:high], rows[inputs[kept + 7], low:high]
+                for token in range(tokens):
+                    x = values[token, kept : kept + 8]
+                    x0, x1, x2, x3, x4, x5, x6, x7 = x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
+                    sums = y[token, first + low : first + high]
+                    for output in range(high - low):
+                        total = sums[output] + x0 * _float32(w0[output])
+                        total += x1 * _float32(w1[output])
+                        total += x2 * _float32(w2[output])
+                        total += x3 * _float32(w3[output])
+                        total += x4 * _float32(w4[output])
+                        total += x5 * _float32(w5[output])
+                        total += x6 * _float32(w6[output])
+                        total += x7 * _float32(w7[output])
+                        sums[output] = total
+        for token in range(tokens):
+            sums = y[token, first + left : first + right]
+            for output in range(right - left):
+                sums[output] += bias[left + output]

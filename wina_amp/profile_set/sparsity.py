@@ -34,7 +34,7 @@ from wina_amp.errors import UserError, unknown
 from wina_amp.masks.override import overridden
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
-from wina_amp.names import AUTO, NUMBA, PREFILLS, SMALL_WEIGHTS, WEIGHTS, Prefill, Weights
+from wina_amp.names import AUTO, BFLOAT16, NUMBA, PREFILLS, WEIGHTS, Prefill, Weights
 from wina_amp.profile_set.generating import SparseCalls
 from wina_amp.profile_set.identity import CHECKS, Check, as_loaded, stamp
 from wina_amp.profile_set.profile_set import ProfileSet
@@ -82,7 +82,7 @@ def sparsify_(
         measure: count what is masked, for `Sparsity.realised_sparsity`. On a CPU that costs decode steps of a large
             model less than a hundredth of their time; on a GPU several launches for every projection.
         weights: what decode steps read: a `copy` of the projections' weights, or the model's own, laid out anew
-            (`replace`); on a CPU also a copy in `bfloat16` or `int8`, together with one of `lm_head`.
+            (`replace`); on a CPU also a copy in `bfloat16`, together with one of `lm_head`.
 
     Returns: the handle, also a context manager:
 
@@ -162,7 +162,7 @@ class Sparsity:
             stack.enter_context(_marked(model))
             if weights == "replace":
                 stack.enter_context(input_major(every_projection))
-            head = [cast(nn.Linear, model.get_output_embeddings())] if weights in SMALL_WEIGHTS else []
+            head = [cast(nn.Linear, model.get_output_embeddings())] if weights == BFLOAT16 else []
             self._copied = [*(projection.module for projection in every_projection), *head]
             self._weights = stamp(self._copied)
             if profiles.weights is not None:

@@ -14,12 +14,11 @@ from tests.wina_amp.allocation.blocks import CONFIGS, random_model
 from wina_amp.decode import decoding as decoding_module
 from wina_amp.decode.backends import BACKENDS, Backend
 from wina_amp.decode.decoding import cache_of, masked_prompt, sparse_decoding
-from wina_amp.decode.packed_weights import pack
 from wina_amp.errors import UserError
 from wina_amp.masks.install import install
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
-from wina_amp.names import SMALL_WEIGHTS, Weights
+from wina_amp.names import BFLOAT16
 
 TOLERANCE = 1e-4
 """Of the largest logit: float32 sums in another order. Features close to their threshold may turn over, too; with these
@@ -436,20 +435,19 @@ def test_a_recorded_step_neither_waits_nor_has_shapes_that_depend_on_data(
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
-@pytest.mark.parametrize("weights", SMALL_WEIGHTS)
 def test_rounded_weights_give_the_logits_of_a_model_that_has_them_behind_the_prompt_of_the_models_own(
-    tiny_loaded: LoadedModel, backend: str, weights: Weights
+    tiny_loaded: LoadedModel, backend: str
 ):
     """Thresholds and column norms stay the model's own; `lm_head` is rounded, but not for the prompt."""
     prompt = torch.zeros(3, LENGTH, dtype=torch.bool)
-    sparse = sparse_decoding(tiny_loaded, "wina", _thresholds(tiny_loaded), backend=backend, weights=weights)
+    sparse = sparse_decoding(tiny_loaded, "wina", _thresholds(tiny_loaded), backend=backend, weights=BFLOAT16)
     with sparse as decoding, decoding.sequences(GROUPS, prompt):
         logits, tokens = _generate(tiny_loaded)
     dense, _ = _generate(tiny_loaded)
     assert torch.equal(logits[:, 0], dense[:, 0])
     layers = [*(projection.module for projection in projections(tiny_loaded.model)), tiny_loaded.model.lm_head]
     own = [layer.weight.data for layer in layers]
-    rounded = [pack(weight, weights).unpacked() for weight in own]
+    rounded = [weight.bfloat16().float() for weight in own]
     cache, wanted = DynamicCache(), []
     with torch.inference_mode(), install(tiny_loaded, "wina", _thresholds(tiny_loaded)) as runtime:
         for step in range(STEPS):
@@ -467,6 +465,6 @@ def test_rounded_weights_give_the_logits_of_a_model_that_has_them_behind_the_pro
 
 @pytest.mark.tried("errors", "refused")
 def test_rounded_weights_on_a_backend_that_has_none_are_refused(tiny_loaded: LoadedModel):
-    sparse = sparse_decoding(tiny_loaded, "wina", _thresholds(tiny_loaded), backend="triton", weights="int8")
+    sparse = sparse_decoding(tiny_loaded, "wina", _thresholds(tiny_loaded), backend="triton", weights="bfloat16")
     with pytest.raises(UserError, match=r'Backend triton needs .*(`weights="copy"`|a CUDA device|the package)'), sparse:
         pass

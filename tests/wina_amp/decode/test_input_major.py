@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from numpy import ndarray
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from tests.wina_amp.profile_set.sets import profile_set
 from wina_amp.decode.input_major import input_major
-from wina_amp.decode.packed_weights import PackedWeight
 from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
@@ -69,10 +69,10 @@ def test_the_kernels_read_the_models_own_memory(model: PreTrainedModel, monkeypa
     read: set[int] = set()
     pack = numba_gather.pack
 
-    def spied(weight: Tensor, weights: str) -> PackedWeight:
-        packed = pack(weight, weights)
-        read.add(packed.rows.ctypes.data)
-        return packed
+    def spied(weight: Tensor, weights: str) -> ndarray:
+        rows = pack(weight, weights)
+        read.add(rows.ctypes.data)
+        return rows
 
     monkeypatch.setattr(numba_gather, "pack", spied)
     with sparsify_(model, profile_set(as_loaded(model)), weights="replace"):

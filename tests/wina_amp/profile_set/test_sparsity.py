@@ -69,7 +69,7 @@ def test_the_model_is_what_it_was_once_the_set_is_removed_and_after_an_error(mod
     [
         ({"sparsity": 0.3}, r"must be one that the profile set has: 0\.25, 0\.5\. Found: 0\.3\. Where: .* made_up"),
         ({"backend": "cuda"}, "backend must be one of auto, numba, reference, triton"),
-        ({"weights": "int4"}, "weights must be one of bfloat16, copy, int8, replace"),
+        ({"weights": "int4"}, "weights must be one of bfloat16, copy, replace"),
         ({"prefill": "spares"}, "prefill must be one of dense, sparse.*did you mean 'sparse'"),
         ({"check": "weight"}, "check must be one of none, shapes, weights.*did you mean 'weights'"),
         ({"group": 2}, r"group must be one of 0, 1, group 0, group 1\. Found: 2"),
@@ -261,7 +261,7 @@ def test_a_model_that_changed_under_its_profile_set_is_refused(
 
 
 def test_an_lm_head_that_changed_is_refused_where_it_was_copied(tiny_loaded: LoadedModel, model: PreTrainedModel):
-    for weights in ("copy", "int8"):
+    for weights in ("copy", "bfloat16"):
         with sparsify_(model, profile_set(tiny_loaded), weights=weights):
             with torch.no_grad():
                 model.lm_head.weight.mul_(2)
