@@ -23,10 +23,8 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.decode_step import CRITERION, thresholds
-from wina_amp.decode.packed_weights import pack, unpacked
 from wina_amp.masks.install import Runtime, install
 from wina_amp.models.projections import projections
-from wina_amp.names import BFLOAT16
 from wina_amp.profile_set.identity import as_loaded
 
 WIDTH = 512
@@ -57,7 +55,7 @@ def main() -> None:
             base = _losses(model, windows, runtime)
             print(f"{sparsity:4.0%} masked, float32: perplexity {math.exp(base.mean()):.3f}", flush=True)
             for layer, weight in zip(layers, own, strict=True):
-                layer.weight.data = unpacked(pack(weight, BFLOAT16))
+                layer.weight.data = weight.bfloat16().float()
             difference = _losses(model, windows, runtime) - base
             change, error = math.expm1(difference.mean()), float(difference.std()) / len(difference) ** 0.5
             print(f"{sparsity:4.0%} masked, bfloat16: {change:+.2%} +- {error:.2%}", flush=True)

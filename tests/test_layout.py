@@ -35,7 +35,6 @@ TESTED_BESIDE = {
         "wina_amp/calibration/allocations.py", "wina_amp/calibration/arguments.py",
         "wina_amp/calibration/described.py", "wina_amp/calibration/observing.py",
     ),
-    "tests/wina_amp/decode/test_block_step.py": ("wina_amp/decode/block_steps.py",),
     "tests/wina_amp/cli/test_generate.py": ("wina_amp/cli/loading.py",),
     "tests/pipeline/estimate/test_work.py": ("pipeline/estimate/workload.py",),
     "tests/pipeline/evaluate/test_choices.py": ("pipeline/evaluate/tally.py",),

@@ -137,15 +137,24 @@ def _triton(projections: Sequence[MaskedProjection]) -> SparseProjections:
     return Packed(projections)
 
 
-def _numba(projections: Sequence[MaskedProjection]) -> SparseProjections:
-    from wina_amp.decode.numba_gather import Gather
+def _numba(masked: MaskedProjection) -> SparseLinear:
+    from wina_amp.decode import numba_gather
 
-    return Gather(projections)
+    by_input = _stored(masked).detach().t().contiguous()
+
+    def run(x: Tensor, groups: Tensor) -> Tensor:
+        y = numba_gather.linear(x.float(), by_input, masked.cutoffs, groups)
+        return (y if masked.bias is None else y.add_(masked.bias)).to(x.dtype)
+
+    return run
+
+
+def _stored(masked: MaskedProjection) -> Tensor:
+    return masked.weight.bfloat16() if masked.weights == BFLOAT16 else masked.weight
 
 
 def _reference(masked: MaskedProjection) -> SparseLinear:
-    is_rounded = masked.weights == BFLOAT16
-    weight = masked.weight.bfloat16().to(masked.weight.dtype) if is_rounded else masked.weight
+    weight = _stored(masked).to(masked.weight.dtype)
 
     def run(x: Tensor, groups: Tensor) -> Tensor:
         everything = torch.ones(len(x), 1, dtype=torch.bool, device=x.device)
@@ -156,10 +165,12 @@ def _reference(masked: MaskedProjection) -> SparseLinear:
     return run
 
 
+def _one_by_one(build: Callable[[MaskedProjection], SparseLinear]) -> Build:
+    return lambda projections: Separate([build(masked) for masked in projections])
+
+
 BACKENDS: dict[str, Backend] = {
-    NUMBA: Backend(_refuses_numba, _numba),
+    NUMBA: Backend(_refuses_numba, _one_by_one(_numba)),
     TRITON: Backend(_refuses_triton, _triton),
-    REFERENCE: Backend(
-        lambda _call: None, lambda projections: Separate([_reference(masked) for masked in projections])
-    ),
+    REFERENCE: Backend(lambda _call: None, _one_by_one(_reference)),
 }

@@ -27,9 +27,9 @@ An MLP of silu and a product is run up to the input of `down` at once (`wina_amp
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -46,15 +46,12 @@ from wina_amp.masks.eligibility import prefix_lengths
 from wina_amp.masks.install import check_values
 from wina_amp.masks.kinds import mask_kind
 from wina_amp.masks.override import overridden
-from wina_amp.models.families import INPUT, SITES
+from wina_amp.models.families import INPUT
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.mask_sites import mask_sites
 from wina_amp.models.projections import sites
-from wina_amp.names import AUTO, BFLOAT16, NUMBA, THRESHOLD, Weights
+from wina_amp.names import AUTO, BFLOAT16, THRESHOLD, Weights
 from wina_amp.scoring.criteria import criterion_row, projection_weights
-
-if TYPE_CHECKING:
-    from wina_amp.decode.block_step import BlockStep
 
 
 @contextmanager
@@ -97,8 +94,7 @@ def sparse_decoding(
     mlps = gated_mlps(loaded, inputs)
     head = _dense_head(loaded, len(flat), weights) if weights == BFLOAT16 else None
     decoding = Decoding(shared_inputs, backend, [mlp is not None for mlp in mlps], weights, head)
-    blocks = [shared_inputs[first : first + len(SITES)] for first in range(0, len(shared_inputs), len(SITES))]
-    steps = _block_steps(loaded) if decoding.backend_for(1) == NUMBA else [None] * len(blocks)
+    decoding.backend_for(1)
     with ExitStack() as stack:
         stack.callback(decoding.release)
         handle = loaded.decoder.register_forward_pre_hook(decoding.begin_pass, with_kwargs=True)
@@ -108,9 +104,6 @@ def sparse_decoding(
                 stack.enter_context(overridden(layer.module, "forward", decoding.forward(shared, index)))
             if mlp is not None:
                 stack.enter_context(overridden(mlp.module, "forward", decoding.gated_forward(mlp, shared)))
-        for step, block in zip(steps, blocks, strict=True):
-            if step is not None:
-                stack.enter_context(overridden(step[0], "forward", decoding.block_forward(*step, block)))
         if head is not None:
             stack.enter_context(overridden(head.layers[0].module, "forward", decoding.head_forward(head)))
         yield decoding
@@ -323,20 +316,6 @@ class Decoding:
 
         return run
 
-    def block_forward(self, layer: nn.Module, block: BlockStep, inputs: Sequence[SharedInput]) -> Callable[..., Tensor]:
-        """The forward that replaces that of a decoder layer."""
-        dense: Callable[..., Tensor] = layer.forward
-        running = self._running
-
-        def run(h: Tensor, *others: Any, **arguments: Any) -> Tensor:
-            batch, cache = running.sequences, cache_of(arguments)
-            is_step = batch is not None and batch.is_step and batch.backend == NUMBA and batch.tally is None
-            if batch is None or others or not is_step or not block.takes(cache, arguments):
-                return dense(h, *others, **arguments)
-            return block(h, cache, arguments, batch.groups, [shared.built[NUMBA] for shared in inputs])
-
-        return run
-
     def head_forward(self, head: SharedInput) -> Callable[[Tensor], Tensor]:
         """The forward that replaces that of `lm_head`, which masks nothing."""
         dense: Callable[[Tensor], Tensor] = head.layers[0].module.forward
@@ -354,12 +333,6 @@ class Decoding:
 def cache_of(arguments: Mapping[str, Any]) -> Any:
     """The key/value cache among the arguments of a forward, or None. transformers 5.24 renamed it."""
     return arguments.get("cache", arguments.get("past_key_values"))
-
-
-def _block_steps(loaded: LoadedModel) -> list[tuple[nn.Module, BlockStep] | None]:
-    from wina_amp.decode.block_steps import block_steps  # needs numba
-
-    return block_steps(loaded)
 
 
 def _dense_head(loaded: LoadedModel, groups: int, weights: Weights) -> SharedInput:

@@ -3,10 +3,9 @@
     y_b = bias + sum over i with |x_bi| > cutoff_bi, in ascending order, of x_bi * W[:, i]
 
 Decoding is bound by the reading of weights, so time falls with the fraction of inputs that are kept, and with the bytes
-of a weight. Weights are stored input-major, `[in, out]`, in float32 or bfloat16 (`packed_weights.py`): what an
-input gates is one contiguous run of memory, and what a masked input gates is a run that nobody touches. A batch reads
-the union of what its tokens keep, once. All become float32 in registers and are summed in it: LLVM makes vectors of 16
-of the conversions.
+of a weight. Weights are stored input-major, `[in, out]`, in float32 or bfloat16, which becomes float32 in registers:
+what an input gates is one contiguous run of memory, and what a masked input gates is a run that nobody touches. A batch
+reads the union of what its tokens keep, once.
 
 Threads split the OUTPUTS. No two threads add to one number, so there is no reduction, and the order of every sum is
 the order of its inputs. Eight inputs are added per pass over the outputs, which reads and writes the sums an eighth as
@@ -18,9 +17,9 @@ torch's product is 1.3e-5 off.
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numba
 import numpy as np
@@ -29,13 +28,9 @@ from jaxtyping import Float, Float32, Int
 from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
-from numpy import ndarray
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import silu
 
-from wina_amp.decode.masked_projections import MaskedProjection, halves
-from wina_amp.decode.packed_weights import pack
 from wina_amp.masks.compiled import njit
 
 _TILE = 1 << 14
@@ -53,92 +48,38 @@ _ONE_AT_A_TIME = threading.Lock()
 where there is no OpenMP, is entered twice, and one product keeps memory busy."""
 
 
-class Masked(NamedTuple):
-    """The projections of one input, for compiled code: of each an array."""
-
-    cutoffs: tuple[Float32[ndarray, "groups in"], ...]
-    rows: tuple[ndarray, ...]
-    biases: tuple[Float32[ndarray, " out"], ...]
-
-
-class Gather:
-    """The projections of one input (`masked_projections.SparseProjections`).
+def linear(
+    x: Float32[Tensor, "tokens in"],
+    weight: Float[Tensor, "in out"],
+    cutoffs: Float32[Tensor, "groups in"],
+    groups: Int[Tensor, " tokens"],
+    threads: int | None = None,
+) -> Float32[Tensor, "tokens out"]:
+    """The product of a projection with its masked inputs, without bias.
 
     Args:
-        projections: of the same width and dtype, on the CPU.
-
-    Attributes:
-        masked: their arrays.
-        width: outputs of all of them.
+        x: inputs, at least one token; all are masked.
+        weight: the projection's matrix, transposed and contiguous, float32 or bfloat16.
+        cutoffs: largest magnitude that is masked, per group and input (`wina_amp.masks.cutoffs`), contiguous.
+        groups: group of every token, int64, below the number of groups (not checked here).
+        threads: how many to use at most; None: as many as torch uses.
 
     Guarantee: the same bits for any number of threads, and for a token alone or in any batch. A NaN is kept, as by
         `wina_amp.masks.reference`. Weights must be finite: one that is not may reach the tokens that mask its input.
 
     Raises:
-        ValueError: weights and cutoffs of different numbers of inputs, which compiled code would read past.
+        ValueError: inputs, weights and cutoffs of different widths, which compiled code would read past.
     """
-
-    def __init__(self, projections: Sequence[MaskedProjection]) -> None:
-        inputs = {tensor.shape[1] for masked in projections for tensor in (masked.weight, masked.cutoffs)}
-        if len(inputs) != 1:
-            raise ValueError(f"weights and cutoffs must have as many inputs each, got {sorted(inputs)}")
-        self._inputs = inputs.pop()
-        self._outputs = [len(masked.weight) for masked in projections]
-        self.width = sum(self._outputs)
-        self.masked = Masked(
-            tuple(masked.cutoffs.contiguous().numpy() for masked in projections),
-            tuple(pack(masked.weight, masked.weights) for masked in projections),
-            tuple(_bias(masked) for masked in projections),
-        )
-
-    def __call__(
-        self, x: Float[Tensor, "tokens in"], groups: Int[Tensor, " tokens"], threads: int | None = None
-    ) -> tuple[Tensor, ...]:
-        """See `SparseProjections`.
-
-        Args:
-            x: inputs, at least one token; all are masked.
-            groups: group of every token.
-            threads: how many to use at most; None: as many as torch uses.
-
-        Raises:
-            ValueError: inputs of another width.
-        """
-        if x.shape[1] != self._inputs:
-            raise ValueError(
-                f"x and the projections must have as many inputs each, got {x.shape[1]} and {self._inputs}"
-            )
-        y = torch.empty(len(x), self.width, dtype=torch.float32)
-        used = self.threads if threads is None else threads
-        inputs, first = x.float().contiguous().numpy(), 0
-        with running(used):
-            for arrays, outputs in zip(zip(*self.masked, strict=True), self._outputs, strict=True):
-                _projection(inputs, groups.numpy(), *arrays, y.numpy(), first, used)
-                first += outputs
-        return y.to(x.dtype).split(self._outputs, dim=1)
-
-    def gated(self, x: Float[Tensor, "tokens in"], groups: Int[Tensor, " tokens"]) -> Float[Tensor, "tokens half"]:
-        """See `SparseProjections`."""
-        gate, up = halves(self(x, groups))
-        return silu(gate) * up
-
-    @property
-    def threads(self) -> int:
-        """How many have work."""
-        return max(1, min(torch.get_num_threads(), self._inputs * self.width // _WEIGHTS_PER_THREAD))
-
-
-def _bias(masked: MaskedProjection) -> Float32[ndarray, " out"]:
-    if masked.bias is None:
-        return np.zeros(len(masked.weight), np.float32)
-    return masked.bias.detach().float().numpy()
-
-
-@contextmanager
-def running(threads: int) -> Generator[None]:
-    """Run compiled code that has work for so many threads, alone: nobody else's meanwhile."""
-    with _ONE_AT_A_TIME, _numba_threads(threads):
-        yield
+    if not x.shape[1] == weight.shape[0] == cutoffs.shape[1]:
+        widths = f"{x.shape[1]}, {weight.shape[0]}, {cutoffs.shape[1]}"
+        raise ValueError(f"x, weight and cutoffs must have as many inputs each, got {widths}")
+    useful = max(1, min(torch.get_num_threads(), weight.numel() // _WEIGHTS_PER_THREAD))
+    used = useful if threads is None else threads
+    y = torch.empty(len(x), weight.shape[1], dtype=torch.float32)
+    rows = (weight.view(torch.uint16) if weight.dtype == torch.bfloat16 else weight).numpy()  # numba has no bfloat16
+    with _ONE_AT_A_TIME, _numba_threads(used):
+        _linear(x.contiguous().numpy(), rows, cutoffs.numpy(), groups.numpy(), y.numpy(), used)
+    return y
 
 
 @contextmanager
@@ -157,57 +98,20 @@ def _numba_threads(number: int) -> Generator[None]:
 
 
 @njit(nogil=True, parallel=True)
-def _projection(
+def _linear(
     x: NDArray[np.float32],
-    groups: NDArray[np.int64],
-    cutoffs: NDArray[np.float32],
     rows: NDArray[Any],
-    bias: NDArray[np.float32],
+    cutoffs: NDArray[np.float32],
+    groups: NDArray[np.int64],
     y: NDArray[np.float32],
-    first: int,
     threads: int,
 ) -> None:
-    for thread in numba.prange(threads):
-        _product(x, groups, cutoffs, rows, bias, y, first, thread, threads)
-
-
-@njit(nogil=True)
-def products(
-    x: NDArray[np.float32], groups: NDArray[np.int64], masked: Masked, y: NDArray[np.float32], thread: int, threads: int
-) -> None:
-    """One thread's outputs of the projections of one input, which stand side by side in y."""
-    cutoffs, rows, biases = masked
-    first = 0
-    for n in range(len(rows)):
-        _product(x, groups, cutoffs[n], rows[n], biases[n], y, first, thread, threads)
-        first += len(biases[n])
-
-
-@njit(nogil=True)
-def _product(
-    x: NDArray[np.float32],
-    groups: NDArray[np.int64],
-    cutoffs: NDArray[np.float32],
-    rows: NDArray[Any],
-    bias: NDArray[np.float32],
-    y: NDArray[np.float32],
-    first: int,
-    thread: int,
-    threads: int,
-) -> None:
-    """One thread's outputs of a projection, whose outputs begin at the column `first` of y."""
-    start, stop = span(len(bias), thread, threads)
-    if start >= stop:
-        return
     inputs, values = _kept(x, cutoffs, groups)
-    _add(inputs, values, rows, bias, y, first, start, stop)
-
-
-@njit(nogil=True)
-def span(outputs: int, thread: int, threads: int) -> tuple[int, int]:
-    """One thread's outputs: whole cache lines of weights, of bytes too."""
-    size = ((outputs + threads - 1) // threads + 63) // 64 * 64
-    return min(thread * size, outputs), min((thread + 1) * size, outputs)
+    outputs = rows.shape[1]
+    span = ((outputs + threads - 1) // threads + 31) // 32 * 32  # whole cache lines of either format
+    for thread in numba.prange(threads):
+        start, stop = min(thread * span, outputs), min((thread + 1) * span, outputs)
+        _add(inputs, values, rows, y, start, stop)
 
 
 @njit(nogil=True)
@@ -275,9 +179,7 @@ def _add(
     inputs: NDArray[np.int64],
     values: NDArray[np.float32],
     rows: NDArray[Any],
-    bias: NDArray[np.float32],
     y: NDArray[np.float32],
-    first: int,
     start: int,
     stop: int,
 ) -> None:
@@ -288,7 +190,7 @@ def _add(
     for left in range(start, stop, tile):
         right = min(left + tile, stop)
         for token in range(tokens):
-            y[token, first + left : first + right] = 0
+            y[token, left:right] = 0
         for kept in range(0, len(inputs) - 8, 8):
             for low in range(left, right, block):
                 high = min(low + block, right)
@@ -303,7 +205,7 @@ def _add(
                 for token in range(tokens):
                     x = values[token, kept : kept + 8]
                     x0, x1, x2, x3, x4, x5, x6, x7 = x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
-                    sums = y[token, first + low : first + high]
+                    sums = y[token, low:high]
                     for output in range(high - low):
                         total = sums[output] + x0 * _float32(w0[output])
                         total += x1 * _float32(w1[output])
@@ -314,7 +216,3 @@ def _add(
                         total += x6 * _float32(w6[output])
                         total += x7 * _float32(w7[output])
                         sums[output] = total
-        for token in range(tokens):
-            sums = y[token, first + left : first + right]
-            for output in range(right - left):
-                sums[output] += bias[left + output]
