@@ -63,7 +63,7 @@ def test_the_cost_of_rounding_is_small_and_that_of_masks_is_not(tiny_llama: Path
     assert perplexity["50%"] > 1.02 * perplexity["0%"]
     for line in lines[1::2]:
         change, error = map(float, re.findall(r"([-+\d.]+)%", line.partition(":")[2]))
-        assert 0 < error < 2 and abs(change) < 2
+        assert 0 < error < 10 and abs(change) < 4 * error
 
 
 def test_a_file_in_q8_0_has_the_fields_of_the_first_and_its_matrices_up_to_half_a_unit(tmp_path: Path):
