@@ -29,7 +29,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -337,7 +337,7 @@ def cache_of(arguments: Mapping[str, Any]) -> Any:
 
 def _dense_head(loaded: LoadedModel, groups: int, weights: Weights) -> SharedInput:
     """`lm_head`, with cutoffs below every magnitude."""
-    layer = loaded.model.get_output_embeddings()
+    layer = cast(nn.Linear, loaded.model.get_output_embeddings())
     nothing = torch.full((groups, layer.weight.shape[1]), -1.0, device=loaded.device)
     return SharedInput([MaskedLayer(layer, nothing, weights=weights)])
 

@@ -148,19 +148,20 @@ def _float32(stored: Any) -> Any:
     raise NotImplementedError
 
 
+# Without annotations: numba compares the parameters of both functions, annotations and all.
 @overload(_float32)
-def _float32_of(stored):  # noqa: ANN001, ANN202 - numba compares the parameters of both functions
+def _float32_of(stored):  # noqa: ANN001, ANN202  # pyright: ignore[reportUnusedFunction, reportMissingParameterType]
     if stored == numba.uint16:  # the bits of bfloat16
         return lambda stored: np.uint32(np.uint32(stored) << np.uint32(16)).view(np.float32)
     return lambda stored: np.float32(stored)
 
 
 @intrinsic
-def _fetch(_context, row, position):  # noqa: ANN001, ANN202 - numba's form
+def _fetch(_context: Any, row: Any, position: Any) -> Any:
     """Ask for the cache line of `row[position]`, into the L2 cache. Into the L1 cache, which waits for fewer lines at a
     time, rows of 900 bytes came at half the speed."""
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
         address = cgutils.get_item_pointer(context, builder, signature.args[0], array, [arguments[1]])
         pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
