@@ -2,6 +2,7 @@
 
     python -m benchmarks.decode                  # two threads, wall clock: the figure that counts, on a quiet machine
     python -m benchmarks.decode --threads 1      # one thread, its CPU time: what a busy machine blurs least
+    python -m benchmarks.decode --weights bfloat16   # beside the float32 dense product
 
 Maps have the shapes of Llama-3-8B's, weights and tokens are random, float32; thresholds are quantiles of the map's own
 `wina` scores, and the realised density is printed. Dense product, sparse ones and a copy of memory alternate, each on
@@ -31,6 +32,7 @@ from torch.nn.functional import linear
 from wina_amp.decode.backends import BACKENDS
 from wina_amp.decode.masked_projections import MaskedProjection, SparseProjections
 from wina_amp.masks.cutoffs import cutoffs
+from wina_amp.names import Weights
 from wina_amp.scoring.criteria import feature_weights, scores
 
 SHAPES = {"gate, up": (4096, 14336), "down": (14336, 4096), "q, o": (4096, 4096), "k, v": (4096, 1024)}
@@ -38,6 +40,9 @@ SHAPES = {"gate, up": (4096, 14336), "down": (14336, 4096), "q, o": (4096, 4096)
 
 DENSITIES = (1.0, 0.5, 0.35, 0.2)
 TARGETS = {("gate, up", 0.5): 1.6, ("down", 0.5): 1.6, ("gate, up", 0.35): 2.2, ("down", 0.35): 2.2}
+
+BYTES: dict[Weights, int] = {"copy": 4, "bfloat16": 2}
+"""Of a stored weight."""
 
 _COPIES = 3
 """Weight matrices that are used in rotation."""
@@ -61,6 +66,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--tokens", type=int, default=1, help="tokens per call, each with its own mask")
     parser.add_argument("--repeats", type=int, default=31)
+    parser.add_argument("--weights", choices=BYTES, default="copy", help="of the sparse products")
     parser.add_argument("--map", action="append", choices=SHAPES, help="of these only; may be repeated")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -72,7 +78,7 @@ def main() -> None:
     missed = [
         f"{name} at density {density:g}: {ratio:.2f}, target {TARGETS[name, density]}"
         for name in options.map or SHAPES
-        for density, ratio in _ratios(name, *SHAPES[name], options.tokens, options.repeats, clock).items()
+        for density, ratio in _ratios(name, options, clock).items()
         if options.tokens == 1 and ratio < TARGETS.get((name, density), 0.0)
     ]
     print(f"load {os.getloadavg()[0]:.1f} at the end")
@@ -81,14 +87,14 @@ def main() -> None:
     raise SystemExit(bool(missed))
 
 
-def _ratios(
-    name: str, inputs: int, outputs: int, tokens: int, repeats: int, clock: Callable[[], float]
-) -> dict[float, float]:
+def _ratios(name: str, options: argparse.Namespace, clock: Callable[[], float]) -> dict[float, float]:
     """Density -> dense over sparse; prints a line for each."""
+    inputs, outputs = SHAPES[name]
+    tokens, repeats, kind = options.tokens, options.repeats, options.weights
     draw = torch.Generator().manual_seed(0)
     weights = [torch.randn(outputs, inputs, generator=draw) / inputs**0.5 for _ in range(_COPIES)]
     batches = [torch.randn(tokens, inputs, generator=draw) for _ in range(2 * _COPIES + 1)]
-    sparse = {density: [_built(weight, density, draw) for weight in weights] for density in DENSITIES}
+    sparse = {density: [_built(weight, density, draw, kind) for weight in weights] for density in DENSITIES}
     groups = torch.zeros(tokens, dtype=torch.int64)
     source, target = torch.ones(_COPIED), torch.empty(_COPIED)
 
@@ -101,13 +107,13 @@ def _ratios(
         *(multiply(projections) for projections in sparse.values()),
     ]
     copy, dense, *times = _alternate(works, repeats, clock)
-    size = 4 * inputs * outputs
+    size, stored = 4 * inputs * outputs, BYTES[kind] * inputs * outputs
     print(f"\n{name}: {inputs} -> {outputs}, {size / 1e6:.0f} MB; copy {8 * _COPIED / copy.median / 1e9:.1f} GB/s")
     print(f"  dense         {_row(dense, size)}")
     for density, spent in zip(DENSITIES, times, strict=True):
-        read = _kept(weights[0], batches, density, draw) * size
+        read = _kept(weights[0], batches, density, draw) * stored
         ratio = dense.median / spent.median
-        fraction = f"read {read / size:.3f}"
+        fraction = f"read {read / stored:.3f}"
         print(f"  density {density:4.2f}  {_row(spent, read)}   {fraction}   ratio {ratio:.2f}")
     return {density: dense.median / spent.median for density, spent in zip(DENSITIES, times, strict=True)}
 
@@ -125,8 +131,8 @@ def _cutoffs(weight: Tensor, density: float, draw: torch.Generator) -> Tensor:
     return cutoffs(factors, threshold[None])
 
 
-def _built(weight: Tensor, density: float, draw: torch.Generator) -> SparseProjections:
-    return BACKENDS["numba"].build([MaskedProjection(weight, None, _cutoffs(weight, density, draw))])
+def _built(weight: Tensor, density: float, draw: torch.Generator, kind: Weights) -> SparseProjections:
+    return BACKENDS["numba"].build([MaskedProjection(weight, None, _cutoffs(weight, density, draw), kind)])
 
 
 def _kept(weight: Tensor, batches: Sequence[Tensor], density: float, draw: torch.Generator) -> float:

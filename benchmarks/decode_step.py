@@ -73,8 +73,9 @@ def random_model(blocks: int, hidden: int, intermediate: int) -> LoadedModel:
     return LoadedModel(model, None, torch.device("cpu"), family_of("llama"))  # pyright: ignore[reportArgumentType]
 
 
-def thresholds(loaded: LoadedModel, sparsity: float) -> Tensor:
-    """`[1, blocks, projections]`: the quantile of every projection's scores over random tokens; 0 at sparsity 0."""
+def thresholds(loaded: LoadedModel, sparsity: float, ids: Tensor | None = None) -> Tensor:
+    """`[1, blocks, projections]`: the quantile of every projection's scores over tokens, random ones unless they are
+    given; 0 at sparsity 0."""
     masks = mask_sites(loaded.model, criterion_row(CRITERION).reads)
     limits: list[Tensor] = [torch.zeros(()) for _ in masks]
     handles = []
@@ -86,8 +87,10 @@ def thresholds(loaded: LoadedModel, sparsity: float) -> Tensor:
             limits[number] = ordered[int(sparsity * len(ordered)) - 1] if sparsity else torch.zeros(())
 
         handles.append(site.tap.register(see))
+    if ids is None:
+        ids = torch.randint(3, VOCABULARY, (1, CALIBRATION), generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        loaded.model(torch.randint(3, VOCABULARY, (1, CALIBRATION), generator=torch.Generator().manual_seed(1)))
+        loaded.model(ids)
     for handle in handles:
         handle.remove()
     return torch.stack(limits).reshape(1, masks[-1].projection.block + 1, -1)

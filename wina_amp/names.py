@@ -127,3 +127,10 @@ BACKENDS = {
 }
 Prefill = Literal["sparse", "dense"]
 PREFILLS: dict[Prefill, str] = {"sparse": "eligible prompt tokens are masked", "dense": "prompts run dense"}
+BFLOAT16 = "bfloat16"
+Weights = Literal["copy", "replace", "bfloat16"]
+WEIGHTS: dict[Weights, str] = {
+    "copy": "kernels have a copy of the projections' weights, in the model's dtype",
+    "replace": "the model's own weights are stored as the kernels read them",
+    BFLOAT16: "decode steps read projections and `lm_head` in bfloat16",
+}

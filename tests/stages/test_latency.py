@@ -149,7 +149,7 @@ def test_methods_that_cannot_decode_are_skipped_with_their_reason(few):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"dtype": "bfloat16"}, "no backend that skips weights runs bfloat16 on the CPU"),
+        ({"dtype": "float16"}, "no backend that skips weights runs float16 on the CPU"),
         ({"device": "spread"}, "spread over several GPUs"),
     ],
 )

@@ -1,7 +1,8 @@
 """The ways to run a sparse projection on a few tokens: one row each, chosen by device, dtype and number of tokens.
 
 `reference` masks the input and multiplies densely: any device, any dtype, no time saved; it defines the meaning.
-`numba` and `triton` do not read the weights of masked inputs. All compute
+`numba` and `triton` do not read the weights of masked inputs. `numba` and `reference` also compute with weights rounded
+to bfloat16, which `numba` reads. All compute
 
     y = bias + W x',   x'_i = 0 if |x_i| <= cutoff_i, else x_i
 
@@ -26,7 +27,7 @@ from torch.nn.functional import linear
 from wina_amp.decode.masked_projections import MOST_TOKENS, MaskedProjection, Separate, SparseLinear, SparseProjections
 from wina_amp.errors import UserError, unknown
 from wina_amp.masks import reference
-from wina_amp.names import AUTO, NUMBA, REFERENCE, TRITON
+from wina_amp.names import AUTO, BFLOAT16, NUMBA, REFERENCE, TRITON, Weights
 
 _WHERE = "the backend of sparse decoding"
 
@@ -40,12 +41,14 @@ class Call:
         dtype: of inputs and weights.
         tokens: tokens in one call.
         is_autocast: whether `torch.autocast` decides on the dtype of products.
+        weights: how weights are stored.
     """
 
     device: str
     dtype: torch.dtype
     tokens: int
     is_autocast: bool = False
+    weights: Weights = "copy"
 
 
 Build = Callable[[Sequence[MaskedProjection]], SparseProjections]
@@ -107,6 +110,8 @@ def _refuses_triton(call: Call) -> str | None:
         return "a CUDA device"
     if call.dtype not in (torch.float16, torch.bfloat16, torch.float32):
         return "float16, bfloat16 or float32"
+    if call.weights != "copy":
+        return '`weights="copy"`'
     return _refuses_many(call)
 
 
@@ -115,8 +120,8 @@ def _refuses_numba(call: Call) -> str | None:
         return "the package `numba` (`pip install wina-amp[cpu]`)"
     if call.device != "cpu":
         return "the CPU"
-    if call.dtype != torch.float32:
-        return "float32, because it would have to convert weights of another type to it"
+    if call.dtype not in (torch.float32, torch.bfloat16):
+        return "float32 or bfloat16"
     return _refuses_many(call)
 
 
@@ -135,21 +140,27 @@ def _triton(projections: Sequence[MaskedProjection]) -> SparseProjections:
 def _numba(masked: MaskedProjection) -> SparseLinear:
     from wina_amp.decode import numba_gather
 
-    by_input = masked.weight.detach().t().contiguous()
+    by_input = _stored(masked).detach().t().contiguous()
 
     def run(x: Tensor, groups: Tensor) -> Tensor:
-        y = numba_gather.linear(x, by_input, masked.cutoffs, groups)
-        return y if masked.bias is None else y.add_(masked.bias)
+        y = numba_gather.linear(x.float(), by_input, masked.cutoffs, groups)
+        return (y if masked.bias is None else y.add_(masked.bias)).to(x.dtype)
 
     return run
 
 
+def _stored(masked: MaskedProjection) -> Tensor:
+    return masked.weight.bfloat16() if masked.weights == BFLOAT16 else masked.weight
+
+
 def _reference(masked: MaskedProjection) -> SparseLinear:
+    weight = _stored(masked).to(masked.weight.dtype)
+
     def run(x: Tensor, groups: Tensor) -> Tensor:
         everything = torch.ones(len(x), 1, dtype=torch.bool, device=x.device)
         kept = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         kept_inputs = reference.mask(x[:, None], masked.cutoffs, groups, everything, kept)
-        return linear(kept_inputs[:, 0], masked.weight, masked.bias)
+        return linear(kept_inputs[:, 0], weight, masked.bias)
 
     return run
 

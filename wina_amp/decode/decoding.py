@@ -12,9 +12,12 @@ behind the prompt are masked as when they were decoded.
 
 Backends that gather need the weights input-major. They are copied, so that dense passes keep their weights and their
 bits: the projections take their memory twice while the context lasts (unless they are stored input-major:
-`wina_amp/decode/input_major.py`). A static cache works like a growing one, but
-every pass then waits for the device once, to read how full it is. While a CUDA graph is recorded nothing may wait, and
-the caller that records a step counts its tokens (`pipeline/latency/steps.py` and `wina_amp/decode/cuda_graph.py` do).
+`wina_amp/decode/input_major.py`). On a CPU the copies may be rounded to bfloat16, those of `lm_head` too; then
+decode steps read nothing large in the model's dtype. Thresholds and column norms stay those of the model's own weights.
+
+A static cache works like a growing one, but every pass then waits for the device once, to read how full it is. While a
+CUDA graph is recorded nothing may wait, and the caller that records a step counts its tokens
+(`pipeline/latency/steps.py` and `wina_amp/decode/cuda_graph.py` do).
 
 Every thread has its own sequences, so that several may call one model at a time.
 
@@ -26,7 +29,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -47,7 +50,7 @@ from wina_amp.models.families import INPUT
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.mask_sites import mask_sites
 from wina_amp.models.projections import sites
-from wina_amp.names import AUTO, THRESHOLD
+from wina_amp.names import AUTO, BFLOAT16, THRESHOLD, Weights
 from wina_amp.scoring.criteria import criterion_row, projection_weights
 
 
@@ -58,6 +61,7 @@ def sparse_decoding(
     thresholds: Float[Tensor, "groups blocks projections"],
     *,
     backend: str = AUTO,
+    weights: Weights = "copy",
 ) -> Generator[Decoding]:
     """Decode with masks while the context lasts.
 
@@ -66,6 +70,7 @@ def sparse_decoding(
         criterion: how features are scored (`wina_amp.scoring.criteria`); it must score the inputs of projections.
         thresholds: `[groups, blocks, projections]` in canonical order; scores at or below are masked.
         backend: a name in `wina_amp.decode.backends.BACKENDS`, or `AUTO`.
+        weights: what decode steps read (`wina_amp.names.WEIGHTS`).
 
     Yields: run the model inside its `sequences(groups, prompt)`.
 
@@ -82,12 +87,13 @@ def sparse_decoding(
     flat = thresholds.reshape(len(thresholds), -1).to(loaded.device)
     layers: dict[nn.Module, MaskedLayer] = {}
     for index, mask_site in enumerate(masked):
-        layer, weights = mask_site.projection.module, projection_weights(criterion, mask_site.projection)
-        layers[layer] = MaskedLayer(layer, cutoffs(weights, flat[:, index]), index)
+        layer, factors = mask_site.projection.module, projection_weights(criterion, mask_site.projection)
+        layers[layer] = MaskedLayer(layer, cutoffs(factors, flat[:, index]), index, weights)
     inputs = sites([mask_site.projection for mask_site in masked])
     shared_inputs = [SharedInput([layers[projection.module] for projection in site.projections]) for site in inputs]
     mlps = gated_mlps(loaded, inputs)
-    decoding = Decoding(shared_inputs, backend, [mlp is not None for mlp in mlps])
+    head = _dense_head(loaded, len(flat), weights) if weights == BFLOAT16 else None
+    decoding = Decoding(shared_inputs, backend, [mlp is not None for mlp in mlps], weights, head)
     decoding.backend_for(1)
     with ExitStack() as stack:
         stack.callback(decoding.release)
@@ -98,6 +104,8 @@ def sparse_decoding(
                 stack.enter_context(overridden(layer.module, "forward", decoding.forward(shared, index)))
             if mlp is not None:
                 stack.enter_context(overridden(mlp.module, "forward", decoding.gated_forward(mlp, shared)))
+        if head is not None:
+            stack.enter_context(overridden(head.layers[0].module, "forward", decoding.head_forward(head)))
         yield decoding
 
 
@@ -126,12 +134,23 @@ class Decoding:
         shared_inputs: the projections of the blocks, those of one input together.
         backend: a name, or `AUTO`.
         gated: for every input, whether a gated MLP reads it.
+        weights: how backends store the weights.
+        head: `lm_head`, nothing of whose input is masked, where its weights are rounded.
     """
 
-    def __init__(self, shared_inputs: list[SharedInput], backend: str, gated: list[bool]) -> None:
+    def __init__(
+        self,
+        shared_inputs: list[SharedInput],
+        backend: str,
+        gated: list[bool],
+        weights: Weights,
+        head: SharedInput | None,
+    ) -> None:
         self._shared_inputs = shared_inputs
+        self._heads = [] if head is None else [head]
         self._backend = backend
         self._gated = gated
+        self._weights: Weights = weights
         self._running = _Running()
         self._building = threading.Lock()
 
@@ -198,13 +217,18 @@ class Decoding:
 
     def release(self) -> None:
         """Give back what backends have copied of the weights."""
-        for shared in self._shared_inputs:
+        for shared in self.products:
             shared.built.clear()
 
     def _build(self, name: str) -> None:
         with self._building:
-            for shared in self._shared_inputs:
+            for shared in self.products:
                 shared.build(name)
+
+    @property
+    def products(self) -> list[SharedInput]:
+        """The inputs whose products backends compute: of projections, by block; of `lm_head` where it is rounded."""
+        return [*self._shared_inputs, *self._heads]
 
     @property
     def _first(self) -> MaskedLayer:
@@ -225,7 +249,7 @@ class Decoding:
     def _call(self, tokens: int) -> Call:
         weight = self._first.module.weight
         device = weight.device.type
-        return Call(device, weight.dtype, tokens, torch.is_autocast_enabled(device))
+        return Call(device, weight.dtype, tokens, torch.is_autocast_enabled(device), self._weights)
 
     def begin_pass(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Pre-hook of the decoder: counts the tokens of this pass."""
@@ -292,10 +316,30 @@ class Decoding:
 
         return run
 
+    def head_forward(self, head: SharedInput) -> Callable[[Tensor], Tensor]:
+        """The forward that replaces that of `lm_head`, which masks nothing."""
+        dense: Callable[[Tensor], Tensor] = head.layers[0].module.forward
+        running = self._running
+
+        def run(x: Tensor) -> Tensor:
+            batch = running.sequences
+            if batch is None or not batch.is_step:
+                return dense(x)
+            return head.product(0, x, batch.backend, batch.groups, batch.waiting)
+
+        return run
+
 
 def cache_of(arguments: Mapping[str, Any]) -> Any:
     """The key/value cache among the arguments of a forward, or None. transformers 5.24 renamed it."""
     return arguments.get("cache", arguments.get("past_key_values"))
+
+
+def _dense_head(loaded: LoadedModel, groups: int, weights: Weights) -> SharedInput:
+    """`lm_head`, with cutoffs below every magnitude."""
+    layer = cast(nn.Linear, loaded.model.get_output_embeddings())
+    nothing = torch.full((groups, layer.weight.shape[1]), -1.0, device=loaded.device)
+    return SharedInput([MaskedLayer(layer, nothing, weights=weights)])
 
 
 def _outside(part: str) -> UserError:

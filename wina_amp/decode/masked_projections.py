@@ -20,6 +20,8 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor
 from torch.nn.functional import silu
 
+from wina_amp.names import Weights
+
 MOST_TOKENS = 8
 """Tokens per call that a gather is for: already the union of eight independent masks of density 0.35 keeps 97% of the
 inputs (real ones are not independent)."""
@@ -33,11 +35,13 @@ class MaskedProjection:
         weight: its matrix.
         bias: added to the product; None if there is none.
         cutoffs: largest magnitude that is masked, per group and input (`wina_amp.masks.cutoffs`).
+        weights: how the matrix is stored.
     """
 
     weight: Float[Tensor, "out in"]
     bias: Float[Tensor, " out"] | None
     cutoffs: Float32[Tensor, "groups in"]
+    weights: Weights = "copy"
 
 
 class SparseProjections(Protocol):

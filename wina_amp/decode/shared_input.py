@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from wina_amp.decode.backends import BACKENDS
 from wina_amp.decode.masked_projections import MaskedProjection, SparseProjections
+from wina_amp.names import Weights
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,13 @@ class MaskedLayer:
         module: the layer.
         cutoffs: largest magnitude that is masked, per group and input (`wina_amp.masks.cutoffs`).
         number: of the projection in the model, in canonical order.
+        weights: how backends store its weights.
     """
 
     module: nn.Linear
     cutoffs: Float32[Tensor, "groups in"]
     number: int = 0
+    weights: Weights = "copy"
 
 
 @dataclass(eq=False)
@@ -46,7 +49,8 @@ class SharedInput:
         """Copy the weights into the backend's layout, once."""
         if backend not in self.built:
             projections = [
-                MaskedProjection(layer.module.weight, layer.module.bias, layer.cutoffs) for layer in self.layers
+                MaskedProjection(layer.module.weight, layer.module.bias, layer.cutoffs, layer.weights)
+                for layer in self.layers
             ]
             self.built[backend] = BACKENDS[backend].build(projections)
 

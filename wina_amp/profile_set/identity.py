@@ -27,7 +27,7 @@ import numpy as np
 import torch
 import transformers
 from jaxtyping import Float32
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel, PreTrainedTokenizerBase
 
 from wina_amp.errors import UserError
@@ -39,7 +39,7 @@ MOST_DISTANCE = 0.01
 """Six times the distance of the reference model to itself in bfloat16 (0.0017), a hundredth of that to other models."""
 
 Stamp = tuple[tuple[int, int, torch.dtype, torch.device], ...]
-"""Of every projection's weight: its address, how often it was written, dtype and device."""
+"""Of every weight: its address, how often it was written, dtype and device."""
 
 Check = Literal["weights", "shapes", "none"]
 CHECKS: tuple[Check, ...] = get_args(Check)
@@ -150,10 +150,10 @@ def check_weights(expected: Float32[Tensor, "blocks projections"], model: PreTra
         )
 
 
-def stamp(every: Sequence[Projection]) -> Stamp:
-    """Where the weights of projections are and how often they were written; it changes when a weight does, unless it
-    is written past torch (`.data`)."""
-    weights = [projection.module.weight for projection in every]
+def stamp(layers: Sequence[nn.Linear]) -> Stamp:
+    """Where the weights of layers are and how often they were written; it changes when a weight does, unless it is
+    written past torch (`.data`)."""
+    weights = [layer.weight for layer in layers]
     return tuple(
         (weight.data_ptr(), -1 if weight.is_inference() else weight._version, weight.dtype, weight.device)
         for weight in weights
@@ -161,7 +161,7 @@ def stamp(every: Sequence[Projection]) -> Stamp:
 
 
 def _sketch_once(model: PreTrainedModel) -> Tensor:
-    now = stamp(projections(model))
+    now = stamp([projection.module for projection in projections(model)])
     before = _SKETCHES.get(model)
     if before is None or before[0] != now:
         before = _SKETCHES[model] = now, sketch(model)

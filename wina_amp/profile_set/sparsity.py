@@ -20,7 +20,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from types import TracebackType
-from typing import Any, Literal, NoReturn, cast, get_args
+from typing import Any, NoReturn, cast
 
 import torch
 from jaxtyping import Int
@@ -34,7 +34,7 @@ from wina_amp.errors import UserError, unknown
 from wina_amp.masks.override import overridden
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
-from wina_amp.names import AUTO, NUMBA, PREFILLS, Prefill
+from wina_amp.names import AUTO, BFLOAT16, NUMBA, PREFILLS, WEIGHTS, Prefill, Weights
 from wina_amp.profile_set.generating import SparseCalls
 from wina_amp.profile_set.identity import CHECKS, Check, as_loaded, stamp
 from wina_amp.profile_set.profile_set import ProfileSet
@@ -43,10 +43,6 @@ from wina_amp.scoring.learned_weights import attached
 
 _MARK = "__reduce_ex__"
 """Attribute of every module of a sparse model: what `copy` and `pickle` ask for first."""
-
-Weights = Literal["copy", "replace"]
-WEIGHTS: tuple[Weights, ...] = get_args(Weights)
-"""Whether kernels have a copy of the weights of their own, or the model's become it."""
 
 _CONTINUOUS = ("generate_batch", "init_continuous_batching", "continuous_batching_context_manager")
 """Methods of transformers that batch continuously."""
@@ -85,6 +81,8 @@ def sparsify_(
         group: number or name of the group whose profile all prompts have; None routes every prompt.
         measure: count what is masked, for `Sparsity.realised_sparsity`. On a CPU that costs decode steps of a large
             model less than a hundredth of their time; on a GPU several launches for every projection.
+        weights: what decode steps read: a `copy` of the projections' weights, or the model's own, laid out anew
+            (`replace`); on a CPU also a copy in `bfloat16`, together with one of `lm_head`.
 
     Returns: the handle, also a context manager:
 
@@ -96,8 +94,8 @@ def sparsify_(
         sums.
 
     Raises:
-        UserError: unknown sparsity, backend, prefill, check or group; `cuda_graph` without a GPU; a model that the set
-            was not made for, that has a profile set on it already, is compiled, or whose weights are offloaded.
+        UserError: unknown sparsity, backend, prefill, check, group or weights; `cuda_graph` without a GPU; a model that
+            the set was not made for, that has a profile set on it already, is compiled, or whose weights are offloaded.
     """
     loaded = model if isinstance(model, LoadedModel) else as_loaded(model)
     return Sparsity(
@@ -157,19 +155,23 @@ class Sparsity:
         if check != "none":
             profiles.check(model, weights=check == "weights")
         self.model, self.profiles = model, profiles
-        self._projections = projections(model)
+        every_projection = projections(model)
         self._running = 0
         self._idle = threading.Condition()
         with ExitStack() as stack:
             stack.enter_context(_marked(model))
             if weights == "replace":
-                stack.enter_context(input_major(self._projections))
-            self._weights = stamp(self._projections)
+                stack.enter_context(input_major(every_projection))
+            head = [cast(nn.Linear, model.get_output_embeddings())] if weights == BFLOAT16 else []
+            self._copied = [*(projection.module for projection in every_projection), *head]
+            self._weights = stamp(self._copied)
             if profiles.weights is not None:
                 stack.enter_context(attached(model, profiles.weights))
             # The profiles of all targets stand side by side, so that another target is another number.
             every = profiles.thresholds.flatten(0, 1)
-            decoding = stack.enter_context(sparse_decoding(loaded, description.criterion, every, backend=backend))
+            decoding = stack.enter_context(
+                sparse_decoding(loaded, description.criterion, every, backend=backend, weights=weights)
+            )
             if weights == "replace" and decoding.backend_for(1) != NUMBA:
                 remedy = "leave `weights` out, or choose another backend, device or dtype"
                 actual = f"backend {decoding.backend_for(1)}"
@@ -312,7 +314,7 @@ class Sparsity:
             raise _refusal(
                 "A sparse model must be in eval mode: masks have no gradients", "train mode", "`model.eval()`"
             )
-        if stamp(self._projections) != self._weights:
+        if stamp(self._copied) != self._weights:
             raise _refusal(
                 "A sparse model must keep its weights, their device and dtype: kernels have copies of them",
                 "others than when the profile set was put on",

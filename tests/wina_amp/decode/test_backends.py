@@ -12,10 +12,10 @@ from tests.wina_amp.decode.products import SHAPES, case, product
 from wina_amp.decode.backends import BACKENDS, Call, choose
 from wina_amp.decode.masked_projections import MaskedProjection
 from wina_amp.errors import UserError
-from wina_amp.names import AUTO
+from wina_amp.names import AUTO, BFLOAT16
 
 DTYPES = {
-    "numba": (torch.float32,),
+    "numba": (torch.float32, torch.bfloat16),
     "triton": (torch.float32, torch.bfloat16, torch.float16),
     "reference": (torch.float32, torch.bfloat16, torch.float16, torch.float64),
 }
@@ -85,6 +85,16 @@ def test_inputs_of_another_width_are_refused_before_anything_is_read(name: str):
     given = case(17, 5, 2, torch.float32, "some")
     with pytest.raises(ValueError, match="must have as many inputs each, got 16"):
         _run(name, replace(given, x=given.x[:, :16]))
+
+
+def test_rounded_weights_give_the_product_of_what_they_stand_for_on_every_backend_that_takes_them():
+    given = case(100, 64, 3, torch.float32, "some")
+    given = replace(given, weight=given.weight / 3)  # whole numbers are exact
+    wanted = product(replace(given, weight=given.weight.bfloat16().float()))
+    for name in ("numba", "reference"):
+        built = BACKENDS[name].build([MaskedProjection(given.weight, given.bias, given.cutoffs, BFLOAT16)])
+        (y,) = built(given.x, given.groups)
+        assert (y.double() - wanted).abs().max() < 1e-5 * wanted.abs().max()
 
 
 def _shared(inputs: int, outputs: tuple[int, ...], tokens: int, dtype: torch.dtype, density: str, bias: bool = True):
@@ -202,7 +212,9 @@ def test_the_first_backend_that_takes_the_tensors_is_chosen(monkeypatch: pytest.
     monkeypatch.setattr("wina_amp.decode.backends.find_spec", lambda _name: object())
     assert choose(AUTO, Call("cpu", torch.float32, 8)) == "numba"
     assert choose(AUTO, Call("cpu", torch.float32, 9)) == "reference"
-    assert choose(AUTO, Call("cpu", torch.bfloat16, 1)) == "reference"
+    assert choose(AUTO, Call("cpu", torch.bfloat16, 1)) == "numba"
+    assert choose(AUTO, Call("cpu", torch.float16, 1)) == "reference"
+    assert choose(AUTO, Call("cuda", torch.bfloat16, 1, weights="bfloat16")) == "reference"
     assert choose(AUTO, Call("cuda", torch.bfloat16, 1)) == "triton"
     assert choose(AUTO, Call("cuda", torch.float64, 1)) == "reference"
     assert choose(AUTO, Call("mps", torch.float32, 1)) == "reference"
@@ -214,8 +226,8 @@ def test_the_first_backend_that_takes_the_tensors_is_chosen(monkeypatch: pytest.
     [
         (
             "numba",
-            Call("cpu", torch.bfloat16, 1),
-            r"Backend numba needs float32, because it would have to convert .* Found: 1 tokens in bfloat16 on cpu",
+            Call("cpu", torch.float16, 1),
+            r"Backend numba needs float32 or bfloat16\. Found: 1 tokens in float16 on cpu",
         ),
         (
             "numba",
@@ -228,6 +240,7 @@ def test_the_first_backend_that_takes_the_tensors_is_chosen(monkeypatch: pytest.
             r"needs 1 to 8 tokens per call\. Found: 9 tokens.*choose reference or auto",
         ),
         ("triton", Call("cpu", torch.float32, 1), r"needs a CUDA device.*choose numba or reference or auto"),
+        ("triton", Call("cuda", torch.bfloat16, 1, weights="bfloat16"), r'Backend triton needs `weights="copy"`'),
         ("triton", Call("cuda", torch.float64, 1), r"needs float16, bfloat16 or float32\. Found: 1 tokens in float64"),
         (
             "nunba",

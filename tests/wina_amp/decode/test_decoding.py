@@ -18,6 +18,7 @@ from wina_amp.errors import UserError
 from wina_amp.masks.install import install
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
+from wina_amp.names import BFLOAT16
 
 TOLERANCE = 1e-4
 """Of the largest logit: float32 sums in another order. Features close to their threshold may turn over, too; with these
@@ -431,3 +432,39 @@ def test_a_recorded_step_neither_waits_nor_has_shapes_that_depend_on_data(
     assert seen[0] == seen[1] == seen[2]
     launches = sum("kept_columns" in name for name, _ in seen[0])
     assert launches == (8 if backend == "triton" else 0), "four a block: q k v, o, gate up, down"
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_rounded_weights_give_the_logits_of_a_model_that_has_them_behind_the_prompt_of_the_models_own(
+    tiny_loaded: LoadedModel, backend: str
+):
+    """Thresholds and column norms stay the model's own; `lm_head` is rounded, but not for the prompt."""
+    prompt = torch.zeros(3, LENGTH, dtype=torch.bool)
+    sparse = sparse_decoding(tiny_loaded, "wina", _thresholds(tiny_loaded), backend=backend, weights=BFLOAT16)
+    with sparse as decoding, decoding.sequences(GROUPS, prompt):
+        logits, tokens = _generate(tiny_loaded)
+    dense, _ = _generate(tiny_loaded)
+    assert torch.equal(logits[:, 0], dense[:, 0])
+    layers = [*(projection.module for projection in projections(tiny_loaded.model)), tiny_loaded.model.lm_head]
+    own = [layer.weight.data for layer in layers]
+    rounded = [weight.bfloat16().float() for weight in own]
+    cache, wanted = DynamicCache(), []
+    with torch.inference_mode(), install(tiny_loaded, "wina", _thresholds(tiny_loaded)) as runtime:
+        for step in range(STEPS):
+            for layer, weight, other in zip(layers, own, rounded, strict=True):
+                layer.weight.data = other if step else weight
+            ids = tokens[:, step - 1 : step] if step else IDS
+            eligible = torch.ones(3, 1, dtype=torch.bool) if step else prompt
+            with runtime.rows(GROUPS, eligible):
+                wanted.append(tiny_loaded.model(input_ids=ids, past_key_values=cache).logits[:, -1])
+    for layer, weight in zip(layers, own, strict=True):
+        layer.weight.data = weight
+    _assert_close(logits, torch.stack(wanted, dim=1))
+    assert (logits[:, 1:] - _masked_by_hand(tiny_loaded, prompt, tokens)[:, 1:]).abs().max() > 10 * TOLERANCE
+
+
+@pytest.mark.tried("errors", "refused")
+def test_rounded_weights_on_a_backend_that_has_none_are_refused(tiny_loaded: LoadedModel):
+    sparse = sparse_decoding(tiny_loaded, "wina", _thresholds(tiny_loaded), backend="triton", weights="bfloat16")
+    with pytest.raises(UserError, match=r'Backend triton needs .*(`weights="copy"`|a CUDA device|the package)'), sparse:
+        pass

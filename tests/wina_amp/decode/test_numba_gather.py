@@ -21,8 +21,17 @@ TOLERANCE = 1e-5
 def test_products_equal_the_transcription(tokens: int, density: str):
     for inputs, outputs in SHAPES:
         given = case(inputs, outputs, tokens, torch.float32, density)
-        y = linear(given.x, given.weight.t().contiguous(), given.cutoffs, given.groups)
-        assert torch.equal(y.double(), product(given, bias=False))
+        by_input = given.weight.t().contiguous()  # small whole numbers, which both formats hold
+        for weight in (by_input, by_input.bfloat16()):
+            y = linear(given.x, weight, given.cutoffs, given.groups)
+            assert torch.equal(y.double(), product(given, bias=False))
+
+
+def test_bfloat16_weights_give_the_bits_of_the_same_numbers_in_float32():
+    x, weight, cutoffs, groups = _random(8)
+    half = weight.bfloat16()
+    assert torch.equal(linear(x, half, cutoffs, groups), linear(x, half.float(), cutoffs, groups))
+    assert not torch.equal(half.float(), weight)
 
 
 def _random(tokens: int, inputs: int = 1000, outputs: int = 333):

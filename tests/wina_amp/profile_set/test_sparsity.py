@@ -69,6 +69,7 @@ def test_the_model_is_what_it_was_once_the_set_is_removed_and_after_an_error(mod
     [
         ({"sparsity": 0.3}, r"must be one that the profile set has: 0\.25, 0\.5\. Found: 0\.3\. Where: .* made_up"),
         ({"backend": "cuda"}, "backend must be one of auto, numba, reference, triton"),
+        ({"weights": "int4"}, "weights must be one of bfloat16, copy, replace"),
         ({"prefill": "spares"}, "prefill must be one of dense, sparse.*did you mean 'sparse'"),
         ({"check": "weight"}, "check must be one of none, shapes, weights.*did you mean 'weights'"),
         ({"group": 2}, r"group must be one of 0, 1, group 0, group 1\. Found: 2"),
@@ -257,6 +258,18 @@ def test_a_model_that_changed_under_its_profile_set_is_refused(
             change(model)
         with pytest.raises(UserError, match=r"must (keep its weights|be in eval mode)"):
             getattr(model, call)(IDS, **options)
+
+
+def test_an_lm_head_that_changed_is_refused_where_it_was_copied(tiny_loaded: LoadedModel, model: PreTrainedModel):
+    for weights in ("copy", "bfloat16"):
+        with sparsify_(model, profile_set(tiny_loaded), weights=weights):
+            with torch.no_grad():
+                model.lm_head.weight.mul_(2)
+            if weights == "copy":
+                model(IDS)
+                continue
+            with pytest.raises(UserError, match="must keep its weights"):
+                model(IDS)
 
 
 def test_removing_waits_for_the_calls_of_other_threads_and_is_refused_in_one_of_its_own(tiny_loaded: LoadedModel):

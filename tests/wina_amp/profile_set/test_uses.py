@@ -400,10 +400,10 @@ def test_a_model_that_is_compiled_before_or_after_is_refused(tiny_loaded: Loaded
         sparsify_(model, made)
 
 
-def test_a_model_in_bfloat16_says_that_it_saves_no_time_once(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch):
+def test_a_model_in_float16_says_that_it_saves_no_time_once(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch):
     # Where Triton is installed, tests run its kernels in its interpreter, in any dtype.
     monkeypatch.setattr(backends, "find_spec", lambda name: None if name == "triton" else find_spec(name))
-    model = copy.deepcopy(tiny_loaded.model).to(torch.bfloat16)
+    model = copy.deepcopy(tiny_loaded.model).to(torch.float16)
     warning = pytest.warns(UserWarning, match="saves no time here: backend numba needs float32")
     with sparsify_(model, profile_set(tiny_loaded)), warning as warnings:
         for _ in range(3):
