@@ -198,7 +198,7 @@ def _add(
                 for number in range(kept + 8, kept + 16):
                     following = rows[inputs[number]]
                     for position in range(low, high, line):
-                        _fetch(following, position)
+                        _fetch(following, position)  # pyright: ignore[reportCallIssue]
                 w0, w1 = rows[inputs[kept], low:high], rows[inputs[kept + 1], low:high]
                 w2, w3 = rows[inputs[kept + 2], low:high], rows[inputs[kept + 3], low:high]
                 w4, w5 = rows[inputs[kept + 4], low:high], rows[inputs[kept + 5], low:high]
