@@ -1,17 +1,23 @@
-"""confirm: ask the questions of protocol.yaml, once, on the confirmation split. Not a DVC stage.
+"""confirm: ask the questions of a study's protocol, once, on the confirmation split. Not a DVC stage.
 
-    python -m commands.confirm                    the confirmation split: needs a committed protocol.yaml
+    python -m commands.confirm                    docs/studies/embedded/protocol.yaml, on the confirmation split
     python -m commands.confirm --development      the same questions on the split `test`, as often as one likes
+    python -m commands.confirm --study gemma-3-270m --model /models/gemma-3-270m --tasks /data/tasks
 
-The settings are those of params.yaml with the protocol's presets; the first run is of what is committed. A refit is a
-DVC experiment in a temporary folder: the pipeline with `benchmark.refit: r` and `seed: seed + r`, up to the results of
-the methods that are asked about. It is one number more in two settings; as names in `schemes`,
-`profiles`, `route` and `methods` (`greedy.1`) every stage would have to know of refits, and every page of them. Stages
-that no refit changes come from DVC's run cache.
+The settings are those of params.yaml with the protocol's presets; protocol and settings must be committed. `--model`
+and `--tasks` say where this machine has the checkpoint (`--revision`: which commit of the hub) and the tasks' folder,
+outside the repository, because a refit runs in a copy of what is in Git. A refit is a DVC experiment in a temporary
+folder: the pipeline with `benchmark.refit: r` and `seed: seed + r`, up to the results of the methods that are asked
+about. It is one number more in two settings; as names in `schemes`, `profiles`, `route` and `methods` (`greedy.1`)
+every stage would have to know of refits, and every page of them. Stages that no refit changes come from DVC's run
+cache.
 
-The answers go to `data/confirmation` (or `data/development`): a row for every question, refit and sample, from which
-twenty lines of pandas recompute the intervals (docs/results.md), the answers, and a record of the protocols that were
-run. A salt that another protocol has been run with is refused: its split has been seen.
+Methods that the protocol calls `controls` are evaluated on the same items, once, with the first fit.
+
+The answers go to `confirmation` beside the protocol (or to `data/development`): a row for every question, refit and
+sample, from which twenty lines of pandas recompute the intervals (docs/results.md), the answers, a table of all methods
+by task, and a record of the protocols that were run. A salt that another protocol has been run with is refused: its
+split has been seen.
 """
 
 from __future__ import annotations
@@ -21,8 +27,8 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar, cast
@@ -30,56 +36,110 @@ from typing import Any, TypeVar, cast
 import pandas as pd
 
 from commands import preset_files
-from pipeline.config import protocol
+from pipeline.config import params, protocol
 from pipeline.config.params import PARAMS, Settings
-from pipeline.config.protocol import PROTOCOL, Protocol
-from pipeline.protocol.answers import answer, unit_of
+from pipeline.config.protocol import Protocol, Question
+from pipeline.protocol.answers import Answer, answer, unit_of
+from pipeline.protocol.by_task import by_task
 from pipeline.protocol.differences import differences
+from pipeline.statistics.refits import unit_intervals
 from pipeline.storage.schemas import DIFFERENCES, RESULTS, SAMPLES
 from stages.inputs import paths
 from stages.run import run_command
 from wina_amp.atomic import replacing
 from wina_amp.errors import UserError
 from wina_amp.models import manifest
-from wina_amp.names import CONFIRMATION, DENSE, TEST
+from wina_amp.names import CONFIRMATION, DENSE, TEST, TEXT
 
-FOLDERS = {CONFIRMATION: "data/confirmation", TEST: "data/development"}
+DEVELOPMENT = "data/development"
 RECORD = "record.json"
+PERCENT = "percent"
 
 Out = TypeVar("Out")
 
 log = logging.getLogger("commands.confirm")
 
 
-def main(asked: Protocol, split: str, root: Path) -> None:
+@dataclass(frozen=True)
+class Place:
+    """Where this machine has the checkpoint (or which commit of the hub), and the tasks' folder."""
+
+    model: str | None = None
+    revision: str | None = None
+    tasks: str | None = None
+
+
+def main(study: str | None, split: str, root: Path, place: Place = Place()) -> None:
     """Run every refit and write the answers.
+
+    Args:
+        study: folder below docs/studies; None is the one of params.yaml.
+        split: `confirmation`, or `test` for the development samples.
+        root: of the repository.
+        place: of model and tasks.
 
     Raises:
         UserError: a protocol that does not fit the settings or, of the confirmation split, is not committed or is
             another one than the split has been run with; a refit that fails.
     """
-    presets = [preset_files.load(name) for name in asked.presets]
-    _text, changes, settings = preset_files.apply_all(presets, (root / PARAMS).read_text(encoding="utf-8"))
+    study = params.load(root / PARAMS).study if study is None else study
+    asked = protocol.load(root / protocol.file_of(study))
+    own = (place.revision, place.model)
+    presets = [preset_files.load(name, *((None, None) if at else own)) for at, name in enumerate(asked.presets)]
+    tasks = [{"benchmark": {"include": place.tasks}}] if place.tasks is not None else []
+    text = (root / PARAMS).read_text(encoding="utf-8")
+    _text, changes, settings = preset_files.apply_all([{"study": study}, *presets, *tasks], text)
     protocol.check(asked, settings)
-    folder = root / FOLDERS[split]
+    folder = root / (f"{protocol.STUDIES}/{study}/confirmation" if split == CONFIRMATION else DEVELOPMENT)
     if split == CONFIRMATION:
-        refuse_uncommitted(root, PROTOCOL, PARAMS, *(f"{preset_files.FOLDER}/{name}.yaml" for name in asked.presets))
+        committed = (f"{preset_files.FOLDER}/{name}.yaml" for name in asked.presets)
+        refuse_uncommitted(root, protocol.file_of(study), PARAMS, *committed)
         refuse_seen(asked, folder / RECORD)
     changed = {change.name: change.after for change in changes}
     revisions = [_run(settings, asked, changed, split, refit) for refit in range(asked.refits)]
     folder.mkdir(parents=True, exist_ok=True)
     if split == CONFIRMATION:
         record(asked, folder / RECORD, _git(root, "rev-parse", "HEAD"), _model(revisions[0]))
-    rows = pd.concat([_rows(asked, revision, split, refit) for refit, revision in enumerate(revisions)])
+    fits = [Fit.read(revision, asked.evaluated(refit), split) for refit, revision in enumerate(revisions)]
+    rows = pd.concat([_rows(asked, fit).assign(refit=refit) for refit, fit in enumerate(fits)])
     DIFFERENCES.write(rows, str(folder / "differences.parquet"))
-    answers = {
-        str(name): answer(own, asked.smallest, asked.confidence) for name, own in rows.groupby("question", sort=False)
-    }
-    with replacing(folder / "answers.json") as file:
-        file.write_text(json.dumps({name: asdict(found) for name, found in answers.items()}, indent=2) + "\n")
+    answers = {str(name): _answer(asked, str(name), own) for name, own in rows.groupby("question", sort=False)}
+    _write_json(folder / "answers.json", {name: asdict(found) for name, found in answers.items()})
+    if asked.controls:
+        _write_json(folder / "controls.json", _controls(asked, fits[0]))
+    tables = pd.concat([fit.by_task().assign(refit=refit) for refit, fit in enumerate(fits)])
+    with replacing(folder / "by_task.csv") as file:
+        tables.to_csv(file, index=False, float_format="%.6g")
     for name, found in answers.items():
         question = asked.questions[name]
         log.info("%s: %s minus %s at %g: %s", name, question.method, question.baseline, question.target, found.words)
+
+
+def _answer(asked: Protocol, name: str, rows: pd.DataFrame) -> Answer:
+    percent = asked.questions[name].perplexity_percent
+    if percent is None:
+        return answer(rows, asked.smallest, asked.confidence)
+    return answer(rows, percent, asked.confidence, PERCENT)
+
+
+def _controls(asked: Protocol, fit: Fit) -> dict[str, dict[str, Any]]:
+    """Differences of every control to the method that it is compared with, of one fit: on tasks, and on texts."""
+    target = next(iter(asked.questions.values())).target
+    found: dict[str, dict[str, Any]] = {}
+    for name, baseline in (asked.controls or {}).items():
+        found[name] = {"baseline": baseline, "target": target}
+        for endpoint, percent in (("accuracy", None), ("perplexity", asked.smallest)):
+            if percent is not None and not fit.text_tokens:
+                continue
+            rows = fit.compare(Question(name, baseline, target, percent))
+            intervals = unit_intervals(rows["difference"].to_numpy(), rows["unit"].to_numpy(str), asked.confidence)
+            found[name][endpoint] = asdict(intervals)
+    return found
+
+
+def _write_json(file: Path, content: object) -> None:
+    with replacing(file) as new:
+        new.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def refuse_uncommitted(root: Path, *files: str) -> None:
@@ -103,7 +163,7 @@ def refuse_seen(asked: Protocol, file: Path) -> None:
                 "A confirmation split must be run with one protocol",
                 found=f"salt {asked.salt}, run at commit {run['commit'][:12]} with another one",
                 where=str(file),
-                remedy=f"restore that {PROTOCOL}; or choose another salt, which draws a split that nobody has seen",
+                remedy="restore that protocol; or choose another salt, which draws a split that nobody has seen",
             )
 
 
@@ -113,8 +173,7 @@ def record(asked: Protocol, file: Path, commit: str, model: str) -> None:
     if asked.digest not in [run["protocol"] for run in runs]:
         own = {"salt": asked.salt, "protocol": asked.digest, "commit": commit, "model": model}
         runs.append({**own, "presets": list(asked.presets)})
-        with replacing(file) as new:
-            new.write_text(json.dumps(runs, indent=2) + "\n", encoding="utf-8")
+        _write_json(file, runs)
 
 
 def _recorded(file: Path) -> list[dict[str, Any]]:
@@ -130,10 +189,11 @@ def _run(settings: Settings, asked: Protocol, changed: Mapping[str, object], spl
         "benchmark.refit": refit,
         "benchmark.confirmation_samples": asked.samples if split == CONFIRMATION else 0,
         "evaluate.splits": [split],
+        "evaluate.targets": sorted({question.target for question in asked.questions.values()}),
         "evaluate.test_samples": None,
         "evaluate.primary": None,
     }
-    stages = [DENSE, *(f"evaluate@{method}" for method in asked.methods)]
+    stages = [DENSE, *(f"evaluate@{method}" for method in asked.evaluated(refit))]
     dvc = [sys.executable, "-m", "dvc", "exp"]
     subprocess.run([*dvc, "remove", name], capture_output=True, check=False)
     options = [f"--set-param=++{setting}={override(value)}" for setting, value in changes.items()]
@@ -162,17 +222,45 @@ def _model(revision: str) -> str:
     return _from_cache(revision, paths.MANIFEST, lambda file: manifest.read(file).digest)
 
 
-def _rows(asked: Protocol, revision: str, split: str, refit: int) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Fit:
+    """What one refit has found: its samples, and the results of every method, dense included."""
+
+    samples: pd.DataFrame
+    results: Mapping[str, pd.DataFrame]
+
+    @classmethod
+    def read(cls, revision: str, methods: Iterable[str], split: str) -> Fit:
+        """The tables of an experiment."""
+        results = {name: _table(RESULTS, revision, paths.results(name)) for name in (DENSE, *methods)}
+        return cls(
+            _table(SAMPLES, revision, paths.SAMPLES)[["sample_id", "kind", "task", "computation", "answer_ids"]],
+            {name: rows[rows["split"] == split] for name, rows in results.items()},
+        )
+
+    @property
+    def text_tokens(self) -> Mapping[str, int]:
+        """Scored tokens of every text, by sample."""
+        texts: Any = self.samples[self.samples["kind"] == TEXT]
+        return dict(zip(texts["sample_id"], texts["answer_ids"].map(len), strict=True))
+
+    def compare(self, question: Question) -> pd.DataFrame:
+        """`differences` of a question's methods, with task and unit of every sample."""
+        dense, method, baseline = (self.results[name] for name in (DENSE, question.method, question.baseline))
+        tokens = None if question.perplexity_percent is None else self.text_tokens
+        labels = self.samples[["sample_id", "task", "computation"]]
+        rows: Any = differences(dense, method, baseline, question.target, tokens)
+        rows = rows.merge(labels, on="sample_id", validate="1:1")
+        return rows.assign(unit=unit_of(rows)).drop(columns="computation")
+
+    def by_task(self) -> pd.DataFrame:
+        """Of every method and task."""
+        return by_task(pd.concat(self.results.values()), self.samples)
+
+
+def _rows(asked: Protocol, fit: Fit) -> pd.DataFrame:
     """The rows of one refit, all questions."""
-    samples: Any = _table(SAMPLES, revision, paths.SAMPLES)[["sample_id", "task", "computation"]]
-    results = {name: _table(RESULTS, revision, paths.results(name)) for name in (DENSE, *asked.methods)}
-    results = {name: rows[rows["split"] == split] for name, rows in results.items()}
-    tables: list[pd.DataFrame] = []
-    for name, question in asked.questions.items():
-        compared = (results[DENSE], results[question.method], results[question.baseline])
-        rows: Any = differences(*compared, question.target).merge(samples, on="sample_id", validate="one_to_one")
-        tables.append(rows.assign(question=name, refit=refit, unit=unit_of(rows)).drop(columns="computation"))
-    return pd.concat(tables)
+    return pd.concat([fit.compare(question).assign(question=name) for name, question in asked.questions.items()])
 
 
 def _table(table: Any, revision: str, path: str) -> Any:
@@ -194,8 +282,13 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="confirm", description="Ask the questions of protocol.yaml.")
+    parser = argparse.ArgumentParser(prog="confirm", description="Ask the questions of a study's protocol.yaml.")
     parser.add_argument("--development", action="store_true", help="on the split `test`, as often as one likes")
+    parser.add_argument("--study", help="folder below docs/studies; without, the one of params.yaml")
+    parser.add_argument("--model", help="checkpoint instead of the preset's: a folder, or a hub id with --revision")
+    parser.add_argument("--revision", help="commit of the checkpoint on the Hugging Face hub")
+    parser.add_argument("--tasks", help="folder of the tasks instead of `benchmark.include`, outside the repository")
     given = parser.parse_args()
     asked_of = TEST if given.development else CONFIRMATION
-    run_command("confirm", lambda: main(protocol.load(), asked_of, Path.cwd()))
+    where = Place(given.model, given.revision, given.tasks)
+    run_command("confirm", lambda: main(given.study, asked_of, Path.cwd(), where))

@@ -28,6 +28,7 @@ from pipeline.estimate.workload import ASSUMED_TOKENS, Workload, assumed, from_s
 from pipeline.executors.processes import processes
 from pipeline.routing import benefits
 from pipeline.storage.schemas import SAMPLES
+from stages.allocate_greedy import SHARES
 from stages.allocate_kl import budget as budget_of
 from stages.evaluate import PORTION
 from stages.inputs import paths
@@ -87,7 +88,10 @@ def seconds(settings: Settings, cost: Cost, stage: str) -> float:
         return _timings(settings, cost)
     if kind in ("prepare", "route"):
         return work.START + work.PER_SAMPLE * cost.workload.samples
-    return {"cluster": work.CLUSTER, "report": work.REPORT, "export": work.START}.get(kind, work.LIGHT_START)
+    if kind in ("cluster", "report"):
+        start, per_sample = work.CLUSTER if kind == "cluster" else work.REPORT
+        return start + per_sample * cost.workload.samples
+    return work.START if kind == "export" else work.LIGHT_START
 
 
 def _learning(settings: Settings, cost: Cost) -> float:
@@ -148,7 +152,7 @@ def _allocation(settings: Settings, cost: Cost, profile: ProfileSettings) -> flo
         dense = cost.dense(texts + shrinkage.FOLDS * held_out)
         return groups * ((steps + losses) / min(cost.processes, groups * len(targets)) + dense)
     if profile.allocation == GREEDY:
-        return groups * _greedy(settings, cost, groups) / min(cost.processes, groups)
+        return groups * _greedy(settings, cost, groups) / min(cost.processes, groups * SHARES)
     plan, count = plans.pooled_plan(cost.mean_length, **budget), kl.work(len(targets), allocate.kl_steps)
     compared = min(plan.compared, texts)
     passes = count.choices * cost.loss(compared) + count.steps * cost.gradient(min(plan.batch, texts))

@@ -1,12 +1,12 @@
 """The `greedy` allocations of stage allocate: of every group by itself, from its own text and histograms.
 
-Groups are the tasks of a worker pool. Their paths are stored and do not depend on the targets, so a crash loses at most
-the groups that were on the way, and a new target below the highest costs nothing.
+Shares of a group's blocks are the tasks of a worker pool. Their paths are stored and do not depend on the targets, so a
+crash loses at most the shares that were on the way, and a new target below the highest costs nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 Paths = list[dict[str, Any]]
 """Of every block: its number, its projections and its path, as JSON."""
 
+SHARES = 4
+"""Tasks that a group's blocks are spread over, so that one group keeps several processes busy. Each makes a dense pass
+over the calibration text of its own."""
+
 
 def greedy(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> tuple[pd.DataFrame, Costs]:
     """Every group by itself: rows of `allocations` without the profile's name, and what each group took."""
@@ -45,16 +49,19 @@ def greedy(settings: Settings, name: str, profile: ProfileSettings, histograms: 
     fingerprint = Fingerprint(settings, "allocate", name)
     with allocation_scratch(fingerprint, settings) as parts:
         stored = JsonParts(parts, "")
-        missing = [group for group in groups if stored.get(_part(group)) is None]
+        tasks = [(group, share) for group in groups for share in range(SHARES)]
+        missing = [task for task in tasks if stored.get(_part(*task)) is None]
         make_worker = partial(Worker, parts, settings, name, tokens_of_group(settings, len(groups)))
         with (
             model_workers(make_worker, fingerprint, settings.model, len(missing)) as pool,
-            tqdm(total=len(missing), desc=f"greedy, {len(groups)} groups", unit="group") as progress,
+            tqdm(total=len(missing), desc=f"greedy, {len(groups)} groups", unit="part") as progress,
         ):
             pool.map(_search, missing, progress.update)
         for group in groups:
             store = MeteredStore(stored, Meter())
-            rows.append(pd.DataFrame(_rows(store.get(_part(group)), group, settings.evaluate.targets)))
+            blocks: Paths = [block for share in range(SHARES) for block in store.get(_part(group, share))]
+            blocks.sort(key=lambda block: block["block"])
+            rows.append(pd.DataFrame(_rows(blocks, group, settings.evaluate.targets)))
             costs[group] = store.cost
     return pd.concat(rows, ignore_index=True), costs
 
@@ -77,21 +84,23 @@ class Worker:
         self.loaded = load_model(settings.model)
 
 
-def _search(worker: Worker, group: int, advance: Advance) -> None:
-    """Keep the paths of one group."""
+def _search(worker: Worker, task: tuple[int, int], advance: Advance) -> None:
+    """Keep the paths of a share of one group's blocks."""
+    group, share = task
     settings, profile, histograms = worker.settings, worker.profile, worker.histograms
     own = histograms[(histograms["criterion"] == profile.criterion) & (histograms["group"] == group)]
     counts = counts_of(own, Bins(settings.capture.mantissa_bits))
     texts = group_texts(profile.scheme, group, settings.seed)
     meter = Meter()
     store = MeteredStore(JsonParts(worker.parts, ""), meter)
-    paths = greedy_paths(settings, profile.criterion, worker.loaded, texts, counts, worker.tokens, meter)
-    store.put(_part(group), paths)
+    blocks = range(share, len(set(own["block"])), SHARES)
+    paths = greedy_paths(settings, profile.criterion, worker.loaded, texts, counts, worker.tokens, meter, blocks)
+    store.put(_part(group, share), paths)
     advance(1)
 
 
-def _part(group: int) -> str:
-    return f"{group:05d}"
+def _part(group: int, share: int) -> str:
+    return f"{group:05d}.{share}"
 
 
 def greedy_paths(
@@ -102,8 +111,9 @@ def greedy_paths(
     counts: Mapping[tuple[int, str], np.ndarray],
     tokens: int,
     meter: Meter,
+    blocks: Collection[int] | None = None,
 ) -> Paths:
-    """The path of every block, measured on so many tokens of the texts."""
+    """The path of every block, or of those that are named, measured on so many tokens of the texts."""
     from wina_amp.allocation.calibration.texts import choose
     from wina_amp.allocation.greedy.blockwise import block_paths
 
@@ -120,6 +130,7 @@ def greedy_paths(
         budget=settings.tokens.batch,
         is_lazy=settings.allocate.greedy_search == "lazy",
         meter=meter,
+        blocks=blocks,
     )
     return [{"block": own.block, "projections": own.projections, "path": own.path.to_lists()} for own in by_block]
 

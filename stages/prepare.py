@@ -35,7 +35,7 @@ def main(settings: Settings) -> None:
     refused = partial(too_long, tokenizer=tokenizer, context=context) if benchmark.too_long == "leave_out" else None
     tasks = load_benchmark(benchmark)
     wanted = {name: counts(benchmark, views["train"]) for name, views in tasks.items()}
-    salt = protocol.load().salt if benchmark.confirmation_samples else ""
+    salt = protocol.load(protocol.file_of(settings.study)).salt if benchmark.confirmation_samples else ""
     chosen = {name: select_documents(views, wanted[name], refused, salt=salt) for name, views in tasks.items()}
     rows = [
         row

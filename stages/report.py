@@ -80,7 +80,13 @@ log = logging.getLogger("stages.report")
 def main(settings: Settings) -> None:
     """Read all tables; write `report/`, `plots/` and `metrics.json`."""
     plan = replace(_plan(settings), facts=_facts(settings))
-    write_report(plan, _evidence(plan), report=Path(paths.REPORT), metrics=Path(paths.METRICS), plots=Path(paths.PLOTS))
+    write_report(
+        plan,
+        _evidence(plan, settings.study),
+        report=Path(paths.REPORT),
+        metrics=Path(paths.METRICS),
+        plots=Path(paths.PLOTS),
+    )
 
 
 def check_settings(settings: Settings) -> None:
@@ -189,7 +195,7 @@ def _commit() -> str:
     return named.stdout.strip() + (" with changes" if same.returncode else "")
 
 
-def _evidence(plan: Plan) -> Evidence:
+def _evidence(plan: Plan, study: str) -> Evidence:
     routers = (*plan.routers, *plan.benefit_routers)
     profiles = dict.fromkeys(method.profile for method in plan.sparse)
     return Evidence(
@@ -210,15 +216,16 @@ def _evidence(plan: Plan) -> Evidence:
         results={method.name: RESULTS.read(paths.results(method.name)) for method in plan.methods},
         timings=TIMINGS.read(Path(paths.LATENCY, "timings.parquet")),
         latency_facts=_json(Path(paths.LATENCY, "facts.json"), "The facts about the timings"),
-        confirmed=_confirmed(Path(paths.CONFIRMATION)),
+        confirmed=_confirmed(study),
     )
 
 
-def _confirmed(folder: Path) -> Confirmed | None:
-    """The answers of the confirmation split, if they are of this checkpoint and of protocol.yaml as it stands."""
+def _confirmed(study: str) -> Confirmed | None:
+    """The answers of the confirmation split, if they are of this checkpoint and of the protocol as it stands."""
+    folder = Path(protocol.STUDIES, study, "confirmation")
     if not (folder / ANSWERS).exists():
         return None
-    asked, model = protocol.load(), manifest.read(paths.MANIFEST).digest
+    asked, model = protocol.load(protocol.file_of(study)), manifest.read(paths.MANIFEST).digest
     answers, runs = _json(folder / ANSWERS, "The confirmed answers"), _json(folder / RECORD, "Their record")
     try:
         run = next((run for run in runs if (run["protocol"], run["model"]) == (asked.digest, model)), None)

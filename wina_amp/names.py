@@ -33,7 +33,7 @@ TRAIN, TEST, CONFIRMATION = "train", "test", "confirmation"
 SPLITS = {
     TRAIN: "everything is fitted on it",
     TEST: "held out, for development: it may be looked at as often as one likes",
-    CONFIRMATION: "held out, and evaluated once, as protocol.yaml says",
+    CONFIRMATION: "held out, and evaluated once, as the protocol of the study says",
 }
 REFITS = "refits"
 """A task's own split with the train documents of refits, where it has one."""

@@ -63,6 +63,8 @@ def check_together(settings: Settings, file: str) -> None:
         _check_export(name, settings, file)
     for name in settings.latency.methods or ():
         must_know("method", name, settings.methods, "latency.methods", file)
+    for name in settings.benchmark.limits:
+        must_know("task", name, settings.benchmark.tasks, "benchmark.limits", file)
     _check_report(settings, file)
     _check_calibration(settings, file)
     _check_primary(settings, file)

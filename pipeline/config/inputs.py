@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
@@ -45,6 +46,9 @@ class BenchmarkSettings:
     test_samples: StrictInt = Field(ge=1, le=10**7, description="held-out items per task, for development")
     confirmation_samples: StrictInt = Field(
         ge=0, le=10**7, description="held-out items per task that no development run draws; `commands.confirm` sets it"
+    )
+    limits: Mapping[Line, Annotated[StrictInt, Field(ge=1, le=10**7)]] = Field(
+        description="the most held-out items of a split, by task, where the items of a task cost more than others'"
     )
     refit: StrictInt = Field(
         ge=0,

@@ -47,6 +47,10 @@ class Settings:
     """All of params.yaml. `methods` begins with `dense`, which stands in no file."""
 
     seed: Annotated[StrictInt, Field(ge=0, le=2**31 - 1, description="seed of everything random")]
+    study: Annotated[
+        Name,
+        Field(description="folder below docs/studies whose protocol.yaml says what is confirmed, and how it is drawn"),
+    ]
     model: ModelSettings
     benchmark: BenchmarkSettings
     tokens: TokenSettings

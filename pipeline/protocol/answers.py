@@ -18,9 +18,10 @@ class Answer:
     Attributes:
         answer, words: `yes`, `no` or `undecided`, and the reason.
         samples, units, refits: how many there are.
-        by_refit: the mean difference of every refit, in points.
-        method, baseline: mean scores, in points.
-        intervals: of the difference, in points; the verdict is about `all`.
+        by_refit: the mean difference of every refit.
+        method, baseline: mean values.
+        intervals: of the difference; the verdict is about `all`. All in points of accuracy or percent of perplexity
+            (`pipeline/protocol/differences.py`).
     """
 
     answer: str
@@ -34,13 +35,13 @@ class Answer:
     intervals: RefitIntervals
 
 
-def answer(rows: pd.DataFrame, smallest: float, confidence: float) -> Answer:
-    """The answer from the rows of `schemas.DIFFERENCES` of one question."""
+def answer(rows: pd.DataFrame, smallest: float, confidence: float, unit: str = "points") -> Answer:
+    """The answer from the rows of `schemas.DIFFERENCES` of one question; `smallest` in their unit."""
     means: Any = rows[["method", "baseline"]].mean()
     table: Any = rows.pivot(index="sample_id", columns="refit", values="difference")
     units: Any = rows.drop_duplicates("sample_id").set_index("sample_id")["unit"].loc[table.index]
     intervals = refit_intervals(table.to_numpy().T, units.to_numpy(dtype=str), confidence)
-    found = verdict(intervals.all, smallest)
+    found = verdict(intervals.all, smallest, unit)
     return Answer(
         answer=found.answer,
         words=found.words,

@@ -15,7 +15,7 @@ from pipeline.statistics.bootstrap import Interval
 
 @dataclass(frozen=True)
 class ConfirmedAnswer:
-    """One question of protocol.yaml.
+    """One question of a study's protocol.
 
     Attributes:
         question: its name.
@@ -23,8 +23,9 @@ class ConfirmedAnswer:
         target: where.
         answer: `yes`, `no` or `undecided`.
         words: the answer with its reason and interval.
-        interval: of method minus baseline, a fraction of samples, over units, items and refits.
+        interval: of method minus baseline over units, items and refits: a fraction of samples, or of perplexity.
         samples, units, refits: how many there are.
+        perplexity_percent: not None where the question is about perplexity.
     """
 
     question: str
@@ -37,6 +38,7 @@ class ConfirmedAnswer:
     samples: int
     units: int
     refits: int
+    perplexity_percent: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ def confirmed(
 
     Args:
         questions: name -> `method`, `baseline`, `target`.
-        answers: data/confirmation/answers.json.
-        run: their entry in data/confirmation/record.json.
+        answers: answers.json of `commands/confirm.py`.
+        run: their entry in its record.json.
 
     Raises:
         KeyError, TypeError: a question without an answer, or an answer without what it must have.

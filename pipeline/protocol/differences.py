@@ -3,10 +3,16 @@
 Methods are compared where the baseline and the method have the same realised FLOPs: the smaller of their savings at the
 target (`pipeline/report/analysis/matched_compute.py` has the reason). Each is read there along its own curve, sample by
 sample (`values_at`), so that intervals are those of plain means.
+
+Accuracy is in points. Text has no right answer: a window's value is its log-likelihood a token in hundredths of a nat,
+so that a difference is the percentage by which the method's perplexity is lower (to first order). Every window counts
+the same.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -15,38 +21,48 @@ from pipeline.statistics.matched_compute import curve_of, values_at
 from wina_amp.errors import UserError
 
 
-def differences(dense: pd.DataFrame, method: pd.DataFrame, baseline: pd.DataFrame, target: float) -> pd.DataFrame:
-    """One row a sample: `sample_id`, `method`, `baseline` (scores at matched compute) and `difference`, in points.
+def differences(
+    dense: pd.DataFrame,
+    method: pd.DataFrame,
+    baseline: pd.DataFrame,
+    target: float,
+    text_tokens: Mapping[str, int] | None = None,
+) -> pd.DataFrame:
+    """One row a sample: `sample_id`, `method`, `baseline` (values at matched compute) and `difference`.
 
     Args:
         dense, method, baseline: rows of `schemas.RESULTS` of one split.
         target: where they are compared.
+        text_tokens: scored tokens of every text, by `sample_id`; given, texts are compared instead of scores.
 
     Raises:
-        UserError: the three hold different samples, none can be right or wrong, or one has no result at the target.
+        UserError: the three hold different samples or none to compare, or one has no result at the target.
     """
-    tables = [_by_target(frame) for frame in (dense, method, baseline)]
-    samples = tables[0]["score"].columns
+    tables = [_by_target(frame, text_tokens) for frame in (dense, method, baseline)]
+    samples = tables[0]["value"].columns
     for table in tables:
-        if not table["score"].columns.equals(samples):
-            raise _refusal("hold the same samples", f"{len(samples)} and {table['score'].shape[1]}")
+        if not table["value"].columns.equals(samples):
+            raise _refusal("hold the same samples", f"{len(samples)} and {table['value'].shape[1]}")
     if not len(samples):
-        raise _refusal("have samples that can be right or wrong", "none")
-    dense_score = tables[0]["score"].to_numpy()[0]
-    curves = [curve_of(dense_score, *(table[name].to_numpy() for name in ("score", "saving"))) for table in tables[1:]]
+        raise _refusal("have samples that can be right or wrong" if text_tokens is None else "have texts", "none")
+    of_dense = tables[0]["value"].to_numpy()[0]
+    curves = [curve_of(of_dense, *(table[name].to_numpy() for name in ("value", "saving"))) for table in tables[1:]]
     for table in tables[1:]:
-        if target not in table["score"].index:
-            raise _refusal(f"be evaluated at {target:g}", f"targets {table['score'].index.tolist()}")
+        if target not in table["value"].index:
+            raise _refusal(f"be evaluated at {target:g}", f"targets {table['value'].index.tolist()}")
     at = min(float(table["saving"].loc[target].mean()) for table in tables[1:])
     first, second = (values_at(curve, at) for curve in curves)
-    columns = {"method": 100 * first, "baseline": 100 * second, "difference": 100 * (first - second)}
-    return pd.DataFrame({"sample_id": samples, **columns})
+    return pd.DataFrame({"sample_id": samples, "method": first, "baseline": second, "difference": first - second})
 
 
-def _by_target(frame: pd.DataFrame) -> dict[str, Any]:
-    """Scores and savings, `[targets, samples]`, both sorted; without samples that cannot be right or wrong."""
-    rows: Any = frame[frame["score"].notna()].assign(saving=1 - frame["flops"] / frame["dense_flops"])
-    return {name: rows.pivot(index="target", columns="sample_id", values=name) for name in ("score", "saving")}
+def _by_target(frame: pd.DataFrame, text_tokens: Mapping[str, int] | None) -> dict[str, Any]:
+    """Values and savings, `[targets, samples]`, both sorted, of the samples that are compared."""
+    if text_tokens is None:
+        value: Any = frame["score"]
+    else:
+        value = frame["loglikelihood"] / frame["sample_id"].map(lambda sample: text_tokens.get(sample, math.nan))
+    rows: Any = frame.assign(value=100 * value, saving=1 - frame["flops"] / frame["dense_flops"])[value.notna()]
+    return {name: rows.pivot(index="target", columns="sample_id", values=name) for name in ("value", "saving")}
 
 
 def _refusal(rule: str, found: str) -> UserError:

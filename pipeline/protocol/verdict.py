@@ -39,7 +39,7 @@ def verdict(interval: Interval, smallest: float, unit: str = "points") -> Verdic
     Args:
         interval: of the difference, a gain being positive.
         smallest: the smallest difference that matters, above 0, in the same unit.
-        unit: of both, in words.
+        unit: of both, in words (`%`, `points`).
 
     Raises:
         ValueError: `smallest` is not above 0, or the interval does not hold its value.

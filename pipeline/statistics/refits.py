@@ -35,6 +35,14 @@ from pipeline.statistics.bootstrap import Interval
 
 
 @dataclass(frozen=True)
+class UnitIntervals:
+    """Intervals of a difference of one fit: over the items of these units, and over units with their items."""
+
+    items: Interval
+    units: Interval
+
+
+@dataclass(frozen=True)
 class RefitIntervals:
     """Intervals of one difference: over each of the three, the others as they are, and over units and refits."""
 
@@ -42,6 +50,26 @@ class RefitIntervals:
     units: Interval
     refits: Interval
     all: Interval
+
+
+def unit_intervals(
+    differences: Float[np.ndarray, " items"], units: Shaped[np.ndarray, " items"], confidence: float
+) -> UnitIntervals:
+    """Intervals of the mean difference of one fit; they say nothing of others.
+
+    Args:
+        differences: of every item.
+        units: the unit of every item.
+        confidence: coverage, strictly between 0 and 1.
+
+    Raises:
+        ValueError: fewer than two units, or a difference that is not finite.
+    """
+    mean, over_items, over_units, of_units = _variances(differences, units)
+    return UnitIntervals(
+        items=_interval(mean, [(over_items, max(len(differences) - of_units - 1, 1))], confidence),
+        units=_interval(mean, [(over_units, of_units)], confidence),
+    )
 
 
 def refit_intervals(
@@ -58,26 +86,35 @@ def refit_intervals(
         ValueError: fewer than two refits or units, or a difference that is not finite.
     """
     number, items = differences.shape
+    if number < 2:
+        raise ValueError(f"at least two refits are needed; got {number}")
+    mean, over_items, over_units, of_units = _variances(differences.mean(axis=0), units)
+    over_refits = float(differences.mean(axis=1).var(ddof=1) / number)
+    return RefitIntervals(
+        items=_interval(mean, [(over_items, max(items - of_units - 1, 1))], confidence),
+        units=_interval(mean, [(over_units, of_units)], confidence),
+        refits=_interval(mean, [(over_refits, number - 1)], confidence),
+        all=_interval(mean, [(over_units, of_units), (over_refits, number - 1)], confidence),
+    )
+
+
+def _variances(
+    by_item: Float[np.ndarray, " items"], units: Shaped[np.ndarray, " items"]
+) -> tuple[float, float, float, int]:
+    """The mean, its variances over items and over units, and the degrees of freedom of the latter."""
     names, codes = np.unique(units, return_inverse=True)
-    if number < 2 or len(names) < 2:
-        raise ValueError(f"at least two refits and two units are needed; got {number} and {len(names)}")
-    if not np.isfinite(differences).all():
+    if len(names) < 2:
+        raise ValueError(f"at least two units are needed; got {len(names)}")
+    if not np.isfinite(by_item).all():
         raise ValueError("differences must be finite")
-    mean = float(differences.mean())
-    by_item = differences.mean(axis=0)
+    mean = float(by_item.mean())
     sizes = np.bincount(codes)
     by_unit = np.bincount(codes, weights=by_item) / sizes
     inside = np.bincount(codes, weights=(by_item - by_unit[codes]) ** 2) / np.maximum(sizes - 1, 1)
-    fraction = sizes / items
+    fraction = sizes / len(by_item)
     over_items = float((fraction**2 * inside / sizes).sum())
     over_units = float((fraction**2 * (by_unit - mean) ** 2).sum() * len(names) / (len(names) - 1))
-    over_refits = float(differences.mean(axis=1).var(ddof=1) / number)
-    return RefitIntervals(
-        items=_interval(mean, [(over_items, max(items - len(names), 1))], confidence),
-        units=_interval(mean, [(over_units, len(names) - 1)], confidence),
-        refits=_interval(mean, [(over_refits, number - 1)], confidence),
-        all=_interval(mean, [(over_units, len(names) - 1), (over_refits, number - 1)], confidence),
-    )
+    return mean, over_items, over_units, len(names) - 1
 
 
 def _interval(mean: float, variances: list[tuple[float, int]], confidence: float) -> Interval:

@@ -383,16 +383,18 @@ TIMINGS = Table(
 
 DIFFERENCES = Table(
     "differences",
-    "What the questions of protocol.yaml are answered from (`python -m commands.confirm`): a row for every sample and "
-    "refit. Means over rows of a refit are scores at matched compute (pipeline/protocol/differences.py).",
+    "What the questions of a study are answered from (`python -m commands.confirm`): a row for every sample and refit. "
+    "Means over rows of a refit are scores at matched compute (pipeline/protocol/differences.py).",
     key=("question", "refit", "sample_id"),
     columns=(
-        Column("question", "string", "name in protocol.yaml"),
+        Column("question", "string", "name in the study's protocol.yaml"),
         Column("refit", "int16", "which fit, from 0", low=0),
         _SAMPLE_ID,
         _TASK,
         Column("unit", "string", "what succeeds and fails together: the sample's computation, or its task"),
-        Column("method", "float64", "score of the method where it saves as much as the baseline, in points"),
+        Column(
+            "method", "float64", "score where it saves as much as the baseline, in points; of text, 100 nats a token"
+        ),
         Column("baseline", "float64", "that of the baseline"),
         Column("difference", "float64", "`method` less `baseline`"),
     ),

@@ -29,7 +29,6 @@ LATENCY = "data/latency"
 REPORT = "data/report"
 PLOTS = "data/plots"
 METRICS = "data/metrics.json"
-CONFIRMATION = "data/confirmation"
 
 
 def table(source: str) -> str:

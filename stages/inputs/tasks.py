@@ -28,8 +28,9 @@ def counts(benchmark: BenchmarkSettings, view: TaskView) -> dict[str, int]:
     names = set(view.requested_as)
     calibrates = names & set(benchmark.tasks if benchmark.calibration is None else benchmark.calibration)
     is_evaluated = bool(names & set(benchmark.tasks))
+    limits = [limit for name, limit in benchmark.limits.items() if name in names]
+    held_out = {TEST: benchmark.test_samples, CONFIRMATION: benchmark.confirmation_samples}
     return {
         TRAIN: benchmark.train_samples if calibrates else 0,
-        TEST: benchmark.test_samples if is_evaluated else 0,
-        CONFIRMATION: benchmark.confirmation_samples if is_evaluated else 0,
+        **{split: min([number, *limits]) if is_evaluated else 0 for split, number in held_out.items()},
     }

@@ -15,12 +15,15 @@ from ruamel.yaml import YAML
 from scipy.stats import t
 
 from commands import confirm
-from pipeline.config.protocol import PROTOCOL, load
+from pipeline.config.params import Settings
+from pipeline.config.protocol import Protocol, file_of, load
 from pipeline.storage.schemas import DIFFERENCES
 from tests.settings import ROOT
 from wina_amp.errors import UserError
 
+PROTOCOL = file_of("embedded")
 ASKED = load(ROOT / PROTOCOL)
+CONFIRMED = Path(PROTOCOL).parent / "confirmation"
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -30,10 +33,10 @@ def git(folder: Path, *arguments: str) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a committed protocol.yaml is the current one."""
+    """A folder with a committed study is the current one."""
     files = [PROTOCOL, "params.yaml", *(f"presets/{name}.yaml" for name in ASKED.presets)]
     for file in files:
-        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text((ROOT / file).read_text())
     (tmp_path / "data" / "benchmark").mkdir(parents=True)
     git(tmp_path, "init", "-q")
@@ -93,14 +96,18 @@ def table_of(_schema: object, revision: str, path: str) -> pd.DataFrame:
     ids = [f"{task}/confirmation/{i}" for task in tasks for i in range(40)]
     if name == "samples":
         computations = [task.removesuffix("_free") if task != "order" else "" for task in tasks for _ in range(40)]
-        return pd.DataFrame({"sample_id": ids, "task": [i.split("/")[0] for i in ids], "computation": computations})
+        texts = {"kind": "choice", "answer_ids": [[1, 2]] * len(ids)}
+        return pd.DataFrame(
+            {"sample_id": ids, "task": [i.split("/")[0] for i in ids], "computation": computations, **texts}
+        )
     rng = np.random.default_rng([int(revision), len(name)])
     frames = []
     for target in (0.0,) if name == "dense" else (0.35, 0.5, 0.75):
         score = (rng.random(len(ids)) < 0.95 - 0.5 * target**2).astype(float)
         saved = target * (1 + 0.02 * rng.random(len(ids)))
         frames.append(pd.DataFrame({"sample_id": ids, "score": score, "flops": 1 - saved, "target": target}))
-    return pd.concat(frames, ignore_index=True).assign(dense_flops=1.0, method=name, split="confirmation")
+    constant = {"dense_flops": 1.0, "method": name, "split": "confirmation", "loglikelihood": -1.0}
+    return pd.concat(frames, ignore_index=True).assign(**constant, realised_sparsity=0.5)
 
 
 def test_a_run_records_itself_and_its_table_recomputes_to_the_answers_by_pandas(
@@ -109,8 +116,8 @@ def test_a_run_records_itself_and_its_table_recomputes_to_the_answers_by_pandas(
     monkeypatch.setattr(confirm, "_run", lambda *given: str(given[-1]))
     monkeypatch.setattr(confirm, "_model", lambda _revision: "c" * 64)
     monkeypatch.setattr(confirm, "_table", table_of)
-    confirm.main(ASKED, "confirmation", repository)
-    folder = repository / "data" / "confirmation"
+    confirm.main(None, "confirmation", repository)
+    folder = repository / CONFIRMED
     answers = json.loads((folder / "answers.json").read_text())
     rows = DIFFERENCES.read(folder / "differences.parquet")
     [run] = json.loads((folder / "record.json").read_text())
@@ -136,8 +143,8 @@ def test_the_lines_of_pandas_in_the_results_page_print_the_intervals_of_the_answ
     monkeypatch.setattr(confirm, "_run", lambda *given: str(given[-1]))
     monkeypatch.setattr(confirm, "_model", lambda _revision: "c" * 64)
     monkeypatch.setattr(confirm, "_table", table_of)
-    confirm.main(ASKED, "confirmation", repository)
-    answers = json.loads((repository / "data" / "confirmation" / "answers.json").read_text())
+    confirm.main(None, "confirmation", repository)
+    answers = json.loads((repository / CONFIRMED / "answers.json").read_text())
     by_hand = (ROOT / "docs" / "results.md").read_text().partition("## By hand")[2].partition("\n## ")[0]
     lines = [line[4:] for line in by_hand.splitlines() if line.startswith("    ")]
     assert 10 < len(lines) <= 20
@@ -157,8 +164,51 @@ def test_development_leaves_no_record_and_needs_no_commit(repository: Path, monk
     monkeypatch.setattr(confirm, "_run", lambda *given: str(given[-1]))
     monkeypatch.setattr(confirm, "_model", lambda _revision: "c" * 64)
     monkeypatch.setattr(confirm, "_table", lambda *of: table_of(*of).replace({"split": {"confirmation": "test"}}))
-    confirm.main(ASKED, "test", repository)
-    assert {file.name for file in (repository / "data" / "development").iterdir()} == {
-        "answers.json",
-        "differences.parquet",
-    }
+    confirm.main(None, "test", repository)
+    written = {file.name for file in (repository / "data" / "development").iterdir()}
+    assert written == {"answers.json", "by_task.csv", "differences.parquet"}
+
+
+def with_text(schema: object, revision: str, path: str) -> pd.DataFrame:
+    """`table_of` with tasks `facts` and `order` as texts of two tokens."""
+    table = table_of(schema, revision, path)
+    is_text = table["sample_id"].str.startswith(("facts", "order"))
+    if "kind" in table:
+        return table.assign(kind=np.where(is_text, "text", "choice"), computation=table["task"])
+    likely = np.where(is_text, -2 * (1 + table["target"] ** 2) - 0.01 * len(Path(path).stem), -1.0)
+    return table.assign(score=table["score"].mask(is_text), loglikelihood=likely)
+
+
+def test_a_study_asks_about_perplexity_and_evaluates_controls_with_the_first_fit(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+):
+    yaml = YAML(typ="safe")
+    written = yaml.load(repository / PROTOCOL)
+    question = {"method": "clustered_routed", "baseline": "greedy", "target": 0.5}
+    questions = {"accuracy": question, "text": question | {"perplexity_percent": 0.5}}
+    study = repository / "docs" / "studies" / "other"
+    study.mkdir()
+    yaml.dump(written | {"questions": questions, "controls": {"wina_routed": "wina"}}, study / "protocol.yaml")
+    git(repository, "add", "docs")
+    git(repository, "commit", "-qm", "study")
+    asked: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(confirm, "_model", lambda _revision: "c" * 64)
+    monkeypatch.setattr(confirm, "_table", with_text)
+
+    def run(settings: Settings, asking: Protocol, changed: dict[str, object], _split: str, refit: int) -> str:
+        assert (changed["study"], changed["benchmark.include"], settings.study) == ("other", "/tasks", "other")
+        asked.append((str(refit), asking.evaluated(refit)))
+        return str(refit)
+
+    monkeypatch.setattr(confirm, "_run", run)
+    confirm.main("other", "confirmation", repository, confirm.Place(tasks="/tasks"))
+    both = ["clustered_routed", "greedy"]
+    assert asked == [("0", [*both, "wina_routed", "wina"]), ("1", both), ("2", both)]
+    found = json.loads((study / "confirmation" / "answers.json").read_text())["text"]
+    assert (found["samples"], found["units"], found["answer"]) == (80, 2, "no") and "percent" in found["words"]
+    [(name, control)] = json.loads((study / "confirmation" / "controls.json").read_text()).items()
+    assert (name, control["baseline"], control["target"]) == ("wina_routed", "wina", 0.5)
+    assert control["perplexity"]["items"]["value"] < 0 and control["accuracy"].keys() == {"items", "units"}
+    table = pd.read_csv(study / "confirmation" / "by_task.csv")
+    assert set(table["method"]) == {"dense", *both, "wina_routed", "wina"}
+    assert set(table.loc[table["perplexity"].notna(), "task"]) == {"facts", "order"}

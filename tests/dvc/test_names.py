@@ -57,9 +57,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     for name in CODE:
         shutil.copytree(deps.ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in (deps.MAIN, ".dvcignore", "requirements.txt", "protocol.yaml"):
+    for name in (deps.MAIN, ".dvcignore", "requirements.txt"):
         shutil.copy(deps.ROOT / name, folder)
-    (folder / "docs").mkdir()
+    shutil.copytree(deps.ROOT / "docs" / "studies", folder / "docs" / "studies")
     _dvc(folder, "init", "--no-scm", "--quiet")
     return folder
 

@@ -26,7 +26,18 @@ from pipeline.storage.schemas import (
     ROUTES,
     SAMPLES,
 )
-from stages import aggregate, allocate, capture, cluster, gradient_clusters, manifest, profile, route, weights
+from stages import (
+    aggregate,
+    allocate,
+    allocate_greedy,
+    capture,
+    cluster,
+    gradient_clusters,
+    manifest,
+    profile,
+    route,
+    weights,
+)
 from stages.inputs import paths
 from stages.inputs.allocation import group_texts
 from stages.inputs.model import load_model
@@ -450,7 +461,7 @@ def test_a_second_run_elsewhere_writes_the_same_bytes(settings, done, tmp_path, 
         assert (tmp_path / path).read_bytes() == (done / path).read_bytes(), path
 
 
-def test_an_interrupted_allocation_resumes_behind_the_finished_groups(settings, done, monkeypatch) -> None:
+def test_an_interrupted_allocation_resumes_behind_the_finished_parts(settings, done, monkeypatch) -> None:
     from wina_amp.allocation.greedy import blockwise
 
     path = Path(paths.allocations("random"))
@@ -469,11 +480,12 @@ def test_an_interrupted_allocation_resumes_behind_the_finished_groups(settings, 
         allocate.main(settings, "random")
     assert not path.exists()
     allocate.main(settings, "random")
-    assert len(searched) == 1 + 1 + (COUNT - 1)  # group 0, the one interrupted, the two that were missing
+    parts = COUNT * allocate_greedy.SHARES
+    assert len(searched) == 1 + 1 + (parts - 1)  # the first part, the one interrupted, those that were missing
     costs = costs_path.read_bytes()
     fewer = replace(settings, evaluate=replace(settings.evaluate, targets=(0.3, max(TARGETS))))
     allocate.main(fewer, "random")
-    assert len(searched) == COUNT + 1  # other targets up to the same highest one reuse the paths
+    assert len(searched) == parts + 1  # other targets up to the same highest one reuse the paths
     assert costs_path.read_bytes() == costs  # and state what they took
 
 

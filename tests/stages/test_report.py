@@ -39,6 +39,7 @@ from wina_amp.errors import UserError
 from wina_amp.models import manifest
 
 ROOT = Path(__file__).resolve().parents[2]
+CONFIRMED = Path("docs/studies/embedded/confirmation")
 
 
 MANIFEST = {"repository": None, "commit": None, "files": {"config.json": {"size": 1, "sha256": "0" * 64}}}
@@ -59,7 +60,9 @@ def data(settings):
     model.mkdir(parents=True)
     shutil.copy(ROOT / model / "config.json", model)
     (Path("data") / "model.json").write_text(json.dumps(MANIFEST))
-    shutil.copy(ROOT / "protocol.yaml", ".")
+    study = Path(protocol.file_of(settings.study))
+    study.parent.mkdir(parents=True)
+    shutil.copy(ROOT / study, study)
     return Path("data")
 
 
@@ -161,33 +164,32 @@ def test_the_settings_on_the_page_are_those_of_the_run(settings):
 
 
 def confirm(folder: Path, **changes: str) -> None:
-    """Answers to all questions of protocol.yaml, and their record."""
-    asked = protocol.load()
+    """Answers to all questions of the study, and their record."""
+    asked = protocol.load(protocol.file_of("embedded"))
     ends = {"value": 0.12, "low": -0.5, "high": 0.72}
     found = {"answer": "no", "words": "no, smaller than 1: +0.1 points [-0.5, 0.7]", "intervals": {"all": ends}}
     answers = {name: {**found, "samples": 5376, "units": 10, "refits": 3} for name in asked.questions}
     run = {"protocol": asked.digest, "model": manifest.read("data/model.json").digest, "commit": "c" * 40}
-    folder.mkdir()
+    folder.mkdir(parents=True)
     (folder / "answers.json").write_text(json.dumps(answers))
     (folder / "record.json").write_text(json.dumps([run | {"presets": ["confirmation"]} | changes]))
 
 
 def test_confirmed_answers_of_this_checkpoint_and_protocol_lead_the_page_and_stand_in_the_metrics(settings, data):
-    confirm(data / "confirmation")
+    confirm(CONFIRMED)
     report.main(settings)
     head = (data / "report" / "report.html").read_text().partition("</header>")[0]
     assert "confirmed on 5,376 unseen items" in head and "of the settings of commit cccccccccc with preset" in head
     assert head.index("no, smaller than 1") < head.index("Development: ")
     numbers = json.loads((data / "metrics.json").read_text())
-    assert [numbers[f"confirmed.{name}.low"] for name in protocol.load().questions] == [-0.5] * len(
-        protocol.load().questions
-    )
+    questions = protocol.load(protocol.file_of(settings.study)).questions
+    assert [numbers[f"confirmed.{name}.low"] for name in questions] == [-0.5] * len(questions)
 
 
 @pytest.mark.tried("errors", "warned")
 @pytest.mark.parametrize("changes", [{"model": "f" * 64}, {"protocol": "f" * 64}], ids=["model", "protocol"])
 def test_confirmed_answers_of_another_checkpoint_or_protocol_are_not_shown(settings, data, changes):
-    confirm(data / "confirmation", **changes)
+    confirm(CONFIRMED, **changes)
     report.main(settings)
     assert "unseen items" not in (data / "report" / "report.html").read_text()
     assert "confirmed" not in (data / "metrics.json").read_text()
@@ -200,9 +202,9 @@ def test_confirmed_answers_of_another_checkpoint_or_protocol_are_not_shown(setti
     ids=["no answer", "no protocol", "a number", "not JSON"],
 )
 def test_damaged_confirmed_answers_are_refused(settings, data, file, text):
-    confirm(data / "confirmation")
-    (data / "confirmation" / file).write_text(text)
-    with pytest.raises(UserError, match=r"data/confirmation"):
+    confirm(CONFIRMED)
+    (CONFIRMED / file).write_text(text)
+    with pytest.raises(UserError, match=r"embedded/confirmation"):
         report.main(settings)
     assert not (data / "report").exists()
 

@@ -18,7 +18,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from wina_amp.masks.kinds import Masker, MaskKind, mask_kind
-from wina_amp.masks.reference import is_compiled
 from wina_amp.models.mask_sites import MaskSite, Tap, mask_sites
 from wina_amp.scoring.criteria import criterion_row, projection_weights
 
@@ -95,7 +94,7 @@ class Runtime:
                 declared = tuple(rows.eligible.shape)
                 raise RuntimeError(f"rows were declared as {declared}, the input is {tuple(x.shape[:2])}")
             rows = rows.on(x.device)
-            out = self._buffer(x, rows) if is_compiled(x) and not torch.is_grad_enabled() else None
+            out = self._buffer(x, rows) if x.device.type == "cpu" and not torch.is_grad_enabled() else None
             return self._maskers[index](x, rows.groups, rows.eligible, rows.counters[index], out, rows.prompts)
 
         return masked
@@ -106,8 +105,8 @@ class Runtime:
         features = x.shape[-1]
         if features not in rows.buffers:
             buffer = self._buffers.get(features)
-            if buffer is None or buffer.numel() < x.numel():
-                buffer = self._buffers[features] = torch.empty(x.numel(), dtype=torch.float32)
+            if buffer is None or buffer.numel() < x.numel() or buffer.dtype != x.dtype:
+                buffer = self._buffers[features] = torch.empty(x.numel(), dtype=x.dtype)
             rows.buffers[features] = buffer[: x.numel()].view(x.shape)
         return rows.buffers[features]
 

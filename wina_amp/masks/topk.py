@@ -71,7 +71,7 @@ def mask(
         groups: group of every row, below the number of groups (not checked here).
         eligible: tokens that may be masked.
         kept: int64; the number of features of eligible tokens that were kept is ADDED to it, row by row.
-        out: contiguous memory of the shape of x for the result where `is_compiled(x)`; None allocates.
+        out: contiguous memory of the shape of x for the result, used where `is_compiled(x)`; None allocates.
 
     Returns: the masked input, in the dtype of x.
 

@@ -44,7 +44,7 @@ class Evidence:
         results: method -> RESULTS.
         timings: TIMINGS.
         latency_facts: data/latency/facts.json.
-        confirmed: the answers of the confirmation split; None unless they are of this checkpoint and protocol.yaml.
+        confirmed: the answers of the confirmation split; None unless they are of this checkpoint and protocol.
     """
 
     samples: pd.DataFrame

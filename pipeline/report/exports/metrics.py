@@ -19,7 +19,7 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
 
     `accuracy.dense` and `accuracy.baseline` (at the sparsest target) are fractions; `gain.*` (RQ2: routed minus pooled;
     `tasks_*` over tasks), `pooled_gain.*` (the best pooled allocation minus the baseline), `regret.*` and `confirmed.*`
-    (the questions of protocol.yaml, on confirmation samples) are in points;
+    (the questions of the study, on confirmation samples) are in points, or percent of perplexity;
     `clusters.*` are their number, the ARI of two halves and the highest NMI with a label; `router.*` the accuracy and
     the cost as a fraction of dense FLOPs; `safe.compute` the fewest FLOPs, as a fraction of dense, at a safe loss;
     `speedup` the largest at the smallest batch and shortest context.

@@ -28,17 +28,22 @@ def confirmed_words(plan: Plan, confirmed: Confirmed) -> ConfirmedWords:
     sizes = listed(list(dict.fromkeys(map(_sizes, answers))))
     presets = f" with preset {listed([*confirmed.presets])}" if confirmed.presets else ""
     return ConfirmedWords(
-        f"Do profiles of groups beat the pooled one? {_reason(first).capitalize()}: {points_interval(first.interval)} "
-        f"points, confirmed on {first.samples:,} unseen items.",
+        f"Do profiles of groups beat the pooled one? {_reason(first).capitalize()}: {_shown(first)}, "
+        f"confirmed on {first.samples:,} unseen items.",
         [_row(plan, answer) for answer in answers],
-        f"Intervals of {sizes}. Asked once, as protocol.yaml says, of the settings of commit "
+        f"Intervals of {sizes}. Asked once, as the protocol says, of the settings of commit "
         f"{confirmed.commit[:10]}{presets}. Everything below is of development samples.",
     )
 
 
 def _row(plan: Plan, answer: ConfirmedAnswer) -> tuple[str, str, str]:
     pair = f"{_name(plan, answer.method)} {MINUS} {_name(plan, answer.baseline)} at {target_name(answer.target)}"
-    return pair, f"{points_interval(answer.interval)} points", _reason(answer)
+    return pair, _shown(answer), _reason(answer)
+
+
+def _shown(answer: ConfirmedAnswer) -> str:
+    unit = "points" if answer.perplexity_percent is None else "% of perplexity gained"
+    return f"{points_interval(answer.interval)} {unit}"
 
 
 def _reason(answer: ConfirmedAnswer) -> str:

@@ -12,11 +12,12 @@ from ruamel.yaml import YAML
 from commands.preset_files import FOLDER, apply_all
 from commands.preset_files import load as load_preset
 from pipeline.config.params import Settings
-from pipeline.config.protocol import PROTOCOL, check, is_confirmation, load
+from pipeline.config.protocol import check, file_of, is_confirmation, load
 from tests.settings import PARAMS, ROOT
 from wina_amp.errors import UserError
 
-WRITTEN: dict[str, Any] = YAML(typ="safe").load(ROOT / PROTOCOL)
+FILE = ROOT / file_of("embedded")
+WRITTEN: dict[str, Any] = YAML(typ="safe").load(FILE)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def confirming(settings: Settings, *, samples: int = WRITTEN["samples"], refit: 
 
 
 def test_the_committed_protocol_asks_what_the_committed_settings_can_answer(settings: Settings):
-    protocol = load(ROOT / PROTOCOL)
+    protocol = load(FILE)
     check(protocol, settings)
     check(protocol, confirming(settings, refit=protocol.refits - 1))
     assert not is_confirmation(settings) and is_confirmation(confirming(settings))
@@ -42,8 +43,8 @@ def test_the_committed_protocol_asks_what_the_committed_settings_can_answer(sett
 
 
 def with_change(tmp_path: Path, **change: object) -> Path:
-    YAML(typ="safe").dump(WRITTEN | change, tmp_path / PROTOCOL)
-    return tmp_path / PROTOCOL
+    YAML(typ="safe").dump(WRITTEN | change, tmp_path / FILE.name)
+    return tmp_path / FILE.name
 
 
 @pytest.mark.tried("errors", "refused")
@@ -93,4 +94,4 @@ def test_the_confirmation_split_is_not_run_otherwise_than_the_protocol_says(
     settings: Settings, change: dict[str, Any], message: str
 ):
     with pytest.raises(UserError, match=message):
-        check(load(ROOT / PROTOCOL), confirming(settings, **change))
+        check(load(FILE), confirming(settings, **change))

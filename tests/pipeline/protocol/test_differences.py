@@ -53,6 +53,27 @@ def test_text_is_left_out_because_it_is_never_right_or_wrong() -> None:
     assert len(differences(*frames, 0.5)) == 49
 
 
+def test_texts_are_compared_by_log_likelihood_a_token_in_hundredths_of_a_nat() -> None:
+    """Where both save the same, the mean is that of the definition; windows without a row of tokens are no texts."""
+    tokens = {f"t/test/{i}": 2 + i % 3 for i in range(40)}
+    frames = [results("dense", 0), results("a", 1), results("a", 1)]
+    rng = np.random.default_rng(4)
+    for frame in frames:
+        frame["score"], frame["loglikelihood"] = np.nan, -rng.random(len(frame))
+    rows = differences(*frames, 0.5, tokens)
+    first, second = (frame[frame["target"] == 0.5].set_index("sample_id")["loglikelihood"] for frame in frames[1:])
+    expected = 100 * (first - second)[list(tokens)] / pd.Series(tokens)
+    assert set(rows["sample_id"]) == set(tokens)
+    assert rows["difference"].mean() == pytest.approx(expected.mean())
+
+
+@pytest.mark.tried("errors", "refused")
+def test_a_question_about_texts_needs_texts() -> None:
+    frames = [results(name, 0).assign(loglikelihood=np.nan) for name in ("dense", "a", "b")]
+    with pytest.raises(UserError, match="must have texts"):
+        differences(*frames, 0.5, {})
+
+
 @pytest.mark.tried("errors", "refused")
 @pytest.mark.parametrize(
     ("change", "message"),

@@ -10,16 +10,19 @@ import torch
 from wina_amp.masks import compiled, reference, topk
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("has_numba", [True, False])
-def test_masks_are_the_same_bits_with_and_without_numba(has_numba: bool, monkeypatch: pytest.MonkeyPatch):
+def test_masks_are_the_same_bits_with_and_without_numba(
+    has_numba: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(reference, "HAS_NUMBA", has_numba)
     draw = torch.Generator().manual_seed(0)
-    x, cutoffs = torch.randn(2, 3, 8, generator=draw), torch.rand(2, 8, generator=draw)
+    x, cutoffs = torch.randn(2, 3, 8, generator=draw).to(dtype), torch.rand(2, 8, generator=draw)
     groups, eligible = torch.tensor([1, 0]), torch.tensor([[False, True, True]] * 2)
     kept = torch.zeros(2, dtype=torch.int64)
     masked = reference.mask(x, cutoffs, groups, eligible, kept)
     expected = torch.where((x.abs() <= cutoffs[groups][:, None]) & eligible[:, :, None], 0.0, x)
-    assert reference.is_compiled(x) == has_numba
+    assert reference.is_compiled(x) == (has_numba and dtype == torch.float32)
     assert torch.equal(masked, expected) and kept.tolist() == (expected[:, 1:] != 0).sum(dim=(1, 2)).tolist()
 
     kept.zero_()

@@ -54,6 +54,19 @@ def test_nan_and_infinity_are_kept_so_that_they_cannot_vanish(dtype: torch.dtype
     assert kept.tolist() == [2]
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_cutoffs_between_two_numbers_of_a_16_bit_type_are_compared_as_in_float32(dtype: torch.dtype):
+    """Every magnitude that is a number, against the cutoffs around it."""
+    x = torch.arange(0x7C00 if dtype == torch.float16 else 0x7F80, dtype=torch.int16).view(dtype)
+    exact = x.float()
+    kept = torch.zeros(1, dtype=torch.int64)
+    group, everything = torch.zeros(1, dtype=torch.int64), torch.ones(1, 1).bool()
+    for near in (exact, exact * (1 + 2**-20), exact * (1 - 2**-20), exact.new_full(exact.shape, 3e38)):
+        table = near.clamp(max=torch.finfo(torch.float32).max)[None]
+        masked = mask(-x[None, None], table, group, everything, kept)
+        assert torch.equal(masked[0, 0], torch.where(exact <= table[0], 0, -exact).to(dtype))
+
+
 def test_counts_are_added_and_memory_is_reused_when_it_is_given():
     x, weights, thresholds, groups, counted = _case(torch.float32)
     table, out = cutoffs(weights, thresholds), torch.full((5, 11, 37), 7.0)

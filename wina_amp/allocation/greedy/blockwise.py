@@ -7,7 +7,7 @@ Those that will run meet it on masked ones (`wina_amp/thresholds/as_run.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from operator import attrgetter
@@ -53,6 +53,7 @@ def block_paths(
     budget: int,
     is_lazy: bool = False,
     meter: Meter | None = None,
+    blocks: Collection[int] | None = None,
 ) -> Iterator[BlockPath]:
     """Allocate one group, block after block.
 
@@ -68,15 +69,18 @@ def block_paths(
         budget: most tokens in a forward pass of the dense model.
         is_lazy: whether rounds try the likely steps only (`lazy`), instead of all of them as published.
         meter: counts what this costs.
+        blocks: those that are searched; None is all of them. A block's path does not depend on the others.
 
     Guarantee: the rounds before a lower `stop` is reached are the same for a higher one.
     """
     layers = list(attrgetter(loaded.family.layers)(loaded.model))
     meter = meter or Meter()
-    with meter.watching(layers):
-        inputs = block_inputs(loaded, layers, texts, dense_prefix=dense_prefix, budget=budget)
+    inputs = block_inputs(loaded, layers, texts, dense_prefix=dense_prefix, budget=budget)
     every = projections(loaded.model)
     for block, layer in enumerate(layers):
+        if blocks is not None and block not in blocks:
+            inputs[block].clear()
+            continue
         own = [projection for projection in every if projection.block == block]
         costs = [projection.gated_weights for projection in own]
         grids = sparsity_grids(costs, step)

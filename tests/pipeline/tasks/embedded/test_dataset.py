@@ -14,7 +14,7 @@ import yaml
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
-from pipeline.config.protocol import load
+from pipeline.config.protocol import file_of, load
 from pipeline.tasks.embedded.computations import COMPUTATIONS, GENERATED
 from pipeline.tasks.embedded.dataset import dataset
 from pipeline.tasks.loading import load_tasks
@@ -137,7 +137,7 @@ def test_another_salt_confirms_on_other_questions_and_leaves_the_other_splits_al
 
 
 def test_the_task_files_confirm_with_the_salt_and_the_samples_of_the_protocol() -> None:
-    protocol = load()
+    protocol = load(file_of("embedded"))
     for include in ("_choice", "_free"):
         metadata = yaml.safe_load((FOLDER / include).read_text().replace("!function", ""))["metadata"]
         assert (metadata["salt"], metadata["confirmation"]) == (protocol.salt, protocol.samples)

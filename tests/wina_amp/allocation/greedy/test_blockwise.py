@@ -73,3 +73,11 @@ def test_choices_are_those_of_algorithm_1_with_the_whole_model_run_for_every_can
     assert len(slow) > 5
     np.testing.assert_allclose(path.sparsity, [sparsity for sparsity, _ in slow], atol=1e-12)  # sums of steps
     np.testing.assert_allclose(path.error[1:], [slow_error for _, slow_error in slow[1:]], rtol=ROUNDING)
+
+
+def test_a_share_of_the_blocks_gets_the_paths_that_they_have_among_all() -> None:
+    loaded = random_model("llama")
+    options = {"bins": BINS, "criterion": "wina", "stop": 0.5, "step": 0.2, "dense_prefix": 1, "budget": 200}
+    every = list(block_paths(loaded, texts(), score_counts(loaded, "wina"), **options))
+    [one] = block_paths(loaded, texts(), score_counts(loaded, "wina"), **options, blocks=[1])
+    assert one.block == 1 and one.path.to_lists() == every[1].path.to_lists()
