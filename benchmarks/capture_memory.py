@@ -3,7 +3,8 @@
     python -m benchmarks.capture_memory 1000 10000 100000
 
 Every number is a process of its own, in a temporary folder, on samples of random tokens, a tenth of them train. Prints
-the peak of its resident memory before and in the stage.
+the peak of its resident memory before and in the stage. It is the driver and does the work, too; with
+`WINA_AMP_PROCESSES=2` workers do that, and the peak is the driver's.
 """
 
 from __future__ import annotations
@@ -20,24 +21,33 @@ import numpy as np
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
-TOKENS = 6
+TOKENS = 24
 """Of a sample."""
 
 
 def main() -> None:
     """Measure every number of samples that the command line names."""
-    if len(sys.argv) == 3 and sys.argv[1] == "--one":
-        return _measure(int(sys.argv[2]))
+    if sys.argv[1] in STEPS:
+        return STEPS[sys.argv[1]](int(sys.argv[2]))
     for samples in sys.argv[1:]:
         with tempfile.TemporaryDirectory() as folder:
-            environment = {**os.environ, "PYTHONPATH": str(ROOT), "WINA_AMP_PROCESSES": "1"}
-            command = [sys.executable, "-m", "benchmarks.capture_memory", "--one", samples]
-            subprocess.run(command, cwd=folder, env=environment, check=True)
+            environment = {"WINA_AMP_PROCESSES": "1", **os.environ, "PYTHONPATH": str(ROOT)}
+            for step in STEPS:
+                command = [sys.executable, "-m", "benchmarks.capture_memory", step, samples]
+                subprocess.run(command, cwd=folder, env=environment, check=True)
+
+
+def _write(samples: int) -> None:
+    from pipeline.storage.schemas import SAMPLES
+    from stages.inputs import paths
+
+    for first in range(0, samples, 10_000):
+        SAMPLES.write(_rows(first, min(samples, first + 10_000)), f"parts/{first:07d}.parquet")
+    SAMPLES.write(SAMPLES.read_parts("parts"), paths.SAMPLES)
 
 
 def _measure(samples: int) -> None:
     from pipeline.config import params
-    from pipeline.storage.schemas import SAMPLES
     from stages import capture, manifest
     from stages.inputs import paths
     from stages.inputs.model import load_model
@@ -45,23 +55,12 @@ def _measure(samples: int) -> None:
     settings = params.load(ROOT / "params.yaml")
     settings = replace(settings, model=replace(settings.model, path=str(ROOT / paths.REFERENCE_MODEL), device="cpu"))
     manifest.main(settings)
-    for number, first in enumerate(range(0, samples, 10_000)):
-        SAMPLES.write(_rows(first, min(samples, first + 10_000)), f"parts/{number}.parquet")
-    _join(paths.SAMPLES)
-    load_model(settings.model)  # with it come the libraries
+    if os.environ["WINA_AMP_PROCESSES"] == "1":
+        load_model(settings.model)  # with it come the libraries
     before = _peak()
     capture.main(settings)
     megabytes = sum(path.stat().st_size for path in Path(paths.HISTOGRAMS).iterdir()) / 1e6
     print(f"{samples} samples, {megabytes:.0f} MB of histograms: {before:.0f} MB before, {_peak():.0f} MB at most")
-
-
-def _join(path: str) -> None:
-    """The parts as one table, whatever that takes in a process of its own."""
-    code = (
-        "import sys; from pipeline.storage.schemas import SAMPLES; "
-        f"SAMPLES.write(SAMPLES.read_parts('parts'), {path!r})"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def _peak() -> float:
@@ -91,6 +90,9 @@ def _rows(first: int, end: int) -> pd.DataFrame:
         }
     )
 
+
+STEPS = {"write": _write, "measure": _measure}
+"""Each a process of its own."""
 
 if __name__ == "__main__":
     main()

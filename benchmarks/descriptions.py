@@ -104,9 +104,8 @@ def described(name: str, settings: Settings, train: Any, loaded: LoadedModel) ->
         return quantiles(train["sample_id"].tolist(), Bins(settings.capture.mantissa_bits))
     if name == "active":
         return active(settings, train["prompt_ids"].tolist(), loaded)[:, None]
-    table: Any = SIGNATURES.read(paths.SIGNATURES)
-    vectors, blocks = signature_vectors(table, train["sample_id"].tolist()), int(table["block"].max()) + 1
-    own = vectors.shape[1] // blocks
+    by_block = signature_vectors(SIGNATURES.parts(paths.SIGNATURES), train["sample_id"].tolist())
+    vectors, own = by_block.reshape(len(by_block), -1, by_block.shape[3]), by_block.shape[2]
     if name == "no length":
         return regress_out(vectors, np.log(train["n_tokens"].to_numpy(np.float64)), np.ones(len(train), dtype=np.bool_))
     return {"signatures": vectors, "first": vectors[:, :own], "last": vectors[:, -own:]}[name]

@@ -91,8 +91,8 @@ def main() -> None:
 def groupings(settings: Settings, samples: Any, options: argparse.Namespace) -> Iterator[Grouping]:
     """The groupings that were asked for, in the order of the options."""
     train = (samples["split"] == "train").to_numpy()
-    table: Any = SIGNATURES.read(paths.SIGNATURES)
-    vectors, blocks = signature_vectors(table, samples["sample_id"].tolist()), int(table["block"].max()) + 1
+    by_block = signature_vectors(SIGNATURES.parts(paths.SIGNATURES), samples["sample_id"].tolist())
+    vectors, blocks = by_block.reshape(len(by_block), -1, by_block.shape[3]), by_block.shape[1]
     for kind in options.signatures:
         chosen_vectors = signatures(kind, vectors, blocks, samples["n_tokens"].to_numpy(np.float64), train)
         points = features(chosen_vectors, train, settings.cluster.components)

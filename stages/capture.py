@@ -1,33 +1,35 @@
 """capture: one dense pass over all samples -> score histograms of the train samples, signatures of all.
 
 Batches are done in parts that survive a crash, by as many processes as there is room for; a rerun continues with the
-parts that are missing. Histograms stay a folder of parts, because no later stage needs them all in memory at once;
-signatures are small and become one file.
+parts that are missing. Both tables stay folders of parts, and the samples wait in a file of the scratch folder: memory
+holds of every sample its length and its place there.
 """
 
 from __future__ import annotations
 
 import logging
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
 from pipeline.config.params import Settings
 from pipeline.executors.pool import Advance
 from pipeline.storage.parts import Parts
+from pipeline.storage.records import Records
 from pipeline.storage.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model
 from stages.inputs.workers import model_workers
 from stages.run import start_logging
+from wina_amp.names import TRAIN
 from wina_amp.tokens.batching import batches
-from wina_amp.tokens.samples import TokenizedSample, tokenized_samples
+from wina_amp.tokens.samples import tokenized_samples
 
 if TYPE_CHECKING:
     from pipeline.capture.capture import Part
@@ -40,47 +42,50 @@ log = logging.getLogger("stages.capture")
 
 def main(settings: Settings) -> None:
     """Read `samples`, write `histograms` and `signatures`."""
-    table = SAMPLES.read(paths.SAMPLES, columns=_COLUMNS)
-    train = frozenset(table["sample_id"][table["split"] == "train"])
-    samples = _as_read(table)
-    lengths, ids = [sample.length for sample in samples], [sample.sample_id for sample in samples]
-    planned = [[samples[i] for i in batch] for batch in batches(lengths, ids, settings.tokens.batch)]
-    parts = [planned[i : i + BATCHES_PER_PART] for i in range(0, len(planned), BATCHES_PER_PART)]
     fingerprint = Fingerprint(settings, "capture")
     with fingerprint.scratch() as scratch:
+        samples = Records(scratch.folder / SAMPLES.name)
         histograms, signatures = scratch.below(HISTOGRAMS.name), scratch.below(SIGNATURES.name)
-        tasks = [Task(f"{number:05d}.parquet", batches) for number, batches in enumerate(parts)]
+        tasks = _planned(samples, settings.tokens.batch)
+        _write_parts(settings, fingerprint, tasks, samples, histograms, signatures)
         names = [task.part for task in tasks]
-        _write_parts(settings, fingerprint, tasks, train, histograms, signatures)
-        tables = [SIGNATURES.read_arrow(signatures.path(name)) for name in names]
-        SIGNATURES.write(pa.concat_tables(tables), paths.SIGNATURES)
+        signatures.publish(paths.SIGNATURES, names)
         histograms.publish(paths.HISTOGRAMS, names)
         scratch.clear()
 
 
-def _as_read(samples: pd.DataFrame) -> list[TokenizedSample]:
-    """The tokens that capture reads: of train samples prompt and answer, of all others the prompt."""
-    is_train = samples["split"] == "train"
-    return [
-        sample.as_read if train else replace(sample, answer_ids=[])
-        for sample, train in zip(tokenized_samples(samples), is_train, strict=True)
-    ]
-
-
 @dataclass(frozen=True)
 class Task:
-    """One part: the name of its files, and its batches."""
+    """One part: the name of its files, and of every batch the places of its samples."""
 
     part: str
-    batches: Sequence[Sequence[TokenizedSample]]
+    batches: Sequence[Sequence[int]]
+
+
+def _planned(samples: Records, budget: int) -> list[Task]:
+    """Write every sample, as it is read, with whether it gets histograms: of train samples prompt and answer are read,
+    of all others the prompt."""
+    places, lengths = array("q"), array("q")  # 8 bytes for a number, where a list takes 40
+    with samples.writing() as add:
+        for rows in SAMPLES.stream(paths.SAMPLES, _COLUMNS):
+            table = rows.to_pandas()
+            for sample, split in zip(tokenized_samples(table), table["split"], strict=True):
+                read = sample.as_read if split == TRAIN else replace(sample, answer_ids=[])
+                places.append(add((read, split == TRAIN)))
+                lengths.append(read.length)
+    # The table is in the order of its key, so that numbers break ties as ids would.
+    numbers = batches(lengths, range(len(lengths)), budget)
+    planned = [array("q", [places[number] for number in batch]) for batch in numbers]
+    parts = [planned[first : first + BATCHES_PER_PART] for first in range(0, len(planned), BATCHES_PER_PART)]
+    return [Task(f"{number:05d}.parquet", part) for number, part in enumerate(parts)]
 
 
 class Worker:
-    """A process that captures: the model, the samples that get histograms, and the folders that its parts go to."""
+    """A process that captures: the model, the samples, and the folders that its parts go to."""
 
-    def __init__(self, settings: Settings, train: frozenset[str], histograms: Parts, signatures: Parts) -> None:
+    def __init__(self, settings: Settings, samples: Records, histograms: Parts, signatures: Parts) -> None:
         start_logging()
-        self.settings, self.train, self.histograms, self.signatures = settings, train, histograms, signatures
+        self.settings, self.samples, self.histograms, self.signatures = settings, samples, histograms, signatures
         self.loaded = load_model(settings.model)
 
 
@@ -88,7 +93,7 @@ def _write_parts(
     settings: Settings,
     fingerprint: Fingerprint,
     tasks: Sequence[Task],
-    train: frozenset[str],
+    samples: Records,
     histograms: Parts,
     signatures: Parts,
 ) -> None:
@@ -96,7 +101,7 @@ def _write_parts(
     if len(missing) < len(tasks):
         log.info("resuming: %d of %d parts are finished", len(tasks) - len(missing), len(tasks))
     total = sum(len(batch) for task in missing for batch in task.batches)
-    make_worker = partial(Worker, settings, train, histograms, signatures)
+    make_worker = partial(Worker, settings, samples, histograms, signatures)
     with (
         model_workers(make_worker, fingerprint, settings.model, len(missing)) as pool,
         tqdm(total=total, desc="capture", unit="sample") as progress,
@@ -110,10 +115,11 @@ def _capture(worker: Worker, task: Task, advance: Advance) -> None:
 
     settings = worker.settings
     rows: list[Part] = []
+    read = [worker.samples.read(places) for places in task.batches]
     captured = capture(
         worker.loaded,
-        task.batches,
-        histograms_of=worker.train,
+        [[sample for sample, _ in batch] for batch in read],
+        histograms_of={sample.sample_id for batch in read for sample, is_train in batch if is_train},
         criteria=settings.capture.criteria,
         mantissa_bits=settings.capture.mantissa_bits,
         signature_dim=settings.capture.signature_dim,

@@ -37,9 +37,8 @@ def main(settings: Settings) -> None:
     samples = SAMPLES.read(paths.SAMPLES, columns=("sample_id", "split", "n_tokens", *_LABELS))
     sample_ids = samples["sample_id"].tolist()
     train = (samples["split"] == "train").to_numpy()
-    table: Any = SIGNATURES.read(paths.SIGNATURES)
-    vectors = signature_vectors(table, sample_ids)
-    points = features(vectors, train, settings.cluster.components)
+    by_block = signature_vectors(SIGNATURES.parts(paths.SIGNATURES), sample_ids)
+    points = features(by_block.reshape(len(by_block), -1, by_block.shape[3]), train, settings.cluster.components)
     options = Options(
         settings.cluster.algorithm, settings.cluster.count, settings.cluster.min_cluster_size, settings.seed
     )
@@ -53,7 +52,6 @@ def main(settings: Settings) -> None:
             scheme=scheme, group=numbers, distance=clusters.distances if scheme == "activation" else 0.0
         )
         ASSIGNMENTS.write(rows[numbers != NO_GROUP], paths.assignments(scheme))
-    by_block = vectors.reshape(len(vectors), int(table["block"].max()) + 1, -1, vectors.shape[2])
     others = variants(by_block, samples["n_tokens"].to_numpy(), train, settings.cluster.components, options)
     CLUSTER_VARIANTS.write(_variant_rows(sample_ids, others), paths.CLUSTER_VARIANTS)
     _write_quality(

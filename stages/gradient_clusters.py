@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy import ndarray
@@ -84,8 +84,8 @@ def _check_counts(settings: Settings, train: int) -> None:
 
 
 def _points(settings: Settings, sample_ids: list[str], train: ndarray) -> ndarray:
-    vectors = signature_vectors(cast(Any, SIGNATURES.read(paths.SIGNATURES)), sample_ids)
-    return features(vectors, train, settings.cluster.components)
+    by_block = signature_vectors(SIGNATURES.parts(paths.SIGNATURES), sample_ids)
+    return features(by_block.reshape(len(by_block), -1, by_block.shape[3]), train, settings.cluster.components)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ The last group of a set that starts from a pooled one has no samples; it is the 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 from typing import Any
@@ -114,8 +113,7 @@ def _calibrate(worker: Worker, task: Task, advance: Advance) -> None:
 def _texts(settings: Settings, scheme: str, group: int) -> list[TokenizedSample]:
     """Train text of the group, as far as `thresholds.tokens` reach; of all samples for the pooled group of a set."""
     own = group_texts(scheme, group, settings.seed) or group_texts(GLOBAL, 0, settings.seed)
-    # The last token of an answer is predicted, never read: no evaluation puts it through the model.
-    read = [replace(text, answer_ids=text.answer_ids[:-1]) for text in own]
+    read = [text.as_read for text in own]
     before = accumulate((text.length for text in read), initial=0)
     return [text for text, tokens in zip(read, before, strict=False) if tokens < settings.thresholds.tokens]
 

@@ -46,14 +46,13 @@ def main(settings: Settings, name: str) -> None:
         facts = {"router": chosen.reads}
     else:
         blocks = settings.route.blocks
-        signatures: Any = SIGNATURES.read(paths.SIGNATURES)
-        vectors = signature_vectors(signatures, samples["sample_id"].tolist(), blocks)
+        vectors = signature_vectors(SIGNATURES.parts(paths.SIGNATURES), samples["sample_id"].tolist(), blocks)
         inputs = vectors.reshape(len(vectors), -1)
-        flops = _scores_flops(loaded, samples, signatures, blocks, vectors.shape[2], number)
+        flops = _scores_flops(loaded, samples, blocks, vectors.shape[3], number)
         facts = {
             "router": chosen.reads,
             "blocks": str(blocks),
-            "dim": str(vectors.shape[2]),
+            "dim": str(vectors.shape[3]),
             "seed": str(settings.seed),
         }
     train = (samples["split"] == "train").to_numpy()
@@ -66,10 +65,11 @@ def main(settings: Settings, name: str) -> None:
     save_router(router, paths.router_weights(name), facts)
 
 
-def _scores_flops(loaded: LoadedModel, samples: Any, signatures: Any, blocks: int, dim: int, groups: int) -> ndarray:
+def _scores_flops(loaded: LoadedModel, samples: Any, blocks: int, dim: int, groups: int) -> ndarray:
     config: Any = loaded.model.config
     heads = int(config.num_attention_heads)
-    eligible = signatures.groupby("sample_id")["n_tokens"].first().reindex(samples["sample_id"])
+    read: Any = SIGNATURES.read_parts(paths.SIGNATURES, columns=("sample_id", "n_tokens"))
+    eligible = read.groupby("sample_id")["n_tokens"].first().reindex(samples["sample_id"])
     return scores_flops(
         samples["n_tokens"].to_numpy(),
         eligible.to_numpy(),

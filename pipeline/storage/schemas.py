@@ -95,7 +95,8 @@ HISTOGRAMS = Table(
 
 SIGNATURES = Table(
     "signatures",
-    "Which features fire: per sample and site, a seeded random projection of the mean score of every feature.",
+    "Which features fire, as a folder of Parquet parts: per sample and site, a seeded random projection of the mean "
+    "score of every feature.",
     key=("sample_id", "block", "site"),
     columns=(
         _SAMPLE_ID,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from stages import manifest
 from stages.inputs import paths
 from tests.settings import full as full_settings
 from wina_amp.errors import UserError
+from wina_amp.tokens.samples import TokenizedSample
 
 SAMPLE_COUNT = 12
 
@@ -44,20 +46,20 @@ def workspace(settings, tmp_path, monkeypatch):
     monkeypatch.delenv("DVC_STAGE", raising=False)
     monkeypatch.setattr(stage, "BATCHES_PER_PART", 1)
 
-    def enter(name):
+    def enter(name, count=SAMPLE_COUNT):
         (tmp_path / name / "data").mkdir(parents=True)
         monkeypatch.chdir(tmp_path / name)
         manifest.main(settings)
-        SAMPLES.write(_samples(), paths.SAMPLES)
+        SAMPLES.write(_samples(count), paths.SAMPLES)
         return tmp_path / name
 
     return enter
 
 
-def _samples():
+def _samples(count):
     generator = np.random.default_rng(0)
     rows = []
-    for i in range(SAMPLE_COUNT):
+    for i in range(count):
         split = "train" if i % 2 else "test"
         prompt = generator.integers(3, 64, 4 + i % 5).astype(np.int32)
         rows.append(
@@ -88,10 +90,33 @@ def test_the_stage_writes_histograms_of_train_samples_and_signatures_of_all(sett
     folder = workspace("one")
     stage.main(settings)
     histograms = HISTOGRAMS.read_parts(paths.HISTOGRAMS)
-    signatures = SIGNATURES.read(paths.SIGNATURES)
+    signatures = SIGNATURES.read_parts(paths.SIGNATURES)
     assert histograms.sample_id.nunique() == SAMPLE_COUNT // 2
     assert signatures.sample_id.nunique() == SAMPLE_COUNT
     assert not list((folder / ".scratch").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("count", [SAMPLE_COUNT, 8 * SAMPLE_COUNT])
+def test_only_the_samples_of_a_part_are_in_memory_however_many_there_are(settings, workspace, monkeypatch, count):
+    workspace("one", count)
+    in_part, in_memory, of_other_tests = [], [], _samples_in_memory()
+
+    def counts(loaded, batches, **options):
+        if not in_memory:  # the first part: nothing has been dropped yet that was not meant to be held
+            in_part.extend(sample for batch in batches for sample in batch)
+            in_memory.extend(_samples_in_memory())
+        return original(loaded, batches, **options)
+
+    original = library.capture
+    monkeypatch.setattr(library, "capture", counts)
+    stage.main(settings)
+    assert 0 < len(in_part) < SAMPLE_COUNT
+    assert {id(sample) for sample in in_memory} == {id(sample) for sample in (*in_part, *of_other_tests)}
+    assert len(list(Path(paths.SIGNATURES).iterdir())) == len(list(Path(paths.HISTOGRAMS).iterdir())) > 2
+
+
+def _samples_in_memory():
+    return [entry for entry in gc.get_objects() if type(entry) is TokenizedSample]
 
 
 def test_a_checkpoint_that_is_not_the_one_of_the_manifest_is_refused(settings, workspace, tmp_path):

@@ -19,12 +19,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.params import Settings
+from pipeline.storage.schemas import SAMPLES
 from stages import manifest
 from stages.inputs import paths
 from tests.stages.spread import (
     STAGES,
     at_a_write,
-    copy,
     forget,
     group_settings,
     local,
@@ -35,7 +35,7 @@ from tests.stages.spread import (
 from tests.stages.test_group_stages import sample_rows
 from wina_amp.errors import UserError
 
-__all__ = ["copy", "group_settings", "local", "settings", "small_parts"]
+__all__ = ["group_settings", "local", "settings", "small_parts"]
 
 Fault = Callable[[str, Settings, pytest.MonkeyPatch], None]
 
@@ -125,8 +125,8 @@ def _damaged(change: Callable[[bytes], bytes]) -> Fault:
 
 def _no_digests(stage: str, settings: Settings, patch: pytest.MonkeyPatch) -> None:
     _stopped(stage, settings, patch)
-    for part in _parts():
-        part.with_name(f"{part.name}.sha256").unlink()
+    for digest in _digests():
+        digest.unlink()
 
 
 def _clock_set_back(stage: str, settings: Settings, patch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,13 @@ def _flip(content: bytes) -> bytes:
 
 
 def _parts() -> list[Path]:
+    """The finished parts of the stopped run, and what it remembers of the checkpoint (`checksums.json`)."""
+    assert _digests(), "a fault is to hit what was finished"
     return [path for path in Path(".scratch").rglob("*") if path.suffix in (".parquet", ".json", ".npy")]
+
+
+def _digests() -> list[Path]:
+    return list(Path(".scratch").rglob("*.sha256"))
 
 
 FAULTS: dict[str, Fault] = {
@@ -237,15 +243,12 @@ TRIED = [
 @pytest.mark.tried("fault", "recomputed")
 @pytest.mark.parametrize(("stage", "fault"), TRIED)
 def test_a_run_after_a_fault_ends_in_the_bytes_of_an_undisturbed_one(
-    stage: str, fault: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    stage: str, fault: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    settings: Settings = request.getfixturevalue("settings")
-    if stage == "capture":  # without the stages before and behind it
-        settings = replace(settings, capture=replace(settings.capture, criteria=("teal", "wina")))
-        request.getfixturevalue("inputs_of_capture")
-        _run(stage, settings)
-    else:
-        request.getfixturevalue("copy")
+    settings: Settings = request.getfixturevalue("capture_settings" if stage == "capture" else "settings")
+    undisturbed: Path = request.getfixturevalue("captured" if stage == "capture" else "local")
+    shutil.copytree(undisturbed / "data", tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
     expected = outs(stage)
     forget(stage)
     FAULTS[fault](stage, settings, monkeypatch)
@@ -253,11 +256,19 @@ def test_a_run_after_a_fault_ends_in_the_bytes_of_an_undisturbed_one(
     assert outs(stage) == expected
 
 
-@pytest.fixture
-def inputs_of_capture(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What capture reads, in the current folder: samples and the manifest, no learned weights."""
-    from pipeline.storage.schemas import SAMPLES
+@pytest.fixture(scope="module")
+def capture_settings(settings: Settings) -> Settings:
+    """Without learned weights, so that no stage has to run before."""
+    return replace(settings, capture=replace(settings.capture, criteria=("teal", "wina")))
 
-    monkeypatch.chdir(tmp_path)
-    SAMPLES.write(sample_rows(), paths.SAMPLES)
-    manifest.main(settings)
+
+@pytest.fixture(scope="module")
+def captured(capture_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an undisturbed capture."""
+    folder = tmp_path_factory.mktemp("captured")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        SAMPLES.write(sample_rows(), paths.SAMPLES)
+        manifest.main(capture_settings)
+        _run("capture", capture_settings)
+    return folder

@@ -201,12 +201,11 @@ def test_every_block_and_length_removed_have_a_clustering_of_every_sample(done) 
 def test_a_scheme_of_labels_is_refused_where_a_sample_has_none_and_the_scheme_is_listed(
     settings, tmp_path, monkeypatch, done
 ) -> None:
-    signatures = (done / paths.SIGNATURES).read_bytes()
     monkeypatch.chdir(tmp_path)
     rows = sample_rows()
     rows.loc[rows["sample_id"] == "task1/test/22", "template"] = ""
     SAMPLES.write(rows, paths.SAMPLES)
-    Path(paths.SIGNATURES).write_bytes(signatures)
+    shutil.copytree(done / paths.SIGNATURES, paths.SIGNATURES)
     with pytest.raises(UserError, match=r"`template` needs a template label.*1 of 30 samples .*task1/test/22"):
         cluster.main(replace(settings, schemes=("global", "template")))
     assert not Path(paths.CLUSTER_QUALITY).exists()

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def batches(lengths: Sequence[int], ids: Sequence[str], budget: int) -> list[list[int]]:
+def batches(lengths: Sequence[int], ids: Sequence[str] | Sequence[int], budget: int) -> list[list[int]]:
     """Partition the sequences into batches, shortest first.
 
     Args:
         lengths: tokens of each sequence.
-        ids: unique name of each sequence, which breaks ties.
+        ids: unique name or number of each sequence, which breaks ties.
         budget: most tokens in a batch, padding to its longest sequence included; a longer sequence gets its own batch.
 
     Returns: positions in `lengths`; every position occurs once.

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.storage.tables import Column, Table
+from pipeline.storage.tables import ROWS_AT_ONCE, Column, Table
 from wina_amp.errors import UserError
 
 FRUIT = Table(
@@ -138,6 +138,36 @@ def test_a_missing_damaged_or_foreign_file_is_refused_with_a_remedy(tmp_path: Pa
     with pytest.raises(UserError, match=said) as caught:
         FRUIT.read(path)
     assert "dvc repro" in str(caught.value) and ("chmod" in str(caught.value)) == path.exists()
+
+
+@pytest.mark.parametrize("columns", [None, ("name", "year", "seeds"), ("seeds",)])
+@pytest.mark.parametrize("count", [0, 2, 2 * ROWS_AT_ONCE, 2 * ROWS_AT_ONCE + 2])
+def test_a_stream_is_what_reading_gives_some_rows_at_a_time(tmp_path: Path, count: int, columns: tuple | None):
+    path = tmp_path / "fruit.parquet"
+    FRUIT.write(rows(count) if count else FRUIT.arrow_schema.empty_table(), path)
+    streamed = list(FRUIT.stream(path, columns))
+    assert all(0 < len(table) <= ROWS_AT_ONCE for table in streamed)
+    whole = FRUIT.read_arrow(path, columns)
+    assert repr(pa.concat_tables([*streamed, whole.slice(0, 0)]).to_pylist()) == repr(whole.to_pylist())
+
+
+@pytest.mark.tried("damage", "refused")
+@pytest.mark.parametrize(
+    ("slices", "said"),
+    [
+        pytest.param([(1, 1), (0, 1), (2, 2 * ROWS_AT_ONCE)], r"in the order of \(name, year\)", id="two rows swapped"),
+        pytest.param([(2, ROWS_AT_ONCE), (0, 2)], r"in the order of \(name, year\)", id="the first rows at the end"),
+        pytest.param([(0, ROWS_AT_ONCE)] * 2, r"in the order of \(name, year\)", id="all rows twice"),
+        pytest.param([(0, 1), (0, 2)], r"key \(name, year\) must be unique", id="a row twice"),
+    ],
+)
+def test_rows_out_of_order_are_no_stream(tmp_path: Path, slices: list[tuple[int, int]], said: str):
+    path = tmp_path / "fruit.parquet"
+    FRUIT.write(rows(2 * ROWS_AT_ONCE), path)
+    table = FRUIT.read_arrow(path)
+    pq.write_table(pa.concat_tables([table.slice(*rows) for rows in slices]), path)
+    with pytest.raises(UserError, match=said):
+        list(FRUIT.stream(path))
 
 
 @pytest.mark.tried("damage", "refused")

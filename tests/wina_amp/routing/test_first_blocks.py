@@ -26,7 +26,7 @@ def test_a_prompts_features_are_the_signatures_of_capture(kind: str, blocks: int
     samples = [TokenizedSample(str(number), prompt.tolist(), []) for number, prompt in enumerate(PROMPTS)]
     settings = {"mantissa_bits": 2, "signature_dim": 4, "dense_prefix": 2, "seed": 7}
     (part,) = capture(loaded, [samples], histograms_of=(), criteria=["wina"], **settings)
-    wanted = signature_vectors(part.signatures.to_pandas(), ["0", "1", "2"], blocks).reshape(3, -1)
+    wanted = signature_vectors([part.signatures], ["0", "1", "2"], blocks).reshape(3, -1)
     signatures = FirstBlocks(loaded, blocks=blocks, dim=4, seed=7, dense_prefix=2)(PROMPTS)
     assert signatures.shape == (3, blocks * 4 * 4)
     assert np.abs(signatures - wanted).max() < ROUNDING
