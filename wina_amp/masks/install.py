@@ -51,7 +51,7 @@ class Runtime:
         self._groups = groups
         self.masks = len(maskers)
         self._rows: _Rows | None = None
-        self._buffers: dict[int, Tensor] = {}
+        self._buffers: dict[tuple[int, torch.dtype], Tensor] = {}
 
     @contextmanager
     def rows(
@@ -102,13 +102,13 @@ class Runtime:
     def _buffer(self, x: Tensor, rows: _Rows) -> Tensor:
         """Memory for a masked tensor. It is read once, before the next mask of that width is made, which may therefore
         overwrite it: fresh megabytes per mask would cost more in page faults than the mask."""
-        features = x.shape[-1]
-        if features not in rows.buffers:
-            buffer = self._buffers.get(features)
-            if buffer is None or buffer.numel() < x.numel() or buffer.dtype != x.dtype:
-                buffer = self._buffers[features] = torch.empty(x.numel(), dtype=x.dtype)
-            rows.buffers[features] = buffer[: x.numel()].view(x.shape)
-        return rows.buffers[features]
+        kind = (x.shape[-1], x.dtype)  # autocast mixes types
+        if kind not in rows.buffers:
+            buffer = self._buffers.get(kind)
+            if buffer is None or buffer.numel() < x.numel():
+                buffer = self._buffers[kind] = torch.empty(x.numel(), dtype=x.dtype)
+            rows.buffers[kind] = buffer[: x.numel()].view(x.shape)
+        return rows.buffers[kind]
 
 
 @contextmanager
@@ -188,7 +188,7 @@ class _Rows:
     eligible: Tensor
     kept: Tensor
     prompts: Tensor | None
-    buffers: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
+    buffers: dict[tuple[int, torch.dtype], Tensor] = field(default_factory=dict[tuple[int, torch.dtype], Tensor])
     copies: dict[torch.device, _Rows] = field(default_factory=dict[torch.device, "_Rows"])
 
     def __post_init__(self) -> None:

@@ -11,8 +11,8 @@ from transformers import Phi3Config, Phi3ForCausalLM
 
 from tests.reference.sparse import threshold_mask, topk_mask
 from wina_amp.masks.eligibility import eligible
-from wina_amp.masks.install import install
-from wina_amp.masks.kinds import MASKS
+from wina_amp.masks.install import Runtime, install
+from wina_amp.masks.kinds import MASKS, mask_kind
 from wina_amp.models.families import FAMILIES
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
@@ -186,3 +186,12 @@ def test_a_group_without_a_profile_is_refused(tiny_loaded: LoadedModel):
     refusal = pytest.raises(ValueError, match=r"groups must be in \[0, 2\)")
     with install(tiny_loaded, "wina", _thresholds()) as runtime, refusal, runtime.rows(GROUPS + 1, COUNTED):
         pass
+
+
+def test_inputs_of_two_types_and_one_width_do_not_share_memory():
+    """As autocast makes them: norms in float32, products in bfloat16."""
+    runtime = Runtime([mask_kind("threshold").build(torch.ones(4), torch.tensor([0.5]))] * 2, 1)
+    first, second = torch.full((1, 2, 4), 2.0), torch.full((1, 2, 4), -3.0, dtype=torch.bfloat16)
+    with runtime.rows(torch.zeros(1, dtype=torch.int64), torch.ones(1, 2).bool()):
+        masked = runtime.hook(0)(first)
+        assert torch.equal(runtime.hook(1)(second), second) and torch.equal(masked, first)
