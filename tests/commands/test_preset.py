@@ -20,7 +20,7 @@ NAMES = preset_files.names(ROOT / preset_files.FOLDER)
 ON_FULL = ("controls", "refit-variance", "learned-uniform")
 """What is applied on top of `full`."""
 PAPER = ("llama-2-7b", "llama-3-8b", "phi-4-14b", "qwen-2.5-7b")
-MODELS = (*PAPER, "gemma-3-270m", "qwen-2.5-0.5b")
+MODELS = (*PAPER, "gemma-3-270m", "gemma-3-270m-study", "qwen-2.5-0.5b")
 JOINED = 2
 """Lines of `benchmark.tasks` in params.yaml, which become one."""
 COMMIT = "62bd457b6fe961a42a631306577e622c83876cb6"

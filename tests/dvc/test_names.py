@@ -60,6 +60,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in (deps.MAIN, ".dvcignore", "requirements.txt"):
         shutil.copy(deps.ROOT / name, folder)
     shutil.copytree(deps.ROOT / "docs" / "studies", folder / "docs" / "studies")
+    (folder / "kept").mkdir()
     _dvc(folder, "init", "--no-scm", "--quiet")
     return folder
 
@@ -70,7 +71,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         pytest.param("x; touch made", ("repro",), id="dvc repro, a second command"),
         pytest.param("$(touch made)", ("repro", "evaluate"), id="dvc repro evaluate, a command in $( )"),
-        pytest.param("../../docs", ("repro", "--keep-going"), id="dvc repro --keep-going, the parent folder"),
+        pytest.param("../../kept", ("repro", "--keep-going"), id="dvc repro --keep-going, the parent folder"),
     ],
 )
 def test_dvc_neither_runs_a_name_nor_removes_where_it_points(repository: Path, name: str, options: tuple[str, ...]):
@@ -79,10 +80,10 @@ def test_dvc_neither_runs_a_name_nor_removes_where_it_points(repository: Path, n
     values["methods"] = {name: values["methods"]["kl"]} | values["methods"]
     values["export"]["methods"] = [name]
     yaml.dump(values, repository / "params.yaml")
-    (repository / "docs" / "precious").write_text("")
+    (repository / "kept" / "precious").write_text("")
     done = _dvc(repository, *options, check=False)
     assert done.returncode != 0 and "Names in `methods` must be letters" in " ".join(done.stdout.split())
-    assert not (repository / "made").exists() and (repository / "docs" / "precious").exists()
+    assert not (repository / "made").exists() and (repository / "kept" / "precious").exists()
     assert re.findall(r"Running stage '([^']+)'", done.stdout) == ["settings"]
 
 
