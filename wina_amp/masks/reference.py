@@ -66,7 +66,7 @@ def is_compiled(x: Tensor) -> bool:
 
 
 def _rounded_down(cutoffs: Float[Tensor, "groups in"], dtype: torch.dtype) -> Float[Tensor, "groups in"]:
-    """The largest numbers of a 16-bit type that do not exceed the cutoffs; a negative one stays below all magnitudes."""
+    """The largest numbers of a 16-bit type that do not exceed the cutoffs; a negative one stays below all patterns."""
     nearest = cutoffs.to(dtype)
     is_above = nearest.float() > cutoffs
     return (nearest.view(torch.int16) - is_above.to(torch.int16)).view(dtype)
