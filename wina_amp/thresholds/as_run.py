@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -111,14 +111,23 @@ class _Sweep:
         self._counting: _Counts | None = None
         self._turn = threading.Lock()
         self._all_counted = threading.Barrier(number, action=self._calibrate)
+        self._has_begun = threading.Semaphore(0)
         self._of_thread = threading.local()
         self._error: BaseException | None = None
 
     def run(self, inputs: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Pass all batches, ids and eligible tokens, through the model; raises what one of them raised first."""
+        """Pass all batches, ids and eligible tokens, through the model; raises what one of them raised first.
+
+        They begin one after the other, as without threads: rotary embeddings of some models (`dynamic`) depend on the
+        batches that came before.
+        """
+        futures: list[Future[None]] = []
         with ThreadPoolExecutor(self._all_counted.parties) as pool:
             try:
-                for future in [pool.submit(self._pass, *batch) for batch in inputs]:
+                for batch in inputs:
+                    futures.append(pool.submit(self._pass, *batch))
+                    self._has_begun.acquire()
+                for future in futures:
                     future.result()
             finally:
                 self._all_counted.abort()  # an interrupted program does not wait for the others
@@ -131,6 +140,7 @@ class _Sweep:
         if number not in self._maskers:
             self._counting = self._counting or self._counts_at(number)
             self._counting.add(x, counted)
+            self._begun()
             self._turn.release()
             try:
                 self._all_counted.wait()
@@ -140,7 +150,7 @@ class _Sweep:
         return self._maskers[number](x, rows, counted, torch.zeros_like(rows), None)
 
     def _pass(self, ids: Tensor, counted: Tensor) -> None:
-        self._of_thread.eligible = counted
+        self._of_thread.eligible, self._of_thread.is_new = counted, True
         try:
             with self._turn, torch.inference_mode():
                 self._loaded.decoder(input_ids=ids.to(self._loaded.device), use_cache=False)
@@ -149,6 +159,14 @@ class _Sweep:
         except BaseException as error:
             self._error = error
             self._all_counted.abort()
+        finally:
+            self._begun()
+
+    def _begun(self) -> None:
+        """Let the next batch begin, once for every batch."""
+        if self._of_thread.is_new:
+            self._of_thread.is_new = False
+            self._has_begun.release()
 
     def _counts_at(self, number: int) -> _Counts:
         """Nothing counted yet, for all masks that read the activation of mask `number`."""
