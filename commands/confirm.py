@@ -38,7 +38,7 @@ import pandas as pd
 from commands import preset_files
 from pipeline.config import params, protocol
 from pipeline.config.params import PARAMS, Settings
-from pipeline.config.protocol import Protocol, Question
+from pipeline.config.protocol import Protocol
 from pipeline.protocol.answers import Answer, answer, unit_of
 from pipeline.protocol.by_task import by_task
 from pipeline.protocol.differences import differences
@@ -129,10 +129,8 @@ def _controls(asked: Protocol, fit: Fit) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name, baseline in (asked.controls or {}).items():
         found[name] = {"baseline": baseline, "target": target}
-        for endpoint, percent in (("accuracy", None), ("perplexity", asked.smallest)):
-            if percent is not None and not fit.text_tokens:
-                continue
-            rows = fit.compare(Question(name, baseline, target, percent))
+        for endpoint, of_texts in (("accuracy", False), *([("perplexity", True)] if fit.text_tokens else [])):
+            rows = fit.compare(name, baseline, target, of_texts=of_texts)
             intervals = unit_intervals(rows["difference"].to_numpy(), rows["unit"].to_numpy(str), asked.confidence)
             found[name][endpoint] = asdict(intervals)
     return found
@@ -245,12 +243,11 @@ class Fit:
         texts: Any = self.samples[self.samples["kind"] == TEXT]
         return dict(zip(texts["sample_id"], texts["answer_ids"].map(len), strict=True))
 
-    def compare(self, question: Question) -> pd.DataFrame:
-        """`differences` of a question's methods, with task and unit of every sample."""
-        dense, method, baseline = (self.results[name] for name in (DENSE, question.method, question.baseline))
-        tokens = None if question.perplexity_percent is None else self.text_tokens
+    def compare(self, method: str, baseline: str, target: float, *, of_texts: bool) -> pd.DataFrame:
+        """`differences` of two methods, on texts or on what can be right, with task and unit of every sample."""
+        dense, first, second = (self.results[name] for name in (DENSE, method, baseline))
         labels = self.samples[["sample_id", "task", "computation"]]
-        rows: Any = differences(dense, method, baseline, question.target, tokens)
+        rows: Any = differences(dense, first, second, target, self.text_tokens if of_texts else None)
         rows = rows.merge(labels, on="sample_id", validate="1:1")
         return rows.assign(unit=unit_of(rows)).drop(columns="computation")
 
@@ -261,7 +258,14 @@ class Fit:
 
 def _rows(asked: Protocol, fit: Fit) -> pd.DataFrame:
     """The rows of one refit, all questions."""
-    return pd.concat([fit.compare(question).assign(question=name) for name, question in asked.questions.items()])
+    return pd.concat(
+        [
+            fit.compare(own.method, own.baseline, own.target, of_texts=own.perplexity_percent is not None).assign(
+                question=name
+            )
+            for name, own in asked.questions.items()
+        ]
+    )
 
 
 def _results(revision: str, method: str, split: str) -> pd.DataFrame:

@@ -12,7 +12,8 @@
 | `instructions` | answers, behind the instruction | Alpaca: `alpaca_data.json` |
 
 Running text is cut into passages of 80 words, one sample each where `benchmark.text_context` and `text_scored` are 80
-words together. Of every file 260 passages are for calibration and 200 are held out; no document gives both.
+words together. Of every file 260 passages are for calibration and 200 are held out. No document gives both; of stories
+no stretch of eight passages does, where a story may end in another one.
 """
 
 from __future__ import annotations
@@ -115,11 +116,11 @@ def _articles(file: Path) -> Iterator[list[Row]]:
 
 
 def _stories(file: Path) -> Iterator[list[Row]]:
-    """Stories are told apart by their titles in one copy, by a mark in the other; either way blank lines are inside."""
+    """Stretches of eight passages: a story is shorter than one passage, and not every copy marks where it ends."""
     text = file.read_text(encoding="utf-8")
     parts = text.split("<|endoftext|>") if "<|endoftext|>" in text else re.split(r"\n{3,}|\n\n(?=Once |One day)", text)
     joined = "\n\n".join(part.strip() for part in parts)
-    chunk = 8 * WORDS  # a story is shorter than a passage is long, so passages of a few stories are one document
+    chunk = 8 * WORDS
     words = list(re.finditer(r"\S+", joined))
     for at in range(0, len(words) - WORDS + 1, chunk):
         yield passages(joined[words[at].start() : words[min(at + chunk, len(words)) - 1].end()])

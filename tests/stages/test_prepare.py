@@ -57,6 +57,13 @@ def _taken() -> dict[tuple[str, str], int]:
     return sizes
 
 
+def test_a_limit_is_for_the_held_out_items_of_its_task(settings: params.Settings):
+    prepare.main(_with(settings, limits={"pick": 2}))
+    limited = _taken()
+    prepare.main(_with(settings, limits={"pick": 100}))
+    assert limited == _taken() | {("pick", "test"): 2}
+
+
 def test_every_task_calibrates_unless_tasks_are_named_for_it(settings: params.Settings):
     prepare.main(settings)
     assert _taken() == {("pick", "train"): 3, ("pick", "test"): 5, ("write", "train"): 3, ("write", "test"): 5}

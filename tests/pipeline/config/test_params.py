@@ -240,6 +240,8 @@ WRONG = [
         put("methods", "new", {"profile": "wina", "groups_from": "assignments/global"}),
         r"Section `methods\.new` must have the settings profile, groups_from, mask\. Found: no mask",
     ),
+    (put("benchmark", "limits", {"adition": 3}), r"task .*adition.*`benchmark\.limits`"),
+    (put("benchmark", "limits", {"addition": 0}), r"`benchmark\.limits"),
     (put("benchmark", "too_long", "leave"), r"`benchmark\.too_long` must be one of leave_out, refuse.* 'leave_out'"),
     (put("benchmark", "chat_template", "yes"), r"`benchmark\.chat_template` must be true or false\. Found: 'yes'"),
     (

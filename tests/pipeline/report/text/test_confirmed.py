@@ -74,3 +74,10 @@ def test_confirmed_answers_stand_above_development_numbers_and_among_the_metrics
             [value, low, high]
         )
     assert "confirmed" not in " ".join(metrics(plan, findings))
+
+
+def test_an_answer_about_perplexity_is_in_percent_of_it(plan):
+    questions = {"text": QUESTIONS["literal"] | {"perplexity_percent": 1.0}}
+    found = confirmed(questions, {"text": answer((-2.0, -3.0, -1.0))}, {"commit": "c" * 40, "presets": []})
+    [(_, interval, _)] = confirmed_words(plan, found).rows
+    assert interval == "\N{MINUS SIGN}2.0 [\N{MINUS SIGN}3.0, \N{MINUS SIGN}1.0] % of perplexity gained"
