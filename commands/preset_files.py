@@ -1,7 +1,8 @@
 """Presets: settings that belong together, to be put into params.yaml.
 
 A preset is a YAML file of the form of params.yaml with the settings it changes, and nothing else. Sections are merged
-key by key, a list is replaced; nothing is ever removed, so presets combine (a model's, then a published setting's).
+key by key, a list is replaced, so presets combine (a model's, then a published setting's). `null` leaves a profile set,
+method or router out, whether there is one or not.
 
 They are written into params.yaml rather than passed to `dvc exp run -S`: params.yaml then stays the one place that says
 what was run, `dvc repro` resumes an interrupted run, and `git diff` shows the preset. The alternative keeps params.yaml
@@ -34,11 +35,15 @@ _ONE_LINE = 10_000
 
 @dataclass(frozen=True)
 class Change:
-    """One setting that a preset changes; `before` is None where it adds one."""
+    """One setting that a preset changes; `before` is None where it adds one, `after` where it leaves one out."""
 
     name: str
     before: object
     after: object
+
+
+LEFT_OUT = ("profiles.", "methods.", "route.routers.", "route.benefit_routers.")
+"""Sections whose entries have names of one's own: `null` removes one."""
 
 
 class _Representer(RoundTripRepresenter):
@@ -128,7 +133,10 @@ def apply(preset: Mapping[str, Any], text: str) -> tuple[str, list[Change]]:
 def _merge(into: Any, values: Mapping[str, Any], prefix: str) -> Iterator[Change]:
     for key, value in values.items():
         name, before = f"{prefix}{key}", into.get(key)
-        if isinstance(value, Mapping) and isinstance(before, Mapping):
+        if value is None and prefix in LEFT_OUT:
+            if into.pop(key, None) is not None:
+                yield Change(name, before, None)
+        elif isinstance(value, Mapping) and isinstance(before, Mapping):
             yield from _merge(before, cast(Mapping[str, Any], value), f"{name}.")
         elif key not in into or not _is_same(before, value):
             into[key] = _in_line(value)

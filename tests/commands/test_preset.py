@@ -20,7 +20,7 @@ NAMES = preset_files.names(ROOT / preset_files.FOLDER)
 ON_FULL = ("controls", "refit-variance", "learned-uniform")
 """What is applied on top of `full`."""
 PAPER = ("llama-2-7b", "llama-3-8b", "phi-4-14b", "qwen-2.5-7b")
-MODELS = (*PAPER, "gemma-3-270m", "gemma-3-270m-study", "qwen-2.5-0.5b")
+MODELS = (*PAPER, "gemma-3-270m", "gemma-3-270m-study", "qwen-2.5-0.5b", "qwen-2.5-coder-0.5b-study")
 JOINED = 2
 """Lines of `benchmark.tasks` in params.yaml, which become one."""
 COMMIT = "62bd457b6fe961a42a631306577e622c83876cb6"
@@ -47,7 +47,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_full_run_its_controls_the_models_other_calibrations_and_published_settings_are_there():
     published, embedded = {"teal-released", "wina-released"}, {"full", "confirmation", "held-out-task", "alpaca"}
-    assert set(NAMES) == {*MODELS, *published, *embedded, *ON_FULL, "smoke", "local-tasks"}
+    assert set(NAMES) == {*MODELS, *published, *embedded, *ON_FULL, "smoke", "local-tasks", "table"}
 
 
 def test_the_controls_combine(tmp_path: Path):
@@ -69,8 +69,10 @@ def test_a_preset_gives_sound_settings_keeps_the_comments_and_changes_nothing_tw
     assert "revision: null" in text or name in MODELS
     lost = [line for line in base.splitlines() if line not in text.splitlines()]
     assert len(lost) <= len(changes) + JOINED, "lines without a change are as they were"
-    before = _settings(base, tmp_path)
-    assert before.methods.keys() <= settings.methods.keys() and before.profiles.keys() <= settings.profiles.keys()
+    before, left_out = _settings(base, tmp_path), {change.name for change in changes if change.after is None}
+    assert before.methods.keys() - settings.methods.keys() == {
+        name.removeprefix("methods.") for name in left_out if name.startswith("methods.")
+    }
 
 
 @pytest.mark.parametrize("model", PAPER)
@@ -84,6 +86,15 @@ def test_a_model_and_a_published_setting_combine(model: str, published: str, tmp
     assert settings.tokens.dense_prefix == (0.5 if published == "teal-released" else 0.01)
     criterion = {"teal-released": ("teal", "teal"), "wina-released": ("wina_released", "wina_released")}[published]
     assert settings.profiles[criterion[0]].criterion == criterion[1]
+
+
+def test_null_leaves_a_method_and_its_profile_set_out_whether_there_or_not():
+    """Other sections take null as a value."""
+    gone = {"profiles": {"kl": None, "none": None}, "methods": {"kl": None}, "evaluate": {"primary": None}}
+    text, changes = preset_files.apply(gone, COMMITTED)
+    assert [change.name for change in changes] == ["profiles.kl", "methods.kl", "evaluate.primary"]
+    assert "kl: {" not in text and "primary: null" in text
+    assert preset_files.apply(gone, text) == (text, [])
 
 
 def test_changes_are_named_with_what_was_there_before():
