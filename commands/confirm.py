@@ -95,7 +95,7 @@ def main(study: str | None, split: str, root: Path, place: Place = Place()) -> N
         committed = (f"{preset_files.FOLDER}/{name}.yaml" for name in asked.presets)
         refuse_uncommitted(root, protocol.file_of(study), PARAMS, *committed)
         refuse_seen(asked, folder / RECORD)
-    changed = {change.name: change.after for change in changes}
+    changed = {change.name: change.after for change in changes if not change.leaves_out}  # what is not asked is not run
     revisions = [_run(settings, asked, changed, split, refit) for refit in range(asked.refits)]
     folder.mkdir(parents=True, exist_ok=True)
     if split == CONFIRMATION:

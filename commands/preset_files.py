@@ -29,6 +29,9 @@ from wina_amp.errors import UserError, unknown
 
 FOLDER = Path("presets")
 
+LEFT_OUT = ("profiles.", "methods.", "route.routers.", "route.benefit_routers.")
+"""Sections whose entries have names of one's own: `null` removes one."""
+
 _ONE_LINE = 10_000
 """Lists stay on one line: ruamel would leave spaces at the ends of the others."""
 
@@ -40,10 +43,6 @@ class Change:
     name: str
     before: object
     after: object
-
-
-LEFT_OUT = ("profiles.", "methods.", "route.routers.", "route.benefit_routers.")
-"""Sections whose entries have names of one's own: `null` removes one."""
 
 
 class _Representer(RoundTripRepresenter):
