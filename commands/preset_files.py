@@ -44,6 +44,11 @@ class Change:
     before: object
     after: object
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether it takes an entry of a section of `LEFT_OUT` away."""
+        return self.after is None and self.name.startswith(LEFT_OUT)
+
 
 class _Representer(RoundTripRepresenter):
     """Writes `null`, where ruamel writes nothing."""
