@@ -22,6 +22,9 @@ from stages.inputs.recorded import LOCK
 from stages.inputs.snapshot import ROOT
 from wina_amp.atomic import replacing
 
+_WHOLE = re.compile(r"^ {4}outs:\n(?: {4}.*\n)* {6}(?:size|nfiles): \d+\n\Z", re.MULTILINE)
+"""The end of a stage's entry in dvc.lock: what it wrote, with all that DVC says of it."""
+
 REMOVED = "removed"
 """The folder where they go and stay, beside that in which they lay: a file of the user's may be among them, which DVC
 has in no cache and `make clean` must not delete."""
@@ -56,18 +59,23 @@ def set_aside(settings: Settings) -> list[Path]:
 
 
 def forget(settings: Settings) -> None:
-    """Take the stages out of dvc.lock that no longer exist.
+    """Take the stages out of dvc.lock that no longer exist, and one of which a part is missing.
 
-    DVC keeps them, and reads and writes all of the file after every stage: with 24 of 63 entries left over, a run of 39
-    stages took half a minute longer. A stage that comes back is restored from the run cache.
+    DVC keeps the former, and reads and writes all of the file after every stage: with 24 of 63 entries left over, a run
+    of 39 stages took half a minute longer. Where it is killed while it writes, the last entry is cut off, and DVC would
+    refuse the file. A stage that comes back is restored from the run cache.
     """
     lock = Path(LOCK)
     if not lock.is_file():
         return
     known = {f"{stage}@{name}" if name else stage for stage, (_, names) in _stages(settings).items() for name in names}
     head, *entries = re.split(r"^(?=  \S+:$)", lock.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    kept = [entry for entry in entries if entry.partition(":")[0].strip() in known]
-    if len(kept) < len(entries):
+    if entries and not _WHOLE.search(entries[-1]):
+        log.warning("%s was cut off while DVC wrote it: its last stages come from the run cache", LOCK)
+    kept = [entry for entry in entries if entry.partition(":")[0].strip() in known and _WHOLE.search(entry)]
+    if not kept:
+        lock.unlink()
+    elif len(kept) < len(entries):
         with replacing(lock) as temporary:
             temporary.write_text(head + "".join(kept), encoding="utf-8")
 

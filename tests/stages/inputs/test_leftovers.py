@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 
-from pipeline.config.params import Settings
+from pipeline.config.params import PARAMS, Settings, load, parse
 from stages.inputs import leftovers
 from stages.inputs.leftovers import REMOVED, forget, set_aside
 from tests.dvc import deps
@@ -18,6 +19,7 @@ from tests.settings import full, full_text
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of DVC's own code
 
+ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = full()
 
 
@@ -110,10 +112,33 @@ def test_dvc_lock_forgets_the_stages_that_are_gone_and_keeps_the_others_byte_for
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    head, kept = "schema: '2.0'\nstages:\n", "  evaluate@kl:\n    cmd: run\n    outs:\n    - path: a\n      md5: b\n"
+    head, kept = "schema: '2.0'\nstages:\n", "  evaluate@kl:\n    cmd: run\n    outs:\n    - path: a\n      size: 1\n"
     Path("dvc.lock").write_text(f"{head}  gate@gate:\n    cmd: run\n{kept}  evaluate@gone:\n    cmd: run\n")
     forget(SETTINGS)
     assert Path("dvc.lock").read_text() == head + kept
+
+
+@pytest.mark.tried("damage", "recomputed")
+@pytest.mark.parametrize("at", [10, 40, 300, 301, 313, 333, 2000, -1000, -12, -3, -1])
+def test_a_dvc_lock_that_was_cut_off_is_one_that_dvc_reads(at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """DVC writes the file in place: killed meanwhile, it leaves the beginning."""
+    monkeypatch.chdir(tmp_path)
+    whole = (ROOT / "dvc.lock").read_bytes()
+    Path("dvc.lock").write_bytes(whole[:at])
+    forget(load(ROOT / PARAMS))
+    if Path("dvc.lock").exists():
+        COMPILED_LOCKFILE_SCHEMA(parse(Path("dvc.lock")))
+        assert whole.startswith(Path("dvc.lock").read_bytes())
+    else:
+        assert 0 < at < whole.index(b"  prepare:"), "no stage is whole"
+
+
+def test_nothing_of_a_whole_dvc_lock_is_taken_for_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    whole = (ROOT / "dvc.lock").read_bytes()
+    Path("dvc.lock").write_bytes(whole)
+    forget(load(ROOT / PARAMS))
+    assert Path("dvc.lock").read_bytes() == whole
 
 
 def _leave(name: str, text: str) -> None:
