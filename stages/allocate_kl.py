@@ -22,7 +22,6 @@ from stages.inputs.allocation import Costs, allocation_scratch
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.loss_worker import LossWorker, site_table
 from stages.inputs.workers import model_workers
-from stages.run import start_logging
 from wina_amp.allocation.calibration.cost import Cost
 
 if TYPE_CHECKING:
@@ -62,7 +61,6 @@ class Worker(LossWorker):
     """A process that allocates groups by themselves; for arguments see `LossWorker`."""
 
     def __init__(self, parts: Parts, settings: Settings, name: str) -> None:
-        start_logging()
         super().__init__(parts, settings, name)
         self.group = lru_cache(maxsize=1)(self._group)
 

@@ -16,9 +16,9 @@ import pandas as pd
 import torch
 from numpy import ndarray
 from torch import nn
-from tqdm import tqdm
 
 from pipeline.compute.routing import neighbour_flops
+from pipeline.config.inputs import TokenSettings
 from pipeline.config.params import Settings
 from pipeline.executors.pool import Advance
 from pipeline.profiles.profile import profile_array
@@ -31,10 +31,10 @@ from pipeline.storage.scratch import Scratch, array_digest
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model
-from stages.inputs.workers import model_workers
-from stages.run import start_logging
+from stages.inputs.workers import run_tasks
 from wina_amp.allocation.calibration.texts import seeded_order
 from wina_amp.errors import UserError
+from wina_amp.models.load import LoadedModel
 from wina_amp.names import BENEFIT
 from wina_amp.routing.router import neighbour_features, save_router
 from wina_amp.tokens.samples import TokenizedSample, tokenized_samples
@@ -107,23 +107,6 @@ class Task:
     texts: list[TokenizedSample]
 
 
-class Worker:
-    """A process that measures divergences: a model and what masks it.
-
-    Args:
-        settings: all of them.
-        criterion: of the profiles.
-        thresholds: `[targets * profiles, blocks, masks]`.
-        parts: the folder that divergences go to.
-    """
-
-    def __init__(self, settings: Settings, criterion: str, thresholds: ndarray, parts: Parts) -> None:
-        start_logging()
-        self.tokens, self.criterion, self.parts = settings.tokens, criterion, parts
-        self.thresholds = torch.from_numpy(thresholds)
-        self.loaded = load_model(settings.model)
-
-
 def _benefits(settings: Settings, name: str, thresholds: ndarray, samples: Any) -> ndarray:
     """Of every group for every sample. Chunks of samples are independent of each other and kept one by one."""
     texts, profile = tokenized_samples(samples), settings.route.benefit_routers[name]
@@ -134,14 +117,9 @@ def _benefits(settings: Settings, name: str, thresholds: ndarray, samples: Any) 
     fingerprint = Fingerprint(settings, "benefit_router", name)
     with _scratch(fingerprint, flat, texts) as parts:
         missing = [task for task in tasks if not parts.has(task.part)]
-        make_worker = partial(Worker, settings, criterion, flat, parts)
-        with (
-            model_workers(make_worker, fingerprint, settings.model, len(missing)) as pool,
-            tqdm(
-                total=sum(len(task.texts) for task in missing), desc=f"benefits of {profile}", unit="text"
-            ) as progress,
-        ):
-            pool.map(_write_divergences, missing, progress.update)
+        measure = partial(_write_divergences, settings.tokens, criterion, flat, parts)
+        load, total = partial(load_model, settings.model), sum(len(task.texts) for task in missing)
+        run_tasks(load, measure, missing, fingerprint, f"benefits of {profile}", "text", total)
         divergence = np.concatenate([np.load(parts.path(task.part)) for task in tasks], axis=1)
     return benefits(divergence.reshape(*thresholds.shape[:2], -1))
 
@@ -158,14 +136,22 @@ def _scratch(fingerprint: Fingerprint, thresholds: ndarray, texts: list[Tokenize
     )
 
 
-def _write_divergences(worker: Worker, task: Task, advance: Advance) -> None:
+def _write_divergences(
+    tokens: TokenSettings,
+    criterion: str,
+    thresholds: ndarray,
+    parts: Parts,
+    loaded: LoadedModel,
+    task: Task,
+    advance: Advance,
+) -> None:
     divergences = text_divergences(
-        worker.loaded,
+        loaded,
         task.texts,
-        worker.thresholds,
-        criterion=worker.criterion,
-        dense_prefix=worker.tokens.dense_prefix,
-        budget=worker.tokens.batch,
+        torch.from_numpy(thresholds),
+        criterion=criterion,
+        dense_prefix=tokens.dense_prefix,
+        budget=tokens.batch,
         advance=advance,
     )
-    worker.parts.write(task.part, npy_bytes(divergences))
+    parts.write(task.part, npy_bytes(divergences))

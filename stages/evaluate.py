@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from pipeline.config.params import Settings
 from pipeline.evaluate.first_samples import among_first
@@ -32,8 +31,7 @@ from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.groups import groups_of
 from stages.inputs.model import load_model
-from stages.inputs.workers import model_workers
-from stages.run import start_logging
+from stages.inputs.workers import run_tasks
 from wina_amp.names import DENSE, GATE_CRITERIA, THRESHOLD
 
 DENSE_TARGET = 0.0
@@ -73,7 +71,6 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         from stages.inputs.tasks import load_benchmark
 
-        start_logging()
         self.tokens = settings.tokens
         self.views = [view for views in load_benchmark(settings.benchmark).values() for view in views.values()]
         self.loaded = load_model(settings.model)
@@ -94,12 +91,8 @@ def main(settings: Settings, name: str) -> None:
         if len(missing) < len(tasks):
             log.info("%d of %d parts are finished already", len(tasks) - len(missing), len(tasks))
         largest_first = sorted(missing, key=lambda task: -len(task.samples))
-        requests = sum(_requests(task.samples) for task in missing)
-        with (
-            model_workers(partial(Worker, settings), fingerprint, settings.model, len(missing)) as pool,
-            tqdm(total=requests, desc=f"evaluate {name}", unit="request") as progress,
-        ):
-            pool.map(_evaluate, largest_first, progress.update)
+        total, make_worker = sum(_requests(task.samples) for task in missing), partial(Worker, settings)
+        run_tasks(make_worker, _evaluate, largest_first, fingerprint, f"evaluate {name}", "request", total)
         rows = [RESULTS.read(task.parts.path(task.part)) for task in tasks]
     RESULTS.write(pd.concat(rows, ignore_index=True), paths.results(name))
 

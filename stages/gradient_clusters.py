@@ -29,7 +29,6 @@ from stages.inputs.allocation import counts_of
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model
 from stages.inputs.workers import model_workers
-from stages.run import start_logging
 from wina_amp.allocation.calibration.cost import weight_fractions
 from wina_amp.allocation.loss.gradients import LossGradients
 from wina_amp.allocation.loss.loss_inputs import LossInputs
@@ -107,7 +106,6 @@ class Worker:
     """
 
     def __init__(self, settings: Settings, name: str, parts: Parts) -> None:
-        start_logging()
         self.parts = parts
         self._loaded = load_model(settings.model)
         self._tokens, self._criterion = settings.tokens, settings.profiles[name].criterion

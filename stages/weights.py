@@ -22,7 +22,6 @@ from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_unweighted
 from stages.inputs.workers import model_workers
-from stages.run import start_logging
 from wina_amp.allocation.calibration.cost import Cost, Meter, MeteredStore
 from wina_amp.names import LEARNED
 from wina_amp.tokens.samples import TokenizedSample, tokenized_samples
@@ -122,7 +121,6 @@ def _worker(settings: Settings) -> LearningGradients:
     from wina_amp.allocation.feature_weights.learning_gradients import LearningGradients
     from wina_amp.histograms.bins import Bins
 
-    start_logging()
     return LearningGradients(
         load_unweighted(settings.model),
         _train_texts(settings),

@@ -37,10 +37,11 @@ class Fingerprint:
 
     Args:
         settings: all of them.
-        stage: its name in one of the pipeline files .
+        stage: its name in one of the pipeline files.
         name: which of the family, if the stage has a `foreach`.
 
     Attributes:
+        model: the settings of that name.
         title: the stage as DVC writes it, `evaluate@wina`.
         resolved: deps and params as the file writes them -> with templates filled in.
         values: the same keys -> digest of the file or folder, or the param as JSON.
@@ -52,7 +53,7 @@ class Fingerprint:
     """
 
     def __init__(self, settings: Settings, stage: str, name: str | None = None) -> None:
-        self._device = settings.model.device
+        self.model = settings.model
         self.title = stage if name is None else f"{stage}@{name}"
         entry, known = entry_of(stage), dict[str, Any](vars(settings))
         if "foreach" in entry:
@@ -95,7 +96,7 @@ class Fingerprint:
         if unlisted:
             raise ValueError(f"{self.title} cannot narrow {sorted(unlisted)}: dvc.yaml does not list it for this stage")
         values = self.values | {written: _json(value) for written, value in narrowed.items()}
-        return Scratch(self.title, {**values, "environment": environment(self._device)}, self.refuse_changes)
+        return Scratch(self.title, {**values, "environment": environment(self.model.device)}, self.refuse_changes)
 
     def refuse_changes(self, settings: Settings | None = None) -> None:
         """Refuse results that were made while what they depend on changed.
