@@ -78,8 +78,8 @@ def _search(
     texts = group_texts(profile.scheme, group, settings.seed)
     meter = Meter()
     blocks = range(share, len(set(own["block"])), SHARES)
-    found = greedy_paths(settings, profile.criterion, loaded, texts, counts, tokens, meter, blocks)
-    MeteredStore(stored, meter).put(_part(group, share), found)
+    measured = greedy_paths(settings, profile.criterion, loaded, texts, counts, tokens, meter, blocks)
+    MeteredStore(stored, meter).put(_part(group, share), measured)
     advance(1)
 
 

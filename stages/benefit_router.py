@@ -7,6 +7,7 @@ are the tasks of a worker pool, and finished ones are kept over interruptions.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -27,7 +28,7 @@ from pipeline.routing.benefits import benefits, text_divergences
 from pipeline.routing.held_out import ask_benefit_router, held_out
 from pipeline.storage.parts import Parts, npy_bytes
 from pipeline.storage.schemas import ASSIGNMENTS, BENEFITS, HELD_OUT, PROFILES, ROUTES, SAMPLES
-from pipeline.storage.scratch import Scratch, array_digest
+from pipeline.storage.scratch import array_digest
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model
@@ -124,7 +125,9 @@ def _benefits(settings: Settings, name: str, thresholds: ndarray, samples: Any) 
     return benefits(divergence.reshape(*thresholds.shape[:2], -1))
 
 
-def _scratch(fingerprint: Fingerprint, thresholds: ndarray, texts: list[TokenizedSample]) -> Scratch:
+def _scratch(
+    fingerprint: Fingerprint, thresholds: ndarray, texts: list[TokenizedSample]
+) -> AbstractContextManager[Parts]:
     """The divergences of these texts under these thresholds. Groups were compared with the thresholds before."""
     return fingerprint.scratch(
         {

@@ -12,7 +12,7 @@ the split, so that a method becomes primary, or stops being so, without computin
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,7 +26,7 @@ from pipeline.executors.pool import Advance
 from pipeline.profiles.profile import Profiles, profile_array
 from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import PROFILES, RESULTS, SAMPLES
-from pipeline.storage.scratch import Scratch, array_digest
+from pipeline.storage.scratch import array_digest
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.groups import groups_of
@@ -177,7 +177,7 @@ def _profiles(settings: Settings, name: str) -> dict[float, Profiles | None]:
 
 def _scratch(
     settings: Settings, fingerprint: Fingerprint, samples: pd.DataFrame, target: float, profiles: Profiles | None
-) -> Scratch:
+) -> AbstractContextManager[Parts]:
     """The parts of one target: they depend on no other target, and on the splits and first samples that they hold."""
     if profiles is None:
         return fingerprint.scratch({"evaluate.primary": None})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -23,7 +24,6 @@ from pipeline.grouping.schemes import label_groups, shuffled_groups
 from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.storage.parts import Parts, npy_bytes
 from pipeline.storage.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES, SIGNATURES
-from pipeline.storage.scratch import Scratch
 from stages.inputs import paths
 from stages.inputs.allocation import counts_of
 from stages.inputs.fingerprint import Fingerprint
@@ -154,7 +154,7 @@ def _allocation_gradients(settings: Settings, name: str, samples: Any) -> ndarra
     return allocation_gradients(gradients, allocations, fraction)
 
 
-def _scratch(fingerprint: Fingerprint) -> Scratch:
+def _scratch(fingerprint: Fingerprint) -> AbstractContextManager[Parts]:
     """The gradients: the names of parts say the target, and groups are made of them later."""
     later = ("seed", "cluster.components", "gradient", paths.SIGNATURES, paths.assignments("activation"))
     return fingerprint.scratch(dict.fromkeys(later))

@@ -15,7 +15,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ import pyarrow as pa
 from pipeline.config.params import Settings
 from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import SAMPLES, TIMINGS
-from pipeline.storage.scratch import Scratch, array_digest, file_digest
+from pipeline.storage.scratch import array_digest, file_digest
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_checkpoint, load_model
@@ -141,7 +141,7 @@ def _facts(settings: Settings, timed: Timed) -> dict[str, Any]:
 
 def _scratch(
     settings: Settings, fingerprint: Fingerprint, samples: Any, key: Key, profiled: Profiled, facts: Mapping[str, Any]
-) -> Scratch:
+) -> AbstractContextManager[Parts]:
     """The timings of one method at one target, on this machine."""
     method, target = key
     texts = json.dumps([list(map(int, ids)) for ids in samples["prompt_ids"]])
