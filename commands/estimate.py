@@ -130,7 +130,7 @@ def _evaluated(settings: Settings, load: Workload) -> int:
     evaluate = settings.evaluate
     is_wanted = np.where(load.is_train, "train" in evaluate.splits, "test" in evaluate.splits)
     first = load.among_first(evaluate.limits)
-    sparse = [_runs(evaluate, name) for name, method in settings.methods.items() if method.profile is not None]
+    sparse = [_runs(evaluate, name) for name in settings.methods]
     ordinary, primary = (sum(column) for column in zip((1, int(evaluate.primary is not None)), *sparse, strict=True))
     return ordinary * int((first & is_wanted).sum()) + primary * int((~first & ~load.is_train).sum())
 

@@ -123,10 +123,9 @@ def _samples(settings: Settings, name: str) -> pd.DataFrame:
     """All samples of the evaluated splits, each with its `group` and the cost of finding it, `router_flops`."""
     samples = SAMPLES.read(paths.SAMPLES)
     samples = samples[samples["split"].isin(settings.evaluate.splits)].reset_index(drop=True)
-    source = settings.methods[name].groups_from
-    if source is None:
+    if name == DENSE:
         return samples.assign(group=0, router_flops=0.0)
-    return pd.concat([samples, groups_of(samples, source)], axis=1)
+    return pd.concat([samples, groups_of(samples, settings.methods[name].groups_from)], axis=1)
 
 
 def _portions(settings: Settings, name: str, target: float, samples: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -159,9 +158,9 @@ def _is_primary(settings: Settings, name: str, target: float) -> bool:
 def _profiles(settings: Settings, name: str) -> dict[float, Profiles | None]:
     """The profiles at each target, None without masks; the dense model has the target 0 only, a criterion that masks
     only a part of the weights those that its profile set reaches."""
-    method = settings.methods[name]
-    if method.profile is None or method.mask is None:
+    if name == DENSE:
         return {DENSE_TARGET: None}
+    method = settings.methods[name]
     table: Any = PROFILES.read(paths.profiles(method.profile))
     criterion = settings.profiles[method.profile].criterion
     column = "threshold" if method.mask == THRESHOLD else "sparsity"

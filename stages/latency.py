@@ -145,7 +145,7 @@ def _scratch(
     """The timings of one method at one target, on this machine."""
     method, target = key
     texts = json.dumps([list(map(int, ids)) for ids in samples["prompt_ids"]])
-    router = paths.router_weights(str(settings.methods[method].groups))
+    router = paths.router_weights(settings.methods[method].groups)
     return fingerprint.scratch(
         {
             "methods": method,

@@ -136,13 +136,12 @@ def profiled_methods(
 
     profiled: dict[Key, Profiled] = {}
     for name, method in chosen.items():
-        profile, source = str(method.profile), str(method.groups_from)
-        table: Any = PROFILES.read(paths.profiles(profile))
-        groups = groups_of(samples, source)["group"].to_numpy()
-        router = load_router(paths.router_weights(str(method.groups))) if method.groups != "assigned" else None
+        table: Any = PROFILES.read(paths.profiles(method.profile))
+        groups = groups_of(samples, method.groups_from)["group"].to_numpy()
+        router = load_router(paths.router_weights(method.groups)) if method.groups != "assigned" else None
         for target in targets:
             thresholds = torch.from_numpy(profile_array(table, target, "threshold"))
-            profiled[name, target] = Profiled(profiles[profile].criterion, thresholds, groups, router)
+            profiled[name, target] = Profiled(profiles[method.profile].criterion, thresholds, groups, router)
     return profiled
 
 
@@ -173,7 +172,7 @@ def _methods(settings: Settings) -> tuple[list[str], dict[str, str]]:
     skipped: dict[str, str] = {}
     chosen_names = settings.latency.methods
     for name, method in settings.methods.items():
-        if method.profile is None or (chosen_names is not None and name not in chosen_names):
+        if chosen_names is not None and name not in chosen_names:
             continue
         reason = why_not_decoded(method, settings.profiles[method.profile])
         if reason is None:

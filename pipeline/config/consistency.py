@@ -23,7 +23,6 @@ from wina_amp.names import (
     GREEDY,
     KL,
     LEARNED_SCHEMES,
-    MASKS,
     POOLED,
     PROMPT,
     TEST,
@@ -170,20 +169,19 @@ def _check_method(name: str, method: MethodSettings, settings: Settings, file: s
     if name == DENSE:
         raise UserError("`dense` must not be listed: it is always evaluated", where, file, f"remove `{where}`")
     must_know("profile set", method.profile, settings.profiles, f"{where}.profile", file)
-    scheme = settings.profiles[str(method.profile)].scheme
+    scheme = settings.profiles[method.profile].scheme
     tables = [f"assignments/{scheme}"]
     tables += [f"routes/{name}" for name, router in settings.route.routers.items() if router.scheme == scheme]
     tables += [
         f"routes/{router}" for router, profile in settings.route.benefit_routers.items() if profile == method.profile
     ]
     must_know("table of groups", method.groups_from, tables, f"{where}.groups_from", file)
-    must_know("mask", method.mask, MASKS, f"{where}.mask", file)
 
 
 def _check_export(name: str, settings: Settings, file: str) -> None:
     must_know("method", name, settings.methods, "export.methods", file)
     method = settings.methods[name]
-    reason = why_not_exported(method, settings.profiles[str(method.profile)])
+    reason = why_not_exported(method, settings.profiles[method.profile])
     if reason is not None:
         must = "`export.methods` must be methods that can run on new prompts"
         remedy = "list a pooled method or one whose groups come from a router, with `mask: threshold`"
@@ -202,7 +200,7 @@ def _check_primary(settings: Settings, file: str) -> None:
         )
     for name in primary.methods:
         must_know("method", name, settings.methods, "evaluate.primary.methods", file)
-    profiles = {name: settings.profiles[str(settings.methods[name].profile)] for name in primary.methods}
+    profiles = {name: settings.profiles[settings.methods[name].profile] for name in primary.methods}
     limited = [name for name, profile in profiles.items() if profile.criterion in GATE_CRITERIA]
     if limited:
         must = "`evaluate.primary.methods` must reach every target that they are compared at"
@@ -221,7 +219,7 @@ def _check_report(settings: Settings, file: str) -> None:
     """What the last stage would refuse, after hours."""
     baseline = settings.report.baseline
     must_know("method", baseline, settings.methods, "report.baseline", file)
-    scheme = settings.profiles[str(settings.methods[baseline].profile)].scheme
+    scheme = settings.profiles[settings.methods[baseline].profile].scheme
     if scheme != GLOBAL:
         where, remedy = f"`report.baseline` in {file}", "name a method whose profile set has the scheme global"
         raise UserError("`report.baseline` must be a pooled method", f"{baseline}, of scheme {scheme}", where, remedy)
@@ -262,7 +260,7 @@ def why_not_decoded(method: MethodSettings, profile: ProfileSettings) -> str | N
     return None
 
 
-def must_know(kind: str, name: str | None, known: Collection[str], setting_name: str, file: str) -> None:
+def must_know(kind: str, name: str, known: Collection[str], setting_name: str, file: str) -> None:
     """Refuse a name that is not among the known ones; the nearest of them is suggested."""
     if name not in known:
         raise unknown(kind, name, known, f"`{setting_name}` in {file}")

@@ -138,7 +138,6 @@ def test_a_rotated_model_is_compared_with_the_checkpoint_as_it_is(few):
 
 def test_methods_that_cannot_decode_are_skipped_with_their_reason(few):
     methods = {
-        "dense": few.methods["dense"],
         "topk": MethodSettings("wina", "assignments/global", "topk"),
         "cats": MethodSettings("cats", "assignments/activation", "threshold"),
     }
