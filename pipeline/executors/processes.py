@@ -24,7 +24,6 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from multiprocessing import get_context, parent_process
 from multiprocessing.queues import SimpleQueue
-from types import TracebackType
 from typing import Any, Generic, Self
 
 import psutil
@@ -107,9 +106,7 @@ class WorkerPool(Generic[Worker]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.processes > 1:
             self._executor.shutdown(cancel_futures=True)
 
