@@ -56,19 +56,9 @@ def processes(model_bytes: int, *, on_cpu: bool, gpus: int = 1) -> int:
         model_bytes: size of the model's weights.
         on_cpu: whether it runs on the CPU.
         gpus: that processes can share the work on.
-
-    Raises:
-        UserError: `PROCESSES` is no whole number of at least 1.
     """
-    given = os.environ.get(PROCESSES, "")
+    given = os.environ.get(PROCESSES)  # a number: `stages/run.py` refuses everything else
     if given:
-        if not given.isdecimal() or int(given) < 1:
-            raise UserError(
-                f"{PROCESSES} must be a whole number of at least 1, or empty",
-                found=repr(given),
-                where="the environment",
-                remedy=f"correct or unset it (`unset {PROCESSES}`)",
-            )
         return int(given)
     if not on_cpu:
         return max(1, gpus)
