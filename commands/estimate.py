@@ -20,7 +20,7 @@ from pipeline.config.methods import EvaluateSettings
 from pipeline.config.params import Settings
 from pipeline.config.profiles import ProfileSettings
 from pipeline.estimate import work
-from pipeline.estimate.page import amount, page, rows
+from pipeline.estimate.page import amount, page
 from pipeline.estimate.pending import pending
 from pipeline.estimate.space import PROCESS, Space, space
 from pipeline.estimate.work import Cost
@@ -53,9 +53,9 @@ def main(settings: Settings) -> None:
     sizes = sizes_of(config)
     load = _workload(settings, is_known="prepare" not in names)
     cost = _cost(settings, config, load)
-    table = rows([(name, seconds(settings, cost, name)) for name in names])
+    each = [(name, seconds(settings, cost, name)) for name in names]
     needs = _needs(settings, _space(settings, sizes, load), cost.rates.device)
-    sys.stdout.write(page(table, stages, needs, _notes(settings, cost), cost.rates.device) + "\n")
+    sys.stdout.write(page(each, stages, needs, _notes(settings, cost), cost.rates.device) + "\n")
 
 
 def seconds(settings: Settings, cost: Cost, stage: str) -> float:
@@ -289,4 +289,4 @@ def _notes(settings: Settings, cost: Cost) -> Sequence[str]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run("estimate", main)

@@ -135,7 +135,7 @@ class Table:
     def read_arrow(self, path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
         """Like `read`, as an Arrow table (for columns that are better left flat, such as histograms)."""
         with self._opened(Path(path)) as file:
-            table = file.read(columns=_listed(columns))
+            table = file.read(columns=columns)
         self._check(table, str(path))
         return table
 
@@ -147,7 +147,7 @@ class Table:
         """
         last: tuple[Any, ...] | None = None
         with self._opened(Path(path)) as file:
-            for batch in file.iter_batches(ROWS_AT_ONCE, columns=_listed(columns)):
+            for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
                 table = pa.Table.from_batches([batch])
                 self._check(table, str(path))
                 if set(self.key) <= set(table.column_names):
@@ -274,10 +274,6 @@ class Table:
     def _error(self, rule: str, found: str, where: str) -> UserError:
         remedy = RESTORE if Path(where).exists() else "run `dvc repro`, which makes it, or `dvc checkout`"
         return UserError(f"Table {self.name!r} {rule}", found=found, where=where, remedy=remedy)
-
-
-def _listed(columns: Sequence[str] | None) -> list[str] | None:
-    return None if columns is None else list(columns)
 
 
 def _from_pandas(values: pd.Series, wanted: pa.DataType) -> pa.ChunkedArray:
