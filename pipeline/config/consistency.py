@@ -95,22 +95,23 @@ def _check_include(include: str, file: str) -> None:
 
 def _check_gradient(settings: Settings, file: str) -> None:
     gradient = settings.gradient
+    pooled = [name for name, own in settings.profiles.items() if (own.scheme, own.allocation) == (GLOBAL, KL)]
     for profile in gradient.pooled:
-        must_know("pooled `kl` profile set", profile, pooled_kl(settings), "gradient.pooled", file)
+        must_know("pooled `kl` profile set", profile, pooled, "gradient.pooled", file)
     lost = [scheme for scheme in settings.schemes if scheme in GRADIENT_SCHEMES and not gradient.pooled]
     if lost:
         must = "A scheme of gradient clusters needs a pooled allocation, whose gradients are taken"
         remedy = "name a pooled `kl` profile set: `pooled: [<its name>]`"
         raise UserError(must, f"{', '.join(lost)} in `schemes`", f"`gradient.pooled` in {file}", remedy)
-    stray = [f"{target:g}" for target in gradient.targets if target not in settings.evaluate.targets]
-    if gradient.pooled and stray:
-        must = "`gradient.targets` must be among `evaluate.targets`"
-        raise UserError(must, ", ".join(stray), f"`gradient.targets` in {file}", "choose targets that have allocations")
+    if gradient.pooled:
+        _check_targets("gradient.targets", gradient.targets, settings, file, "choose targets that have allocations")
 
 
-def pooled_kl(settings: Settings) -> list[str]:
-    """The profile sets that are one `kl` allocation for all samples."""
-    return [name for name, profile in settings.profiles.items() if (profile.scheme, profile.allocation) == (GLOBAL, KL)]
+def _check_targets(setting: str, targets: Collection[float], settings: Settings, file: str, remedy: str) -> None:
+    stray = [f"{target:g}" for target in targets if target not in settings.evaluate.targets]
+    if stray:
+        must = f"`{setting}` must be among `evaluate.targets`"
+        raise UserError(must, ", ".join(stray), f"`{setting}` in {file}", remedy)
 
 
 def _check_routers(settings: Settings, file: str) -> None:
@@ -138,12 +139,9 @@ def _check_benefit_routers(settings: Settings, file: str) -> None:
             found = f"{profile}, `allocation: {own.allocation}`, which starts from {own.starts_from}"
             remedy = "name a profile set with `starts_from: allocations/<pooled set>`, of `greedy` or `kl`"
             raise UserError(must, found, where, remedy)
-    stray = [f"{target:g}" for target in route.benefit_targets if target not in settings.evaluate.targets]
-    if route.benefit_routers and stray:
-        must = "`route.benefit_targets` must be among `evaluate.targets`"
-        raise UserError(
-            must, ", ".join(stray), f"`route.benefit_targets` in {file}", "choose targets that have profiles"
-        )
+    if route.benefit_routers:
+        remedy = "choose targets that have profiles"
+        _check_targets("route.benefit_targets", route.benefit_targets, settings, file, remedy)
 
 
 def _check_start(name: str, profile: ProfileSettings, settings: Settings, file: str) -> None:
@@ -209,10 +207,8 @@ def _check_primary(settings: Settings, file: str) -> None:
     if not any(profile.scheme == GLOBAL for profile in profiles.values()):
         must = "`evaluate.primary.methods` must have a pooled method, with which the others are compared"
         raise UserError(must, ", ".join(primary.methods), where, "add a method whose profile set has the scheme global")
-    stray = [f"{target:g}" for target in primary.targets if target not in evaluate.targets]
-    if stray:
-        must = "`evaluate.primary.targets` must be among `evaluate.targets`"
-        raise UserError(must, ", ".join(stray), where, "choose targets that have profiles, or set it to null")
+    remedy = "choose targets that have profiles, or set it to null"
+    _check_targets("evaluate.primary.targets", primary.targets, settings, file, remedy)
 
 
 def _check_report(settings: Settings, file: str) -> None:
