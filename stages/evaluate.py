@@ -46,16 +46,7 @@ log = logging.getLogger("stages.evaluate")
 
 @dataclass(frozen=True)
 class Task:
-    """One target on the samples of one part.
-
-    Attributes:
-        method: its name.
-        samples: those of the part.
-        target: of the profiles.
-        profiles: None runs the model dense.
-        parts: the folder of the result.
-        part: the name of the result.
-    """
+    """One target on the samples of one part, and the part's place; without profiles the model runs dense."""
 
     method: str
     samples: pd.DataFrame

@@ -52,12 +52,10 @@ _COLUMNS = ("sample_id", "split", "prompt_ids", "answer_ids", *LABEL_SCHEMES)
 def main(settings: Settings, name: str) -> None:
     """Write the assignments of gradient clusters, of random groups of their sizes, and the quality JSON.
 
-    Args:
-        settings: all of them.
-        name: the pooled profile set whose allocation gradients are clustered.
+    `name` is the pooled profile set whose allocation gradients are clustered.
 
     Raises:
-        UserError: the profile set is not in `gradient.pooled`; more groups than the train samples allow.
+        UserError: more groups than the train samples allow.
     """
     samples: Any = SAMPLES.read(paths.SAMPLES, columns=_COLUMNS)
     train = (samples["split"] == "train").to_numpy()
@@ -97,13 +95,8 @@ class Task:
 
 
 class Worker:
-    """A process that takes gradients: a model, the thresholds that mask it, and the pooled allocations.
-
-    Args:
-        settings: all of them.
-        name: of the pooled profile set.
-        parts: the folder that gradients go to.
-    """
+    """A process that takes gradients: a model, the thresholds that mask it, the allocations of the pooled profile set
+    `name`, and where gradients go."""
 
     def __init__(self, settings: Settings, name: str, parts: Parts) -> None:
         self.parts = parts

@@ -6,8 +6,9 @@ small differences is the discordance, so that
 
     n = (z(1 - alpha / 2) + z(power))^2 discordance / difference^2
 
-items are enough to find a difference with a probability of `POWER`, by a two-sided test at alpha = 1 - `CONFIDENCE`. It counts items of
-one fit: units and refits come on top (`pipeline/statistics/refits.py`), and no number of items makes up for them.
+items are enough to find a difference with a probability of `POWER`, by a two-sided test at alpha = 1 - `CONFIDENCE`. It
+counts items of one fit: units and refits come on top (`pipeline/statistics/refits.py`), and no number of items makes up
+for them.
 """
 
 from __future__ import annotations

@@ -42,9 +42,7 @@ def run_tasks(
 
     Args:
         make_worker: loads the model; can be pickled.
-        function: keeps its result; can be pickled: a `partial` of a function of a module, for example.
-        tasks: can be pickled.
-        fingerprint: the stage's.
+        function: keeps its result; can be pickled, as tasks can.
         title, unit: of the progress bar.
         total: units of all tasks; None counts tasks.
     """
