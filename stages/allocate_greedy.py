@@ -77,9 +77,10 @@ def _search(
     counts = counts_of(own, Bins(settings.capture.mantissa_bits))
     texts = group_texts(profile.scheme, group, settings.seed)
     meter = Meter()
+    store = MeteredStore(stored, meter)
     blocks = range(share, len(set(own["block"])), SHARES)
-    measured = greedy_paths(settings, profile.criterion, loaded, texts, counts, tokens, meter, blocks)
-    MeteredStore(stored, meter).put(_part(group, share), measured)
+    block_paths = greedy_paths(settings, profile.criterion, loaded, texts, counts, tokens, meter, blocks)
+    store.put(_part(group, share), block_paths)
     advance(1)
 
 
