@@ -46,7 +46,7 @@ def greedy(settings: Settings, name: str, profile: ProfileSettings, histograms: 
     costs: Costs = {}
     fingerprint = Fingerprint(settings, "allocate", name)
     with allocation_scratch(fingerprint, settings) as parts:
-        stored = JsonParts(parts, "")
+        stored = JsonParts(parts)
         tasks = [(group, share) for group in groups for share in range(SHARES)]
         missing = [task for task in tasks if stored.get(_part(*task)) is None]
         search = partial(_search, settings, name, stored, tokens_of_group(settings, len(groups)))

@@ -68,7 +68,7 @@ def _as_run(settings: Settings, name: str, allocations: pd.DataFrame) -> pd.Data
     # Parts are named by their allocation: another target computes only its own.
     fingerprint = Fingerprint(settings, "profile", name)
     with fingerprint.scratch({"data/allocations/${key}.parquet": None}) as parts:
-        store = JsonParts(parts, "")
+        store = JsonParts(parts)
         missing = [task for task in tasks if store.get(_part(task)) is None]
         calibrate = partial(_calibrate, settings, name, store)
         load = partial(load_model, settings.model)

@@ -65,7 +65,7 @@ def _learned(settings: Settings) -> tuple[pd.DataFrame, Cost]:
     ):
         [shapes] = pool.map(_shapes, [None])
         meter = Meter()
-        store = MeteredStore(JsonParts(parts, ""), meter)
+        store = MeteredStore(JsonParts(parts), meter)
         stored = store.get("state")
         state = start(shapes.features, plan.targets) if stored is None else State.from_json(stored)
         progress.update(state.step)

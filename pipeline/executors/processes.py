@@ -50,13 +50,7 @@ _in_process: tuple[Callable[[], Any], Advance] | None = None
 def processes(model_bytes: int, *, on_cpu: bool, gpus: int = 1) -> int:
     """Number of processes, each with a model, that this machine has room for: one for every GPU where the model runs on
     one; else one for every `OMP_NUM_THREADS` cores, as long as the models fit into half of the available memory; or the
-    value of `PROCESSES`.
-
-    Args:
-        model_bytes: size of the model's weights.
-        on_cpu: whether it runs on the CPU.
-        gpus: that processes can share the work on.
-    """
+    value of `PROCESSES`."""
     given = os.environ.get(PROCESSES)  # a number: `stages/run.py` refuses everything else
     if given:
         return int(given)
