@@ -121,7 +121,7 @@ def _samples(settings: Settings, name: str) -> pd.DataFrame:
 
 def _portions(settings: Settings, name: str, target: float, samples: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Part -> its samples: of every split those that all methods have, and the other test samples where primary."""
-    first = among_first(samples, _limits(settings))
+    first = among_first(samples, settings.evaluate.limits)
     whole: dict[str, Any] = {str(split): rows for split, rows in samples[first].groupby("split", sort=False)}
     if _is_primary(settings, name, target):
         whole[MORE] = samples[~first & (samples["split"] == "test").to_numpy()]
@@ -131,12 +131,6 @@ def _portions(settings: Settings, name: str, target: float, samples: pd.DataFram
         for number, chosen in enumerate(np.array_split(np.arange(len(rows)), count) if count else ()):
             portions[f"{part}-{number}-of-{count}"] = rows.iloc[chosen]
     return portions
-
-
-def _limits(settings: Settings) -> dict[str, int | None]:
-    """Samples per task of each split that every method is evaluated on: `evaluate.limits`, but its two settings stand
-    here by name, because dvc.yaml lists those that a stage names (`tests/dvc/deps.py`)."""
-    return {"train": settings.evaluate.train_samples, "test": settings.evaluate.test_samples}
 
 
 def _is_primary(settings: Settings, name: str, target: float) -> bool:
@@ -174,7 +168,7 @@ def _scratch(
     groups = samples[["group", "router_flops"]].to_numpy()
     return fingerprint.scratch(
         {
-            "evaluate": {"splits": settings.evaluate.splits, "first": _limits(settings), "target": target},
+            "evaluate": {"splits": settings.evaluate.splits, "first": settings.evaluate.limits, "target": target},
             "methods.${key}": profiles.mask,
             "profiles.${item.profile}": profiles.criterion,
             "data/profiles/${item.profile}.parquet": array_digest(profiles.values),
