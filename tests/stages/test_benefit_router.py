@@ -52,8 +52,6 @@ def chosen(settings):
 def here(chosen, tmp_path_factory):
     """A folder in which the stages before have run; the groups' profiles and behind them a pooled one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("DVC_ROOT", raising=False)
-        patch.delenv("DVC_STAGE", raising=False)
         patch.chdir(tmp_path_factory.mktemp("benefit"))
         run_all(chosen, ("wina", "greedy", "clustered", "greedy_clustered"))
         PROFILES.write(

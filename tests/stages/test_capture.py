@@ -42,8 +42,6 @@ def settings(tiny_llama):
 @pytest.fixture
 def workspace(settings, tmp_path, monkeypatch):
     """A function that makes a folder with the model's manifest and a samples table the current one."""
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.delenv("DVC_STAGE", raising=False)
     monkeypatch.setattr(stage, "BATCHES_PER_PART", 1)
 
     def enter(name, count=SAMPLE_COUNT):

@@ -28,8 +28,6 @@ def finished(settings, tmp_path_factory):
     """A folder in which everything in front of the stage has run, with made-up results."""
     patch = pytest.MonkeyPatch()
     folder = tmp_path_factory.mktemp("export")
-    patch.delenv("DVC_ROOT", raising=False)
-    patch.delenv("DVC_STAGE", raising=False)
     patch.chdir(folder)
     run_all(settings, PROFILE_SETS)
     samples = SAMPLES.read(paths.SAMPLES)
@@ -58,8 +56,6 @@ def _results(samples: pd.DataFrame, method: str, targets: tuple[float, ...]) -> 
 
 @pytest.fixture
 def here(finished, monkeypatch):
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.delenv("DVC_STAGE", raising=False)
     monkeypatch.chdir(finished)
     return finished
 

@@ -149,8 +149,6 @@ def done(settings, tmp_path_factory):
     """A folder in which the stages have run."""
     folder = tmp_path_factory.mktemp("pipeline")
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("DVC_ROOT", raising=False)
-        patch.delenv("DVC_STAGE", raising=False)
         patch.chdir(folder)
         run_all(settings)
         yield folder
@@ -369,7 +367,6 @@ def test_a_calibration_that_crashed_continues_with_the_groups_that_are_missing(s
         return original(*args, **kwargs)
 
     monkeypatch.setattr(as_run, "thresholds_as_run", counted)
-    monkeypatch.setenv(PROCESSES, "1")
     shutil.rmtree(Path(".scratch") / "profile@clustered")
     with pytest.raises(KeyboardInterrupt):
         profile.main(settings, "clustered")

@@ -34,8 +34,6 @@ def finished(settings, tmp_path_factory):
     """A folder in which everything in front of the stage has run."""
     folder = tmp_path_factory.mktemp("latency")
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("DVC_ROOT", raising=False)
-        patch.delenv("DVC_STAGE", raising=False)
         patch.chdir(folder)
         run_all(settings, PROFILE_SETS)
     return folder
@@ -44,8 +42,6 @@ def finished(settings, tmp_path_factory):
 @pytest.fixture
 def few(settings, finished, monkeypatch):
     """Settings of a run that times four methods, dense eager."""
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.delenv("DVC_STAGE", raising=False)
     monkeypatch.chdir(finished)
     monkeypatch.setitem(steps.DENSE_WAYS, "cpu", ("eager",))
     small = replace(settings.latency, methods=NAMES, contexts=(8,), batches=(1, 2), steps=4, cache_mb=SMALL_CACHE)

@@ -110,8 +110,6 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(snapshot, "ROOT", tmp_path)
     monkeypatch.setattr(fingerprint, "PIPELINES", ("dvc.yaml",))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.delenv("DVC_STAGE", raising=False)
     return tmp_path
 
 
