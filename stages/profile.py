@@ -63,7 +63,8 @@ def _dense(settings: Settings, name: str, allocations: pd.DataFrame) -> pd.DataF
 
 
 def _as_run(settings: Settings, name: str, allocations: pd.DataFrame) -> pd.DataFrame:
-    sparsities = {target: profile_array(allocations, target, "sparsity") for target in _targets(allocations)}
+    targets = sorted(set(allocations["target"].tolist()))
+    sparsities = {target: profile_array(allocations, target, "sparsity") for target in targets}
     tasks: list[Task] = [(group, array) for arrays in sparsities.values() for group, array in enumerate(arrays)]
     # Parts are named by their allocation: another target computes only its own.
     fingerprint = Fingerprint(settings, "profile", name)
@@ -110,7 +111,3 @@ def _texts(settings: Settings, scheme: str, group: int) -> list[TokenizedSample]
 def _part(task: Task) -> str:
     group, sparsity = task
     return f"{group:05d}-{array_digest(sparsity)[:16]}"
-
-
-def _targets(allocations: pd.DataFrame) -> list[float]:
-    return sorted(set(allocations["target"].tolist()))
