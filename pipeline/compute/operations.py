@@ -86,11 +86,8 @@ def dense_flops(shape: Shape, work: Work) -> Numbers:
 
 
 def flops(shape: Shape, work: Work, router: Numbers | float = 0.0) -> Numbers:
-    """Operations that remain when masked features are skipped, with scoring, rotations and router, per sample.
-
-    Args:
-        router: operations of the router for each sample; 0 where none is run.
-    """
+    """Operations that remain when masked features are skipped, with scoring, rotations and those of a router, per
+    sample."""
     scoring = 2.0 * work.eligible * float(sum(shape.features))
     rotation = 2.0 * work.tokens * float(np.dot(shape.rotations, shape.rotations))
     return dense_flops(shape, work) - 2.0 * _skipped(shape, work) + scoring + rotation + router

@@ -18,8 +18,7 @@ def page(
     """The whole text, with a row for each kind of stage: `evaluate@wina` is an `evaluate`.
 
     Args:
-        seconds: name and estimate of every stage that would run.
-        stages: number of all stages.
+        seconds: name and estimate of every stage that would run, of so many `stages`.
         needs: what is needed and how much of it.
         notes: what was assumed, one sentence each.
         device: what was measured.
