@@ -27,14 +27,13 @@ from pipeline.routing.benefit_router_fit import fit_benefit_router
 from pipeline.routing.benefits import benefits, text_divergences
 from pipeline.routing.held_out import ask_benefit_router, held_out
 from pipeline.storage.parts import Parts, npy_bytes
-from pipeline.storage.schemas import ASSIGNMENTS, BENEFITS, HELD_OUT, PROFILES, ROUTES, SAMPLES
+from pipeline.storage.schemas import BENEFITS, HELD_OUT, PROFILES, ROUTES, SAMPLES
 from pipeline.storage.scratch import array_digest
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model
 from stages.inputs.workers import run_tasks
 from wina_amp.allocation.calibration.texts import seeded_order
-from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel
 from wina_amp.names import BENEFIT
 from wina_amp.routing.router import neighbour_features, save_router
@@ -47,11 +46,7 @@ _COLUMNS = ("sample_id", "split", "task", "template", "prompt_ids", "answer_ids"
 
 
 def main(settings: Settings, name: str) -> None:
-    """Write the weights of benefit router `name`, its `routes`, `held_out` and `benefits`.
-
-    Raises:
-        UserError: the profile set has no pooled profile behind those of its groups.
-    """
+    """Write the weights of benefit router `name`, its `routes`, `held_out` and `benefits`."""
     profile = settings.route.benefit_routers[name]
     thresholds = _thresholds(settings, profile)
     samples: Any = SAMPLES.read(paths.SAMPLES, columns=_COLUMNS)
@@ -76,21 +71,10 @@ def main(settings: Settings, name: str) -> None:
 
 
 def _thresholds(settings: Settings, profile: str) -> ndarray:
-    """`[targets, groups and pooled, blocks, masks]`."""
-    path = paths.profiles(profile)
-    table: Any = PROFILES.read(path)
-    thresholds = np.stack([profile_array(table, target, "threshold") for target in settings.route.benefit_targets])
-    scheme = settings.profiles[profile].scheme
-    assignments: Any = ASSIGNMENTS.read(paths.assignments(scheme), columns=("group",))
-    groups = int(assignments["group"].max()) + 1
-    if thresholds.shape[1] != groups + 1:
-        raise UserError(
-            "A benefit router needs a profile set whose last group is the pooled profile, which it abstains to",
-            found=f"{thresholds.shape[1]} profiles for the {groups} groups of `{scheme}`",
-            where=path,
-            remedy="name a profile set in `route.benefit_routers` whose allocation starts from the pooled one",
-        )
-    return thresholds
+    """`[targets, groups and pooled, blocks, masks]`: settings have been refused unless the last profile is the pooled
+    one (`pipeline/config/consistency.py`)."""
+    table: Any = PROFILES.read(paths.profiles(profile))
+    return np.stack([profile_array(table, target, "threshold") for target in settings.route.benefit_targets])
 
 
 def _measured(settings: Settings, samples: Any) -> ndarray:
@@ -128,12 +112,11 @@ def _benefits(settings: Settings, name: str, thresholds: ndarray, samples: Any) 
 def _scratch(
     fingerprint: Fingerprint, thresholds: ndarray, texts: list[TokenizedSample]
 ) -> AbstractContextManager[Parts]:
-    """The divergences of these texts under these thresholds. Groups were compared with the thresholds before."""
+    """The divergences of these texts under these thresholds."""
     return fingerprint.scratch(
         {
             "seed": [text.sample_id for text in texts],
             "route.benefit_targets": None,
-            "data/assignments": None,
             "data/profiles/${item}.parquet": array_digest(thresholds),
         }
     )
