@@ -53,7 +53,7 @@ def main(settings: Settings) -> None:
     """Write the folder `latency`.
 
     Raises:
-        UserError: a context is longer than the model's; there are no test samples; a table is out of date.
+        UserError: a context is longer than the model's; a table is out of date.
     """
     timed = what_is_timed(settings)
     if timed.reason is not None:

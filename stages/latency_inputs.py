@@ -82,20 +82,9 @@ def what_is_timed(settings: Settings) -> Timed:
 
 
 def decoded_work(settings: Settings, samples: Any, cache: int) -> Work:
-    """The text of the samples, in the contexts and batches of the settings, on a machine of so many bytes of cache.
-
-    Raises:
-        UserError: there are no samples.
-    """
+    """The text of the samples, in the contexts and batches of the settings, on a machine of so many bytes of cache."""
     from pipeline.latency.timing import Work
 
-    if samples.empty:
-        raise UserError(
-            "The text that is decoded comes from test samples",
-            found="none",
-            where=paths.SAMPLES,
-            remedy="run `dvc repro`, which rebuilds the table",
-        )
     latency = settings.latency
     return Work(
         prompts=samples["prompt_ids"].tolist(),
