@@ -28,7 +28,7 @@ from pipeline.estimate.workload import ASSUMED_TOKENS, Workload, assumed, from_s
 from pipeline.executors.processes import processes
 from pipeline.routing import benefits
 from pipeline.storage.schemas import SAMPLES
-from stages.allocate_greedy import SHARES
+from stages.allocate_greedy import SHARES, tokens_of_group
 from stages.allocate_kl import budget as budget_of
 from stages.evaluate import PORTION
 from stages.inputs import paths
@@ -166,7 +166,7 @@ def _greedy(settings: Settings, cost: Cost, groups: int) -> float:
         1,
         stop=max(settings.evaluate.targets),
         step=allocate.greedy_step,
-        tokens=max(1, allocate.greedy_tokens // groups),
+        tokens=tokens_of_group(settings, groups),
         is_lazy=allocate.greedy_search == LAZY,
     )
 

@@ -81,14 +81,12 @@ def shape_of(loaded: LoadedModel, criterion: str | None) -> Shape:
     projs = projections(loaded.model)
     masks = [] if criterion is None else mask_sites(loaded.model, criterion_row(criterion).reads)
     config: Any = loaded.model.config
-    heads = int(config.num_attention_heads)
     return Shape(
         weights=sum(proj.gated_weights for proj in projs),
         features=tuple(site.projection.in_features for site in masks),
         gated=tuple(site.gated for site in masks),
         blocks=projs[-1].block + 1,
-        heads=heads,
-        head_dim=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
+        queries=next(proj.in_features for proj in projs if proj.name == "o"),
         hidden=int(config.hidden_size),
         vocabulary=int(config.vocab_size),
         rotations=rotated_widths(loaded),
