@@ -7,8 +7,6 @@ are the tasks of a worker pool, and finished ones are kept over interruptions.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -84,42 +82,27 @@ def _measured(settings: Settings, samples: Any) -> ndarray:
     return np.flatnonzero((samples["split"] == "train") | samples["sample_id"].isin(drawn))
 
 
-@dataclass(frozen=True)
-class Task:
-    """Some texts, and the name of the part with their divergences, `[targets * profiles, texts]`."""
-
-    part: str
-    texts: list[TokenizedSample]
-
-
 def _benefits(settings: Settings, name: str, thresholds: ndarray, samples: Any) -> ndarray:
     """Of every group for every sample. Chunks of samples are independent of each other and kept one by one."""
     texts, profile = tokenized_samples(samples), settings.route.benefit_routers[name]
     criterion = settings.profiles[profile].criterion
     flat = thresholds.reshape(-1, *thresholds.shape[2:])
     chunks = [(first, texts[first : first + CHUNK]) for first in range(0, len(texts), CHUNK)]
-    tasks = [Task(f"{first:06d}-{len(chunk)}.npy", chunk) for first, chunk in chunks]
+    by_part = {f"{first:06d}-{len(chunk)}.npy": chunk for first, chunk in chunks}
     fingerprint = Fingerprint(settings, "benefit_router", name)
-    with _scratch(fingerprint, flat, texts) as parts:
-        missing = [task for task in tasks if not parts.has(task.part)]
-        measure = partial(_write_divergences, settings.tokens, criterion, flat, parts)
-        load, total = partial(load_model, settings.model), sum(len(task.texts) for task in missing)
-        run_tasks(load, measure, missing, fingerprint, f"benefits of {profile}", "text", total)
-        divergence = np.concatenate([np.load(parts.path(task.part)) for task in tasks], axis=1)
-    return benefits(divergence.reshape(*thresholds.shape[:2], -1))
-
-
-def _scratch(
-    fingerprint: Fingerprint, thresholds: ndarray, texts: list[TokenizedSample]
-) -> AbstractContextManager[Parts]:
-    """The divergences of these texts under these thresholds."""
-    return fingerprint.scratch(
+    with fingerprint.scratch(
         {
             "seed": [text.sample_id for text in texts],
             "route.benefit_targets": None,
-            "data/profiles/${item}.parquet": array_digest(thresholds),
+            "data/profiles/${item}.parquet": array_digest(flat),
         }
-    )
+    ) as parts:
+        missing = [(part, chunk) for part, chunk in by_part.items() if not parts.has(part)]
+        measure = partial(_write_divergences, settings.tokens, criterion, flat, parts)
+        load, total = partial(load_model, settings.model), sum(len(chunk) for _, chunk in missing)
+        run_tasks(load, measure, missing, fingerprint, f"benefits of {profile}", "text", total)
+        divergence = np.concatenate([np.load(parts.path(part)) for part in by_part], axis=1)
+    return benefits(divergence.reshape(*thresholds.shape[:2], -1))
 
 
 def _write_divergences(
@@ -128,16 +111,18 @@ def _write_divergences(
     thresholds: ndarray,
     parts: Parts,
     loaded: LoadedModel,
-    task: Task,
+    task: tuple[str, list[TokenizedSample]],
     advance: Advance,
 ) -> None:
+    """Write a part: divergences of its texts, `[targets * profiles, texts]`."""
+    part, texts = task
     divergences = text_divergences(
         loaded,
-        task.texts,
+        texts,
         torch.from_numpy(thresholds),
         criterion=criterion,
         dense_prefix=tokens.dense_prefix,
         budget=tokens.batch,
         advance=advance,
     )
-    parts.write(task.part, npy_bytes(divergences))
+    parts.write(part, npy_bytes(divergences))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -133,7 +132,9 @@ def _allocation_gradients(settings: Settings, name: str, samples: Any) -> ndarra
         [Task(f"{target}-{first:06d}-{len(chunk)}.npy", target, chunk) for first, chunk in chunks] for target in targets
     ]
     fingerprint = Fingerprint(settings, "gradient_clusters", name)
-    with _scratch(fingerprint) as parts:
+    # The names of parts say the target, and groups are made of gradients later.
+    later = ("seed", "cluster.components", "gradient", paths.SIGNATURES, paths.assignments("activation"))
+    with fingerprint.scratch(dict.fromkeys(later)) as parts:
         missing = [task for tasks in by_target for task in tasks if not parts.has(task.part)]
         total = sum(len(task.texts) for task in missing)
         make_worker = partial(Worker, settings, name, parts)
@@ -145,12 +146,6 @@ def _allocation_gradients(settings: Settings, name: str, samples: Any) -> ndarra
             [(allocations, fraction)] = pool.map(_allocations, [targets])
         gradients = [np.concatenate([np.load(parts.path(task.part)) for task in tasks]) for tasks in by_target]
     return allocation_gradients(gradients, allocations, fraction)
-
-
-def _scratch(fingerprint: Fingerprint) -> AbstractContextManager[Parts]:
-    """The gradients: the names of parts say the target, and groups are made of them later."""
-    later = ("seed", "cluster.components", "gradient", paths.SIGNATURES, paths.assignments("activation"))
-    return fingerprint.scratch(dict.fromkeys(later))
 
 
 def _write_gradients(worker: Worker, task: Task, advance: Advance) -> None:
