@@ -226,7 +226,7 @@ WRONG = [
     ),
     (
         put("methods", "new", METHOD | {"mask": None}),
-        r"`methods\.new\.mask` must be one of prompt, threshold, topk.*None",
+        r"`methods\.new\.mask` must be one of threshold, topk, prompt\. Found: None",
     ),
     (
         put("methods", "new", {"profile": "wina", "groups_from": "assignments/global"}),
