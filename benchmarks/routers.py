@@ -99,7 +99,7 @@ def operations(loaded: LoadedModel, prompts: Sequence[Int[ndarray, " tokens"]]) 
     pairs = float(neighbour_flops(tokens, hidden, GROUPS).mean())
     reading = float(embedding_flops(tokens, hidden, GROUPS).mean())
     first = [projection for projection in projections(loaded.model) if projection.block < BLOCKS]
-    scores = scores_flops(tokens, tokens - 1, first, head_dim=shape.head_dim, heads=shape.heads, dim=DIM, groups=GROUPS)
+    scores = scores_flops(tokens, tokens - 1, first, dim=DIM, groups=GROUPS)
     dense = dense_flops(shape, Work(tokens, met, nothing, nothing, np.zeros((len(tokens), 0), dtype=np.int64)))
     means = {DENSE: float(dense.mean()), "embedding": reading, "neighbours": pairs, "scores": float(scores.mean())}
     return means | {"benefit": pairs}

@@ -38,4 +38,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run("check_model", main)

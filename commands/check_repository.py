@@ -14,11 +14,7 @@ WRITTEN = (".", "data", ".dvc")
 
 
 def check_repository(root: Path, *, has_experiments: bool = False) -> None:
-    """Refuse a place where DVC would stop with an error of its own.
-
-    Args:
-        root: the repository.
-        has_experiments: whether DVC is to commit experiments.
+    """Refuse a repository where DVC would stop with an error of its own; with experiments it also commits.
 
     Raises:
         UserError: no Git, no repository, a folder that cannot be written, or no name and address for commits.

@@ -60,23 +60,22 @@ Out = TypeVar("Out")
 log = logging.getLogger("commands.confirm")
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where this machine has the checkpoint (or which commit of the hub), and the tasks' folder."""
-
-    model: str | None = None
-    revision: str | None = None
-    tasks: str | None = None
-
-
-def main(study: str | None, split: str, root: Path, place: Place = Place()) -> None:
+def main(
+    study: str | None,
+    split: str,
+    root: Path,
+    *,
+    model: str | None = None,
+    revision: str | None = None,
+    tasks: str | None = None,
+) -> None:
     """Run every refit and write the answers.
 
     Args:
         study: folder below docs/studies; None is the one of params.yaml.
         split: `confirmation`, or `test` for the development samples.
         root: of the repository.
-        place: of model and tasks.
+        model, revision, tasks: where this machine has the checkpoint (or which commit of the hub), and the tasks.
 
     Raises:
         UserError: a protocol that does not fit the settings or, of the confirmation split, is not committed or is
@@ -84,11 +83,11 @@ def main(study: str | None, split: str, root: Path, place: Place = Place()) -> N
     """
     study = params.load(root / PARAMS).study if study is None else study
     asked = protocol.load(root / protocol.file_of(study))
-    own = (place.revision, place.model)
+    own = (revision, model)
     presets = [preset_files.load(name, *((None, None) if at else own)) for at, name in enumerate(asked.presets)]
-    tasks = [{"benchmark": {"include": place.tasks}}] if place.tasks is not None else []
+    include = [{"benchmark": {"include": tasks}}] if tasks is not None else []
     text = (root / PARAMS).read_text(encoding="utf-8")
-    _text, changes, settings = preset_files.apply_all([{"study": study}, *presets, *tasks], text)
+    _text, changes, settings = preset_files.apply_all([{"study": study}, *presets, *include], text)
     protocol.check(asked, settings)
     folder = root / (f"{protocol.STUDIES}/{study}/confirmation" if split == CONFIRMATION else DEVELOPMENT)
     if split == CONFIRMATION:
@@ -300,5 +299,5 @@ if __name__ == "__main__":
     parser.add_argument("--tasks", help="folder of the tasks instead of `benchmark.include`, outside the repository")
     given = parser.parse_args()
     asked_of = TEST if given.development else CONFIRMATION
-    where = Place(given.model, given.revision, given.tasks)
-    run_command("confirm", lambda: main(given.study, asked_of, Path.cwd(), where))
+    where = {"model": given.model, "revision": given.revision, "tasks": given.tasks}
+    run_command("confirm", lambda: main(given.study, asked_of, Path.cwd(), **where))

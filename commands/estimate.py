@@ -20,7 +20,7 @@ from pipeline.config.methods import EvaluateSettings
 from pipeline.config.params import Settings
 from pipeline.config.profiles import ProfileSettings
 from pipeline.estimate import work
-from pipeline.estimate.page import amount, page, rows
+from pipeline.estimate.page import amount, page
 from pipeline.estimate.pending import pending
 from pipeline.estimate.space import PROCESS, Space, space
 from pipeline.estimate.work import Cost
@@ -28,7 +28,7 @@ from pipeline.estimate.workload import ASSUMED_TOKENS, Workload, assumed, from_s
 from pipeline.executors.processes import processes
 from pipeline.routing import benefits
 from pipeline.storage.schemas import SAMPLES
-from stages.allocate_greedy import SHARES
+from stages.allocate_greedy import SHARES, tokens_of_group
 from stages.allocate_kl import budget as budget_of
 from stages.evaluate import PORTION
 from stages.inputs import paths
@@ -53,9 +53,9 @@ def main(settings: Settings) -> None:
     sizes = sizes_of(config)
     load = _workload(settings, is_known="prepare" not in names)
     cost = _cost(settings, config, load)
-    table = rows([(name, seconds(settings, cost, name)) for name in names])
+    each = [(name, seconds(settings, cost, name)) for name in names]
     needs = _needs(settings, _space(settings, sizes, load), cost.rates.device)
-    sys.stdout.write(page(table, stages, needs, _notes(settings, cost), cost.rates.device) + "\n")
+    sys.stdout.write(page(each, stages, needs, _notes(settings, cost), cost.rates.device) + "\n")
 
 
 def seconds(settings: Settings, cost: Cost, stage: str) -> float:
@@ -130,7 +130,7 @@ def _evaluated(settings: Settings, load: Workload) -> int:
     evaluate = settings.evaluate
     is_wanted = np.where(load.is_train, "train" in evaluate.splits, "test" in evaluate.splits)
     first = load.among_first(evaluate.limits)
-    sparse = [_runs(evaluate, name) for name, method in settings.methods.items() if method.profile is not None]
+    sparse = [_runs(evaluate, name) for name in settings.methods]
     ordinary, primary = (sum(column) for column in zip((1, int(evaluate.primary is not None)), *sparse, strict=True))
     return ordinary * int((first & is_wanted).sum()) + primary * int((~first & ~load.is_train).sum())
 
@@ -166,7 +166,7 @@ def _greedy(settings: Settings, cost: Cost, groups: int) -> float:
         1,
         stop=max(settings.evaluate.targets),
         step=allocate.greedy_step,
-        tokens=max(1, allocate.greedy_tokens // groups),
+        tokens=tokens_of_group(settings, groups),
         is_lazy=allocate.greedy_search == LAZY,
     )
 
@@ -289,4 +289,4 @@ def _notes(settings: Settings, cost: Cost) -> Sequence[str]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run("estimate", main)

@@ -37,7 +37,7 @@ def measured(settings: Settings, method: str, baseline: str, target: float) -> t
     """
     scores: list[Any] = []
     for name in (method, baseline):
-        must_know("method", name, settings.methods, "--method, --baseline", "the command line")
+        must_know("method", name, (DENSE, *settings.methods), "--method, --baseline", "the command line")
         rows: Any = RESULTS.read(paths.results(name), columns=("method", "target", "sample_id", "split", "score"))
         rows = rows[(rows["split"] == TEST) & np.isclose(rows["target"], target) & rows["score"].notna()]
         scores.append(rows.set_index("sample_id")["score"])

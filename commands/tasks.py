@@ -107,12 +107,7 @@ def main(source: Path, folder: Path) -> None:
 
 
 def own_task(name: str, path: str, source: Path) -> OwnTask | None:
-    """lm-eval's task with the rows that are in the user's folder; None where there are none to be evaluated.
-
-    Args:
-        name: of the task.
-        path: of its YAML below lm-eval's tasks.
-        source: the user's folder.
+    """lm-eval's task, its YAML at `path`, with the rows that are in `source`; None where none is to be evaluated.
 
     Raises:
         UserError: no rows for lm-eval's solved examples; files that are not as published.

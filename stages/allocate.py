@@ -32,20 +32,19 @@ def main(settings: Settings, name: str) -> None:
     """Write the `allocations` and the `allocation_costs` of profile set `name`."""
     profile = settings.profiles[name]
     histograms = GROUP_HISTOGRAMS.read(paths.group_histograms(profile.scheme))
-    costs: Costs
+    costs: Costs = {}  # what is not listed took nothing
     if profile.allocation == "uniform":
         rows = _uniform(settings, name, profile, histograms)
-        costs = {group: Cost() for group in set(rows["group"].tolist())}
     elif profile.allocation == POOLED:
         rows = _as_pooled(str(profile.parent), sorted(set(histograms["group"].tolist())))
-        costs = {group: Cost() for group in set(rows["group"].tolist())}
     else:
         search = shrunk if profile.parent is not None else greedy if profile.allocation == "greedy" else kl
         rows, costs = search(settings, name, profile, histograms)
     if "strength" not in rows:
         rows = rows.assign(strength=np.nan)
     ALLOCATIONS.write(rows.assign(profile=name), paths.allocations(name))
-    spent = [{"profile": name, "group": group, **cost.columns()} for group, cost in costs.items()]
+    groups = sorted(set(rows["group"].tolist()))
+    spent = [{"profile": name, "group": group, **costs.get(group, Cost()).columns()} for group in groups]
     ALLOCATION_COSTS.write(pd.DataFrame(spent), paths.allocation_costs(name))
 
 

@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from pipeline.config.params import Settings
 from pipeline.config.profiles import ProfileSettings
 from pipeline.executors.pool import Advance
-from pipeline.storage.parts import JsonParts, Parts
+from pipeline.storage.parts import JsonParts
 from pipeline.storage.schemas import GROUP_HISTOGRAMS
 from stages.inputs import paths
 from stages.inputs.allocation import Costs, allocation_scratch, counts_of, group_texts
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model
-from stages.inputs.workers import model_workers
-from stages.run import start_logging
+from stages.inputs.workers import run_tasks
 from wina_amp.allocation.calibration.cost import Meter, MeteredStore
 from wina_amp.allocation.greedy.search import Path
 from wina_amp.histograms.bins import Bins
@@ -48,15 +46,12 @@ def greedy(settings: Settings, name: str, profile: ProfileSettings, histograms: 
     costs: Costs = {}
     fingerprint = Fingerprint(settings, "allocate", name)
     with allocation_scratch(fingerprint, settings) as parts:
-        stored = JsonParts(parts, "")
+        stored = JsonParts(parts)
         tasks = [(group, share) for group in groups for share in range(SHARES)]
         missing = [task for task in tasks if stored.get(_part(*task)) is None]
-        make_worker = partial(Worker, parts, settings, name, tokens_of_group(settings, len(groups)))
-        with (
-            model_workers(make_worker, fingerprint, settings.model, len(missing)) as pool,
-            tqdm(total=len(missing), desc=f"greedy, {len(groups)} groups", unit="part") as progress,
-        ):
-            pool.map(_search, missing, progress.update)
+        search = partial(_search, settings, name, stored, tokens_of_group(settings, len(groups)))
+        load = partial(load_model, settings.model)
+        run_tasks(load, search, missing, fingerprint, f"greedy, {len(groups)} groups", "part")
         for group in groups:
             store = MeteredStore(stored, Meter())
             blocks: Paths = [block for share in range(SHARES) for block in store.get(_part(group, share))]
@@ -66,36 +61,26 @@ def greedy(settings: Settings, name: str, profile: ProfileSettings, histograms: 
     return pd.concat(rows, ignore_index=True), costs
 
 
-class Worker:
-    """A process that searches: the model, and the group histograms of the profile set's scheme.
-
-    Args:
-        parts: the folder that paths go to.
-        settings: all of them.
-        name: of the profile set.
-        tokens: that block errors are measured on, in each group.
-    """
-
-    def __init__(self, parts: Parts, settings: Settings, name: str, tokens: int) -> None:
-        start_logging()
-        self.parts, self.settings, self.tokens = parts, settings, tokens
-        self.profile = settings.profiles[name]
-        self.histograms: Any = GROUP_HISTOGRAMS.read(paths.group_histograms(self.profile.scheme))
-        self.loaded = load_model(settings.model)
-
-
-def _search(worker: Worker, task: tuple[int, int], advance: Advance) -> None:
-    """Keep the paths of a share of one group's blocks."""
-    group, share = task
-    settings, profile, histograms = worker.settings, worker.profile, worker.histograms
+def _search(
+    settings: Settings,
+    name: str,
+    stored: JsonParts,
+    tokens: int,
+    loaded: LoadedModel,
+    task: tuple[int, int],
+    advance: Advance,
+) -> None:
+    """Keep the paths of a share of one group's blocks, measured on so many tokens."""
+    (group, share), profile = task, settings.profiles[name]
+    histograms: Any = GROUP_HISTOGRAMS.read(paths.group_histograms(profile.scheme))
     own = histograms[(histograms["criterion"] == profile.criterion) & (histograms["group"] == group)]
     counts = counts_of(own, Bins(settings.capture.mantissa_bits))
     texts = group_texts(profile.scheme, group, settings.seed)
     meter = Meter()
-    store = MeteredStore(JsonParts(worker.parts, ""), meter)
+    store = MeteredStore(stored, meter)
     blocks = range(share, len(set(own["block"])), SHARES)
-    paths = greedy_paths(settings, profile.criterion, worker.loaded, texts, counts, worker.tokens, meter, blocks)
-    store.put(_part(group, share), paths)
+    block_paths = greedy_paths(settings, profile.criterion, loaded, texts, counts, tokens, meter, blocks)
+    store.put(_part(group, share), block_paths)
     advance(1)
 
 

@@ -22,7 +22,6 @@ from stages.inputs.allocation import Costs, allocation_scratch
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.loss_worker import LossWorker, site_table
 from stages.inputs.workers import model_workers
-from stages.run import start_logging
 from wina_amp.allocation.calibration.cost import Cost
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def kl(settings: Settings, name: str, profile: ProfileSettings, histograms: Any)
         ):
             if pool.processes > 1:
                 all_targets = [(group, target) for group in groups for target in targets]
-                pool.map(_descend, all_targets, progress.update)
+                pool.map(_end, all_targets, progress.update)
                 pool.map(_choose, all_targets, progress.update)
                 progress.update(-progress.n)  # what follows finds all of it, and counts it again
             for group, (allocated, cost) in zip(groups, pool.map(_search, groups, progress.update), strict=True):
@@ -62,7 +61,6 @@ class Worker(LossWorker):
     """A process that allocates groups by themselves; for arguments see `LossWorker`."""
 
     def __init__(self, parts: Parts, settings: Settings, name: str) -> None:
-        start_logging()
         super().__init__(parts, settings, name)
         self.group = lru_cache(maxsize=1)(self._group)
 
@@ -106,23 +104,19 @@ def _search(worker: Worker, group: int, advance: Advance) -> tuple[pd.DataFrame,
     return pd.concat(rows, ignore_index=True), store.cost
 
 
-def _descend(worker: Worker, task: tuple[int, float], advance: Advance) -> None:
-    group, target = task
-    _end(worker, group, target, advance)
-
-
 def _choose(worker: Worker, task: tuple[int, float], advance: Advance) -> None:
     from wina_amp.allocation.kl.kl import choose
 
     group, target = task
-    ends = {each: _end(worker, group, each) for each in worker.settings.evaluate.targets}
+    ends = {each: _end(worker, (group, each), lambda _done: None) for each in worker.settings.evaluate.targets}
     _, validation, _ = worker.group(group)
     choose(validation.losses, ends, target, validation.fractions, worker.store(group), advance)
 
 
-def _end(worker: Worker, group: int, target: float, advance: Advance = lambda _done: None) -> np.ndarray:
+def _end(worker: Worker, task: tuple[int, float], advance: Advance) -> np.ndarray:
     """The end of the descent of one target, computed or stored."""
     from wina_amp.allocation.kl.kl import end_at
 
+    group, target = task
     (plan, validation, gradients), store = worker.group(group), worker.store(group)
     return end_at(gradients, validation.fractions, target, store, steps=plan.steps, rate=plan.rate, advance=advance)

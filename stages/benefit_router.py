@@ -7,7 +7,6 @@ are the tasks of a worker pool, and finished ones are kept over interruptions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -16,9 +15,9 @@ import pandas as pd
 import torch
 from numpy import ndarray
 from torch import nn
-from tqdm import tqdm
 
 from pipeline.compute.routing import neighbour_flops
+from pipeline.config.inputs import TokenSettings
 from pipeline.config.params import Settings
 from pipeline.executors.pool import Advance
 from pipeline.profiles.profile import profile_array
@@ -26,15 +25,14 @@ from pipeline.routing.benefit_router_fit import fit_benefit_router
 from pipeline.routing.benefits import benefits, text_divergences
 from pipeline.routing.held_out import ask_benefit_router, held_out
 from pipeline.storage.parts import Parts, npy_bytes
-from pipeline.storage.schemas import ASSIGNMENTS, BENEFITS, HELD_OUT, PROFILES, ROUTES, SAMPLES
-from pipeline.storage.scratch import Scratch, array_digest
+from pipeline.storage.schemas import BENEFITS, HELD_OUT, PROFILES, ROUTES, SAMPLES
+from pipeline.storage.scratch import array_digest
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model
-from stages.inputs.workers import model_workers
-from stages.run import start_logging
+from stages.inputs.workers import run_tasks
 from wina_amp.allocation.calibration.texts import seeded_order
-from wina_amp.errors import UserError
+from wina_amp.models.load import LoadedModel
 from wina_amp.names import BENEFIT
 from wina_amp.routing.router import neighbour_features, save_router
 from wina_amp.tokens.samples import TokenizedSample, tokenized_samples
@@ -46,11 +44,7 @@ _COLUMNS = ("sample_id", "split", "task", "template", "prompt_ids", "answer_ids"
 
 
 def main(settings: Settings, name: str) -> None:
-    """Write the weights of benefit router `name`, its `routes`, `held_out` and `benefits`.
-
-    Raises:
-        UserError: the profile set has no pooled profile behind those of its groups.
-    """
+    """Write the weights of benefit router `name`, its `routes`, `held_out` and `benefits`."""
     profile = settings.route.benefit_routers[name]
     thresholds = _thresholds(settings, profile)
     samples: Any = SAMPLES.read(paths.SAMPLES, columns=_COLUMNS)
@@ -75,21 +69,10 @@ def main(settings: Settings, name: str) -> None:
 
 
 def _thresholds(settings: Settings, profile: str) -> ndarray:
-    """`[targets, groups and pooled, blocks, masks]`."""
-    path = paths.profiles(profile)
-    table: Any = PROFILES.read(path)
-    thresholds = np.stack([profile_array(table, target, "threshold") for target in settings.route.benefit_targets])
-    scheme = settings.profiles[profile].scheme
-    assignments: Any = ASSIGNMENTS.read(paths.assignments(scheme), columns=("group",))
-    groups = int(assignments["group"].max()) + 1
-    if thresholds.shape[1] != groups + 1:
-        raise UserError(
-            "A benefit router needs a profile set whose last group is the pooled profile, which it abstains to",
-            found=f"{thresholds.shape[1]} profiles for the {groups} groups of `{scheme}`",
-            where=path,
-            remedy="name a profile set in `route.benefit_routers` whose allocation starts from the pooled one",
-        )
-    return thresholds
+    """`[targets, groups and pooled, blocks, masks]`: settings have been refused unless the last profile is the pooled
+    one (`pipeline/config/consistency.py`)."""
+    table: Any = PROFILES.read(paths.profiles(profile))
+    return np.stack([profile_array(table, target, "threshold") for target in settings.route.benefit_targets])
 
 
 def _measured(settings: Settings, samples: Any) -> ndarray:
@@ -99,73 +82,47 @@ def _measured(settings: Settings, samples: Any) -> ndarray:
     return np.flatnonzero((samples["split"] == "train") | samples["sample_id"].isin(drawn))
 
 
-@dataclass(frozen=True)
-class Task:
-    """Some texts, and the name of the part with their divergences, `[targets * profiles, texts]`."""
-
-    part: str
-    texts: list[TokenizedSample]
-
-
-class Worker:
-    """A process that measures divergences: a model and what masks it.
-
-    Args:
-        settings: all of them.
-        criterion: of the profiles.
-        thresholds: `[targets * profiles, blocks, masks]`.
-        parts: the folder that divergences go to.
-    """
-
-    def __init__(self, settings: Settings, criterion: str, thresholds: ndarray, parts: Parts) -> None:
-        start_logging()
-        self.tokens, self.criterion, self.parts = settings.tokens, criterion, parts
-        self.thresholds = torch.from_numpy(thresholds)
-        self.loaded = load_model(settings.model)
-
-
 def _benefits(settings: Settings, name: str, thresholds: ndarray, samples: Any) -> ndarray:
     """Of every group for every sample. Chunks of samples are independent of each other and kept one by one."""
     texts, profile = tokenized_samples(samples), settings.route.benefit_routers[name]
     criterion = settings.profiles[profile].criterion
     flat = thresholds.reshape(-1, *thresholds.shape[2:])
     chunks = [(first, texts[first : first + CHUNK]) for first in range(0, len(texts), CHUNK)]
-    tasks = [Task(f"{first:06d}-{len(chunk)}.npy", chunk) for first, chunk in chunks]
+    by_part = {f"{first:06d}-{len(chunk)}.npy": chunk for first, chunk in chunks}
     fingerprint = Fingerprint(settings, "benefit_router", name)
-    with _scratch(fingerprint, flat, texts) as parts:
-        missing = [task for task in tasks if not parts.has(task.part)]
-        make_worker = partial(Worker, settings, criterion, flat, parts)
-        with (
-            model_workers(make_worker, fingerprint, settings.model, len(missing)) as pool,
-            tqdm(
-                total=sum(len(task.texts) for task in missing), desc=f"benefits of {profile}", unit="text"
-            ) as progress,
-        ):
-            pool.map(_write_divergences, missing, progress.update)
-        divergence = np.concatenate([np.load(parts.path(task.part)) for task in tasks], axis=1)
-    return benefits(divergence.reshape(*thresholds.shape[:2], -1))
-
-
-def _scratch(fingerprint: Fingerprint, thresholds: ndarray, texts: list[TokenizedSample]) -> Scratch:
-    """The divergences of these texts under these thresholds. Groups were compared with the thresholds before."""
-    return fingerprint.scratch(
+    with fingerprint.scratch(
         {
             "seed": [text.sample_id for text in texts],
             "route.benefit_targets": None,
-            "data/assignments": None,
-            "data/profiles/${item}.parquet": array_digest(thresholds),
+            "data/profiles/${item}.parquet": array_digest(flat),
         }
-    )
+    ) as parts:
+        missing = [(part, chunk) for part, chunk in by_part.items() if not parts.has(part)]
+        measure = partial(_write_divergences, settings.tokens, criterion, flat, parts)
+        load, total = partial(load_model, settings.model), sum(len(chunk) for _, chunk in missing)
+        run_tasks(load, measure, missing, fingerprint, f"benefits of {profile}", "text", total)
+        divergence = np.concatenate([np.load(parts.path(part)) for part in by_part], axis=1)
+    return benefits(divergence.reshape(*thresholds.shape[:2], -1))
 
 
-def _write_divergences(worker: Worker, task: Task, advance: Advance) -> None:
+def _write_divergences(
+    tokens: TokenSettings,
+    criterion: str,
+    thresholds: ndarray,
+    parts: Parts,
+    loaded: LoadedModel,
+    task: tuple[str, list[TokenizedSample]],
+    advance: Advance,
+) -> None:
+    """Write a part: divergences of its texts, `[targets * profiles, texts]`."""
+    part, texts = task
     divergences = text_divergences(
-        worker.loaded,
-        task.texts,
-        worker.thresholds,
-        criterion=worker.criterion,
-        dense_prefix=worker.tokens.dense_prefix,
-        budget=worker.tokens.batch,
+        loaded,
+        texts,
+        torch.from_numpy(thresholds),
+        criterion=criterion,
+        dense_prefix=tokens.dense_prefix,
+        budget=tokens.batch,
         advance=advance,
     )
-    worker.parts.write(task.part, npy_bytes(divergences))
+    parts.write(part, npy_bytes(divergences))

@@ -15,7 +15,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from tqdm import tqdm
 
 from pipeline.config.params import Settings
 from pipeline.executors.pool import Advance
@@ -25,14 +24,14 @@ from pipeline.storage.schemas import HISTOGRAMS, SAMPLES, SIGNATURES
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model
-from stages.inputs.workers import model_workers
-from stages.run import start_logging
+from stages.inputs.workers import run_tasks
 from wina_amp.names import TRAIN
 from wina_amp.tokens.batching import batches
 from wina_amp.tokens.samples import tokenized_samples
 
 if TYPE_CHECKING:
     from pipeline.capture.capture import Part
+    from wina_amp.models.load import LoadedModel
 
 BATCHES_PER_PART = 8
 _COLUMNS = ("sample_id", "split", "prompt_ids", "answer_ids")
@@ -47,7 +46,12 @@ def main(settings: Settings) -> None:
         samples = Records(scratch.folder / SAMPLES.name)
         histograms, signatures = scratch.below(HISTOGRAMS.name), scratch.below(SIGNATURES.name)
         tasks = _planned(samples, settings.tokens.batch)
-        _write_parts(settings, fingerprint, tasks, samples, histograms, signatures)
+        missing = [task for task in tasks if not (histograms.has(task.part) and signatures.has(task.part))]
+        if len(missing) < len(tasks):
+            log.info("resuming: %d of %d parts are finished", len(tasks) - len(missing), len(tasks))
+        capture = partial(_capture, settings, samples, histograms, signatures)
+        total = sum(len(batch) for task in missing for batch in task.batches)
+        run_tasks(partial(load_model, settings.model), capture, missing, fingerprint, "capture", "sample", total)
         names = [task.part for task in tasks]
         signatures.publish(paths.SIGNATURES, names)
         histograms.publish(paths.HISTOGRAMS, names)
@@ -80,44 +84,22 @@ def _planned(samples: Records, budget: int) -> list[Task]:
     return [Task(f"{number:05d}.parquet", part) for number, part in enumerate(parts)]
 
 
-class Worker:
-    """A process that captures: the model, the samples, and the folders that its parts go to."""
-
-    def __init__(self, settings: Settings, samples: Records, histograms: Parts, signatures: Parts) -> None:
-        start_logging()
-        self.settings, self.samples, self.histograms, self.signatures = settings, samples, histograms, signatures
-        self.loaded = load_model(settings.model)
-
-
-def _write_parts(
+def _capture(
     settings: Settings,
-    fingerprint: Fingerprint,
-    tasks: Sequence[Task],
     samples: Records,
     histograms: Parts,
     signatures: Parts,
+    loaded: LoadedModel,
+    task: Task,
+    advance: Advance,
 ) -> None:
-    missing = [task for task in tasks if not (histograms.has(task.part) and signatures.has(task.part))]
-    if len(missing) < len(tasks):
-        log.info("resuming: %d of %d parts are finished", len(tasks) - len(missing), len(tasks))
-    total = sum(len(batch) for task in missing for batch in task.batches)
-    make_worker = partial(Worker, settings, samples, histograms, signatures)
-    with (
-        model_workers(make_worker, fingerprint, settings.model, len(missing)) as pool,
-        tqdm(total=total, desc="capture", unit="sample") as progress,
-    ):
-        pool.map(_capture, missing, progress.update)
-
-
-def _capture(worker: Worker, task: Task, advance: Advance) -> None:
     """Write one part of both tables."""
     from pipeline.capture.capture import capture
 
-    settings = worker.settings
+    read = [samples.read(places) for places in task.batches]
     rows: list[Part] = []
-    read = [worker.samples.read(places) for places in task.batches]
     captured = capture(
-        worker.loaded,
+        loaded,
         [[sample for sample, _ in batch] for batch in read],
         histograms_of={sample.sample_id for batch in read for sample, is_train in batch if is_train},
         criteria=settings.capture.criteria,
@@ -129,5 +111,5 @@ def _capture(worker: Worker, task: Task, advance: Advance) -> None:
     for part in captured:
         rows.append(part)
         advance(part.samples)
-    worker.histograms.write(task.part, HISTOGRAMS.to_bytes(pa.concat_tables([part.histograms for part in rows])))
-    worker.signatures.write(task.part, SIGNATURES.to_bytes(pa.concat_tables([part.signatures for part in rows])))
+    histograms.write(task.part, HISTOGRAMS.to_bytes(pa.concat_tables([part.histograms for part in rows])))
+    signatures.write(task.part, SIGNATURES.to_bytes(pa.concat_tables([part.signatures for part in rows])))

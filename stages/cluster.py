@@ -17,7 +17,7 @@ from numpy import ndarray
 from pipeline.config.params import Settings
 from pipeline.grouping.cluster_map import coordinates, shown
 from pipeline.grouping.cluster_variants import Variant, variants
-from pipeline.grouping.schemes import NO_GROUP, check_labels, label_groups, length_groups, one_group, shuffled_groups
+from pipeline.grouping.schemes import NO_GROUP, check_labels, label_groups, length_groups, shuffled_groups
 from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.statistics.agreement import adjusted_rand_index, normalized_mutual_information
 from pipeline.storage.schemas import ASSIGNMENTS, CLUSTER_MAP, CLUSTER_VARIANTS, SAMPLES, SIGNATURES
@@ -74,7 +74,7 @@ def _groups(samples: Any, train: ndarray, clusters: Clustering, seed: int) -> di
     """Every scheme's group of every sample."""
     tokens = samples["n_tokens"].to_numpy()
     return {
-        "global": one_group(len(samples)),
+        "global": np.zeros(len(samples), dtype=np.int64),
         "activation": clusters.groups,
         **{scheme: label_groups(samples[scheme].tolist(), train) for scheme in LABEL_SCHEMES},
         "length": length_groups(tokens, clusters.groups, train, seed),

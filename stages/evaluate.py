@@ -12,14 +12,13 @@ the split, so that a method becomes primary, or stops being so, without computin
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from pipeline.config.params import Settings
 from pipeline.evaluate.first_samples import among_first
@@ -27,13 +26,12 @@ from pipeline.executors.pool import Advance
 from pipeline.profiles.profile import Profiles, profile_array
 from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import PROFILES, RESULTS, SAMPLES
-from pipeline.storage.scratch import Scratch, array_digest
+from pipeline.storage.scratch import array_digest
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.groups import groups_of
 from stages.inputs.model import load_model
-from stages.inputs.workers import model_workers
-from stages.run import start_logging
+from stages.inputs.workers import run_tasks
 from wina_amp.names import DENSE, GATE_CRITERIA, THRESHOLD
 
 DENSE_TARGET = 0.0
@@ -48,16 +46,7 @@ log = logging.getLogger("stages.evaluate")
 
 @dataclass(frozen=True)
 class Task:
-    """One target on the samples of one part.
-
-    Attributes:
-        method: its name.
-        samples: those of the part.
-        target: of the profiles.
-        profiles: None runs the model dense.
-        parts: the folder of the result.
-        part: the name of the result.
-    """
+    """One target on the samples of one part, and the part's place; without profiles the model runs dense."""
 
     method: str
     samples: pd.DataFrame
@@ -73,7 +62,6 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         from stages.inputs.tasks import load_benchmark
 
-        start_logging()
         self.tokens = settings.tokens
         self.views = [view for views in load_benchmark(settings.benchmark).values() for view in views.values()]
         self.loaded = load_model(settings.model)
@@ -94,12 +82,8 @@ def main(settings: Settings, name: str) -> None:
         if len(missing) < len(tasks):
             log.info("%d of %d parts are finished already", len(tasks) - len(missing), len(tasks))
         largest_first = sorted(missing, key=lambda task: -len(task.samples))
-        requests = sum(_requests(task.samples) for task in missing)
-        with (
-            model_workers(partial(Worker, settings), fingerprint, settings.model, len(missing)) as pool,
-            tqdm(total=requests, desc=f"evaluate {name}", unit="request") as progress,
-        ):
-            pool.map(_evaluate, largest_first, progress.update)
+        total, make_worker = sum(_requests(task.samples) for task in missing), partial(Worker, settings)
+        run_tasks(make_worker, _evaluate, largest_first, fingerprint, f"evaluate {name}", "request", total)
         rows = [RESULTS.read(task.parts.path(task.part)) for task in tasks]
     RESULTS.write(pd.concat(rows, ignore_index=True), paths.results(name))
 
@@ -130,15 +114,14 @@ def _samples(settings: Settings, name: str) -> pd.DataFrame:
     """All samples of the evaluated splits, each with its `group` and the cost of finding it, `router_flops`."""
     samples = SAMPLES.read(paths.SAMPLES)
     samples = samples[samples["split"].isin(settings.evaluate.splits)].reset_index(drop=True)
-    source = settings.methods[name].groups_from
-    if source is None:
+    if name == DENSE:
         return samples.assign(group=0, router_flops=0.0)
-    return pd.concat([samples, groups_of(samples, source)], axis=1)
+    return pd.concat([samples, groups_of(samples, settings.methods[name].groups_from)], axis=1)
 
 
 def _portions(settings: Settings, name: str, target: float, samples: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Part -> its samples: of every split those that all methods have, and the other test samples where primary."""
-    first = among_first(samples, _limits(settings))
+    first = among_first(samples, settings.evaluate.limits)
     whole: dict[str, Any] = {str(split): rows for split, rows in samples[first].groupby("split", sort=False)}
     if _is_primary(settings, name, target):
         whole[MORE] = samples[~first & (samples["split"] == "test").to_numpy()]
@@ -148,12 +131,6 @@ def _portions(settings: Settings, name: str, target: float, samples: pd.DataFram
         for number, chosen in enumerate(np.array_split(np.arange(len(rows)), count) if count else ()):
             portions[f"{part}-{number}-of-{count}"] = rows.iloc[chosen]
     return portions
-
-
-def _limits(settings: Settings) -> dict[str, int | None]:
-    """Samples per task of each split that every method is evaluated on: `evaluate.limits`, but its two settings stand
-    here by name, because dvc.yaml lists those that a stage names (`tests/dvc/deps.py`)."""
-    return {"train": settings.evaluate.train_samples, "test": settings.evaluate.test_samples}
 
 
 def _is_primary(settings: Settings, name: str, target: float) -> bool:
@@ -166,9 +143,9 @@ def _is_primary(settings: Settings, name: str, target: float) -> bool:
 def _profiles(settings: Settings, name: str) -> dict[float, Profiles | None]:
     """The profiles at each target, None without masks; the dense model has the target 0 only, a criterion that masks
     only a part of the weights those that its profile set reaches."""
-    method = settings.methods[name]
-    if method.profile is None or method.mask is None:
+    if name == DENSE:
         return {DENSE_TARGET: None}
+    method = settings.methods[name]
     table: Any = PROFILES.read(paths.profiles(method.profile))
     criterion = settings.profiles[method.profile].criterion
     column = "threshold" if method.mask == THRESHOLD else "sparsity"
@@ -184,14 +161,14 @@ def _profiles(settings: Settings, name: str) -> dict[float, Profiles | None]:
 
 def _scratch(
     settings: Settings, fingerprint: Fingerprint, samples: pd.DataFrame, target: float, profiles: Profiles | None
-) -> Scratch:
+) -> AbstractContextManager[Parts]:
     """The parts of one target: they depend on no other target, and on the splits and first samples that they hold."""
     if profiles is None:
         return fingerprint.scratch({"evaluate.primary": None})
     groups = samples[["group", "router_flops"]].to_numpy()
     return fingerprint.scratch(
         {
-            "evaluate": {"splits": settings.evaluate.splits, "first": _limits(settings), "target": target},
+            "evaluate": {"splits": settings.evaluate.splits, "first": settings.evaluate.limits, "target": target},
             "methods.${key}": profiles.mask,
             "profiles.${item.profile}": profiles.criterion,
             "data/profiles/${item.profile}.parquet": array_digest(profiles.values),

@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.config.consistency import why_not_exported
 from pipeline.config.params import Settings
 from pipeline.profiles.measured import measured
 from pipeline.profiles.profile import profile_array
 from pipeline.storage.schemas import ASSIGNMENTS, PROFILES, RESULTS
 from stages.inputs import paths
 from stages.inputs.model import load_model
-from wina_amp.errors import UserError
 from wina_amp.models import manifest
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
@@ -30,20 +28,15 @@ def main(settings: Settings, name: str) -> None:
     """Write the profile set of method `name`.
 
     Raises:
-        UserError: a method that cannot run without this pipeline; a table is out of date.
+        UserError: a table is out of date.
     """
     method = settings.methods[name]
-    if method.profile is None or method.groups is None or method.mask is None:
-        raise _refusal(name, "the dense model has no profile set")
     profile = settings.profiles[method.profile]
-    reason = why_not_exported(method, profile)
-    if reason is not None:
-        raise _refusal(name, reason)
     targets = tuple(sorted(settings.evaluate.targets))
     table: Any = PROFILES.read(paths.profiles(method.profile))
     thresholds = np.stack([profile_array(table, target, "threshold") for target in targets])
     loaded = load_model(settings.model)
-    is_routed = method.groups_from is not None and method.groups_from.startswith("routes/")
+    is_routed = method.groups != "assigned"
     router, facts = load_router(paths.router_weights(method.groups)) if is_routed else (None, None)
     description = Description(
         name=name,
@@ -102,13 +95,4 @@ def _checkpoint(settings: Settings, loaded: LoadedModel) -> Checkpoint:
         family=shapes.family,
         blocks=shapes.blocks,
         projections=shapes.projections,
-    )
-
-
-def _refusal(name: str, reason: str) -> UserError:
-    return UserError(
-        "A profile set must be able to run on new prompts, by `generate()`",
-        found=f"{name}: {reason}",
-        where=f"`methods.{name}` in params.yaml",
-        remedy="export a pooled method or one whose groups come from a router, with `mask: threshold`",
     )

@@ -23,13 +23,11 @@ from pipeline.grouping.schemes import label_groups, shuffled_groups
 from pipeline.grouping.signature_vectors import signature_vectors
 from pipeline.storage.parts import Parts, npy_bytes
 from pipeline.storage.schemas import ALLOCATIONS, ASSIGNMENTS, GROUP_HISTOGRAMS, SAMPLES, SIGNATURES
-from pipeline.storage.scratch import Scratch
 from stages.inputs import paths
 from stages.inputs.allocation import counts_of
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model
 from stages.inputs.workers import model_workers
-from stages.run import start_logging
 from wina_amp.allocation.calibration.cost import weight_fractions
 from wina_amp.allocation.loss.gradients import LossGradients
 from wina_amp.allocation.loss.loss_inputs import LossInputs
@@ -53,12 +51,10 @@ _COLUMNS = ("sample_id", "split", "prompt_ids", "answer_ids", *LABEL_SCHEMES)
 def main(settings: Settings, name: str) -> None:
     """Write the assignments of gradient clusters, of random groups of their sizes, and the quality JSON.
 
-    Args:
-        settings: all of them.
-        name: the pooled profile set whose allocation gradients are clustered.
+    `name` is the pooled profile set whose allocation gradients are clustered.
 
     Raises:
-        UserError: the profile set is not in `gradient.pooled`; more groups than the train samples allow.
+        UserError: more groups than the train samples allow.
     """
     samples: Any = SAMPLES.read(paths.SAMPLES, columns=_COLUMNS)
     train = (samples["split"] == "train").to_numpy()
@@ -98,16 +94,10 @@ class Task:
 
 
 class Worker:
-    """A process that takes gradients: a model, the thresholds that mask it, and the pooled allocations.
-
-    Args:
-        settings: all of them.
-        name: of the pooled profile set.
-        parts: the folder that gradients go to.
-    """
+    """A process that takes gradients: a model, the thresholds that mask it, the allocations of the pooled profile set
+    `name`, and where gradients go."""
 
     def __init__(self, settings: Settings, name: str, parts: Parts) -> None:
-        start_logging()
         self.parts = parts
         self._loaded = load_model(settings.model)
         self._tokens, self._criterion = settings.tokens, settings.profiles[name].criterion
@@ -142,7 +132,9 @@ def _allocation_gradients(settings: Settings, name: str, samples: Any) -> ndarra
         [Task(f"{target}-{first:06d}-{len(chunk)}.npy", target, chunk) for first, chunk in chunks] for target in targets
     ]
     fingerprint = Fingerprint(settings, "gradient_clusters", name)
-    with _scratch(fingerprint) as parts:
+    # The names of parts say the target, and groups are made of gradients later.
+    later = ("seed", "cluster.components", "gradient", paths.SIGNATURES, paths.assignments("activation"))
+    with fingerprint.scratch(dict.fromkeys(later)) as parts:
         missing = [task for tasks in by_target for task in tasks if not parts.has(task.part)]
         total = sum(len(task.texts) for task in missing)
         make_worker = partial(Worker, settings, name, parts)
@@ -154,12 +146,6 @@ def _allocation_gradients(settings: Settings, name: str, samples: Any) -> ndarra
             [(allocations, fraction)] = pool.map(_allocations, [targets])
         gradients = [np.concatenate([np.load(parts.path(task.part)) for task in tasks]) for tasks in by_target]
     return allocation_gradients(gradients, allocations, fraction)
-
-
-def _scratch(fingerprint: Fingerprint) -> Scratch:
-    """The gradients: the names of parts say the target, and groups are made of them later."""
-    later = ("seed", "cluster.components", "gradient", paths.SIGNATURES, paths.assignments("activation"))
-    return fingerprint.scratch(dict.fromkeys(later))
 
 
 def _write_gradients(worker: Worker, task: Task, advance: Advance) -> None:

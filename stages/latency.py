@@ -15,7 +15,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ import pyarrow as pa
 from pipeline.config.params import Settings
 from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import SAMPLES, TIMINGS
-from pipeline.storage.scratch import Scratch, array_digest, file_digest
+from pipeline.storage.scratch import array_digest, file_digest
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_checkpoint, load_model
@@ -53,7 +53,7 @@ def main(settings: Settings) -> None:
     """Write the folder `latency`.
 
     Raises:
-        UserError: a context is longer than the model's; there are no test samples; a table is out of date.
+        UserError: a context is longer than the model's; a table is out of date.
     """
     timed = what_is_timed(settings)
     if timed.reason is not None:
@@ -64,8 +64,7 @@ def main(settings: Settings) -> None:
     samples: Any = SAMPLES.read(paths.SAMPLES, columns=("sample_id", "split", "prompt_ids"))
     samples = samples[samples["split"] == "test"].reset_index(drop=True)
     work = decoded_work(settings, samples, timed.cache or 0)
-    chosen = {name: settings.methods[name] for name in timed.methods}
-    methods = profiled_methods(samples, chosen, settings.profiles, settings.evaluate.targets)
+    methods = profiled_methods(settings, samples, timed.methods)
     facts = _facts(settings, timed)
     fingerprint = Fingerprint(settings, "latency")
     with ExitStack() as stack:
@@ -85,13 +84,15 @@ def _time(
     settings: Settings, work: Work, missing: Mapping[Key, Profiled], parts: Mapping[Key, Parts]
 ) -> list[dict[str, Any]]:
     """Time the missing methods and return the dense baselines that they were compared with."""
+    import torch
+
     from pipeline.latency.timing import Dense, time_method
 
     if not missing:
         return []
     loaded = load_model(settings.model)
     plain = loaded if settings.model.transform == NO_TRANSFORM else load_checkpoint(settings.model)
-    _set_threads(settings.latency.threads)
+    torch.set_num_threads(settings.latency.threads)  # both sides' on a CPU; loading set the pipeline's own number
     with Dense(plain, work) as dense:
         for number, (key, profiled) in enumerate(missing.items(), start=1):
             rows = pd.DataFrame(time_method(loaded, dense, profiled, work)).assign(method=key[0], target=key[1])
@@ -101,8 +102,8 @@ def _time(
         return _baselines(dense)
 
 
-def _summary(rows: pd.DataFrame) -> str:
-    return ", ".join(f"{row.ms_per_token:.2f} ms a token, {row.speedup:.2f}x" for row in _tuples(rows))
+def _summary(rows: Any) -> str:
+    return ", ".join(f"{row.ms_per_token:.2f} ms a token, {row.speedup:.2f}x" for row in rows.itertuples())
 
 
 def _baselines(dense: Dense) -> list[dict[str, Any]]:
@@ -117,13 +118,6 @@ def _baselines(dense: Dense) -> list[dict[str, Any]]:
         }
         for (batch, context), baseline in dense.cells.items()
     ]
-
-
-def _set_threads(threads: int) -> None:
-    """Both sides' on a CPU; loading set the pipeline's own number."""
-    import torch
-
-    torch.set_num_threads(threads)
 
 
 def _facts(settings: Settings, timed: Timed) -> dict[str, Any]:
@@ -141,11 +135,11 @@ def _facts(settings: Settings, timed: Timed) -> dict[str, Any]:
 
 def _scratch(
     settings: Settings, fingerprint: Fingerprint, samples: Any, key: Key, profiled: Profiled, facts: Mapping[str, Any]
-) -> Scratch:
+) -> AbstractContextManager[Parts]:
     """The timings of one method at one target, on this machine."""
     method, target = key
     texts = json.dumps([list(map(int, ids)) for ids in samples["prompt_ids"]])
-    router = paths.router_weights(str(settings.methods[method].groups))
+    router = paths.router_weights(settings.methods[method].groups)
     return fingerprint.scratch(
         {
             "methods": method,
@@ -165,7 +159,3 @@ def _write(rows: pd.DataFrame | pa.Table, facts: Mapping[str, Any]) -> None:
         Path(temporary).mkdir()
         TIMINGS.write(rows, Path(temporary) / TABLE)
         (Path(temporary) / FACTS).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _tuples(rows: pd.DataFrame) -> Any:
-    return rows.itertuples(index=False)

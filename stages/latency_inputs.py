@@ -5,15 +5,13 @@ Not a stage. Everything here is decided without loading the model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.compute.sizes import sizes_of
 from pipeline.config.consistency import why_not_decoded
-from pipeline.config.methods import MethodSettings
 from pipeline.config.params import Settings
-from pipeline.config.profiles import ProfileSettings
 from pipeline.profiles.profile import profile_array
 from pipeline.storage.schemas import PROFILES
 from stages.inputs import paths
@@ -70,36 +68,23 @@ def what_is_timed(settings: Settings) -> Timed:
     device, dtype = choose_device(model.device), getattr(torch, model.dtype)
     weights = sizes.blocks * sizes.block_weights * dtype.itemsize
     cache = last_level_cache(device) if latency.cache_mb is None else int(latency.cache_mb * 1e6)
-    methods, skipped = _methods(settings)
+    named = settings.methods if latency.methods is None else {name: settings.methods[name] for name in latency.methods}
+    why_not = {name: why_not_decoded(method, settings.profiles[method.profile]) for name, method in named.items()}
+    methods = tuple(name for name, reason in why_not.items() if reason is None)
+    skipped = {name: reason for name, reason in why_not.items() if reason is not None}
     if not methods:
         reason = "no method can decode on a backend that skips weights"
     elif model.device == "spread":
         reason = "the model is spread over several GPUs, and sparse decoding runs on one device"
     else:
         reason = why_not_timed(device.type, dtype, max(latency.batches), weights=weights, cache=cache)
-    return Timed(tuple(methods), skipped, reason, weights, cache, device)
+    return Timed(methods, skipped, reason, weights, cache, device)
 
 
 def decoded_work(settings: Settings, samples: Any, cache: int) -> Work:
-    """The text of the test samples, in the contexts and batches of the settings.
-
-    Args:
-        settings: all of them.
-        samples: rows of `samples`, of the test split.
-        cache: bytes of the last-level cache.
-
-    Raises:
-        UserError: there are no samples.
-    """
+    """The text of the samples, in the contexts and batches of the settings, on a machine of so many bytes of cache."""
     from pipeline.latency.timing import Work
 
-    if samples.empty:
-        raise UserError(
-            "The text that is decoded comes from test samples",
-            found="none",
-            where=paths.SAMPLES,
-            remedy="run `dvc repro`, which rebuilds the table",
-        )
     latency = settings.latency
     return Work(
         prompts=samples["prompt_ids"].tolist(),
@@ -112,19 +97,8 @@ def decoded_work(settings: Settings, samples: Any, cache: int) -> Work:
     )
 
 
-def profiled_methods(
-    samples: Any,
-    chosen: Mapping[str, MethodSettings],
-    profiles: Mapping[str, ProfileSettings],
-    targets: Sequence[float],
-) -> dict[Key, Profiled]:
-    """Every method at every target, with what it needs to run.
-
-    Args:
-        samples: those of `decoded_work`.
-        chosen: the methods.
-        profiles: all profile sets of the settings.
-        targets: which profiles of them.
+def profiled_methods(settings: Settings, samples: Any, names: Iterable[str]) -> dict[Key, Profiled]:
+    """Every one of these methods at every target, with what it needs to run; samples are those of `decoded_work`.
 
     Raises:
         UserError: a table or a router is out of date.
@@ -135,23 +109,19 @@ def profiled_methods(
     from wina_amp.routing.router import load_router
 
     profiled: dict[Key, Profiled] = {}
-    for name, method in chosen.items():
-        profile, source = str(method.profile), str(method.groups_from)
-        table: Any = PROFILES.read(paths.profiles(profile))
-        groups = groups_of(samples, source)["group"].to_numpy()
-        router = load_router(paths.router_weights(str(method.groups))) if method.groups != "assigned" else None
-        for target in targets:
+    for name in names:
+        method = settings.methods[name]
+        table: Any = PROFILES.read(paths.profiles(method.profile))
+        groups = groups_of(samples, method.groups_from)["group"].to_numpy()
+        router = load_router(paths.router_weights(method.groups)) if method.groups != "assigned" else None
+        for target in settings.evaluate.targets:
             thresholds = torch.from_numpy(profile_array(table, target, "threshold"))
-            profiled[name, target] = Profiled(profiles[profile].criterion, thresholds, groups, router)
+            profiled[name, target] = Profiled(settings.profiles[method.profile].criterion, thresholds, groups, router)
     return profiled
 
 
 def check_contexts(settings: Settings) -> None:
-    """Refuse contexts that the model cannot hold.
-
-    Raises:
-        UserError: the longest one and the steps behind it are more tokens than the model takes.
-    """
+    """Raise a `UserError` where the longest context and the steps behind it are more tokens than the model takes."""
     from wina_amp.decode.interleaved import WARM
     from wina_amp.models.context import load_context
 
@@ -165,19 +135,3 @@ def check_contexts(settings: Settings) -> None:
             where="`latency.contexts` in params.yaml",
             remedy="name shorter contexts, or fewer `latency.steps`",
         )
-
-
-def _methods(settings: Settings) -> tuple[list[str], dict[str, str]]:
-    """The methods that are timed, and why others that the settings name are not."""
-    chosen: list[str] = []
-    skipped: dict[str, str] = {}
-    chosen_names = settings.latency.methods
-    for name, method in settings.methods.items():
-        if method.profile is None or (chosen_names is not None and name not in chosen_names):
-            continue
-        reason = why_not_decoded(method, settings.profiles[method.profile])
-        if reason is None:
-            chosen.append(name)
-        else:
-            skipped[name] = reason
-    return chosen, skipped

@@ -12,27 +12,28 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from pipeline.config.params import Settings
 from pipeline.executors.pool import Advance
 from pipeline.profiles.profile import profile_array, profiles, with_thresholds
-from pipeline.storage.parts import JsonParts, Parts
+from pipeline.storage.parts import JsonParts
 from pipeline.storage.schemas import ALLOCATIONS, GROUP_HISTOGRAMS, PROFILES
 from pipeline.storage.scratch import array_digest
 from stages.inputs import paths
 from stages.inputs.allocation import group_texts
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_model
-from stages.inputs.workers import model_workers
-from stages.run import start_logging
+from stages.inputs.workers import run_tasks
 from wina_amp.histograms.bins import Bins
 from wina_amp.names import DENSE, GLOBAL, POOLED
 from wina_amp.tokens.samples import TokenizedSample
+
+if TYPE_CHECKING:
+    from wina_amp.models.load import LoadedModel
 
 Task = tuple[int, Any]
 """A group, and the sparsity of every mask of every block."""
@@ -62,19 +63,17 @@ def _dense(settings: Settings, name: str, allocations: pd.DataFrame) -> pd.DataF
 
 
 def _as_run(settings: Settings, name: str, allocations: pd.DataFrame) -> pd.DataFrame:
-    sparsities = {target: profile_array(allocations, target, "sparsity") for target in _targets(allocations)}
+    targets = sorted(set(allocations["target"].tolist()))
+    sparsities = {target: profile_array(allocations, target, "sparsity") for target in targets}
     tasks: list[Task] = [(group, array) for arrays in sparsities.values() for group, array in enumerate(arrays)]
     # Parts are named by their allocation: another target computes only its own.
     fingerprint = Fingerprint(settings, "profile", name)
     with fingerprint.scratch({"data/allocations/${key}.parquet": None}) as parts:
-        store = JsonParts(parts, "")
+        store = JsonParts(parts)
         missing = [task for task in tasks if store.get(_part(task)) is None]
-        make_worker = partial(Worker, settings, name, parts)
-        with (
-            model_workers(make_worker, fingerprint, settings.model, len(missing)) as pool,
-            tqdm(total=len(missing), desc=f"thresholds of {name}", unit="group") as progress,
-        ):
-            pool.map(_calibrate, missing, progress.update)
+        calibrate = partial(_calibrate, settings, name, store)
+        load = partial(load_model, settings.model)
+        run_tasks(load, calibrate, missing, fingerprint, f"thresholds of {name}", "group")
         limits = {
             target: np.array([store.get(_part(task)) for task in enumerate(arrays)], dtype=np.float32)
             for target, arrays in sparsities.items()
@@ -82,31 +81,22 @@ def _as_run(settings: Settings, name: str, allocations: pd.DataFrame) -> pd.Data
     return with_thresholds(allocations, limits)
 
 
-class Worker:
-    """A process that calibrates: the model, and where finished thresholds go."""
-
-    def __init__(self, settings: Settings, name: str, parts: Parts) -> None:
-        start_logging()
-        self.settings, self.profile = settings, settings.profiles[name]
-        self.store = JsonParts(parts, "")
-        self.loaded = load_model(settings.model)
-
-
-def _calibrate(worker: Worker, task: Task, advance: Advance) -> None:
+def _calibrate(
+    settings: Settings, name: str, store: JsonParts, loaded: LoadedModel, task: Task, advance: Advance
+) -> None:
     """Keep the thresholds of one group at one target."""
     from wina_amp.thresholds.as_run import thresholds_as_run
 
-    group, sparsity = task
-    settings = worker.settings
+    (group, sparsity), profile = task, settings.profiles[name]
     limits = thresholds_as_run(
-        worker.loaded,
-        _texts(settings, worker.profile.scheme, group),
+        loaded,
+        _texts(settings, profile.scheme, group),
         sparsity,
-        criterion=worker.profile.criterion,
+        criterion=profile.criterion,
         dense_prefix=settings.tokens.dense_prefix,
         budget=settings.tokens.batch,
     )
-    worker.store.put(_part(task), limits.tolist())
+    store.put(_part(task), limits.tolist())
     advance(1)
 
 
@@ -121,7 +111,3 @@ def _texts(settings: Settings, scheme: str, group: int) -> list[TokenizedSample]
 def _part(task: Task) -> str:
     group, sparsity = task
     return f"{group:05d}-{array_digest(sparsity)[:16]}"
-
-
-def _targets(allocations: pd.DataFrame) -> list[float]:
-    return sorted(set(allocations["target"].tolist()))

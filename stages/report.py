@@ -50,7 +50,7 @@ from wina_amp.errors import RESTORE, UserError
 from wina_amp.models import manifest
 from wina_amp.models.integrity import config_of
 from wina_amp.models.source import config_folder
-from wina_amp.names import GATE_CRITERIA, GRADIENT, POOLED
+from wina_amp.names import DENSE, GATE_CRITERIA, GRADIENT, POOLED
 
 _SAMPLE_COLUMNS = (
     "sample_id",
@@ -102,7 +102,7 @@ def _plan(settings: Settings) -> Plan:
     primary = settings.evaluate.primary
     methods = (_method(name, row, settings.profiles) for name, row in settings.methods.items())
     return Plan(
-        methods=tuple(methods),
+        methods=(Method(DENSE), *methods),
         targets=tuple(sorted(settings.evaluate.targets)),
         splits=settings.evaluate.splits,
         schemes=settings.schemes,
@@ -140,8 +140,6 @@ def _facts(settings: Settings) -> dict[str, str]:
 
 
 def _method(name: str, row: MethodSettings, profiles: dict[str, ProfileSettings]) -> Method:
-    if row.profile is None:
-        return Method(name)
     profile = profiles[row.profile]
     return Method(
         name,
@@ -149,8 +147,8 @@ def _method(name: str, row: MethodSettings, profiles: dict[str, ProfileSettings]
         profile.scheme,
         profile.criterion,
         profile.allocation if profile.allocation != POOLED else profiles[str(profile.parent)].allocation,
-        row.groups or "",
-        row.mask or "",
+        row.groups,
+        row.mask,
         is_limited=profile.criterion in GATE_CRITERIA,
         takes_allocation=profile.allocation == POOLED,
     )
@@ -173,7 +171,10 @@ def _shown(settings: Settings) -> dict[str, dict[str, Any]]:
     }
     named = {
         "profiles": {name: asdict(profile) for name, profile in settings.profiles.items()},
-        "methods": {name: asdict(method) for name, method in settings.methods.items()},
+        "methods": {
+            DENSE: dict.fromkeys(("profile", "groups_from", "mask")),
+            **{name: asdict(method) for name, method in settings.methods.items()},
+        },
     }
     return {"seed": {"seed": settings.seed}, **{name: asdict(row) for name, row in sections.items()}, **named}
 

@@ -66,16 +66,12 @@ def main(settings: Settings, name: str) -> None:
 
 
 def _scores_flops(loaded: LoadedModel, samples: Any, blocks: int, dim: int, groups: int) -> ndarray:
-    config: Any = loaded.model.config
-    heads = int(config.num_attention_heads)
     read: Any = SIGNATURES.read_parts(paths.SIGNATURES, columns=("sample_id", "n_tokens"))
     eligible = read.groupby("sample_id")["n_tokens"].first().reindex(samples["sample_id"])
     return scores_flops(
         samples["n_tokens"].to_numpy(),
         eligible.to_numpy(),
         [projection for projection in projections(loaded.model) if projection.block < blocks],
-        heads=heads,
-        head_dim=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
         dim=dim,
         groups=groups,
         rotations=rotated_widths(loaded, blocks),

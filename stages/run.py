@@ -100,9 +100,8 @@ def dvc_stage() -> tuple[str, str]:
     return family.rpartition(":")[2], item
 
 
-def run(main: Callable[[Settings], None]) -> None:
+def run(title: str, main: Callable[[Settings], None]) -> None:
     """Run a command without arguments on the settings; see `run_command`."""
-    title = _command_name()
     argparse.ArgumentParser(prog=title).parse_args()
     run_command(title, lambda: main(params.load()))
 
@@ -200,11 +199,6 @@ def _of_the_machine(error: Exception, title: str) -> UserError | None:
             remedy="correct the permissions, or free space, then run the command again; finished parts are kept",
         )
     return None
-
-
-def _command_name() -> str:
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return spec.name.rpartition(".")[2] if spec else "command"
 
 
 def start_logging() -> None:

@@ -7,7 +7,6 @@ loaded, and the tables have no rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,6 @@ from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import load_unweighted
 from stages.inputs.workers import model_workers
-from stages.run import start_logging
 from wina_amp.allocation.calibration.cost import Cost, Meter, MeteredStore
 from wina_amp.names import LEARNED
 from wina_amp.tokens.samples import TokenizedSample, tokenized_samples
@@ -64,15 +62,15 @@ def _learned(settings: Settings) -> tuple[pd.DataFrame, Cost]:
         model_workers(partial(_worker, settings), fingerprint, settings.model) as pool,
         tqdm(total=plan.all_steps, desc="feature weights", unit="step") as progress,
     ):
-        [shapes] = pool.map(_shapes, [None])
+        [(features, fraction, chunks)] = pool.map(_shapes, [None])
         meter = Meter()
-        store = MeteredStore(JsonParts(parts, ""), meter)
+        store = MeteredStore(JsonParts(parts), meter)
         stored = store.get("state")
-        state = start(shapes.features, plan.targets) if stored is None else State.from_json(stored)
+        state = start(features, plan.targets) if stored is None else State.from_json(stored)
         progress.update(state.step)
-        gradients = _Gradients(pool, shapes, meter)
+        gradients = _Gradients(pool, sum(features), chunks, meter)
         for following in learn(
-            state, shapes.fraction, shapes.features, gradients.together, plan, warm_gradients=gradients.of_sparsities
+            state, fraction, features, gradients.together, plan, warm_gradients=gradients.of_sparsities
         ):
             state = following
             progress.update(1)
@@ -82,20 +80,11 @@ def _learned(settings: Settings) -> tuple[pd.DataFrame, Cost]:
         return pd.DataFrame(rows), store.cost
 
 
-@dataclass(frozen=True)
-class _Shapes:
-    """Shapes of the model that `learn` needs; for `chunks` see `LearningGradients`."""
-
-    features: list[int]
-    fraction: ndarray
-    chunks: int
-
-
 class _Gradients:
     """The gradients of a step; its chunks are the tasks of the pool."""
 
-    def __init__(self, pool: Pool[LearningGradients], shapes: _Shapes, meter: Meter) -> None:
-        self._pool, self._shapes, self._meter = pool, shapes, meter
+    def __init__(self, pool: Pool[LearningGradients], features: int, chunks: int, meter: Meter) -> None:
+        self._pool, self._features, self._chunks, self._meter = pool, features, chunks, meter
 
     def together(self, sparsity: ndarray, log_weights: ndarray, step: int) -> tuple[ndarray, ndarray]:
         """By sparsities and log weights."""
@@ -105,12 +94,12 @@ class _Gradients:
         """By sparsities, with norms as weights."""
         import numpy as np
 
-        return self._mean(sparsity, np.zeros(sum(self._shapes.features)), step, of_weights=False)[0]
+        return self._mean(sparsity, np.zeros(self._features), step, of_weights=False)[0]
 
     def _mean(self, sparsity: ndarray, log_weights: ndarray, step: int, *, of_weights: bool) -> tuple[ndarray, ndarray]:
         from wina_amp.allocation.feature_weights.learning_gradients import ChunkTask, mean
 
-        tasks = [ChunkTask(step, chunk, sparsity, log_weights, of_weights) for chunk in range(self._shapes.chunks)]
+        tasks = [ChunkTask(step, chunk, sparsity, log_weights, of_weights) for chunk in range(self._chunks)]
         chunks = self._pool.map(_chunk_gradients, tasks)
         for chunk in chunks:
             self._meter.spent(chunk.cost)
@@ -122,7 +111,6 @@ def _worker(settings: Settings) -> LearningGradients:
     from wina_amp.allocation.feature_weights.learning_gradients import LearningGradients
     from wina_amp.histograms.bins import Bins
 
-    start_logging()
     return LearningGradients(
         load_unweighted(settings.model),
         _train_texts(settings),
@@ -134,8 +122,8 @@ def _worker(settings: Settings) -> LearningGradients:
     )
 
 
-def _shapes(worker: LearningGradients, _nothing: None, _advance: Advance) -> _Shapes:
-    return _Shapes(worker.features, worker.fraction, worker.chunks)
+def _shapes(worker: LearningGradients, _nothing: None, _advance: Advance) -> tuple[list[int], ndarray, int]:
+    return worker.features, worker.fraction, worker.chunks
 
 
 def _chunk_gradients(worker: LearningGradients, task: ChunkTask, _advance: Advance) -> ChunkGradients:

@@ -19,6 +19,10 @@ if not Path("/dev/nvidia0").exists():
 # Stages of tests have little to do: starting processes for it would take longer. Those that test it ask for more.
 os.environ["WINA_AMP_PROCESSES"] = "1"
 
+# Where DVC runs a stage, and which: tests run none of its own.
+for _name in ("DVC_ROOT", "DVC_STAGE"):
+    os.environ.pop(_name, None)
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The slow module first: at the end, all other cores would wait for the one that runs it. Faults that `make faults`

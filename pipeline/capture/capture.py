@@ -47,8 +47,7 @@ def capture(
     Args:
         loaded, batches, histograms_of, criteria, dense_prefix: see `observed`.
         mantissa_bits: resolution of the histograms.
-        signature_dim: numbers per signature.
-        seed: seeds the projection of the signatures.
+        signature_dim, seed: of the projection of the signatures.
 
     Guarantee: see `observed`; histograms of fewer than 2^17 scores are exact, others as `count_units` says.
 

@@ -27,10 +27,8 @@ def histogram_table(
     """The histogram of every sample and scoring, in units (`pipeline/histograms/count_units.py`).
 
     Args:
-        observations: of one batch.
         sample_ids: the samples whose scores were counted, in the order of `Observation.counts`.
         tokens: how many tokens of each were counted.
-        bins: what they were counted in.
 
     Returns: rows site by site, within a site sample by sample.
     """
@@ -68,11 +66,9 @@ def signature_table(
     """The signature of every sample and site; activated gates have none.
 
     Args:
-        observations: of one batch.
         sample_ids: all samples of the batch, in the order of `Observation.magnitudes`.
         tokens: how many eligible prompt tokens each has.
-        seed: of the projection.
-        dim: numbers per signature.
+        seed, dim: of the projection.
     """
     inputs = [seen for seen in observations if seen.site.name in SITES]
     vectors = signatures(inputs, seed=seed, dim=dim).swapaxes(0, 1)

@@ -38,8 +38,7 @@ class Shape:
         features: number of features of every mask; empty where the model runs dense.
         gated: weights that one feature of each mask gates, in the same order.
         blocks: number of blocks.
-        heads: query heads of a block.
-        head_dim: length of a head.
+        queries: width of a block's queries, heads * head_dim: what `o` reads.
         hidden: width of the residual stream.
         vocabulary: rows of `lm_head`.
         rotations: width of every rotated input; empty for a model that is not transformed.
@@ -49,8 +48,7 @@ class Shape:
     features: tuple[int, ...]
     gated: tuple[int, ...]
     blocks: int
-    heads: int
-    head_dim: int
+    queries: int
     hidden: int
     vocabulary: int
     rotations: tuple[int, ...] = ()
@@ -86,11 +84,8 @@ def dense_flops(shape: Shape, work: Work) -> Numbers:
 
 
 def flops(shape: Shape, work: Work, router: Numbers | float = 0.0) -> Numbers:
-    """Operations that remain when masked features are skipped, with scoring, rotations and router, per sample.
-
-    Args:
-        router: operations of the router for each sample; 0 where none is run.
-    """
+    """Operations that remain when masked features are skipped, with scoring, rotations and those of a router, per
+    sample."""
     scoring = 2.0 * work.eligible * float(sum(shape.features))
     rotation = 2.0 * work.tokens * float(np.dot(shape.rotations, shape.rotations))
     return dense_flops(shape, work) - 2.0 * _skipped(shape, work) + scoring + rotation + router
@@ -122,5 +117,5 @@ def _skipped_by_mask(shape: Shape, work: Work) -> NDArray[np.float64]:
 
 
 def _attention_and_head(shape: Shape, work: Work) -> Numbers:
-    attention = 4.0 * shape.blocks * shape.heads * shape.head_dim * work.attended
+    attention = 4.0 * shape.blocks * shape.queries * work.attended
     return attention + 2.0 * shape.hidden * shape.vocabulary * work.predicted

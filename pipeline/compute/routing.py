@@ -33,8 +33,6 @@ def scores_flops(
     eligible: Int[ndarray, " samples"],
     projections: Sequence[Projection],
     *,
-    head_dim: int,
-    heads: int,
     dim: int,
     groups: int,
     rotations: tuple[int, ...] = (),
@@ -48,7 +46,6 @@ def scores_flops(
         tokens: tokens of every prompt.
         eligible: those of them that a signature is made from.
         projections: all projections of the first blocks.
-        head_dim, heads: length and number of attention's query heads.
         dim: numbers per signature.
         groups: outputs of the linear layer.
         rotations: width of every rotated input of the first blocks.
@@ -60,8 +57,7 @@ def scores_flops(
         features=(),
         gated=(),
         blocks=last + 1,
-        heads=heads,
-        head_dim=head_dim,
+        queries=next(projection.in_features for projection in run if projection.name == "o"),
         hidden=0,
         vocabulary=0,
         rotations=rotations,

@@ -23,7 +23,6 @@ from wina_amp.names import (
     GREEDY,
     KL,
     LEARNED_SCHEMES,
-    MASKS,
     POOLED,
     PROMPT,
     TEST,
@@ -96,22 +95,23 @@ def _check_include(include: str, file: str) -> None:
 
 def _check_gradient(settings: Settings, file: str) -> None:
     gradient = settings.gradient
+    pooled = [name for name, own in settings.profiles.items() if (own.scheme, own.allocation) == (GLOBAL, KL)]
     for profile in gradient.pooled:
-        must_know("pooled `kl` profile set", profile, pooled_kl(settings), "gradient.pooled", file)
+        must_know("pooled `kl` profile set", profile, pooled, "gradient.pooled", file)
     lost = [scheme for scheme in settings.schemes if scheme in GRADIENT_SCHEMES and not gradient.pooled]
     if lost:
         must = "A scheme of gradient clusters needs a pooled allocation, whose gradients are taken"
         remedy = "name a pooled `kl` profile set: `pooled: [<its name>]`"
         raise UserError(must, f"{', '.join(lost)} in `schemes`", f"`gradient.pooled` in {file}", remedy)
-    stray = [f"{target:g}" for target in gradient.targets if target not in settings.evaluate.targets]
-    if gradient.pooled and stray:
-        must = "`gradient.targets` must be among `evaluate.targets`"
-        raise UserError(must, ", ".join(stray), f"`gradient.targets` in {file}", "choose targets that have allocations")
+    if gradient.pooled:
+        _check_targets("gradient.targets", gradient.targets, settings, file, "choose targets that have allocations")
 
 
-def pooled_kl(settings: Settings) -> list[str]:
-    """The profile sets that are one `kl` allocation for all samples."""
-    return [name for name, profile in settings.profiles.items() if (profile.scheme, profile.allocation) == (GLOBAL, KL)]
+def _check_targets(setting: str, targets: Collection[float], settings: Settings, file: str, remedy: str) -> None:
+    stray = [f"{target:g}" for target in targets if target not in settings.evaluate.targets]
+    if stray:
+        must = f"`{setting}` must be among `evaluate.targets`"
+        raise UserError(must, ", ".join(stray), f"`{setting}` in {file}", remedy)
 
 
 def _check_routers(settings: Settings, file: str) -> None:
@@ -139,12 +139,9 @@ def _check_benefit_routers(settings: Settings, file: str) -> None:
             found = f"{profile}, `allocation: {own.allocation}`, which starts from {own.starts_from}"
             remedy = "name a profile set with `starts_from: allocations/<pooled set>`, of `greedy` or `kl`"
             raise UserError(must, found, where, remedy)
-    stray = [f"{target:g}" for target in route.benefit_targets if target not in settings.evaluate.targets]
-    if route.benefit_routers and stray:
-        must = "`route.benefit_targets` must be among `evaluate.targets`"
-        raise UserError(
-            must, ", ".join(stray), f"`route.benefit_targets` in {file}", "choose targets that have profiles"
-        )
+    if route.benefit_routers:
+        remedy = "choose targets that have profiles"
+        _check_targets("route.benefit_targets", route.benefit_targets, settings, file, remedy)
 
 
 def _check_start(name: str, profile: ProfileSettings, settings: Settings, file: str) -> None:
@@ -170,20 +167,19 @@ def _check_method(name: str, method: MethodSettings, settings: Settings, file: s
     if name == DENSE:
         raise UserError("`dense` must not be listed: it is always evaluated", where, file, f"remove `{where}`")
     must_know("profile set", method.profile, settings.profiles, f"{where}.profile", file)
-    scheme = settings.profiles[str(method.profile)].scheme
+    scheme = settings.profiles[method.profile].scheme
     tables = [f"assignments/{scheme}"]
     tables += [f"routes/{name}" for name, router in settings.route.routers.items() if router.scheme == scheme]
     tables += [
         f"routes/{router}" for router, profile in settings.route.benefit_routers.items() if profile == method.profile
     ]
     must_know("table of groups", method.groups_from, tables, f"{where}.groups_from", file)
-    must_know("mask", method.mask, MASKS, f"{where}.mask", file)
 
 
 def _check_export(name: str, settings: Settings, file: str) -> None:
     must_know("method", name, settings.methods, "export.methods", file)
     method = settings.methods[name]
-    reason = why_not_exported(method, settings.profiles[str(method.profile)])
+    reason = why_not_exported(method, settings.profiles[method.profile])
     if reason is not None:
         must = "`export.methods` must be methods that can run on new prompts"
         remedy = "list a pooled method or one whose groups come from a router, with `mask: threshold`"
@@ -202,7 +198,7 @@ def _check_primary(settings: Settings, file: str) -> None:
         )
     for name in primary.methods:
         must_know("method", name, settings.methods, "evaluate.primary.methods", file)
-    profiles = {name: settings.profiles[str(settings.methods[name].profile)] for name in primary.methods}
+    profiles = {name: settings.profiles[settings.methods[name].profile] for name in primary.methods}
     limited = [name for name, profile in profiles.items() if profile.criterion in GATE_CRITERIA]
     if limited:
         must = "`evaluate.primary.methods` must reach every target that they are compared at"
@@ -211,17 +207,15 @@ def _check_primary(settings: Settings, file: str) -> None:
     if not any(profile.scheme == GLOBAL for profile in profiles.values()):
         must = "`evaluate.primary.methods` must have a pooled method, with which the others are compared"
         raise UserError(must, ", ".join(primary.methods), where, "add a method whose profile set has the scheme global")
-    stray = [f"{target:g}" for target in primary.targets if target not in evaluate.targets]
-    if stray:
-        must = "`evaluate.primary.targets` must be among `evaluate.targets`"
-        raise UserError(must, ", ".join(stray), where, "choose targets that have profiles, or set it to null")
+    remedy = "choose targets that have profiles, or set it to null"
+    _check_targets("evaluate.primary.targets", primary.targets, settings, file, remedy)
 
 
 def _check_report(settings: Settings, file: str) -> None:
     """What the last stage would refuse, after hours."""
     baseline = settings.report.baseline
     must_know("method", baseline, settings.methods, "report.baseline", file)
-    scheme = settings.profiles[str(settings.methods[baseline].profile)].scheme
+    scheme = settings.profiles[settings.methods[baseline].profile].scheme
     if scheme != GLOBAL:
         where, remedy = f"`report.baseline` in {file}", "name a method whose profile set has the scheme global"
         raise UserError("`report.baseline` must be a pooled method", f"{baseline}, of scheme {scheme}", where, remedy)
@@ -262,7 +256,7 @@ def why_not_decoded(method: MethodSettings, profile: ProfileSettings) -> str | N
     return None
 
 
-def must_know(kind: str, name: str | None, known: Collection[str], setting_name: str, file: str) -> None:
+def must_know(kind: str, name: str, known: Collection[str], setting_name: str, file: str) -> None:
     """Refuse a name that is not among the known ones; the nearest of them is suggested."""
     if name not in known:
         raise unknown(kind, name, known, f"`{setting_name}` in {file}")

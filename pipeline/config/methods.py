@@ -90,25 +90,23 @@ class EvaluateSettings:
 class MethodSettings:
     """A way of running the model: a profile set, the table that says which group a sample belongs to, the kind of mask.
 
-    `dense` is always evaluated and stands in no file: it has none of them.
+    The dense model is always evaluated, and is none of them.
     """
 
-    profile: StrictStr | None = Field(description="name of a profile set in `profiles`; null is for the built-in dense")
-    groups_from: StrictStr | None = Field(
+    profile: StrictStr = Field(description="name of a profile set in `profiles`")
+    groups_from: StrictStr = Field(
         description="table with the group of every sample: `assignments/<scheme of the profile set>` (known groups: "
         "an oracle, unless there is only one), `routes/<router>`, or `routes/<benefit router of the profile set>`"
     )
-    mask: Annotated[StrictStr, OneOf(MASKS)] | None = Field(
+    mask: Annotated[StrictStr, OneOf(MASKS)] = Field(
         description="which features of a token are kept: `threshold`, those that score above the profile's "
         "threshold, `topk`, exactly the profile's number of highest scores, or `prompt`, those above a threshold read "
-        "off the prompt's own scores at the profile's sparsity; null is for the built-in dense"
+        "off the prompt's own scores at the profile's sparsity"
     )
 
     @property
-    def groups(self) -> str | None:
-        """None for dense, `assigned` if the group is known, otherwise the name of the router that predicts it."""
-        if self.groups_from is None:
-            return None
+    def groups(self) -> str:
+        """`assigned` if the group is known, otherwise the name of the router that predicts it."""
         kind, _, name = self.groups_from.partition("/")
         return "assigned" if kind == "assignments" else name
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -37,14 +36,14 @@ from pipeline.config.profiles import (
 )
 from pipeline.config.validation import validated
 from wina_amp.errors import UserError
-from wina_amp.names import DENSE, SCHEMES
+from wina_amp.names import SCHEMES
 
 PARAMS = "params.yaml"
 
 
 @dataclass(frozen=True, config=SECTION)
 class Settings:
-    """All of params.yaml. `methods` begins with `dense`, which stands in no file."""
+    """All of params.yaml."""
 
     seed: Annotated[StrictInt, Field(ge=0, le=2**31 - 1, description="seed of everything random")]
     study: Annotated[
@@ -82,7 +81,7 @@ def load(path: str | Path = PARAMS) -> Settings:
     file = str(path)
     settings = validated(Settings, parse(Path(path)), file)
     check_together(settings, file)
-    return replace(settings, methods={DENSE: MethodSettings(None, None, None), **settings.methods})
+    return settings
 
 
 def parse(path: Path) -> object:

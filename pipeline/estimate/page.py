@@ -3,65 +3,47 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 _WIDTH = 100
 
 
-@dataclass(frozen=True)
-class Row:
-    """Stages of one kind: how many would run, and their seconds together."""
-
-    stage: str
-    runs: int
-    seconds: float
-
-
-def rows(seconds: Iterable[tuple[str, float]]) -> list[Row]:
-    """One row for each kind of stage, from (name, seconds) of every stage: `evaluate@wina` is an `evaluate`."""
-    by_kind: dict[str, Row] = {}
-    for name, cost in seconds:
-        kind = name.partition("@")[0]
-        known = by_kind.get(kind, Row(kind, 0, 0.0))
-        by_kind[kind] = Row(kind, known.runs + 1, known.seconds + cost)
-    return list(by_kind.values())
-
-
-def page(table: Sequence[Row], stages: int, needs: Sequence[tuple[str, str]], notes: Sequence[str], device: str) -> str:
-    """The whole text.
+def page(
+    seconds: Iterable[tuple[str, float]],
+    stages: int,
+    needs: Sequence[tuple[str, str]],
+    notes: Sequence[str],
+    device: str,
+) -> str:
+    """The whole text, with a row for each kind of stage: `evaluate@wina` is an `evaluate`.
 
     Args:
-        table: from `rows`.
-        stages: number of all stages.
+        seconds: name and estimate of every stage that would run, of so many `stages`.
         needs: what is needed and how much of it.
         notes: what was assumed, one sentence each.
         device: what was measured.
     """
-    return "\n".join(_lines(table, stages, needs, notes, device))
-
-
-def _lines(
-    table: Sequence[Row], stages: int, needs: Sequence[tuple[str, str]], notes: Sequence[str], device: str
-) -> Iterator[str]:
-    runs = sum(row.runs for row in table)
-    if not runs:
-        yield f"Nothing to do: all {stages} stages are up to date."
-        return
-    yield f"At most {runs} of {stages} stages would run. An ESTIMATE, for this machine ({device}):"
-    yield ""
-    yield f"  {'stage':<12}{'runs':>6}{'time':>12}"
-    for row in table:
-        yield f"  {row.stage:<12}{row.runs:>6}{duration(row.seconds):>12}"
-    yield f"  {'together':<12}{runs:>6}{duration(sum(row.seconds for row in table)):>12}"
-    yield ""
+    by_kind: dict[str, list[float]] = {}
+    for name, cost in seconds:
+        by_kind.setdefault(name.partition("@")[0], []).append(cost)
+    if not by_kind:
+        return f"Nothing to do: all {stages} stages are up to date."
+    every = [cost for costs in by_kind.values() for cost in costs]
+    kinds = [*by_kind.items(), ("together", every)]
     width = max(len(name) for name, _ in needs)
-    for name, amount in needs:
-        yield f"  {name:<{width}}  {amount}"
-    yield ""
-    yield "Assumed:"
-    for note in notes:
-        yield textwrap.fill(note, _WIDTH, initial_indent="  - ", subsequent_indent="    ")
+    return "\n".join(
+        [
+            f"At most {len(every)} of {stages} stages would run. An ESTIMATE, for this machine ({device}):",
+            "",
+            f"  {'stage':<12}{'runs':>6}{'time':>12}",
+            *(f"  {kind:<12}{len(costs):>6}{duration(sum(costs)):>12}" for kind, costs in kinds),
+            "",
+            *(f"  {name:<{width}}  {amount}" for name, amount in needs),
+            "",
+            "Assumed:",
+            *(textwrap.fill(note, _WIDTH, initial_indent="  - ", subsequent_indent="    ") for note in notes),
+        ]
+    )
 
 
 def duration(seconds: float) -> str:

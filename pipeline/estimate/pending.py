@@ -7,7 +7,7 @@ with the same bytes as before spares those behind it, and results of an earlier 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,13 @@ def pending(root: Path, also: Collection[str] = ()) -> tuple[list[str], int]:
     Raises:
         UserError: DVC is at work in the repository, so that what is left to do changes while one looks.
     """
+    import networkx as nx
     from dvc.lock import LockError
     from dvc.repo import Repo
 
     with Repo(str(root)) as repo:
         stages: Any = repo.index.stages
-        every: Any = [stage for stage in stages if stage.path_in_repo == MAIN and stage.name != SETTINGS]
+        every = [stage for stage in stages if stage.path_in_repo == MAIN and stage.name != SETTINGS]
         try:
             status: Any = repo.status()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         except LockError as error:
@@ -45,30 +46,7 @@ def pending(root: Path, also: Collection[str] = ()) -> tuple[list[str], int]:
                 where=str(root),
                 remedy="wait until it is done, or end it",
             ) from error
-        changed = {stage.name for stage in every if stage.addressing in status} | set(also)
-        needs = {stage.name: [dep.name for dep in repo.index.graph.successors(stage)] for stage in every}
-    return with_dependents(needs, changed), len(needs)
-
-
-def with_dependents(needs: dict[str, list[str]], changed: Iterable[str]) -> list[str]:
-    """The changed stages and all that depend on them, each behind those it needs.
-
-    Args:
-        needs: for every stage the stages it depends on.
-        changed: stages that run in any case; names that are not in `needs` are ignored.
-    """
-    would_run: dict[str, bool] = {}
-    order: list[str] = []
-
-    def visit(name: str) -> bool:
-        if name not in would_run:
-            behind = [visit(dep) for dep in needs.get(name, [])]
-            would_run[name] = name in known and (name in changed or any(behind))
-            if would_run[name]:
-                order.append(name)
-        return would_run[name]
-
-    known, changed = needs.keys(), set(changed)
-    for name in needs:
-        visit(name)
-    return order
+        needs: Any = repo.index.graph.subgraph(every)  # from a stage to those that it depends on
+        changed = [stage for stage in every if stage.addressing in status or stage.name in also]
+        would_run = {*changed, *(behind for stage in changed for behind in nx.ancestors(needs, stage))}
+        return [stage.name for stage in nx.dfs_postorder_nodes(needs) if stage in would_run], len(every)

@@ -60,15 +60,8 @@ def one_block(config: Mapping[str, Any], dtype: torch.dtype) -> nn.Module:
 
 
 def measure(decoder: nn.Module, hidden: int, inner: int, length: int, device: torch.device, parameters: int) -> Rates:
-    """Measure a decoder of one block, a matrix `[inner, hidden]` in its dtype, at most `_WIDEST`, and a larger one.
-
-    Args:
-        decoder: from `one_block`; is moved to the device.
-        hidden, inner: widths of the model.
-        length: tokens of a sequence.
-        device: where stages run the model.
-        parameters: of the model.
-    """
+    """Measure a decoder from `one_block`, which is moved to the device, on sequences of `length` tokens, a matrix
+    `[inner, hidden]` in its dtype, at most `_WIDEST`, and a larger one, of at most so many parameters."""
     rows = max(1, _TOKENS // length)
     ids = torch.randint(_VOCABULARY, (rows, length), device=device)
     decoder.to(device)

@@ -128,7 +128,7 @@ class Cost:
 
     def dense(self, texts: float) -> float:
         """Seconds of a dense pass over so many train samples with their right answers, to its final hidden states."""
-        return self._texts(texts)
+        return self._blocks(self._tokens(texts))
 
     def calibration(self, tokens: float) -> float:
         """Seconds of the thresholds of one group at one target: a masked pass that counts scores."""
@@ -136,11 +136,11 @@ class Cost:
 
     def loss(self, texts: float) -> float:
         """Seconds of one loss: a masked pass over so many train samples, compared with the dense predictions."""
-        return MASKED * self._texts(texts) + self._heads(texts, 2)
+        return MASKED * self.dense(texts) + self._heads(texts, 2)
 
     def gradient(self, texts: float) -> float:
         """Seconds of one gradient of the loss on so many train samples, which passes the logits once more."""
-        return MASKED * GRADIENT * self._texts(texts) + self._heads(texts, 3)
+        return MASKED * GRADIENT * self.dense(texts) + self._heads(texts, 3)
 
     def timings(self, parts: int, *, batches: Sequence[int], contexts: Sequence[int], steps: int) -> float:
         """Seconds of the stage `latency`: every method at every target is a part, all batches and contexts in each.
@@ -157,18 +157,13 @@ class Cost:
         copied = 2 * weights / rates.bandwidth  # weights input-major, once a part
         return cells * COMPILING + parts * (BEGUN * contexts_run + cells * STEPS_PER_TIMED * steps * step + copied)
 
-    def _texts(self, texts: float) -> float:
-        """A pass over so many train samples with their right answers, to its final hidden states."""
-        return self._blocks(self._tokens(texts))
-
     def _heads(self, texts: float, times: int) -> float:
         """So many products with `lm_head` for each position of so many train samples whose logits are read."""
         read = np.minimum(self.workload.right[self.workload.is_train], POSITIONS)
         return self._head(self._tokens(texts), texts / max(self.train, 1) * float(read.sum()), times)
 
     def _tokens(self, texts: float) -> float:
-        load = self.workload
-        return texts / max(self.train, 1) * float((load.prompts + load.right - 1)[load.is_train].sum())
+        return texts / max(self.train, 1) * float(self.train_tokens)
 
     def _pass(self, tokens: Numbers, predicted: Numbers) -> float:
         return self._blocks(float(tokens.sum())) + self._head(float(tokens.sum()), float(predicted.sum()))

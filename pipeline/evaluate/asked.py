@@ -34,9 +34,7 @@ def check_asked(
 
     Args:
         requests: all requests of one kind.
-        numbers: the sample of each.
-        before: of every sample, what the table says.
-        sample_ids: of every sample.
+        numbers: the sample of each, a place in `before`, what the table says, and in `sample_ids`.
 
     Raises:
         UserError: something of the table is not asked.

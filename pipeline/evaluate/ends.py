@@ -70,12 +70,7 @@ def not_applied(loaded: LoadedModel) -> dict[str, object]:
 
 
 def ends_of(loaded: LoadedModel, turn_end: int | None = None) -> Ends:
-    """The ends of a model's answers.
-
-    Args:
-        loaded: the model.
-        turn_end: the token that ends a turn, if the answers belong to a chat.
-    """
+    """The ends of a model's answers; in a chat `turn_end` is the token that ends a turn."""
     tokenizer: Any = loaded.tokenizer
     configured: Any = loaded.model.generation_config
     ids = configured.eos_token_id if isinstance(configured.eos_token_id, list) else [configured.eos_token_id]

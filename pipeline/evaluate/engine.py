@@ -92,20 +92,14 @@ class Engine:
         Raises:
             UserError: a hidden state is NaN or infinite; memory is not enough for a single row.
         """
+        tensors = (ids, eligible, positions, visible, prompts)
         if cache is not None:  # it is extended in place: whoever has it runs everything again by halves
-            return self._forward(ids, groups, eligible, positions, visible, cache, prompts)
+            return self._forward(cache, groups, *tensors)
 
         def run(rows: Sequence[int]) -> tuple[Tensor, Counts | None]:
             of = slice(rows[0], rows[-1] + 1)
-            return self._forward(
-                ids[of],
-                groups[of],
-                eligible[of],
-                None if positions is None else positions[of],
-                None if visible is None else visible[of],
-                None,
-                None if prompts is None else prompts[of],
-            )
+            part: Any = (None if tensor is None else tensor[of] for tensor in tensors)
+            return self._forward(None, groups[of], *part)
 
         parts = list(in_halves(run, range(len(ids))))
         if len(parts) == 1:
@@ -118,12 +112,12 @@ class Engine:
 
     def _forward(
         self,
-        ids: Tensor,
+        cache: Cache | None,
         groups: Sequence[int],
+        ids: Tensor,
         eligible: Tensor,
         positions: Tensor | None,
         visible: Tensor | None,
-        cache: Cache | None,
         prompts: Tensor | None,
     ) -> tuple[Tensor, Counts | None]:
         arguments = {

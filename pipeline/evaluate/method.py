@@ -6,7 +6,7 @@ methods.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import lm_eval.evaluator
@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.compute.operations import Shape, dense_flops, flops, realised_sparsity, sparsity_by_block
-from pipeline.evaluate.asked import asked_before
 from pipeline.evaluate.engine import running
 from pipeline.evaluate.model import ProfiledLM
 from pipeline.evaluate.tally import Tally
@@ -62,25 +61,14 @@ def evaluate(
             score; NaN in the model.
     """
     table = samples.reset_index(drop=True)
-    groups = [int(group) for group in table["group"]]
     shape = shape_of(loaded, None if profiles is None else profiles.criterion)
     tally = Tally(len(table), len(shape.features))
     with torch.inference_mode(), running(loaded, profiles, dense_prefix) as engine:
-        model = ProfiledLM(
-            engine,
-            views[0].today,
-            {(f"{row.task}/{row.split}", row.doc_hash): number for number, row in _rows(table)},
-            list(table["sample_id"]),
-            [asked_before(row) for _, row in _rows(table)],
-            groups,
-            batch_tokens,
-            tally,
-            advance,
-        )
+        model = ProfiledLM(engine, table, views[0].today, batch_tokens, tally, advance)
         logged = _run(model, views, table)
-    scored = [_scored(logged[row.sample_id], row) for _, row in _rows(table)]
+    scored = [_scored(logged[row.sample_id], row) for row in cast(Any, table).itertuples()]
     return pd.DataFrame(scored).assign(
-        group=groups,
+        group=table["group"],
         realised_sparsity=realised_sparsity(shape, tally.work),
         sparsity_by_block=list(sparsity_by_block(shape, tally.work).astype(np.float32)),
         flops=flops(shape, tally.work, router_flops),
@@ -93,14 +81,12 @@ def shape_of(loaded: LoadedModel, criterion: str | None) -> Shape:
     projs = projections(loaded.model)
     masks = [] if criterion is None else mask_sites(loaded.model, criterion_row(criterion).reads)
     config: Any = loaded.model.config
-    heads = int(config.num_attention_heads)
     return Shape(
         weights=sum(proj.gated_weights for proj in projs),
         features=tuple(site.projection.in_features for site in masks),
         gated=tuple(site.gated for site in masks),
         blocks=projs[-1].block + 1,
-        heads=heads,
-        head_dim=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
+        queries=next(proj.in_features for proj in projs if proj.name == "o"),
         hidden=int(config.hidden_size),
         vocabulary=int(config.vocab_size),
         rotations=rotated_widths(loaded),
@@ -152,7 +138,3 @@ def _scored(record: Mapping[str, Any], row: Any) -> dict[str, Any]:
         right = values.pop(row.target)
         result |= {"loglikelihood": right, "margin": right - max(values) if values else np.nan}
     return result
-
-
-def _rows(table: pd.DataFrame) -> Iterator[tuple[int, Any]]:
-    return enumerate(cast(Any, table).itertuples(index=False))

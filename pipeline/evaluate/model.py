@@ -8,14 +8,15 @@ the same batches, whatever groups the samples are in.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
-from typing import cast
+from typing import Any, cast
 
+import pandas as pd
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
-from pipeline.evaluate.asked import REMEDY, Asked, check_asked
+from pipeline.evaluate.asked import REMEDY, asked_before, check_asked
 from pipeline.evaluate.choices import ScoringRequest, loglikelihoods
 from pipeline.evaluate.decoding import GenerationRequest, generate
 from pipeline.evaluate.ends import ends_of, not_applied
@@ -30,9 +31,6 @@ from wina_amp.tokens.encoding import encode_pairs, encode_prompts
 
 log = logging.getLogger(__name__)
 
-SampleKey = tuple[str, str]
-"""`task/split` and document hash."""
-
 _Ids = tuple[int, ...]
 
 
@@ -41,11 +39,8 @@ class ProfiledLM(LM):
 
     Args:
         engine: the model, dense or with masks installed.
+        table: the samples, rows of `schemas.SAMPLES` with a column `group`.
         today: the date that a chat template is told.
-        samples: number of every sample, by key.
-        sample_ids: of every sample, in the order of those numbers.
-        asked: of every sample, in the same order, what `prepare` wrote down.
-        groups: of every sample, in the same order.
         batch_tokens: tokens per forward pass, padding included.
         tally: receives what ran.
         advance: called with the number of requests after each batch.
@@ -54,22 +49,20 @@ class ProfiledLM(LM):
     def __init__(
         self,
         engine: Engine,
+        table: pd.DataFrame,
         today: date,
-        samples: Mapping[SampleKey, int],
-        sample_ids: Sequence[str],
-        asked: Sequence[Asked],
-        groups: Sequence[int],
         batch_tokens: int,
         tally: Tally,
-        advance: Callable[[int], object] = lambda _requests: None,
+        advance: Callable[[int], object],
     ) -> None:
         super().__init__()
+        rows: list[Any] = list(table.itertuples(index=False))
         self._engine = engine
         self._today = today
-        self._samples = samples
-        self._sample_ids = sample_ids
-        self._asked = asked
-        self._groups = groups
+        self._samples = {(f"{row.task}/{row.split}", row.doc_hash): number for number, row in enumerate(rows)}
+        self._sample_ids = [row.sample_id for row in rows]
+        self._asked = [asked_before(row) for row in rows]
+        self._groups = [int(row.group) for row in rows]
         self._budget = batch_tokens
         self._tally = tally
         self._advance = advance

@@ -13,12 +13,8 @@ from wina_amp.masks.install import Counts
 
 
 class Tally:
-    """Counters of n samples, all zero at first. `work` is what `pipeline.compute.operations` takes.
-
-    Args:
-        samples: number of samples.
-        masks: number of masks on the model; 0 where it runs dense.
-    """
+    """Counters of so many samples, and masks on the model (0: it runs dense), all zero at first; `work` is what
+    `pipeline.compute.operations` takes."""
 
     def __init__(self, samples: int, masks: int) -> None:
         self.work = Work(

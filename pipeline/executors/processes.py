@@ -24,7 +24,6 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from multiprocessing import get_context, parent_process
 from multiprocessing.queues import SimpleQueue
-from types import TracebackType
 from typing import Any, Generic, Self
 
 import psutil
@@ -51,25 +50,9 @@ _in_process: tuple[Callable[[], Any], Advance] | None = None
 def processes(model_bytes: int, *, on_cpu: bool, gpus: int = 1) -> int:
     """Number of processes, each with a model, that this machine has room for: one for every GPU where the model runs on
     one; else one for every `OMP_NUM_THREADS` cores, as long as the models fit into half of the available memory; or the
-    value of `PROCESSES`.
-
-    Args:
-        model_bytes: size of the model's weights.
-        on_cpu: whether it runs on the CPU.
-        gpus: that processes can share the work on.
-
-    Raises:
-        UserError: `PROCESSES` is no whole number of at least 1.
-    """
-    given = os.environ.get(PROCESSES, "")
+    value of `PROCESSES`."""
+    given = os.environ.get(PROCESSES)  # a number: `stages/run.py` refuses everything else
     if given:
-        if not given.isdecimal() or int(given) < 1:
-            raise UserError(
-                f"{PROCESSES} must be a whole number of at least 1, or empty",
-                found=repr(given),
-                where="the environment",
-                remedy=f"correct or unset it (`unset {PROCESSES}`)",
-            )
         return int(given)
     if not on_cpu:
         return max(1, gpus)
@@ -107,9 +90,7 @@ class WorkerPool(Generic[Worker]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.processes > 1:
             self._executor.shutdown(cancel_futures=True)
 

@@ -24,7 +24,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Generic, Self
 
 from pipeline.executors.pool import EXECUTOR, RAY, Advance, Result, Task, Worker
@@ -121,9 +120,7 @@ class RayPool(Generic[Worker]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._open.close()
 
     def map(

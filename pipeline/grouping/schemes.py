@@ -1,4 +1,4 @@
-"""The schemes that need no learning: one group, one group per label, and the size-matched controls, random and length.
+"""The schemes that need no learning: one group per label, and the size-matched controls, random and length.
 
 A scheme is a group number for every sample; everything after it (merging histograms, allocation, thresholds,
 evaluation) is the same code for all of them, so the pooled profile is simply the scheme with one group. Groups are
@@ -25,11 +25,6 @@ def draw_of(scheme: str) -> int:
     """The number of the draw that a scheme of `RANDOM_SCHEMES` is, from 0."""
     draws = ACTIVATION_RANDOM_SCHEMES if scheme in ACTIVATION_RANDOM_SCHEMES else GRADIENT_RANDOM_SCHEMES
     return draws.index(scheme)
-
-
-def one_group(samples: int) -> Int[ndarray, " samples"]:
-    """`global`: every sample in group 0."""
-    return np.zeros(samples, dtype=np.int64)
 
 
 def label_groups(labels: Sequence[str], train: Bool[ndarray, " samples"]) -> Int[ndarray, " samples"]:

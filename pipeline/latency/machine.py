@@ -20,11 +20,8 @@ _PACKAGES = ("torch", "transformers", "numba", "triton")
 def last_level_cache(device: torch.device, caches: Path = CPU_CACHES) -> int | None:
     """Bytes of the last-level cache; None where it is unknown.
 
-    Of a GPU its L2, from the driver; of a CPU the unified cache of the highest level, from Linux.
-
-    Args:
-        device: the device that holds the weights.
-        caches: the folder in which Linux describes the caches of a core.
+    Of a GPU its L2, from the driver; of a CPU the unified cache of the highest level, from the folder in which Linux
+    describes the caches of a core.
     """
     if device.type == "cuda":
         size = int(getattr(torch.cuda.get_device_properties(device), "L2_cache_size", 0))

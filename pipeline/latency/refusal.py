@@ -20,13 +20,7 @@ NO_SAVING = ("reference",)
 
 
 def able(device: str, dtype: torch.dtype, batch: int) -> list[str]:
-    """Names of the backends that skip weights and run such a step, best first.
-
-    Args:
-        device: `cpu` or `cuda`.
-        dtype: of the model.
-        batch: sequences that are decoded at a time.
-    """
+    """Names of the backends that skip weights and run steps of so many sequences on `cpu` or `cuda`, best first."""
     return [name for name, reason in _refusals(device, dtype, batch).items() if reason is None]
 
 
@@ -34,9 +28,7 @@ def why_not_timed(device: str, dtype: torch.dtype, batch: int, *, weights: int, 
     """The reason why nothing is timed, as the end of a sentence; None if sparse decoding can win.
 
     Args:
-        device: `cpu` or `cuda`.
-        dtype: of the model.
-        batch: the most sequences that are decoded at a time.
+        device, dtype, batch: see `able`.
         weights: bytes of the weights that masks act on.
         cache: bytes of the last-level cache; None: unknown.
     """

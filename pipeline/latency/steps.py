@@ -108,8 +108,7 @@ class SparseSteps(Steps):
 
     Args:
         model: the model, under `sparse_decoding`.
-        ids: see `Steps`.
-        context: see `Steps`.
+        ids, context: see `Steps`.
         way: a name in `WAYS`, not `compiled`: Python decides what a pass is.
         decoding: from `sparse_decoding`; it serves one `SparseSteps` at a time, from `begin` to `close`.
         groups: group of every sequence, on the model's device.

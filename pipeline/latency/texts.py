@@ -33,11 +33,6 @@ class Texts:
 def texts(prompts: Sequence[Int[ndarray, " tokens"]], batch: int, width: int) -> Texts:
     """`batch` sequences of `width` tokens, begun at samples that lie evenly apart; the last is followed by the first.
 
-    Args:
-        prompts: token ids of every sample, at least one of them not empty.
-        batch: number of sequences.
-        width: tokens of each.
-
     Raises:
         ValueError: there are no tokens.
     """

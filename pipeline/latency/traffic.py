@@ -46,14 +46,10 @@ def watch(
     step: Callable[[], object],
     steps: int,
 ) -> Reading:
-    """Run steps and count what they keep.
+    """Run decode steps, whose projections are called by Python, and count what they keep.
 
-    Args:
-        masks: the mask sites, inputs of projections.
-        cutoffs: of every mask, the largest magnitude that is masked.
-        groups: of every sequence.
-        step: runs one decode step, whose projections are called by Python.
-        steps: how many.
+    `cutoffs` are the largest magnitudes that every mask, at the input of a projection, masks; `groups` those of every
+    sequence.
     """
     inputs: list[Tensor] = [torch.empty(0) for _ in masks]
     kept = [0.0 for _ in masks]
@@ -81,12 +77,7 @@ def watch(
 
 def other_bytes(model: PreTrainedModel, masks: Sequence[MaskSite]) -> int:
     """Bytes of what a step reads besides the projections' weights and the cache: norms, `lm_head`, rotations. Learned
-    feature weights, buffers of the projections, are not read: cutoffs are made from them once.
-
-    Args:
-        model: the model.
-        masks: its projections.
-    """
+    feature weights, buffers of the projections, are not read: cutoffs are made from them once."""
     known = {id(site.projection.module.weight) for site in masks}
     known |= {id(buffer) for site in masks for buffer in site.projection.module.buffers(recurse=False)}
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
@@ -109,15 +100,7 @@ def rates(
 ) -> Rates:
     """Speed of the projections, run one after the other as in the last step, and of a copy, timed interleaved.
 
-    The copy counts bytes read and written.
-
-    Args:
-        masks: the projections, which run as in a decode step.
-        reading: their inputs.
-        cache: bytes of the last-level cache.
-        rounds: timed calls of each.
-        device: of the model.
-        now: see `interleaved.clock`.
+    The copy, of at least twice the last-level cache, counts bytes read and written. `now`: see `interleaved.clock`.
     """
     source = torch.ones(max(LEAST_COPIED, 2 * cache) // 4, dtype=torch.float32, device=device)
     target = torch.empty_like(source)

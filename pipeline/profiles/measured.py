@@ -31,13 +31,8 @@ def measured(
     confidence: float,
     seed: int,
 ) -> tuple[Measured | None, ...]:
-    """The figures at every target; None where the test split was not evaluated.
-
-    Args:
-        results: rows of the table `results` of the method.
-        dense: the same of the dense model.
-        targets: the method's.
-        replicates, confidence, seed: of the bootstrap.
+    """The figures at every target, from the tables `results` of the method and of the dense model; None where the test
+    split was not evaluated.
 
     Raises:
         UserError: test samples of the method are missing from the dense model's results, or a target has neither all

@@ -68,11 +68,9 @@ def profiles(
 def with_thresholds(
     allocations: pd.DataFrame, limits: Mapping[float, Float32[ndarray, "groups blocks projections"]]
 ) -> pd.DataFrame:
-    """Rows of the table `profiles`, one for each row of `allocations`.
+    """Rows of the table `profiles`, one for each row of a profile set's `allocations`.
 
-    Args:
-        allocations: rows of the table `allocations` of one profile set.
-        limits: at every target the thresholds, placed as `profile_array` places sparsities.
+    `limits` are the thresholds at every target, placed as `profile_array` places sparsities.
     """
     position = {name: number for number, name in enumerate(_names(allocations))}
     keys = zip(*(allocations[name].tolist() for name in ("target", *_KEY)), strict=True)

@@ -9,11 +9,7 @@ import pandas as pd
 
 
 def by_task(results: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
-    """One row a method, target and task.
-
-    Args:
-        results: rows of `schemas.RESULTS` of one split.
-        samples: `sample_id`, `task`, `answer_ids` of its samples.
+    """One row a method, target and task, from the tables `results` and `samples` of one split.
 
     Returns: `method`, `target`, `task`, `samples`; `accuracy` in points (mean score) and `perplexity` a token of the
         scored text, each NaN for tasks of the other kind; `sparsity` (realised, of the projections' weights, eligible

@@ -6,8 +6,9 @@ small differences is the discordance, so that
 
     n = (z(1 - alpha / 2) + z(power))^2 discordance / difference^2
 
-items are enough to find a difference with a probability of `power`, by a two-sided test at alpha. It counts items of
-one fit: units and refits come on top (`pipeline/statistics/refits.py`), and no number of items makes up for them.
+items are enough to find a difference with a probability of `POWER`, by a two-sided test at alpha = 1 - `CONFIDENCE`. It
+counts items of one fit: units and refits come on top (`pipeline/statistics/refits.py`), and no number of items makes up
+for them.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from scipy.special import ndtri
 
 POWER, CONFIDENCE = 0.8, 0.95
 
+_QUANTILES = float(ndtri((1 + CONFIDENCE) / 2) + ndtri(POWER))
 
-def items_needed(discordance: float, points: float, *, power: float = POWER, confidence: float = CONFIDENCE) -> int:
+
+def items_needed(discordance: float, points: float) -> int:
     """Items that are enough to find a difference of so many points.
 
     Raises:
@@ -29,18 +32,14 @@ def items_needed(discordance: float, points: float, *, power: float = POWER, con
     """
     if not (0 < discordance <= 1 and 0 < points <= 100 * discordance):
         raise ValueError(f"points must lie above 0 and at most at 100 discordances; got {points} and {discordance}")
-    return math.ceil(_quantiles(power, confidence) ** 2 * discordance / (points / 100) ** 2)
+    return math.ceil(_QUANTILES**2 * discordance / (points / 100) ** 2)
 
 
-def points_found(discordance: float, items: int, *, power: float = POWER, confidence: float = CONFIDENCE) -> float:
+def points_found(discordance: float, items: int) -> float:
     """The difference in points that so many items find."""
-    return 100 * _quantiles(power, confidence) * math.sqrt(discordance / items)
+    return 100 * _QUANTILES * math.sqrt(discordance / items)
 
 
 def discordance_of(first: Float[np.ndarray, " items"], second: Float[np.ndarray, " items"]) -> float:
     """The fraction of items on which exactly one of two methods is right."""
     return float((first != second).mean())
-
-
-def _quantiles(power: float, confidence: float) -> float:
-    return float(ndtri((1 + confidence) / 2) + ndtri(power))

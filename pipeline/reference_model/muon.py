@@ -44,11 +44,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """A matrix of the same singular vectors with singular values near 1 (between about 0.7 and 1.2).
-
-    Args:
-        matrix: rows x columns, not all zero.
-    """
+    """A matrix of the same singular vectors with singular values near 1 (between about 0.7 and 1.2); not of zeros."""
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     wide = wide / (wide.norm() + 1e-7)
     for _ in range(_STEPS):

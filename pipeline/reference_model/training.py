@@ -74,17 +74,18 @@ def train(
     phases: Sequence[Phase],
     report: Callable[[Progress], None],
     parts: Parts,
-) -> None:
-    """Train in place until the last phase's tokens are spent.
+) -> list[Progress]:
+    """Train in place until the last phase's tokens are spent; returns the log.
 
-    `report` is called every 50 steps and at the end. Every 250 steps the whole state is saved as a part; where it is
-    there, training goes on from it and ends with the same weights as an uninterrupted run.
+    A line is added to the log every 50 steps and at the end, and `report` is called with it. Every 250 steps the whole
+    state is saved as a part; where it is there, training goes on from it and ends with the same weights and log as an
+    uninterrupted run, but for the seconds.
     """
     device = next(model.parameters()).device
     optimizers = _optimizers(model, recipe)
-    state = _State()
+    state, log = _State(), list[Progress]()
     if parts.has(CHECKPOINT):
-        state = _restore(parts.path(CHECKPOINT), model, optimizers)
+        state, log = _restore(parts.path(CHECKPOINT), model, optimizers)
     model.train()
     started = time.monotonic() - state.seconds
     total, counted, budget = torch.zeros((), device=device), 0, phases[-1].until
@@ -102,11 +103,14 @@ def train(
         state = _State(state.step + 1, state.tokens + batch.tokens, time.monotonic() - started)
         done = state.tokens >= budget
         if state.step % _REPORT_EVERY == 0 or done:
-            report(Progress(state.step, state.tokens, state.seconds, float(total) / counted, recipe.muon_lr * factor))
+            loss_since = float(total) / counted
+            log.append(Progress(state.step, state.tokens, state.seconds, loss_since, recipe.muon_lr * factor))
+            report(log[-1])
             total, counted = torch.zeros((), device=device), 0
         if state.step % _SAVE_EVERY == 0:
-            _save(parts, state, model, optimizers)
+            _save(parts, state, log, model, optimizers)
     model.eval()
+    return log
 
 
 def schedule(tokens: int, warmup: int, phases: Sequence[Phase]) -> float:
@@ -138,9 +142,16 @@ def _optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Opt
     return [muon, torch.optim.AdamW(others, lr=recipe.adam_lr, betas=(0.9, 0.95), weight_decay=0.0)]
 
 
-def _save(parts: Parts, state: _State, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer]) -> None:
+def _save(
+    parts: Parts,
+    state: _State,
+    log: list[Progress],
+    model: LlamaForCausalLM,
+    optimizers: list[torch.optim.Optimizer],
+) -> None:
     whole = {
         "state": asdict(state),
+        "log": [asdict(line) for line in log],
         "model": model.state_dict(),
         "optimizers": [each.state_dict() for each in optimizers],
     }
@@ -148,9 +159,11 @@ def _save(parts: Parts, state: _State, model: LlamaForCausalLM, optimizers: list
         torch.save(whole, path)
 
 
-def _restore(checkpoint: Path, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer]) -> _State:
+def _restore(
+    checkpoint: Path, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer]
+) -> tuple[_State, list[Progress]]:
     whole = torch.load(checkpoint, weights_only=True)
     model.load_state_dict(whole["model"])
     for optimizer, saved in zip(optimizers, whole["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
-    return _State(**whole["state"])
+    return _State(**whole["state"]), [Progress(**line) for line in whole["log"]]

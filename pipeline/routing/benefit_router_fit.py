@@ -54,12 +54,8 @@ class BenefitRouter:
 def fit_benefit_router(
     features: Float[ndarray, "samples features"], benefits: Float[ndarray, "samples groups"], seed: int
 ) -> BenefitRouter:
-    """The benefit router for these train samples.
-
-    Args:
-        features: of every prompt, as the benefit router reads them.
-        benefits: of every group's profile over the pooled one (`pipeline/routing/benefits.py`).
-        seed: of the folds.
+    """The benefit router for these train samples and their benefits (`pipeline/routing/benefits.py`); `seed` draws the
+    folds.
 
     Raises:
         ValueError: fewer than two samples, or benefits that are not finite.

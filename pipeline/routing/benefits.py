@@ -49,8 +49,7 @@ def text_divergences(
     Args:
         loaded: the dense model; masks are put on it for the time of the call.
         texts: prompts with their right answers; one without an answer diverges by 0.
-        thresholds: see `wina_amp.masks.install.install`.
-        criterion: how features are scored.
+        thresholds, criterion: see `wina_amp.masks.install.install`.
         dense_prefix: see `eligibility.eligible`.
         budget: most tokens in a batch, padding included.
         advance: called with the number of finished texts after each batch.

@@ -29,10 +29,6 @@ def held_out(samples: pd.DataFrame, ask: Ask) -> pd.DataFrame:
 
     A label that is empty, or whose removal leaves fewer than two train samples, has no rows. A value that no train
     sample has is asked about all the same: no router was fitted on it.
-
-    Args:
-        samples: with `sample_id`, `split` and the columns of `LABELS`.
-        ask: fits a router and asks it.
     """
     train = (samples["split"] == "train").to_numpy()
     parts = [pd.DataFrame({"label": [], "sample_id": [], "group": []})]

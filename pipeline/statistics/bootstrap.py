@@ -54,11 +54,6 @@ def task_resampling_weights(
     m times gives m draws of its n samples, which is one multinomial of m n trials, so no loop over replicates is
     needed. Larger tasks weigh more, as in the mean over samples.
 
-    Args:
-        tasks: the task of every sample.
-        replicates: number of rows.
-        seed: of the draws.
-
     Raises:
         ValueError: no sample or no replicate.
     """

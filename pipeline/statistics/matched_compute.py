@@ -68,12 +68,7 @@ def score_at(
 
     Within a replicate the mean score is a piecewise-linear function of the mean realised sparsity through the curve's
     points; up to `EXTRAPOLATION` past the last point its last segment is continued. Scores of two curves over the same
-    samples, read with the same weights, are paired.
-
-    Args:
-        curve: the method's results.
-        at: a realised sparsity.
-        weights: of every sample in every replicate (`bootstrap.resampling_weights`).
+    samples, read with the same weights (`bootstrap.resampling_weights`), are paired.
 
     Raises:
         ValueError: `at` lies below the curve's first point or more than `EXTRAPOLATION` past its last.

@@ -57,11 +57,6 @@ def unit_intervals(
 ) -> UnitIntervals:
     """Intervals of the mean difference of one fit; they say nothing of others.
 
-    Args:
-        differences: of every item.
-        units: the unit of every item.
-        confidence: coverage, strictly between 0 and 1.
-
     Raises:
         ValueError: fewer than two units, or a difference that is not finite.
     """
@@ -76,11 +71,6 @@ def refit_intervals(
     differences: Float[np.ndarray, "refits items"], units: Shaped[np.ndarray, " items"], confidence: float
 ) -> RefitIntervals:
     """Intervals of the mean difference.
-
-    Args:
-        differences: of every item under every refit.
-        units: the unit of every item.
-        confidence: coverage, strictly between 0 and 1.
 
     Raises:
         ValueError: fewer than two refits or units, or a difference that is not finite.

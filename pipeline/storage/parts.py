@@ -121,14 +121,9 @@ class Parts:
 
 
 class JsonParts:
-    """JSON values by name, each a file among the parts of a scratch folder.
+    """JSON values by name, each a file among the parts of a folder; `prefix` begins the names of the files."""
 
-    Args:
-        parts: of the folder.
-        prefix: begins the names of the files.
-    """
-
-    def __init__(self, parts: Parts, prefix: str) -> None:
+    def __init__(self, parts: Parts, prefix: str = "") -> None:
         self._parts, self._prefix = parts, prefix
 
     def get(self, name: str) -> Any:

@@ -17,9 +17,9 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pipeline.storage.parts import Parts, nothing
@@ -33,41 +33,29 @@ _held: dict[Path, int] = {}
 """The locks on outs that this process has, as file descriptors."""
 
 
-class Scratch:
-    """The parts that belong to one fingerprint, as a context manager that gives them; they are locked for this process
-    and those that it starts until `close()` or the end of the block.
+@contextmanager
+def scratch(stage: str, fingerprint: Mapping[str, Any], check: Callable[[], None] = nothing) -> Generator[Parts]:
+    """The finished parts that belong to one fingerprint, locked for this process and those that it starts until the end
+    of the block.
 
     Args:
         stage: as DVC writes it, `evaluate@wina`; not `$DVC_STAGE`, which is a path where DVC runs in another folder.
         fingerprint: everything that the parts depend on; must be JSON-serialisable.
         check: called before a part is finished; raises an error where the fingerprint no longer holds. Can be pickled.
 
-    Attributes:
-        parts: the finished ones.
-
     Raises:
         UserError: another process is at work on the same parts, or on the same stage in this folder; or the folder
             cannot be written.
     """
-
-    def __init__(self, stage: str, fingerprint: Mapping[str, Any], check: Callable[[], None] = nothing) -> None:
-        hold(stage)
-        folder = scratch_root() / stage / _digest(fingerprint)
-        # The lock stands beside the folder, not in it: `clear` deletes the folder while it is held.
-        self._lock = _locked(folder.with_suffix(".lock"))
-        self.parts = Parts(folder, check)
-
-    def close(self) -> None:
-        """Release the lock."""
-        os.close(self._lock)
-
-    def __enter__(self) -> Parts:
-        return self.parts
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    hold(stage)
+    digest = hashlib.sha256(json.dumps(dict(fingerprint), sort_keys=True).encode()).hexdigest()
+    folder = scratch_root() / stage / digest
+    # The lock stands beside the folder, not in it: `clear` deletes the folder while it is held.
+    lock = _locked(folder.with_suffix(".lock"))
+    try:
+        yield Parts(folder, check)
+    finally:
+        os.close(lock)
 
 
 def hold(stage: str) -> None:
@@ -140,7 +128,3 @@ def _locked(path: Path) -> int:
             remedy="free disk space, correct the permissions or use another disk, then run `dvc repro` again",
         ) from error
     return lock
-
-
-def _digest(fingerprint: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(dict(fingerprint), sort_keys=True).encode()).hexdigest()

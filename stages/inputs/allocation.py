@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
 from pipeline.config.params import Settings
 from pipeline.histograms.aggregate import dense_counts
+from pipeline.storage.parts import Parts
 from pipeline.storage.schemas import ASSIGNMENTS, SAMPLES
-from pipeline.storage.scratch import Scratch
 from stages.inputs import paths
 from stages.inputs.fingerprint import Fingerprint
 from wina_amp.allocation.calibration.cost import Cost
@@ -20,7 +21,7 @@ Costs = dict[int, Cost]
 """Group -> what its allocation took."""
 
 
-def allocation_scratch(fingerprint: Fingerprint, settings: Settings) -> Scratch:
+def allocation_scratch(fingerprint: Fingerprint, settings: Settings) -> AbstractContextManager[Parts]:
     """The parts of the allocation of a profile set. None of them depends on a target but the highest, which greedy
     paths end at, unless its name says so."""
     return fingerprint.scratch({"evaluate.targets": max(settings.evaluate.targets)})

@@ -21,9 +21,7 @@ def checked_folder(path: str, revision: str | None, *, remote_code: bool, listed
     """The folder of a checkpoint.
 
     Args:
-        path: `model.path`; and so on.
-        revision: commit of a checkpoint of the hub.
-        remote_code: whether files of code belong to it.
+        path, revision, remote_code: the settings of `model`.
         listed: the list of its files: all of them, or `paths.TOKENIZER`, those that texts depend on.
 
     Raises:

@@ -25,11 +25,7 @@ GPU = "WINA_AMP_GPU"
 
 
 def environment(device: str) -> dict[str, str]:
-    """Everything of the kind as names and values.
-
-    Args:
-        device: `model.device`.
-    """
+    """Everything of the kind as names and values, where `model.device` is `device`."""
     versions = {name: _version(name) for name in LIBRARIES}
     threads = os.environ.get("OMP_NUM_THREADS") or "1"
     return {**versions, "python": platform.python_version(), "threads": threads, "device": _resolved(device)}

@@ -16,11 +16,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
 from pipeline.config.params import Settings, parse
-from pipeline.storage.scratch import Scratch
+from pipeline.storage.parts import Parts
+from pipeline.storage.scratch import scratch
 from stages.inputs import snapshot
 from stages.inputs.environment import environment
 from stages.inputs.paths import REFERENCE_PIPELINE
@@ -37,10 +39,11 @@ class Fingerprint:
 
     Args:
         settings: all of them.
-        stage: its name in one of the pipeline files .
+        stage: its name in one of the pipeline files.
         name: which of the family, if the stage has a `foreach`.
 
     Attributes:
+        model: the settings of that name.
         title: the stage as DVC writes it, `evaluate@wina`.
         resolved: deps and params as the file writes them -> with templates filled in.
         values: the same keys -> digest of the file or folder, or the param as JSON.
@@ -52,7 +55,7 @@ class Fingerprint:
     """
 
     def __init__(self, settings: Settings, stage: str, name: str | None = None) -> None:
-        self._device = settings.model.device
+        self.model = settings.model
         self.title = stage if name is None else f"{stage}@{name}"
         entry, known = entry_of(stage), dict[str, Any](vars(settings))
         if "foreach" in entry:
@@ -79,7 +82,7 @@ class Fingerprint:
         paths = [*snapshot.CODE, *(self.resolved[written] for written in self._files)]
         return {path: snapshot.located(path) for path in paths if not Path(path).is_absolute()}
 
-    def scratch(self, narrowed: Mapping[str, object] | None = None) -> Scratch:
+    def scratch(self, narrowed: Mapping[str, object] | None = None) -> AbstractContextManager[Parts]:
         """The parts that belong to this fingerprint.
 
         Args:
@@ -88,14 +91,14 @@ class Fingerprint:
 
         Raises:
             ValueError: the file does not list one of them for this stage.
-            UserError: see `Scratch`.
+            UserError: see `pipeline.storage.scratch.scratch`.
         """
         narrowed = narrowed or {}
         unlisted = narrowed.keys() - self.values.keys()
         if unlisted:
             raise ValueError(f"{self.title} cannot narrow {sorted(unlisted)}: dvc.yaml does not list it for this stage")
         values = self.values | {written: _json(value) for written, value in narrowed.items()}
-        return Scratch(self.title, {**values, "environment": environment(self._device)}, self.refuse_changes)
+        return scratch(self.title, {**values, "environment": environment(self.model.device)}, self.refuse_changes)
 
     def refuse_changes(self, settings: Settings | None = None) -> None:
         """Refuse results that were made while what they depend on changed.

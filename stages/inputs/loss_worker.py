@@ -22,13 +22,7 @@ if TYPE_CHECKING:
 
 
 class LossWorker:
-    """One process's model and what it has run.
-
-    Args:
-        parts: the folder that all measurements are kept in.
-        settings: all of them.
-        name: of the profile set.
-    """
+    """One process's model and what it has run for profile set `name`; measurements are kept in `parts`."""
 
     def __init__(self, parts: Parts, settings: Settings, name: str) -> None:
         self.settings, self.profile = settings, settings.profiles[name]

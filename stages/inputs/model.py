@@ -84,7 +84,7 @@ def model_processes(model: ModelSettings, tasks: int | None = None) -> int:
     (`pipeline.executors.processes.processes`), and no more than it has tasks.
 
     Raises:
-        UserError: the manifest is missing; the environment variable is no number.
+        UserError: the manifest is missing.
     """
     on_cpu = model.device == CPU or (model.device == AUTO and not has_gpu())
     room = processes(model_bytes(), on_cpu=on_cpu, gpus=len(model_gpus(model.device)))

@@ -30,63 +30,30 @@ REPORT = "data/report"
 PLOTS = "data/plots"
 METRICS = "data/metrics.json"
 
+# Templates, to be called with the name of a scheme, a profile set, a router or a method: `results("wina")`.
 
-def table(source: str) -> str:
-    """A table that a setting names: `assignments/<scheme>`, `routes/<router>`, `group_histograms/<scheme>` or
-    `allocations/<profile set>`."""
-    return f"data/{source}.parquet"
-
-
-def assignments(scheme: str) -> str:
-    """The group of every sample."""
-    return f"data/assignments/{scheme}.parquet"
-
-
-def group_histograms(scheme: str) -> str:
-    """The merged score histograms of every group."""
-    return f"data/group_histograms/{scheme}.parquet"
-
-
-def allocations(profile: str) -> str:
-    """The sparsity of every projection, for a profile set."""
-    return f"data/allocations/{profile}.parquet"
-
-
-def allocation_costs(profile: str) -> str:
-    """The costs of those allocations."""
-    return f"data/allocation_costs/{profile}.parquet"
-
-
-def profiles(profile: str) -> str:
-    """The thresholds of a profile set."""
-    return f"data/profiles/{profile}.parquet"
-
-
-def routes(router: str) -> str:
-    """The predicted group of every sample."""
-    return f"data/routes/{router}.parquet"
-
-
-def held_out(router: str) -> str:
-    """Predictions of the router fitted without a task or a template, on that one."""
-    return f"data/routes/{router}.held_out.parquet"
-
-
-def benefits(router: str) -> str:
-    """The measured benefit of every group's profile, for a benefit router."""
-    return f"data/routes/{router}.benefits.parquet"
-
-
-def router_weights(router: str) -> str:
-    """The fitted router."""
-    return f"data/routes/{router}.safetensors"
-
-
-def results(method: str) -> str:
-    """The evaluation of a method."""
-    return f"data/results/{method}.parquet"
-
-
-def profile_set(method: str) -> str:
-    """The folder of an exported profile set."""
-    return f"data/profile_sets/{method}"
+table = "data/{}.parquet".format
+"""A table that a setting names: `assignments/<scheme>`, `routes/<router>`, `group_histograms/<scheme>` or
+`allocations/<profile set>`."""
+assignments = "data/assignments/{}.parquet".format
+"""The group of every sample."""
+group_histograms = "data/group_histograms/{}.parquet".format
+"""The merged score histograms of every group."""
+allocations = "data/allocations/{}.parquet".format
+"""The sparsity of every projection, for a profile set."""
+allocation_costs = "data/allocation_costs/{}.parquet".format
+"""The costs of those allocations."""
+profiles = "data/profiles/{}.parquet".format
+"""The thresholds of a profile set."""
+routes = "data/routes/{}.parquet".format
+"""The predicted group of every sample."""
+held_out = "data/routes/{}.held_out.parquet".format
+"""Predictions of the router fitted without a task or a template, on that one."""
+benefits = "data/routes/{}.benefits.parquet".format
+"""The measured benefit of every group's profile, for a benefit router."""
+router_weights = "data/routes/{}.safetensors".format
+"""The fitted router."""
+results = "data/results/{}.parquet".format
+"""The evaluation of a method."""
+profile_set = "data/profile_sets/{}".format
+"""The folder of an exported profile set."""

@@ -22,11 +22,7 @@ _OUT = re.compile(r"^    - path: (.+)\n      hash: md5\n      md5: (\w+(?:\.dir)
 
 
 def check_inputs(deps: Iterable[str], taken: Snapshot) -> None:
-    """Compare data with dvc.lock. What no stage has made is not compared, nor is what is missing.
-
-    Args:
-        deps: files and folders that a stage depends on.
-        taken: their digests.
+    """Compare files and folders with dvc.lock. What no stage has made is not compared, nor is what is missing.
 
     Raises:
         UserError: a file, or the files of a folder, are not what was recorded.

@@ -9,23 +9,48 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+from tqdm import tqdm
 
 from pipeline.config.inputs import ModelSettings
-from pipeline.executors.pool import RAY, Pool, executor
+from pipeline.executors.pool import RAY, Advance, Pool, Task, Worker, executor
 from pipeline.executors.processes import PROCESSES, WorkerPool
 from stages.inputs.environment import GPU, environment
 from stages.inputs.fingerprint import Fingerprint
 from stages.inputs.model import model_bytes, model_gpus, model_processes
+from stages.run import start_logging
 from wina_amp.errors import UserError
 from wina_amp.names import CPU, CUDA, SPREAD
 
-Worker = TypeVar("Worker")
-
 log = logging.getLogger("stages")
+
+
+def run_tasks(
+    make_worker: Callable[[], Worker],
+    function: Callable[[Worker, Task, Advance], None],
+    tasks: Sequence[Task],
+    fingerprint: Fingerprint,
+    title: str,
+    unit: str,
+    total: int | None = None,
+) -> None:
+    """Call `function(worker, task, advance)` once for every task, by `model_workers`, under a progress bar.
+
+    Args:
+        make_worker: loads the model; can be pickled.
+        function: keeps its result; can be pickled, as tasks can.
+        title, unit: of the progress bar.
+        total: units of all tasks; None counts tasks.
+    """
+    with (
+        model_workers(make_worker, fingerprint, fingerprint.model, len(tasks)) as pool,
+        tqdm(total=len(tasks) if total is None else total, desc=title, unit=unit) as progress,
+    ):
+        pool.map(function, tasks, progress.update)
 
 
 def model_workers(
@@ -42,6 +67,7 @@ def model_workers(
     Raises:
         UserError: see `executor`, `model_processes` and `RayPool`; a GPU that is not named.
     """
+    make_worker = partial(_logging, make_worker)
     if executor() != RAY:
         return WorkerPool(make_worker, model_processes(model, tasks), model_gpus(model.device))
     from pipeline.executors.ray_pool import Needs, RayPool
@@ -57,6 +83,12 @@ def model_workers(
         facts=partial(facts, model.device),
         expected=expected_facts(model.device),
     )
+
+
+def _logging(make_worker: Callable[[], Worker]) -> Worker:
+    """A worker that reports progress as the stage does, in whatever process."""
+    start_logging()
+    return make_worker()
 
 
 def facts(device: str) -> dict[str, str]:

@@ -77,9 +77,8 @@ def test_the_table_of_a_method_that_was_removed_is_moved_out_of_the_folder_that_
 
 
 @pytest.fixture
-def elsewhere(settings: Settings, tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def elsewhere(settings: Settings, tiny_llama: Path, tmp_path: Path) -> Settings:
     """Settings for a checkpoint in a folder that DVC does not watch, with its manifest."""
-    monkeypatch.delenv("DVC_ROOT", raising=False)
     folder = shutil.copytree(tiny_llama, tmp_path / "models" / "tiny")
     found = replace(settings, model=replace(settings.model, path=str(folder)))
     manifest.main(found)

@@ -23,7 +23,6 @@ ROOT = Path(__file__).resolve().parents[2]
 def settings(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings for a copy of the tiny model, with its manifest."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
     committed = load(ROOT / "params.yaml")
     folder = shutil.copytree(tiny_llama, tmp_path / "model")
     settings = replace(committed, model=replace(committed.model, path=str(folder)))

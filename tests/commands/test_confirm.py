@@ -201,7 +201,7 @@ def test_a_study_asks_about_perplexity_and_evaluates_controls_with_the_first_fit
         return str(refit)
 
     monkeypatch.setattr(confirm, "_run", run)
-    confirm.main("other", "confirmation", repository, confirm.Place(tasks="/tasks"))
+    confirm.main("other", "confirmation", repository, tasks="/tasks")
     both = ["clustered_routed", "greedy"]
     assert asked == [("0", [*both, "wina_routed", "wina"]), ("1", both), ("2", both)]
     found = json.loads((study / "confirmation" / "answers.json").read_text())["text"]

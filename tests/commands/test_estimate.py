@@ -109,7 +109,7 @@ def test_primary_methods_pay_for_the_other_test_samples_at_their_targets_and_nob
     assert extra["teal"] == 0
     assert extra["kl_learned"] == pytest.approx(len(primary.targets) * (whole - first) / cost.processes)
     assert estimate.seconds(settings, cost, "dense") > estimate.seconds(none, cost, "dense")
-    sparse, targets = len(settings.methods) - 1, len(settings.evaluate.targets)
+    sparse, targets = len(settings.methods), len(settings.evaluate.targets)
     ordinary = (1 + sparse * targets) * 14 * (settings.evaluate.train_samples + shared)
     assert estimate._evaluated(none, cost.workload) == ordinary
     runs = 1 + len(primary.methods) * len(primary.targets)

@@ -34,6 +34,9 @@ EMBEDDED_TASKS = ROOT / "data" / "benchmark"
 _MODULE = re.compile(r"python -m stages (\w+)")
 _START = "stages.__main__"
 
+_PROPERTIES = {"evaluate.limits": {"evaluate.train_samples", "evaluate.test_samples"}}
+"""What is no setting, but made of some."""
+
 
 def stages(text: str) -> dict[str, dict[str, Any]]:
     """The stages of the text of a dvc.yaml as written; of a `foreach` stage its `do` block."""
@@ -78,7 +81,8 @@ def settings_used(module: str) -> set[str]:
     """`section` or `section.key` for every `settings.section[.key]` in the file of a stage and in those beside it that
     it imports."""
     beside = {name for name in _closure(module) if name.count(".") == 1 and name.startswith("stages.")}
-    return {setting for name in beside - {"stages.run", _START} for setting in _settings_in(name)}
+    named = {setting for name in beside - {"stages.run", _START} for setting in _settings_in(name)}
+    return {setting for name in named for setting in _PROPERTIES.get(name, {name})}
 
 
 def _settings_in(module: str) -> set[str]:

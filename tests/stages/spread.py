@@ -54,8 +54,6 @@ def small_parts() -> Iterator[None]:
     """Several parts of few samples, however few there are."""
     with pytest.MonkeyPatch.context() as patch:
         cut(patch)
-        patch.delenv("DVC_ROOT", raising=False)
-        patch.delenv("DVC_STAGE", raising=False)
         yield
 
 

@@ -21,7 +21,6 @@ from stages.inputs import paths
 from tests.stages.test_export import _results
 from tests.stages.test_group_stages import COUNT, run_all
 from tests.stages.test_group_stages import settings as settings  # a fixture
-from wina_amp.errors import UserError
 from wina_amp.profile_set.profile_set import ProfileSet
 from wina_amp.profile_set.sparsity import sparsify_
 from wina_amp.routing.router import load_router
@@ -41,7 +40,7 @@ def chosen(settings):
         profiles=settings.profiles | {"with_pooled": own},
         route=replace(
             settings.route,
-            benefit_routers={"benefit": "with_pooled", "bare": "greedy_clustered"},
+            benefit_routers={"benefit": "with_pooled"},
             benefit_targets=TARGETS,
         ),
         methods=settings.methods | {"chosen": MethodSettings("with_pooled", "routes/benefit", "threshold")},
@@ -52,10 +51,8 @@ def chosen(settings):
 def here(chosen, tmp_path_factory):
     """A folder in which the stages before have run; the groups' profiles and behind them a pooled one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("DVC_ROOT", raising=False)
-        patch.delenv("DVC_STAGE", raising=False)
         patch.chdir(tmp_path_factory.mktemp("benefit"))
-        run_all(chosen, ("wina", "greedy", "clustered", "greedy_clustered"))
+        run_all(chosen, ("wina", "greedy", "clustered"))
         PROFILES.write(
             PROFILES.read(paths.profiles("clustered")).assign(profile="with_pooled"), paths.profiles("with_pooled")
         )
@@ -151,8 +148,3 @@ def test_its_export_chooses_the_same_and_names_the_pooled_profile(here, chosen, 
         for row in samples.itertuples():
             ids = torch.from_numpy(row.prompt_ids.astype(np.int64))[None]
             assert int(sparse.route(ids, torch.ones_like(ids))) == routes[row.sample_id]
-
-
-def test_a_profile_set_without_a_pooled_profile_is_refused(here, chosen) -> None:
-    with pytest.raises(UserError, match=r"last group is the pooled profile.*Found: 3 profiles for the 3 groups of"):
-        benefit_router.main(chosen, "bare")

@@ -118,8 +118,6 @@ def options(settings: Settings) -> CalibrationSettings:
 def done(settings: Settings, tiny_loaded: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A folder in which the stages have run, the current one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("DVC_ROOT", raising=False)
-        patch.delenv("DVC_STAGE", raising=False)
         patch.chdir(tmp_path_factory.mktemp("pipeline"))
         SAMPLES.write(table(tiny_loaded), paths.SAMPLES)
         manifest.main(settings)

@@ -34,8 +34,6 @@ BATCHED = 1e-5
 @pytest.fixture
 def settings(tiny_llama: Path, tiny_tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> params.Settings:
     """Settings for the tiny model and tasks; the current folder is an empty one."""
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.delenv("DVC_STAGE", raising=False)
     monkeypatch.chdir(tmp_path)
     full = full_settings()
     return replace(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from pipeline.config.methods import MethodSettings
 from pipeline.profiles.profile import profile_array
 from pipeline.storage.schemas import PROFILES, RESULTS, ROUTES, SAMPLES
 from stages import export
@@ -31,8 +28,6 @@ def finished(settings, tmp_path_factory):
     """A folder in which everything in front of the stage has run, with made-up results."""
     patch = pytest.MonkeyPatch()
     folder = tmp_path_factory.mktemp("export")
-    patch.delenv("DVC_ROOT", raising=False)
-    patch.delenv("DVC_STAGE", raising=False)
     patch.chdir(folder)
     run_all(settings, PROFILE_SETS)
     samples = SAMPLES.read(paths.SAMPLES)
@@ -61,8 +56,6 @@ def _results(samples: pd.DataFrame, method: str, targets: tuple[float, ...]) -> 
 
 @pytest.fixture
 def here(finished, monkeypatch):
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.delenv("DVC_STAGE", raising=False)
     monkeypatch.chdir(finished)
     return finished
 
@@ -99,25 +92,6 @@ def test_new_prompts_are_routed_as_the_stage_route_routed_them(settings, here, t
         for row in samples.itertuples():
             ids = torch.from_numpy(row.prompt_ids.astype(np.int64))[None]
             assert int(sparse.route(ids, torch.ones_like(ids))) == routes[row.sample_id]
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("task", r"Found: task: its groups are read from `assignments/task`, and a new prompt stands in no such table"),
-        ("clustered_oracle", r"clustered_oracle: its groups are read from `assignments/activation`"),
-        ("dense", r"Found: dense: the dense model has no profile set"),
-        ("topk", r"Found: topk: `mask: topk` ranks the features of every token"),
-        ("cats", r"Found: cats: criterion cats masks the activated gate"),
-    ],
-)
-def test_methods_that_cannot_run_on_new_prompts_are_refused(settings, here, name, message):
-    methods = settings.methods | {
-        "topk": MethodSettings("wina", "assignments/global", "topk"),
-        "cats": MethodSettings("cats", "routes/embedding", "threshold"),
-    }
-    with pytest.raises(UserError, match=message):
-        export.main(replace(settings, methods=methods), name)
 
 
 def test_results_that_are_out_of_date_are_refused(settings, here):

@@ -92,12 +92,12 @@ def settings(tiny_llama):
     )
 
 
-def sample_rows() -> pd.DataFrame:
-    """20 train and 10 test samples of three tasks, each with words of its own."""
+def sample_rows(count: int = 30) -> pd.DataFrame:
+    """Samples of three tasks, each with words of its own; the first two thirds are train samples."""
     rng = np.random.default_rng(0)
     rows = []
-    for number in range(30):
-        task, split = number % 3, "train" if number < 20 else "test"
+    for number in range(count):
+        task, split = number % 3, "train" if 3 * number < 2 * count else "test"
         prompt = rng.integers(4 + 20 * task, 24 + 20 * task, 6 + number % 5).astype(np.int32)
         rows.append(
             {
@@ -149,8 +149,6 @@ def done(settings, tmp_path_factory):
     """A folder in which the stages have run."""
     folder = tmp_path_factory.mktemp("pipeline")
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("DVC_ROOT", raising=False)
-        patch.delenv("DVC_STAGE", raising=False)
         patch.chdir(folder)
         run_all(settings)
         yield folder
@@ -369,7 +367,6 @@ def test_a_calibration_that_crashed_continues_with_the_groups_that_are_missing(s
         return original(*args, **kwargs)
 
     monkeypatch.setattr(as_run, "thresholds_as_run", counted)
-    monkeypatch.setenv(PROCESSES, "1")
     shutil.rmtree(Path(".scratch") / "profile@clustered")
     with pytest.raises(KeyboardInterrupt):
         profile.main(settings, "clustered")

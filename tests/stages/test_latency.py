@@ -34,8 +34,6 @@ def finished(settings, tmp_path_factory):
     """A folder in which everything in front of the stage has run."""
     folder = tmp_path_factory.mktemp("latency")
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("DVC_ROOT", raising=False)
-        patch.delenv("DVC_STAGE", raising=False)
         patch.chdir(folder)
         run_all(settings, PROFILE_SETS)
     return folder
@@ -44,8 +42,6 @@ def finished(settings, tmp_path_factory):
 @pytest.fixture
 def few(settings, finished, monkeypatch):
     """Settings of a run that times four methods, dense eager."""
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.delenv("DVC_STAGE", raising=False)
     monkeypatch.chdir(finished)
     monkeypatch.setitem(steps.DENSE_WAYS, "cpu", ("eager",))
     small = replace(settings.latency, methods=NAMES, contexts=(8,), batches=(1, 2), steps=4, cache_mb=SMALL_CACHE)
@@ -138,7 +134,6 @@ def test_a_rotated_model_is_compared_with_the_checkpoint_as_it_is(few):
 
 def test_methods_that_cannot_decode_are_skipped_with_their_reason(few):
     methods = {
-        "dense": few.methods["dense"],
         "topk": MethodSettings("wina", "assignments/global", "topk"),
         "cats": MethodSettings("cats", "assignments/activation", "threshold"),
     }

@@ -33,8 +33,6 @@ FLOAT32 = 1e-4
 @pytest.fixture
 def settings(tiny_llama, tmp_path, monkeypatch):
     """Settings for the tiny model, transformed; the current folder is an empty one."""
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.delenv("DVC_STAGE", raising=False)
     monkeypatch.chdir(tmp_path)
     full = full_settings()
     chosen = replace(full, model=replace(full.model, path=str(tiny_llama), device="cpu", transform="orthogonal"))

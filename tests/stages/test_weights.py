@@ -36,9 +36,6 @@ LARGE = learning_gradients.CHUNK
 @pytest.fixture
 def settings(tiny_llama, tmp_path, monkeypatch):
     """Settings for the tiny model and a short run; the current folder has its samples."""
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.delenv("DVC_STAGE", raising=False)
-    monkeypatch.setenv(PROCESSES, "1")
     monkeypatch.setattr(learning_gradients, "CHUNK", 4)
     monkeypatch.chdir(tmp_path)
     full = full_settings()

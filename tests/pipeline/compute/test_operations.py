@@ -10,7 +10,8 @@ from pipeline.compute.operations import Shape, Work, attended, dense_flops, flop
 from tests.reference.compute import count
 
 INPUTS, OUTPUTS = (4, 4, 6), (3, 2, 4)
-SIZES = {"weights": 4 * 3 + 4 * 2 + 6 * 4, "blocks": 1, "heads": 2, "head_dim": 2, "hidden": 4, "vocabulary": 10}
+HEADS, HEAD_DIM = 2, 2
+SIZES = {"weights": 4 * 3 + 4 * 2 + 6 * 4, "blocks": 1, "queries": HEADS * HEAD_DIM, "hidden": 4, "vocabulary": 10}
 SHAPE = Shape(features=INPUTS, gated=OUTPUTS, **SIZES)
 
 ROUNDING = 1e-12
@@ -62,7 +63,7 @@ def test_counts_equal_a_walk_over_every_token_and_feature():
             [len(masked)],
             [[sum(len(token["kept"][index]) for token in masked) for index in range(3)]],
         )
-        walk = (projections, 1, SHAPE.heads, SHAPE.head_dim, SHAPE.hidden, SHAPE.vocabulary)
+        walk = (projections, 1, HEADS, HEAD_DIM, SHAPE.hidden, SHAPE.vocabulary)
         assert flops(SHAPE, work).tolist() == [count(*walk, tokens)]
         assert flops(replace(SHAPE, rotations=(4, 3)), work).tolist() == [count(*walk, tokens, rotations=(4, 3))]
         assert dense_flops(SHAPE, work).tolist() == [count(*walk, [token | {"kept": None} for token in tokens])]

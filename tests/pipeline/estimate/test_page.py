@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.estimate.page import Row, amount, duration, page, rows
+from pipeline.estimate.page import amount, duration, page
 
 
-def test_stages_of_a_kind_are_one_row():
-    costs = [("capture", 5.0), ("evaluate@wina", 60.0), ("evaluate@teal", 30.0)]
-    assert rows(costs) == [Row("capture", 1, 5.0), Row("evaluate", 2, 90.0)]
-
-
-def test_the_page_is_aligned_and_says_what_it_is():
-    table = [Row("capture", 1, 20.0), Row("evaluate", 8, 660.0)]
-    text = page(table, 32, [("disk", "18 MB"), ("GPU memory", "16 GB")], ["All is well."], "CPU")
+def test_the_page_is_aligned_says_what_it_is_and_has_one_row_for_stages_of_a_kind():
+    seconds = [("capture", 20.0), *((f"evaluate@{method}", 82.5) for method in range(8))]
+    text = page(seconds, 32, [("disk", "18 MB"), ("GPU memory", "16 GB")], ["All is well."], "CPU")
     lines = text.splitlines()
     assert lines[0].startswith("At most 9 of 32 stages would run. An ESTIMATE") and "CPU" in lines[0]
     body = lines[2:6]
-    assert len({len(line) for line in body}) == 1 and body[-1].split() == ["together", "9", "11", "min"]
+    assert len({len(line) for line in body}) == 1
+    assert body[2].split() == ["evaluate", "8", "11", "min"] and body[3].split() == ["together", "9", "11", "min"]
     assert lines[7] == "  disk        18 MB" and lines[8] == "  GPU memory  16 GB"
     assert lines[-1] == "  - All is well."
     assert max(len(line) for line in lines) <= 100

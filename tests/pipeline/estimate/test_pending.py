@@ -12,13 +12,11 @@ import pytest
 from dvc.lock import LockError
 from dvc.repo import Repo
 
-from pipeline.estimate.pending import pending, with_dependents
+from pipeline.estimate.pending import pending
 from wina_amp.errors import UserError
 
 # A library of DVC's warns of its own future; warnings are errors here.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")
-
-NEEDS = {"report": ["evaluate", "cluster"], "evaluate": ["capture"], "cluster": ["capture"], "capture": [], "docs": []}
 
 PIPELINE = """
 stages:
@@ -26,21 +24,6 @@ stages:
   two: {cmd: cp one two, deps: [one], outs: [two]}
   three: {cmd: cp other three, deps: [other], outs: [three]}
 """
-
-
-@pytest.mark.parametrize(
-    ("changed", "expected"),
-    [
-        ([], []),
-        (["report"], ["report"]),
-        (["cluster"], ["cluster", "report"]),
-        (["capture"], ["capture", "evaluate", "cluster", "report"]),
-        (["docs", "evaluate"], ["evaluate", "report", "docs"]),
-        (["unknown"], []),
-    ],
-)
-def test_dependents_of_a_changed_stage_run_behind_it(changed: list[str], expected: list[str]):
-    assert with_dependents(NEEDS, changed) == expected
 
 
 @pytest.fixture

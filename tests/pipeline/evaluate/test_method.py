@@ -193,7 +193,7 @@ def test_the_shape_is_read_off_the_model(tiny_loaded: LoadedModel):
         shape.weights,
     )
     assert shape_of(tiny_loaded, None).features == ()
-    assert (shape.blocks, shape.heads, shape.head_dim, shape.hidden, shape.vocabulary) == (2, 4, 8, 32, 64)
+    assert (shape.blocks, shape.queries, shape.hidden, shape.vocabulary) == (2, 4 * 8, 32, 64)
 
 
 @pytest.mark.tried("tokens", "right")

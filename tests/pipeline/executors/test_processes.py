@@ -169,10 +169,3 @@ def test_the_number_of_processes(monkeypatch: pytest.MonkeyPatch):
     assert processes(1, on_cpu=True) == 4
     monkeypatch.setenv(PROCESSES, "5")
     assert processes(10**15, on_cpu=False) == 5
-
-
-@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])
-def test_a_number_of_processes_that_is_none_is_refused(value: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv(PROCESSES, value)
-    with pytest.raises(UserError, match=PROCESSES):
-        processes(1, on_cpu=True)

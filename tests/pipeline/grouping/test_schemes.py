@@ -8,14 +8,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pipeline.grouping.schemes import NO_GROUP, check_labels, label_groups, length_groups, one_group, shuffled_groups
+from pipeline.grouping.schemes import NO_GROUP, check_labels, label_groups, length_groups, shuffled_groups
 from wina_amp.errors import UserError
 
 TRAIN = np.arange(100) < 60
-
-
-def test_global_is_one_group() -> None:
-    assert one_group(5).tolist() == [0] * 5
 
 
 def test_tasks_are_numbered_in_alphabetical_order_whatever_the_order_of_samples() -> None:

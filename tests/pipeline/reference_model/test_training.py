@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ class Stopped(Exception):
     """Stands for a crash."""
 
 
-def trained(folder: Path, *, stop_after: int | None = None) -> dict[str, torch.Tensor]:
+def trained(folder: Path, *, stop_after: int | None = None) -> tuple[dict[str, torch.Tensor], list[training.Progress]]:
     tokenizer = build_tokenizer(ARCHITECTURE.context)
     model = training.build(ARCHITECTURE, tokenizer, RECIPE.seed)
 
@@ -32,30 +33,31 @@ def trained(folder: Path, *, stop_after: int | None = None) -> dict[str, torch.T
         if stop_after is not None and line.step >= stop_after:
             raise Stopped
 
-    training.train(model, tokenizer, RECIPE, PHASES, report, Parts(folder))
-    return model.state_dict()
+    log = training.train(model, tokenizer, RECIPE, PHASES, report, Parts(folder))
+    return model.state_dict(), [replace(line, seconds=0.0) for line in log]
 
 
-def test_an_interrupted_run_resumes_to_the_weights_of_an_uninterrupted_one(
+def test_an_interrupted_run_resumes_to_the_weights_and_the_log_of_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "_REPORT_EVERY", 1)
     monkeypatch.setattr(training, "_SAVE_EVERY", 2)
-    whole = trained(tmp_path / "whole")
+    whole, log = trained(tmp_path / "whole")
     with pytest.raises(Stopped):
         trained(tmp_path / "part", stop_after=5)
     assert Parts(tmp_path / "part").has(training.CHECKPOINT)
-    resumed = trained(tmp_path / "part")
+    resumed, own_log = trained(tmp_path / "part")
+    assert own_log == log and [line.step for line in log] == list(range(1, len(log) + 1))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 @pytest.mark.tried("damage", "recomputed")
 def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "_SAVE_EVERY", 2)
-    whole = trained(tmp_path)
+    whole, _ = trained(tmp_path)
     checkpoint = tmp_path / training.CHECKPOINT
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
-    again = trained(tmp_path)
+    again, _ = trained(tmp_path)
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 

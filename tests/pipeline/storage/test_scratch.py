@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.storage.parts import Parts
-from pipeline.storage.scratch import Scratch, array_digest, file_digest, hold
+from pipeline.storage.scratch import array_digest, file_digest, hold, scratch
 from wina_amp.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,20 +22,18 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.fixture(autouse=True)
 def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.delenv("DVC_STAGE", raising=False)
 
 
-def write(scratch: Parts, name: str, text: str = "done") -> None:
-    with scratch.writing(name) as path:
+def write(parts: Parts, name: str, text: str = "done") -> None:
+    with parts.writing(name) as path:
         path.write_text(text)
 
 
 def test_parts_of_the_same_fingerprint_are_picked_up_and_those_of_another_are_not():
-    with Scratch("capture", {"bits": 4}) as scratch:
-        write(scratch, "0")
-        assert scratch.has("0") and not scratch.has("1")
-    with Scratch("capture", {"bits": 4}) as again, Scratch("capture", {"bits": 5}) as other:
+    with scratch("capture", {"bits": 4}) as parts:
+        write(parts, "0")
+        assert parts.has("0") and not parts.has("1")
+    with scratch("capture", {"bits": 4}) as again, scratch("capture", {"bits": 5}) as other:
         assert again.has("0") and again.path("0").read_text() == "done"
         assert not other.has("0")
 
@@ -43,20 +41,20 @@ def test_parts_of_the_same_fingerprint_are_picked_up_and_those_of_another_are_no
 @pytest.mark.tried("damage", "refused")
 def test_a_second_writer_is_turned_away_until_the_first_has_finished():
     # A lock belongs to the opened file, so a second opening in this process stands for one in another process.
-    with Scratch("capture", {}) as scratch:
-        write(scratch, "0")
+    with scratch("capture", {}) as parts:
+        write(parts, "0")
         with pytest.raises(UserError, match="Only one process may work on a stage at a time"):
-            Scratch("capture", {})
-        assert scratch.has("0")
-    with Scratch("capture", {}) as again:
+            scratch("capture", {}).__enter__()
+        assert parts.has("0")
+    with scratch("capture", {}) as again:
         assert again.has("0")
 
 
 @pytest.fixture
 def orphan(tmp_path: Path):
     """A process that works on stage `evaluate` with other settings, as one left over from a killed DVC does."""
-    code = "from pipeline.storage.scratch import Scratch; Scratch('evaluate', {'seed': 1}).close(); print(flush=True)"
-    command = [sys.executable, "-c", f"{code}; input()"]
+    code = "from pipeline.storage.scratch import hold; hold('evaluate'); print(flush=True); input()"
+    command = [sys.executable, "-c", code]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, **pipes) as process:
         process.stdout.readline()
@@ -69,7 +67,7 @@ def test_an_orphan_with_other_settings_keeps_its_stage_from_starting_until_it_ha
     orphan: subprocess.Popen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     with pytest.raises(UserError, match=f"process {orphan.pid} holds the lock.*`kill {orphan.pid}`"):
-        Scratch("evaluate", {"seed": 2})
+        scratch("evaluate", {"seed": 2}).__enter__()
     hold("allocate")
     (tmp_path / "experiment").mkdir()
     with monkeypatch.context() as elsewhere:  # outs of another folder
@@ -82,7 +80,7 @@ def test_an_orphan_with_other_settings_keeps_its_stage_from_starting_until_it_ha
 
 def test_a_process_may_hold_the_outs_of_a_stage_as_often_as_it_likes():
     for seed in (1, 2):
-        with Scratch("evaluate", {"seed": seed}):
+        with scratch("evaluate", {"seed": seed}):
             hold("evaluate")
 
 
@@ -90,7 +88,7 @@ def test_a_process_may_hold_the_outs_of_a_stage_as_often_as_it_likes():
 def test_a_scratch_folder_that_cannot_be_written_is_refused(tmp_path: Path):
     (tmp_path / ".scratch").touch()
     with pytest.raises(UserError, match="The scratch folder must be writable"):
-        Scratch("evaluate", {})
+        scratch("evaluate", {}).__enter__()
 
 
 @pytest.mark.tried("errors", "refused")
@@ -104,7 +102,7 @@ def test_a_disk_without_locks_is_refused(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_lock_of_a_killed_process_is_gone(tmp_path: Path):
-    code = "import os; from pipeline.storage.scratch import Scratch; s = Scratch('x', {}); os.kill(os.getpid(), 9)"
+    code = "import os; from pipeline.storage.scratch import scratch\nwith scratch('x', {}): os.kill(os.getpid(), 9)"
     for _ in range(2):
         done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT)}, capture_output=True)
         assert done.returncode == -9 and done.stderr == b""
@@ -120,10 +118,10 @@ def test_experiments_in_temporary_folders_share_the_parts_of_the_main_repository
         monkeypatch.chdir(folder)
         monkeypatch.setenv("DVC_ROOT", str(main))
         monkeypatch.setenv("DVC_STAGE", "../dvc.yaml:evaluate@wina")  # as in a folder below
-        with Scratch("evaluate@wina", {}) as scratch:
-            assert scratch.folder.parent == main / ".scratch" / "evaluate@wina"
-            assert scratch.has("0") == bool(number)
-            write(scratch, "0")
+        with scratch("evaluate@wina", {}) as parts:
+            assert parts.folder.parent == main / ".scratch" / "evaluate@wina"
+            assert parts.has("0") == bool(number)
+            write(parts, "0")
 
 
 def test_the_digest_of_a_folder_sees_names_and_contents(tmp_path: Path):

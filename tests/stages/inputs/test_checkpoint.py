@@ -19,7 +19,6 @@ from wina_amp.models.source import checkpoint_files
 def folder(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the tiny model, with both lists of its files."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
     copied = shutil.copytree(tiny_llama, tmp_path / "model")
     described = manifest.describe(checkpoint_files(copied, remote_code=False), checksums())
     manifest.write(described, paths.MANIFEST)

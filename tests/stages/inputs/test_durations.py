@@ -19,7 +19,6 @@ OUTS = {"data/a.parquet": "a" * 32, "data/b": "b" * 32 + ".dir"}
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder whose dvc.lock has the outs."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
     lock(OUTS)
     return tmp_path
 

@@ -93,7 +93,7 @@ def _is_text(node: ast.expr | None) -> bool:
 
 def test_no_stage_opens_a_scratch_folder_without_a_fingerprint():
     files = [file for file in deps.ROOT.glob("stages/**/*.py") if file != Path(fingerprint.__file__)]
-    assert [file for file in files if " Scratch(" in file.read_text()] == []
+    assert [file for file in files if " scratch(" in file.read_text()] == []
 
 
 @pytest.fixture
@@ -110,8 +110,6 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(snapshot, "ROOT", tmp_path)
     monkeypatch.setattr(fingerprint, "PIPELINES", ("dvc.yaml",))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.delenv("DVC_STAGE", raising=False)
     return tmp_path
 
 
