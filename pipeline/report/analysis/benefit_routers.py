@@ -72,7 +72,7 @@ def _row(plan: Plan, evidence: Evidence, router: str, scheme: str) -> BenefitRou
 
     samples = split_samples(evidence, "test")
     routes = evidence.routes[router].set_index("sample_id").loc[samples.index]
-    flops, fraction = routing_cost(plan, evidence, router, "test")
+    flops, fraction = routing_cost(plan, evidence, router)
     return BenefitRouterRow(
         router=router,
         abstained=mean_interval(plan, (routes["group"] == pooled).to_numpy(dtype=np.float64)),

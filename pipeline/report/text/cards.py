@@ -77,7 +77,7 @@ def headline(plan: Plan, findings: Findings) -> str:
     row, pooled = findings.deciding_gain, findings.best_pooled
     parts: list[str] = []
     if row is not None:
-        groups, where = f"Routed {groups_word(row.method)}", _where(plan, findings, row)
+        groups, where = f"Routed {groups_word(row.method)}", _where(findings, row)
         is_gain = decide(intervals(row)).tone == "yes"
         if is_gain or row.mean.high < 0:
             parts.append(f"{groups} {'gain' if is_gain else 'lose'} {_amount(row.mean)} points {where}")
@@ -130,9 +130,9 @@ def strength(row: LabelAgreement | VariantLabel, alpha: float) -> str:
     return "mostly" if nmi >= MOSTLY else "partly"
 
 
-def _where(plan: Plan, findings: Findings, row: Comparison) -> str:
-    own = findings.primary.plan if findings.primary and findings.answering is findings.primary.accuracies else plan
-    reached = [target for target, saving in zip(own.targets, row.savings, strict=True) if saving is not None]
+def _where(findings: Findings, row: Comparison) -> str:
+    targets = findings.answering.plan.targets
+    reached = [target for target, saving in zip(targets, row.savings, strict=True) if saving is not None]
     return f"at {target_range(reached)} sparsity"
 
 
@@ -152,11 +152,11 @@ def _profiles(plan: Plan, findings: Findings, decision: Decision | None) -> Card
     over = f"; over tasks {points_interval(row.over_tasks)}" if row.over_tasks else ""
     first = (
         f"{display_name(plan, row.method)} minus {display_name(plan, row.reference)} at matched compute, mean "
-        f"{_where(plan, findings, row)}, {findings.answering.samples:,} samples{over}."
+        f"{_where(findings, row)}, {findings.answering.samples:,} samples{over}."
     )
     controls = [gain for gain in findings.answering.gains if gain.method.is_control and gain.reference == row.reference]
     corrected = f"Corrected for all comparisons with `{row.reference.name}` (Holm): {p_equals(row.p_corrected)}."
-    folded = [corrected, *_refits(plan, findings.answering, row), *_resolution(row)]
+    folded = [corrected, *_refits(findings.answering, row), *_resolution(row)]
     return Card(
         "RQ2", question, decision.tone, decision.words, points_interval(row.mean), "points of accuracy",
         (first, *_beside(controls, decision)), tuple(folded),
@@ -171,12 +171,12 @@ def _beside(controls: Sequence[Comparison], decision: Decision) -> list[str]:
     return ["Random groups were not run: any groups might gain as much."] if decision.tone == "yes" else []
 
 
-def _refits(plan: Plan, accuracies: Accuracies, row: Comparison) -> list[str]:
+def _refits(accuracies: Accuracies, row: Comparison) -> list[str]:
     """The gain in units of the standard deviation between fits of random groups."""
-    scale = next((entry.scale for entry in accuracies.refit_variance if entry.method == row.method), None)
+    scale = accuracies.refit_variance.get(row.method)
     if scale is None or scale.deviation is None or scale.times is None:
         return ["Refit variance is not known: intervals resample samples and tasks, not fits."]
-    verdict = "is" if scale.is_beyond(plan.confidence) else "is not"
+    verdict = "is" if scale.is_beyond(accuracies.plan.confidence) else "is not"
     return [
         f"{len(scale.draws)} fits of random groups differ by a standard deviation of {100 * scale.deviation:.2f} "
         f"points; the gain is {scale.times:.1f} times that and {verdict} beyond what one more fit of them would gain."
@@ -193,7 +193,7 @@ def _resolution(row: Comparison) -> list[str]:
 
 def _clusters(plan: Plan, findings: Findings) -> Card:
     question = "Do inputs cluster by activation pattern, and what do the clusters follow?"
-    rows = findings.test.agreements
+    rows = findings.agreements
     allowed = candidates({row.label.name: row.label for row in rows})
     ranked = [row for row in rows if row.label.name in allowed]
     if not ranked:
@@ -240,7 +240,7 @@ def _length(findings: Findings, leader: LabelAgreement) -> list[str]:
 def _routing(plan: Plan, findings: Findings, decision: Decision | None) -> Card:
     question = "Can a new prompt be routed cheaply, and what does a mistake cost?"
     row = findings.deciding_gain
-    router = next((entry for entry in findings.test.routers if row and entry.router == row.method.groups), None)
+    router = next((entry for entry in findings.routers if row and entry.router == row.method.groups), None)
     if row is None or router is None:
         benefit = [entry for entry in findings.benefit_routers if row and entry.router == row.method.groups]
         text = "A benefit router chooses by predicted benefit; see its table." if benefit else "No router was fitted."

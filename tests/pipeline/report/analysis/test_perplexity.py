@@ -123,7 +123,7 @@ def test_a_run_of_text_alone_has_no_accuracy_and_says_so(plan: Plan, evidence: E
     assert [answers[key].answer for key in ("RQ2", "RQ3", "RQ4")] == ["Not asked"] * 3
     assert answers["RQ2"].sentences[0] in text and "nan" not in text.split()
     assert not [name for name in metrics(plan, findings) if name.startswith("accuracy.")]
-    assert plot_tables(plan, findings)["accuracy"].empty
+    assert plot_tables(findings)["accuracy"].empty
 
 
 def test_a_difference_on_one_window_is_not_marked_as_clear(plan: Plan, mixed_findings: Findings):

@@ -102,7 +102,7 @@ def test_every_method_task_and_verdict_is_on_the_page(plan, evidence, page):
 
 def test_only_labels_with_a_low_p_value_are_bold(plan, findings, page):
     tree = lxml.html.fromstring(page[0])
-    rows = {row.label.title: row for row in findings.test.agreements}
+    rows = {row.label.title: row for row in findings.agreements}
     heads = [head.text_content() for head in tree.xpath("//th[contains(., 'purity')]/../th")]
     column = heads.index("p, corrected")
     for line in tree.xpath("//th[contains(., 'purity')]/ancestor::table/tbody/tr"):
@@ -150,6 +150,13 @@ def test_a_target_out_of_reach_is_a_dash_and_the_page_says_why(page):
     row = tree.xpath("//section[@id='rq4']//tr[th='cats']")[0]
     assert [cell.text_content() == "—" for cell in row.xpath("td")] == [False, False, False, True, True]
     assert "A dash: the masks" not in page[0]
+
+
+def test_gradient_clusters_are_shown_where_they_are_in_the_plan(page):
+    plan = make_plan(schemes=(*make_plan().schemes, "gradient"))
+    evidence = make_evidence(2, 4, plan=plan)
+    html, _ = render(plan, evidence, find(plan, evidence))
+    assert "3 gradient clusters" in html and "3 gradient clusters" not in page[0]
 
 
 @pytest.mark.parametrize(
