@@ -111,14 +111,16 @@ def _task_forest(plan: Plan, comparison: TaskComparison) -> Figure:
 def _recovered(accuracies: Accuracies) -> list[str]:
     """The fraction of the baseline's loss that better pooled methods avoid, target by target."""
     plan = accuracies.plan
+    baseline = display_name(plan, plan.method(plan.baseline))
 
     def shown(row: Recovery) -> str:
-        parts = zip(plan.targets, row.fractions, strict=False)
+        parts = zip(plan.targets, row.fractions, strict=True)
         values = listed([f"{percent_interval(part)} at {target_name(at)}" for at, part in parts if part])
-        name, reference = display_name(plan, row.method), display_name(plan, row.reference)
-        return f"{name} (the fraction of what {reference} loses against dense): {values}."
+        name = display_name(plan, row.method)
+        return f"{name} (the fraction of what {baseline} loses against dense): {values}."
 
-    return [shown(row) for row in accuracies.recoveries if row.wins]
+    rows = [row for row in accuracies.recoveries if any(part and part.value > 0 for part in row.fractions)]
+    return [shown(row) for row in rows]
 
 
 def _groups(plan: Plan, evidence: Evidence, findings: Findings, drawn_map: Figure | None) -> list[Part]:

@@ -185,7 +185,7 @@ def _refits(accuracies: Accuracies, row: Comparison) -> list[str]:
 
 def _resolution(row: Comparison) -> list[str]:
     """The minimum detectable difference, rounded up: half of the paired interval at the coarsest target."""
-    halves = [half for half in row.half_widths if half is not None]
+    halves = [(gap.high - gap.low) / 2 for gap in row.at_targets if gap is not None]
     if not halves:
         return []
     return [f"A difference of {-(-round(1000 * max(halves), 6) // 1) / 10:.1f} points is resolved at every target."]

@@ -93,7 +93,6 @@ def test_the_primary_gains_are_those_of_a_slow_comparison_on_the_union_of_both_p
         assert row.savings[-1] == pytest.approx(saving, abs=EXACT)
         interval = row.at_targets[-1]
         assert (interval.value, interval.low, interval.high) == pytest.approx((gap, low, high), abs=EXACT)
-        assert row.half_widths[-1] == pytest.approx((high - low) / 2, abs=EXACT)
 
 
 def _slow(plan, evidence, name, target):
