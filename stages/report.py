@@ -68,7 +68,6 @@ _SAMPLE_COLUMNS = (
     "n_tokens",
 )
 
-
 ANSWERS, RECORD = "answers.json", "record.json"
 
 CODE = ("wina_amp", "pipeline", "stages", "params.yaml", "requirements.txt")
@@ -156,7 +155,7 @@ def _method(name: str, row: MethodSettings, profiles: dict[str, ProfileSettings]
     )
 
 
-def _shown(settings: Settings) -> dict[str, dict[str, Any]]:
+def _shown(settings: Settings) -> dict[str, Any]:
     sections = {
         "model": settings.model,
         "benchmark": settings.benchmark,
@@ -175,7 +174,7 @@ def _shown(settings: Settings) -> dict[str, dict[str, Any]]:
         "profiles": {name: asdict(profile) for name, profile in settings.profiles.items()},
         "methods": {name: asdict(method) for name, method in settings.methods.items()},
     }
-    return {"seed": {"seed": settings.seed}, **{name: asdict(row) for name, row in sections.items()}, **named}
+    return {"seed": settings.seed, **{name: asdict(row) for name, row in sections.items()}, **named}
 
 
 def _commit() -> str:

@@ -16,9 +16,10 @@ from jaxtyping import Float, Int
 
 from pipeline.report.analysis.evidence import Evidence, groups_of, split_samples
 from pipeline.report.analysis.labels import Label, labels
-from pipeline.report.analysis.plan import ACTIVATION, RANDOM, Plan
+from pipeline.report.analysis.plan import RANDOM, Plan
 from pipeline.statistics.agreement import Agreement, agreement, contingency, normalized_mutual_information
 from pipeline.statistics.significance import holm, permutation_p
+from wina_amp.names import ACTIVATION
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ import numpy as np
 from pipeline.report.analysis.agreement import agreement_with, label_p_values
 from pipeline.report.analysis.evidence import Evidence, groups_of, split_samples, variants_of
 from pipeline.report.analysis.labels import Label, labels
-from pipeline.report.analysis.plan import ACTIVATION, Plan
+from pipeline.report.analysis.plan import Plan
 from pipeline.statistics.agreement import Agreement, nmi_difference
 from pipeline.statistics.bootstrap import Interval
+from wina_amp.names import ACTIVATION
 
 BLOCK, LENGTH_REMOVED = "block", "length_removed"
 

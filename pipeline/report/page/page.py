@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -25,7 +25,7 @@ from ruamel.yaml import YAML
 
 from pipeline.report.analysis.evidence import Evidence
 from pipeline.report.analysis.findings import Findings
-from pipeline.report.analysis.plan import ACTIVATION, Method, Plan
+from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.page import figures, svg
 from pipeline.report.page.accuracy_figure import accuracy
 from pipeline.report.page.parts import unfolded
@@ -37,6 +37,7 @@ from pipeline.report.text.cards import cards, headline
 from pipeline.report.text.confirmed import confirmed_words
 from pipeline.report.text.names import display_name
 from pipeline.report.text.wording import listed, target_name, target_names
+from wina_amp.names import ACTIVATION
 
 _FOLDER = Path(__file__).parent
 _PACKAGES = ("torch", "transformers", "lm_eval", "scikit-learn", "umap-learn", "numpy", "pandas")
@@ -97,12 +98,11 @@ def fill(template: str, **values: object) -> str:
     return environment.get_template(template).render(css=Markup(colours + css), script=Markup(script), **values)
 
 
-def as_yaml(settings: Mapping[str, Mapping[str, Any]]) -> str:
+def as_yaml(settings: Mapping[str, Any]) -> str:
     """The settings as they would stand in params.yaml."""
-    plain = json.loads(json.dumps(settings, default=list))
     writer, text = YAML(typ="safe", pure=True), StringIO()
     writer.default_flow_style, writer.width, writer.sort_base_mapping_type_on_output = None, 100, False  # type: ignore[attr-defined]
-    writer.dump({name: value[name] if [*value] == [name] else value for name, value in plain.items()}, text)
+    writer.dump(json.loads(json.dumps(settings, default=list)), text)
     return text.getvalue()
 
 
@@ -171,7 +171,7 @@ def _data(value: object) -> Markup:
 
 def _versions() -> str:
     named = [f"Python {platform.python_version()}"]
-    for package in cast(Sequence[str], _PACKAGES):
+    for package in _PACKAGES:
         try:
             named.append(f"{package} {version(package)}")
         except PackageNotFoundError:
