@@ -31,7 +31,6 @@ from pipeline.report.page.accuracy_figure import accuracy
 from pipeline.report.page.parts import unfolded
 from pipeline.report.page.sample_map import map_of
 from pipeline.report.page.sections import sections
-from pipeline.report.page.svg import Figure
 from pipeline.report.page.table import Table
 from pipeline.report.text.cards import cards, headline
 from pipeline.report.text.confirmed import confirmed_words
@@ -54,7 +53,7 @@ def render(plan: Plan, evidence: Evidence, findings: Findings) -> tuple[str, dic
         drawn_map, data = map_of(
             evidence, next(f"Do inputs cluster? {card.answer}." for card in answers if card.key == "RQ1")
         )
-    first = _first_figure(plan, findings, lines, style)
+    first = accuracy(findings.test, lines, style) if findings.test.points else None
     parts = sections(plan, evidence, findings, style, drawn_map)
     context = {
         "headline": headline(plan, findings),
@@ -104,17 +103,6 @@ def as_yaml(settings: Mapping[str, Any]) -> str:
     writer.default_flow_style, writer.width, writer.sort_base_mapping_type_on_output = None, 100, False  # type: ignore[attr-defined]
     writer.dump(json.loads(json.dumps(settings, default=list)), text)
     return text.getvalue()
-
-
-def _first_figure(plan: Plan, findings: Findings, lines: Sequence[Method], style: figures.Looks) -> Figure | None:
-    points = findings.test.points
-    if not points:
-        return None
-    caption = (
-        f"Accuracy on {findings.test.samples:,} held-out samples, every method on the same ones, against the FLOPs "
-        f"that remain (right is cheaper); bars are {target_name(plan.confidence)} intervals."
-    )
-    return accuracy(plan, points, lines, style, "accuracy", caption)
 
 
 def _chips(plan: Plan, shown: Sequence[Method], style: figures.Looks) -> list[dict[str, Any]]:

@@ -44,7 +44,7 @@ class Problem:
 Maker = Callable[[random.Random, int], Problem]
 
 
-def distinct(answer: str, candidates: Iterable[str], count: int = CHOICES - 1) -> tuple[str, ...]:
-    """The first `count` candidates that differ from the answer and from each other (fewer if there are not enough)."""
+def distinct(answer: str, candidates: Iterable[str]) -> tuple[str, ...]:
+    """The first candidates that differ from the answer and from each other, as many as an item offers if there are."""
     kept = [candidate for candidate in dict.fromkeys(candidates) if candidate != answer]
-    return tuple(kept[:count])
+    return tuple(kept[: CHOICES - 1])
