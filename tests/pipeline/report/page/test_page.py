@@ -119,12 +119,6 @@ def test_names_from_params_are_escaped(plan, evidence, findings):
     assert "&lt;b&gt;" in html
 
 
-def with_subjects() -> dict[str, object]:
-    """A scheme, a criterion and an allocation that the report has never heard of."""
-    new = Method("new", "new", "subject", "cats", "kl", "assigned")
-    return {"methods": (*METHODS, new), "schemes": ("global", "activation", "task", "random", "subject")}
-
-
 def with_many() -> dict[str, object]:
     """More profile sets than colours."""
     return {"methods": (*METHODS, *(replace(METHODS[2], name=f"extra{i}", profile=f"extra{i}") for i in range(9)))}
@@ -171,21 +165,11 @@ def test_gradient_clusters_are_shown_where_they_are_in_the_plan(page):
         pytest.param({"targets": (0.5,)}, id="one target"),
         pytest.param(with_many(), id="many methods"),
         pytest.param({"methods": with_kl().methods}, id="two configurations with groups"),
-        pytest.param(with_subjects(), id="unknown words"),
     ],
 )
 def test_any_set_of_methods_targets_and_splits_makes_a_page(changes):
     plan = make_plan(**changes)
-    known = make_plan()
-    evidence = make_evidence(2, 4, plan=replace(known, methods=tuple(m for m in plan.methods if m.scheme != "subject")))
-    if any(method.name == "new" for method in plan.methods):
-        evidence = replace(
-            evidence,
-            assignments={**evidence.assignments, "subject": evidence.assignments["task"].assign(scheme="subject")},
-            costs={**evidence.costs, "new": evidence.costs["task"].assign(profile="new")},
-            profiles={**evidence.profiles, "new": evidence.profiles["task"].assign(profile="new")},
-            results={**evidence.results, "new": evidence.results["task"].assign(method="new")},
-        )
+    evidence = make_evidence(2, 4, plan=replace(make_plan(), methods=plan.methods))
     html, files = render(plan, evidence, find(plan, evidence))
     tree = lxml.html.fromstring(html)
     assert html.rstrip().endswith("</html>")
