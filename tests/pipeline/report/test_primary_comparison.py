@@ -21,7 +21,7 @@ from pipeline.report.page.page import render
 from pipeline.report.text.cards import ONE_FIT, cards
 from pipeline.report.text.rules import rules
 from pipeline.statistics.bootstrap import Interval, resampling_weights
-from tests.pipeline.report.synthetic import make_evidence, with_draws, with_kl
+from tests.pipeline.report.synthetic import make_evidence, with_draws, with_kl, with_limits
 from wina_amp.errors import UserError
 
 FIRST, ALL = 8, 30
@@ -35,15 +35,8 @@ def with_primary(methods=METHODS, make=with_kl):
     return make(splits=("test",), limits={"test": FIRST}, primary=methods, primary_targets=TARGETS)
 
 
-def make_primary(plan, **changes):
-    """Evidence in which only primary methods, at their targets, and dense have more than the first samples."""
-    evidence = make_evidence(2, ALL, plan=plan, **changes)
-    first = set(evidence.samples["sample_id"][among_first(evidence.samples, plan.limits)])
-    results = {}
-    for name, rows in evidence.results.items():
-        is_more = rows["target"].isin(TARGETS) if name in plan.primary else np.full(len(rows), name == "dense")
-        results[name] = rows[rows["sample_id"].isin(first) | is_more]
-    return replace(evidence, results=results)
+def make_primary(plan):
+    return with_limits(plan, make_evidence(2, ALL, plan=plan))
 
 
 @pytest.fixture(scope="module")
