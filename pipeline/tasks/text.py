@@ -51,14 +51,16 @@ def text_task(name: str, splits: Mapping[str, Dataset], training: str | None, ev
 
 
 def from_rolling(name: str, task: Task, windows: Windows) -> TextTask:
-    """The windows of the pages of one of lm-eval's rolling tasks, split by split."""
+    """The windows of the pages of one of lm-eval's rolling tasks, split by split, under its alias."""
     training = cast(str | None, task.get_config("training_split"))
     evaluated = str(task.get_config("test_split") or task.get_config("validation_split"))
     pages: dict[str, Any] = {evaluated: task.eval_docs}
     if training is not None:
         pages[training] = task.training_docs()
     cut = {split: _windows(task, docs, windows) for split, docs in pages.items()}
-    return text_task(name, cut, training, evaluated)
+    made = text_task(name, cut, training, evaluated)
+    made.set_config("task_alias", task.get_config("task_alias"))
+    return made
 
 
 def window_rows(texts: Sequence[str], windows: Windows) -> tuple[list[int], list[str], list[str]]:
