@@ -39,7 +39,7 @@ def load_tasks(
         include: folder of task YAMLs and local files; lm-eval's own tasks are only looked at for names that are not
             found there (listing them takes many seconds).
         names: tasks, groups, tags or local files.
-        prompting: how documents become prompts; None is each task's own way.
+        prompting: None is each task's own way.
         refit: which of the draws of train documents.
 
     Returns: for every task, in order, its `train`, `test` and `confirmation` view (`train` alone where it is for

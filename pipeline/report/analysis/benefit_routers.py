@@ -27,7 +27,6 @@ class BenefitRouterRow:
     """A benefit router on the test split; benefits are means over the samples for which benefits were measured.
 
     Attributes:
-        router: its name.
         abstained: fraction of samples that keep the pooled profile.
         benefit: benefit of its choices.
         own: benefit if every sample got the profile of its own group.

@@ -15,7 +15,7 @@ class Problem:
     """One item before it is worded.
 
     Attributes:
-        computation: name of what must be computed.
+        computation: of `COMPUTATIONS`.
         level: difficulty, from 1.
         subject: subject label where the item has one, else empty.
         body: what the item is about, words separated by single spaces.
