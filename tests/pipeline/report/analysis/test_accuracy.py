@@ -11,22 +11,12 @@ from pipeline.report.analysis.accuracy import compare, operating_points
 from pipeline.report.analysis.evidence import outcomes, split_samples
 from pipeline.report.analysis.matched_compute import matched_savings
 from pipeline.report.analysis.pairs import baseline_pairs, gain_pairs
-from pipeline.report.analysis.resampling import FEWEST_TASKS, resampler, task_resampler
+from pipeline.report.analysis.resampling import FEWEST_TASKS, task_resampler
 from pipeline.statistics.significance import holm
 from tests.pipeline.report.slow import read_slowly
 from wina_amp.errors import UserError
 
 ROUNDING = 1e-9  # intervals are rounded to 12 decimals; sums of a few hundred floats err by less than this
-
-
-@pytest.fixture(scope="module")
-def results(plan, evidence):
-    return outcomes(plan, evidence, "test")
-
-
-@pytest.fixture(scope="module")
-def draws(plan, results):
-    return resampler(plan, results["dense"].score.shape[1])
 
 
 def test_differences_equal_a_slow_transcription(plan, results, draws):

@@ -8,17 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.report.analysis.evidence import outcomes
 from pipeline.report.analysis.matched_compute import Reader, matched_savings, saving_curve
 from pipeline.report.analysis.resampling import resampler
 from tests.pipeline.report.slow import read_slowly
 
 ROUNDING = 1e-12  # means of a few hundred fractions
-
-
-@pytest.fixture(scope="module")
-def results(plan, evidence):
-    return outcomes(plan, evidence, "test")
 
 
 def costing(outcome, fraction):

@@ -7,23 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.report.analysis.evidence import outcomes, split_samples
-from pipeline.report.analysis.resampling import resampler
+from pipeline.report.analysis.evidence import split_samples
 from pipeline.report.analysis.routers import regret_rows, router_rows, routing_cost
 from pipeline.statistics.bootstrap import Interval
 from tests.pipeline.report.synthetic import ROUTER_FLOPS
 
 CLOSE = 1e-6  # FLOPs of about 1e8 per sample in float64: differences are exact to about 1e-8 of them
-
-
-@pytest.fixture(scope="module")
-def results(plan, evidence):
-    return outcomes(plan, evidence, "test")
-
-
-@pytest.fixture(scope="module")
-def draws(plan, results):
-    return resampler(plan, results["dense"].score.shape[1])
 
 
 @pytest.fixture(scope="module")

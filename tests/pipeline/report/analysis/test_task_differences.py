@@ -8,18 +8,13 @@ import numpy as np
 import pytest
 
 from pipeline.report.analysis.accuracy import compare
-from pipeline.report.analysis.evidence import outcomes, split_samples
+from pipeline.report.analysis.evidence import split_samples
 from pipeline.report.analysis.findings import find
 from pipeline.report.analysis.resampling import resampler
 from pipeline.report.analysis.task_differences import task_comparisons
 from pipeline.statistics.significance import bootstrap_p, holm
 
 ROUNDING = 1e-9  # intervals are rounded to 12 decimals; sums of a few hundred floats err by less than this
-
-
-@pytest.fixture(scope="module")
-def results(plan, evidence):
-    return outcomes(plan, evidence, "test")
 
 
 @pytest.fixture(scope="module")
