@@ -180,13 +180,9 @@ def _named(value: Any) -> Any:
     return value
 
 
-def _arguments() -> argparse.Namespace:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="tasks", description="lm-eval's own tasks on files of this disk.")
     parser.add_argument("source", type=Path, help="folder with published files, at any depth")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("data/tasks"), help="to write; default data/tasks")
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    given = _arguments()
+    given = parser.parse_args()
     run_command("tasks", lambda: main(given.source, given.folder))

@@ -134,10 +134,6 @@ class Plan:
         return tuple(method for method in self.methods if not method.is_dense)
 
     @property
-    def routed(self) -> tuple[Method, ...]:
-        return tuple(method for method in self.methods if method.is_routed)
-
-    @property
     def primary_part(self) -> Plan | None:
         """The plan of the primary comparison: dense and primary methods at the primary targets, on all test samples;
         None without a pooled primary method. Its baseline is this plan's if that is primary, else the first pooled one.

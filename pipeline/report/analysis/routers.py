@@ -82,7 +82,7 @@ def regret_rows(
     plan: Plan, evidence: Evidence, results: Mapping[str, Outcome], order: pd.Index, draws: Resampler
 ) -> list[RegretRow]:
     """One row per method that a router routes, no benefit router; `order` are the samples of the outcomes."""
-    routed = [method for method in plan.routed if method.groups in plan.routers]
+    routed = [method for method in plan.methods if method.is_routed and method.groups in plan.routers]
     return [_regret(plan, results, method, groups_of(evidence, method.scheme, order), draws) for method in routed]
 
 

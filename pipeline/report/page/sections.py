@@ -65,7 +65,7 @@ def _profiles(plan: Plan, findings: Findings) -> list[Part]:
         *_literal(findings),
     ]
     own = answering.plan
-    marks = [_mark(own, row, "pooled") for row in sorted(answering.gains, key=_is_ours)]
+    marks = [_mark(own, row, "pooled") for row in sorted(answering.gains, key=lambda row: not is_literal(row.method))]
     marks += [_mark(own, row, display_name(own, row.reference)) for row in answering.differences]
     if marks:
         caption = "Points of accuracy at matched compute, mean over targets or at the chosen one; coloured: claimed."
@@ -86,10 +86,6 @@ def _literal(findings: Findings) -> list[Part]:
     controls = [row for row in test.controls if is_literal(row.method)]
     part = replace(test, gains=rows, controls=controls, differences=[])
     return [profile_tables.differences(part, f"WINA per cluster minus WINA pooled, on {test.samples:,} samples")]
-
-
-def _is_ours(row: Comparison) -> bool:
-    return not is_literal(row.method)
 
 
 def _mark(plan: Plan, row: Comparison, reference: str) -> Mark:

@@ -8,7 +8,7 @@ them can contradict each other. No method or label is named here: the same code 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pipeline.report.analysis.accuracy import Comparison, Point
 from pipeline.report.analysis.agreement import LabelAgreement
@@ -58,7 +58,7 @@ class Card:
     number: str = ""
     unit: str = ""
     sentences: tuple[str, ...] = ()
-    folded: tuple[str, ...] = field(default=())
+    folded: tuple[str, ...] = ()
 
 
 def cards(plan: Plan, findings: Findings) -> list[Card]:
