@@ -23,12 +23,13 @@ from wina_amp.names import SPLITS
 
 log = logging.getLogger(__name__)
 
+Row = dict[str, Any]
+
 SPLIT = "split"
 LABELS = ("subject", "computation", "template", "shots")
 
 _TEXT, _TEXTS, _NUMBER = "text", "a list of text", "a whole number"
 """What a value may be, in the words of messages."""
-_TYPES = {_TEXT: pa.string(), _TEXTS: pa.list_(pa.string()), _NUMBER: pa.int64()}
 _FITS: dict[str, Callable[[Any], bool]] = {
     _TEXT: lambda value: isinstance(value, str),
     _TEXTS: lambda value: isinstance(value, list) and all(text is None or isinstance(text, str) for text in value),
@@ -63,8 +64,8 @@ LAYOUTS = (
 )
 
 
-def read(path: Path) -> tuple[Layout, pa.Table]:
-    """The layout of a .jsonl or .parquet file, and its known columns, checked.
+def read(path: Path) -> tuple[str, list[Row]]:
+    """The name of the layout of a .jsonl or .parquet file, and the known columns of every row, checked.
 
     Raises:
         UserError: unreadable file; columns of no layout; a value that is missing, of another type or out of range.
@@ -83,7 +84,7 @@ def read(path: Path) -> tuple[Layout, pa.Table]:
                 raise _bad_value("be the index of the right choice, from 0", target, "target", row, path)
     if "input" in columns:
         columns["input"] = [text or "" for text in columns["input"]]
-    return layout, pa.table({name: pa.array(values, _TYPES[KINDS[name]]) for name, values in columns.items()})
+    return layout, [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _read_parquet(path: Path) -> tuple[dict[str, list[Any]], set[str]]:
@@ -157,11 +158,11 @@ def _warn_of_near_names(names: Collection[str], path: Path) -> None:
         log.warning("%s: columns that are not read: %s", path.name, ", ".join(near))
 
 
-def _layout(names: Collection[str], path: Path) -> Layout:
+def _layout(names: Collection[str], path: Path) -> str:
     columns = set(names) - {SPLIT, *LABELS}
     for layout in LAYOUTS:
         if set(layout.needs) <= columns <= {*layout.needs, *layout.may_have}:
-            return layout
+            return layout.name
     layouts = "; ".join(f"{', '.join(layout.needs)} ({layout.name})" for layout in LAYOUTS)
     known = ", ".join(name for name in KINDS if name in columns) or "none of them"
     remedy = "add or rename columns, or take some out; docs/tasks.md explains every layout"
