@@ -100,7 +100,7 @@ def local_task(path: Path, windows: Windows) -> Task:
     Rows without a column `split` are all `test`. Where all rows are `train`, `train` is the evaluated split, too.
 
     Raises:
-        UserError: see `columns.read`; a text file that is not UTF-8; nothing left to ask.
+        UserError: see `local_columns.read`; a text file that is not UTF-8; nothing left to ask.
     """
     if not path.is_file():
         others = "a link to nothing" if path.is_symlink() else "a folder, pipe or device"

@@ -16,7 +16,7 @@ from pipeline.report.analysis.findings import Accuracies, Findings
 from pipeline.report.analysis.labels import candidates
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.routers import RegretRow
-from pipeline.report.analysis.variants import VariantLabel, without_length
+from pipeline.report.analysis.variants import without_length
 from pipeline.report.text.decision import RELEVANT, Decision, decide
 from pipeline.report.text.latency import latency_answer
 from pipeline.report.text.names import display_name, groups_word
@@ -122,14 +122,6 @@ def intervals(row: Comparison) -> list[Interval]:
     return [row.mean] if row.over_tasks is None else [row.mean, row.over_tasks]
 
 
-def strength(row: LabelAgreement | VariantLabel, alpha: float) -> str:
-    """`mostly`, `partly` or `hardly`: how far groups follow a label; `hardly` if chance explains it."""
-    nmi = row.agreement.nmi.value
-    if row.p_corrected >= alpha or nmi < PARTLY:
-        return "hardly"
-    return "mostly" if nmi >= MOSTLY else "partly"
-
-
 def _where(findings: Findings, row: Comparison) -> str:
     targets = findings.answering.plan.targets
     reached = [target for target, saving in zip(targets, row.savings, strict=True) if saving is not None]
@@ -200,7 +192,7 @@ def _clusters(plan: Plan, findings: Findings) -> Card:
         text = "No groups were learned, or the samples have no labels to compare them with."
         return Card("RQ1", question, "open", "Not asked", sentences=(text,))
     leader, *others = ranked
-    stability, followed = findings.quality.get("stability"), strength(leader, plan.alpha)
+    stability, nmi = findings.quality.get("stability"), leader.agreement.nmi
     groups = f"{findings.quality.get('groups')} groups"
     if stability is None:
         answer, tone, reproducible = "Stability unknown", "open", f"{groups}, of which too few to test in halves"
@@ -211,9 +203,12 @@ def _clusters(plan: Plan, findings: Findings) -> Card:
             f"{groups} differ between halves (ARI {number(stability)})",
         )
     else:
-        words = {"mostly": "Yes: by ", "partly": "In part: by "}
-        answer = f"{words[followed]}{leader.label.title}" if followed in words else "Not by any label"
-        tone = {"mostly": "yes", "partly": "open"}.get(followed, "no")
+        if leader.p_corrected >= plan.alpha or nmi.value < PARTLY:
+            answer, tone = "Not by any label", "no"
+        elif nmi.value < MOSTLY:
+            answer, tone = f"In part: by {leader.label.title}", "open"
+        else:
+            answer, tone = f"Yes: by {leader.label.title}", "yes"
         reproducible = f"{groups}, reproducible between halves of the data (ARI {number(stability)})"
     chance = f"; random groups reach {number(leader.chance.nmi.value)}" if leader.chance else ""
     sentences = [f"{reproducible}{chance}."]
@@ -221,8 +216,9 @@ def _clusters(plan: Plan, findings: Findings) -> Card:
         shown = [f"{row.label.title} {number(row.agreement.nmi.value)}" for row in others[:2]]
         sentences.append(f"Next by NMI: {listed(shown)}.")
     unit = f"NMI with {leader.label.title}"
-    return Card("RQ1", question, tone, answer, number_interval(leader.agreement.nmi), unit, tuple(sentences),
-                tuple(_length(findings, leader)))  # fmt: skip
+    return Card(
+        "RQ1", question, tone, answer, number_interval(nmi), unit, tuple(sentences), tuple(_length(findings, leader))
+    )
 
 
 def _length(findings: Findings, leader: LabelAgreement) -> list[str]:
