@@ -154,13 +154,6 @@ def test_a_row_counts_from_the_start_of_a_file_of_many_row_groups(tmp_path: Path
         read(tmp_path / "a.parquet")
 
 
-def test_a_broken_parquet_file_is_refused(tmp_path: Path):
-    path = tmp_path / "a.parquet"
-    path.write_bytes(b"PAR1 nothing")
-    with pytest.raises(UserError, match=r"parquet file must be readable.*a\.parquet"):
-        read(path)
-
-
 @pytest.mark.tried("texts", "warned")
 @pytest.mark.parametrize(
     ("name", "known"),
