@@ -85,7 +85,9 @@ def main(source: Path, folder: Path) -> None:
             that lack a split which lm-eval reads or a subject of MMLU.
     """
     refuse_full(folder)
-    tasks = [task for name, path in YAMLS.items() if (task := own_task(name, path, source)) is not None]
+    configs = {name: _config(tasks_folder() / path) | OTHERWISE.get(name, {}) for name, path in YAMLS.items()}
+    made = [_with_rows(name, name, config, source) for name, config in configs.items()]
+    tasks = [task for task in made if task is not None]
     mmlu = subjects(source)
     if not tasks and not mmlu:
         must = "The folder must hold files of a benchmark"
@@ -104,15 +106,6 @@ def main(source: Path, folder: Path) -> None:
     if missing:
         log.info("No files of %s", ", ".join(sorted(missing)))
     log.info("Set `benchmark.include: %s` in params.yaml, and the tasks.", folder)
-
-
-def own_task(name: str, path: str, source: Path) -> OwnTask | None:
-    """lm-eval's task, its YAML at `path`, with the rows that are in `source`; None where none is to be evaluated.
-
-    Raises:
-        UserError: no rows for lm-eval's solved examples; files that are not as published.
-    """
-    return _with_rows(name, name, _config(tasks_folder() / path) | OTHERWISE.get(name, {}), source)
 
 
 def subjects(source: Path) -> list[OwnTask]:
@@ -134,12 +127,8 @@ def subjects(source: Path) -> list[OwnTask]:
 
 
 def write(task: OwnTask, folder: Path, final: Path) -> None:
-    """Write a task's YAML and rows.
-
-    Args:
-        task: to be written.
-        folder: to write into.
-        final: the name that the folder will have, for the YAML: lm-eval resolves it against the working directory.
+    """Write a task's YAML and rows into `folder`, whose name will be `final`: the YAML says where its rows are, which
+    lm-eval resolves against the working directory.
     """
     files: dict[str, str] = {}
     for split, rows in task.rows.items():
@@ -154,6 +143,7 @@ def write(task: OwnTask, folder: Path, final: Path) -> None:
 
 
 def _with_rows(name: str, published: str, config: Mapping[str, Any], source: Path) -> OwnTask | None:
+    """lm-eval's task with the rows that are in the user's folder; None where there are none to be evaluated."""
     format_, subject = PUBLISHED[published], config["dataset_name"] if published == "mmlu" else ""
     asked = {key: split for key in SPLITS if (split := config.get(key)) is not None}
     files = {split: format_.file(source, split, subject) for split in dict.fromkeys(asked.values())}
@@ -190,13 +180,9 @@ def _named(value: Any) -> Any:
     return value
 
 
-def _arguments() -> argparse.Namespace:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="tasks", description="lm-eval's own tasks on files of this disk.")
     parser.add_argument("source", type=Path, help="folder with published files, at any depth")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("data/tasks"), help="to write; default data/tasks")
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    given = _arguments()
+    given = parser.parse_args()
     run_command("tasks", lambda: main(given.source, given.folder))

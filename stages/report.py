@@ -68,7 +68,6 @@ _SAMPLE_COLUMNS = (
     "n_tokens",
 )
 
-
 ANSWERS, RECORD = "answers.json", "record.json"
 
 CODE = ("wina_amp", "pipeline", "stages", "params.yaml", "requirements.txt")
@@ -154,7 +153,7 @@ def _method(name: str, row: MethodSettings, profiles: dict[str, ProfileSettings]
     )
 
 
-def _shown(settings: Settings) -> dict[str, dict[str, Any]]:
+def _shown(settings: Settings) -> dict[str, Any]:
     sections = {
         "model": settings.model,
         "benchmark": settings.benchmark,
@@ -176,7 +175,7 @@ def _shown(settings: Settings) -> dict[str, dict[str, Any]]:
             **{name: asdict(method) for name, method in settings.methods.items()},
         },
     }
-    return {"seed": {"seed": settings.seed}, **{name: asdict(row) for name, row in sections.items()}, **named}
+    return {"seed": settings.seed, **{name: asdict(row) for name, row in sections.items()}, **named}
 
 
 def _commit() -> str:

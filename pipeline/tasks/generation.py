@@ -17,12 +17,7 @@ _UNDERSTOOD = {"until", *_LENGTH_NAMES, "do_sample", "temperature", "num_beams",
 
 @dataclass(frozen=True)
 class Limits:
-    """The end of an answer.
-
-    Attributes:
-        stops: texts that end the answer; they are not part of it.
-        max_tokens: largest number of tokens generated.
-    """
+    """The end of an answer: texts that end it and are no part of it, and the largest number of tokens generated."""
 
     stops: tuple[str, ...]
     max_tokens: int

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from glob import escape
 from pathlib import Path
@@ -28,14 +27,7 @@ from pipeline.tasks.text import from_rolling
 from pipeline.tasks.windows import Windows
 from wina_amp.errors import UserError
 from wina_amp.models.source import ONLINE
-
-
-@dataclass
-class _LoadedTask:
-    task: Task
-    subject: str
-    is_for_training: bool
-    requested_as: list[str] = field(default_factory=list)
+from wina_amp.names import TRAIN
 
 
 def load_tasks(
@@ -47,7 +39,7 @@ def load_tasks(
         include: folder of task YAMLs and local files; lm-eval's own tasks are only looked at for names that are not
             found there (listing them takes many seconds).
         names: tasks, groups, tags or local files.
-        prompting: how documents become prompts; None is each task's own way.
+        prompting: None is each task's own way.
         refit: which of the draws of train documents.
 
     Returns: for every task, in order, its `train`, `test` and `confirmation` view (`train` alone where it is for
@@ -61,23 +53,23 @@ def load_tasks(
     datasets.disable_progress_bars()
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of a missing default for every task
     manager, files = _sources(folder, names)
-    loaded: dict[str, _LoadedTask] = {}
-    for name in names:
-        for task_name, new in _load(manager, files, folder, name, prompting.windows).items():
-            task = loaded.setdefault(task_name, new)
-            task.requested_as.append(name)
-            task.subject = task.subject or new.subject
+    tasks: dict[str, Task] = {}
+    requested_as: dict[str, list[str]] = {}
+    for requested in names:
+        for name, task in _load(manager, files, folder, requested, prompting.windows).items():
+            tasks.setdefault(name, task)
+            requested_as.setdefault(name, []).append(requested)
     return {
         name: views_of(
             name,
-            task.task,
+            task,
             prompting,
-            subject=task.subject,
-            requested_as=task.requested_as,
-            is_for_training=task.is_for_training,
+            subject=next(filter(None, (_subject(requested, name, task) for requested in requested_as[name])), ""),
+            requested_as=requested_as[name],
+            is_for_training=name in files and task.get_config("test_split") == TRAIN,
             refit=refit,
         )
-        for name, task in loaded.items()
+        for name, task in tasks.items()
     }
 
 
@@ -116,7 +108,7 @@ def _sources(folder: Path, names: Sequence[str]) -> tuple[TaskManager, Mapping[s
 
 def _load(
     manager: TaskManager, files: Mapping[str, Path], folder: Path, name: str, windows: Windows
-) -> dict[str, _LoadedTask]:
+) -> dict[str, Task]:
     """The tasks that a name stands for."""
     if name not in files and name not in manager.all_tasks:
         others = sorted(path.name for path in folder.glob(f"{escape(name)}.*") if path.suffix not in (".yaml", ".py"))
@@ -134,12 +126,11 @@ def _load(
         )
     try:
         if name in files:
-            task = local_task(files[name], windows)
-            return {name: _LoadedTask(task, "", is_for_training=task.get_config("test_split") == "train")}
+            return {name: local_task(files[name], windows)}
         with fixed_randomness():
             tasks = cast(Mapping[str, Task], manager.load([name])["tasks"])
             return {
-                key: _LoadedTask(_without_rolling(key, task, windows), _subject(name, key, task), is_for_training=False)
+                key: from_rolling(key, task, windows) if task.OUTPUT_TYPE == ROLLING else task
                 for key, task in tasks.items()
             }
     except UserError:
@@ -156,10 +147,6 @@ def _load(
         if isinstance(error, OSError) and str(datasets.config.HF_CACHE_HOME) in problem:
             remedy = "set HF_HOME to a folder that can be written"
         raise refusal(name, "be loadable", problem, remedy) from error
-
-
-def _without_rolling(name: str, task: Task, windows: Windows) -> Task:
-    return from_rolling(name, task, windows) if task.OUTPUT_TYPE == ROLLING else task
 
 
 def _subject(requested: str, name: str, task: Task) -> str:

@@ -1,32 +1,29 @@
 """Local files as lm-eval tasks: `<name>.jsonl`, `.parquet` or `.txt` in `benchmark.include` is the task `<name>`.
 
-The task is made from plain settings; no code of the file's is run. Rows are handed over as Arrow columns, only running
-text is cut into windows in Python. docs/tasks.md describes the files, `pipeline/tasks/local_columns.py` checks them.
+The task is made from plain settings; no code of the file's is run. docs/tasks.md describes the files,
+`pipeline/tasks/local_columns.py` checks them.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
-import pyarrow.compute
 from datasets import Dataset, DatasetDict
 from datasets.table import InMemoryTable
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask, Task
 
-from pipeline.tasks.local_columns import LABELS, SPLIT, Layout, read
+from pipeline.tasks.local_columns import LABELS, SPLIT, Row, read
 from pipeline.tasks.local_lines import refuse_other_formats
 from pipeline.tasks.separator import separator
-from pipeline.tasks.text import text_task, window_rows
+from pipeline.tasks.text import text_task
 from pipeline.tasks.windows import Windows
 from wina_amp.errors import UserError
-from wina_amp.names import SPLITS
-
-pc: Any = pyarrow.compute  # its functions are made at import time, so type checkers see none of them
+from wina_amp.names import TEST, TRAIN
 
 SUFFIXES = (".jsonl", ".parquet", ".txt")
 END_OF_DOCUMENT = "<|endoftext|>"
@@ -103,22 +100,22 @@ def local_task(path: Path, windows: Windows) -> Task:
     Rows without a column `split` are all `test`. Where all rows are `train`, `train` is the evaluated split, too.
 
     Raises:
-        UserError: see `columns.read`; a text file that is not UTF-8; nothing left to ask.
+        UserError: see `local_columns.read`; a text file that is not UTF-8; nothing left to ask.
     """
     if not path.is_file():
         others = "a link to nothing" if path.is_symlink() else "a folder, pipe or device"
         raise UserError("A local file must be a file", others, str(path), "put the file there, or rename what is there")
-    if path.suffix == ".txt":
-        layout, table = Layout("text", ("text",)), pa.table({"text": _documents(path)})
-    else:
-        layout, table = read(path)
-    table = _MAKERS[layout.name](table, windows)
-    if not len(table):
+    layout, rows = ("text", _documents(path)) if path.suffix == ".txt" else read(path)
+    made = [*_MAKERS[layout](rows, windows)]
+    if not made:
         remedy = "docs/tasks.md says how long a text must be"
-        raise UserError("A file of samples must have at least one", f"no {layout.name}", str(path), remedy)
-    splits = _splits(table)
-    training, evaluated = ("train" if "train" in splits else None), ("test" if "test" in splits else "train")
-    if "context" in table.column_names:
+        raise UserError("A file of samples must have at least one", f"no {layout}", str(path), remedy)
+    by_split: dict[str, list[Row]] = {}
+    for row in made:
+        by_split.setdefault(row.pop(SPLIT, TEST), []).append(row)
+    splits = {name: Dataset(InMemoryTable(pa.Table.from_pylist(own))) for name, own in by_split.items()}
+    training, evaluated = (TRAIN if TRAIN in splits else None), (TEST if TEST in splits else TRAIN)
+    if "context" in made[0]:
         return text_task(path.stem, splits, training, evaluated)
     common = {
         "task": path.stem,
@@ -127,7 +124,7 @@ def local_task(path: Path, windows: Windows) -> Task:
         "test_split": evaluated,
         "doc_to_text": "prompt",
     }
-    return _generation(common) if "answer" in table.column_names else _choice(common)
+    return _generation(common) if "answer" in made[0] else _choice(common)
 
 
 def _choice(common: Mapping[str, Any]) -> Task:
@@ -158,14 +155,7 @@ def _generation(common: Mapping[str, Any]) -> Task:
     )
 
 
-def _splits(table: pa.Table) -> dict[str, Dataset]:
-    if SPLIT not in table.column_names:
-        return {"test": Dataset(InMemoryTable(table))}
-    parts = {name: table.filter(pc.equal(table[SPLIT], name)).drop_columns([SPLIT]) for name in SPLITS}
-    return {name: Dataset(InMemoryTable(part.combine_chunks())) for name, part in parts.items() if len(part)}
-
-
-def _documents(path: Path) -> list[str]:
+def _documents(path: Path) -> list[Row]:
     refuse_other_formats(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -174,67 +164,57 @@ def _documents(path: Path) -> list[str]:
     if "\0" in text:
         line = text[: text.index("\0")].count("\n")
         raise _bad_line(path, line, "a NUL character", "take it out, or convert the file if it is no text in UTF-8")
-    return text.split(END_OF_DOCUMENT)
+    return [{"text": document} for document in text.split(END_OF_DOCUMENT)]
 
 
 def _bad_line(path: Path, line: int, found: str, remedy: str) -> UserError:
     return UserError("A .txt file must be UTF-8", found, f"{path}, line {line} (from 0)", remedy)
 
 
-def _choices(table: pa.Table, windows: Windows) -> pa.Table:
-    return table.drop_columns(["answer"]) if "answer" in table.column_names else table
+def _choices(rows: Iterable[Row], windows: Windows) -> Iterator[Row]:
+    for row in rows:
+        yield {name: value for name, value in row.items() if name != "answer"}
 
 
-def _answers(table: pa.Table, windows: Windows) -> pa.Table:
-    trimmed = pc.utf8_trim_whitespace(table["answer"])
-    table = table.set_column(table.column_names.index("answer"), "answer", trimmed)
-    if "stop" not in table.column_names:
-        table = table.append_column("stop", pa.array([DEFAULT_STOP] * len(table), pa.list_(pa.string())))
-    if "max_tokens" not in table.column_names:
-        table = table.append_column("max_tokens", pa.array([DEFAULT_MAX_TOKENS] * len(table), pa.int64()))
-    return table
+def _answers(rows: Iterable[Row], windows: Windows) -> Iterator[Row]:
+    for row in rows:
+        yield {"stop": DEFAULT_STOP, "max_tokens": DEFAULT_MAX_TOKENS, **row, "answer": row["answer"].strip()}
 
 
-def _instructions(table: pa.Table, windows: Windows) -> pa.Table:
+def _instructions(rows: Sequence[Row], windows: Windows) -> Iterator[Row]:
     """Alpaca's own prompt, with and without an input."""
-    table = _with_text(table, "output")
-    given = table["input"] if "input" in table.column_names else pa.array([""] * len(table), pa.string())
-    instruction, joined = table["instruction"], pc.binary_join_element_wise
-    plain = joined(_ALPACA.format(""), instruction, "\n\n### Response:", "")
-    paired = joined(_ALPACA.format(_ALPACA_INPUT), instruction, "\n\n### Input:\n", given, "\n\n### Response:", "")
-    context = pc.if_else(pc.equal(pc.utf8_trim_whitespace(given), ""), plain, paired)
-    return _with_labels(table, context, table["output"])
+    for row in _with_text(rows, "output"):
+        given = row.get("input", "")
+        paired = (_ALPACA_INPUT, f"\n\n### Input:\n{given}") if given.strip() else ("", "")
+        context = f"{_ALPACA.format(paired[0])}{row['instruction']}{paired[1]}\n\n### Response:"
+        yield _text_row(row, context, row["output"])
 
 
-def _behind_context(table: pa.Table, windows: Windows) -> pa.Table:
-    table = _with_text(table, "text")
-    context = table["context"]
-    pairs = zip(context.to_pylist(), table["text"].to_pylist(), strict=True)
-    continuation = pa.array([separator(before, text) + text for before, text in pairs], pa.string())
-    return _with_labels(table, context, continuation)
+def _behind_context(rows: Sequence[Row], windows: Windows) -> Iterator[Row]:
+    for row in _with_text(rows, "text"):
+        yield _text_row(row, row["context"], separator(row["context"], row["text"]) + row["text"])
 
 
-def _cut(table: pa.Table, windows: Windows) -> pa.Table:
-    numbers, contexts, continuations = window_rows(table["text"].to_pylist(), windows)
-    # The texts themselves are not repeated for every window: a book would overflow the column.
-    rows = table.select([name for name in table.column_names if name != "text"]).take(pa.array(numbers, pa.int64()))
-    return _with_labels(rows, pa.array(contexts, pa.string()), pa.array(continuations, pa.string()))
+def _cut(rows: Iterable[Row], windows: Windows) -> Iterator[Row]:
+    for row in rows:
+        for context, continuation in windows.cut(row["text"]):
+            yield _text_row(row, context, continuation)
 
 
-def _with_text(table: pa.Table, column: str) -> pa.Table:
+def _with_text(rows: Sequence[Row], column: str) -> list[Row]:
     """The rows that have something to score; Alpaca's published file has some that have not."""
-    kept = table.filter(pc.not_equal(pc.utf8_trim_whitespace(table[column]), ""))
-    if len(kept) < len(table):
-        log.warning("%d of %d rows have a blank `%s` and are left out", len(table) - len(kept), len(table), column)
+    kept = [row for row in rows if row[column].strip()]
+    if len(kept) < len(rows):
+        log.warning("%d of %d rows have a blank `%s` and are left out", len(rows) - len(kept), len(rows), column)
     return kept
 
 
-def _with_labels(table: pa.Table, context: Any, continuation: Any) -> pa.Table:
-    kept = {name: table[name] for name in table.column_names if name in (SPLIT, *LABELS)}
-    return pa.table({"context": context, "continuation": continuation, **kept})
+def _text_row(row: Row, context: str, continuation: str) -> Row:
+    labels = {name: row[name] for name in (SPLIT, *LABELS) if name in row}
+    return {"context": context, "continuation": continuation, **labels}
 
 
-_MAKERS = {
+_MAKERS: dict[str, Callable[[Sequence[Row], Windows], Iterator[Row]]] = {
     "multiple choice": _choices,
     "generation": _answers,
     "instruction": _instructions,

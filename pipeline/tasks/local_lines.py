@@ -7,20 +7,12 @@ a line) and crashes on others (a row that is `null`). Lines end as text files en
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from wina_amp.errors import UserError
 
-TEXT, TEXTS, NUMBER = "text", "a list of text", "a whole number"
-"""What a value may be, in the words of messages."""
-
-_FITS: dict[str, Callable[[Any], bool]] = {
-    TEXT: lambda value: isinstance(value, str),
-    TEXTS: lambda value: isinstance(value, list) and all(text is None or isinstance(text, str) for text in value),
-    NUMBER: lambda value: isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63,
-}
 _FORMATS = {
     b"\xff\xfe\0\0": "text in UTF-32", b"\xff\xfe": "text in UTF-16", b"\xfe\xff": "text in UTF-16",
     b"\x1f\x8b": "a gzip archive", b"PK\x03\x04": "a zip archive", b"BZh": "a bzip2 archive",
@@ -30,17 +22,13 @@ _FORMATS = {
 """First bytes -> the format that begins like this."""
 
 
-def read_columns(path: Path, kinds: Mapping[str, str]) -> tuple[dict[str, list[Any]], set[str]]:
+def read_columns(path: Path, known: Collection[str]) -> tuple[dict[str, list[Any]], set[str]]:
     """The known columns of the rows, those that have a value in any row, and the names of all others.
 
     A value that is not there is None.
 
-    Args:
-        path: the file.
-        kinds: column -> `TEXT`, `TEXTS` or `NUMBER`; other columns are not looked at.
-
     Raises:
-        UserError: no rows; a line that is no JSON object or names a column twice; a value of another kind.
+        UserError: no rows; a line that is no JSON object or names a column twice.
     """
     columns: dict[str, list[Any]] = {}
     others: set[str] = set()
@@ -48,16 +36,13 @@ def read_columns(path: Path, kinds: Mapping[str, str]) -> tuple[dict[str, list[A
     for number, row in enumerate(_rows(path)):
         count += 1
         for name, value in row.items():
-            if name not in kinds:
+            if name not in known:
                 others.add(name)
-            if value is None or name not in kinds:
-                continue
-            if not _FITS[kinds[name]](value):
-                raise _bad(f"Column `{name}` must be {kinds[name]}", repr(value), path, number)
-            values = columns.setdefault(name, [])
-            values += [None] * (number - len(values))
-            values.append(value)
-    filled = {name: columns[name] + [None] * (count - len(columns[name])) for name in kinds if name in columns}
+            elif value is not None:
+                values = columns.setdefault(name, [])
+                values += [None] * (number - len(values))
+                values.append(value)
+    filled = {name: columns[name] + [None] * (count - len(columns[name])) for name in known if name in columns}
     return filled, others
 
 
@@ -88,9 +73,9 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             try:
                 row = json.loads(line, object_pairs_hook=_once)
             except (ValueError, RecursionError) as error:
-                raise _bad(_RULE, f"{error} ({_short(line)!r})", path, number) from error
+                raise _bad(f"{error} ({_short(line)!r})", path, number) from error
             if not isinstance(row, dict):
-                raise _bad(_RULE, _short(line.strip()), path, number)
+                raise _bad(_short(line.strip()), path, number)
             yield row
     if number < 0:
         raise UserError(_RULE, found="no line", where=str(path), remedy="add rows, or remove the file")
@@ -111,5 +96,5 @@ def _short(text: str) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
-def _bad(must: str, found: str, path: Path, row: int) -> UserError:
-    return UserError(must, found=_short(found), where=f"{path}, row {row} (from 0)", remedy="correct the row")
+def _bad(found: str, path: Path, row: int) -> UserError:
+    return UserError(_RULE, found=_short(found), where=f"{path}, row {row} (from 0)", remedy="correct the row")

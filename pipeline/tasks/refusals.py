@@ -46,11 +46,6 @@ def check_length(sample_id: str, length: int, context: int) -> None:
 def check_tokens(sample_id: str, texts: Sequence[tuple[str, str]], ids: Sequence[Pair]) -> None:
     """Refuse prompts and continuations that the tokenizer leaves no trace of, or none of the difference between two.
 
-    Args:
-        sample_id: whose they are.
-        texts: every prompt and continuation.
-        ids: their tokens.
-
     Raises:
         UserError: a prompt or a continuation has no token, or two that differ have the same ones.
     """
@@ -82,13 +77,7 @@ def check_tokens(sample_id: str, texts: Sequence[tuple[str, str]], ids: Sequence
 
 
 def check_answer(sample_id: str, answers: Sequence[Answer], limits: Limits, eos: str | None) -> None:
-    """Refuse a sample none of whose right answers can be generated whole.
-
-    Args:
-        sample_id: whose they are.
-        answers: every right one.
-        limits: of the generation.
-        eos: the text of the tokenizer's EOS, which ends an answer, too.
+    """Refuse a sample none of whose right answers can be generated whole; the text of EOS ends an answer, too.
 
     Raises:
         UserError: every answer contains a stop text, is longer than may be generated or cannot be written at all.

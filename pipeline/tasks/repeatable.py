@@ -64,7 +64,7 @@ def drawn_examples(
 
     Args:
         task: a task with a sampler and a number of solved examples.
-        doc_ids: the documents, in the order in which they will be asked about.
+        doc_ids: in the order in which they will be asked about.
         read: documents by their numbers.
     """
     sampler = copy.copy(task.sampler).set_rnd(_FEWSHOT_SEED)

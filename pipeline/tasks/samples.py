@@ -52,13 +52,7 @@ class _PromptedDocument:
 
 @dataclass(frozen=True)
 class _EncodedDocument:
-    """A prompted document with its tokens.
-
-    Attributes:
-        prompted: the document.
-        prompt_ids, answer_ids: as in `schemas.SAMPLES`.
-        requests: tokens of everything that lm-eval scores.
-    """
+    """A prompted document with its tokens: those of the table, and of everything that lm-eval scores (`requests`)."""
 
     prompted: _PromptedDocument
     prompt_ids: list[int]
@@ -97,9 +91,7 @@ def sample_rows(
     name it), `shots`, `subject` (where a document names no subject, its task may: `TaskView.subject`).
 
     Args:
-        view: one split of a task.
         doc_ids: chosen documents, ascending.
-        tokenizer: the model's.
         context: the largest number of tokens the model takes.
         embeddings: how many token ids the model knows; None: all. Tokenizers may have more, for tokens never trained.
 

@@ -21,12 +21,7 @@ Refused = Callable[[TaskView, Sequence[int]], Sequence[int]]
 
 @dataclass(frozen=True)
 class Selection:
-    """The documents of one split.
-
-    Attributes:
-        doc_ids: the selected ones, ascending.
-        left_out: how many were passed over because they cannot be samples.
-    """
+    """The documents of one split, ascending, and how many were passed over because they cannot be samples."""
 
     doc_ids: list[int]
     left_out: int

@@ -130,10 +130,10 @@ def views_of(
     task: Task,
     prompting: Prompting,
     *,
-    subject: str = "",
-    requested_as: Sequence[str] = (),
-    is_for_training: bool = False,
-    refit: int = 0,
+    subject: str,
+    requested_as: Sequence[str],
+    is_for_training: bool,
+    refit: int,
 ) -> dict[str, TaskView]:
     """The `train`, the `test` and the `confirmation` view of a task; only `train` where its documents are for training.
 

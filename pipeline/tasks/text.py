@@ -7,7 +7,7 @@ whole pages without a prompt; there is nothing a profile could be chosen by, so 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 from datasets import Dataset, DatasetDict
@@ -51,23 +51,18 @@ def text_task(name: str, splits: Mapping[str, Dataset], training: str | None, ev
 
 
 def from_rolling(name: str, task: Task, windows: Windows) -> TextTask:
-    """The windows of the pages of one of lm-eval's rolling tasks, split by split."""
+    """The windows of the pages of one of lm-eval's rolling tasks, split by split, under its alias."""
     training = cast(str | None, task.get_config("training_split"))
     evaluated = str(task.get_config("test_split") or task.get_config("validation_split"))
     pages: dict[str, Any] = {evaluated: task.eval_docs}
     if training is not None:
         pages[training] = task.training_docs()
     cut = {split: _windows(task, docs, windows) for split, docs in pages.items()}
-    return text_task(name, cut, training, evaluated)
-
-
-def window_rows(texts: Sequence[str], windows: Windows) -> tuple[list[int], list[str], list[str]]:
-    """For every window of every text: the number of the text, its context and its scored words."""
-    cut = [(number, *pair) for number, text in enumerate(texts) for pair in windows.cut(text)]
-    numbers, contexts, continuations = zip(*cut, strict=True) if cut else ((), (), ())
-    return list(numbers), list(contexts), list(continuations)
+    made = text_task(name, cut, training, evaluated)
+    made.set_config("task_alias", task.get_config("task_alias"))
+    return made
 
 
 def _windows(task: Task, pages: Any, windows: Windows) -> Dataset:
-    _, contexts, continuations = window_rows([str(task.doc_to_target(page)) for page in pages], windows)
-    return Dataset.from_dict({"context": contexts, "continuation": continuations})
+    pairs = [pair for page in pages for pair in windows.cut(str(task.doc_to_target(page)))]
+    return Dataset.from_dict({name: [pair[i] for pair in pairs] for i, name in enumerate(("context", "continuation"))})

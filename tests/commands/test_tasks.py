@@ -192,7 +192,7 @@ def test_some_subjects_of_mmlu_are_refused_and_the_others_named(tmp_path: Path):
 def test_a_task_without_its_solved_examples_is_refused(tmp_path: Path):
     _lines(tmp_path / "gsm8k/test.jsonl", GSM8K)
     with pytest.raises(UserError, match=r"gsm8k needs the split train for solved examples"):
-        stage.own_task("gsm8k", stage.YAMLS["gsm8k"], tmp_path)
+        stage.main(tmp_path, tmp_path / "tasks")
 
 
 @pytest.mark.tried("texts", "refused")

@@ -67,11 +67,6 @@ class Comparison:
     p: float
     p_corrected: float
 
-    @property
-    def half_widths(self) -> tuple[float | None, ...]:
-        """Half of the interval at every target, a fraction of samples: a difference of that size is resolved there."""
-        return tuple(None if gap is None else (gap.high - gap.low) / 2 for gap in self.at_targets)
-
     def is_claimed(self, alpha: float) -> bool:
         """Whether the mean differs from 0, corrected for the number of comparisons."""
         return self.p_corrected < alpha

@@ -3,7 +3,7 @@
 NMI, ARI and purity stand beside a permutation p-value (corrected for the number of labels), the same measures of
 size-matched random groups, the fraction of a group's identity that the label determines, `I(C;L) / H(C)` (unlike NMI it
 can reach 1 when a label has more values than there are groups), and the NMI within prompts of similar length. All are
-computed on one split; the groups of test samples come from rules fitted on train samples.
+of test samples, whose groups come from rules fitted on train samples.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from jaxtyping import Float, Int
 
 from pipeline.report.analysis.evidence import Evidence, groups_of, split_samples
 from pipeline.report.analysis.labels import Label, labels
-from pipeline.report.analysis.plan import ACTIVATION, RANDOM, Plan
+from pipeline.report.analysis.plan import RANDOM, Plan
 from pipeline.statistics.agreement import Agreement, agreement, contingency, normalized_mutual_information
 from pipeline.statistics.significance import holm, permutation_p
+from wina_amp.names import ACTIVATION
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,11 @@ class Composition:
     counts: Int[np.ndarray, "groups values"]
 
 
-def agreements(plan: Plan, evidence: Evidence, split: str) -> list[LabelAgreement]:
+def agreements(plan: Plan, evidence: Evidence) -> list[LabelAgreement]:
     """One row per label, strongest NMI first; empty when no groups were learned."""
     if ACTIVATION not in plan.schemes:
         return []
-    samples = split_samples(evidence, split)
+    samples = split_samples(evidence, "test")
     split_labels = labels(samples)
     groups = groups_of(evidence, ACTIVATION, samples.index)
     control = groups_of(evidence, RANDOM, samples.index) if RANDOM in plan.schemes else None
@@ -81,18 +82,16 @@ def agreement_with(plan: Plan, groups: np.ndarray, label: Label) -> Agreement:
     return agreement(groups, label.codes, replicates=plan.bootstrap, confidence=plan.confidence, seed=plan.seed)
 
 
-def compositions(plan: Plan, evidence: Evidence, split: str, scheme: str = ACTIVATION) -> list[Composition]:
+def compositions(evidence: Evidence, scheme: str) -> list[Composition]:
     """The composition of the groups of a learned scheme by every label."""
-    if scheme not in plan.schemes:
-        return []
-    samples = split_samples(evidence, split)
+    samples = split_samples(evidence, "test")
     groups = groups_of(evidence, scheme, samples.index)
     return [Composition(label, contingency(groups, label.codes)) for label in labels(samples).values()]
 
 
-def entanglement(evidence: Evidence, split: str) -> tuple[list[Label], Float[np.ndarray, "labels labels"]]:
+def entanglement(evidence: Evidence) -> tuple[list[Label], Float[np.ndarray, "labels labels"]]:
     """NMI of every pair of labels: clusters that follow one of two dependent labels follow the other, too."""
-    split_labels = list(labels(split_samples(evidence, split)).values())
+    split_labels = list(labels(split_samples(evidence, "test")).values())
     pairs = [[normalized_mutual_information(a.codes, b.codes) for b in split_labels] for a in split_labels]
     return split_labels, np.asarray(pairs)
 

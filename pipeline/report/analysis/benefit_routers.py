@@ -27,7 +27,6 @@ class BenefitRouterRow:
     """A benefit router on the test split; benefits are means over the samples for which benefits were measured.
 
     Attributes:
-        router: its name.
         abstained: fraction of samples that keep the pooled profile.
         benefit: benefit of its choices.
         own: benefit if every sample got the profile of its own group.
@@ -72,7 +71,7 @@ def _row(plan: Plan, evidence: Evidence, router: str, scheme: str) -> BenefitRou
 
     samples = split_samples(evidence, "test")
     routes = evidence.routes[router].set_index("sample_id").loc[samples.index]
-    flops, fraction = routing_cost(plan, evidence, router, "test")
+    flops, fraction = routing_cost(plan, evidence, router)
     return BenefitRouterRow(
         router=router,
         abstained=mean_interval(plan, (routes["group"] == pooled).to_numpy(dtype=np.float64)),

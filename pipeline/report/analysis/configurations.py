@@ -63,9 +63,9 @@ def configuration_of(plan: Plan, method: Method) -> Configuration:
 
 def configuration_name(plan: Plan, configuration: Configuration) -> str:
     """ "WINA, greedy"; with the kind of mask only if the plan has several."""
-    parts = [CRITERION_NAMES.get(configuration.criterion, configuration.criterion), configuration.allocation]
+    parts = [CRITERION_NAMES[configuration.criterion], configuration.allocation]
     if len({method.mask for method in plan.sparse}) > 1:
-        parts.append(MASK_NAMES.get(configuration.mask, configuration.mask))
+        parts.append(MASK_NAMES[configuration.mask])
     return ", ".join(parts)
 
 

@@ -78,8 +78,6 @@ class Outcome:
     loglikelihood: Float[np.ndarray, "targets samples"]
     sparsity: Float[np.ndarray, "targets samples"]
     compute: Float[np.ndarray, "targets samples"]
-    flops: Float[np.ndarray, "targets samples"]
-    dense_flops: Float[np.ndarray, "targets samples"]
     group: Int[np.ndarray, "targets samples"]
 
     def only(self, chosen: Bool[np.ndarray, " samples"]) -> Outcome:
@@ -151,15 +149,12 @@ def _outcome(plan: Plan, method: Method, evidence: Evidence, split: str, order: 
     def grid(column: str) -> np.ndarray:
         return chosen.pivot(index="target", columns="sample_id", values=column).loc[targets, order].to_numpy()
 
-    flops, dense_flops = grid("flops"), grid("dense_flops")
     return Outcome(
         targets,
         score=grid("score"),
         loglikelihood=grid("loglikelihood"),
         sparsity=grid("realised_sparsity"),
-        compute=flops / dense_flops,
-        flops=flops,
-        dense_flops=dense_flops,
+        compute=grid("flops") / grid("dense_flops"),
         group=grid("group"),
     )
 

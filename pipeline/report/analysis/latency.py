@@ -54,15 +54,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class Cell:
-    """One batch and context.
+    """One batch (sequences decoded at a time) and context (tokens in front); timings are in the plan's order.
 
-    Attributes:
-        batch: sequences decoded at a time.
-        context: tokens in front.
-        dense_ms: median, lowest and highest of the dense medians of all timings.
-        dense_way: how the dense model ran.
-        dense: its accuracy.
-        timings: in the plan's order.
+    `dense_ms` is the median, lowest and highest of the dense medians of all timings, `dense_way` how the dense model
+    ran, `dense` its accuracy.
     """
 
     batch: int

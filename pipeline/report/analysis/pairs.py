@@ -9,10 +9,10 @@ repeated there, so no pair has two p-values.
 from __future__ import annotations
 
 from pipeline.report.analysis.configurations import configurations
-from pipeline.report.analysis.plan import ACTIVATION, Method, Plan
+from pipeline.report.analysis.plan import Method, Plan
 from pipeline.statistics.significance import fewest_replicates
 from wina_amp.errors import UserError
-from wina_amp.names import WINA
+from wina_amp.names import ACTIVATION, WINA
 
 Pairs = list[tuple[Method, Method]]
 """(method, reference)"""

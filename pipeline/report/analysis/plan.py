@@ -12,10 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from wina_amp.errors import UserError
-from wina_amp.names import ACTIVATION as ACTIVATION
-from wina_amp.names import LEARNED_SCHEMES, RANDOM_SCHEMES
+from wina_amp.names import GLOBAL, LEARNED_SCHEMES, RANDOM_SCHEMES
 
-POOLED = "global"
 RANDOM = RANDOM_SCHEMES[0]
 ASSIGNED = "assigned"
 
@@ -51,7 +49,7 @@ class Method:
 
     @property
     def is_pooled(self) -> bool:
-        return self.scheme == POOLED
+        return self.scheme == GLOBAL
 
     @property
     def is_learned(self) -> bool:
@@ -87,7 +85,7 @@ class Plan:
         bootstrap: replicates behind every interval, permutations behind every permutation p-value.
         confidence: coverage of every interval, such as 0.95; effects are claimed at 1 less this.
         seed: of the bootstrap and the permutations.
-        settings: section -> key -> value, shown under "settings"; nothing is computed from it.
+        settings: as in params.yaml, shown under "settings"; nothing is computed from them.
         commit: the commit of the code and its date, shown; empty where it is not known.
         facts: `Model`, and as far as they are known `Machine` and `Time`, in words, shown.
     """
@@ -101,7 +99,7 @@ class Plan:
     bootstrap: int = 1000
     confidence: float = 0.95
     seed: int = 0
-    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     benefit_routers: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, int | None] = field(default_factory=dict)
     primary: tuple[str, ...] = ()
@@ -110,14 +108,6 @@ class Plan:
     facts: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        baseline = self.method(self.baseline)
-        if not baseline.is_pooled:
-            raise UserError(
-                "`report.baseline` must be a pooled method",
-                found=f"{self.baseline!r}, whose scheme is {baseline.scheme or 'none'!r}",
-                where="params.yaml",
-                remedy=f"name a method whose profile set has the scheme {POOLED!r}",
-            )
         if "test" not in self.splits:
             raise UserError(
                 "The report needs the test split",
@@ -142,10 +132,6 @@ class Plan:
     @property
     def sparse(self) -> tuple[Method, ...]:
         return tuple(method for method in self.methods if not method.is_dense)
-
-    @property
-    def routed(self) -> tuple[Method, ...]:
-        return tuple(method for method in self.methods if method.is_routed)
 
     @property
     def primary_part(self) -> Plan | None:

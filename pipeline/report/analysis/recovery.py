@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pipeline.report.analysis.evidence import Outcome
-from pipeline.report.analysis.matched_compute import Reader, Savings, matched_savings
+from pipeline.report.analysis.matched_compute import Reader, matched_savings
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.analysis.resampling import ROUNDING, Resampler
 from pipeline.statistics.bootstrap import Interval
@@ -23,22 +23,13 @@ from pipeline.statistics.bootstrap import Interval
 
 @dataclass(frozen=True)
 class Recovery:
-    """The gap that a pooled method recovers from the baseline, its `reference`.
+    """The gap that a pooled method recovers from the baseline at every target of the plan, 1 being all of it.
 
-    Attributes:
-        savings: the saving that both are read at, for every target of the plan.
-        fractions: the gap recovered there, 1 being all of it; None where the baseline is not sure to lose.
+    None where the baseline is not sure to lose.
     """
 
     method: Method
-    reference: Method
-    savings: Savings
     fractions: tuple[Interval | None, ...]
-
-    @property
-    def wins(self) -> bool:
-        """Whether a part of the gap is recovered at any target."""
-        return any(fraction is not None and fraction.value > 0 for fraction in self.fractions)
 
 
 def recoveries(plan: Plan, results: Mapping[str, Outcome], draws: Resampler) -> list[Recovery]:
@@ -61,5 +52,5 @@ def recoveries(plan: Plan, results: Mapping[str, Outcome], draws: Resampler) -> 
             savings = matched_savings(plan, results, (method, baseline)) or ()
             fractions = tuple(fraction(method, saving) for saving in savings)
             if any(value is not None for value in fractions):
-                rows.append(Recovery(method, baseline, savings, fractions))
+                rows.append(Recovery(method, fractions))
     return rows

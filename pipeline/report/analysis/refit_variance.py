@@ -25,7 +25,7 @@ from scipy.special import stdtrit
 
 from pipeline.report.analysis.configurations import Configuration, configurations
 from pipeline.report.analysis.evidence import Outcome
-from pipeline.report.analysis.matched_compute import Reader, Savings, matched_savings
+from pipeline.report.analysis.matched_compute import Reader, matched_savings
 from pipeline.report.analysis.plan import ASSIGNED, Method, Plan
 from pipeline.report.analysis.resampling import ROUNDING
 
@@ -66,19 +66,6 @@ class Scale:
         return self.excess > needed(len(self.draws), confidence)
 
 
-@dataclass(frozen=True)
-class RefitVariance:
-    """The mean gain of a grouped method over the pooled `reference` of its configuration, and the gains of the draws of
-    random groups there, none or more, at savings matched between all of them.
-    """
-
-    method: Method
-    reference: Method
-    draws: tuple[Method, ...]
-    savings: Savings
-    scale: Scale
-
-
 def needed(draws: int, confidence: float) -> float:
     """Standard deviations above the mean of `draws` draws that one more stays below: `t sqrt(1 + 1/n)`, n >= 2."""
     return float(stdtrit(draws - 1, (1 + confidence) / 2)) * float(np.sqrt(1 + 1 / draws))
@@ -90,12 +77,12 @@ def draws_of(configuration: Configuration) -> tuple[Method, ...]:
     return tuple(method for method in configuration.controls if method in assigned.values())
 
 
-def refit_variance(plan: Plan, results: Mapping[str, Outcome]) -> list[RefitVariance]:
-    """One entry for every grouped method with a pooled reference and matched savings, configuration by configuration;
-    none for random groups.
+def refit_variance(plan: Plan, results: Mapping[str, Outcome]) -> dict[Method, Scale]:
+    """The mean gain of every grouped method over the pooled one of its configuration, and the gains of the draws of
+    random groups there, none or more; not of random groups, nor where there are no matched savings.
     """
     reader = Reader(plan, results)
-    rows: list[RefitVariance] = []
+    scales: dict[Method, Scale] = {}
     for configuration in configurations(plan):
         pooled, draws = configuration.pooled, draws_of(configuration)
         for method in configuration.grouped:
@@ -104,5 +91,5 @@ def refit_variance(plan: Plan, results: Mapping[str, Outcome]) -> list[RefitVari
             savings = matched_savings(plan, results, (method, pooled, *draws))
             if savings is not None:
                 gain, *others = (float(reader.mean_gap(m, pooled, savings)[0]) for m in (method, *draws))
-                rows.append(RefitVariance(method, pooled, draws, savings, Scale(gain, tuple(others))))
-    return rows
+                scales[method] = Scale(gain, tuple(others))
+    return scales

@@ -23,7 +23,7 @@ from pipeline.statistics.bootstrap import Interval
 
 @dataclass(frozen=True)
 class RouterRow:
-    """A router that classifies prompts by group, on one split.
+    """A router that classifies prompts by group, on the test split.
 
     `largest` is the fraction of samples in the largest group: the accuracy of always naming it. `new_task` and
     `new_template` are accuracies on test samples of routers that were fitted without the sample's task (interval from
@@ -58,24 +58,23 @@ class RegretRow:
         return self.elsewhere if self.mean is None else self.mean.high
 
 
-def router_rows(plan: Plan, evidence: Evidence, split: str, draws: Resampler) -> list[RouterRow]:
+def router_rows(plan: Plan, evidence: Evidence) -> list[RouterRow]:
     """One row per router, in the plan's order."""
-    order = split_samples(evidence, split).index
+    order = split_samples(evidence, "test").index
     rows: list[RouterRow] = []
     for router, scheme in plan.routers.items():
         truth, routed = groups_of(evidence, scheme, order), routes_of(evidence, router, order)
-        accuracy = draws.intervals((truth == routed)[None].astype(np.float64))[0]
+        accuracy = mean_interval(plan, (truth == routed).astype(np.float64))
         largest = float(np.bincount(truth).max() / len(truth))
         task, template = (_held_out_accuracy(plan, evidence, router, label, order) for label in ("task", "template"))
-        cost = routing_cost(plan, evidence, router, split)
-        rows.append(RouterRow(router, accuracy, largest, task, template, *cost))
+        rows.append(RouterRow(router, accuracy, largest, task, template, *routing_cost(plan, evidence, router)))
     return rows
 
 
-def routing_cost(plan: Plan, evidence: Evidence, router: str, split: str) -> tuple[float, float]:
-    """FLOPs of routing a sample, and in units of the dense model's, means over the samples that dense was run on."""
+def routing_cost(plan: Plan, evidence: Evidence, router: str) -> tuple[float, float]:
+    """FLOPs of routing a sample, and in units of the dense model's: means over its test samples."""
     dense: Any = evidence.results[plan.dense.name]
-    rows = dense[dense["split"] == split][["sample_id", "dense_flops"]].merge(evidence.routes[router], on="sample_id")
+    rows = dense[dense["split"] == "test"][["sample_id", "dense_flops"]].merge(evidence.routes[router], on="sample_id")
     return float(rows["flops"].mean()), float((rows["flops"] / rows["dense_flops"]).mean())
 
 
@@ -83,7 +82,7 @@ def regret_rows(
     plan: Plan, evidence: Evidence, results: Mapping[str, Outcome], order: pd.Index, draws: Resampler
 ) -> list[RegretRow]:
     """One row per method that a router routes, no benefit router; `order` are the samples of the outcomes."""
-    routed = [method for method in plan.routed if method.groups in plan.routers]
+    routed = [method for method in plan.methods if method.is_routed and method.groups in plan.routers]
     return [_regret(plan, results, method, groups_of(evidence, method.scheme, order), draws) for method in routed]
 
 

@@ -49,10 +49,6 @@ class TaskComparison:
     savings: Savings
     rows: tuple[TaskGap, ...]
 
-    def claimed(self, alpha: float, sign: int) -> list[TaskGap]:
-        """The tasks on which the method is shown to be better (`sign` 1) or worse (-1)."""
-        return [row for row in self.rows if row.p_corrected < alpha and sign * row.gap.value > 0]
-
 
 def task_comparisons(
     plan: Plan, tasks: np.ndarray, results: Mapping[str, Outcome], pairs: Sequence[tuple[Method, Method]]

@@ -7,6 +7,7 @@ difference: both clusterings are resampled together.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +15,10 @@ import numpy as np
 from pipeline.report.analysis.agreement import agreement_with, label_p_values
 from pipeline.report.analysis.evidence import Evidence, groups_of, split_samples, variants_of
 from pipeline.report.analysis.labels import Label, labels
-from pipeline.report.analysis.plan import ACTIVATION, Plan
+from pipeline.report.analysis.plan import Plan
 from pipeline.statistics.agreement import Agreement, nmi_difference
 from pipeline.statistics.bootstrap import Interval
+from wina_amp.names import ACTIVATION
 
 BLOCK, LENGTH_REMOVED = "block", "length_removed"
 
@@ -47,11 +49,11 @@ class Variant:
         return next(row for row in self.rows if row.label.name == label)
 
 
-def variants(plan: Plan, evidence: Evidence, split: str) -> list[Variant]:
+def variants(plan: Plan, evidence: Evidence) -> list[Variant]:
     """Every clustering of a block, by block, then the one without length; empty when no groups were learned."""
     if ACTIVATION not in plan.schemes:
         return []
-    samples = split_samples(evidence, split)
+    samples = split_samples(evidence, "test")
     learned, split_labels = groups_of(evidence, ACTIVATION, samples.index), list(labels(samples).values())
     quality = evidence.quality.get("variants", {})
     clusterings: list[Variant] = []
@@ -65,12 +67,12 @@ def variants(plan: Plan, evidence: Evidence, split: str) -> list[Variant]:
     return clusterings
 
 
-def without_length(clusterings: list[Variant]) -> Variant | None:
+def without_length(clusterings: Sequence[Variant]) -> Variant | None:
     """The variant with length regressed out, if it was clustered."""
     return next((variant for variant in clusterings if variant.kind == LENGTH_REMOVED), None)
 
 
-def by_block(clusterings: list[Variant]) -> list[Variant]:
+def by_block(clusterings: Sequence[Variant]) -> list[Variant]:
     """The variants of single blocks, first block first."""
     return [variant for variant in clusterings if variant.kind == BLOCK]
 

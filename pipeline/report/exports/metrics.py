@@ -34,7 +34,7 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
         if gain.over_tasks is not None:
             numbers |= {"gain.tasks_low": 100 * gain.over_tasks.low, "gain.tasks_high": 100 * gain.over_tasks.high}
         regret = next((row.mean for row in answering.regrets if row.method == gain.method), None)
-        router = next((row for row in findings.test.routers if row.router == gain.method.groups), None)
+        router = next((row for row in findings.routers if row.router == gain.method.groups), None)
         numbers["router.accuracy"] = router and router.accuracy.value
         numbers["router.cost"] = router and router.fraction
         numbers["regret.mean"] = regret and 100 * regret.value
@@ -44,7 +44,7 @@ def metrics(plan: Plan, findings: Findings) -> dict[str, float]:
         numbers |= _points(f"confirmed.{answer.question}", answer.interval)
     numbers["clusters.count"] = findings.quality.get("groups")
     numbers["clusters.stability"] = findings.quality.get("stability")
-    numbers["clusters.nmi"] = max((row.agreement.nmi.value for row in findings.test.agreements), default=None)
+    numbers["clusters.nmi"] = max((row.agreement.nmi.value for row in findings.agreements), default=None)
     safe = safest(findings)
     numbers["safe.compute"] = safe and safe.compute
     timings = findings.latency.cells[0].timings if findings.latency.cells else ()

@@ -12,18 +12,18 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from pipeline.report.analysis.accuracy import Comparison
-from pipeline.report.analysis.findings import Accuracies, Findings
+from pipeline.report.analysis.findings import Findings
 from pipeline.report.analysis.plan import Plan
 from pipeline.statistics.bootstrap import Interval
 
 DIFFERENCE = ("difference", "low", "high")
 
 
-def plot_tables(plan: Plan, findings: Findings) -> dict[str, pd.DataFrame]:
+def plot_tables(findings: Findings) -> dict[str, pd.DataFrame]:
     """File name (without .csv) -> tidy rows."""
     return {
         "accuracy": _accuracy(findings),
-        "comparisons": _comparisons(plan, findings),
+        "comparisons": _comparisons(findings),
         "sparsity": _sparsity(findings),
         "task_differences": _task_differences(findings),
     }
@@ -49,18 +49,16 @@ def _accuracy(findings: Findings) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def _comparisons(plan: Plan, findings: Findings) -> pd.DataFrame:
+def _comparisons(findings: Findings) -> pd.DataFrame:
     """Every comparison at every target and as `mean` over them; `half_width` of an interval is the difference that it
     resolves, `split` is `primary` for the primary comparison."""
-    parts: list[tuple[str, Plan, Accuracies]] = [(name, plan, split) for name, split in findings.splits.items()]
-    if findings.primary is not None:
-        parts.append(("primary", findings.primary.plan, findings.primary.accuracies))
+    parts = dict(findings.splits) | ({"primary": findings.primary} if findings.primary else {})
     rows = [
         (name, kind, row.method.name, row.reference.name, part.samples, *values)
-        for name, own, part in parts
+        for name, part in parts.items()
         for kind, family in (("gain", part.gains), ("control", part.controls), ("difference", part.differences))
         for row in family
-        for values in _by_target(own, row)
+        for values in _by_target(part.plan, row)
     ]
     return _table(
         rows, "split", "kind", "method", "reference", "samples", "target", "compute", *DIFFERENCE, "half_width",

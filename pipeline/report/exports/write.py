@@ -33,5 +33,5 @@ def write_report(plan: Plan, evidence: Evidence, *, report: Path, metrics: Path,
         temporary.write_text(json.dumps(flat_metrics(plan, findings), indent=2) + "\n")
     with replacing(plots) as temporary:
         temporary.mkdir()
-        for name, rows in plot_tables(plan, findings).items():
+        for name, rows in plot_tables(findings).items():
             rows.round(DECIMALS).to_csv(temporary / f"{name}.csv", index=False, lineterminator="\n")

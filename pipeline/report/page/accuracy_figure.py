@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.report.analysis.accuracy import Point
+from pipeline.report.analysis.findings import Accuracies
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.page.figures import WIDE, Looks, both, end_labels, frame, key, room
 from pipeline.report.page.svg import Figure, Scale, element, line, marker, polyline, svg
@@ -12,12 +13,11 @@ from pipeline.report.text.names import display_name
 from pipeline.report.text.wording import percent, percent_interval, target_name
 
 
-def accuracy(
-    plan: Plan, accuracies: Sequence[Point], featured: Sequence[Method], style: Looks, name: str, caption: str
-) -> Figure:
+def accuracy(accuracies: Accuracies, featured: Sequence[Method], style: Looks) -> Figure:
     """Accuracy against the FLOPs that remain, with intervals: the featured methods labelled, all others hidden."""
-    dense = next(point for point in accuracies if point.method.is_dense)
-    ends = {method: [p for p in accuracies if p.method == method][-1] for method in featured if not method.is_dense}
+    plan, points = accuracies.plan, accuracies.points
+    dense = next(point for point in points if point.method.is_dense)
+    ends = {method: [p for p in points if p.method == method][-1] for method in featured if not method.is_dense}
     ranked = sorted(ends, key=lambda method: -ends[method].accuracy.value)
     alt = f"Accuracy against compute. Dense: {percent(dense.accuracy.value)}. At the sparsest target: " + ", ".join(
         f"{display_name(plan, method)} {percent(ends[method].accuracy.value)}" for method in ranked
@@ -27,8 +27,8 @@ def accuracy(
         is_wide = width == WIDE
         height, left, right = (430, 52, room(plan, featured)) if is_wide else (400, 40, 12)
         bottom = height - 46
-        shown = [point for point in accuracies if point.method in featured]
-        sparse = [point for point in accuracies if not point.method.is_dense] or [dense]
+        shown = [point for point in points if point.method in featured]
+        sparse = [point for point in points if not point.method.is_dense] or [dense]
         computes = [100 * point.compute for point in sparse]
         x = Scale(max(computes) + 1.5, min(computes) - 1, left, width - right)
         low = min(100 * point.accuracy.low for point in shown)
@@ -37,7 +37,7 @@ def accuracy(
         parts = frame(x, y, width - right, bottom, "FLOPs that remain, % of dense", "accuracy, %")
         parts.append(_dense_line(dense, x, y, width - right))
         for method in plan.sparse:
-            own = [point for point in accuracies if point.method == method]
+            own = [point for point in points if point.method == method]
             parts += [_accuracy_line(plan, own, style, x, y, is_shown=method in featured)] if own else []
         if is_wide:
             at = {method: (x(100 * end.compute), y(100 * end.accuracy.value)) for method, end in ends.items()}
@@ -45,7 +45,11 @@ def accuracy(
             parts += end_labels(plan, at, style, width - right)
         return svg(width, height, "".join(parts), alt)
 
-    return both(name, alt, caption, draw)
+    caption = (
+        f"Accuracy on {accuracies.samples:,} held-out samples, every method on the same ones, against the FLOPs that "
+        f"remain (right is cheaper); bars are {target_name(plan.confidence)} intervals."
+    )
+    return both("accuracy", alt, caption, draw)
 
 
 def _dense_line(dense: Point, x: Scale, y: Scale, right: float) -> str:

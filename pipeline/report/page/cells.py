@@ -11,11 +11,9 @@ from pipeline.statistics.bootstrap import Interval
 NONE = "\N{EM DASH}"
 
 
-def plain(text: object, *, tone: str = "") -> Cell:
+def plain(text: str | int) -> Cell:
     """A word, or a whole number with its separators."""
-    if isinstance(text, int):
-        return Cell(f"{text:,}", float(text), tone=tone)
-    return Cell(str(text) or NONE, tone=tone)
+    return Cell(f"{text:,}", float(text)) if isinstance(text, int) else Cell(text or NONE)
 
 
 def figure(value: float | None, write: Callable[[float], str] = number, *, tone: str = "") -> Cell:
@@ -31,9 +29,9 @@ def interval(of: Interval | None, write: Callable[[float], str] = number, *, ton
     return Cell(write(of.value), of.value, f"{ends} {small}".strip(), tone, ends=(of.low, of.high))
 
 
-def percents(of: Interval | None, *, tone: str = "") -> Cell:
+def percents(of: Interval | None) -> Cell:
     """An accuracy in percent, without the sign: the column's head has it."""
-    return interval(of, percentage, tone=tone)
+    return interval(of, percentage)
 
 
 def difference(of: Interval | None, *, good: int = 0, small: str = "") -> Cell:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from pipeline.report.analysis.agreement import Composition, LabelAgreement
 from pipeline.report.analysis.benefit_routers import BenefitRouterRow
 from pipeline.report.analysis.findings import Accuracies, Findings
-from pipeline.report.analysis.gradient import GradientFindings
 from pipeline.report.analysis.labels import Label
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.routers import RouterRow
@@ -34,7 +34,7 @@ def agreement_table(plan: Plan, findings: Findings) -> Table:
             figure(row.determined, lambda value: percentage(value, 0)),
             figure(row.within_length), figure(removed.get(row.label.name)),
         ])
-        for row in findings.test.agreements
+        for row in findings.agreements
     ]  # fmt: skip
     titles = ("values", "NMI", "ARI", "purity", "p, corrected", "NMI of random groups", "group determined by it, %",
               "NMI at like length", "NMI, length removed")  # fmt: skip
@@ -55,7 +55,7 @@ def variant_table(plan: Plan, findings: Findings) -> Table:
 
     rows = [
         Row(row.label.title, [cell(row), *(cell(block.row(row.label.name)) for block in blocks)])
-        for row in findings.test.agreements
+        for row in findings.agreements
     ]
     stability = [findings.quality.get("stability"), *(block.stability for block in blocks)]
     rows.append(Row("ARI of two halves", [figure(value) for value in stability]))
@@ -89,9 +89,10 @@ def composition_table(composition: Composition, groups: str = "Groups") -> Table
     return Table(caption, composition.label.title, columns, rows, is_heat=True)
 
 
-def gain_table(gradient: GradientFindings) -> Table:
-    """Held-out gains of numbers of gradient clusters, and of other groups of the same samples."""
-    quality = gradient.quality
+def gain_table(quality: Mapping[str, Any]) -> Table:
+    """Gains of numbers of gradient clusters, and of other groups of the same samples, measured on held-out train texts
+    (`pipeline/grouping/gradient_clusters.py`). They have no meaningful unit, so they are only compared with each other.
+    """
     chosen = quality["groups"]
     gains = [
         (f"{row['count']} gradient clusters", row, row["count"] == chosen) for row in quality["gains"]
@@ -116,7 +117,7 @@ def router_table(findings: Findings) -> Table:
             percents(row.accuracy), figure(row.largest, percentage), percents(row.new_task), percents(row.new_template),
             *_cost(row),
         ])
-        for row in findings.test.routers
+        for row in findings.routers
     ]  # fmt: skip
     titles = ("accuracy, %", "always the largest group, %", "unseen task, %", "unseen template, %", "FLOPs a prompt",
               "% of dense")  # fmt: skip
@@ -141,14 +142,14 @@ def benefit_table(rows: Sequence[BenefitRouterRow]) -> Table:
     return Table("Benefit routers", "benefit router", [*map(Column, titles)], body, note)
 
 
-def regret_table(plan: Plan, accuracies: Accuracies) -> Table:
+def regret_table(accuracies: Accuracies) -> Table:
     """Accuracy with known groups minus accuracy with routed groups."""
     rows = [
         Row(row.method.name, [figure(row.elsewhere, percentage), difference(row.mean, good=-1),
                               *(difference(gap, good=-1) for gap in row.at_targets)])
         for row in accuracies.regrets
     ]  # fmt: skip
-    columns = [Column("sent elsewhere, %"), Column("mean"), *target_columns(plan)]
+    columns = [Column("sent elsewhere, %"), Column("mean"), *target_columns(accuracies.plan)]
     note = (
         "Where every prompt is sent to its group, routed and known groups are the same run. A dash: known groups were "
         "not run; at most the fraction that was sent elsewhere can be lost."

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -25,18 +25,18 @@ from ruamel.yaml import YAML
 
 from pipeline.report.analysis.evidence import Evidence
 from pipeline.report.analysis.findings import Findings
-from pipeline.report.analysis.plan import ACTIVATION, Method, Plan
+from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.page import figures, svg
 from pipeline.report.page.accuracy_figure import accuracy
 from pipeline.report.page.parts import unfolded
 from pipeline.report.page.sample_map import map_of
 from pipeline.report.page.sections import sections
-from pipeline.report.page.svg import Figure
 from pipeline.report.page.table import Table
 from pipeline.report.text.cards import cards, headline
 from pipeline.report.text.confirmed import confirmed_words
 from pipeline.report.text.names import display_name
 from pipeline.report.text.wording import listed, target_name, target_names
+from wina_amp.names import ACTIVATION
 
 _FOLDER = Path(__file__).parent
 _PACKAGES = ("torch", "transformers", "lm_eval", "scikit-learn", "umap-learn", "numpy", "pandas")
@@ -53,7 +53,7 @@ def render(plan: Plan, evidence: Evidence, findings: Findings) -> tuple[str, dic
         drawn_map, data = map_of(
             evidence, next(f"Do inputs cluster? {card.answer}." for card in answers if card.key == "RQ1")
         )
-    first = _first_figure(plan, findings, lines, style)
+    first = accuracy(findings.test, lines, style) if findings.test.points else None
     parts = sections(plan, evidence, findings, style, drawn_map)
     context = {
         "headline": headline(plan, findings),
@@ -97,24 +97,12 @@ def fill(template: str, **values: object) -> str:
     return environment.get_template(template).render(css=Markup(colours + css), script=Markup(script), **values)
 
 
-def as_yaml(settings: Mapping[str, Mapping[str, Any]]) -> str:
+def as_yaml(settings: Mapping[str, Any]) -> str:
     """The settings as they would stand in params.yaml."""
-    plain = json.loads(json.dumps(settings, default=list))
     writer, text = YAML(typ="safe", pure=True), StringIO()
     writer.default_flow_style, writer.width, writer.sort_base_mapping_type_on_output = None, 100, False  # type: ignore[attr-defined]
-    writer.dump({name: value[name] if [*value] == [name] else value for name, value in plain.items()}, text)
+    writer.dump(json.loads(json.dumps(settings, default=list)), text)
     return text.getvalue()
-
-
-def _first_figure(plan: Plan, findings: Findings, lines: Sequence[Method], style: figures.Looks) -> Figure | None:
-    points = findings.test.points
-    if not points:
-        return None
-    caption = (
-        f"Accuracy on {findings.test.samples:,} held-out samples, every method on the same ones, against the FLOPs "
-        f"that remain (right is cheaper); bars are {target_name(plan.confidence)} intervals."
-    )
-    return accuracy(plan, points, lines, style, "accuracy", caption)
 
 
 def _chips(plan: Plan, shown: Sequence[Method], style: figures.Looks) -> list[dict[str, Any]]:
@@ -171,7 +159,7 @@ def _data(value: object) -> Markup:
 
 def _versions() -> str:
     named = [f"Python {platform.python_version()}"]
-    for package in cast(Sequence[str], _PACKAGES):
+    for package in _PACKAGES:
         try:
             named.append(f"{package} {version(package)}")
         except PackageNotFoundError:

@@ -35,17 +35,16 @@ FADED_AT = 0.5
 """Accuracy lost against dense at which a task cell has its full shade."""
 
 
-def differences(plan: Plan, accuracies: Accuracies, caption: str) -> Table:
+def differences(accuracies: Accuracies, caption: str) -> Table:
     """Every comparison at matched compute; the literal question (WINA per cluster against WINA pooled) is the first."""
-    variances = {row.method: row.scale for row in accuracies.refit_variance}
-    gains = sorted(accuracies.gains, key=lambda row: not is_literal(row.method))
+    plan, gains = accuracies.plan, sorted(accuracies.gains, key=lambda row: not is_literal(row.method))
     families = {
         "Groups minus the pooled method of their own configuration": gains,
         "Groups minus random groups of the same sizes": accuracies.controls,
         f"Other methods minus {plan.baseline}": accuracies.differences,
     }
     rows = [
-        _difference_row(plan, row, heading if number == 0 else "", variances if row in gains else {})
+        _difference_row(plan, row, heading if number == 0 else "", accuracies.refit_variance if row in gains else {})
         for heading, family in families.items()
         for number, row in enumerate(family)
     ]
@@ -60,8 +59,9 @@ def differences(plan: Plan, accuracies: Accuracies, caption: str) -> Table:
     return Table(caption, "method minus reference", columns, rows, note)
 
 
-def accuracy_table(plan: Plan, accuracies: Accuracies) -> Table:
+def accuracy_table(accuracies: Accuracies) -> Table:
     """Every method at every target, by configuration."""
+    plan = accuracies.plan
     known = {(point.method, point.target): point for point in accuracies.points}
     dense = next(point for point in accuracies.points if point.method.is_dense)
     rows = [Row("dense", [plain("reference"), *[percents(dense.accuracy)] * len(plan.targets)])]
@@ -81,8 +81,9 @@ def accuracy_table(plan: Plan, accuracies: Accuracies) -> Table:
     )
 
 
-def sparsity_table(plan: Plan, accuracies: Accuracies) -> Table:
+def sparsity_table(accuracies: Accuracies) -> Table:
     """Realised sparsity over samples."""
+    plan = accuracies.plan
     known = {(point.method, point.target): point for point in accuracies.points}
 
     def cell(point: Point | None) -> Cell:

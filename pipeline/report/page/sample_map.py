@@ -9,8 +9,8 @@ import pandas as pd
 
 from pipeline.report.analysis.evidence import Evidence, groups_of
 from pipeline.report.analysis.labels import labels
-from pipeline.report.analysis.plan import ACTIVATION
 from pipeline.report.page.svg import SERIES, Figure, Scale, element, label, svg, text
+from wina_amp.names import ACTIVATION
 
 PROMPT = 160
 """Characters of a prompt that are shown: the end, where the question is."""

@@ -8,12 +8,13 @@ from typing import Any
 import pandas as pd
 
 from pipeline.report.analysis.accuracy import Comparison
-from pipeline.report.analysis.agreement import entanglement
+from pipeline.report.analysis.agreement import compositions, entanglement
 from pipeline.report.analysis.evidence import Evidence, total
 from pipeline.report.analysis.findings import Accuracies, Findings
 from pipeline.report.analysis.pairs import is_literal
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.recovery import Recovery
+from pipeline.report.analysis.specialisation import pooled_allocations, specialisations
 from pipeline.report.analysis.task_differences import TaskComparison
 from pipeline.report.page import figures, group_tables, profile_tables
 from pipeline.report.page.cells import plain
@@ -28,6 +29,7 @@ from pipeline.report.text.latency import machine_sentences, not_timed
 from pipeline.report.text.names import describe, display_name, role
 from pipeline.report.text.rules import rules
 from pipeline.report.text.wording import compute_range, listed, percent_interval, target_name
+from wina_amp.names import ACTIVATION, GRADIENT
 
 COUNTED = {
     "too_long": "Left out because they are longer than the model's context",
@@ -45,7 +47,7 @@ def sections(
         Section("rq2", "Profiles", "RQ2 · Do profiles of groups beat the pooled profile?", _profiles(plan, findings)),
         Section("rq1", "Groups", "RQ1 · Do inputs cluster by activation pattern?",
                 _groups(plan, evidence, findings, drawn_map)),
-        Section("rq3", "Routing", "RQ3 · How can a new prompt be routed?", _routing(plan, findings)),
+        Section("rq3", "Routing", "RQ3 · How can a new prompt be routed?", _routing(findings)),
         Section("rq4", "Trade-off", "RQ4 · What does it save?", _tradeoff(plan, findings, style)),
         Section("appendix", "Appendix", "Appendix", _appendix(plan, evidence, findings, style)),
     ]  # fmt: skip
@@ -55,46 +57,35 @@ def _profiles(plan: Plan, findings: Findings) -> list[Part]:
     if not findings.test.points:
         texts = [profile_tables.perplexity_table(plan, task) for task in findings.test.texts]
         return ["No test sample has a right answer, so there are no accuracies; text has a perplexity.", *texts]
-    own, answering = _answering(plan, findings)
+    answering = findings.answering
     parts: list[Part] = [
         "Methods of one configuration (criterion, allocation, mask) differ in their groups only. Two methods are "
         "compared where both realise the same FLOPs, router and scoring counted; the first row is the question as it "
         "was asked, WINA's profiles per cluster against WINA's pooled one.",
-        *_literal(plan, findings, answering),
+        *_literal(findings),
     ]
-    marks = [_mark(own, row, "pooled") for row in sorted(answering.gains, key=_is_ours)]
+    own = answering.plan
+    marks = [_mark(own, row, "pooled") for row in sorted(answering.gains, key=lambda row: not is_literal(row.method))]
     marks += [_mark(own, row, display_name(own, row.reference)) for row in answering.differences]
     if marks:
         caption = "Points of accuracy at matched compute, mean over targets or at the chosen one; coloured: claimed."
-        parts.append(profile_tables.differences(own, answering, f"Differences on {answering.samples:,} samples"))
+        parts.append(profile_tables.differences(answering, f"Differences on {answering.samples:,} samples"))
         parts.append(figures.forest(marks, "differences", "Differences at matched compute", caption))
-    parts += [f"Gap recovered by {text}" for text in _recovered(own, answering)]
+    parts += [f"Gap recovered by {text}" for text in _recovered(answering)]
     for comparison in answering.task_differences[:1]:
         parts.append(_task_forest(own, comparison))
     return parts
 
 
-def _literal(plan: Plan, findings: Findings, answering: Accuracies) -> list[Part]:
+def _literal(findings: Findings) -> list[Part]:
     """The question as it was asked, on the samples of all methods, where it is not among the answering comparisons."""
     test = findings.test
     rows = [row for row in test.gains if is_literal(row.method)]
-    if not rows or any(is_literal(row.method) for row in answering.gains):
+    if not rows or any(is_literal(row.method) for row in findings.answering.gains):
         return []
     controls = [row for row in test.controls if is_literal(row.method)]
     part = replace(test, gains=rows, controls=controls, differences=[])
-    return [profile_tables.differences(plan, part, f"WINA per cluster minus WINA pooled, on {test.samples:,} samples")]
-
-
-def _is_ours(row: Comparison) -> bool:
-    return not is_literal(row.method)
-
-
-def _answering(plan: Plan, findings: Findings) -> tuple[Plan, Accuracies]:
-    """The samples that decide RQ2, with their plan."""
-    primary = findings.primary
-    if primary is not None and findings.answering is primary.accuracies:
-        return primary.plan, primary.accuracies
-    return plan, findings.test
+    return [profile_tables.differences(part, f"WINA per cluster minus WINA pooled, on {test.samples:,} samples")]
 
 
 def _mark(plan: Plan, row: Comparison, reference: str) -> Mark:
@@ -113,52 +104,53 @@ def _task_forest(plan: Plan, comparison: TaskComparison) -> Figure:
     return figures.forest(marks, f"tasks_{comparison.method.name}", f"{pair}, task by task", caption)
 
 
-def _recovered(plan: Plan, accuracies: Accuracies) -> list[str]:
+def _recovered(accuracies: Accuracies) -> list[str]:
     """The fraction of the baseline's loss that better pooled methods avoid, target by target."""
+    plan = accuracies.plan
+    baseline = display_name(plan, plan.method(plan.baseline))
 
     def shown(row: Recovery) -> str:
-        parts = zip(plan.targets, row.fractions, strict=False)
+        parts = zip(plan.targets, row.fractions, strict=True)
         values = listed([f"{percent_interval(part)} at {target_name(at)}" for at, part in parts if part])
-        name, reference = display_name(plan, row.method), display_name(plan, row.reference)
-        return f"{name} (the fraction of what {reference} loses against dense): {values}."
+        name = display_name(plan, row.method)
+        return f"{name} (the fraction of what {baseline} loses against dense): {values}."
 
-    return [shown(row) for row in accuracies.recoveries if row.wins]
+    rows = [row for row in accuracies.recoveries if any(part and part.value > 0 for part in row.fractions)]
+    return [shown(row) for row in rows]
 
 
 def _groups(plan: Plan, evidence: Evidence, findings: Findings, drawn_map: Figure | None) -> list[Part]:
-    test = findings.test
-    if drawn_map is None or not test.agreements:
+    if drawn_map is None or not findings.agreements:
         return ["No groups were learned in this run."]
-    ranked = [row.label.name for row in test.agreements]
-    compositions = sorted(test.compositions, key=lambda item: ranked.index(item.label.name))
+    ranked = [row.label.name for row in findings.agreements]
+    of_labels = sorted(compositions(evidence, ACTIVATION), key=lambda item: ranked.index(item.label.name))
     parts: list[Part] = [
         "A sample's signature says which features of every block fire on its prompt. Groups are clusters of the "
         "signatures of training samples; the fitted clustering assigns all others. Neighbours on the map (UMAP) are "
         "alike; distances between heaps mean little.",
         drawn_map,
-        figures.agreement(test.agreements, "agreement"),
+        figures.agreement(findings.agreements, "agreement"),
         Fold("Agreement with every label, in numbers", [group_tables.agreement_table(plan, findings)]),
-        Fold("What the groups consist of", [group_tables.composition_table(item) for item in compositions[:3]]),
+        Fold("What the groups consist of", [group_tables.composition_table(item) for item in of_labels[:3]]),
     ]
     if findings.variants:
         parts.append(Fold("Agreement block by block", [group_tables.variant_table(plan, findings)]))
-    labels, pairs = entanglement(evidence, "test")
+    labels, pairs = entanglement(evidence)
     parts.append(Fold("Are the labels independent of each other?", [group_tables.entanglement_table(labels, pairs)]))
-    if findings.gradient is not None:
-        own = [item for item in findings.gradient.compositions if item.label.name in ranked[:2]]
+    if evidence.gradient:
+        own = [item for item in compositions(evidence, GRADIENT) if item.label.name in ranked[:2]]
         tables = [group_tables.composition_table(item, "Gradient clusters") for item in own]
-        tables = [group_tables.gain_table(findings.gradient), *tables]
+        tables = [group_tables.gain_table(evidence.gradient), *tables]
         parts.append(Fold("Gradient clusters", tables))
     return parts
 
 
-def _routing(plan: Plan, findings: Findings) -> list[Part]:
+def _routing(findings: Findings) -> list[Part]:
     parts: list[Part] = []
-    if findings.test.routers:
+    if findings.routers:
         parts.append(group_tables.router_table(findings))
-    own, answering = _answering(plan, findings)
-    if answering.regrets:
-        parts.append(group_tables.regret_table(own, answering))
+    if findings.answering.regrets:
+        parts.append(group_tables.regret_table(findings.answering))
     if findings.benefit_routers:
         parts.append(group_tables.benefit_table(findings.benefit_routers))
     return parts or ["No router was fitted in this run."]
@@ -179,7 +171,7 @@ def _tradeoff(plan: Plan, findings: Findings, style: Looks) -> list[Part]:
         parts.append(Fold("How it was timed; other batches and contexts", [*more, timing_table(timings.cells)]))
     parts += [f"`{name}` cannot decode sparse: {reason}." for name, reason in timings.facts.get("skipped", {}).items()]
     if findings.test.points:
-        parts.append(profile_tables.accuracy_table(plan, findings.test))
+        parts.append(profile_tables.accuracy_table(findings.test))
     return parts
 
 
@@ -193,19 +185,20 @@ def _appendix(plan: Plan, evidence: Evidence, findings: Findings, style: Looks) 
             )
         if findings.answering is not test:
             caption = f"Differences on the {test.samples:,} samples that every method was evaluated on"
-            parts.append(Fold(caption, [profile_tables.differences(plan, test, caption)]))
+            parts.append(Fold(caption, [profile_tables.differences(test, caption)]))
         tasks = [profile_tables.task_table(plan, test.tasks, i) for i in range(len(plan.targets))]
-        own, answering = _answering(plan, findings)
-        more = [_task_forest(own, item) for item in answering.task_differences[1:]]
+        answering = findings.answering
+        more = [_task_forest(answering.plan, item) for item in answering.task_differences[1:]]
         parts.append(Fold("Task by task", [*more, *tasks]))
         drawn = sparsity(plan, findings.block_sparsities, figures.featured(plan, findings), style)
-        parts.append(Fold("Realised sparsity", [drawn, profile_tables.sparsity_table(plan, test)]))
-    allocations = [profile_tables.pooled_table(item) for item in findings.pooled if not item.is_flat]
-    shifts = [profile_tables.shift_table(findings.specialisations)] if findings.specialisations else []
+        parts.append(Fold("Realised sparsity", [drawn, profile_tables.sparsity_table(test)]))
+    shifted = specialisations(plan, evidence)
+    shifts = [profile_tables.shift_table(shifted)] if shifted else []
+    allocations = [profile_tables.pooled_table(row) for row in pooled_allocations(plan, evidence) if not row.is_flat]
     if allocations or shifts:
         parts.append(Fold("Allocations", [*shifts, *allocations]))
-    if any(total(table, "tokens") for table in findings.costs.values()):
-        parts.append(Fold("Cost of finding the allocations", [profile_tables.cost_table(plan, findings.costs)]))
+    if any(total(table, "tokens") for table in evidence.costs.values()):
+        parts.append(Fold("Cost of finding the allocations", [profile_tables.cost_table(plan, evidence.costs)]))
     rows = [
         Row(method.name, [plain(display_name(plan, method)), plain(role(plan, method)), plain(method.profile),
                           plain(describe(plan, method))])

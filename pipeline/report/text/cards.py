@@ -8,7 +8,7 @@ them can contradict each other. No method or label is named here: the same code 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pipeline.report.analysis.accuracy import Comparison, Point
 from pipeline.report.analysis.agreement import LabelAgreement
@@ -16,7 +16,7 @@ from pipeline.report.analysis.findings import Accuracies, Findings
 from pipeline.report.analysis.labels import candidates
 from pipeline.report.analysis.plan import Plan
 from pipeline.report.analysis.routers import RegretRow
-from pipeline.report.analysis.variants import VariantLabel, without_length
+from pipeline.report.analysis.variants import without_length
 from pipeline.report.text.decision import RELEVANT, Decision, decide
 from pipeline.report.text.latency import latency_answer
 from pipeline.report.text.names import display_name, groups_word
@@ -58,7 +58,7 @@ class Card:
     number: str = ""
     unit: str = ""
     sentences: tuple[str, ...] = ()
-    folded: tuple[str, ...] = field(default=())
+    folded: tuple[str, ...] = ()
 
 
 def cards(plan: Plan, findings: Findings) -> list[Card]:
@@ -77,7 +77,7 @@ def headline(plan: Plan, findings: Findings) -> str:
     row, pooled = findings.deciding_gain, findings.best_pooled
     parts: list[str] = []
     if row is not None:
-        groups, where = f"Routed {groups_word(row.method)}", _where(plan, findings, row)
+        groups, where = f"Routed {groups_word(row.method)}", _where(findings, row)
         is_gain = decide(intervals(row)).tone == "yes"
         if is_gain or row.mean.high < 0:
             parts.append(f"{groups} {'gain' if is_gain else 'lose'} {_amount(row.mean)} points {where}")
@@ -122,17 +122,9 @@ def intervals(row: Comparison) -> list[Interval]:
     return [row.mean] if row.over_tasks is None else [row.mean, row.over_tasks]
 
 
-def strength(row: LabelAgreement | VariantLabel, alpha: float) -> str:
-    """`mostly`, `partly` or `hardly`: how far groups follow a label; `hardly` if chance explains it."""
-    nmi = row.agreement.nmi.value
-    if row.p_corrected >= alpha or nmi < PARTLY:
-        return "hardly"
-    return "mostly" if nmi >= MOSTLY else "partly"
-
-
-def _where(plan: Plan, findings: Findings, row: Comparison) -> str:
-    own = findings.primary.plan if findings.primary and findings.answering is findings.primary.accuracies else plan
-    reached = [target for target, saving in zip(own.targets, row.savings, strict=True) if saving is not None]
+def _where(findings: Findings, row: Comparison) -> str:
+    targets = findings.answering.plan.targets
+    reached = [target for target, saving in zip(targets, row.savings, strict=True) if saving is not None]
     return f"at {target_range(reached)} sparsity"
 
 
@@ -152,11 +144,11 @@ def _profiles(plan: Plan, findings: Findings, decision: Decision | None) -> Card
     over = f"; over tasks {points_interval(row.over_tasks)}" if row.over_tasks else ""
     first = (
         f"{display_name(plan, row.method)} minus {display_name(plan, row.reference)} at matched compute, mean "
-        f"{_where(plan, findings, row)}, {findings.answering.samples:,} samples{over}."
+        f"{_where(findings, row)}, {findings.answering.samples:,} samples{over}."
     )
     controls = [gain for gain in findings.answering.gains if gain.method.is_control and gain.reference == row.reference]
     corrected = f"Corrected for all comparisons with `{row.reference.name}` (Holm): {p_equals(row.p_corrected)}."
-    folded = [corrected, *_refits(plan, findings.answering, row), *_resolution(row)]
+    folded = [corrected, *_refits(findings.answering, row), *_resolution(row)]
     return Card(
         "RQ2", question, decision.tone, decision.words, points_interval(row.mean), "points of accuracy",
         (first, *_beside(controls, decision)), tuple(folded),
@@ -171,12 +163,12 @@ def _beside(controls: Sequence[Comparison], decision: Decision) -> list[str]:
     return ["Random groups were not run: any groups might gain as much."] if decision.tone == "yes" else []
 
 
-def _refits(plan: Plan, accuracies: Accuracies, row: Comparison) -> list[str]:
+def _refits(accuracies: Accuracies, row: Comparison) -> list[str]:
     """The gain in units of the standard deviation between fits of random groups."""
-    scale = next((entry.scale for entry in accuracies.refit_variance if entry.method == row.method), None)
+    scale = accuracies.refit_variance.get(row.method)
     if scale is None or scale.deviation is None or scale.times is None:
         return ["Refit variance is not known: intervals resample samples and tasks, not fits."]
-    verdict = "is" if scale.is_beyond(plan.confidence) else "is not"
+    verdict = "is" if scale.is_beyond(accuracies.plan.confidence) else "is not"
     return [
         f"{len(scale.draws)} fits of random groups differ by a standard deviation of {100 * scale.deviation:.2f} "
         f"points; the gain is {scale.times:.1f} times that and {verdict} beyond what one more fit of them would gain."
@@ -185,7 +177,7 @@ def _refits(plan: Plan, accuracies: Accuracies, row: Comparison) -> list[str]:
 
 def _resolution(row: Comparison) -> list[str]:
     """The minimum detectable difference, rounded up: half of the paired interval at the coarsest target."""
-    halves = [half for half in row.half_widths if half is not None]
+    halves = [(gap.high - gap.low) / 2 for gap in row.at_targets if gap is not None]
     if not halves:
         return []
     return [f"A difference of {-(-round(1000 * max(halves), 6) // 1) / 10:.1f} points is resolved at every target."]
@@ -193,14 +185,14 @@ def _resolution(row: Comparison) -> list[str]:
 
 def _clusters(plan: Plan, findings: Findings) -> Card:
     question = "Do inputs cluster by activation pattern, and what do the clusters follow?"
-    rows = findings.test.agreements
+    rows = findings.agreements
     allowed = candidates({row.label.name: row.label for row in rows})
     ranked = [row for row in rows if row.label.name in allowed]
     if not ranked:
         text = "No groups were learned, or the samples have no labels to compare them with."
         return Card("RQ1", question, "open", "Not asked", sentences=(text,))
     leader, *others = ranked
-    stability, followed = findings.quality.get("stability"), strength(leader, plan.alpha)
+    stability, nmi = findings.quality.get("stability"), leader.agreement.nmi
     groups = f"{findings.quality.get('groups')} groups"
     if stability is None:
         answer, tone, reproducible = "Stability unknown", "open", f"{groups}, of which too few to test in halves"
@@ -211,9 +203,12 @@ def _clusters(plan: Plan, findings: Findings) -> Card:
             f"{groups} differ between halves (ARI {number(stability)})",
         )
     else:
-        words = {"mostly": "Yes: by ", "partly": "In part: by "}
-        answer = f"{words[followed]}{leader.label.title}" if followed in words else "Not by any label"
-        tone = {"mostly": "yes", "partly": "open"}.get(followed, "no")
+        if leader.p_corrected >= plan.alpha or nmi.value < PARTLY:
+            answer, tone = "Not by any label", "no"
+        elif nmi.value < MOSTLY:
+            answer, tone = f"In part: by {leader.label.title}", "open"
+        else:
+            answer, tone = f"Yes: by {leader.label.title}", "yes"
         reproducible = f"{groups}, reproducible between halves of the data (ARI {number(stability)})"
     chance = f"; random groups reach {number(leader.chance.nmi.value)}" if leader.chance else ""
     sentences = [f"{reproducible}{chance}."]
@@ -221,8 +216,9 @@ def _clusters(plan: Plan, findings: Findings) -> Card:
         shown = [f"{row.label.title} {number(row.agreement.nmi.value)}" for row in others[:2]]
         sentences.append(f"Next by NMI: {listed(shown)}.")
     unit = f"NMI with {leader.label.title}"
-    return Card("RQ1", question, tone, answer, number_interval(leader.agreement.nmi), unit, tuple(sentences),
-                tuple(_length(findings, leader)))  # fmt: skip
+    return Card(
+        "RQ1", question, tone, answer, number_interval(nmi), unit, tuple(sentences), tuple(_length(findings, leader))
+    )
 
 
 def _length(findings: Findings, leader: LabelAgreement) -> list[str]:
@@ -240,7 +236,7 @@ def _length(findings: Findings, leader: LabelAgreement) -> list[str]:
 def _routing(plan: Plan, findings: Findings, decision: Decision | None) -> Card:
     question = "Can a new prompt be routed cheaply, and what does a mistake cost?"
     row = findings.deciding_gain
-    router = next((entry for entry in findings.test.routers if row and entry.router == row.method.groups), None)
+    router = next((entry for entry in findings.routers if row and entry.router == row.method.groups), None)
     if row is None or router is None:
         benefit = [entry for entry in findings.benefit_routers if row and entry.router == row.method.groups]
         text = "A benefit router chooses by predicted benefit; see its table." if benefit else "No router was fitted."

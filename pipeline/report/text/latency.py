@@ -22,8 +22,8 @@ def latency_answer(plan: Plan, findings: Findings) -> tuple[str, str, str, tuple
     deployable = [timing for timing in first.timings if timing.is_deployable]
     if not deployable:
         return "Not asked", "open", "No method that can be deployed was timed.", ()
-    faster = [timing for timing in deployable if is_faster(timing)]
-    safe = [timing for timing in faster if is_safe(timing)]
+    faster = [timing for timing in deployable if timing.speedup.low > 1]  # at least three of four rounds were
+    safe = [timing for timing in faster if timing.point is not None and timing.point.loss.high < RELEVANT]
     best = max(safe or deployable, key=lambda timing: timing.speedup.value)
     sentence = (
         f"{display_name(plan, best.method)} at {target_name(best.target)} decodes {speedup(best.speedup)} times as "
@@ -37,16 +37,6 @@ def latency_answer(plan: Plan, findings: Findings) -> tuple[str, str, str, tuple
         is_loss = best.point is not None and best.point.loss.low > 0
         return "Faster, but at a loss" if is_loss else "Faster; a loss is not ruled out", "open", sentence, folded
     return "No: not faster than dense", "no", sentence, folded
-
-
-def is_faster(timing: Timing) -> bool:
-    """Whether at least three of four rounds were faster than the dense model: the lower quartile is above 1."""
-    return timing.speedup.low > 1
-
-
-def is_safe(timing: Timing) -> bool:
-    """Whether it is shown to lose less accuracy than would matter."""
-    return timing.point is not None and timing.point.loss.high < RELEVANT
 
 
 def not_timed(timings: Latency) -> str:

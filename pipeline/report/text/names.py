@@ -29,11 +29,8 @@ def describe(plan: Plan, method: Method) -> str:
     """One sentence about a method."""
     if method.is_dense:
         return "The unmodified model; every other method is compared with it."
-    criterion = CRITERIA.get(method.criterion, f"the criterion {method.criterion}")
-    scheme = SCHEMES.get(method.scheme, f"one profile per group of {method.scheme}")
-    allocation = ALLOCATIONS.get(method.allocation, f"allocation by {method.allocation}")
-    mask = MASKS.get(method.mask, f"masks by {method.mask}")
-    return f"Scores features by {criterion} and {mask}; {scheme}; {allocation}{_source(plan, method)}."
+    scoring, allocation = f"{CRITERIA[method.criterion]} and {MASKS[method.mask]}", ALLOCATIONS[method.allocation]
+    return f"Scores features by {scoring}; {SCHEMES[method.scheme]}; {allocation}{_source(plan, method)}."
 
 
 def role(plan: Plan, method: Method) -> str:
@@ -54,12 +51,12 @@ def role(plan: Plan, method: Method) -> str:
 def _name(plan: Plan, method: Method) -> str:
     if method.is_dense:
         return "Dense"
-    name = CRITERION_NAMES.get(method.criterion, method.criterion)
+    name = CRITERION_NAMES[method.criterion]
     name = name[:1].upper() + name[1:]
     if method.allocation != UNIFORM:
         name += f" + {method.allocation}"
     if method.mask != THRESHOLD:
-        name += f", {MASK_NAMES.get(method.mask, method.mask)}"
+        name += f", {MASK_NAMES[method.mask]}"
     if method.is_pooled:
         return name
     routed = "benefit-routed " if method.groups in plan.benefit_routers else "routed "

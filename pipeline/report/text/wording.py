@@ -25,9 +25,9 @@ def percent_interval(interval: Interval) -> str:
     return f"{percent(interval.value)} [{number(100 * interval.low, 1)}, {number(100 * interval.high, 1)}]"
 
 
-def points(difference: float, decimals: int = 1) -> str:
+def points(difference: float) -> str:
     """A difference of fractions in percentage points with its sign: 0.013 -> "+1.3"; zero has no sign."""
-    text = f"{100 * abs(difference):.{decimals}f}"
+    text = f"{100 * abs(difference):.1f}"
     if float(text) == 0:
         return text
     return (MINUS if difference < 0 else "+") + text
@@ -45,9 +45,9 @@ def number(value: float, decimals: int = 2) -> str:
     return text if value >= 0 or float(text) == 0 else MINUS + text
 
 
-def number_interval(interval: Interval, decimals: int = 2) -> str:
+def number_interval(interval: Interval) -> str:
     """ "0.41 [0.38, 0.44]"."""
-    return f"{number(interval.value, decimals)} [{number(interval.low, decimals)}, {number(interval.high, decimals)}]"
+    return f"{number(interval.value)} [{number(interval.low)}, {number(interval.high)}]"
 
 
 def quantity(value: float) -> str:

@@ -75,10 +75,8 @@ def documents(
     """An endless, seeded stream of documents of one computation from one split, no question twice.
 
     Args:
-        computation: one of the twelve.
         split: whose items (`splits.BUCKETS`).
         levels: levels of difficulty, equally often.
-        seed: of the stream.
         stream: the stream's name, where a split has several; None is the split's own.
         excluded: keys of questions that are not asked.
 

@@ -24,11 +24,8 @@ FOLDER = "documents"
 
 
 def drawn(draw: Callable[[], Fields], **arguments: object) -> Fields:
-    """The documents that `draw` makes, from disk if they are there.
-
-    Args:
-        draw: makes the documents' fields: text, numbers and lists of them.
-        arguments: all that they depend on besides code; must be JSON-serialisable.
+    """The documents that `draw` makes, from disk if they are there. `arguments` are all that they depend on besides
+    code; must be JSON-serialisable.
     """
     if not os.environ.get("DVC_ROOT"):
         return draw()

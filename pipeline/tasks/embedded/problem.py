@@ -15,7 +15,7 @@ class Problem:
     """One item before it is worded.
 
     Attributes:
-        computation: name of what must be computed.
+        computation: of `COMPUTATIONS`.
         level: difficulty, from 1.
         subject: subject label where the item has one, else empty.
         body: what the item is about, words separated by single spaces.
@@ -44,7 +44,7 @@ class Problem:
 Maker = Callable[[random.Random, int], Problem]
 
 
-def distinct(answer: str, candidates: Iterable[str], count: int = CHOICES - 1) -> tuple[str, ...]:
-    """The first `count` candidates that differ from the answer and from each other (fewer if there are not enough)."""
+def distinct(answer: str, candidates: Iterable[str]) -> tuple[str, ...]:
+    """The first candidates that differ from the answer and from each other, as many as an item offers if there are."""
     kept = [candidate for candidate in dict.fromkeys(candidates) if candidate != answer]
-    return tuple(kept[:count])
+    return tuple(kept[: CHOICES - 1])

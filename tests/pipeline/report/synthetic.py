@@ -6,9 +6,12 @@ pooled ones at the sparsest target; the `scores` router errs on 3% of the sample
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
+from pipeline.evaluate.first_samples import among_first
 from pipeline.report.analysis.evidence import Evidence
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.storage.schemas import TIMINGS
@@ -145,6 +148,38 @@ def make_evidence(
         timings=TIMINGS.arrow_schema.empty_table().to_pandas(),
         latency_facts={"reason": "the weights fit in the cache", "skipped": {}},
     )
+
+
+def as_text(evidence: Evidence, tasks: list[str]) -> Evidence:
+    """The same evidence with these tasks' samples being text: of 1 to 40 scored tokens, worse the sparser."""
+    rng = np.random.default_rng(3)
+    samples = evidence.samples.copy()
+    is_text = samples["task"].isin(tasks).to_numpy()
+    lengths = rng.integers(1, 40, len(samples))
+    samples["kind"] = np.where(is_text, "text", samples["kind"])
+    samples["answer_ids"] = [[7] * int(n) if text else [3] for n, text in zip(lengths, is_text, strict=True)]
+    cost = dict(zip(samples["sample_id"], lengths * rng.uniform(1, 4, len(samples)), strict=True))
+    text_ids = set(samples["sample_id"][is_text])
+    results = {}
+    for name, table in evidence.results.items():
+        rows = table["sample_id"].isin(text_ids).to_numpy()
+        worse = 1 + table["target"] ** 2 * (1.5 if name == "teal" else 1.0)
+        results[name] = table.assign(
+            score=np.where(rows, np.nan, table["score"]),
+            correct=table["correct"] & ~rows,
+            loglikelihood=np.where(rows, -table["sample_id"].map(cost) * worse, table["loglikelihood"]),
+        )
+    return replace(evidence, samples=samples, results=results)
+
+
+def with_limits(plan: Plan, evidence: Evidence) -> Evidence:
+    """Only primary methods, at their targets, and dense have more than the first samples."""
+    first = set(evidence.samples["sample_id"][among_first(evidence.samples, plan.limits)])
+    results = {}
+    for name, rows in evidence.results.items():
+        is_more = rows["target"].isin(plan.primary_targets) if name in plan.primary else name == plan.dense.name
+        results[name] = rows[rows["sample_id"].isin(first) | is_more]
+    return replace(evidence, results=results)
 
 
 def make_counts(samples: pd.DataFrame, **changes: int) -> pd.DataFrame:

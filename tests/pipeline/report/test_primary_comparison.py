@@ -21,7 +21,7 @@ from pipeline.report.page.page import render
 from pipeline.report.text.cards import ONE_FIT, cards
 from pipeline.report.text.rules import rules
 from pipeline.statistics.bootstrap import Interval, resampling_weights
-from tests.pipeline.report.synthetic import make_evidence, with_draws, with_kl
+from tests.pipeline.report.synthetic import make_evidence, with_draws, with_kl, with_limits
 from wina_amp.errors import UserError
 
 FIRST, ALL = 8, 30
@@ -35,15 +35,8 @@ def with_primary(methods=METHODS, make=with_kl):
     return make(splits=("test",), limits={"test": FIRST}, primary=methods, primary_targets=TARGETS)
 
 
-def make_primary(plan, **changes):
-    """Evidence in which only primary methods, at their targets, and dense have more than the first samples."""
-    evidence = make_evidence(2, ALL, plan=plan, **changes)
-    first = set(evidence.samples["sample_id"][among_first(evidence.samples, plan.limits)])
-    results = {}
-    for name, rows in evidence.results.items():
-        is_more = rows["target"].isin(TARGETS) if name in plan.primary else np.full(len(rows), name == "dense")
-        results[name] = rows[rows["sample_id"].isin(first) | is_more]
-    return replace(evidence, results=results)
+def make_primary(plan):
+    return with_limits(plan, make_evidence(2, ALL, plan=plan))
 
 
 @pytest.fixture(scope="module")
@@ -82,18 +75,17 @@ def test_all_other_findings_are_those_of_a_report_on_the_shared_samples_alone(pl
     ):
         assert getattr(findings.test, name) == getattr(small.test, name)
     assert small.primary is None and findings.primary is not None
-    assert findings.primary.accuracies.samples == ALL * 16
+    assert findings.primary.samples == ALL * 16
 
 
 def test_the_primary_gains_are_those_of_a_slow_comparison_on_the_union_of_both_parts(plan, evidence, findings):
     primary = findings.primary
-    assert {row.method.name for row in primary.accuracies.gains} == {"kl_embedding", "kl_random"}
-    for row in primary.accuracies.gains:
+    assert {row.method.name for row in primary.gains} == {"kl_embedding", "kl_random"}
+    for row in primary.gains:
         saving, gap, (low, high) = _slow(plan, evidence, row.method.name, 0.65)
         assert row.savings[-1] == pytest.approx(saving, abs=EXACT)
         interval = row.at_targets[-1]
         assert (interval.value, interval.low, interval.high) == pytest.approx((gap, low, high), abs=EXACT)
-        assert row.half_widths[-1] == pytest.approx((high - low) / 2, abs=EXACT)
 
 
 def _slow(plan, evidence, name, target):
@@ -122,7 +114,7 @@ def _slow(plan, evidence, name, target):
 
 
 def test_holm_counts_the_primary_pairs_alone(findings):
-    family = findings.primary.accuracies.gains
+    family = findings.primary.gains
     smallest = min(row.p for row in family)
     assert min(row.p_corrected for row in family) == pytest.approx(min(1, len(family) * smallest))
     assert len([row for row in findings.test.gains if row.reference.name == "kl"]) > len(family)
@@ -148,11 +140,11 @@ def test_a_missing_primary_result_is_refused_with_its_sample_and_target(plan, ev
 
 
 def test_all_answers_are_from_the_primary_comparison_if_it_has_the_deciding_configuration(plan, findings):
-    assert findings.answering is findings.primary.accuracies
+    assert findings.answering is findings.primary
     assert f"{ALL * 16} samples" in rq2(plan, findings).sentences[0]
     assert "50 to 65% sparsity" in rq2(plan, findings).sentences[0]
     rq4 = next(card for card in cards(plan, findings) if card.key == "RQ4")
-    computes = {f"{100 * point.compute:.0f}%" for point in findings.primary.accuracies.points}
+    computes = {f"{100 * point.compute:.0f}%" for point in findings.primary.points}
     assert rq4.number in computes
     assert any("primary comparison" in rule and "`kl`, `kl_embedding` and `kl_random`" in rule for rule in rules(plan))
 
@@ -162,9 +154,9 @@ def test_a_gain_counts_only_if_the_primary_comparison_shows_it(plan, findings):
     for sign, tag in ((1, ONE_FIT), (-1, "No: worse")):
         ends = Interval(0.02 * sign, *sorted((0.01 * sign, 0.03 * sign)))
         claimed = {"mean": ends, "over_tasks": ends, "p": 0.001, "p_corrected": 0.002}
-        gains = [replace(row, **claimed) if row.method.is_routed else row for row in primary.accuracies.gains]
-        controls = [replace(row, **claimed) for row in primary.accuracies.controls]
-        changed = replace(primary, accuracies=replace(primary.accuracies, gains=gains, controls=controls))
+        gains = [replace(row, **claimed) if row.method.is_routed else row for row in primary.gains]
+        controls = [replace(row, **claimed) for row in primary.controls]
+        changed = replace(primary, gains=gains, controls=controls)
         assert rq2(plan, replace(findings, primary=changed)).answer == tag
     claimed = {"mean": Interval(0.02, 0.01, 0.03), "p_corrected": 0.001}
     test = replace(findings.test, gains=[replace(row, **claimed) for row in findings.test.gains])
@@ -183,14 +175,14 @@ def test_refit_variance_is_from_the_primary_draws_if_there_are_some():
     draws = ("greedy", "clustered_embedding", "random", "random1", "random2")
     plan = with_primary(draws, make=with_draws)
     findings = find(plan, make_primary(plan))
-    (row,) = findings.primary.accuracies.refit_variance
-    assert len(row.draws) == 3 and row.scale.deviation is not None
+    (scale,) = findings.primary.refit_variance.values()
+    assert len(scale.draws) == 3 and scale.deviation is not None
 
 
 def test_metrics_and_plot_data_have_the_primary_comparison(plan, findings):
-    (gain,) = [row for row in findings.primary.accuracies.gains if row.method.name == "kl_embedding"]
+    (gain,) = [row for row in findings.primary.gains if row.method.name == "kl_embedding"]
     assert metrics(plan, findings)["gain.mean"] == pytest.approx(100 * gain.mean.value, abs=1e-6)
-    rows = plot_tables(plan, findings)["comparisons"].query("split == 'primary'")
+    rows = plot_tables(findings)["comparisons"].query("split == 'primary'")
     pairs = rows.groupby(["method", "reference"]).size()
     assert set(pairs.index) == {("kl_embedding", "kl"), ("kl_random", "kl"), ("kl_embedding", "kl_random")}
     assert (pairs == len(TARGETS) + 1).all() and (rows["samples"] == ALL * 16).all()

@@ -35,17 +35,15 @@ def lines(path: Path, *rows: Any) -> Path:
     ],
 )
 def test_a_layout_is_recognised_by_its_columns_in_both_formats(tmp_path: Path, row: dict[str, Any], name: str):
-    layout, table = read(lines(tmp_path / "a.jsonl", row, row))
     pq.write_table(pa.Table.from_pylist([row, row]), tmp_path / "a.parquet")
-    again, other = read(tmp_path / "a.parquet")
-    assert layout.name == again.name == name
-    assert table.to_pylist() == other.to_pylist()
-    assert table.num_rows == 2 and "anything" not in table.column_names
+    known = {column: value for column, value in row.items() if column != "anything"}
+    for file in (lines(tmp_path / "a.jsonl", row, row), tmp_path / "a.parquet"):
+        assert read(file) == (name, [known, known])
 
 
 def test_text_that_looks_like_a_date_stays_text(tmp_path: Path):
-    _, table = read(lines(tmp_path / "a.jsonl", {**ANSWER, "answer": "2020-01-01"}))
-    assert table["answer"].to_pylist() == ["2020-01-01"]
+    _, rows = read(lines(tmp_path / "a.jsonl", {**ANSWER, "answer": "2020-01-01"}))
+    assert rows[0]["answer"] == "2020-01-01"
 
 
 WRONG = [
@@ -54,18 +52,13 @@ WRONG = [
     ([{**CHOICE, "choices": ["4"]}], r"`choices` must hold at least two choices.*row 0 "),
     ([CHOICE, CHOICE, {**CHOICE, "choices": ["4", " "]}], r"`choices` must hold no empty text.*row 2 "),
     ([{**CHOICE, "choices": ["4", None]}], r"`choices` must hold no empty text.*row 0 "),
-    ([CHOICE, {**CHOICE, "target": None}], r"`target` must be filled in every row.*row 1 "),
     ([{**ANSWER, "prompt": "  "}], r"`prompt` must not be blank.*row 0 "),
     ([{**ANSWER, "max_tokens": 0}], r"`max_tokens` must be at least 1\. Found: 0"),
     ([{**ANSWER, "stop": [""]}], r"`stop` must hold no empty text"),
     ([{**ANSWER, "split": "dev"}], r"`split` must be train or test\. Found: 'dev'.*row 0 "),
-    ([ANSWER, {**ANSWER, "answer": 4}], r"`answer` must be text\. Found: 4\..*a\.jsonl, row 1 "),
-    ([{**CHOICE, "target": 0.5}], r"`target` must be a whole number\. Found: 0\.5\..*row 0 "),
-    ([[1]], r"one JSON object in every line\. Found: \[1\]"),
     ([{"prompt": "a", "choices": ["a", "b"]}], r"one layout: prompt, choices, target.*Found: prompt, choices\."),
     ([{"prompt": "a", "text": "b"}], r"columns of one layout.*Found: prompt, text"),
     ([{"question": "a"}], r"columns of one layout.*Found: none of them"),
-    ([], r"one JSON object in every line\. Found: no line"),
 ]  # fmt: skip
 
 
@@ -98,7 +91,7 @@ def test_every_type_that_arrow_has_for_a_kind_is_read(tmp_path: Path, column: st
     rows = [CHOICE, {**CHOICE, "prompt": "1 + 2 =", "target": 0}]
     columns = {name: [row[name] for row in rows] for name in CHOICE}
     pq.write_table(pa.table({**columns, column: pa.array(columns[column], type_)}), tmp_path / "a.parquet")
-    assert read(tmp_path / "a.parquet")[1].to_pylist() == rows
+    assert read(tmp_path / "a.parquet")[1] == rows
 
 
 def _not_utf8(rows: list[list[bytes]]) -> pa.Array:
@@ -121,18 +114,21 @@ ODD_TABLES: dict[str, tuple[dict[str, Any], str]] = {
     "NUL in a list": (
         {"prompt": ["a"], "choices": [["a", "\0"]], "target": [0]}, r"`choices` must hold no NUL.*row 0 ",
     ),
-    "bytes": ({"prompt": [b"a"], "answer": ["b"]}, r"`prompt` must be text\. Found: binary"),
+    "bytes": ({"prompt": [b"a"], "answer": ["b"]}, r"`prompt` must be text\. Found: b'a'.*row 0 "),
     "nulls in a column": ({"prompt": ["a", None], "answer": ["b", "c"]}, r"`prompt` must be filled.*None.*row 1 "),
     "a column of nulls": ({"prompt": ["a"], "answer": pa.nulls(1)}, r"columns of one layout.*Found: prompt\."),
     "a table of no rows": ({"other": pa.array([], pa.string())}, r"columns of one layout.*Found: none"),
     "booleans": (
-        {"prompt": ["a"], "choices": [["a", "b"]], "target": [True]}, r"`target` must be a whole number\. Found: bool",
+        {"prompt": ["a"], "choices": [["a", "b"]], "target": [True]}, r"`target` must be a whole number\. Found: True",
     ),
     "numbers beyond 64 bits": (
         {"prompt": ["a"], "choices": [["a", "b"]], "target": pa.array([2**64 - 1], pa.uint64())},
-        r"`target` must be a whole number\. Found: uint64",
+        r"`target` must be a whole number\. Found: 18446744073709551615",
     ),
-    "text in structs": ({"prompt": [{"a": "b"}], "answer": ["b"]}, r"`prompt` must be text\. Found: struct"),
+    "text in structs": ({"prompt": [{"a": "b"}], "answer": ["b"]}, r"`prompt` must be text\. Found: {'a': 'b'}"),
+    "times that Python has not": (
+        {"prompt": pa.array([1], pa.time64("ns")), "answer": ["b"]}, r"`prompt` must be text\. Found: .*row 0 ",
+    ),
 }  # fmt: skip
 
 
@@ -156,19 +152,6 @@ def test_a_row_counts_from_the_start_of_a_file_of_many_row_groups(tmp_path: Path
     pq.write_table(rows, tmp_path / "a.parquet", row_group_size=2)
     with pytest.raises(UserError, match=r"`choices` must hold no empty text.*row 5 "):
         read(tmp_path / "a.parquet")
-
-
-def test_a_parquet_column_of_another_type_and_a_broken_file_are_refused(tmp_path: Path):
-    path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"prompt": ["a"], "answer": [4]}), path)
-    with pytest.raises(UserError, match=r"Column `answer` must be text\. Found: int64.*a\.parquet"):
-        read(path)
-    pq.write_table(pa.table({"prompt": ["a"], "choices": [["a", "b"]], "target": [1.0]}), path)
-    with pytest.raises(UserError, match=r"Column `target` must be a whole number\. Found: double"):
-        read(path)
-    path.write_bytes(b"PAR1 nothing")
-    with pytest.raises(UserError, match=r"parquet file must be readable.*a\.parquet"):
-        read(path)
 
 
 @pytest.mark.tried("texts", "warned")

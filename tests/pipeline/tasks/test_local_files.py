@@ -155,6 +155,7 @@ def test_a_text_file_is_read_as_text(tmp_path: Path, content: bytes):
         pytest.param("pick.txt", b"%PDF-1.4 " + WORDS, r"Found: a PDF", id="a PDF"),
         pytest.param("pick.txt", b"", r"at least one\. Found: no text", id="an empty text"),
         pytest.param("pick.parquet", b"", r"parquet file must be readable.*pick", id="an empty Parquet file"),
+        pytest.param("pick.parquet", b"PAR1 nothing", r"parquet file must be readable", id="a broken Parquet file"),
         pytest.param("pick.parquet", gzip.compress(WORDS), r"Found: a gzip archive", id="gzip for Parquet"),
         pytest.param("pick.csv", b"prompt,answer\n", r"end in \.jsonl, \.parquet, \.txt\. Found: pick\.csv", id="CSV"),
         pytest.param("pick.jsonl.gz", b"", r"end in \.jsonl.*Found: pick\.jsonl\.gz", id="a .gz file"),

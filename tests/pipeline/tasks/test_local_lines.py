@@ -35,7 +35,7 @@ READ = {
 @pytest.mark.parametrize(("content", "prompts"), READ.values(), ids=READ)
 def test_lines_are_read_as_json(tmp_path: Path, content: bytes, prompts: list[str]):
     (tmp_path / "a.jsonl").write_bytes(content)
-    assert read(tmp_path / "a.jsonl")[1]["prompt"].to_pylist() == prompts
+    assert [row["prompt"] for row in read(tmp_path / "a.jsonl")[1]] == prompts
 
 
 REFUSED = {

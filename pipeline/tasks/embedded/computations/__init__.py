@@ -29,6 +29,3 @@ COMPUTATIONS: dict[str, Maker] = {
     "facts": knowledge.facts,
     "analogy": knowledge.analogy,
 }
-
-GENERATED = ("addition", "reversal", "sorting", "translation")
-"""Computations that are also posed as free generation with exact match."""

@@ -11,30 +11,12 @@ from pipeline.report.analysis.accuracy import compare, operating_points
 from pipeline.report.analysis.evidence import outcomes, split_samples
 from pipeline.report.analysis.matched_compute import matched_savings
 from pipeline.report.analysis.pairs import baseline_pairs, gain_pairs
-from pipeline.report.analysis.resampling import FEWEST_TASKS, resampler, task_resampler
+from pipeline.report.analysis.resampling import FEWEST_TASKS, task_resampler
 from pipeline.statistics.significance import holm
+from tests.pipeline.report.slow import read_slowly
 from wina_amp.errors import UserError
 
 ROUNDING = 1e-9  # intervals are rounded to 12 decimals; sums of a few hundred floats err by less than this
-
-
-@pytest.fixture(scope="module")
-def results(plan, evidence):
-    return outcomes(plan, evidence, "test")
-
-
-@pytest.fixture(scope="module")
-def draws(plan, results):
-    return resampler(plan, results["dense"].score.shape[1])
-
-
-def read_slowly(dense, outcome, saving, sample_weights):
-    """Accuracy at a saving, one replicate: np.interp through the weighted means of each target."""
-    x = [0.0] + [float(sum(sample_weights * (1 - row))) for row in outcome.compute]
-    y = [float(sum(sample_weights * dense.score[0]))] + [float(sum(sample_weights * row)) for row in outcome.score]
-    if saving <= x[-1]:
-        return np.interp(saving, x, y)
-    return y[-1] + (saving - x[-1]) * (y[-1] - y[-2]) / (x[-1] - x[-2])
 
 
 def test_differences_equal_a_slow_transcription(plan, results, draws):

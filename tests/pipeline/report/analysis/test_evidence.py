@@ -48,12 +48,6 @@ def test_a_sample_without_a_route_is_refused(evidence):
         routes_of(broken, "scores", order.append(pd.Index(["nobody"])))
 
 
-@pytest.mark.parametrize("name", ["dense", "random", "clustered_scores"])
-def test_the_baseline_must_be_pooled(name):
-    with pytest.raises(UserError, match=r"`report\.baseline` must be a pooled method"):
-        make_plan(baseline=name)
-
-
 def test_the_test_split_must_be_evaluated():
     with pytest.raises(UserError, match="needs the test split"):
         make_plan(splits=("train",))

@@ -8,16 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.report.analysis.evidence import outcomes
 from pipeline.report.analysis.matched_compute import Reader, matched_savings, saving_curve
 from pipeline.report.analysis.resampling import resampler
+from tests.pipeline.report.slow import read_slowly
 
 ROUNDING = 1e-12  # means of a few hundred fractions
-
-
-@pytest.fixture(scope="module")
-def results(plan, evidence):
-    return outcomes(plan, evidence, "test")
 
 
 def costing(outcome, fraction):
@@ -70,17 +65,10 @@ def test_readings_are_interpolated_between_targets_for_the_estimate_and_every_re
     costly = {**results, "clustered_scores": costing(results["clustered_scores"], 0.12)}
     draws = resampler(replace(plan, bootstrap=30), results["dense"].score.shape[1])
     matched = matched_savings(plan, costly, (method, reference))
-    reader, dense = Reader(plan, costly, draws), results["dense"].score[0]
-
-    def slowly(name, saving, weights):
-        x = [0.0, *(float(np.sum(weights * (1 - row))) for row in costly[name].compute)]
-        y = [float(np.sum(weights * dense)), *(float(np.sum(weights * row)) for row in costly[name].score)]
-        right = next((i for i in range(1, len(x)) if x[i] > saving), len(x) - 1)
-        fraction = (saving - x[right - 1]) / (x[right] - x[right - 1])
-        return y[right - 1] + fraction * (y[right] - y[right - 1])
-
+    reader, dense, pair = Reader(plan, costly, draws), results["dense"], (costly[method.name], costly[reference.name])
     for saving, gap in zip(matched, reader.gaps(method, reference, matched), strict=True):
-        expected = [slowly(method.name, saving, w) - slowly(reference.name, saving, w) for w in draws.weights]
+        slow = [[read_slowly(dense, outcome, saving, weights) for outcome in pair] for weights in draws.weights]
+        expected = [first - second for first, second in slow]
         np.testing.assert_allclose(gap, expected, atol=1e-10)
     mean, estimate = (r.mean_gap(method, reference, matched) for r in (reader, Reader(plan, costly)))
     assert estimate.shape == (1,) and estimate[0] == pytest.approx(mean[0], abs=ROUNDING)

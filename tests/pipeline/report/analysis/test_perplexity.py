@@ -17,31 +17,10 @@ from pipeline.report.page.page import render
 from pipeline.report.page.profile_tables import perplexity_table
 from pipeline.report.page.svg import Figure
 from pipeline.report.text.cards import cards
+from tests.pipeline.report.synthetic import as_text
 
 EXACT = 1e-9
 """Relative; float64 sums in another order."""
-
-
-def as_text(evidence: Evidence, tasks: list[str]) -> Evidence:
-    """The same evidence with these tasks' samples being text: of 1 to 40 scored tokens, worse the sparser."""
-    rng = np.random.default_rng(3)
-    samples = evidence.samples.copy()
-    is_text = samples["task"].isin(tasks).to_numpy()
-    lengths = rng.integers(1, 40, len(samples))
-    samples["kind"] = np.where(is_text, "text", samples["kind"])
-    samples["answer_ids"] = [[7] * int(n) if text else [3] for n, text in zip(lengths, is_text, strict=True)]
-    cost = dict(zip(samples["sample_id"], lengths * rng.uniform(1, 4, len(samples)), strict=True))
-    text_ids = set(samples["sample_id"][is_text])
-    results = {}
-    for name, table in evidence.results.items():
-        rows = table["sample_id"].isin(text_ids).to_numpy()
-        worse = 1 + table["target"] ** 2 * (1.5 if name == "teal" else 1.0)
-        results[name] = table.assign(
-            score=np.where(rows, np.nan, table["score"]),
-            correct=table["correct"] & ~rows,
-            loglikelihood=np.where(rows, -table["sample_id"].map(cost) * worse, table["loglikelihood"]),
-        )
-    return replace(evidence, samples=samples, results=results)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +102,7 @@ def test_a_run_of_text_alone_has_no_accuracy_and_says_so(plan: Plan, evidence: E
     assert [answers[key].answer for key in ("RQ2", "RQ3", "RQ4")] == ["Not asked"] * 3
     assert answers["RQ2"].sentences[0] in text and "nan" not in text.split()
     assert not [name for name in metrics(plan, findings) if name.startswith("accuracy.")]
-    assert plot_tables(plan, findings)["accuracy"].empty
+    assert plot_tables(findings)["accuracy"].empty
 
 
 def test_a_difference_on_one_window_is_not_marked_as_clear(plan: Plan, mixed_findings: Findings):

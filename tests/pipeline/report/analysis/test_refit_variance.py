@@ -13,6 +13,7 @@ from pipeline.report.analysis.evidence import outcomes
 from pipeline.report.analysis.matched_compute import matched_savings
 from pipeline.report.analysis.refit_variance import Scale, draws_of, needed, refit_variance
 from pipeline.report.analysis.resampling import resampler
+from tests.pipeline.report.slow import read_slowly
 from tests.pipeline.report.synthetic import make_evidence, with_draws
 
 ROUNDING = 1e-9  # sums of a few hundred floats
@@ -29,10 +30,6 @@ def results(three):
     return outcomes(*three, "test")
 
 
-def on(rows, name):
-    return next(row for row in rows if row.method.name == name)
-
-
 def test_a_benefit_router_over_random_groups_is_no_independent_draw(three):
     plan, _ = three
     routed = replace(plan.method("random"), name="routed", groups="benefit_random")
@@ -47,22 +44,21 @@ def test_the_scale_equals_a_slow_transcription_at_matched_savings(three, results
     method, reference = plan.method("clustered_scores"), plan.method("greedy")
     draws = [plan.method(name) for name in ("random", "random1", "random2")]
     costly = {**results, method.name: replace(results[method.name], compute=results[method.name].compute + 0.12)}
-    row = on(refit_variance(plan, costly), method.name)
-    dense = float(results["dense"].score[0].mean())
+    scale = refit_variance(plan, costly)[method]
+    savings = matched_savings(plan, costly, (method, reference, *draws))
+    samples = results["dense"].score.shape[1]
 
     def read(name, saving):
-        x = [0.0, *(1 - costly[name].compute.mean(axis=1))]
-        return np.interp(saving, x, [dense, *costly[name].score.mean(axis=1)])
+        return read_slowly(results["dense"], costly[name], saving, np.full(samples, 1 / samples))
 
-    assert row.savings == matched_savings(plan, costly, (method, reference, *draws)) and max(row.savings) < 0.6 - 0.12
-    gains = [np.mean([read(m.name, at) - read(reference.name, at) for at in row.savings]) for m in (method, *draws)]
-    assert row.scale.gain == pytest.approx(gains[0], abs=ROUNDING)
+    assert max(savings) < 0.6 - 0.12
+    gains = [np.mean([read(m.name, at) - read(reference.name, at) for at in savings]) for m in (method, *draws)]
+    assert scale.gain == pytest.approx(gains[0], abs=ROUNDING)
     mean = sum(gains[1:]) / 3
     deviation = (sum((gain - mean) ** 2 for gain in gains[1:]) / 2) ** 0.5
-    assert row.scale.deviation == pytest.approx(deviation, abs=ROUNDING)
-    assert row.scale.times == pytest.approx(gains[0] / deviation) and row.scale.excess == pytest.approx(
-        (gains[0] - mean) / deviation
-    )
+    assert scale.deviation == pytest.approx(deviation, abs=ROUNDING)
+    assert scale.times == pytest.approx(gains[0] / deviation)
+    assert scale.excess == pytest.approx((gains[0] - mean) / deviation)
 
 
 def test_with_savings_that_agree_gain_and_draws_are_those_of_the_comparisons(three, results):
@@ -71,7 +67,7 @@ def test_with_savings_that_agree_gain_and_draws_are_those_of_the_comparisons(thr
         (plan.method(name), plan.method("greedy")) for name in ("clustered_oracle", "random", "random1", "random2")
     ]
     means = [row.mean.value for row in compare(plan, results, pairs, resampler(plan, results["dense"].score.shape[1]))]
-    scale = on(refit_variance(plan, results), "clustered_oracle").scale
+    scale = refit_variance(plan, results)[plan.method("clustered_oracle")]
     assert scale.gain == pytest.approx(means[0], abs=2e-3)  # targets are met within 0.01 of each other
     assert scale.draws == pytest.approx(means[1:], abs=2e-3)
 

@@ -7,23 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.report.analysis.evidence import outcomes, split_samples
-from pipeline.report.analysis.resampling import resampler
+from pipeline.report.analysis.evidence import split_samples
 from pipeline.report.analysis.routers import regret_rows, router_rows, routing_cost
 from pipeline.statistics.bootstrap import Interval
 from tests.pipeline.report.synthetic import ROUTER_FLOPS
 
 CLOSE = 1e-6  # FLOPs of about 1e8 per sample in float64: differences are exact to about 1e-8 of them
-
-
-@pytest.fixture(scope="module")
-def results(plan, evidence):
-    return outcomes(plan, evidence, "test")
-
-
-@pytest.fixture(scope="module")
-def draws(plan, results):
-    return resampler(plan, results["dense"].score.shape[1])
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +25,14 @@ def regrets(plan, evidence, results, order, draws):
     return regret_rows(plan, evidence, results, order, draws)
 
 
-def test_the_cost_of_a_router_is_what_known_groups_save_where_it_is_right(plan, evidence, results, draws):
-    for row in router_rows(plan, evidence, "test", draws):
+def test_the_cost_of_a_router_is_what_known_groups_save_where_it_is_right(plan, evidence, results, order):
+    dense = evidence.results["dense"].set_index("sample_id").loc[order, "dense_flops"].to_numpy()
+    for row in router_rows(plan, evidence):
         routed, known = results[f"clustered_{row.router}"], results["clustered_oracle"]
         is_right = routed.group == known.group
-        spent = (routed.flops - known.flops)[is_right]
+        spent = ((routed.compute - known.compute) * dense)[is_right]
         assert row.flops == pytest.approx(spent.mean(), rel=CLOSE) == ROUTER_FLOPS[row.router]
-        whole = (row.flops / routed.dense_flops[0]).mean()
-        assert row.fraction == pytest.approx(whole, rel=CLOSE)
+        assert row.fraction == pytest.approx((row.flops / dense).mean(), rel=CLOSE)
 
 
 def test_a_cost_is_that_of_the_samples_which_the_dense_model_was_run_on(plan, evidence):
@@ -51,7 +40,7 @@ def test_a_cost_is_that_of_the_samples_which_the_dense_model_was_run_on(plan, ev
     few = replace(evidence, results={**evidence.results, "dense": dense[dense["sample_id"].str.startswith("facts/")]})
     rows = few.results["dense"].query("split == 'test'")
     expected = (ROUTER_FLOPS["scores"] / rows["dense_flops"]).mean()
-    assert routing_cost(plan, few, "scores", "test") == pytest.approx((ROUTER_FLOPS["scores"], expected))
+    assert routing_cost(plan, few, "scores") == pytest.approx((ROUTER_FLOPS["scores"], expected))
 
 
 def test_regret_is_the_accuracy_of_known_groups_less_that_of_routed_groups(results, regrets):
@@ -87,18 +76,18 @@ def test_a_router_that_is_always_right_has_no_regret_though_known_groups_were_no
     assert {row.mean, *row.at_targets} == {Interval(0.0, 0.0, 0.0)}
 
 
-def test_accuracy_is_the_fraction_of_prompts_that_are_sent_to_their_group(plan, evidence, draws):
+def test_accuracy_is_the_fraction_of_prompts_that_are_sent_to_their_group(plan, evidence):
     order = split_samples(evidence, "test").index
     truth = evidence.assignments["activation"].set_index("sample_id").loc[order, "group"].to_numpy()
-    for row in router_rows(plan, evidence, "test", draws):
+    for row in router_rows(plan, evidence):
         routed = evidence.routes[row.router].set_index("sample_id").loc[order, "group"].to_numpy()
         assert row.accuracy.value == pytest.approx(np.mean(truth == routed), abs=1e-9)
         assert row.largest == pytest.approx(np.bincount(truth).max() / len(truth))
 
 
-def test_held_out_accuracy_is_that_of_routers_fitted_without_the_task_or_template(plan, evidence, draws):
+def test_held_out_accuracy_is_that_of_routers_fitted_without_the_task_or_template(plan, evidence):
     truth = evidence.assignments["activation"].set_index("sample_id")["group"]
-    for row in router_rows(plan, evidence, "test", draws):
+    for row in router_rows(plan, evidence):
         rows = evidence.held_out[row.router]
         for label, accuracy in (("task", row.new_task), ("template", row.new_template)):
             held_out = rows[rows["label"] == label]
@@ -107,6 +96,4 @@ def test_held_out_accuracy_is_that_of_routers_fitted_without_the_task_or_templat
             assert accuracy.low < accuracy.value < accuracy.high
         assert row.new_template.value == pytest.approx(row.accuracy.value, abs=1e-9) != row.new_task.value
     none = {name: rows.iloc[:0] for name, rows in evidence.held_out.items()}
-    assert router_rows(plan, replace(evidence, held_out=none), "test", draws)[0].new_task is None
-    train = resampler(plan, len(split_samples(evidence, "train")))
-    assert router_rows(plan, evidence, "train", train)[0].new_task is None  # test samples alone are routed so
+    assert router_rows(plan, replace(evidence, held_out=none))[0].new_task is None

@@ -18,7 +18,7 @@ EXACT = 1e-12
 
 @pytest.fixture(scope="module")
 def clusterings(plan, evidence):
-    return variants(plan, evidence, "test")
+    return variants(plan, evidence)
 
 
 def test_there_is_one_variant_a_block_in_order_and_one_without_length(clusterings):
@@ -37,7 +37,7 @@ def test_agreement_with_the_template_grows_with_depth_as_built_in(clusterings):
 
 
 def test_the_learned_groups_under_another_name_do_not_differ_from_themselves(plan, evidence, clusterings):
-    whole = {row.label.name: row for row in agreements(plan, evidence, "test")}
+    whole = {row.label.name: row for row in agreements(plan, evidence)}
     same = without_length(clusterings)
     for row in same.rows:
         assert row.agreement == whole[row.label.name].agreement
@@ -57,12 +57,12 @@ def test_a_change_is_the_nmi_less_that_of_the_learned_groups(evidence, clusterin
 
 def test_without_learned_groups_or_variants_there_is_nothing_to_compare(plan, evidence):
     pooled = make_plan(schemes=("global",), routers={}, methods=make_plan().methods[:4])
-    assert variants(pooled, make_evidence(2, 2, plan=pooled), "test") == []
-    assert variants(plan, replace(evidence, variants=evidence.variants.iloc[:0]), "test") == []
+    assert variants(pooled, make_evidence(2, 2, plan=pooled)) == []
+    assert variants(plan, replace(evidence, variants=evidence.variants.iloc[:0])) == []
     assert without_length([]) is None
 
 
 def test_a_sample_without_a_group_in_a_variant_is_refused(plan, evidence):
     broken = replace(evidence, variants=evidence.variants[evidence.variants["sample_id"] != "facts/test/3"])
     with pytest.raises(UserError, match=r"1 samples without a group.*cluster_variants\.parquet"):
-        variants(plan, broken, "test")
+        variants(plan, broken)

@@ -8,8 +8,8 @@ from pipeline.report.exports.plots import plot_tables
 
 
 @pytest.fixture(scope="module")
-def tables(plan, findings):
-    return plot_tables(plan, findings)
+def tables(findings):
+    return plot_tables(findings)
 
 
 def test_plot_tables_cover_both_splits_and_every_method(plan, tables):

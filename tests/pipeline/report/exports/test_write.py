@@ -30,8 +30,8 @@ def test_equal_tables_give_equal_metrics_in_the_same_order(written, plan, findin
     assert list(json.loads((written / "metrics.json").read_text()).items()) == list(metrics(plan, findings).items())
 
 
-def test_equal_tables_give_equal_plot_files(written, plan, findings):
-    tables = plot_tables(plan, findings)
+def test_equal_tables_give_equal_plot_files(written, findings):
+    tables = plot_tables(findings)
     assert {path.stem for path in (written / "plots").iterdir()} == set(tables)
     for name, rows in tables.items():
         text = rows.round(DECIMALS).to_csv(index=False, lineterminator="\n")

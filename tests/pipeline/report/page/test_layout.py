@@ -18,21 +18,18 @@ from typing import Any
 import lxml.html
 import numpy as np
 
-from pipeline.evaluate.first_samples import among_first
 from pipeline.grouping.schemes import ACTIVATION_RANDOM_SCHEMES
 from pipeline.report.analysis.evidence import Evidence
 from pipeline.report.analysis.findings import find
 from pipeline.report.analysis.plan import Method, Plan
 from pipeline.report.page.page import render
-from tests.pipeline.report.synthetic import make_evidence, with_draws, with_kl
+from tests.pipeline.report.synthetic import as_text, make_evidence, with_draws, with_kl, with_limits
 from tests.pipeline.report.timings import timed
 
 LAYOUT = Path(__file__).with_name("layout.txt")
 REFRESH = "REFRESH_LAYOUT"
 FIRST, ALL = 8, 12
 """Test samples of a task that every method has, and that the primary methods have."""
-PRIMARY_TARGETS = (0.5, 0.65)
-TEXT_TASK = "facts"
 
 
 def full_plan() -> Plan:
@@ -45,26 +42,15 @@ def full_plan() -> Plan:
         benefit_routers={"benefit": "activation"},
         limits={"test": FIRST},
         primary=("kl", "kl_embedding", "kl_random"),
-        primary_targets=PRIMARY_TARGETS,
+        primary_targets=(0.5, 0.65),
     )
 
 
 def full_evidence(plan: Plan) -> Evidence:
     """Tables of that plan with a text task, timings, and a sample that was left out."""
-    evidence = make_evidence(4, ALL, gain=0.2, plan=plan)
-    samples = evidence.samples.copy()
-    is_text = samples["task"] == TEXT_TASK
-    samples["kind"] = samples["kind"].where(~is_text, "text")
-    shared = set(samples["sample_id"][(samples["split"] == "train") | among_first(samples, plan.limits)])
-    texts = set(samples["sample_id"][is_text])
-    results = {}
-    for name, rows in evidence.results.items():
-        is_more = rows["target"].isin(PRIMARY_TARGETS) if name in plan.primary else name == plan.dense.name
-        kept = rows[rows["sample_id"].isin(shared) | is_more]
-        is_scored = ~kept["sample_id"].isin(texts)
-        results[name] = kept.assign(score=kept["score"].where(is_scored), correct=kept["correct"] & is_scored)
+    evidence = with_limits(plan, as_text(make_evidence(4, ALL, gain=0.2, plan=plan), ["facts"]))
     counts = evidence.sample_counts.assign(too_long=np.arange(len(evidence.sample_counts)) == 0)
-    return timed(plan, replace(evidence, samples=samples, results=results, sample_counts=counts))
+    return timed(plan, replace(evidence, sample_counts=counts))
 
 
 def layout(html: str) -> Iterator[str]:

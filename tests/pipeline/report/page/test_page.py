@@ -102,7 +102,7 @@ def test_every_method_task_and_verdict_is_on_the_page(plan, evidence, page):
 
 def test_only_labels_with_a_low_p_value_are_bold(plan, findings, page):
     tree = lxml.html.fromstring(page[0])
-    rows = {row.label.title: row for row in findings.test.agreements}
+    rows = {row.label.title: row for row in findings.agreements}
     heads = [head.text_content() for head in tree.xpath("//th[contains(., 'purity')]/../th")]
     column = heads.index("p, corrected")
     for line in tree.xpath("//th[contains(., 'purity')]/ancestor::table/tbody/tr"):
@@ -117,12 +117,6 @@ def test_names_from_params_are_escaped(plan, evidence, findings):
     html, _ = render(hostile, evidence, findings)
     assert "<b>`" not in html
     assert "&lt;b&gt;" in html
-
-
-def with_subjects() -> dict[str, object]:
-    """A scheme, a criterion and an allocation that the report has never heard of."""
-    new = Method("new", "new", "subject", "cats", "kl", "assigned")
-    return {"methods": (*METHODS, new), "schemes": ("global", "activation", "task", "random", "subject")}
 
 
 def with_many() -> dict[str, object]:
@@ -152,6 +146,13 @@ def test_a_target_out_of_reach_is_a_dash_and_the_page_says_why(page):
     assert "A dash: the masks" not in page[0]
 
 
+def test_gradient_clusters_are_shown_where_they_are_in_the_plan(page):
+    plan = make_plan(schemes=(*make_plan().schemes, "gradient"))
+    evidence = make_evidence(2, 4, plan=plan)
+    html, _ = render(plan, evidence, find(plan, evidence))
+    assert "3 gradient clusters" in html and "3 gradient clusters" not in page[0]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -164,21 +165,11 @@ def test_a_target_out_of_reach_is_a_dash_and_the_page_says_why(page):
         pytest.param({"targets": (0.5,)}, id="one target"),
         pytest.param(with_many(), id="many methods"),
         pytest.param({"methods": with_kl().methods}, id="two configurations with groups"),
-        pytest.param(with_subjects(), id="unknown words"),
     ],
 )
 def test_any_set_of_methods_targets_and_splits_makes_a_page(changes):
     plan = make_plan(**changes)
-    known = make_plan()
-    evidence = make_evidence(2, 4, plan=replace(known, methods=tuple(m for m in plan.methods if m.scheme != "subject")))
-    if any(method.name == "new" for method in plan.methods):
-        evidence = replace(
-            evidence,
-            assignments={**evidence.assignments, "subject": evidence.assignments["task"].assign(scheme="subject")},
-            costs={**evidence.costs, "new": evidence.costs["task"].assign(profile="new")},
-            profiles={**evidence.profiles, "new": evidence.profiles["task"].assign(profile="new")},
-            results={**evidence.results, "new": evidence.results["task"].assign(method="new")},
-        )
+    evidence = make_evidence(2, 4, plan=replace(make_plan(), methods=plan.methods))
     html, files = render(plan, evidence, find(plan, evidence))
     tree = lxml.html.fromstring(html)
     assert html.rstrip().endswith("</html>")

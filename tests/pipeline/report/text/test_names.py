@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.report.analysis.plan import Method
 from pipeline.report.text.names import describe, display_name, role
-from tests.pipeline.report.synthetic import METHODS, make_plan, with_kl
+from tests.pipeline.report.synthetic import with_kl
 
 
 def test_a_name_says_criterion_allocation_and_groups():
@@ -35,11 +34,15 @@ def test_masks_are_named_where_they_are_no_thresholds(plan):
     assert display_name(both, plan.method("greedy")) == "WINA + greedy"
 
 
-def test_words_that_the_report_has_never_heard_of_are_shown_as_they_are():
-    new = Method("new", "new", "subject", "cats", "search", "assigned", "odd")
-    plan = make_plan(methods=(*METHODS, new))
-    assert "CATS + search" in display_name(plan, new) and "groups by subject" in display_name(plan, new)
-    assert "allocation by search" in describe(plan, new) and "masks by odd" in describe(plan, new)
+def test_a_description_names_all_parts_of_a_profile_set(plan):
+    text = describe(plan, plan.method("task"))
+    for part in (
+        "L2 norm of its weight column",
+        "above a calibrated threshold",
+        "per task label",
+        "greedily by output",
+    ):
+        assert part in text
 
 
 def test_roles_follow_from_groups(plan):

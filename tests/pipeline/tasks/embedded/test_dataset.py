@@ -15,13 +15,14 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
 from pipeline.config.protocol import file_of, load
-from pipeline.tasks.embedded.computations import COMPUTATIONS, GENERATED
+from pipeline.tasks.embedded.computations import COMPUTATIONS
 from pipeline.tasks.embedded.dataset import dataset
 from pipeline.tasks.loading import load_tasks
 from wina_amp.errors import UserError
 
 FOLDER = Path("data/benchmark")
-NAMES = (*COMPUTATIONS, *(f"{computation}_free" for computation in GENERATED))
+GENERATED = ("addition_free", "reversal_free", "sorting_free", "translation_free")
+"""Tasks of free generation with exact match."""
 
 
 class Fixed(LM):
@@ -47,7 +48,7 @@ class Fixed(LM):
 
 
 def test_there_is_a_task_file_for_every_computation_and_every_generated_one() -> None:
-    assert {path.stem for path in FOLDER.glob("*.yaml")} == set(NAMES)
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == {*COMPUTATIONS, *GENERATED}
 
 
 @pytest.mark.parametrize("is_right", [True, False])
