@@ -56,19 +56,9 @@ class Divergence:
         self._limits = Limits(self._projections, inputs.counts, bins=inputs.bins, criterion=inputs.criterion)
 
     @property
-    def costs(self) -> list[int]:
-        """Weights of every projection."""
-        return [projection.gated_weights for projection in self._projections]
-
-    @property
     def fractions(self) -> Float[ndarray, " projections"]:
         """Weights of every projection over those of all."""
-        return weight_fractions(self.costs)
-
-    @property
-    def keys(self) -> list[tuple[int, str]]:
-        """Block and name of every projection."""
-        return [(projection.block, projection.name) for projection in self._projections]
+        return weight_fractions([projection.gated_weights for projection in self._projections])
 
     def losses(self, sparsity: Float[ndarray, " projections"]) -> Float[ndarray, " texts"]:
         """KL of every text, in nats, summed over its positions."""
