@@ -34,7 +34,6 @@ from wina_amp.masks.eligibility import eligible
 from wina_amp.masks.install import install
 from wina_amp.models.load import LoadedModel, load
 from wina_amp.models.projections import projections
-from wina_amp.models.rotation_files import blocks_of
 from wina_amp.models.transform import block_bases, rotate_block
 from wina_amp.thresholds.as_run import thresholds_as_run
 from wina_amp.tokens.batching import batches
@@ -70,7 +69,7 @@ def main() -> None:
     options = parser.parse_args()
     loaded = load(options.model, revision=None, dtype="float32", device="cpu")
     if options.transform:
-        for block in range(blocks_of(loaded)):
+        for block in range(len(loaded.layers)):
             rotate_block(loaded, block, block_bases(loaded, block))
     calibration, held_out = read_texts(loaded, options.data, options.tokens)
     rows: list[dict[str, Any]] = []
@@ -89,7 +88,7 @@ def measure(
 ) -> Iterator[dict[str, Any]]:
     """A row for the dense model, and one for every criterion, allocation, calibration and target."""
     counts = dense_counts(loaded, calibration)
-    shape = (blocks_of(loaded), len(projections(loaded.model)) // blocks_of(loaded))
+    shape = (len(loaded.layers), len(projections(loaded.model)) // len(loaded.layers))
     zeros = np.zeros(shape, dtype=np.float32)
     yield _row("dense", "", "", 0.0, evaluate(loaded, held_out, "teal", zeros), None)
     for criterion in CRITERIA:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,6 +52,11 @@ class LoadedModel:
     def decoder(self) -> nn.Module:
         """The model without `lm_head`: token ids to final hidden states."""
         return self.model.base_model
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The decoder layers, one a block."""
+        return attrgetter(self.family.layers)(self.model)
 
     @property
     def context(self) -> int:
