@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import DynamicCache, GenerationConfig
 
-from tests.wina_amp.allocation.blocks import CHANGING_ROPE, CONFIGS, ROPE_CHANGES_AT, random_model
+from tests.wina_amp.allocation.blocks import CHANGING_ROPE, ROPE_CHANGES_AT, random_model
 from tests.wina_amp.profile_set.sets import DENSE_PREFIX, profile_set
 from wina_amp.decode.decoding import masked_prompt
 from wina_amp.errors import UserError
@@ -72,16 +72,6 @@ def test_generate_gives_the_tokens_of_the_reference_masks(tiny_loaded: LoadedMod
         assert sparse_tokens[row].tolist() == wanted
     dense = tiny_loaded.model.generate(**_padded(), **GREEDY)[:, WIDTH:]
     assert not torch.equal(sparse_tokens, dense), "thresholds that change nothing prove nothing"
-
-
-@pytest.mark.parametrize("kind", CONFIGS)
-def test_every_family_generates(kind: str):
-    loaded = random_model(kind)
-    made = profile_set(loaded)
-    with sparsify_(loaded.model, made, sparsity=0.5) as sparse:
-        tokens = sparse.model.generate(PROMPTS[0][None], **GREEDY)[0, WIDTH:]
-        group = int(sparse.groups[0])
-    assert tokens.tolist() == _by_hand(loaded, made, PROMPTS[0], group, is_prompt_masked=True)
 
 
 LONGROPE, DYNAMIC = CHANGING_ROPE
@@ -191,15 +181,6 @@ def test_padding_is_not_routed_on_either_side(tiny_loaded: LoadedModel, router: 
         padded = [sparse.route(*_padded(side).values()).tolist() for side in ("left", "right")]
         alone = [int(sparse.route(*_alone(row).values())) for row in range(len(PROMPTS))]
     assert padded == [alone, alone]
-
-
-@pytest.mark.parametrize("backend", ["numba", "reference"])
-@pytest.mark.parametrize("prefill", ["sparse", "dense"])
-def test_a_static_cache_gives_the_tokens_of_a_growing_one(tiny_loaded: LoadedModel, prefill, backend: str):
-    made = profile_set(tiny_loaded)
-    with sparsify_(tiny_loaded, made, sparsity=0.5, prefill=prefill, backend=backend) as sparse:
-        growing = sparse.model.generate(**_padded(), **GREEDY)
-        assert torch.equal(sparse.model.generate(**_padded(), **GREEDY, cache_implementation="static"), growing)
 
 
 def test_beams_and_several_samples_have_their_prompts_group(tiny_loaded: LoadedModel):
