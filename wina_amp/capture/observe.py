@@ -29,7 +29,7 @@ from wina_amp.histograms.bins import Bins
 from wina_amp.models.families import ACTIVATED_GATE, INPUT
 from wina_amp.models.mask_sites import Tap, mask_sites
 from wina_amp.models.projections import Site, projections, sites
-from wina_amp.scoring.criteria import column_norms, criterion_row, projection_weights
+from wina_amp.scoring.criteria import criterion_row, influence, projection_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -182,7 +182,7 @@ class _Watched:
         self.weights_of = [row for _, row in shared]
         self.device = site.projections[0].module.weight.device
         self.weights = torch.stack(distinct) if distinct else torch.zeros(0, site.features, device=self.device)
-        self.influence = torch.stack([column_norms(p.module.weight).square() for p in site.projections]).sum(0).sqrt()
+        self.influence = influence(site)
 
 
 class _Batch:

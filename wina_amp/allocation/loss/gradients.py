@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -45,6 +44,11 @@ band of equal width in sparsity instead was tried and ended higher (docs/log.md)
 
 SMALLEST_BAND = 1e-3
 """Of all scores, where a histogram has next to none around its threshold: keeps the quotient finite."""
+
+
+_Pass = tuple[list[int], int, Float[ndarray, "batch projections"]]
+"""Of one batch: the numbers of its texts, positions that predict their answers, the derivative of every text's loss by
+every sparsity."""
 
 
 class LossGradients:
@@ -92,8 +96,8 @@ class LossGradients:
         """
         self._inputs.meter.evaluated(1)
         gradients = np.zeros((self.texts, len(self._projections)))
-        for batch in self._passes(sparsity, range(self.texts)):
-            gradients[batch.numbers] = batch.gradients
+        for numbers, _, of_texts in self._passes(sparsity, range(self.texts)):
+            gradients[numbers] = of_texts
         return gradients
 
     def on_minibatches(self, numbers: Sequence[int], size: int, seed: int) -> descent.LossGradients:
@@ -110,9 +114,9 @@ class LossGradients:
         """Gradients per position of all passes together."""
         self._inputs.meter.evaluated(1)
         positions, gradients = 0, np.zeros(len(self._projections))
-        for batch in passes:
-            positions += batch.positions
-            gradients += batch.gradients.sum(axis=0)
+        for _, read, of_texts in passes:
+            positions += read
+            gradients += of_texts.sum(axis=0)
         return gradients / positions
 
     def _passes(
@@ -137,7 +141,7 @@ class LossGradients:
                     hidden = hidden_states(self._loaded, answer)
                 kl_divergence(self._loaded, dense, hidden).sum().backward()
                 gradients = torch.zeros_like(shifts) if shifts.grad is None else shifts.grad
-                yield _Pass(batch, len(answer.owners), gradients.T.double().numpy())
+                yield batch, len(answer.owners), gradients.T.double().numpy()
 
     @contextmanager
     def _without_parameter_gradients(self) -> Generator[None]:
@@ -192,18 +196,3 @@ class LossGradients:
         below, above = limit / HALF_WIDTH, limit * HALF_WIDTH
         width = self._limits.sparsity(number, above) - self._limits.sparsity(number, below)
         return Band(below, limit, above, max(width, SMALLEST_BAND))
-
-
-@dataclass(frozen=True)
-class _Pass:
-    """The gradients of one batch.
-
-    Attributes:
-        numbers: which texts.
-        positions: that predict their answers.
-        gradients: derivative of every text's loss by every sparsity.
-    """
-
-    numbers: Sequence[int]
-    positions: int
-    gradients: Float[ndarray, "batch projections"]
