@@ -112,7 +112,7 @@ def column_norms(weight: Float[Tensor, "out in"]) -> Float32[Tensor, " in"]:
 
 
 def influence(site: Site) -> Float32[Tensor, " in"]:
-    """s_i of `wina_amp/scoring/signature.py`: sqrt(sum over the site's projections of ||W[:, i]||^2), of every feature."""
+    """sqrt(sum over the site's projections of ||W[:, i]||^2) for every feature i (`wina_amp/scoring/signature.py`)."""
     return torch.stack([column_norms(p.module.weight).square() for p in site.projections]).sum(dim=0).sqrt()
 
 

@@ -63,8 +63,8 @@ class Divergence:
 
     @cached_property
     def _batches(self) -> list[tuple[list[int], AnswerBatch, Float[Tensor, "positions hidden"]]]:
-        """All texts in batches: their numbers, their tokens, and the dense model's final hidden states. Made when a loss
-        is asked for, because a search that finds all losses kept asks for none."""
+        """All texts in batches: their numbers, their tokens, and the dense model's final hidden states. Made when a
+        loss is asked for, because a search that finds all losses kept asks for none."""
         of = self._inputs
         with of.meter.uncounted(), torch.inference_mode():
             planned = answer_batches(of.texts, of.budget, of.dense_prefix, of.loaded.device)
