@@ -32,14 +32,7 @@ Sparsities = Float[ndarray, "targets projections"]
 
 
 class Calibration:
-    """A model and what is fixed while its groups are allocated.
-
-    Args:
-        loaded: the dense model.
-        criterion: how features are scored.
-        targets: model-wide sparsities, ascending.
-        dense_prefix: see `eligibility.eligible`.
-        settings: of everything else.
+    """A dense model and what is fixed while its groups are allocated; targets ascend.
 
     Attributes:
         projections: of the model, in their order.

@@ -80,11 +80,6 @@ class Observer:
                 loaded.decoder(input_ids=ids)
             observations = observer.take()
 
-    Args:
-        loaded: the model, dense.
-        criteria: names in `scoring.CRITERIA`.
-        bins: resolution of the histograms.
-
     Raises:
         UserError: unknown criterion; in `take`, a score that is NaN or infinite, naming block and projection.
     """

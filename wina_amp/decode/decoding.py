@@ -113,12 +113,7 @@ def sparse_decoding(
 
 
 def masked_prompt(attention_mask: Int[Tensor, "batch width"], dense_prefix: int | float) -> Bool[Tensor, "batch width"]:
-    """The prompt tokens that are masked if the prompt runs sparse too, wherever the tokenizer puts the padding.
-
-    Args:
-        attention_mask: 1 for tokens, 0 for padding.
-        dense_prefix: see `eligibility.eligible`.
-    """
+    """The prompt tokens that are masked if the prompt runs sparse too, wherever the tokenizer puts the padding."""
     is_token = attention_mask.bool()
     position = is_token.cumsum(dim=1) - 1
     return is_token & (position >= prefix_lengths(is_token.sum(dim=1), dense_prefix)[:, None])

@@ -42,12 +42,7 @@ class GatedMlp:
 
 
 def gated_mlps(loaded: LoadedModel, sites: Sequence[Site]) -> list[GatedMlp | None]:
-    """For every input of projections, the gated MLP that reads it; None where there is none.
-
-    Args:
-        loaded: the model.
-        sites: the inputs of its projections.
-    """
+    """For every input of projections, the gated MLP that reads it; None where there is none."""
     path = next(linear.path for linear in loaded.family.linear_maps if linear.name == "down").rpartition(".")[0]
     downs = {site.block: site.projections[0].module for site in sites if site.name == "down"}
     mlps: list[GatedMlp | None] = []

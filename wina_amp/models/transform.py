@@ -98,11 +98,7 @@ def basis(leading: Float64[Tensor, "out in"], rest: Sequence[Float64[Tensor, "_ 
 
 
 def block_bases(loaded: LoadedModel, block: int) -> dict[str, Basis]:
-    """The bases of one block's rotated sites, by name of the site.
-
-    Args:
-        loaded: the model as it was loaded.
-        block: number of the decoder layer.
+    """The bases of one block's rotated sites, by name of the site, of the model as it was loaded.
 
     Raises:
         UserError: a weight is NaN or infinite.

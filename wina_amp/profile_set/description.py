@@ -127,11 +127,7 @@ def dumps(description: Description) -> str:
 
 
 def loads(text: str, where: str) -> Description:
-    """The description that `dumps` wrote.
-
-    Args:
-        text: content of the file.
-        where: the file, for errors.
+    """The description that `dumps` wrote; errors name `where`.
 
     Raises:
         UserError: not JSON, of another format, or without a field that is needed.

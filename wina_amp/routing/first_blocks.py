@@ -28,15 +28,7 @@ from wina_amp.scoring.signature import project
 
 
 class FirstBlocks:
-    """Signatures of the first blocks of a model that runs dense.
-
-    Args:
-        loaded: the model.
-        blocks: number of first blocks.
-        dim: numbers per signature.
-        seed: of the signatures' projection.
-        dense_prefix: see `eligibility.eligible`.
-    """
+    """Signatures of the first blocks of a model that runs dense."""
 
     def __init__(self, loaded: LoadedModel, *, blocks: int, dim: int, seed: int, dense_prefix: int | float) -> None:
         self._loaded = loaded

@@ -30,12 +30,6 @@ Kind = Callable[[LoadedModel, Facts, int | float], Reader]
 class PromptRouter:
     """A router on a model.
 
-    Args:
-        router: the linear layer.
-        facts: saved with it; `router` is its kind.
-        loaded: the model.
-        dense_prefix: see `eligibility.eligible`.
-
     Raises:
         UserError: unknown kind; the known ones are listed.
     """

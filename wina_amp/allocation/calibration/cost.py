@@ -71,11 +71,7 @@ class Cost:
 
 
 class Meter:
-    """Counts work from its creation on.
-
-    Attributes:
-        cost: everything since then.
-    """
+    """Counts work from its creation on, in `cost`."""
 
     def __init__(self) -> None:
         self.cost = Cost()
@@ -134,10 +130,6 @@ class Store(Protocol):
 class MeteredStore:
     """A store that keeps every value together with its cost: the work since the last `put`, added to the cost of an
     earlier value of that name.
-
-    Args:
-        store: keeps the values.
-        meter: counts the work.
 
     Guarantee: `cost` is that of all values put or found here, each counted once, however often the work was
     interrupted between two of them.
