@@ -8,17 +8,12 @@ import torch
 
 from pipeline.routing.benefit_router_fit import fit_benefit_router
 from tests.wina_amp.profile_set.sets import FACTS, profile_set
-from wina_amp import names
 from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel
-from wina_amp.routing.prompt_router import KINDS, PromptRouter
+from wina_amp.routing.prompt_router import PromptRouter
 from wina_amp.routing.router import Router, embedding_features, neighbour_features
 
 PROMPTS = [np.random.default_rng(number).integers(3, 64, 4 + number) for number in range(12)]
-
-
-def test_every_router_that_can_be_fitted_can_run():
-    assert set(KINDS) == set(names.ROUTER_KINDS)
 
 
 def test_the_embedding_router_names_the_most_probable_group(tiny_loaded: LoadedModel):
