@@ -100,7 +100,7 @@ class Meter:
         self.cost += Cost(evaluations=losses)
 
     @contextmanager
-    def watching(self, layers: Sequence[nn.Module]) -> Generator[Self]:
+    def watching(self, layers: nn.ModuleList) -> Generator[Self]:
         """Count every call of a decoder layer; all of them together are the model. No hook is left afterwards."""
 
         def after(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
@@ -118,11 +118,11 @@ class Meter:
 class Store(Protocol):
     """Keeps JSON values by name, over interruptions."""
 
-    def get(self, name: str) -> Any:
+    def get(self, name: str, /) -> Any:
         """The value, or None."""
         ...
 
-    def put(self, name: str, value: Any) -> None:
+    def put(self, name: str, value: Any, /) -> None:
         """Keep a value, in place of an earlier one."""
         ...
 
