@@ -27,14 +27,13 @@ from torch.nn import functional
 from pipeline.statistics.bootstrap import mean_interval
 from wina_amp.allocation.calibration.texts import choose
 from wina_amp.allocation.greedy.blockwise import block_paths
-from wina_amp.capture.observe import Observer
+from wina_amp.capture.passes import group_counts
 from wina_amp.histograms.bins import Bins
 from wina_amp.histograms.thresholds import thresholds
 from wina_amp.masks.eligibility import eligible
 from wina_amp.masks.install import install
 from wina_amp.models.load import LoadedModel, load
 from wina_amp.models.projections import projections
-from wina_amp.models.rotation_files import blocks_of
 from wina_amp.models.transform import block_bases, rotate_block
 from wina_amp.thresholds.as_run import thresholds_as_run
 from wina_amp.tokens.batching import batches
@@ -70,7 +69,7 @@ def main() -> None:
     options = parser.parse_args()
     loaded = load(options.model, revision=None, dtype="float32", device="cpu")
     if options.transform:
-        for block in range(blocks_of(loaded)):
+        for block in range(len(loaded.layers)):
             rotate_block(loaded, block, block_bases(loaded, block))
     calibration, held_out = read_texts(loaded, options.data, options.tokens)
     rows: list[dict[str, Any]] = []
@@ -89,7 +88,7 @@ def measure(
 ) -> Iterator[dict[str, Any]]:
     """A row for the dense model, and one for every criterion, allocation, calibration and target."""
     counts = dense_counts(loaded, calibration)
-    shape = (blocks_of(loaded), len(projections(loaded.model)) // blocks_of(loaded))
+    shape = (len(loaded.layers), len(projections(loaded.model)) // len(loaded.layers))
     zeros = np.zeros(shape, dtype=np.float32)
     yield _row("dense", "", "", 0.0, evaluate(loaded, held_out, "teal", zeros), None)
     for criterion in CRITERIA:
@@ -139,19 +138,22 @@ def allocate(
     yield from ((target, np.stack([path.path.at(target)[0] for path in paths])) for target in TARGETS)
 
 
-def dense_counts(loaded: LoadedModel, texts: Sequence[TokenizedSample]) -> Counts:
-    """Criterion -> (block, projection) -> histogram of the dense model's scores."""
-    total: Counts = {criterion: {} for criterion in CRITERIA}
-    with Observer(loaded, CRITERIA, BINS) as observer:
-        for ids, counted in _batches(texts):
-            with observer.batch(counted.long() - 1, torch.full_like(ids, -1)), torch.inference_mode():
-                loaded.decoder(input_ids=ids, use_cache=False)
-            for observed in observer.take():
-                for name, criterion, rows in observed.by_projection():
-                    key = (observed.site.block, name)
-                    total[criterion][key] = total[criterion].get(key, 0) + rows[0].astype(np.int64)
-    keys = [(projection.block, projection.name) for projection in projections(loaded.model)]
-    return {criterion: {key: counts[key] for key in keys} for criterion, counts in total.items()}
+def dense_counts(
+    loaded: LoadedModel,
+    texts: Sequence[TokenizedSample],
+    criteria: Sequence[str] = CRITERIA,
+    dense_prefix: int | float = PREFIX,
+    budget: int = BUDGET,
+) -> Counts:
+    """Criterion -> (block, projection), in canonical order -> histogram of the dense model's scores."""
+    one_group, total = np.zeros(len(texts), np.int64), Counts()
+    for criterion in criteria:
+        (counts,) = group_counts(
+            loaded, texts, one_group, criterion=criterion, bins=BINS, dense_prefix=dense_prefix, budget=budget
+        )
+        keys = [(projection.block, projection.name) for projection in projections(loaded.model)]
+        total[criterion] = {key: counts[key] for key in keys}
+    return total
 
 
 def evaluate(

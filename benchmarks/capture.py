@@ -13,23 +13,25 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable, Sequence
-from typing import cast
 
-import numpy as np
 import torch
-from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import LlamaConfig
 
-from pipeline.capture.capture import capture
-from wina_amp.models.families import family_of
-from wina_amp.models.load import LoadedModel
-from wina_amp.tokens.batching import batches
-from wina_amp.tokens.padding import right_padded
-from wina_amp.tokens.samples import TokenizedSample
+from benchmarks.full_size import captured, clock_of, plain_forward
+from benchmarks.random_models import in_batches, random_model, random_samples
+from wina_amp.decode.interleaved import time_interleaved
 
 LIMIT = 1.25
+CONFIG = LlamaConfig(
+    hidden_size=192,
+    num_hidden_layers=5,
+    intermediate_size=512,
+    num_attention_heads=6,
+    num_key_value_heads=2,
+    vocab_size=300,
+    max_position_embeddings=512,
+)
+"""The reference model's."""
 
 
 def main() -> None:
@@ -40,87 +42,19 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    loaded = _reference_sized_model(options.device)
-    planned = _batches(options.samples)
+    loaded = random_model(CONFIG, device=options.device)
+    planned = in_batches(random_samples(options.samples, 300, (22, 162), 2), 4096)
+    passes = {
+        "plain": lambda: [plain_forward(loaded, batch) for batch in planned],
+        "captured": lambda: list(captured(loaded, planned)),
+    }
+    seconds = time_interleaved(passes, options.repeats, clock_of(loaded.device), warm=1)
+    plain, slow = (statistics.median(seconds[name]) for name in passes)
     tokens = sum(item.length for batch in planned for item in batch)
-    plain, captured = _alternate(
-        lambda: _plain(loaded, planned), lambda: _captured(loaded, planned), options.repeats, loaded.device
-    )
-    ratio = statistics.median(captured) / statistics.median(plain)
     print(f"{tokens} tokens in {len(planned)} batches on {loaded.device}, {options.repeats} repeats, medians")
-    print(f"plain forward {statistics.median(plain):.3f} s   capture {statistics.median(captured):.3f} s")
-    print(f"ratio {ratio:.2f} (limit {LIMIT})")
-    raise SystemExit(ratio > LIMIT)
-
-
-def plain_forward(loaded: LoadedModel, batch: Sequence[TokenizedSample]) -> None:
-    """The decoder over one right-padded batch, as capture runs it, with nothing watching."""
-    ids, _ = right_padded([sample.ids for sample in batch])
-    with torch.inference_mode():
-        loaded.decoder(input_ids=ids.to(loaded.device), use_cache=False)
-
-
-def _plain(loaded: LoadedModel, planned: Sequence[Sequence[TokenizedSample]]) -> None:
-    for batch in planned:
-        plain_forward(loaded, batch)
-
-
-def _captured(loaded: LoadedModel, planned: Sequence[Sequence[TokenizedSample]]) -> None:
-    parts = capture(
-        loaded,
-        planned,
-        histograms_of={sample.sample_id for batch in planned for sample in batch},
-        criteria=("teal", "wina"),
-        mantissa_bits=4,
-        signature_dim=32,
-        dense_prefix=1,
-        seed=0,
-    )
-    for _ in parts:
-        pass
-
-
-def _alternate(
-    plain: Callable[[], None], captured: Callable[[], None], repeats: int, device: torch.device
-) -> tuple[list[float], list[float]]:
-    times: tuple[list[float], list[float]] = ([], [])
-    # CPU time of the one thread, which a busy machine blurs less than the wall clock; the GPU needs the wall clock.
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
-    for repeat in range(repeats + 1):
-        for work, spent in zip((plain, captured), times, strict=True):
-            began = clock()
-            work()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if repeat:  # the first round warms up: compilation, allocator
-                spent.append(clock() - began)
-    return times
-
-
-def _batches(samples: int) -> list[list[TokenizedSample]]:
-    generator = np.random.default_rng(0)
-    items = [
-        TokenizedSample(f"{number:05d}", generator.integers(0, 300, generator.integers(20, 160)).tolist(), [1, 2])
-        for number in range(samples)
-    ]
-    planned = batches([item.length for item in items], [item.sample_id for item in items], 4096)
-    return [[items[i] for i in batch] for batch in planned]
-
-
-def _reference_sized_model(device: str) -> LoadedModel:
-    config = LlamaConfig(
-        hidden_size=192,
-        num_hidden_layers=5,
-        intermediate_size=512,
-        num_attention_heads=6,
-        num_key_value_heads=2,
-        vocab_size=300,
-        max_position_embeddings=512,
-    )
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(config).eval().requires_grad_(False)
-    cast(nn.Module, model).to(device)
-    return LoadedModel(model, PreTrainedTokenizerBase(), torch.device(device), family_of("llama"))
+    print(f"plain forward {plain:.3f} s   capture {slow:.3f} s")
+    print(f"ratio {slow / plain:.2f} (limit {LIMIT})")
+    raise SystemExit(slow / plain > LIMIT)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from pipeline.statistics.bootstrap import mean_interval
 from wina_amp.histograms.thresholds import thresholds
 from wina_amp.models.load import load
 from wina_amp.models.projections import projections
-from wina_amp.models.rotation_files import blocks_of
 from wina_amp.names import TEAL, WINA
 
 
@@ -39,7 +38,7 @@ def main() -> None:
     counts = dense_counts(loaded, calibration)
     names = [projection.name for projection in projections(loaded.model)]
     kinds = list(dict.fromkeys(names))
-    shape = (blocks_of(loaded), len(kinds))
+    shape = (len(loaded.layers), len(kinds))
     sparsity = np.full(shape, options.sparsity)
     values = {
         criterion: thresholds(BINS, np.stack(list(counts[criterion].values())).reshape(*shape, BINS.count), sparsity)

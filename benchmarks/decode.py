@@ -22,7 +22,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from itertools import count
 
 import numba
 import torch
@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from wina_amp.decode.backends import BACKENDS
+from wina_amp.decode.interleaved import Spread, spread, time_interleaved
 from wina_amp.decode.masked_projections import MaskedProjection, SparseProjections
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.names import Weights
@@ -49,15 +50,6 @@ _COPIES = 3
 
 _COPIED = 1 << 27
 """Numbers of the copy: half a gigabyte read, half written."""
-
-
-@dataclass(frozen=True)
-class Time:
-    """Seconds of one product: median and quartiles."""
-
-    median: float
-    low: float
-    high: float
 
 
 def main() -> None:
@@ -101,12 +93,13 @@ def _ratios(name: str, options: argparse.Namespace, clock: Callable[[], float]) 
     def multiply(projections: Sequence[SparseProjections]) -> Callable[[int], object]:
         return lambda step: projections[step % _COPIES](batches[step % len(batches)], groups)
 
-    works: list[Callable[[int], object]] = [
-        lambda step: target.copy_(source),
-        lambda step: linear(batches[step % len(batches)], weights[step % _COPIES]),
-        *(multiply(projections) for projections in sparse.values()),
-    ]
-    copy, dense, *times = _alternate(works, repeats, clock)
+    works: dict[str, Callable[[int], object]] = {
+        "copy": lambda _step: target.copy_(source),
+        "dense": lambda step: linear(batches[step % len(batches)], weights[step % _COPIES]),
+        **{str(density): multiply(projections) for density, projections in sparse.items()},
+    }
+    seconds = time_interleaved({name: _rotating(work) for name, work in works.items()}, repeats, clock, warm=1)
+    copy, dense, *times = map(spread, seconds.values())
     size, stored = 4 * inputs * outputs, BYTES[kind] * inputs * outputs
     print(f"\n{name}: {inputs} -> {outputs}, {size / 1e6:.0f} MB; copy {8 * _COPIED / copy.median / 1e9:.1f} GB/s")
     print(f"  dense         {_row(dense, size)}")
@@ -118,7 +111,7 @@ def _ratios(name: str, options: argparse.Namespace, clock: Callable[[], float]) 
     return {density: dense.median / spent.median for density, spent in zip(DENSITIES, times, strict=True)}
 
 
-def _row(spent: Time, read: float) -> str:
+def _row(spent: Spread, read: float) -> str:
     quartiles = f"{1e3 * spent.median:7.2f} ms [{1e3 * spent.low:.2f}, {1e3 * spent.high:.2f}]"
     return f"{quartiles:26} {read / spent.median / 1e9:6.1f} GB/s"
 
@@ -141,19 +134,10 @@ def _kept(weight: Tensor, batches: Sequence[Tensor], density: float, draw: torch
     return statistics.mean(float((batch.abs() > limit).any(dim=0).float().mean()) for batch in batches)
 
 
-def _alternate(works: Sequence[Callable[[int], object]], repeats: int, clock: Callable[[], float]) -> list[Time]:
-    spent: list[list[float]] = [[] for _ in works]
-    for step in range(repeats + 1):
-        for run, times in zip(works, spent, strict=True):
-            began = clock()
-            run(step)
-            if step:  # the first round warms up: compilation, threads
-                times.append(clock() - began)
-    summaries: list[Time] = []
-    for times in spent:
-        low, middle, high = statistics.quantiles(times, n=4)
-        summaries.append(Time(middle, low, high))
-    return summaries
+def _rotating(work: Callable[[int], object]) -> Callable[[], object]:
+    """The work of the next step in every call."""
+    steps = count()
+    return lambda: work(next(steps))
 
 
 if __name__ == "__main__":

@@ -27,15 +27,15 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from benchmarks.decode import BYTES
-from benchmarks.decode_step import CRITERION, thresholds
 from benchmarks.llama_cpp import LlamaCpp, bytes_per_token
+from benchmarks.random_models import thresholds
 from wina_amp.decode.decoding import Decoding, sparse_decoding
 from wina_amp.decode.interleaved import Spread, spread
 from wina_amp.models.families import INPUT
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.mask_sites import mask_sites
 from wina_amp.models.sharing import copy_sharing_weights
-from wina_amp.names import Weights
+from wina_amp.names import WINA, Weights
 from wina_amp.profile_set.identity import as_loaded
 
 FORMATS: dict[str, Weights] = {"float32": "copy", "bfloat16": "bfloat16"}
@@ -119,11 +119,11 @@ def sides(options: argparse.Namespace, stack: ExitStack) -> tuple[dict[str, Turn
         turns["torch compiled"], sizes["torch compiled"] = _turn(fast, ids), 4 * (inside + head)
     half = copy.deepcopy(model).bfloat16()
     turns["torch bfloat16"], sizes["torch bfloat16"] = _turn(half, ids), 2 * (inside + head)
-    limits = torch.cat([thresholds(loaded, sparsity, text[:, :256]) for sparsity in (0.0, *options.sparsities)])
+    limits = thresholds(loaded, WINA, (0.0, *options.sparsities), text[:, :256])
     for name in options.formats:
         width = BYTES[FORMATS[name]]
         whole = LoadedModel(copy_sharing_weights(model), loaded.tokenizer, loaded.device, loaded.family)
-        decoding = stack.enter_context(sparse_decoding(whole, CRITERION, limits, weights=FORMATS[name]))
+        decoding = stack.enter_context(sparse_decoding(whole, WINA, limits, weights=FORMATS[name]))
         for group, sparsity in enumerate((0.0, *options.sparsities)):
             label = f"ours {name}, " + (f"{sparsity:.0%}" if sparsity else "dense")
             turns[label] = _turn(whole.model, ids, decoding, group)

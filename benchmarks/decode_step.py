@@ -17,13 +17,11 @@ import time
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+from transformers import DynamicCache, LlamaConfig
 
+from benchmarks.random_models import random_model, thresholds
 from wina_amp.decode.decoding import sparse_decoding
-from wina_amp.models.families import family_of
 from wina_amp.models.load import LoadedModel
-from wina_amp.models.mask_sites import mask_sites
-from wina_amp.scoring.criteria import criterion_row, feature_weights, scores
 
 CRITERION = "wina"
 VOCABULARY, CONTEXT, CALIBRATION = 2048, 64, 128
@@ -39,61 +37,41 @@ def main() -> None:
     parser.add_argument("--sparsities", type=float, nargs="+", default=[0.0, 0.4, 0.5, 0.65])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    loaded = random_model(options.blocks, options.hidden, options.intermediate)
+    loaded = llama(options.blocks, options.hidden, options.intermediate)
     ids = torch.randint(3, VOCABULARY, (1, CONTEXT))
-    measured = {sparsity: thresholds(loaded, sparsity) for sparsity in options.sparsities}
+    limits = thresholds(loaded, CRITERION, options.sparsities, calibration())
     milliseconds(loaded, ids, 2)
     dense = milliseconds(loaded, ids, options.steps)
     print(f"{options.blocks} blocks, one thread, load {os.getloadavg()[0]:.1f}; dense {dense:.1f} ms a token")
-    for sparsity, limits in measured.items():
-        with sparse_decoding(loaded, CRITERION, limits) as decoding:
-            group, prompt = torch.zeros(1, dtype=torch.int64), torch.zeros(1, CONTEXT, dtype=torch.bool)
-            with decoding.sequences(group, prompt):
-                milliseconds(loaded, ids, 2)
-            with decoding.sequences(group, prompt):
-                sparse = milliseconds(loaded, ids, options.steps)
+    prompt = torch.zeros(1, CONTEXT, dtype=torch.bool)
+    for number, sparsity in enumerate(options.sparsities):
+        with sparse_decoding(loaded, CRITERION, limits[number : number + 1]) as decoding:
+            for steps in (2, options.steps):
+                with decoding.sequences(torch.zeros(1, dtype=torch.int64), prompt):
+                    sparse = milliseconds(loaded, ids, steps)
         print(f"sparsity {sparsity:.2f}: {sparse:.1f} ms a token, {dense / sparse:.2f}x")
     print(f"dense again {milliseconds(loaded, ids, options.steps):.1f} ms a token")
 
 
-def random_model(blocks: int, hidden: int, intermediate: int) -> LoadedModel:
+def llama(blocks: int, hidden: int, intermediate: int) -> LoadedModel:
     """A Llama of these sizes with heads of 128 features, 4 query heads to a key head."""
-    torch.manual_seed(0)
     heads = max(hidden // 128, 4)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=hidden,
-        intermediate_size=intermediate,
-        num_hidden_layers=blocks,
-        num_attention_heads=heads,
-        num_key_value_heads=heads // 4,
-        pad_token_id=0,
+    return random_model(
+        LlamaConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=hidden,
+            intermediate_size=intermediate,
+            num_hidden_layers=blocks,
+            num_attention_heads=heads,
+            num_key_value_heads=heads // 4,
+            pad_token_id=0,
+        )
     )
-    model = LlamaForCausalLM(config).eval().requires_grad_(False)
-    return LoadedModel(model, None, torch.device("cpu"), family_of("llama"))  # pyright: ignore[reportArgumentType]
 
 
-def thresholds(loaded: LoadedModel, sparsity: float, ids: Tensor | None = None) -> Tensor:
-    """`[1, blocks, projections]`: the quantile of every projection's scores over tokens, random ones unless they are
-    given; 0 at sparsity 0."""
-    masks = mask_sites(loaded.model, criterion_row(CRITERION).reads)
-    limits: list[Tensor] = [torch.zeros(()) for _ in masks]
-    handles = []
-    for number, site in enumerate(masks):
-        weights = feature_weights(CRITERION, site.projection.module.weight, site.projection.name)
-
-        def see(x: Tensor, number: int = number, weights: Tensor = weights) -> None:
-            ordered = scores(x, weights).flatten().sort().values
-            limits[number] = ordered[int(sparsity * len(ordered)) - 1] if sparsity else torch.zeros(())
-
-        handles.append(site.tap.register(see))
-    if ids is None:
-        ids = torch.randint(3, VOCABULARY, (1, CALIBRATION), generator=torch.Generator().manual_seed(1))
-    with torch.inference_mode():
-        loaded.model(ids)
-    for handle in handles:
-        handle.remove()
-    return torch.stack(limits).reshape(1, masks[-1].projection.block + 1, -1)
+def calibration() -> Tensor:
+    """Random tokens whose scores thresholds are quantiles of."""
+    return torch.randint(3, VOCABULARY, (1, CALIBRATION), generator=torch.Generator().manual_seed(1))
 
 
 def milliseconds(loaded: LoadedModel, ids: Tensor, steps: int) -> float:

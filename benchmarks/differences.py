@@ -203,10 +203,9 @@ def _block_errors(
     loaded: LoadedModel, counts: Counts, *allocations: Allocations
 ) -> tuple[Float[ndarray, "targets allocations"], Float[ndarray, "targets allocations"]]:
     """Mean over blocks of the block error of every allocation, by our measure and by theirs."""
-    layers = list(loaded.model.get_submodule(loaded.family.layers))
-    inputs = block_inputs(loaded, layers, _texts(), dense_prefix=DENSE_PREFIX, budget=WINDOW)
+    inputs = block_inputs(loaded, _texts(), dense_prefix=DENSE_PREFIX, budget=WINDOW)
     by_ours, by_theirs = np.zeros((2, len(TARGETS), len(allocations)))
-    for block, layer in enumerate(layers):
+    for block in range(len(loaded.layers)):
         own = [p for p in projections(loaded.model) if p.block == block]
         # One step for every target and allocation; step 0 is dense.
         tried = [np.zeros(len(NAMES)), *(allocation[target][block] for target in TARGETS for allocation in allocations)]
@@ -216,7 +215,7 @@ def _block_errors(
         }
         weights = {p.name: feature_weights("wina_released", p.module.weight, p.name) for p in own}
         with BlockError(
-            loaded, layer, own, inputs[block], {name: cutoffs(weights[name], limits[name]) for name in limits}
+            loaded, own, inputs[block], {name: cutoffs(weights[name], limits[name]) for name in limits}
         ) as objective:
             errors = objective.errors([(step,) * len(own) for step in range(1, len(tried))])
         by_ours += np.reshape(errors, by_ours.shape) / BLOCKS

@@ -25,28 +25,20 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import nn
-from transformers import (
-    AutoModelForCausalLM,
-    LlamaConfig,
-    Phi3Config,
-    PreTrainedConfig,
-    PreTrainedTokenizerBase,
-    Qwen2Config,
-)
+from transformers import LlamaConfig, Phi3Config, PreTrainedConfig, Qwen2Config
 
-from benchmarks.capture import plain_forward
+from benchmarks.random_models import in_batches, random_model, random_samples
 from pipeline.capture.capture import Part, capture
 from pipeline.histograms.aggregate import aggregate, dense_counts
 from pipeline.storage.schemas import HISTOGRAMS, SIGNATURES
 from wina_amp.allocation.calibration.texts import choose
 from wina_amp.allocation.greedy.blockwise import block_paths
 from wina_amp.capture.accumulate import backend
+from wina_amp.decode.interleaved import clock
 from wina_amp.histograms.bins import Bins
-from wina_amp.models.families import family_of
 from wina_amp.models.load import LoadedModel
 from wina_amp.names import DTYPES
-from wina_amp.tokens.batching import batches
+from wina_amp.tokens.padding import right_padded
 from wina_amp.tokens.samples import TokenizedSample
 
 SHAPES: dict[str, Callable[[], PreTrainedConfig]] = {
@@ -81,7 +73,7 @@ SHAPES: dict[str, Callable[[], PreTrainedConfig]] = {
 CRITERIA = ("teal", "wina")
 BINS = Bins(4)
 DENSE_PREFIX = 0.01
-LENGTHS = (300, 700)
+LENGTHS, ANSWER = (300, 700), 20
 STOP = 0.65
 SIGNATURE_DIM = 32
 SEED = 0
@@ -113,10 +105,11 @@ def main() -> None:
     """Print the figures."""
     options = _options()
     torch.set_num_threads(options.threads)
-    real_blocks = SHAPES[options.shape]().num_hidden_layers
-    blocks = options.blocks or real_blocks
-    loaded = random_model(options.shape, blocks, options.dtype, options.device)
-    items = random_items(options.samples, loaded.model.config.vocab_size)
+    config = SHAPES[options.shape]()
+    real_blocks = config.num_hidden_layers
+    config.num_hidden_layers = blocks = options.blocks or real_blocks
+    loaded = random_model(config, options.dtype, options.device)
+    items = random_samples(options.samples, config.vocab_size, LENGTHS, ANSWER)
     ids = [item.sample_id for item in items]
     planned = in_batches(items, options.batch)
     tokens = sum(item.length for item in items)
@@ -159,30 +152,11 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def random_model(shape: str, blocks: int, dtype: str, device: str) -> LoadedModel:
-    """A model of a shape in `SHAPES` with random weights, made where it runs."""
-    config = SHAPES[shape]()
-    config.num_hidden_layers = blocks
-    torch.manual_seed(SEED)
-    with torch.device(device):
-        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), attn_implementation="sdpa")
-    cast(nn.Module, model).eval().requires_grad_(False)
-    return LoadedModel(model, PreTrainedTokenizerBase(), torch.device(device), family_of(config.model_type))
-
-
-def random_items(samples: int, vocabulary: int) -> list[TokenizedSample]:
-    """Samples of random tokens, all counted."""
-    generator = np.random.default_rng(SEED)
-    return [
-        TokenizedSample(f"random/train/{number}", generator.integers(0, vocabulary, length - 20).tolist(), [1] * 20)
-        for number, length in enumerate(generator.integers(*LENGTHS, samples, endpoint=True))
-    ]
-
-
-def in_batches(items: Sequence[TokenizedSample], budget: int) -> list[list[TokenizedSample]]:
-    """Samples that go through the model together, of at most `budget` tokens, padding included."""
-    ids = [item.sample_id for item in items]
-    return [[items[i] for i in batch] for batch in batches([item.length for item in items], ids, budget)]
+def plain_forward(loaded: LoadedModel, batch: Sequence[TokenizedSample]) -> None:
+    """The decoder over one right-padded batch, as capture runs it, with nothing watching."""
+    ids, _ = right_padded([sample.ids for sample in batch])
+    with torch.inference_mode():
+        loaded.decoder(input_ids=ids.to(loaded.device), use_cache=False)
 
 
 def time_capture(loaded: LoadedModel, planned: Sequence[Sequence[TokenizedSample]], repeats: int) -> Captured:
@@ -190,16 +164,16 @@ def time_capture(loaded: LoadedModel, planned: Sequence[Sequence[TokenizedSample
     counted."""
     timed = Captured([], [], [])
     for _ in range(2):  # the first round compiles
-        timed.once, _ = _seconds(lambda: next(_rows(loaded, planned[:1])), loaded.device)
+        timed.once, _ = _seconds(lambda: next(captured(loaded, planned[:1])), loaded.device)
     for repeat in range(repeats):
-        rows = _rows(loaded, [planned[0], *planned])
+        rows = captured(loaded, [planned[0], *planned])
         next(rows)
         for batch in planned:
             # The hooks of `capture` are on the model while it is suspended, and do nothing outside a batch.
             plain, _ = _seconds(lambda batch=batch: plain_forward(loaded, batch), loaded.device)
-            captured, part = _seconds(lambda rows=rows: next(rows), loaded.device)
+            slow, part = _seconds(lambda rows=rows: next(rows), loaded.device)
             timed.plain.append(plain)
-            timed.capture.append(captured)
+            timed.capture.append(slow)
             if repeat == 0:
                 timed.parts.append(part)
         rows.close()
@@ -207,7 +181,7 @@ def time_capture(loaded: LoadedModel, planned: Sequence[Sequence[TokenizedSample
     return timed
 
 
-def _rows(loaded: LoadedModel, planned: Sequence[Sequence[TokenizedSample]]) -> Generator[Part]:
+def captured(loaded: LoadedModel, planned: Sequence[Sequence[TokenizedSample]]) -> Generator[Part]:
     rows = capture(
         loaded,
         planned,
@@ -222,15 +196,15 @@ def _rows(loaded: LoadedModel, planned: Sequence[Sequence[TokenizedSample]]) -> 
 
 
 def _seconds(work: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
-    # Of the process on the CPU, which a busy machine blurs less than the wall clock; the GPU needs the wall clock.
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    began = clock()
+    now = clock_of(device)
+    began = now()
     result = work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return clock() - began, result
+    return now() - began, result
+
+
+def clock_of(device: torch.device) -> Callable[[], float]:
+    """Of the process on the CPU, which a busy machine blurs less than the wall clock; the GPU needs the wall clock."""
+    return time.process_time if device.type == "cpu" else clock(device)
 
 
 def _parquet_bytes(table: pa.Table, schema: Any) -> int:

@@ -35,7 +35,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from benchmarks.full_size import SHAPES, in_batches, random_items, random_model, time_capture
+from benchmarks.full_size import ANSWER, LENGTHS, SHAPES, time_capture
+from benchmarks.random_models import in_batches, random_model, random_samples, thresholds
 from pipeline.latency.machine import last_level_cache, load, machine
 from pipeline.latency.refusal import able
 from pipeline.latency.steps import SparseSteps, Steps, sparse_steps
@@ -45,11 +46,10 @@ from wina_amp.decode.decoding import Decoding, sparse_decoding
 from wina_amp.decode.interleaved import WARM, clock, ratios, spread, time_interleaved
 from wina_amp.masks.cutoffs import cutoffs
 from wina_amp.models.families import INPUT, SITES
-from wina_amp.models.load import LoadedModel
 from wina_amp.models.mask_sites import MaskSite, mask_sites
 from wina_amp.models.sharing import copy_sharing_weights
 from wina_amp.names import DTYPES
-from wina_amp.scoring.criteria import feature_weights, scores
+from wina_amp.scoring.criteria import projection_weights
 
 CRITERION = "wina"
 TARGETS = (0.0, 0.4, 0.5, 0.65)
@@ -165,10 +165,11 @@ class _Shape:
 
     def __init__(self, shape: str, options: argparse.Namespace, stack: ExitStack) -> None:
         self.shape, self.options = shape, options
-        self.blocks = options.blocks or SHAPES[shape]().num_hidden_layers
-        self.loaded = random_model(shape, self.blocks, options.dtype, options.device)
+        config = SHAPES[shape]()
+        config.num_hidden_layers = self.blocks = options.blocks or config.num_hidden_layers
+        self.loaded = random_model(config, options.dtype, options.device)
         # Before anything else is on the model.
-        items = random_items(options.samples, self.loaded.model.config.vocab_size)
+        items = random_samples(options.samples, config.vocab_size, LENGTHS, ANSWER)
         self.capture = time_capture(self.loaded, in_batches(items, CAPTURED_TOKENS), CAPTURED_REPEATS)
         self.dense = copy_sharing_weights(self.loaded.model)
         self.masks = mask_sites(self.loaded.model, INPUT)
@@ -177,11 +178,12 @@ class _Shape:
         self.cache = last_level_cache(self.device) or 0
         self.backend = options.backend or _backend(options)
         with torch.inference_mode():
-            limits = thresholds(self.loaded, TARGETS, options.context, options.steps)
-            projections = [site.projection for site in self.masks]
-            weights = [
-                feature_weights(CRITERION, projection.module.weight, projection.name) for projection in projections
-            ]
+            width = options.context + options.steps
+            draw = torch.Generator().manual_seed(1)
+            ids = torch.randint(3, int(config.vocab_size), (CALIBRATION, width), generator=draw)
+            behind = (torch.arange(width) >= options.context).expand(ids.shape)
+            limits = thresholds(self.loaded, CRITERION, TARGETS, ids, behind)
+            weights = [projection_weights(CRITERION, site.projection) for site in self.masks]
             flat = limits.reshape(len(TARGETS), -1).to(self.device).unbind(dim=1)
             self.cutoffs = [cutoffs(factors, values) for factors, values in zip(weights, flat, strict=True)]
         self.decoding: Decoding = stack.enter_context(
@@ -323,29 +325,6 @@ def _backend(options: argparse.Namespace) -> str:
             f"no backend skips weights in {options.dtype} on {options.device}, {max(options.batches)} tokens"
         )
     return backends[0]
-
-
-def thresholds(loaded: LoadedModel, targets: Sequence[float], context: int, steps: int) -> Tensor:
-    """`[targets, blocks, projections]`: quantiles of every projection's scores of random tokens behind a context; 0 for
-    sparsity 0."""
-    masks = mask_sites(loaded.model, INPUT)
-    limits: list[Tensor] = [torch.empty(0) for _ in masks]
-    draw = torch.Generator().manual_seed(1)
-    ids = torch.randint(3, int(loaded.model.config.vocab_size), (CALIBRATION, context + steps), generator=draw)
-    with ExitStack() as stack:
-        for number, site in enumerate(masks):
-            projection = site.projection
-            weights = feature_weights(CRITERION, projection.module.weight, projection.name)
-
-            def see(x: Tensor, number: int = number, weights: Tensor = weights) -> None:
-                ordered = scores(x[:, context:], weights).flatten().sort().values
-                ranks = [int(target * len(ordered)) - 1 for target in targets]
-                quantiles = [ordered[rank] if rank >= 0 else ordered.new_zeros(()) for rank in ranks]
-                limits[number] = torch.stack(quantiles)
-
-            stack.callback(site.tap.register(see).remove)
-        loaded.decoder(input_ids=ids.to(loaded.device), use_cache=False)
-    return torch.stack(limits, dim=1).reshape(len(targets), masks[-1].projection.block + 1, -1).cpu()
 
 
 def _options() -> argparse.Namespace:

@@ -22,7 +22,6 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 
 import numpy as np
 import torch
@@ -71,8 +70,7 @@ class Case:
         for p, grid in zip(own, steps, strict=True):
             limits = torch.tensor([icdf(RECORDINGS, self.mode, self.block, p.name, float(s)) for s in grid])
             tried[p.name] = cutoffs(feature_weights(MODES[self.mode], p.module.weight, p.name), limits)
-        layer = list(attrgetter(self.loaded.family.layers)(self.loaded.model))[self.block]
-        with BlockError(self.loaded, layer, own, self.inputs, tried) as objective:
+        with BlockError(self.loaded, own, self.inputs, tried) as objective:
             return search(steps, costs, max(TARGETS), objective, chooser)
 
     def steps(self) -> tuple[list[int], list[Float[ndarray, " levels"]]]:
@@ -92,9 +90,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     loaded = load_parity_model()
-    layers = list(attrgetter(loaded.family.layers)(loaded.model))
     texts = [TokenizedSample(str(number), ids, []) for number, ids in enumerate(RECORDINGS.sequences()[:SAMPLES])]
-    inputs = block_inputs(loaded, layers, texts, dense_prefix=DENSE_PREFIX, budget=WINDOW)
+    inputs = block_inputs(loaded, texts, dense_prefix=DENSE_PREFIX, budget=WINDOW)
     published: list[list[float]] = []
     seconds: dict[str, list[list[float]]] = {name: [] for name in SEARCHES}
     ratios: dict[str, list[Float[ndarray, " targets"]]] = {name: [] for name in SEARCHES}

@@ -25,7 +25,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +100,6 @@ class Searches:
 
     def __init__(self, loaded: LoadedModel, counts: Counts, blocks: Sequence[int], step: float) -> None:
         self._loaded, self.blocks = loaded, blocks
-        self._layers = list(attrgetter(loaded.family.layers)(loaded.model))
         every = projections(loaded.model)
         self._own = {block: [p for p in every if p.block == block] for block in blocks}
         self._grids = {b: sparsity_grids([p.gated_weights for p in own], step) for b, own in self._own.items()}
@@ -109,13 +107,13 @@ class Searches:
 
     def paths(self, texts: Sequence[TokenizedSample]) -> list[GreedyPath]:
         """The lazy search's path of every block."""
-        inputs = block_inputs(self._loaded, self._layers, texts, dense_prefix=PREFIX, budget=BATCH)
+        inputs = block_inputs(self._loaded, texts, dense_prefix=PREFIX, budget=BATCH)
         found: list[GreedyPath] = []
         for block in self.blocks:
             own, grids = self._own[block], self._grids[block]
             tried = {p.name: self._cutoffs(p, grid) for p, grid in zip(own, grids, strict=True)}
             costs = [p.gated_weights for p in own]
-            with BlockError(self._loaded, self._layers[block], own, inputs[block], tried) as objective:
+            with BlockError(self._loaded, own, inputs[block], tried) as objective:
                 found.append(search(grids, costs, max(TARGETS), objective, Lazy))
         return found
 
@@ -123,13 +121,13 @@ class Searches:
         self, texts: Sequence[TokenizedSample], allocations: Mapping[str, Float[ndarray, "blocks projections"]]
     ) -> dict[str, Float[ndarray, " blocks"]]:
         """The error of every block of every allocation on these texts."""
-        inputs = block_inputs(self._loaded, self._layers, texts, dense_prefix=PREFIX, budget=BATCH)
+        inputs = block_inputs(self._loaded, texts, dense_prefix=PREFIX, budget=BATCH)
         rows: list[list[float]] = []
         for position, block in enumerate(self.blocks):
             own = self._own[block]
             values = np.stack([np.zeros(len(own)), *(allocation[position] for allocation in allocations.values())])
             tried = {p.name: self._cutoffs(p, values[:, n]) for n, p in enumerate(own)}
-            with BlockError(self._loaded, self._layers[block], own, inputs[block], tried) as objective:
+            with BlockError(self._loaded, own, inputs[block], tried) as objective:
                 rows.append(objective.errors([(number,) * len(own) for number in range(1, len(values))]))
         return dict(zip(allocations, np.array(rows).T, strict=True))
 
@@ -182,8 +180,7 @@ def measure(loaded: LoadedModel, options: argparse.Namespace) -> None:
         dense_prefix=PREFIX,
         budget=BATCH,
     )
-    count = len(attrgetter(loaded.family.layers)(loaded.model))
-    blocks = options.blocks or list(range(count))
+    blocks = options.blocks or list(range(len(loaded.layers)))
     searches = Searches(loaded, counts, blocks, options.step)
     losses = {kind: divergence(loaded, counts, kinds[kind].held_out) for kind in options.kinds}
     for tokens in options.tokens:
@@ -234,7 +231,7 @@ def compare(
 
 def nats(divergence: Divergence, allocation: Float[ndarray, "blocks projections"], blocks: Sequence[int]) -> float:
     """The loss where these blocks are masked, in nats per position."""
-    sparsity = np.zeros((divergence.keys[-1][0] + 1, allocation.shape[1]))
+    sparsity = np.zeros((len(divergence.fractions) // allocation.shape[1], allocation.shape[1]))
     sparsity[blocks] = allocation
     return float(divergence.losses(sparsity.ravel()).mean()) / READ
 

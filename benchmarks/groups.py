@@ -46,6 +46,7 @@ from wina_amp.allocation.loss.loss_inputs import LossInputs
 from wina_amp.allocation.shrinkage import FOLDS
 from wina_amp.grouping.clustering import Options, cluster, features
 from wina_amp.histograms.bins import Bins
+from wina_amp.models.projections import projections
 from wina_amp.tokens.samples import TokenizedSample, tokenized_samples
 
 POOLED = "kl"
@@ -141,6 +142,7 @@ class Benefit:
         tokens = settings.tokens
         loaded = load_model(settings.model)
         self._inputs = LossInputs(loaded, [], counts, bins, criterion, tokens.dense_prefix, tokens.batch)
+        self._keys = [(projection.block, projection.name) for projection in projections(loaded.model)]
         rows: Any = ALLOCATIONS.read(paths.allocations(POOLED))
         self._pooled: Any = rows[rows["target"] == target].set_index(["block", "projection"])["sparsity"]
 
@@ -165,7 +167,7 @@ class Benefit:
         plan = group_plan(kept.mean_length, **budget(self._allocate))
         gradients = LossGradients(kept).on_minibatches(range(len(kept.texts)), plan.batch, self._seed)
         fraction = held_out.fractions
-        first = self._pooled.loc[held_out.keys].to_numpy()
+        first = self._pooled.loc[self._keys].to_numpy()
         state = descent.start(first)
         for following in descent.descend(state, fraction, self._target, gradients, steps=plan.steps, rate=plan.rate):
             state = following

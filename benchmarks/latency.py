@@ -16,7 +16,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from benchmarks.decode_step import CRITERION, VOCABULARY, random_model, thresholds
+from benchmarks.decode_step import CRITERION, VOCABULARY, calibration, llama
+from benchmarks.random_models import thresholds
 from pipeline.latency.machine import last_level_cache, load, machine
 from pipeline.latency.timing import Dense, Profiled, Work, time_method
 from wina_amp.routing.router import Router
@@ -42,7 +43,7 @@ def main() -> None:
 def lines(options: argparse.Namespace) -> Iterator[str]:
     """The lines to print, each as soon as it is measured."""
     torch.set_num_threads(options.threads)
-    loaded = random_model(options.blocks, options.hidden, options.intermediate)
+    loaded = llama(options.blocks, options.hidden, options.intermediate)
     draw = np.random.default_rng(0)
     work = Work(
         prompts=[draw.integers(3, VOCABULARY, draw.integers(20, 60)) for _ in range(SAMPLES)],
@@ -61,7 +62,7 @@ def lines(options: argparse.Namespace) -> Iterator[str]:
             tried = ", ".join(f"{way} {1e3 * seconds.median:.2f}" for way, seconds in cell.tried.items())
             yield f"dense, batch {batch}, context {context}, ms: {tried}"
         for sparsity in options.sparsities:
-            limits = thresholds(loaded, sparsity).repeat(GROUPS, 1, 1)
+            limits = thresholds(loaded, CRITERION, [sparsity], calibration()).repeat(GROUPS, 1, 1)
             method = Profiled(CRITERION, limits, np.arange(SAMPLES) % GROUPS, router)
             for row in time_method(loaded, dense, method, work):
                 yield (

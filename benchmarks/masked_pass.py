@@ -18,13 +18,12 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from benchmarks.random_models import thresholds
 from pipeline.evaluate.choices import ScoringRequest, loglikelihoods
 from pipeline.evaluate.decoding import GenerationRequest, generate
 from pipeline.evaluate.ends import ends_of
@@ -34,11 +33,8 @@ from pipeline.profiles.profile import Profiles
 from pipeline.tasks.generation import Limits
 from stages.inputs import paths
 from wina_amp.masks.eligibility import eligible
-from wina_amp.masks.install import replaced_activations
 from wina_amp.models.load import LoadedModel, load
-from wina_amp.models.mask_sites import mask_sites
 from wina_amp.names import TEAL, THRESHOLD, TOPK, WINA
-from wina_amp.scoring.criteria import criterion_row, projection_weights, scores
 from wina_amp.tokens.batching import batches
 from wina_amp.tokens.padding import right_padded
 
@@ -96,23 +92,9 @@ def profiles(loaded: LoadedModel, prompts: list[list[int]], batch: int, sparsity
             made[way] = None
             continue
         criterion, kind = row
-        sites = mask_sites(loaded.model, criterion_row(criterion).reads)
-        limits = torch.full((len(sites),), sparsity, dtype=torch.float64)
-        if kind == THRESHOLD:
-            limits = limits.float()
-
-            def see(number: int, weights: Tensor, x: Tensor, limits: Tensor = limits) -> None:
-                ordered = scores(x[counted], weights).flatten().sort().values
-                limits[number] = ordered[int(sparsity * len(ordered)) - 1]
-
-            watched = [
-                (site.tap, partial(see, number, projection_weights(criterion, site.projection)))
-                for number, site in enumerate(sites)
-            ]
-            with torch.inference_mode(), replaced_activations(watched):
-                loaded.decoder(input_ids=ids, use_cache=False)
-        shape = (1, sites[-1].projection.block + 1, -1)
-        made[way] = Profiles(criterion, limits.reshape(shape).numpy(), kind)
+        limits = thresholds(loaded, criterion, [sparsity], ids, counted)
+        values = limits if kind == THRESHOLD else torch.full_like(limits, sparsity, dtype=torch.float64)
+        made[way] = Profiles(criterion, values.numpy(), kind)
     return made
 
 

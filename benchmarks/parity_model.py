@@ -18,21 +18,20 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from benchmarks.calibration import BINS, dense_counts
 from tests.reference.released_greedy import FullRecordings
-from wina_amp.capture.observe import Observer
-from wina_amp.histograms.bins import Bins
 from wina_amp.histograms.thresholds import thresholds
 from wina_amp.masks.eligibility import eligible
 from wina_amp.masks.install import install
 from wina_amp.models.load import LoadedModel, load
 from wina_amp.models.projections import projections
+from wina_amp.tokens.samples import TokenizedSample
 
 PARITY = Path(__file__).resolve().parents[2] / "shared" / "parity"
 """The full recordings of the released code (`tests/parity/record.py`), beside a checkout of the developers."""
 RECORDINGS = FullRecordings(PARITY)
 
 CRITERIA = ("teal", "wina", "wina_released")
-BINS = Bins(4)
 DENSE_PREFIX = 0.01
 """The released code leaves the first S - int(0.99 S) of S tokens dense: for the lengths used here the same tokens."""
 WINDOW, SCORED = 2560, 512
@@ -72,20 +71,8 @@ def score_counts(loaded: LoadedModel, *, is_prefix_counted: bool) -> dict[str, C
     Args:
         is_prefix_counted: whether the dense prefix is counted, as the released code does.
     """
-    total: dict[str, Counts] = {criterion: {} for criterion in CRITERIA}
-    with Observer(loaded, CRITERIA, BINS) as observer:
-        for sequence in stored_sequences("calib"):
-            ids = torch.tensor([sequence])
-            length = torch.tensor([len(sequence)])
-            counted = eligible(length, length, len(sequence), 0 if is_prefix_counted else DENSE_PREFIX)
-            with observer.batch(counted.long() - 1, torch.full_like(ids, -1)), torch.inference_mode():
-                loaded.decoder(input_ids=ids, use_cache=False)
-            for observed in observer.take():
-                for projection, criterion, rows in observed.by_projection():
-                    key = (observed.site.block, projection)
-                    counts = rows[0].astype(np.int64)
-                    total[criterion][key] = total[criterion].get(key, 0) + counts
-    return total
+    texts = [TokenizedSample(str(number), ids, []) for number, ids in enumerate(stored_sequences("calib"))]
+    return dense_counts(loaded, texts, CRITERIA, 0 if is_prefix_counted else DENSE_PREFIX, budget=1)  # a batch each
 
 
 def thresholds_of(

@@ -22,9 +22,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from benchmarks.decode_step import CRITERION, thresholds
+from benchmarks.random_models import thresholds
 from wina_amp.masks.install import Runtime, install
 from wina_amp.models.projections import projections
+from wina_amp.names import WINA
 from wina_amp.profile_set.identity import as_loaded
 
 WIDTH = 512
@@ -50,8 +51,8 @@ def main() -> None:
     own = [layer.weight.data for layer in layers]
     for sparsity in (0.0, *options.sparsities):
         with ExitStack() as stack:
-            limits = thresholds(as_loaded(model), sparsity, others) if sparsity else None
-            runtime = None if limits is None else stack.enter_context(install(as_loaded(model), CRITERION, limits))
+            limits = thresholds(as_loaded(model), WINA, [sparsity], others) if sparsity else None
+            runtime = None if limits is None else stack.enter_context(install(as_loaded(model), WINA, limits))
             base = _losses(model, windows, runtime)
             print(f"{sparsity:4.0%} masked, float32: perplexity {math.exp(base.mean()):.3f}", flush=True)
             for layer, weight in zip(layers, own, strict=True):

@@ -19,7 +19,6 @@ import torch
 from benchmarks.parity_model import CRITERIA, load_parity_model, run, score_counts, thresholds_of
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.projections import projections
-from wina_amp.models.rotation_files import blocks_of
 from wina_amp.models.transform import basis, block_bases, rotate_block
 
 TARGETS = (0.25, 0.4, 0.5, 0.65)
@@ -41,7 +40,7 @@ def main() -> None:
         return
     loaded = load_parity_model()
     print_perplexities("without", loaded)
-    for block in range(blocks_of(loaded)):
+    for block in range(len(loaded.layers)):
         rotate_block(loaded, block, block_bases(loaded, block))
     print_perplexities("with", loaded)
 
@@ -60,7 +59,7 @@ def basis_seconds(rows: tuple[int, int], hidden: int) -> float:
 def print_perplexities(title: str, loaded: LoadedModel) -> None:
     """A line per criterion: perplexity at every target."""
     counts = score_counts(loaded, is_prefix_counted=False)
-    blocks = blocks_of(loaded)
+    blocks = len(loaded.layers)
     shape = (blocks, len(projections(loaded.model)) // blocks)
     for criterion in CRITERIA:
         limits = [thresholds_of(counts[criterion], np.full(shape, target)) for target in TARGETS]

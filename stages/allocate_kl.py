@@ -8,9 +8,8 @@ interruption.
 from __future__ import annotations
 
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -20,20 +19,15 @@ from pipeline.executors.pool import Advance
 from pipeline.storage.parts import Parts
 from stages.inputs.allocation import Costs, allocation_scratch
 from stages.inputs.fingerprint import Fingerprint
-from stages.inputs.loss_worker import LossWorker, site_table
+from stages.inputs.loss_worker import LossWorker
 from stages.inputs.workers import model_workers
 from wina_amp.allocation.calibration.cost import Cost
-
-if TYPE_CHECKING:
-    from wina_amp.allocation.kl.plan import Plan
-    from wina_amp.allocation.loss import descent
-    from wina_amp.allocation.loss.divergence import Divergence
+from wina_amp.allocation.kl.kl import Group, choose, end_at, work
+from wina_amp.allocation.kl.kl import kl as search
 
 
 def kl(settings: Settings, name: str, profile: ProfileSettings, histograms: Any) -> tuple[pd.DataFrame, Costs]:
     """Rows of `allocations` without the profile's name, and what each group took."""
-    from wina_amp.allocation.kl.kl import work
-
     targets = settings.evaluate.targets
     groups = sorted(set(histograms["group"].tolist()))
     total = len(groups) * sum(work(len(targets), settings.allocate.kl_steps))
@@ -48,7 +42,7 @@ def kl(settings: Settings, name: str, profile: ProfileSettings, histograms: Any)
         ):
             if pool.processes > 1:
                 all_targets = [(group, target) for group in groups for target in targets]
-                pool.map(_end, all_targets, progress.update)
+                pool.map(_descend, all_targets, progress.update)
                 pool.map(_choose, all_targets, progress.update)
                 progress.update(-progress.n)  # what follows finds all of it, and counts it again
             for group, (allocated, cost) in zip(groups, pool.map(_search, groups, progress.update), strict=True):
@@ -64,16 +58,11 @@ class Worker(LossWorker):
         super().__init__(parts, settings, name)
         self.group = lru_cache(maxsize=1)(self._group)
 
-    def _group(self, group: int) -> tuple[Plan, Divergence, descent.LossGradients]:
-        """The loss of a group on the texts of the comparison, and its gradients on mini-batches of all."""
-        from wina_amp.allocation.kl.plan import pooled_plan
-        from wina_amp.allocation.loss.divergence import Divergence
-        from wina_amp.allocation.loss.gradients import LossGradients
+    def _group(self, number: int) -> Group:
+        from wina_amp.allocation.shrinking_group import kl_group
 
-        inputs = self.inputs(group, self.profile.scheme, group)
-        plan = pooled_plan(inputs.mean_length, **budget(self.settings.allocate))
-        gradients = LossGradients(inputs).on_minibatches(range(len(inputs.texts)), plan.batch, self.settings.seed)
-        return plan, Divergence(inputs.on(inputs.texts[-plan.compared :])), gradients
+        inputs = self.inputs(number, self.profile.scheme, number)
+        return kl_group(inputs, budget(self.settings.allocate), self.settings.seed)
 
 
 def budget(allocate: AllocateSettings) -> dict[str, Any]:
@@ -81,42 +70,25 @@ def budget(allocate: AllocateSettings) -> dict[str, Any]:
     return {"steps": allocate.kl_steps, "tokens": allocate.kl_tokens, "rate": allocate.kl_rate}
 
 
-def _search(worker: Worker, group: int, advance: Advance) -> tuple[pd.DataFrame, Cost]:
+def _search(worker: Worker, number: int, advance: Advance) -> tuple[pd.DataFrame, Cost]:
     """Allocate a group: rows of `allocations`, and what they took."""
-    from wina_amp.allocation.kl.kl import kl
-
-    (plan, validation, gradients), store = worker.group(group), worker.store(group)
-    allocations = kl(
-        validation.losses,
-        gradients,
-        validation.fractions,
-        worker.settings.evaluate.targets,
-        store,
-        steps=plan.steps,
-        rate=plan.rate,
-        advance=advance,
-    )
-    sites = site_table(validation.keys)
+    group, store = worker.group(number), worker.store(number)
     rows = [
-        sites.assign(sparsity=allocated.sparsity, predicted_error=allocated.loss, group=group, target=allocated.target)
-        for allocated in allocations
+        worker.sites.assign(
+            sparsity=allocated.sparsity, predicted_error=allocated.loss, group=number, target=allocated.target
+        )
+        for allocated in search(group, worker.settings.evaluate.targets, store, advance)
     ]
     return pd.concat(rows, ignore_index=True), store.cost
 
 
+def _descend(worker: Worker, task: tuple[int, float], advance: Advance) -> None:
+    number, target = task
+    end_at(worker.group(number), target, worker.store(number), advance)
+
+
 def _choose(worker: Worker, task: tuple[int, float], advance: Advance) -> None:
-    from wina_amp.allocation.kl.kl import choose
-
-    group, target = task
-    ends = {each: _end(worker, (group, each), lambda _done: None) for each in worker.settings.evaluate.targets}
-    _, validation, _ = worker.group(group)
-    choose(validation.losses, ends, target, validation.fractions, worker.store(group), advance)
-
-
-def _end(worker: Worker, task: tuple[int, float], advance: Advance) -> np.ndarray:
-    """The end of the descent of one target, computed or stored."""
-    from wina_amp.allocation.kl.kl import end_at
-
-    group, target = task
-    (plan, validation, gradients), store = worker.group(group), worker.store(group)
-    return end_at(gradients, validation.fractions, target, store, steps=plan.steps, rate=plan.rate, advance=advance)
+    number, target = task
+    group, store = worker.group(number), worker.store(number)
+    ends = {each: end_at(group, each, store) for each in worker.settings.evaluate.targets}
+    choose(group, ends, target, store, advance)

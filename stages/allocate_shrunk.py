@@ -25,9 +25,8 @@ from stages.allocate_kl import budget
 from stages.inputs import paths
 from stages.inputs.allocation import Costs, allocation_scratch
 from stages.inputs.fingerprint import Fingerprint
-from stages.inputs.loss_worker import LossWorker, site_table
+from stages.inputs.loss_worker import LossWorker
 from stages.inputs.workers import model_workers
-from stages.run import start_logging
 from wina_amp.allocation.calibration.cost import Cost, Meter, Store
 from wina_amp.allocation.greedy.search import Path
 from wina_amp.names import GLOBAL, KL
@@ -71,23 +70,19 @@ class Worker(LossWorker):
     """
 
     def __init__(self, parts: Parts, settings: Settings, name: str, greedy_tokens: int) -> None:
-        start_logging()
         super().__init__(parts, settings, name)
         self._greedy_tokens = greedy_tokens
         self.member = lru_cache(maxsize=1)(self._member)
 
-    def _member(self, number: int) -> tuple[Group, pd.DataFrame]:
-        """A group with pooled thresholds, and block and name of its projections."""
+    def _member(self, number: int) -> Group:
+        """A group with pooled thresholds."""
         from wina_amp.allocation.shrinking_group import shrinking_group
-        from wina_amp.models.projections import projections
 
         inputs, targets = self.inputs(number, GLOBAL, 0), self.settings.evaluate.targets
-        keys = [(projection.block, projection.name) for projection in projections(self.loaded.model)]
         rows: Any = _pooled_rows(self.profile).set_index(["target", "block", "projection"])["sparsity"]
-        pooled = {target: rows[target].loc[keys].to_numpy() for target in targets}
+        pooled = {target: rows[target].loc[self.keys].to_numpy() for target in targets}
         greedy = None if self.profile.allocation == KL else partial(self._paths, inputs.counts)
-        group = shrinking_group(inputs, pooled, budget(self.settings.allocate), self.settings.seed, greedy)
-        return group, site_table(keys)
+        return shrinking_group(inputs, pooled, budget(self.settings.allocate), self.settings.seed, greedy)
 
     def _paths(
         self, counts: Mapping[tuple[int, str], np.ndarray], texts: Sequence[TokenizedSample], store: Store
@@ -107,9 +102,9 @@ def _shrink(worker: Worker, number: int, advance: Advance) -> tuple[pd.DataFrame
     """Allocate a group: rows of `allocations`, and what they took."""
     from wina_amp.allocation.shrinkage import shrink
 
-    (group, sites), store = worker.member(number), worker.store(number)
+    group, store = worker.member(number), worker.store(number)
     rows = [
-        sites.assign(
+        worker.sites.assign(
             sparsity=allocated.sparsity,
             predicted_error=allocated.loss,
             strength=allocated.strength,
@@ -125,8 +120,7 @@ def _candidates(worker: Worker, task: tuple[int, float], advance: Advance) -> No
     from wina_amp.allocation.shrinkage import candidates_at
 
     number, target = task
-    (group, _), store = worker.member(number), worker.store(number)
-    candidates_at(group, target, store, advance)
+    candidates_at(worker.member(number), target, worker.store(number), advance)
 
 
 def _pooled_rows(profile: ProfileSettings) -> pd.DataFrame:

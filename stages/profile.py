@@ -11,7 +11,6 @@ The last group of a set that starts from a pooled one has no samples; it is the 
 from __future__ import annotations
 
 from functools import partial
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +29,7 @@ from stages.inputs.model import load_model
 from stages.inputs.workers import run_tasks
 from wina_amp.histograms.bins import Bins
 from wina_amp.names import DENSE, GLOBAL, POOLED
-from wina_amp.tokens.samples import TokenizedSample
+from wina_amp.tokens.samples import TokenizedSample, read_up_to
 
 if TYPE_CHECKING:
     from wina_amp.models.load import LoadedModel
@@ -103,9 +102,7 @@ def _calibrate(
 def _texts(settings: Settings, scheme: str, group: int) -> list[TokenizedSample]:
     """Train text of the group, as far as `thresholds.tokens` reach; of all samples for the pooled group of a set."""
     own = group_texts(scheme, group, settings.seed) or group_texts(GLOBAL, 0, settings.seed)
-    read = [text.as_read for text in own]
-    before = accumulate((text.length for text in read), initial=0)
-    return [text for text, tokens in zip(read, before, strict=False) if tokens < settings.thresholds.tokens]
+    return read_up_to(own, settings.thresholds.tokens)
 
 
 def _part(task: Task) -> str:

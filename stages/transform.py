@@ -35,13 +35,13 @@ def main(settings: Settings) -> None:
 
 
 def _write_bases(settings: Settings) -> None:
-    from wina_amp.models.rotation_files import blocks_of, file_name, save_bases
+    from wina_amp.models.rotation_files import file_name, save_bases
     from wina_amp.models.transform import block_bases
 
     plain = replace(settings.model, transform=NO_TRANSFORM)
     loaded = load_unweighted(plain)
     with Fingerprint(settings, "transform").scratch() as scratch:
-        names = [file_name(block) for block in range(blocks_of(loaded))]
+        names = [file_name(block) for block in range(len(loaded.layers))]
         missing = [block for block, name in enumerate(names) if not scratch.has(name)]
         if len(missing) < len(names):
             log.info("resuming: %d of %d blocks are finished", len(names) - len(missing), len(names))

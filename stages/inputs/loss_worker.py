@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -22,15 +21,23 @@ if TYPE_CHECKING:
 
 
 class LossWorker:
-    """One process's model and what it has run for profile set `name`; measurements are kept in `parts`."""
+    """One process's model and what it has run for profile set `name`; measurements are kept in `parts`.
+
+    Attributes:
+        keys: block and name of every projection, in the order of an allocation's sparsities.
+        sites: the same as a table.
+    """
 
     def __init__(self, parts: Parts, settings: Settings, name: str) -> None:
+        from wina_amp.models.projections import projections
+
         self.settings, self.profile = settings, settings.profiles[name]
         self._parts = parts
         self.loaded = load_model(settings.model)
-        layers = attrgetter(self.loaded.family.layers)(self.loaded.model)
+        self.keys = [(projection.block, projection.name) for projection in projections(self.loaded.model)]
+        self.sites = pd.DataFrame(self.keys, columns=["block", "projection"])
         self._hooks = ExitStack()  # for as long as the process has the model
-        self.meter = self._hooks.enter_context(Meter().watching(layers))
+        self.meter = self._hooks.enter_context(Meter().watching(self.loaded.layers))
 
     def store(self, group: int) -> MeteredStore:
         """The kept values of a group; those that are added are charged with the work from now on."""
@@ -53,8 +60,3 @@ class LossWorker:
             settings.tokens.batch,
             self.meter,
         )
-
-
-def site_table(keys: list[tuple[int, str]]) -> pd.DataFrame:
-    """Block and projection of every sparsity of an allocation."""
-    return pd.DataFrame(keys, columns=["block", "projection"])

@@ -21,6 +21,11 @@ def test_masked_rows_meet_the_target_on_train_and_text_is_scored_behind_the_firs
     assert "teal uniform masked 0.4: realised 0." in capsys.readouterr().out
 
 
+def test_histograms_are_in_canonical_order_whichever_projections_share_their_scores():
+    counts = calibration.dense_counts(random_model("llama"), texts(), ("wina_released",))["wina_released"]
+    assert [name for _, name in counts] == ["q", "k", "v", "o", "gate", "up", "down"] * 2
+
+
 def test_pairs_that_differ_in_one_thing_are_compared_at_the_smaller_realised_sparsity():
     def row(criterion: str, sparsity: float, nats: float) -> dict[str, object]:
         named = {"criterion": criterion, "allocation": "uniform", "calibration": "masked", "target": sparsity}

@@ -1,4 +1,4 @@
-"""`benchmarks.decode_peers`, `.step_split`, `.small_weights` and `.llama_cpp` run on a tiny model, and count right."""
+"""`benchmarks.decode_peers`, `.small_weights` and `.llama_cpp` run on a tiny model, and count right."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import decode_peers, llama_cpp, small_weights, step_split
+from benchmarks import decode_peers, llama_cpp, small_weights
 
 
 @pytest.fixture
@@ -49,11 +49,6 @@ def test_a_side_reads_the_kept_weights_and_lm_head_in_its_format(tiny_llama: Pat
     for masked in ("dense", "40%", "65%"):
         assert sizes[f"ours float32, {masked}"] == pytest.approx(2 * sizes[f"ours bfloat16, {masked}"], rel=0.03)
     assert 2 * head < sizes["ours bfloat16, 65%"] < sizes["ours bfloat16, 40%"] < sizes["ours bfloat16, dense"]
-
-
-def test_a_step_is_split(tiny_llama: Path, text: Path, monkeypatch, capsys):
-    lines = _printed(step_split, monkeypatch, capsys, tiny_llama, text, "--rounds", 2, "--threads", 1)
-    assert [line.split()[0] for line in lines] == ["bfloat16,", "step", "products", "the"]
 
 
 def test_the_cost_of_rounding_is_small_and_that_of_masks_is_not(tiny_llama: Path, text: Path, monkeypatch, capsys):

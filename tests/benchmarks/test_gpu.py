@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, Phi3Config
 
-from benchmarks import full_size, gpu
+from benchmarks import gpu
 from pipeline.latency import traffic
 
 SMALL = {
@@ -44,9 +44,8 @@ OPTIONS = {
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = {"llama-3-8b": lambda: LlamaConfig(**SMALL), "phi-4": lambda: Phi3Config(**SMALL)}
-    for module in (full_size, gpu):
-        monkeypatch.setattr(module, "SHAPES", shapes)
-    monkeypatch.setattr(full_size, "LENGTHS", (30, 60))
+    monkeypatch.setattr(gpu, "SHAPES", shapes)
+    monkeypatch.setattr(gpu, "LENGTHS", (30, 60))
     monkeypatch.setattr(traffic, "LEAST_COPIED", 1 << 16)
     monkeypatch.setattr(gpu, "last_level_cache", lambda _device: 0)
 

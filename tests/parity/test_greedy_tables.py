@@ -8,8 +8,6 @@ recorded state before it; complete searches from the dense block are in docs/met
 
 from __future__ import annotations
 
-from operator import attrgetter
-
 import numpy as np
 import pytest
 import torch
@@ -111,9 +109,8 @@ def test_the_pipelines_errors_are_those_of_whole_forward_passes_along_a_search()
     loaded, mode = first_block_model(), "wina"
     own = [p for p in projections(loaded.model)]
     steps = sparsity_grids(_costs(), STEP)
-    layers = list(attrgetter(loaded.family.layers)(loaded.model))
     texts = [TokenizedSample(str(number), ids, []) for number, ids in enumerate(RECORDINGS.sequences()[:SAMPLES])]
-    inputs = block_inputs(loaded, layers, texts, dense_prefix=0.01, budget=1000)[BLOCK]
+    inputs = block_inputs(loaded, texts, dense_prefix=0.01, budget=1000)[BLOCK]
     tried = {}
     for p, grid in zip(own, steps, strict=True):
         limits = torch.tensor([icdf(RECORDINGS, mode, BLOCK, p.name, float(s)) for s in grid])
@@ -121,7 +118,7 @@ def test_the_pipelines_errors_are_those_of_whole_forward_passes_along_a_search()
     sparsity = RECORDINGS.table(mode, BLOCK)[list(NAMES)].to_numpy()
     with (
         PublishedError(RECORDINGS, loaded, mode, BLOCK, steps) as slow,
-        BlockError(loaded, layers[BLOCK], own, inputs, tried) as fast,
+        BlockError(loaded, own, inputs, tried) as fast,
     ):
         for row in range(300):
             levels = _levels(sparsity[row], steps)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import math
 from functools import cache
-from operator import attrgetter
 from pathlib import Path
 from typing import Protocol
 
@@ -103,7 +102,7 @@ class ReleasedError:
 
     def __init__(self, recordings, loaded, mode, block, grids=None, samples=SAMPLES):
         self._recordings, self._mode, self._block, self._grids = recordings, mode, block, grids
-        self._layer = attrgetter(loaded.family.layers)(loaded.model)[block]
+        self._layer = loaded.layers[block]
         self._own = [p for p in projections(loaded.model) if p.block == block]
         self._weights = {p.name: feature_weights(MODES[mode], p.module.weight, p.name) for p in self._own}
         self._thresholds = {}

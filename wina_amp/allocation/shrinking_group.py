@@ -1,7 +1,7 @@
-"""A group that shrinks towards a pooled allocation: what `shrinkage` needs to know of it, from its texts.
+"""Groups of texts as `kl` allocates them, and as `shrinkage` does.
 
-Its own allocations are `kl`'s descents from the pooled ones, one for each target, which hold out one fold after the
-other; or `greedy`'s path, which serves all targets and holds out the first fold.
+The own allocations of a group that shrinks are `kl`'s descents from the pooled ones, one for each target, which hold
+out one fold after the other; or `greedy`'s path, which serves all targets and holds out the first fold.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from numpy import ndarray
 
 from wina_amp.allocation.calibration.cost import Store
 from wina_amp.allocation.greedy.search import Path
-from wina_amp.allocation.kl.kl import stored_descent
-from wina_amp.allocation.kl.plan import group_plan
+from wina_amp.allocation.kl import kl
+from wina_amp.allocation.kl.plan import group_plan, pooled_plan
 from wina_amp.allocation.loss.divergence import Divergence
 from wina_amp.allocation.loss.gradients import LossGradients
 from wina_amp.allocation.loss.loss_inputs import LossInputs
@@ -28,6 +28,15 @@ Paths = Callable[[Sequence[TokenizedSample], Store], Sequence[Path]]
 """The greedy path of every block, measured on these texts, or the one that the store has."""
 
 
+def kl_group(inputs: LossInputs, budget: Mapping[str, Any], seed: int) -> kl.Group:
+    """The group of these texts, for `kl`, whose allocations are compared on the last of them; for arguments see
+    `shrinking_group`."""
+    plan = pooled_plan(inputs.mean_length, **budget)
+    validation = Divergence(inputs.on(inputs.texts[-plan.compared :]))
+    gradients = LossGradients(inputs).on_minibatches(range(len(inputs.texts)), plan.batch, seed)
+    return kl.Group(validation.losses, gradients, validation.fractions, plan.steps, plan.rate)
+
+
 def shrinking_group(
     inputs: LossInputs,
     pooled: Mapping[float, Allocation],
@@ -35,7 +44,7 @@ def shrinking_group(
     seed: int,
     greedy: Paths | None = None,
 ) -> Group:
-    """The group of these texts.
+    """The group of these texts, for `shrinkage`.
 
     Args:
         inputs: the model and the texts, masked with pooled thresholds.
@@ -57,7 +66,7 @@ def shrinking_group(
             return on_paths(greedy([inputs.texts[number] for number in kept], store), target)
         picked, fractions = gradients.on_minibatches(kept, plan.batch, seed), folds[0].fractions
         name, steps = f"own-{target}-fold{fold}", plan.steps
-        return stored_descent(pooled[target], fractions, target, picked, store, name, steps=steps, rate=plan.rate)
+        return kl.stored_descent(pooled[target], fractions, target, picked, store, name, steps=steps, rate=plan.rate)
 
     return Group(pooled, own, [fold.losses for fold in folds], held_out, len(inputs.texts))
 

@@ -14,12 +14,9 @@ from wina_amp.allocation.calibration.texts import choose, seeded_order
 from wina_amp.allocation.greedy.blockwise import block_paths
 from wina_amp.allocation.greedy.search import Path
 from wina_amp.allocation.kl import kl
-from wina_amp.allocation.kl.plan import pooled_plan
-from wina_amp.allocation.loss.divergence import Divergence
-from wina_amp.allocation.loss.gradients import LossGradients
 from wina_amp.allocation.loss.loss_inputs import LossInputs
 from wina_amp.allocation.shrinkage import shrink
-from wina_amp.allocation.shrinking_group import on_paths, shrinking_group
+from wina_amp.allocation.shrinking_group import kl_group, on_paths, shrinking_group
 from wina_amp.calibration.settings import CalibrationSettings
 from wina_amp.histograms.bins import Bins
 from wina_amp.models.load import LoadedModel
@@ -35,14 +32,7 @@ Sparsities = Float[ndarray, "targets projections"]
 
 
 class Calibration:
-    """A model and what is fixed while its groups are allocated.
-
-    Args:
-        loaded: the dense model.
-        criterion: how features are scored.
-        targets: model-wide sparsities, ascending.
-        dense_prefix: see `eligibility.eligible`.
-        settings: of everything else.
+    """A dense model and what is fixed while its groups are allocated; targets ascend.
 
     Attributes:
         projections: of the model, in their order.
@@ -78,19 +68,8 @@ class Calibration:
         if allocation == GREEDY:
             paths = self._paths(texts, counts, self.settings.greedy_tokens, advance)
             return np.stack([on_paths(paths, target) for target in self.targets])
-        inputs, settings = self._inputs(texts, counts), self.settings
-        plan = pooled_plan(inputs.mean_length, **self._budget)
-        validation = Divergence(inputs.on(inputs.texts[-plan.compared :]))
-        allocated = kl.kl(
-            validation.losses,
-            LossGradients(inputs).on_minibatches(range(len(inputs.texts)), plan.batch, settings.seed),
-            validation.fractions,
-            self.targets,
-            _Kept(),
-            steps=plan.steps,
-            rate=plan.rate,
-            advance=advance,
-        )
+        group = kl_group(self._inputs(texts, counts), self._budget, self.settings.seed)
+        allocated = kl.kl(group, self.targets, _Kept(), advance)
         return np.stack([at_target.sparsity for at_target in allocated])
 
     def of_group(
@@ -161,16 +140,7 @@ class Calibration:
         )
 
 
-class _Kept:
+class _Kept(dict[str, Any]):
     """A store in memory: nothing of a calibration outlives it."""
 
-    def __init__(self) -> None:
-        self._values: dict[str, Any] = {}
-
-    def get(self, name: str) -> Any:
-        """The value, or None."""
-        return self._values.get(name)
-
-    def put(self, name: str, value: Any) -> None:
-        """Keep a value, in place of an earlier one."""
-        self._values[name] = value
+    put = dict[str, Any].__setitem__

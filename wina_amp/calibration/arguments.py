@@ -63,11 +63,7 @@ def refuse_numbers(samples: int, length: int, dense_prefix: int | float) -> None
 
 
 def checked_model(model: PreTrainedModel, name: str) -> LoadedModel:
-    """The model as the packages below take it.
-
-    Args:
-        model: the model.
-        name: of the profile set that is to be made.
+    """The model as the packages below take it; `name` is that of the set to be made.
 
     Raises:
         UserError: no language model of a known family; a sparse, compiled, offloaded, rotated or training model.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import accumulate, compress
+from itertools import compress
 
 import numpy as np
 import torch
@@ -26,15 +26,16 @@ from wina_amp.calibration.allocations import Calibration, Sparsities
 from wina_amp.calibration.arguments import checked_model, checked_targets, checked_texts, refuse_names, refuse_numbers
 from wina_amp.calibration.dataset import tokenized
 from wina_amp.calibration.described import described
-from wina_amp.calibration.observing import clustered
+from wina_amp.calibration.observing import FACTS, clustered
 from wina_amp.calibration.settings import CalibrationSettings
 from wina_amp.capture.passes import group_counts
 from wina_amp.names import GREEDY, KL, UNIFORM, WINA
+from wina_amp.profile_set.description import Group
 from wina_amp.profile_set.identity import sketch
 from wina_amp.profile_set.profile_set import ProfileSet
 from wina_amp.routing.router import Router
 from wina_amp.thresholds.as_run import thresholds_as_run
-from wina_amp.tokens.samples import TokenizedSample
+from wina_amp.tokens.samples import TokenizedSample, read_up_to
 
 Bars = Callable[..., tqdm]
 """Progress on standard error, or none: `tqdm`, of the caller's choice shown or not."""
@@ -105,12 +106,16 @@ def calibrate(
     members = [list(compress(texts, assigned == group)) for group in range(int(assigned.max()) + 1)]
     sparsities = _allocated(calibration, allocation, texts, members, bars)
     limits = [_thresholds(calibration, own, at, bars) for own, at in zip(members, sparsities, strict=True)]
+    named = ["all samples"] if router is None else [f"group {group}" for group in range(len(members))]
     description = described(
-        calibration,
+        model,
         name=name,
+        criterion=criterion,
         allocation=allocation,
-        group_sizes=[len(own) for own in members],
-        is_routed=router is not None,
+        dense_prefix=dense_prefix,
+        targets=targets,
+        groups=[Group(group, len(own)) for group, own in zip(named, members, strict=True)],
+        router=None if router is None else FACTS,
         data=data,
     )
     return ProfileSet(description, torch.from_numpy(np.stack(limits, axis=1)), sketch(model), router)
@@ -161,9 +166,7 @@ def _thresholds(
 ) -> Float32[ndarray, "targets blocks projections"]:
     """The thresholds that meet these sparsities on the texts of a group, as the model runs: masked."""
     settings = calibration.settings
-    read = [text.as_read for text in seeded_order(texts, settings.seed)]
-    before = accumulate((text.length for text in read), initial=0)
-    chosen = [text for text, tokens in zip(read, before, strict=False) if tokens < settings.threshold_tokens]
+    chosen = read_up_to(seeded_order(texts, settings.seed), settings.threshold_tokens)
     with bars(desc="thresholds", total=len(sparsities), unit="target") as bar:
         limits: list[ndarray] = []
         for sparsity in sparsities:

@@ -1,57 +1,54 @@
-"""The description of a calibrated profile set: where it comes from, and that nothing was measured."""
+"""The description of a profile set that was made of a live model, of which nothing was measured."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import PreTrainedModel
 
-from wina_amp.calibration.allocations import Calibration
-from wina_amp.calibration.observing import FACTS
 from wina_amp.names import ACTIVATION, GLOBAL, NO_TRANSFORM, THRESHOLD
 from wina_amp.profile_set.description import Checkpoint, Description, Group
 from wina_amp.profile_set.identity import made_with, shapes_of
 
-CONFIDENCE = 0.95
+_CONFIDENCE = 0.95
 """Of intervals, of which there are none."""
 
 
 def described(
-    calibration: Calibration, *, name: str, allocation: str, group_sizes: Sequence[int], is_routed: bool, data: str
+    model: PreTrainedModel,
+    *,
+    name: str,
+    criterion: str,
+    allocation: str,
+    dense_prefix: int | float,
+    targets: Sequence[float],
+    groups: Sequence[Group],
+    router: Mapping[str, str] | None,
+    data: str,
 ) -> Description:
-    """The description.
-
-    Args:
-        calibration: model, criterion, targets and dense prefix.
-        name: of the set.
-        allocation: how targets were allocated.
-        group_sizes: samples of every group.
-        is_routed: whether there is a router; without one there is one group.
-        data: what to call the calibration data.
-    """
-    groups = [Group(f"group {number}", size) for number, size in enumerate(group_sizes)]
+    """The description; `router` are the facts of one, and `data` is what to call the calibration data."""
     return Description(
         name=name,
-        criterion=calibration.criterion,
+        criterion=criterion,
         mask=THRESHOLD,
-        scheme=ACTIVATION if is_routed else GLOBAL,
+        scheme=GLOBAL if router is None else ACTIVATION,
         allocation=allocation,
-        dense_prefix=calibration.dense_prefix,
-        targets=tuple(calibration.targets),
-        groups=tuple(groups) if is_routed else (Group("all samples", group_sizes[0]),),
-        router=dict(FACTS) if is_routed else None,
-        model=checkpoint(calibration.loaded.model),
+        dense_prefix=dense_prefix,
+        targets=tuple(targets),
+        groups=tuple(groups),
+        router=None if router is None else dict(router),
+        model=_checkpoint(model),
         calibration=(data,),
         evaluated=(),
-        measured=(None,) * len(calibration.targets),
-        confidence=CONFIDENCE,
+        measured=(None,) * len(targets),
+        confidence=_CONFIDENCE,
         versions=made_with(),
         tensors="",
     )
 
 
-def checkpoint(model: PreTrainedModel) -> Checkpoint:
+def _checkpoint(model: PreTrainedModel) -> Checkpoint:
     """The model in memory: it has no files, and their digest is not known. The hub's commit is, where it came from."""
     config: Any = model.config
     commit: str | None = getattr(config, "_commit_hash", None)

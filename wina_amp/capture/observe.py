@@ -29,7 +29,7 @@ from wina_amp.histograms.bins import Bins
 from wina_amp.models.families import ACTIVATED_GATE, INPUT
 from wina_amp.models.mask_sites import Tap, mask_sites
 from wina_amp.models.projections import Site, projections, sites
-from wina_amp.scoring.criteria import column_norms, criterion_row, projection_weights
+from wina_amp.scoring.criteria import criterion_row, influence, projection_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -79,11 +79,6 @@ class Observer:
             with observer.batch(histogram_rows, signature_rows):
                 loaded.decoder(input_ids=ids)
             observations = observer.take()
-
-    Args:
-        loaded: the model, dense.
-        criteria: names in `scoring.CRITERIA`.
-        bins: resolution of the histograms.
 
     Raises:
         UserError: unknown criterion; in `take`, a score that is NaN or infinite, naming block and projection.
@@ -182,7 +177,7 @@ class _Watched:
         self.weights_of = [row for _, row in shared]
         self.device = site.projections[0].module.weight.device
         self.weights = torch.stack(distinct) if distinct else torch.zeros(0, site.features, device=self.device)
-        self.influence = torch.stack([column_norms(p.module.weight).square() for p in site.projections]).sum(0).sqrt()
+        self.influence = influence(site)
 
 
 class _Batch:

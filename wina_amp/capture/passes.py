@@ -157,12 +157,7 @@ def group_counts(
 
 
 def signatures(observations: Sequence[Observation], *, seed: int, dim: int) -> Float32[ndarray, "samples sites dim"]:
-    """The signature of every sample at every site; activated gates have none.
-
-    Args:
-        observations: of one batch.
-        seed: of the projection.
-        dim: numbers per signature.
+    """The signature of every sample of one batch at every site; activated gates have none.
 
     Returns: sites in the order of the observations: by block, then by `families.SITES`.
     """

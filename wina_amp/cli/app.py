@@ -13,7 +13,7 @@ from typing import Annotated, cast
 
 import typer
 
-from wina_amp.cli.output import show_json, show_line
+from wina_amp.cli.output import show_json, show_line, show_lines
 from wina_amp.errors import UserError
 from wina_amp.names import AUTO, BACKENDS, DTYPES, GREEDY, PREFILLS, WINA, Prefill
 
@@ -148,7 +148,7 @@ def calibrate(
         revision=revision,
         progress=not as_json,
     )
-    show_json(result) if as_json else typer.echo("\n".join(f"{name}: {value}" for name, value in result.items()))
+    show_json(result) if as_json else show_lines(result)
 
 
 @app.command(epilog="Example: wina-amp chat MODEL my-set --sparsity 0.5")
@@ -255,7 +255,7 @@ def import_gguf(
     from wina_amp.cli.import_gguf import import_gguf as convert
 
     result = convert(file, folder)
-    show_json(result) if as_json else typer.echo("\n".join(f"{name}: {value}" for name, value in result.items()))
+    show_json(result) if as_json else show_lines(result)
 
 
 @app.command(epilog="Example: wina-amp import-teal TEAL/models/Llama-3-8B MODEL my-set --allocation greedy")
@@ -275,7 +275,7 @@ def import_teal(
     result = convert(
         teal, model, folder, allocation=allocation, sparsity=_numbers(sparsity), dtype=dtype, revision=revision
     )
-    show_json(result) if as_json else typer.echo("\n".join(f"{name}: {value}" for name, value in result.items()))
+    show_json(result) if as_json else show_lines(result)
 
 
 @app.command(epilog="Example: wina-amp export-thresholds data/profile_sets/kl kl.csv")

@@ -62,10 +62,6 @@ _ELSEWHERE = "take the checkpoint that the file was made from, in safetensors"
 def import_gguf(file: Path, folder: Path) -> dict[str, Any]:
     """Write the checkpoint, atomically, and say what it is.
 
-    Args:
-        file: a GGUF file of one part.
-        folder: new or empty.
-
     Guarantee: every tensor and every property of the model that the file holds is in the checkpoint, which has its
         tokenizer and chat template, `lm_head` tied or separate as stored, and passes `check_folder`.
 

@@ -14,15 +14,15 @@ import torch
 
 from wina_amp.atomic import refuse_full
 from wina_amp.calibration.arguments import checked_targets
-from wina_amp.calibration.described import CONFIDENCE, checkpoint
+from wina_amp.calibration.described import described
 from wina_amp.cli.teal_files import teal_thresholds
 from wina_amp.errors import unknown
 from wina_amp.models.load import load
 from wina_amp.models.projections import projections
 from wina_amp.models.skeleton import skeleton
-from wina_amp.names import AUTO, GLOBAL, GREEDY, TEAL, THRESHOLD, UNIFORM
-from wina_amp.profile_set.description import Description, Group
-from wina_amp.profile_set.identity import made_with, sketch
+from wina_amp.names import AUTO, GREEDY, TEAL, UNIFORM
+from wina_amp.profile_set.description import Group
+from wina_amp.profile_set.identity import sketch
 from wina_amp.profile_set.profile_set import ProfileSet
 
 ALLOCATIONS = (UNIFORM, GREEDY)
@@ -53,23 +53,16 @@ def import_teal(
     targets = checked_targets(sparsity)
     thresholds = teal_thresholds(folder, projections(skeleton(model, revision)), targets, allocation)
     loaded = load(model, revision=revision, dtype=dtype, device=AUTO).model
-    description = Description(
+    description = described(
+        loaded,
         name=out.resolve().name,
         criterion=TEAL,
-        mask=THRESHOLD,
-        scheme=GLOBAL,
         allocation=allocation,
         dense_prefix=_DENSE_PREFIX,
         targets=targets,
-        groups=(Group("all samples", None),),
+        groups=[Group("all samples", None)],
         router=None,
-        model=checkpoint(loaded),
-        calibration=(f"TEAL's files {folder.resolve().name}",),
-        evaluated=(),
-        measured=(None,) * len(targets),
-        confidence=CONFIDENCE,
-        versions=made_with(),
-        tensors="",
+        data=f"TEAL's files {folder.resolve().name}",
     )
     ProfileSet(description, torch.from_numpy(thresholds)[:, None], sketch(loaded), None).save_pretrained(out)
     return {"folder": str(out), "allocation": allocation, "targets": list(targets), "blocks": description.model.blocks}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
 from rich.console import Console
@@ -32,6 +32,11 @@ def show_line(value: object) -> None:
     """Write a value as one line of JSON, at once."""
     sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
     sys.stdout.flush()
+
+
+def show_lines(facts: Mapping[str, object]) -> None:
+    """Write facts as lines."""
+    sys.stdout.writelines(f"{name}: {value}\n" for name, value in facts.items())
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

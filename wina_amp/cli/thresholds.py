@@ -11,24 +11,11 @@ import io
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from wina_amp.atomic import replacing
 from wina_amp.errors import UserError
 from wina_amp.profile_set.profile_set import ProfileSet
-
-
-@dataclass(frozen=True)
-class Row:
-    """One threshold, scores at or below which are masked; `group` is the number, because names may repeat."""
-
-    target: float
-    group: int
-    group_name: str
-    block: int
-    projection: str
-    threshold: float | str
 
 
 def export(path_or_repo: str, file: Path) -> None:
@@ -46,15 +33,21 @@ def export(path_or_repo: str, file: Path) -> None:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
-def rows(profile_set: ProfileSet) -> Iterator[Row]:
-    """The rows, in the order of targets, groups, blocks and projections."""
+def rows(profile_set: ProfileSet) -> Iterator[dict[str, object]]:
+    """The rows, in the order of targets, groups, blocks and projections. `group` is the number: names may repeat."""
     description = profile_set.description
     for target, of_target in zip(description.targets, profile_set.thresholds.tolist(), strict=True):
         for number, of_group in enumerate(of_target):
             for block, of_block in enumerate(of_group):
                 for projection, threshold in zip(description.model.projections, of_block, strict=True):
-                    name = description.groups[number].name
-                    yield Row(target, number, name, block, projection, written(threshold))
+                    yield {
+                        "target": target,
+                        "group": number,
+                        "group_name": description.groups[number].name,
+                        "block": block,
+                        "projection": projection,
+                        "threshold": written(threshold),
+                    }
 
 
 def written(threshold: float) -> float | str:
@@ -65,17 +58,13 @@ def written(threshold: float) -> float | str:
 def _json(profile_set: ProfileSet) -> str:
     description = profile_set.description
     head = {"profile_set": description.name, "criterion": description.criterion, "model": description.model.digest}
-    table = [dict(zip(_columns(), astuple(row), strict=True)) for row in rows(profile_set)]
+    table = list(rows(profile_set))
     return json.dumps(head | {"thresholds": table}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _csv(profile_set: ProfileSet) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_columns())
-    writer.writerows(astuple(row) for row in rows(profile_set))
+    text, table = io.StringIO(), list(rows(profile_set))
+    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
     return text.getvalue()
-
-
-def _columns() -> list[str]:
-    return [field.name for field in fields(Row)]

@@ -36,11 +36,6 @@ Record = Callable[[Callable[[], None]], Callable[[], None]]
 class GraphedForward:
     """A model's forward during one `generate()`, whose decode steps are replayed from a CUDA graph.
 
-    Args:
-        forward: the model's own.
-        decoding: of the model, inside its `sequences`.
-        record: see `Record`.
-
     Attributes:
         replayed: steps that were replayed.
     """

@@ -90,32 +90,30 @@ def sparse_decoding(
         layer, factors = mask_site.projection.module, projection_weights(criterion, mask_site.projection)
         layers[layer] = MaskedLayer(layer, cutoffs(factors, flat[:, index]), index, weights)
     inputs = sites([mask_site.projection for mask_site in masked])
-    shared_inputs = [SharedInput([layers[projection.module] for projection in site.projections]) for site in inputs]
-    mlps = gated_mlps(loaded, inputs)
+    shared_inputs = [
+        SharedInput([layers[projection.module] for projection in site.projections], mlp)
+        for site, mlp in zip(inputs, gated_mlps(loaded, inputs), strict=True)
+    ]
     head = _dense_head(loaded, len(flat), weights) if weights == BFLOAT16 else None
-    decoding = Decoding(shared_inputs, backend, [mlp is not None for mlp in mlps], weights, head)
+    decoding = Decoding(shared_inputs, backend, weights, head)
     decoding.backend_for(1)
     with ExitStack() as stack:
         stack.callback(decoding.release)
         handle = loaded.decoder.register_forward_pre_hook(decoding.begin_pass, with_kwargs=True)
         stack.callback(handle.remove)
-        for shared, mlp in zip(shared_inputs, mlps, strict=True):
+        for shared in shared_inputs:
             for index, layer in enumerate(shared.layers):
                 stack.enter_context(overridden(layer.module, "forward", decoding.forward(shared, index)))
-            if mlp is not None:
-                stack.enter_context(overridden(mlp.module, "forward", decoding.gated_forward(mlp, shared)))
+            if shared.mlp is not None:
+                forward = decoding.gated_forward(shared.mlp, shared)
+                stack.enter_context(overridden(shared.mlp.module, "forward", forward))
         if head is not None:
             stack.enter_context(overridden(head.layers[0].module, "forward", decoding.head_forward(head)))
         yield decoding
 
 
 def masked_prompt(attention_mask: Int[Tensor, "batch width"], dense_prefix: int | float) -> Bool[Tensor, "batch width"]:
-    """The prompt tokens that are masked if the prompt runs sparse too, wherever the tokenizer puts the padding.
-
-    Args:
-        attention_mask: 1 for tokens, 0 for padding.
-        dense_prefix: see `eligibility.eligible`.
-    """
+    """The prompt tokens that are masked if the prompt runs sparse too, wherever the tokenizer puts the padding."""
     is_token = attention_mask.bool()
     position = is_token.cumsum(dim=1) - 1
     return is_token & (position >= prefix_lengths(is_token.sum(dim=1), dense_prefix)[:, None])
@@ -133,23 +131,16 @@ class Decoding:
     Args:
         shared_inputs: the projections of the blocks, those of one input together.
         backend: a name, or `AUTO`.
-        gated: for every input, whether a gated MLP reads it.
         weights: how backends store the weights.
         head: `lm_head`, nothing of whose input is masked, where its weights are rounded.
     """
 
     def __init__(
-        self,
-        shared_inputs: list[SharedInput],
-        backend: str,
-        gated: list[bool],
-        weights: Weights,
-        head: SharedInput | None,
+        self, shared_inputs: list[SharedInput], backend: str, weights: Weights, head: SharedInput | None
     ) -> None:
         self._shared_inputs = shared_inputs
         self._heads = [] if head is None else [head]
         self._backend = backend
-        self._gated = gated
         self._weights: Weights = weights
         self._running = _Running()
         self._building = threading.Lock()
@@ -197,12 +188,12 @@ class Decoding:
         groups = torch.zeros(tokens, dtype=torch.int64, device=first.cutoffs.device)
         everything = torch.ones(tokens, 1, dtype=torch.bool, device=first.cutoffs.device)
         with torch.no_grad():
-            for shared, is_gated in zip(self._shared_inputs, self._gated, strict=True):
+            for shared in self._shared_inputs:
                 weight = shared.layers[0].module.weight
                 x = weight.new_zeros(tokens, weight.shape[1])
                 reference.mask(x[:, None], shared.layers[0].cutoffs, groups, everything, torch.zeros_like(groups))
                 shared.built[name](x, groups)
-                if is_gated:
+                if shared.mlp is not None:
                     shared.built[name].gated(x, groups)
 
     def skipped(self, tally: Tally) -> float | None:

@@ -42,19 +42,13 @@ class GatedMlp:
 
 
 def gated_mlps(loaded: LoadedModel, sites: Sequence[Site]) -> list[GatedMlp | None]:
-    """For every input of projections, the gated MLP that reads it; None where there is none.
-
-    Args:
-        loaded: the model.
-        sites: the inputs of its projections.
-    """
+    """For every input of projections, the gated MLP that reads it; None where there is none."""
     path = next(linear.path for linear in loaded.family.linear_maps if linear.name == "down").rpartition(".")[0]
-    layers = attrgetter(loaded.family.layers)(loaded.model)
     downs = {site.block: site.projections[0].module for site in sites if site.name == "down"}
     mlps: list[GatedMlp | None] = []
     for site in sites:
-        module = attrgetter(path)(layers[site.block])
-        activation = attrgetter(loaded.family.activation)(layers[site.block])
+        module = attrgetter(path)(loaded.layers[site.block])
+        activation = attrgetter(loaded.family.activation)(loaded.layers[site.block])
         is_known = type(module).__module__.startswith(_PACKAGE) and type(activation).__name__ in _SILU
         parts = (*(projection.module for projection in site.projections), activation)
         is_gated = site.name == "gate_up" and is_known

@@ -63,11 +63,7 @@ SparseLinear = Callable[[Tensor, Tensor], Tensor]
 
 
 class Separate:
-    """Projections that run one after the other.
-
-    Args:
-        linears: the projections, in order.
-    """
+    """Projections that run one after the other."""
 
     def __init__(self, linears: Sequence[SparseLinear]) -> None:
         self._linears = tuple(linears)

@@ -12,6 +12,7 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor, nn
 
 from wina_amp.decode.backends import BACKENDS
+from wina_amp.decode.gated import GatedMlp
 from wina_amp.decode.masked_projections import MaskedProjection, SparseProjections
 from wina_amp.names import Weights
 
@@ -39,10 +40,12 @@ class SharedInput:
 
     Attributes:
         layers: in canonical order.
+        mlp: the gated MLP that reads the input; None where there is none.
         built: name of a backend -> the sparse layers.
     """
 
     layers: list[MaskedLayer]
+    mlp: GatedMlp | None = None
     built: dict[str, SparseProjections] = field(default_factory=dict[str, SparseProjections])
 
     def build(self, backend: str) -> None:

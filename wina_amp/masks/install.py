@@ -39,12 +39,7 @@ class Counts:
 
 
 class Runtime:
-    """A model with masks on it; made by `install`.
-
-    Args:
-        maskers: the mask of every site.
-        groups: number of groups that they know.
-    """
+    """A model with masks on it; made by `install`."""
 
     def __init__(self, maskers: list[Masker], groups: int) -> None:
         self._maskers = maskers

@@ -27,12 +27,7 @@ ROUNDING = 1e-6
 
 
 class PromptMasker:
-    """The mask of one projection.
-
-    Args:
-        weights: factor of every feature.
-        sparsity: of every group.
-    """
+    """The mask of one projection."""
 
     def __init__(self, weights: Float32[Tensor, " in"], sparsity: Float[Tensor, " groups"]) -> None:
         self._weights, self._sparsity = weights, sparsity.tolist()

@@ -42,12 +42,7 @@ _MAGNITUDE = 0x7FFFFFFF
 
 
 def kept_features(features: int, sparsity: Sequence[float]) -> list[int]:
-    """k of every group: floor(features * (1 - sparsity)), up to `ROUNDING` of a feature.
-
-    Args:
-        features: length of the activation.
-        sparsity: of every group, in [0, 1].
-    """
+    """k of every group: floor(features * (1 - sparsity)), up to `ROUNDING` of a feature."""
     return [math.floor(features * (1 - value) + ROUNDING) for value in sparsity]
 
 

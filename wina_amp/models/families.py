@@ -57,7 +57,6 @@ class Family:
         mlp_output_norm: the same for the MLP.
         activation: attribute path, inside the layer, of the module whose output is the MLP's activated gate.
         norm_offset: what the norms add to their weight before they multiply by it.
-        final_norm: attribute path, inside the causal LM, of the norm behind the last layer.
     """
 
     model_type: str
@@ -69,7 +68,6 @@ class Family:
     mlp_output_norm: str | None = None
     activation: str = "mlp.act_fn"
     norm_offset: int = 0
-    final_norm: str = "model.norm"
 
 
 _SPLIT = (

@@ -23,10 +23,6 @@ CONFIG = "config.json"
 def check_folder(folder: Path, *, remote_code: bool = False) -> None:
     """Refuse a checkpoint that cannot be loaded as what its config says.
 
-    Args:
-        folder: the checkpoint.
-        remote_code: whether Python code in it may be run.
-
     Raises:
         UserError: an adapter; no or unreadable config.json; unreadable generation_config.json, or ends in it that are
             no tokens; experts; a family without a row; code that may not be run; quantised weights; and see

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,9 +24,9 @@ from wina_amp.models.context import context_of, load_config
 from wina_amp.models.families import Family, family_of
 from wina_amp.models.integrity import check_folder, code_error
 from wina_amp.models.loaded_weights import check_finite, check_report
-from wina_amp.models.placement import choose_device, loading_options, place
+from wina_amp.models.placement import choose_device, place
 from wina_amp.models.source import model_folder
-from wina_amp.names import DTYPES
+from wina_amp.names import DTYPES, SPREAD
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 _TOKENIZER = f"copy the tokenizer's files (tokenizer.json, tokenizer_config.json) of the same model into it; {FETCH}"
@@ -51,6 +52,11 @@ class LoadedModel:
     def decoder(self) -> nn.Module:
         """The model without `lm_head`: token ids to final hidden states."""
         return self.model.base_model
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The decoder layers, one a block."""
+        return attrgetter(self.family.layers)(self.model)
 
     @property
     def context(self) -> int:
@@ -150,7 +156,7 @@ def _load_model(folder: Path, dtype: torch.dtype, device: str, remote_code: bool
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below, with names
             trust_remote_code=remote_code,
-            **loading_options(device),
+            device_map="auto" if device == SPREAD else None,
         )
     except (MemoryError, torch.OutOfMemoryError):
         raise

@@ -23,11 +23,8 @@ It leaves out what is of no account, such as the rotary frequencies in old check
 
 
 def check_report(report: Mapping[str, Any], path: str) -> None:
-    """Refuse a model that is not the whole checkpoint, or has weights that came from nowhere.
-
-    Args:
-        report: of `from_pretrained(output_loading_info=True)`.
-        path: the folder.
+    """Refuse a model that is not the whole checkpoint, or has weights that came from nowhere, by the report of
+    `from_pretrained(output_loading_info=True)`.
 
     Raises:
         UserError: tensors that are missing, too many, or of another shape; says how many and which.

@@ -30,12 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tap:
-    """A tensor of the forward pass: the first input of a module, or its output.
-
-    Attributes:
-        module: the module.
-        is_output: whether the tensor is its output.
-    """
+    """A tensor of the forward pass: the first input of a module, or its output."""
 
     module: nn.Module
     is_output: bool = False

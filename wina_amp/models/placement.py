@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -53,11 +53,6 @@ def _visible() -> str:
     """What hides GPUs, if the environment does."""
     name = "CUDA_VISIBLE_DEVICES"
     return f", {name}={os.environ[name]!r}" if name in os.environ else ""
-
-
-def loading_options(device: str) -> dict[str, Any]:
-    """Arguments of `from_pretrained` that the device needs."""
-    return {"device_map": "auto"} if device == SPREAD else {}
 
 
 def place(model: PreTrainedModel, device: str) -> torch.device:

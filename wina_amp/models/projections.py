@@ -95,14 +95,6 @@ def sites(maps: Sequence[Projection]) -> list[Site]:
 def submodule(block: int, layer: nn.Module, path: str, kind: type[_Kind], must: str, remedy: str) -> _Kind:
     """The module of a decoder layer at an attribute path.
 
-    Args:
-        block: number of the layer, for the error.
-        layer: the layer.
-        path: attribute path inside the layer.
-        kind: the class that the module must have.
-        must: the rule that the error states.
-        remedy: the error's remedy.
-
     Raises:
         UserError: nothing is there, or something else.
     """

@@ -10,7 +10,6 @@ The weights that make up for the rotation are made in `wina_amp/models/transform
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import Any, cast
 
 import torch
@@ -59,8 +58,7 @@ def rotated(module: nn.Module, x: Float[Tensor, "*tokens in"]) -> Float[Tensor, 
 
 def rotated_widths(loaded: LoadedModel, blocks: int | None = None) -> tuple[int, ...]:
     """The width of every rotated input in the first `blocks` blocks (None: in all); empty for a model that has none."""
-    layers: Any = attrgetter(loaded.family.layers)(loaded.model)
-    modules = [layer.get_submodule(name) for layer in list(layers)[:blocks] for name in MODULES.values()]
+    modules = [layer.get_submodule(name) for layer in loaded.layers[:blocks] for name in MODULES.values()]
     return tuple(len(cast(Rotation, getattr(module, _NAME)).vectors) for module in modules if hasattr(module, _NAME))
 
 

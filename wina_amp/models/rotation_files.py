@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -27,12 +25,6 @@ from wina_amp.models.transform import Basis, rotate_block
 def file_name(block: int) -> str:
     """The name of the file with the bases of a block."""
     return f"{block:05d}.safetensors"
-
-
-def blocks_of(loaded: LoadedModel) -> int:
-    """Number of decoder layers."""
-    layers: Any = attrgetter(loaded.family.layers)(loaded.model)
-    return len(layers)
 
 
 def save_bases(bases: Mapping[str, Basis], path: str | os.PathLike[str]) -> None:
@@ -66,5 +58,5 @@ def rotate_model(loaded: LoadedModel, folder: str | os.PathLike[str]) -> None:
     Raises:
         UserError: a block's file is missing or damaged, or belongs to other weights.
     """
-    for block in range(blocks_of(loaded)):
+    for block in range(len(loaded.layers)):
         rotate_block(loaded, block, load_bases(Path(folder) / file_name(block)))

@@ -28,7 +28,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import cast
 
 import torch
@@ -99,11 +98,7 @@ def basis(leading: Float64[Tensor, "out in"], rest: Sequence[Float64[Tensor, "_ 
 
 
 def block_bases(loaded: LoadedModel, block: int) -> dict[str, Basis]:
-    """The bases of one block's rotated sites, by name of the site.
-
-    Args:
-        loaded: the model as it was loaded.
-        block: number of the decoder layer.
+    """The bases of one block's rotated sites, by name of the site, of the model as it was loaded.
 
     Raises:
         UserError: a weight is NaN or infinite.
@@ -148,8 +143,7 @@ def rotate_block(loaded: LoadedModel, block: int, bases: Mapping[str, Basis]) ->
             norm = _norm(loaded, site)
             if norm is not None:
                 _weight(norm).fill_(1 - loaded.family.norm_offset)
-        layer = _layers(loaded)[block]
-        rotate_input(layer.get_submodule(MODULES[site.name]), vectors.to(leading.module.weight.dtype))
+        rotate_input(loaded.layers[block].get_submodule(MODULES[site.name]), vectors.to(leading.module.weight.dtype))
 
 
 def _right_vectors(maps: Sequence[Tensor], left: Float64[Tensor, "in left"]) -> tuple[Tensor, Tensor, int]:
@@ -175,13 +169,9 @@ def _split(site: Site) -> tuple[Projection, list[Projection]]:
     return leading, [projection for projection in site.projections if projection is not leading]
 
 
-def _layers(loaded: LoadedModel) -> nn.ModuleList:
-    return attrgetter(loaded.family.layers)(loaded.model)
-
-
 def _norm(loaded: LoadedModel, site: Site) -> nn.Module | None:
     name = {"qkv": loaded.family.attention_norm, "gate_up": loaded.family.mlp_norm}[site.name]
-    return None if name is None else _layers(loaded)[site.block].get_submodule(name)
+    return None if name is None else loaded.layers[site.block].get_submodule(name)
 
 
 def _scale(loaded: LoadedModel, site: Site) -> Float64[Tensor, " in"] | None:

@@ -127,11 +127,7 @@ def dumps(description: Description) -> str:
 
 
 def loads(text: str, where: str) -> Description:
-    """The description that `dumps` wrote.
-
-    Args:
-        text: content of the file.
-        where: the file, for errors.
+    """The description that `dumps` wrote; errors name `where`.
 
     Raises:
         UserError: not JSON, of another format, or without a field that is needed.
@@ -142,18 +138,20 @@ def loads(text: str, where: str) -> Description:
         if version == FORMAT:
             return _description(values)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            "The description of a profile set must be complete",
-            found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
-            where=where,
-            remedy="copy the folder again from where it was exported, or export it again",
-        ) from error
+        must = "The description of a profile set must be complete"
+        raise damaged(must, f"{type(error).__name__}: {error}", where) from error
     raise UserError(
         f"The profile set must be of format {FORMAT}",
         found=f"format {version}",
         where=where,
         remedy="export it again with this version of the code, or use the version that wrote it",
     )
+
+
+def damaged(must: str, actual: str, where: object) -> UserError:
+    """The error for a folder whose content is not what it must be."""
+    remedy = "copy the folder again from where it was exported, or export it again"
+    return UserError(must, found=actual.splitlines()[0], where=where, remedy=remedy)
 
 
 def _description(values: Mapping[str, Any]) -> Description:

@@ -22,9 +22,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from wina_amp.atomic import replacing
-from wina_amp.errors import UserError
 from wina_amp.profile_set.card import card
-from wina_amp.profile_set.description import Description, dumps, loads
+from wina_amp.profile_set.description import Description, damaged, dumps, loads
 
 DESCRIPTION, TENSORS, CARD, ROTATIONS = "profile_set.json", "profiles.safetensors", "README.md", "rotations"
 
@@ -69,12 +68,6 @@ def write(
         (temporary / CARD).write_text(card(description), encoding="utf-8")
         if rotations is not None:
             shutil.copytree(rotations, temporary / ROTATIONS)
-
-
-def damaged(must: str, actual: str, path: Path) -> UserError:
-    """The error for a folder whose content is not what it must be."""
-    remedy = "copy the folder again from where it was exported, or export it again"
-    return UserError(must, found=actual.splitlines()[0], where=str(path), remedy=remedy)
 
 
 def _bytes(path: Path) -> bytes:

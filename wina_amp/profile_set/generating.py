@@ -202,12 +202,7 @@ class SparseCalls:
         return scores(output.logits[0], row)
 
     def route(self, ids: Int[Tensor, "prompts width"], mask: Int[Tensor, "prompts width"]) -> Int[Tensor, " prompts"]:
-        """The group of every prompt, on the model's device.
-
-        Args:
-            ids: token ids, padded on either side.
-            mask: 1 for tokens, 0 for padding.
-        """
+        """The group of every prompt, on the model's device; padded on either side."""
         return self._routed(Prompts(ids, mask))
 
     def _routed(self, prompts: Prompts) -> Int[Tensor, " prompts"]:

@@ -18,8 +18,8 @@ from transformers import PreTrainedModel
 from wina_amp.errors import UserError
 from wina_amp.models.rotation import rotated_widths
 from wina_amp.names import LEARNED, NO_TRANSFORM, THRESHOLD
-from wina_amp.profile_set.description import Description
-from wina_amp.profile_set.files import ROTATIONS, damaged, read, write
+from wina_amp.profile_set.description import Description, damaged
+from wina_amp.profile_set.files import ROTATIONS, read, write
 from wina_amp.profile_set.hub import local_folder, upload
 from wina_amp.profile_set.identity import Shapes, as_loaded, check_shapes, check_weights, shapes_of
 from wina_amp.routing.prompt_router import kind_of

@@ -16,8 +16,8 @@ own. Removing leaves the model bit for bit what it was.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import wraps
 from types import TracebackType
 from typing import Any, NoReturn, cast
@@ -159,7 +159,8 @@ class Sparsity:
         self._running = 0
         self._idle = threading.Condition()
         with ExitStack() as stack:
-            stack.enter_context(_marked(model))
+            for module in model.modules():
+                stack.enter_context(overridden(module, _MARK, _refuse_copies))
             if weights == "replace":
                 stack.enter_context(input_major(every_projection))
             head = [cast(nn.Linear, model.get_output_embeddings())] if weights == BFLOAT16 else []
@@ -332,18 +333,6 @@ def _refuse_copies(*_args: object) -> NoReturn:
         "a copy of it, or of a part",
         "remove the profile set, copy the model, and put the set on both",
     )
-
-
-@contextmanager
-def _marked(model: nn.Module) -> Generator[None]:
-    modules = list(model.modules())
-    for module in modules:
-        vars(module)[_MARK] = _refuse_copies
-    try:
-        yield
-    finally:
-        for module in modules:
-            del vars(module)[_MARK]
 
 
 def _number(group: int | str, profiles: ProfileSet) -> int:

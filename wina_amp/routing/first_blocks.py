@@ -23,31 +23,18 @@ from wina_amp.masks.eligibility import eligible
 from wina_amp.models.load import LoadedModel
 from wina_amp.models.mask_sites import Tap
 from wina_amp.models.projections import projections, sites
-from wina_amp.scoring.criteria import column_norms
+from wina_amp.scoring.criteria import influence
 from wina_amp.scoring.signature import project
 
 
 class FirstBlocks:
-    """Signatures of the first blocks of a model that runs dense.
-
-    Args:
-        loaded: the model.
-        blocks: number of first blocks.
-        dim: numbers per signature.
-        seed: of the signatures' projection.
-        dense_prefix: see `eligibility.eligible`.
-    """
+    """Signatures of the first blocks of a model that runs dense."""
 
     def __init__(self, loaded: LoadedModel, *, blocks: int, dim: int, seed: int, dense_prefix: int | float) -> None:
         self._loaded = loaded
         self._dim, self._seed, self._dense_prefix = dim, seed, dense_prefix
         self._sites = [site for site in sites(projections(loaded.model)) if site.block < blocks]
-        self._influence = [
-            torch.stack([column_norms(projection.module.weight).square() for projection in site.projections])
-            .sum(dim=0)
-            .sqrt()
-            for site in self._sites
-        ]
+        self._influence = [influence(site) for site in self._sites]
 
     def __call__(self, prompts: Sequence[Int[ndarray, " tokens"]]) -> Float32[ndarray, "prompts features"]:
         """The signatures of every prompt, site after site.
@@ -61,8 +48,8 @@ class FirstBlocks:
         _refuse_empty(is_seen, lengths, self._dense_prefix)
         sums = self._sums(ids.to(self._loaded.device), is_seen)
         vectors = [
-            project((total * influence).cpu().numpy(), seed=self._seed, block=site.block, site=site.name, dim=self._dim)
-            for site, total, influence in zip(self._sites, sums, self._influence, strict=True)
+            project((total * factors).cpu().numpy(), seed=self._seed, block=site.block, site=site.name, dim=self._dim)
+            for site, total, factors in zip(self._sites, sums, self._influence, strict=True)
         ]
         return np.concatenate(vectors, axis=1)
 

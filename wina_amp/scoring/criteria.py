@@ -27,7 +27,7 @@ from torch import Tensor
 
 from wina_amp.errors import unknown
 from wina_amp.models.families import ACTIVATED_GATE, INPUT
-from wina_amp.models.projections import Projection
+from wina_amp.models.projections import Projection, Site
 from wina_amp.names import CATS, LEARNED, TEAL, WINA, WINA_RELEASED
 from wina_amp.scoring.learned_weights import learned
 
@@ -109,6 +109,11 @@ def column_norms(weight: Float[Tensor, "out in"]) -> Float32[Tensor, " in"]:
     for rows in weight.detach().split(max(1, _NUMBERS_AT_ONCE // weight.shape[1])):
         total += rows.float().square().sum(dim=0)
     return total.sqrt()
+
+
+def influence(site: Site) -> Float32[Tensor, " in"]:
+    """sqrt(sum over the site's projections of ||W[:, i]||^2) for every feature i (`wina_amp/scoring/signature.py`)."""
+    return torch.stack([column_norms(p.module.weight).square() for p in site.projections]).sum(dim=0).sqrt()
 
 
 def _teal(weight: Float[Tensor, "out in"], projection: str) -> Float32[Tensor, " in"]:

@@ -28,11 +28,7 @@ _BUFFER = "learned_feature_weights"
 
 
 def attach(model: PreTrainedModel, weights: Weights) -> None:
-    """Put weights on every projection, replacing those that are there.
-
-    Args:
-        model: the model.
-        weights: finite, not negative, float32; for every projection of the model.
+    """Put weights on every projection, float32, replacing those that are there.
 
     Raises:
         UserError: a projection without weights, weights of another length, or numbers that are negative or

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 
@@ -35,6 +36,13 @@ class TokenizedSample:
     def as_read(self) -> TokenizedSample:
         """The tokens that the model reads: the last one of the answer is predicted, and no evaluation puts it in."""
         return replace(self, answer_ids=self.answer_ids[:-1])
+
+
+def read_up_to(samples: Sequence[TokenizedSample], tokens: int) -> list[TokenizedSample]:
+    """The samples as the model reads them, in their order, until they have so many tokens."""
+    read = [sample.as_read for sample in samples]
+    before = accumulate((sample.length for sample in read), initial=0)
+    return [sample for sample, start in zip(read, before, strict=False) if start < tokens]
 
 
 def tokenized_samples(samples: Any) -> list[TokenizedSample]:

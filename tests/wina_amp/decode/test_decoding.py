@@ -103,18 +103,6 @@ def test_generate_gives_the_logits_of_the_reference_masks(kind: str, backend: st
     assert (logits[:, 1:] - dense[:, 1:]).abs().max() > 100 * TOLERANCE * dense.abs().max()
 
 
-def test_a_padded_batch_of_two_groups_gives_every_sequence_its_own_tokens(tiny_loaded: LoadedModel):
-    with sparse_decoding(tiny_loaded, "wina", _thresholds(tiny_loaded), backend="numba") as decoding:
-        with decoding.sequences(GROUPS, masked_prompt(PADDED, 2)):
-            together, tokens = _generate(tiny_loaded, IDS, PADDED)
-        for row in range(3):
-            ids = IDS[row : row + 1, LENGTH - int(PADDED[row].sum()) :]
-            with decoding.sequences(GROUPS[row : row + 1], masked_prompt(torch.ones_like(ids), 2)):
-                alone, own = _generate(tiny_loaded, ids)
-            _assert_close(together[row], alone[0])
-            assert torch.equal(tokens[row], own[0])
-
-
 def test_a_prompt_of_one_token_and_a_prompt_in_chunks_run_dense(tiny_loaded: LoadedModel):
     short, whole = _generate(tiny_loaded, IDS[:, :1])[0], _generate(tiny_loaded)[0]
     with sparse_decoding(tiny_loaded, "teal", _thresholds(tiny_loaded)) as decoding:
@@ -138,29 +126,6 @@ def test_more_sequences_than_a_kernel_takes_run_by_the_reference(tiny_loaded: Lo
         with decoding.sequences(groups[:1], prompt[:1]):
             single, _ = _generate(tiny_loaded, ids[:1])
     _assert_close(many, single.expand_as(many))
-
-
-def test_the_model_is_what_it_was_on_exit_and_after_an_error(tiny_loaded: LoadedModel):
-    def state() -> list[object]:
-        modules = list(tiny_loaded.model.modules())
-        # nn.Module stores hooks and parameters in dictionaries of these attributes.
-        inside = [
-            {key: dict(value) for key, value in vars(module).items() if isinstance(value, dict)} for module in modules
-        ]
-        return [[set(vars(module)) for module in modules], inside]
-
-    before, dense = state(), _generate(tiny_loaded)[0]
-    weights = {name: value.clone() for name, value in tiny_loaded.model.state_dict().items()}
-    with sparse_decoding(tiny_loaded, "wina", _thresholds(tiny_loaded)) as decoding:
-        with decoding.sequences(GROUPS, torch.zeros_like(IDS, dtype=torch.bool)):
-            _generate(tiny_loaded)
-        assert "forward" in vars(projections(tiny_loaded.model)[0].module)
-    with pytest.raises(KeyError), sparse_decoding(tiny_loaded, "wina", _thresholds(tiny_loaded)):
-        raise KeyError
-    after = state()
-    assert after[0] == before[0] and repr(after[1]) == repr(before[1])
-    assert all(torch.equal(value, weights[name]) for name, value in tiny_loaded.model.state_dict().items())
-    assert torch.equal(_generate(tiny_loaded)[0], dense)
 
 
 def test_a_forward_of_the_modules_own_comes_back(tiny_loaded: LoadedModel):
@@ -219,15 +184,6 @@ def test_sequences_that_cannot_be_decoded_are_refused(tiny_loaded: LoadedModel):
         refusal = pytest.raises(UserError, match=r"over the 3 sequences of its prompts\. Found: 1 sequences")
         with decoding.sequences(GROUPS, dense), refusal:
             _generate(tiny_loaded, IDS[:1])
-
-
-def test_a_second_generation_and_one_without_cache_are_masked_as_the_first(tiny_loaded: LoadedModel):
-    prompt = masked_prompt(torch.ones_like(IDS), 2)
-    sparse = sparse_decoding(tiny_loaded, "wina", _thresholds(tiny_loaded))
-    with sparse as decoding, decoding.sequences(GROUPS, prompt):
-        first, again, uncached = (_generate(tiny_loaded, use_cache=cached)[0] for cached in (True, True, False))
-    assert torch.equal(first, again)
-    _assert_close(uncached, first)
 
 
 def test_a_context_inside_another_hides_it_and_leaves_it_as_it_was(tiny_loaded: LoadedModel):

@@ -112,11 +112,6 @@ def test_of_overflowing_scores_only_their_lower_bound_is_known():
     assert bins.fraction_at_or_below(counts, [1e30, np.inf]).tolist() == [pytest.approx(1 / 3), 1.0]
 
 
-def test_sparsity_zero_masks_nothing_but_zeros():
-    counts = Bins(4).histogram(np.array([0.5, 1.0], dtype=np.float32))
-    assert Bins(4).quantile(counts, 0.0) == 0.0
-
-
 @given(st.lists(st.lists(st.floats(0, 1e6, width=32), max_size=30), min_size=1, max_size=6), st.integers(0, 8))
 @settings(max_examples=60, deadline=None)
 def test_the_merge_of_trimmed_parts_is_the_histogram_of_the_whole(parts, mantissa_bits):

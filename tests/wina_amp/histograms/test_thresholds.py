@@ -37,15 +37,3 @@ def test_sparsity_zero_masks_only_zeros_and_sparsity_one_masks_everything() -> N
     values = scores("half normal")
     low, high = thresholds(BINS, BINS.histogram(values), np.array([0.0, 1.0]))
     assert low == 0 and not (values[values > 0] <= low).any() and (values <= high).all()
-
-
-def test_thresholds_rise_with_sparsity() -> None:
-    limits = thresholds(BINS, BINS.histogram(scores("log-normal")), np.linspace(0, 1, 101))
-    assert np.all(np.diff(limits) >= 0)
-
-
-def test_an_empty_histogram_and_a_sparsity_above_one_are_refused() -> None:
-    with pytest.raises(ValueError, match="without scores"):
-        thresholds(BINS, np.zeros(BINS.count, dtype=int), np.array(0.5))
-    with pytest.raises(ValueError, match=r"in \[0, 1\]"):
-        thresholds(BINS, BINS.histogram(scores("log-normal")), np.array(1.01))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -23,6 +24,25 @@ def copy_of(folder: Path, to: Path, *changes: Change) -> Path:
     for change in changes:
         change(copied)
     return copied
+
+
+COMMIT = "62bd457b6fe961a42a631306577e622c83876cb6"
+REPOSITORY = "organisation/tiny-llama"
+
+
+def hub_snapshot(folder: Path, hub: Path) -> Path:
+    """A checkpoint as `REPOSITORY` at `COMMIT`, its branch `main`, in the layout of the hub's cache: a snapshot of
+    links to blobs, of which that of the weights is named by its SHA-256."""
+    repository = hub / "models--organisation--tiny-llama"
+    snapshot = repository / "snapshots" / COMMIT
+    for part in (repository / "blobs", repository / "refs", snapshot):
+        part.mkdir(parents=True)
+    (repository / "refs" / "main").write_text(COMMIT)
+    for number, file in enumerate(sorted(folder.iterdir())):
+        name = hashlib.sha256(file.read_bytes()).hexdigest() if file.suffix == ".safetensors" else f"{number:040d}"
+        shutil.copy(file, repository / "blobs" / name)
+        (snapshot / file.name).symlink_to(Path("..") / ".." / "blobs" / name)
+    return snapshot
 
 
 def set_config(**values: object) -> Change:

@@ -101,7 +101,7 @@ def test_cats_is_a_gated_mlp_that_reads_only_the_kept_rows_of_up_and_columns_of_
     with install(loaded, "cats", values, mask) as runtime, runtime.rows(GROUPS, COUNTED) as counts:
         masked = _logits(loaded)
     kept, read = [], []
-    for layer, amount in zip(attrgetter(loaded.family.layers)(loaded.model), values.flatten().tolist(), strict=True):
+    for layer, amount in zip(loaded.layers, values.flatten().tolist(), strict=True):
         parts = (*_mlp_weights(layer), attrgetter(loaded.family.activation)(layer).forward, _keep(mask, amount))
 
         def forward(x, parts=parts):

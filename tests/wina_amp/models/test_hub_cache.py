@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.wina_amp.models.folders import COMMIT, REPOSITORY, hub_snapshot
+
 ROOT = Path(__file__).resolve().parents[3]
-COMMIT = "62bd457b6fe961a42a631306577e622c83876cb6"
-REPOSITORY = "organisation/tiny-llama"
 SCRIPT = """
 import json, sys
 from wina_amp.errors import UserError
@@ -35,16 +34,8 @@ except UserError as error:
 
 @pytest.fixture
 def home(tiny_llama: Path, tmp_path: Path) -> Path:
-    """HF_HOME with one repository; as the hub has it, the blob of the weights is named by its SHA-256."""
-    repository = tmp_path / "hub" / "models--organisation--tiny-llama"
-    snapshot = repository / "snapshots" / COMMIT
-    for folder in (repository / "blobs", repository / "refs", snapshot):
-        folder.mkdir(parents=True)
-    (repository / "refs" / "main").write_text(COMMIT)
-    for number, file in enumerate(sorted(tiny_llama.iterdir())):
-        name = hashlib.sha256(file.read_bytes()).hexdigest() if file.suffix == ".safetensors" else f"{number:040d}"
-        shutil.copy(file, repository / "blobs" / name)
-        (snapshot / file.name).symlink_to(Path("..") / ".." / "blobs" / name)
+    """HF_HOME with one repository."""
+    hub_snapshot(tiny_llama, tmp_path / "hub")
     return tmp_path
 
 
@@ -70,8 +61,3 @@ def test_a_download_that_was_cut_off_names_what_is_missing(home: Path):
     assert "no model.safetensors" in str(_run(home))
     weights.write_bytes(weights.with_name(weights.name + ".incomplete").read_bytes()[:-10])
     assert "must have the SHA-256 that it is named by" in str(_run(home))
-
-
-def test_a_repository_that_is_not_there_says_where_was_looked(home: Path):
-    said = str(_run(home, path="organisation/other"))
-    assert f"nothing under {home}/hub" in said and "HF_HUB_OFFLINE=0" in said

@@ -3,6 +3,7 @@ with what to do about this case."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -49,6 +50,13 @@ def _shard_beside(folder: Path) -> None:
     (folder / WEIGHTS).write_bytes(whole)
 
 
+def _shard_elsewhere(folder: Path) -> None:
+    """The index says that a weight is in the other shard."""
+    shard(folder)
+    listed = json.loads((folder / INDEX).read_text())["weight_map"]
+    set_index(**{NORM: next(file for file in listed.values() if file != listed[NORM])})(folder)
+
+
 def _pipe(name: str) -> Change:
     def change(folder: Path) -> None:
         (folder / name).unlink()
@@ -93,10 +101,13 @@ REFUSED = [
     ),
     _case("an index of pickles", r"of its own.*'x\.bin'", shard, set_index(**{NORM: "x.bin"})),
     _case("an index of a missing file", r"no x\.safetensors", shard, set_index(**{NORM: "x.safetensors"})),
+    _case("an index that is no JSON", r"undamaged model\.safetensors\.index", shard, put(INDEX, "{")),
+    _case("an index without weights", r"undamaged model\.safetensors\.index", shard, put(INDEX, "[]")),
     _case("an index of numbers", r"undamaged model\.safetensors\.index", shard, put(INDEX, '{"weight_map": {"a": 1}}')),
     _case("an index that is empty", r"undamaged.*an empty model\.safetensors\.index", shard, put(INDEX)),
     _case("an index that is a link to nothing", r"undamaged.*only a link to gone", shard, link(INDEX, "gone")),
     _case("an index that Git LFS keeps", r"undamaged.*Git LFS pointer.*git lfs pull", shard, put(INDEX, POINTER)),
+    _case("a weight in another shard", rf"says are in model-0000.*1 that are not, .*{NORM}", _shard_elsewhere),
     _case("a weight in two shards", r"every weight in one file.*model-00001.*and in model-00002", _shard_twice),
     _case(
         "shards without an index", r"no model\.safetensors.*add model\.safetensors\.index\.json", shard, remove(INDEX)
@@ -144,6 +155,7 @@ REFUSED = [
         lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes() + b"more"),
     ),
     _case("weights of zeros", r"undamaged model\.safetensors", put(WEIGHTS, b"\0" * 500)),
+    _case("no weights", r"its safetensors weights.*no model\.safetensors", remove(WEIGHTS)),
     _case("weights that are empty", r"undamaged.*an empty model\.safetensors", put(WEIGHTS)),
     _case(
         "weights that Git LFS keeps",
@@ -220,6 +232,7 @@ REFUSED = [
     ),
     _case("an end that is a text", r"by their numbers.*`eos_token_id: x`", put(GENERATION, '{"eos_token_id": "x"}')),
     _case("ends in a list of lists", r"by their numbers.*\[\[2\]\]", put(GENERATION, '{"eos_token_id": [[2]]}')),
+    _case("experts", r"must be dense.*mixtral.*config\.json", set_config(model_type="mixtral", num_local_experts=8)),
     _case("a family without a row", r"'gpt2'", set_config(model_type="gpt2")),
 ]
 

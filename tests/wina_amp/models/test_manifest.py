@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.wina_amp.models.folders import COMMIT, REPOSITORY, hub_snapshot
 from wina_amp.errors import UserError
 from wina_amp.models import manifest
 from wina_amp.models.source import checkpoint_files
-
-COMMIT = "62bd457b6fe961a42a631306577e622c83876cb6"
 
 
 def sha256(path: Path) -> str:
@@ -102,16 +101,9 @@ def test_another_content_of_the_same_size_is_found_by_its_hash_only(folder: Path
 
 def test_a_snapshot_of_the_hubs_cache_is_known_by_repository_and_commit(folder: Path, tmp_path: Path):
     """A large file's blob is named by its SHA-256, which its content must have; small ones go by their Git hash."""
-    snapshot = tmp_path / "models--organisation--tiny-llama" / "snapshots" / COMMIT
-    snapshot.mkdir(parents=True)
-    blobs = snapshot.parents[1] / "blobs"
-    blobs.mkdir()
-    for number, file in enumerate(sorted(folder.iterdir())):
-        blob = blobs / (sha256(file) if file.suffix == ".safetensors" else f"{number:040d}")
-        shutil.copy(file, blob)
-        (snapshot / file.name).symlink_to(blob)
+    snapshot = hub_snapshot(folder, tmp_path)
     described = describe(snapshot)
-    assert (described.repository, described.commit) == ("organisation/tiny-llama", COMMIT)
+    assert (described.repository, described.commit) == (REPOSITORY, COMMIT)
     assert described.files == describe(folder).files
     weights = (snapshot / "model.safetensors").resolve()
     content = weights.read_bytes()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,29 +11,18 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
+from tests.wina_amp.models.folders import COMMIT, REPOSITORY, hub_snapshot
 from wina_amp.errors import UserError
 from wina_amp.models import source
 from wina_amp.models.context import load_context
 from wina_amp.models.load import load
 from wina_amp.models.source import cached_folder, checkpoint_files, config_folder, model_folder
 
-COMMIT = "62bd457b6fe961a42a631306577e622c83876cb6"
-REPOSITORY = "organisation/tiny-llama"
-
 
 @pytest.fixture
 def hub_cache(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """`HF_HOME/hub` with one repository in the hub's own layout: blobs, a snapshot of links, a revision."""
-    repository = tmp_path / "hub" / "models--organisation--tiny-llama"
-    (repository / "blobs").mkdir(parents=True)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(COMMIT)
-    snapshot = repository / "snapshots" / COMMIT
-    snapshot.mkdir(parents=True)
-    for number, file in enumerate(sorted(tiny_llama.iterdir())):
-        blob = repository / "blobs" / f"{number:040d}"
-        shutil.copy(file, blob)
-        (snapshot / file.name).symlink_to(Path("..") / ".." / "blobs" / blob.name)
+    """`HF_HOME/hub` with one repository."""
+    hub_snapshot(tiny_llama, tmp_path / "hub")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return tmp_path / "hub"
@@ -54,12 +42,6 @@ def test_a_checkpoint_that_is_not_cached_is_refused_offline_with_the_place_that_
         model_folder("organisation/other", "main")
     with pytest.raises(UserError, match=r"organisation/tiny-llama at 0000000.*HF_HOME"):
         model_folder(REPOSITORY, "0" * 40)
-
-
-def test_a_snapshot_whose_download_was_cut_off_names_the_file_that_is_missing(hub_cache: Path):
-    (model_folder(REPOSITORY, COMMIT) / "model.safetensors").unlink()
-    with pytest.raises(UserError, match=r"no model\.safetensors"):
-        load(REPOSITORY, revision=COMMIT, dtype="float32", device="cpu")
 
 
 def test_a_config_alone_is_enough_to_plan_with_and_is_no_checkpoint(hub_cache: Path):

@@ -193,16 +193,6 @@ def test_generate_gives_the_tokens_of_the_reference_masks(tiny_loaded: LoadedMod
     _assert_greedy(tiny_loaded, made, row, _group(sparsity), WIDTH, dense)
 
 
-@pytest.mark.parametrize("kind", ["mistral", "gemma3_text"])
-@pytest.mark.parametrize("cache", [None, "static"])
-def test_sliding_windows_work(kind: str, cache: str | None):
-    loaded = random_model(kind)
-    made = profile_set(loaded)
-    with sparsify_(loaded, made) as sparsity:
-        row = loaded.model.generate(IDS[:1], **GREEDY, cache_implementation=cache)[0]
-    _assert_greedy(loaded, made, row, _group(sparsity), WIDTH)
-
-
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_every_family_goes_back_runs_anew_and_goes_on(kind: str):
     """Prompt lookup, no cache, and a second turn on the cache of the first."""
@@ -321,14 +311,6 @@ def test_embeddings_of_a_prompt_work_where_nothing_is_routed(tiny_loaded: Loaded
             assert torch.equal(model.generate(**given, **GREEDY)[0, -STEPS:], wanted[0, -STEPS:])
     with sparsify_(tiny_loaded, made), pytest.raises(UserError, match=r"`inputs_embeds`.*group="):
         model.generate(**given, **GREEDY)
-
-
-def test_a_loss_of_a_sparse_model_has_no_gradient_which_torch_says(tiny_loaded: LoadedModel):
-    with sparsify_(tiny_loaded, profile_set(tiny_loaded)), torch.enable_grad():
-        loss = tiny_loaded.model(IDS[1:], labels=IDS[1:]).loss
-        assert not loss.requires_grad
-        with pytest.raises(RuntimeError, match="does not require grad"):
-            loss.backward()
 
 
 @pytest.mark.tried("errors", "refused")

@@ -8,18 +8,12 @@ import torch
 
 from pipeline.routing.benefit_router_fit import fit_benefit_router
 from tests.wina_amp.profile_set.sets import FACTS, profile_set
-from wina_amp import names
 from wina_amp.errors import UserError
 from wina_amp.models.load import LoadedModel
-from wina_amp.routing import prompt_router
-from wina_amp.routing.prompt_router import KINDS, Kind, PromptRouter
+from wina_amp.routing.prompt_router import PromptRouter
 from wina_amp.routing.router import Router, embedding_features, neighbour_features
 
 PROMPTS = [np.random.default_rng(number).integers(3, 64, 4 + number) for number in range(12)]
-
-
-def test_every_router_that_can_be_fitted_can_run():
-    assert set(KINDS) == set(names.ROUTER_KINDS)
 
 
 def test_the_embedding_router_names_the_most_probable_group(tiny_loaded: LoadedModel):
@@ -47,19 +41,6 @@ def test_a_gate_names_the_best_group_or_the_pooled_profile_behind_it(tiny_loaded
     assert groups.tolist() == benefit.router.probabilities(features).argmax(axis=1).tolist()
     never = fit_benefit_router(features, -np.abs(benefits) - 1, seed=0)
     assert set(PromptRouter(never.router, {"router": "benefit"}, tiny_loaded, 1)(PROMPTS).tolist()) == {2}
-
-
-def test_a_kind_may_decide_otherwise(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch):
-    """A router that abstains to group 2 unless an output is above a limit that was saved with it."""
-
-    def decide(outputs, facts):
-        return torch.where(outputs.amax(dim=1) > float(facts["limit"]), outputs.argmax(dim=1), 2)
-
-    monkeypatch.setitem(prompt_router.KINDS, "cautious", Kind(KINDS["embedding"].reader, decide))
-    router = profile_set(tiny_loaded).router
-    for limit, wanted in (("inf", {2}), ("-inf", {0, 1})):
-        groups = PromptRouter(router, {"router": "cautious", "limit": limit}, tiny_loaded, 1)(PROMPTS)
-        assert set(groups.tolist()) == wanted
 
 
 def test_an_unknown_kind_is_refused(tiny_loaded: LoadedModel):

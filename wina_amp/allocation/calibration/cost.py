@@ -71,11 +71,7 @@ class Cost:
 
 
 class Meter:
-    """Counts work from its creation on.
-
-    Attributes:
-        cost: everything since then.
-    """
+    """Counts work from its creation on, in `cost`."""
 
     def __init__(self) -> None:
         self.cost = Cost()
@@ -104,7 +100,7 @@ class Meter:
         self.cost += Cost(evaluations=losses)
 
     @contextmanager
-    def watching(self, layers: Sequence[nn.Module]) -> Generator[Self]:
+    def watching(self, layers: nn.ModuleList) -> Generator[Self]:
         """Count every call of a decoder layer; all of them together are the model. No hook is left afterwards."""
 
         def after(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
@@ -122,11 +118,11 @@ class Meter:
 class Store(Protocol):
     """Keeps JSON values by name, over interruptions."""
 
-    def get(self, name: str) -> Any:
+    def get(self, name: str, /) -> Any:
         """The value, or None."""
         ...
 
-    def put(self, name: str, value: Any) -> None:
+    def put(self, name: str, value: Any, /) -> None:
         """Keep a value, in place of an earlier one."""
         ...
 
@@ -134,10 +130,6 @@ class Store(Protocol):
 class MeteredStore:
     """A store that keeps every value together with its cost: the work since the last `put`, added to the cost of an
     earlier value of that name.
-
-    Args:
-        store: keeps the values.
-        meter: counts the work.
 
     Guarantee: `cost` is that of all values put or found here, each counted once, however often the work was
     interrupted between two of them.

@@ -91,7 +91,6 @@ def minibatch(step: int, texts: int, size: int, seed: int) -> list[int]:
 
 def block_inputs(
     loaded: LoadedModel,
-    layers: Sequence[nn.Module],
     texts: Sequence[TokenizedSample],
     *,
     dense_prefix: int | float,
@@ -101,19 +100,18 @@ def block_inputs(
 
     Args:
         loaded: the dense model.
-        layers: its decoder layers.
         texts: from `choose`.
         dense_prefix: see `eligibility.eligible`.
         budget: most tokens in a batch, padding included; more than `SMALL_BATCH` are never used.
 
     Guarantee: no hook is left on the model.
     """
-    inputs: list[list[BlockInput]] = [[] for _ in layers]
+    inputs: list[list[BlockInput]] = [[] for _ in loaded.layers]
     planned = batches([text.length for text in texts], [text.sample_id for text in texts], min(budget, SMALL_BATCH))
     for batch in planned:
         ids, masked, measured = _tensors([texts[number] for number in batch], dense_prefix)
         with ExitStack() as hooks, torch.inference_mode():
-            seen = [_watch(layer, hooks) for layer in layers]
+            seen = [_watch(layer, hooks) for layer in loaded.layers]
             loaded.decoder(input_ids=ids.to(loaded.device), use_cache=False)
         for block, call in enumerate(seen):
             device = call["output"].device  # blocks of a model that is spread are on different ones

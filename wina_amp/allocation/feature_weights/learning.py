@@ -112,12 +112,7 @@ class State:
 
 
 def start(features: Sequence[int], targets: Sequence[float]) -> State:
-    """The state before the first step: norms as they are, the same sparsity for every projection.
-
-    Args:
-        features: how many every projection has.
-        targets: see `Plan`.
-    """
+    """The state before the first step: norms as they are, the same sparsity for every projection."""
     norms = np.zeros(sum(features))
     uniform = np.full(len(features), float(np.mean(targets)))
     return State(descent.start(uniform), None, norms, Moments.start(len(norms), len(features)), norms)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -128,15 +127,13 @@ class LearningGradients:
         attach(self._loaded.model, self.weights(task.log_weights))
         whole = minibatch(task.step, len(self._texts), self._size, self._seed)
         picked = whole[task.chunk * CHUNK : (task.chunk + 1) * CHUNK]
-        layers = attrgetter(self._loaded.family.layers)(self._loaded.model)
-        with self._meter.watching(layers):
+        with self._meter.watching(self._loaded.layers):
             gradients = self._masked_by_scores_of(picked[:COUNTED])
             if task.of_weights:
-                both = gradients.by_weight(task.sparsity, picked)
-                by_sparsity = both.by_sparsity
-                by_weight = torch.cat([gradient.cpu() for gradient in both.by_weight]).double().numpy()
+                by_sparsity, parts = gradients.by_weight(task.sparsity, picked)
+                by_weight = torch.cat([gradient.cpu() for gradient in parts]).double().numpy()
             else:
-                by_sparsity, by_weight = gradients.at(task.sparsity, picked)[1], np.zeros(sum(self.features))
+                by_sparsity, by_weight = gradients.at(task.sparsity, picked), np.zeros(sum(self.features))
         positions = sum(positions_of(self._texts[number]) for number in picked)
         return ChunkGradients(positions, by_sparsity * positions, by_weight * positions, self._meter.cost - before)
 

@@ -10,13 +10,12 @@ over a search (tested).
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-import numba
 import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 from torch import Tensor
+
+from wina_amp.masks.compiled import njit
 
 WORTH = 0.12
 """Fraction of the features, at most, for which this is faster than a whole product. Measured with 256 tokens and one
@@ -64,7 +63,7 @@ def advance(
     _advance(y.numpy(), x.numpy(), before.numpy(), after.numpy(), weight.numpy(), empty.numpy())
 
 
-@cast(Any, numba.njit)(cache=True, nogil=True)
+@njit(nogil=True)
 def _count(x: NDArray[np.float32], before: NDArray[np.float32], after: NDArray[np.float32]) -> np.int64:
     tokens, features = x.shape
     total = np.int64(0)
@@ -77,7 +76,7 @@ def _count(x: NDArray[np.float32], before: NDArray[np.float32], after: NDArray[n
     return total
 
 
-@cast(Any, numba.njit)(cache=True, nogil=True)
+@njit(nogil=True)
 def _advance(
     y: NDArray[np.float32],
     x: NDArray[np.float32],

@@ -34,7 +34,7 @@ from typing import Any, Self, cast
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from transformers.activations import ACT2FN
 
@@ -61,8 +61,7 @@ class BlockError:
 
     Args:
         loaded: the model.
-        layer: the decoder layer.
-        projections: its projections, in canonical order.
+        projections: those of the block, in canonical order.
         inputs: the block's calibration inputs.
         cutoffs: for every projection the magnitudes at or below which its features are masked, one row per step
             (`wina_amp.masks.cutoffs`).
@@ -79,12 +78,11 @@ class BlockError:
     def __init__(
         self,
         loaded: LoadedModel,
-        layer: nn.Module,
         projections: Sequence[Projection],
         inputs: Sequence[BlockInput],
         cutoffs: Mapping[str, Float[Tensor, "steps in"]],
     ) -> None:
-        self._layer = layer
+        self._layer = loaded.layers[projections[0].block]
         self._inputs = inputs
         self._cutoffs = cutoffs
         self._projections = {projection.name: projection for projection in projections}

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from operator import attrgetter
 
 import torch
 from jaxtyping import Float, Int
@@ -73,11 +72,10 @@ def block_paths(
 
     Guarantee: the rounds before a lower `stop` is reached are the same for a higher one.
     """
-    layers = list(attrgetter(loaded.family.layers)(loaded.model))
     meter = meter or Meter()
-    inputs = block_inputs(loaded, layers, texts, dense_prefix=dense_prefix, budget=budget)
+    inputs = block_inputs(loaded, texts, dense_prefix=dense_prefix, budget=budget)
     every = projections(loaded.model)
-    for block, layer in enumerate(layers):
+    for block in range(len(loaded.layers)):
         if blocks is not None and block not in blocks:
             inputs[block].clear()
             continue
@@ -88,7 +86,7 @@ def block_paths(
             projection.name: _cutoffs(projection, criterion, bins, counts[block, projection.name], grid)
             for projection, grid in zip(own, grids, strict=True)
         }
-        with BlockError(loaded, layer, own, inputs[block], tried) as objective:
+        with BlockError(loaded, own, inputs[block], tried) as objective:
             path = search(grids, costs, stop, objective, Lazy if is_lazy else Exact)
         meter.ran(objective.tokens, Fraction(sum(costs), sum(projection.gated_weights for projection in every)))
         meter.evaluated(objective.evaluations)

@@ -8,11 +8,7 @@ from torch import Tensor
 
 
 class Recent:
-    """Tensors by key; one that nobody asked for during the last `span` evaluations is dropped by `advance`.
-
-    Args:
-        span: see above.
-    """
+    """Tensors by key; one that nobody asked for during the last `span` evaluations is dropped by `advance`."""
 
     def __init__(self, span: int) -> None:
         self._span = span

@@ -65,88 +65,82 @@ class Allocated:
     loss: float
 
 
+@dataclass(frozen=True)
+class Group:
+    """A group to allocate.
+
+    Attributes:
+        validation: losses of texts on which allocations are compared.
+        gradients: (allocation, number of the step) -> derivative of the loss by every sparsity.
+        fraction: weights of every projection over those of all.
+        steps: of every descent.
+        rate: see `descent.descend`.
+    """
+
+    validation: TextLosses
+    gradients: descent.LossGradients
+    fraction: Float[ndarray, " projections"]
+    steps: int
+    rate: float
+
+
 def kl(
-    validation: TextLosses,
-    gradients: descent.LossGradients,
-    fraction: Float[ndarray, " projections"],
-    targets: Sequence[float],
-    store: Store,
-    *,
-    steps: int,
-    rate: float,
-    advance: Callable[[int], object] = lambda _done: None,
+    group: Group, targets: Sequence[float], store: Store, advance: Callable[[int], object] = lambda _done: None
 ) -> Iterator[Allocated]:
     """Allocate one group at every target, in ascending order.
 
     Args:
-        validation: losses of texts on which allocations are compared.
-        gradients: (allocation, number of the step) -> derivative of the loss by every sparsity.
-        fraction: weights of every projection over those of all.
+        group: losses and gradients.
         targets: cost-weighted mean sparsities, in (0, 1).
         store: empty, or what an earlier run has left whose arguments were the same but for the targets.
-        steps: of every descent.
-        rate: see `descent.descend`.
         advance: called with the number of losses computed and steps taken since the last call.
 
     Guarantee: every allocation meets its budget within 1e-9, and its mean loss on the validation texts is not above
     that of equal sparsities; the same arguments give the same allocations, interrupted or not.
     """
-    ends = {
-        target: end_at(gradients, fraction, target, store, steps=steps, rate=rate, advance=advance)
-        for target in sorted(targets)
-    }
+    ends = {target: end_at(group, target, store, advance) for target in sorted(targets)}
     for target in ends:
-        yield choose(validation, ends, target, fraction, store, advance)
+        yield choose(group, ends, target, store, advance)
 
 
 def end_at(
-    gradients: descent.LossGradients,
-    fraction: Float[ndarray, " projections"],
-    target: float,
-    store: Store,
-    *,
-    steps: int,
-    rate: float,
-    advance: Callable[[int], object] = lambda _done: None,
+    group: Group, target: float, store: Store, advance: Callable[[int], object] = lambda _done: None
 ) -> Float[ndarray, " projections"]:
     """The end of the descent of one target. Targets do not depend on each other. For arguments see `kl`."""
     return stored_descent(
-        np.full(len(fraction), target),
-        fraction,
+        np.full(len(group.fraction), target),
+        group.fraction,
         target,
-        gradients,
+        group.gradients,
         store,
         f"target-{target}",
-        steps=steps,
-        rate=rate,
+        steps=group.steps,
+        rate=group.rate,
         loosest=LOOSEST * target,
         advance=advance,
     )
 
 
 def choose(
-    validation: TextLosses,
+    group: Group,
     ends: Mapping[float, Float[ndarray, " projections"]],
     target: float,
-    fraction: Float[ndarray, " projections"],
     store: Store,
     advance: Callable[[int], object] = lambda _done: None,
 ) -> Allocated:
     """The end of a descent, its mean with the ends of its two neighbours, or equal sparsities, by the loss.
 
     Args:
-        validation: see `kl`.
         ends: of the descents of all targets. The lowest and the highest target have one neighbour, and no mean.
         target: which of them.
-        fraction: weights of every projection over those of all.
-        store, advance: see `kl`.
+        group, store, advance: see `kl`.
     """
-    choices = [ends[target], np.full(len(fraction), target)]
+    choices = [ends[target], np.full(len(group.fraction), target)]
     ordered = sorted(ends)
-    around = [descent.logits(ends[other]) for other in ordered[max(ordered.index(target) - 1, 0) :][:3]]
     if ordered[0] < target < ordered[-1]:
-        choices.append(descent.allocation(np.mean(around, axis=0), fraction, target))
-    losses = [_stored_losses(validation, sparsity, store, f"compared-{target}").mean() for sparsity in choices]
+        around = [descent.logits(ends[other]) for other in ordered[ordered.index(target) - 1 :][:3]]
+        choices.append(descent.allocation(np.mean(around, axis=0), group.fraction, target))
+    losses = [_stored_losses(group.validation, sparsity, store, f"compared-{target}").mean() for sparsity in choices]
     best = int(np.argmin(losses))
     advance(_CHOICES)
     return Allocated(target, choices[best], float(losses[best]))

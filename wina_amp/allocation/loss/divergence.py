@@ -9,7 +9,6 @@ its masks (`wina_amp/thresholds/as_run.py`): a search that did so would need a s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
@@ -28,21 +27,6 @@ from wina_amp.models.mask_sites import Tap
 from wina_amp.models.projections import projections
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """One batch of calibration text.
-
-    Attributes:
-        numbers: of its texts.
-        answer: the tokens.
-        dense: final hidden states of the dense model at the positions.
-    """
-
-    numbers: list[int]
-    answer: AnswerBatch
-    dense: Float[Tensor, "positions hidden"]
-
-
 class Divergence:
     """The loss of an allocation. Masks are on the model while it is computed, and none afterwards.
 
@@ -56,44 +40,35 @@ class Divergence:
         self._limits = Limits(self._projections, inputs.counts, bins=inputs.bins, criterion=inputs.criterion)
 
     @property
-    def costs(self) -> list[int]:
-        """Weights of every projection."""
-        return [projection.gated_weights for projection in self._projections]
-
-    @property
     def fractions(self) -> Float[ndarray, " projections"]:
         """Weights of every projection over those of all."""
-        return weight_fractions(self.costs)
-
-    @property
-    def keys(self) -> list[tuple[int, str]]:
-        """Block and name of every projection."""
-        return [(projection.block, projection.name) for projection in self._projections]
+        return weight_fractions([projection.gated_weights for projection in self._projections])
 
     def losses(self, sparsity: Float[ndarray, " projections"]) -> Float[ndarray, " texts"]:
         """KL of every text, in nats, summed over its positions."""
         self._inputs.meter.evaluated(1)
         losses, loaded = np.zeros(len(self._inputs.texts)), self._inputs.loaded
         with torch.inference_mode():
-            for batch in self._batches:
+            for numbers, answer, dense in self._batches:
                 masks = (
-                    (Tap(projection.module), partial(self._masked, number, float(value), batch.answer.eligible))
+                    (Tap(projection.module), partial(self._masked, number, float(value), answer.eligible))
                     for number, (projection, value) in enumerate(zip(self._projections, sparsity, strict=True))
                     if value != 0
                 )
                 with replaced_activations(masks):
-                    hidden = hidden_states(loaded, batch.answer)
-                kl = kl_divergence(loaded, batch.dense, hidden)
-                losses[batch.numbers] = batch.answer.by_text(kl).cpu().numpy()
+                    hidden = hidden_states(loaded, answer)
+                kl = kl_divergence(loaded, dense, hidden)
+                losses[numbers] = answer.by_text(kl).cpu().numpy()
         return losses
 
     @cached_property
-    def _batches(self) -> list[_Batch]:
-        """All texts; made when a loss is asked for, because a search that finds all losses kept asks for none."""
+    def _batches(self) -> list[tuple[list[int], AnswerBatch, Float[Tensor, "positions hidden"]]]:
+        """All texts in batches: their numbers, their tokens, and the dense model's final hidden states. Made when a
+        loss is asked for, because a search that finds all losses kept asks for none."""
         of = self._inputs
         with of.meter.uncounted(), torch.inference_mode():
             planned = answer_batches(of.texts, of.budget, of.dense_prefix, of.loaded.device)
-            return [_Batch(numbers, answer, hidden_states(of.loaded, answer)) for numbers, answer in planned]
+            return [(numbers, answer, hidden_states(of.loaded, answer)) for numbers, answer in planned]
 
     def _masked(
         self, number: int, sparsity: float, eligible: Bool[Tensor, "batch width"], x: Float[Tensor, "batch width in"]

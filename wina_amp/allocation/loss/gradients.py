@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -47,20 +46,9 @@ SMALLEST_BAND = 1e-3
 """Of all scores, where a histogram has next to none around its threshold: keeps the quotient finite."""
 
 
-@dataclass(frozen=True)
-class WeightGradients:
-    """The result of `LossGradients.by_weight`.
-
-    Attributes:
-        loss: in nats per position.
-        by_sparsity: its derivative by every sparsity.
-        by_weight: of every projection, its derivative by the logarithm of every feature's weight, the projection's
-            sparsity held.
-    """
-
-    loss: float
-    by_sparsity: Float[ndarray, " projections"]
-    by_weight: list[Float[Tensor, " in"]]
+_Pass = tuple[list[int], int, Float[ndarray, "batch projections"]]
+"""Of one batch: the numbers of its texts, positions that predict their answers, the derivative of every text's loss by
+every sparsity."""
 
 
 class LossGradients:
@@ -82,19 +70,19 @@ class LossGradients:
         self._dense: dict[int, Tensor] = {}
         self._batch_of = {number: batch for batch in self._planned(range(self.texts)) for number in batch}
 
-    def at(
-        self, sparsity: Float[ndarray, " projections"], picked: Sequence[int]
-    ) -> tuple[float, Float[ndarray, " projections"]]:
-        """The loss on the picked texts, in nats per position, and its derivative by every sparsity."""
+    def at(self, sparsity: Float[ndarray, " projections"], picked: Sequence[int]) -> Float[ndarray, " projections"]:
+        """The derivative of the loss on the picked texts, in nats per position, by every sparsity."""
         return self._mean(self._passes(sparsity, picked))
 
-    def by_weight(self, sparsity: Float[ndarray, " projections"], picked: Sequence[int]) -> WeightGradients:
-        """The same with the derivative by the logarithm of every feature's weight, sparsities held."""
+    def by_weight(
+        self, sparsity: Float[ndarray, " projections"], picked: Sequence[int]
+    ) -> tuple[Float[ndarray, " projections"], list[Float[Tensor, " in"]]]:
+        """The same, and of every projection the derivative by the logarithm of every feature's weight, sparsities
+        held."""
         log_factors = [torch.zeros_like(weights, requires_grad=True) for weights in self._limits.weights]
-        loss, by_sparsity = self._mean(self._passes(sparsity, picked, log_factors))
+        by_sparsity = self._mean(self._passes(sparsity, picked, log_factors))
         positions = sum(positions_of(self._texts[number]) for number in picked)
-        by_weight = [torch.zeros_like(log) if log.grad is None else log.grad / positions for log in log_factors]
-        return WeightGradients(loss, by_sparsity, by_weight)
+        return by_sparsity, [torch.zeros_like(log) if log.grad is None else log.grad / positions for log in log_factors]
 
     def masked_by(self, counts: Mapping[tuple[int, str], Int[ndarray, " count"]]) -> None:
         """Take thresholds from other histograms, and the weights that the model has by now."""
@@ -108,8 +96,8 @@ class LossGradients:
         """
         self._inputs.meter.evaluated(1)
         gradients = np.zeros((self.texts, len(self._projections)))
-        for batch in self._passes(sparsity, range(self.texts)):
-            gradients[batch.numbers] = batch.gradients
+        for numbers, _, of_texts in self._passes(sparsity, range(self.texts)):
+            gradients[numbers] = of_texts
         return gradients
 
     def on_minibatches(self, numbers: Sequence[int], size: int, seed: int) -> descent.LossGradients:
@@ -118,20 +106,18 @@ class LossGradients:
 
         def gradients(sparsity: Float[ndarray, " projections"], step: int) -> Float[ndarray, " projections"]:
             picked = [numbers[position] for position in minibatch(step, len(numbers), size, seed)]
-            return self.at(sparsity, picked)[1]
+            return self.at(sparsity, picked)
 
         return gradients
 
-    def _mean(self, passes: Iterable[_Pass]) -> tuple[float, Float[ndarray, " projections"]]:
-        """Loss and gradients per position of all passes together."""
+    def _mean(self, passes: Iterable[_Pass]) -> Float[ndarray, " projections"]:
+        """Gradients per position of all passes together."""
         self._inputs.meter.evaluated(1)
-        total, positions = 0.0, 0
-        gradients = np.zeros(len(self._projections))
-        for batch in passes:
-            total += batch.loss
-            positions += batch.positions
-            gradients += batch.gradients.sum(axis=0)
-        return total / positions, gradients / positions
+        positions, gradients = 0, np.zeros(len(self._projections))
+        for _, read, of_texts in passes:
+            positions += read
+            gradients += of_texts.sum(axis=0)
+        return gradients / positions
 
     def _passes(
         self,
@@ -153,10 +139,9 @@ class LossGradients:
                 )
                 with replaced_activations(masks):
                     hidden = hidden_states(self._loaded, answer)
-                loss = kl_divergence(self._loaded, dense, hidden).sum()
-                loss.backward()
+                kl_divergence(self._loaded, dense, hidden).sum().backward()
                 gradients = torch.zeros_like(shifts) if shifts.grad is None else shifts.grad
-                yield _Pass(batch, float(loss.detach()), len(answer.owners), gradients.T.double().numpy())
+                yield batch, len(answer.owners), gradients.T.double().numpy()
 
     @contextmanager
     def _without_parameter_gradients(self) -> Generator[None]:
@@ -211,20 +196,3 @@ class LossGradients:
         below, above = limit / HALF_WIDTH, limit * HALF_WIDTH
         width = self._limits.sparsity(number, above) - self._limits.sparsity(number, below)
         return Band(below, limit, above, max(width, SMALLEST_BAND))
-
-
-@dataclass(frozen=True)
-class _Pass:
-    """Loss and gradients of one batch.
-
-    Attributes:
-        numbers: which texts.
-        loss: of all of them, in nats.
-        positions: that predict their answers.
-        gradients: derivative of every text's loss by every sparsity.
-    """
-
-    numbers: Sequence[int]
-    loss: float
-    positions: int
-    gradients: Float[ndarray, "batch projections"]

@@ -33,6 +33,8 @@ class Limits:
 
     Attributes:
         weights: factor of every feature's magnitude in its score, per projection.
+        cutoffs: (number of a projection, sparsity) -> the threshold in magnitudes of every feature, `[1, in]`, float32,
+            on the projection's device.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class Limits:
         self.weights = [projection_weights(criterion, p) for p in projections]
         self._counts = [counts[p.block, p.name] for p in projections]
         self._bins = bins
-        self._cutoffs = lru_cache(maxsize=8 * len(projections))(self._compute)
+        self.cutoffs = lru_cache(maxsize=8 * len(projections))(self._cutoffs)
 
     def threshold(self, number: int, sparsity: float) -> float:
         """The score up to which projection `number` is masked, a float32."""
@@ -56,11 +58,7 @@ class Limits:
         """The fraction of projection `number`'s scores that a threshold masks."""
         return float(self._bins.fraction_at_or_below(self._counts[number], np.array(threshold)))
 
-    def cutoffs(self, number: int, sparsity: float) -> Float[Tensor, "one in"]:
-        """The same in magnitudes of every feature, float32, on the projection's device."""
-        return self._cutoffs(number, sparsity)
-
-    def _compute(self, number: int, sparsity: float) -> Float[Tensor, "one in"]:
+    def _cutoffs(self, number: int, sparsity: float) -> Float[Tensor, "one in"]:
         weights = self.weights[number]
         limit = torch.tensor([self.threshold(number, sparsity)], dtype=torch.float32, device=weights.device)
         return cutoffs(weights, limit)

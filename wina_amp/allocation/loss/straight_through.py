@@ -29,13 +29,13 @@ import math
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wina_amp.masks.compiled import njit
 from wina_amp.masks.reference import is_compiled
 
 _DROPPED, _IN_BAND = 1, 2
@@ -144,7 +144,7 @@ def _by_weight(gradient: Tensor, x: Tensor, state: Tensor, flips: float) -> Floa
     return flips * (own - count / count.sum().clamp(min=1) * own.sum())
 
 
-@cast(Any, numba.njit)(cache=True, nogil=True)
+@njit(nogil=True)
 def _mask_rows(
     x: NDArray[np.float32],
     weights: NDArray[np.float32],
@@ -172,7 +172,7 @@ def _mask_rows(
                 state[row, token, feature] = np.uint8(is_dropped) + np.uint8(2) * np.uint8(is_in_band)
 
 
-@cast(Any, numba.njit)(cache=True, nogil=True, fastmath={"reassoc", "nsz"})
+@njit(nogil=True, fastmath={"reassoc", "nsz"})
 def _spread_rows(
     gradient: NDArray[np.float32],
     x: NDArray[np.float32],
@@ -196,7 +196,7 @@ def _spread_rows(
         totals[row] = np.float32(total)
 
 
-@cast(Any, numba.njit)(cache=True, nogil=True)
+@njit(nogil=True)
 def _add_rows(
     gradient: NDArray[np.float32],
     x: NDArray[np.float32],

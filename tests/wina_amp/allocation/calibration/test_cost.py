@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -27,17 +26,10 @@ HALF = Fraction(1, 2)
 WORK = {"a": 3, "b": 5, "c": 2}
 
 
-class Memory:
+class Memory(dict):
     """A store that forgets nothing."""
 
-    def __init__(self):
-        self.values = {}
-
-    def get(self, name):
-        return self.values.get(name)
-
-    def put(self, name, value):
-        self.values[name] = value
+    put = dict.__setitem__
 
 
 def allocate(store, stop_before=None):
@@ -91,10 +83,9 @@ def test_a_run_that_finds_everything_states_what_it_took_and_adds_nothing():
 @pytest.mark.parametrize("with_gradient", [False, True])
 def test_every_call_of_a_layer_counts_its_fraction_and_a_recorded_one_its_backward_pass(with_gradient):
     loaded = random_model("llama")
-    layers = list(attrgetter(loaded.family.layers)(loaded.model))
     embedded = torch.randn(3, 5, loaded.model.config.hidden_size, requires_grad=with_gradient)
     meter = Meter()
-    with meter.watching(layers):
+    with meter.watching(loaded.layers):
         loaded.decoder(inputs_embeds=embedded, use_cache=False)
         with torch.inference_mode():
             loaded.decoder(inputs_embeds=embedded.detach(), use_cache=False)
@@ -110,9 +101,8 @@ def test_greedy_counts_what_block_errors_multiplied(kind):
     loaded = random_model(kind)
     counts = score_counts(loaded, "wina")
     every = projections(loaded.model)
-    layers = list(attrgetter(loaded.family.layers)(loaded.model))
     own = [p for p in every if p.block == 1]
-    inputs = block_inputs(loaded, layers, texts(), dense_prefix=1, budget=100)[1]
+    inputs = block_inputs(loaded, texts(), dense_prefix=1, budget=100)[1]
     tried = {}
     for p in own:
         limits = torch.from_numpy(thresholds(BINS, counts[1, p.name], np.array([0.0, 0.5])))
@@ -122,7 +112,7 @@ def test_greedy_counts_what_block_errors_multiplied(kind):
     rest = sum(costs[name] for name in costs if name in ("o", "gate", "up", "gate_up", "down"))
     padded = sum(block_input.eligible.numel() for block_input in inputs)
     measured = sum(int(block_input.measured.sum()) for block_input in inputs)
-    with BlockError(loaded, layers[1], own, inputs, tried) as objective:
+    with BlockError(loaded, own, inputs, tried) as objective:
         dense = (padded * attention + measured * rest) / sum(costs.values())
         assert objective.evaluations == 1  # the check of the block's structure
         assert objective.tokens == pytest.approx(dense, rel=ROUNDING)
@@ -135,16 +125,15 @@ def test_greedy_counts_what_block_errors_multiplied(kind):
 def test_a_product_that_is_advanced_counts_the_features_that_are_taken_out():
     loaded = random_model("llama")
     counts = score_counts(loaded, "wina")
-    layers = list(attrgetter(loaded.family.layers)(loaded.model))
     own = [p for p in projections(loaded.model) if p.block == 1]
-    inputs = block_inputs(loaded, layers, texts(), dense_prefix=1, budget=100)[1]
+    inputs = block_inputs(loaded, texts(), dense_prefix=1, budget=100)[1]
     tried = {}
     for p in own:
         limits = torch.from_numpy(thresholds(BINS, counts[1, p.name], np.array([0.0, WORTH / 2])))
         tried[p.name] = cutoffs(feature_weights("wina", p.module.weight, p.name), limits)
     measured = sum(int(block_input.measured.sum()) for block_input in inputs)
     fraction = own[-1].gated_weights / sum(p.gated_weights for p in own)
-    with BlockError(loaded, layers[1], own, inputs, tried) as objective:
+    with BlockError(loaded, own, inputs, tried) as objective:
         before = objective.tokens
         objective.errors([(*(0,) * (len(own) - 1), 1)])
         taken = (objective.tokens - before) / fraction * own[-1].in_features

@@ -4,7 +4,6 @@ own."""
 from __future__ import annotations
 
 import math
-from operator import attrgetter
 
 import torch
 
@@ -32,8 +31,7 @@ def test_enough_measured_tokens_are_chosen_and_no_text_more() -> None:
 
 def test_inputs_are_the_dense_models_hidden_states_at_the_right_tokens() -> None:
     loaded = random_model("llama")
-    layers = list(attrgetter(loaded.family.layers)(loaded.model))
-    inputs = block_inputs(loaded, layers, texts(), dense_prefix=1, budget=70)
+    inputs = block_inputs(loaded, texts(), dense_prefix=1, budget=70)
     assert len(inputs) == 2 and len(inputs[0]) > 1
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in loaded.model.modules())
     outputs = torch.cat([block_input.output for block_input in inputs[0]])

@@ -57,11 +57,11 @@ def test_a_chunk_has_the_gradients_of_its_texts_masked_by_its_own_scores():
         options = {"criterion": LEARNED, "bins": BINS, "dense_prefix": PREFIX, "budget": BUDGET}
         (counts,) = group_counts(own, chosen[:3], np.zeros(len(chosen[:3]), np.int64), **options)
         gradients = LossGradients(LossInputs(own, texts(), counts, BINS, LEARNED, PREFIX, BUDGET))
-        expected = gradients.by_weight(task.sparsity, list(numbers))
+        by_sparsity, by_weight = gradients.by_weight(task.sparsity, list(numbers))
         positions = sum(len(text.answer_ids) for text in chosen)
         assert chunk.positions == positions
-        np.testing.assert_allclose(chunk.by_sparsity, expected.by_sparsity * positions, rtol=ROUNDING)
-        flat = torch.cat(expected.by_weight).double().numpy()
+        np.testing.assert_allclose(chunk.by_sparsity, by_sparsity * positions, rtol=ROUNDING)
+        flat = torch.cat(by_weight).double().numpy()
         np.testing.assert_allclose(chunk.by_weight, flat * positions, rtol=ROUNDING, atol=1e-9)
 
 

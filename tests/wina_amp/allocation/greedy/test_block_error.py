@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
-
 import numpy as np
 import pytest
 import torch
@@ -30,18 +28,17 @@ class Setting:
 
     def __init__(self, kind, block=1, is_rotated=False):
         self.loaded = rotated_model(kind) if is_rotated else random_model(kind)
-        self.layers = list(attrgetter(self.loaded.family.layers)(self.loaded.model))
-        self.layer = self.layers[block]
+        self.layer = self.loaded.layers[block]
         self.own = [p for p in projections(self.loaded.model) if p.block == block]
         counts = score_counts(self.loaded, "wina")
         grid = np.linspace(0, 0.9, SPARSITIES)
         self.limits = {p.name: torch.from_numpy(thresholds(BINS, counts[block, p.name], grid)) for p in self.own}
         self.weights = {p.name: feature_weights("wina", p.module.weight, p.name) for p in self.own}
-        self.inputs = block_inputs(self.loaded, self.layers, texts(), dense_prefix=PREFIX, budget=100)[block]
+        self.inputs = block_inputs(self.loaded, texts(), dense_prefix=PREFIX, budget=100)[block]
 
     def objective(self):
         tried = {name: cutoffs(self.weights[name], self.limits[name]) for name in self.limits}
-        return BlockError(self.loaded, self.layer, self.own, self.inputs, tried)
+        return BlockError(self.loaded, self.own, self.inputs, tried)
 
     def slow(self, taken):
         chosen = {p.name: self.limits[p.name][steps] for p, steps in zip(self.own, taken, strict=True)}
@@ -88,7 +85,7 @@ def test_a_block_of_another_structure_is_refused(monkeypatch) -> None:
     setting = Setting("llama")
     original = setting.layer.forward
     monkeypatch.setattr(setting.layer, "forward", lambda *args, **kwargs: 1.5 * original(*args, **kwargs))
-    setting.inputs = block_inputs(setting.loaded, setting.layers, texts(), dense_prefix=PREFIX, budget=100)[1]
+    setting.inputs = block_inputs(setting.loaded, texts(), dense_prefix=PREFIX, budget=100)[1]
     with (
         pytest.raises(UserError, match=r"differs from the model's own by 0\.33.*LlamaDecoderLayer"),
         setting.objective(),

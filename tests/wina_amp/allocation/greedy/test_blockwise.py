@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
-
 import numpy as np
 import pytest
 import torch
@@ -56,7 +54,7 @@ def test_choices_are_those_of_algorithm_1_with_the_whole_model_run_for_every_can
     loaded = random_model(kind)
     chosen, step, stop, prefix, block = texts(5), 0.1, 0.15, 1, 1
     counts = score_counts(loaded, "wina")
-    layer = list(attrgetter(loaded.family.layers)(loaded.model))[block]
+    layer = loaded.layers[block]
     own = [p for p in projections(loaded.model) if p.block == block]
     weights = {p.name: feature_weights("wina", p.module.weight, p.name) for p in own}
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from wina_amp.allocation.kl.kl import choose, end_at, kl, work
+from wina_amp.allocation.kl.kl import Group, choose, end_at, kl, work
 from wina_amp.allocation.loss import descent
 
 COSTS = [36864, 12288, 12288, 36864, 98304, 98304, 98304]
@@ -54,10 +54,13 @@ class Memory(dict):
         self[name] = json.dumps(value)
 
 
-def _run(losses: Interacting, store: Memory, targets: tuple[float, ...] = TARGETS, **options):
-    return list(
-        kl(losses.validation, losses.gradients, FRACTION, targets, store, **{"steps": 60, "rate": 0.1} | options)
-    )
+def _group(losses: Interacting, **options) -> Group:
+    named = {"validation": losses.validation, "gradients": losses.gradients, "steps": 60} | options
+    return Group(fraction=FRACTION, rate=0.1, **named)
+
+
+def _run(losses: Interacting, store: Memory, targets: tuple[float, ...] = TARGETS, steps: int = 60, **options):
+    return list(kl(_group(losses, steps=steps), targets, store, **options))
 
 
 def test_every_target_is_met_at_a_loss_below_that_of_equal_sparsities():
@@ -72,10 +75,8 @@ def test_every_target_is_met_at_a_loss_below_that_of_equal_sparsities():
 
 def test_a_descent_that_ends_above_equal_sparsities_is_not_taken():
     losses = Interacting()
-    uphill = kl(
-        losses.validation, lambda s, k: -losses.gradients(s, k), FRACTION, TARGETS, Memory(), steps=60, rate=0.1
-    )
-    for allocated in uphill:
+    uphill = _group(losses, gradients=lambda s, k: -losses.gradients(s, k))
+    for allocated in kl(uphill, TARGETS, Memory()):
         np.testing.assert_array_equal(allocated.sparsity, np.full(len(COSTS), allocated.target))
 
 
@@ -86,7 +87,7 @@ def test_the_budget_tightens_from_three_quarters_of_the_target_over_the_first_ha
         seen.append(FRACTION @ sparsity)
         return losses.gradients(sparsity, step)
 
-    end_at(gradients, FRACTION, 0.8, Memory(), steps=8, rate=0.1)
+    end_at(_group(losses, gradients=gradients, steps=8), 0.8, Memory())
     np.testing.assert_allclose(seen, [0.6, 0.65, 0.7, 0.75, 0.8, 0.8, 0.8, 0.8], atol=ROUNDING)
 
 
@@ -97,7 +98,7 @@ def _distance(liked: np.ndarray):
 
 def test_end_mean_with_the_neighbours_and_equal_sparsities_are_chosen_from_by_validation_losses():
     losses = Interacting()
-    ends = {target: end_at(losses.gradients, FRACTION, target, Memory(), steps=60, rate=0.1) for target in TARGETS}
+    ends = {target: end_at(_group(losses), target, Memory()) for target in TARGETS}
     around = np.mean([np.log(end) - np.log1p(-end) for end in ends.values()], axis=0)
     for target, end in ends.items():
         choices = [end, np.full(len(COSTS), target)]
@@ -105,7 +106,7 @@ def test_end_mean_with_the_neighbours_and_equal_sparsities_are_chosen_from_by_va
             choices.append(descent.allocation(around, FRACTION, target))
         assert min(np.abs(a - b).max() for i, a in enumerate(choices) for b in choices[:i]) > 1e-3  # they do differ
         for liked in choices:
-            chosen = choose(_distance(liked), ends, target, FRACTION, Memory())
+            chosen = choose(_group(losses, validation=_distance(liked)), ends, target, Memory())
             np.testing.assert_allclose(chosen.sparsity, liked, atol=ROUNDING)
             assert chosen.loss == pytest.approx(0, abs=ROUNDING)
 
