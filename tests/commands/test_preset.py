@@ -47,7 +47,17 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_full_run_its_controls_the_models_other_calibrations_and_published_settings_are_there():
     published, embedded = {"teal-released", "wina-released"}, {"full", "confirmation", "held-out-task", "alpaca"}
-    assert set(NAMES) == {*MODELS, *published, *embedded, *ON_FULL, "smoke", "local-tasks", "table", "kl-clusters"}
+    assert set(NAMES) == {
+        *MODELS,
+        *published,
+        *embedded,
+        *ON_FULL,
+        "smoke",
+        "local-tasks",
+        "table",
+        "kl-clusters",
+        "uniform-clusters",
+    }
 
 
 def test_the_controls_combine(tmp_path: Path):
