@@ -27,7 +27,7 @@ TOKENS = 24
 
 def main() -> None:
     """Measure every number of samples that the command line names."""
-    if sys.argv[1] in STEPS:
+    if sys.argv[1:] and sys.argv[1] in STEPS:
         return STEPS[sys.argv[1]](int(sys.argv[2]))
     for samples in sys.argv[1:]:
         with tempfile.TemporaryDirectory() as folder:

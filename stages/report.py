@@ -116,7 +116,7 @@ def _plan(settings: Settings) -> Plan:
         bootstrap=settings.report.bootstrap,
         confidence=settings.report.confidence,
         seed=settings.seed,
-        settings=_shown(settings),
+        settings=asdict(settings),
         commit=_commit(),
     )
 
@@ -151,31 +151,6 @@ def _method(name: str, row: MethodSettings, profiles: dict[str, ProfileSettings]
         is_limited=profile.criterion in GATE_CRITERIA,
         takes_allocation=profile.allocation == POOLED,
     )
-
-
-def _shown(settings: Settings) -> dict[str, Any]:
-    sections = {
-        "model": settings.model,
-        "benchmark": settings.benchmark,
-        "tokens": settings.tokens,
-        "learn": settings.learn,
-        "capture": settings.capture,
-        "cluster": settings.cluster,
-        "allocate": settings.allocate,
-        "gradient": settings.gradient,
-        "route": settings.route,
-        "evaluate": settings.evaluate,
-        "latency": settings.latency,
-        "report": settings.report,
-    }
-    named = {
-        "profiles": {name: asdict(profile) for name, profile in settings.profiles.items()},
-        "methods": {
-            DENSE: dict.fromkeys(("profile", "groups_from", "mask")),
-            **{name: asdict(method) for name, method in settings.methods.items()},
-        },
-    }
-    return {"seed": settings.seed, **{name: asdict(row) for name, row in sections.items()}, **named}
 
 
 def _commit() -> str:

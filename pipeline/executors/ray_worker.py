@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import pickle
 import time
 from collections.abc import Callable
@@ -80,9 +81,15 @@ class Actor:
         self._worker: Any = None
 
     def ready(self) -> dict[str, str]:
-        """Make the worker; returns what must be the same for all of them."""
-        facts = self._facts()
-        self._worker = from_bytes(self._make, self._ask)()
+        """Make the worker; returns what must be the same for all of them. A worker whose node goes away meanwhile, and
+        takes the folder with the code along, ends like one whose node is gone."""
+        try:
+            facts = self._facts()
+            self._worker = from_bytes(self._make, self._ask)()
+        except FileNotFoundError:
+            if not _has_folder():
+                os._exit(1)
+            raise
         return facts
 
     def run(self, call: bytes) -> Any:
@@ -92,6 +99,14 @@ class Actor:
         result = function(self._worker, task, progress.advance)
         progress.report()
         return result
+
+
+def _has_folder() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 class _Progress:

@@ -188,8 +188,11 @@ def test_a_study_asks_about_perplexity_and_evaluates_controls_with_the_first_fit
     questions = {"accuracy": question, "text": question | {"perplexity_percent": 0.5}}
     study = repository / "docs" / "studies" / "other"
     study.mkdir()
-    yaml.dump(written | {"questions": questions, "controls": {"wina_routed": "wina"}}, study / "protocol.yaml")
-    git(repository, "add", "docs")
+    presets = [*written["presets"], "without"]
+    (repository / "presets" / "without.yaml").write_text("methods: {greedy_prompt: null}\n")
+    protocol = {"presets": presets, "questions": questions, "controls": {"wina_routed": "wina"}}
+    yaml.dump(written | protocol, study / "protocol.yaml")
+    git(repository, "add", "docs", "presets")
     git(repository, "commit", "-qm", "study")
     asked: list[tuple[str, list[str]]] = []
     monkeypatch.setattr(confirm, "_model", lambda _revision: "c" * 64)
@@ -197,6 +200,7 @@ def test_a_study_asks_about_perplexity_and_evaluates_controls_with_the_first_fit
 
     def run(settings: Settings, asking: Protocol, changed: dict[str, object], _split: str, refit: int) -> str:
         assert (changed["study"], changed["benchmark.include"], settings.study) == ("other", "/tasks", "other")
+        assert not [name for name, value in changed.items() if name.startswith("methods.") and value is None]
         asked.append((str(refit), asking.evaluated(refit)))
         return str(refit)
 

@@ -14,6 +14,7 @@ Params are the `settings.<section>[.<key>]` that the stage's file mentions, or a
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import sys
 from functools import cache
@@ -22,6 +23,9 @@ from typing import Any
 
 import grimp
 from ruamel.yaml import YAML
+
+from pipeline.config.methods import EvaluateSettings
+from pipeline.config.params import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("wina_amp", "pipeline", "stages", "commands")
@@ -34,8 +38,9 @@ EMBEDDED_TASKS = ROOT / "data" / "benchmark"
 _MODULE = re.compile(r"python -m stages (\w+)")
 _START = "stages.__main__"
 
-_PROPERTIES = {"evaluate.limits": {"evaluate.train_samples", "evaluate.test_samples"}}
-"""What is no setting, but made of some."""
+_SECTIONS = frozenset(Settings.__dataclass_fields__)
+_PROPERTIES = {"evaluate": EvaluateSettings}
+"""Sections some of whose attributes are no settings, but properties made of some."""
 
 
 def stages(text: str) -> dict[str, dict[str, Any]]:
@@ -79,16 +84,28 @@ def covers(dep: str, unit: str) -> bool:
 
 def settings_used(module: str) -> set[str]:
     """`section` or `section.key` for every `settings.section[.key]` in the file of a stage and in those beside it that
-    it imports."""
+    it imports; every section where one turns the settings into plain values."""
     beside = {name for name in _closure(module) if name.count(".") == 1 and name.startswith("stages.")}
     named = {setting for name in beside - {"stages.run", _START} for setting in _settings_in(name)}
-    return {setting for name in named for setting in _PROPERTIES.get(name, {name})}
+    return {setting for name in named for setting in _made_of(name)}
+
+
+def _made_of(name: str) -> set[str]:
+    """The settings that a property reads; a setting itself."""
+    section, _, key = name.partition(".")
+    attribute = getattr(_PROPERTIES.get(section), key, None) if key else None
+    if not isinstance(attribute, property):
+        return {name}
+    assert attribute.fget
+    return {f"{section}.{used}" for used in re.findall(r"self\.(\w+)", inspect.getsource(attribute.fget))}
 
 
 def _settings_in(module: str) -> set[str]:
     tree = ast.parse((ROOT / _file(module)).read_text())
     inner: set[ast.AST] = set()
     used: set[str] = set()
+    plain = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node) == "asdict(settings)"]
+    used |= _SECTIONS if plain else set()
     for node in ast.walk(tree):  # breadth first, so `settings.a.b` is met before the `settings.a` inside it
         if isinstance(node, ast.Attribute) and node not in inner:
             if _is_settings(node.value):

@@ -17,6 +17,8 @@ from wina_amp.atomic import replacing
 from wina_amp.errors import UserError
 from wina_amp.profile_set.profile_set import ProfileSet
 
+_COLUMNS = ("target", "group", "group_name", "block", "projection", "threshold")
+
 
 def export(path_or_repo: str, file: Path) -> None:
     """Write the thresholds of a profile set as `.json` or `.csv`.
@@ -40,14 +42,9 @@ def rows(profile_set: ProfileSet) -> Iterator[dict[str, object]]:
         for number, of_group in enumerate(of_target):
             for block, of_block in enumerate(of_group):
                 for projection, threshold in zip(description.model.projections, of_block, strict=True):
-                    yield {
-                        "target": target,
-                        "group": number,
-                        "group_name": description.groups[number].name,
-                        "block": block,
-                        "projection": projection,
-                        "threshold": written(threshold),
-                    }
+                    name = description.groups[number].name
+                    values = (target, number, name, block, projection, written(threshold))
+                    yield dict(zip(_COLUMNS, values, strict=True))
 
 
 def written(threshold: float) -> float | str:
@@ -63,8 +60,8 @@ def _json(profile_set: ProfileSet) -> str:
 
 
 def _csv(profile_set: ProfileSet) -> str:
-    text, table = io.StringIO(), list(rows(profile_set))
-    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(table)
+    writer.writerows(rows(profile_set))
     return text.getvalue()

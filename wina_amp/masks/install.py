@@ -117,7 +117,7 @@ def install(
         masks of a block]` in the order of `models.mask_sites.mask_sites`. For `threshold`: scores at
             or below it are masked, so 0 masks only features that contribute nothing. For `topk` and `prompt`: the
             sparsity that says how many scores are kept, in float64, as float32 may round k down.
-        kind: a name in `sparse.masks.MASKS`.
+        kind: a name in `wina_amp.masks.kinds.MASKS`.
 
     Yields: the runtime; run the model inside `runtime.rows(groups, eligible)`.
 

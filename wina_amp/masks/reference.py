@@ -52,7 +52,8 @@ def mask(
 
     Returns: the masked input, in the dtype of x.
     """
-    if HAS_NUMBA and x.device.type == "cpu" and x.dtype in _PATTERNS:
+    needs_gradient = torch.is_grad_enabled() and x.requires_grad  # the kernel's result would have none
+    if HAS_NUMBA and x.device.type == "cpu" and x.dtype in _PATTERNS and not needs_gradient:
         source = x.contiguous()
         result = torch.empty_like(source) if out is None else out
         kind, magnitude = _PATTERNS[x.dtype]

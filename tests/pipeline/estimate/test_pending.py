@@ -22,13 +22,14 @@ PIPELINE = """
 stages:
   one: {cmd: cp source one, deps: [source], outs: [one]}
   two: {cmd: cp one two, deps: [one], outs: [two]}
+  behind: {cmd: cp two behind, deps: [two], outs: [behind]}
   three: {cmd: cp other three, deps: [other], outs: [three]}
 """
 
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A DVC repository of three stages that are up to date."""
+    """A DVC repository of four stages that are up to date."""
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
     folder = tmp_path / "repository"
@@ -47,16 +48,16 @@ def _dvc(folder: Path, *arguments: str) -> str:
 
 
 def test_the_estimated_stages_are_those_that_dvc_then_runs(repository: Path):
-    assert pending(repository) == ([], 3)
+    assert pending(repository) == ([], 4)
     (repository / "source").write_text("another")
     expected, _ = pending(repository)
     ran = re.findall(r"Running stage '([^']+)'", _dvc(repository, "repro"))
-    assert expected == ran == ["one", "two"]
-    assert pending(repository) == ([], 3)
+    assert expected == ran == ["one", "two", "behind"]
+    assert pending(repository) == ([], 4)
 
 
 def test_a_stage_that_will_be_forced_takes_its_dependents_along(repository: Path):
-    assert pending(repository, also=["one"]) == (["one", "two"], 3)
+    assert pending(repository, also=["one"]) == (["one", "two", "behind"], 4)
 
 
 def test_a_repository_that_dvc_is_at_work_in_is_refused(repository: Path, monkeypatch: pytest.MonkeyPatch):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import os
 import pickle
 from collections.abc import Callable
 from functools import partial
@@ -52,6 +54,30 @@ def work(worker: list[int], task: int, advance: Callable[[int], object]) -> int:
         advance(1)
     worker.append(task)
     return sum(worker)
+
+
+def missing() -> dict[str, str]:
+    raise FileNotFoundError("a file of the checkpoint")
+
+
+def _start(folder: Path, *, goes: bool) -> None:
+    os.chdir(folder)
+    if goes:
+        folder.rmdir()
+    with pytest.raises(FileNotFoundError, match="a file of the checkpoint"):
+        Actor(b"", missing, lambda _units: None, lambda _call: None).ready()
+
+
+@pytest.mark.parametrize(("goes", "code"), [(True, 1), (False, 0)])
+def test_a_worker_whose_folder_goes_away_ends_and_any_other_missing_file_is_an_error(
+    goes: bool, code: int, tmp_path: Path
+):
+    folder = tmp_path / "node"
+    folder.mkdir()
+    started = multiprocessing.get_context("spawn").Process(target=_start, args=(folder,), kwargs={"goes": goes})
+    started.start()
+    started.join()
+    assert started.exitcode == code
 
 
 def test_an_actor_makes_one_worker_and_tells_all_progress_before_it_returns():

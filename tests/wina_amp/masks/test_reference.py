@@ -78,6 +78,17 @@ def test_counts_are_added_and_memory_is_reused_when_it_is_given():
     assert torch.equal(kept, once + 100)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gradient_goes_through_what_is_kept(dtype: torch.dtype):
+    x, weights, thresholds, groups, counted = _case(dtype)
+    one_less = [torch.zeros(5, dtype=torch.int64) for _ in range(2)]
+    plain = mask(x, cutoffs(weights, thresholds), groups, counted, one_less[0])
+    masked = mask(x.requires_grad_(), cutoffs(weights, thresholds), groups, counted, one_less[1])
+    masked.float().sum().backward()
+    assert torch.equal(masked, plain) and torch.equal(*one_less)
+    assert x.grad is not None and torch.equal(x.grad != 0, plain != 0)
+
+
 def test_inputs_that_are_not_contiguous_give_the_same_mask():
     x, weights, thresholds, groups, counted = _case(torch.float32)
     strided = torch.stack([x, x], dim=-1)[..., 0]

@@ -223,8 +223,11 @@ def test_nothing_is_compiled_whoever_asks(tiny_loaded: LoadedModel, monkeypatch:
 def test_what_is_no_prompt_is_refused(tiny_loaded: LoadedModel):
     ids, mask = _padded().values()
     sparse = sparsify_(tiny_loaded, profile_set(tiny_loaded), sparsity=0.5)
-    with sparse, pytest.raises(UserError, match=r"prompts' shape, \[5, 8\]\. Found: \[2, 8\]"):
-        sparse.model.generate(input_ids=ids, attention_mask=mask[:2])
+    with sparse:
+        with pytest.raises(UserError, match=r"prompts' shape, \[5, 8\]\. Found: \[2, 8\]"):
+            sparse.model.generate(input_ids=ids, attention_mask=mask[:2])
+        with pytest.raises(UserError, match="Several prompts need an attention mask"):
+            sparse.model.generate(input_ids=ids)
 
 
 def test_more_prompts_than_a_kernel_takes_need_the_choice_of_the_backend(tiny_loaded: LoadedModel):

@@ -165,6 +165,9 @@ def test_gradient_clusters_are_shown_where_they_are_in_the_plan(page):
         pytest.param({"targets": (0.5,)}, id="one target"),
         pytest.param(with_many(), id="many methods"),
         pytest.param({"methods": with_kl().methods}, id="two configurations with groups"),
+        pytest.param(
+            {"methods": [one for one in with_kl().methods if one.name != "kl"]}, id="groups and no pooled method"
+        ),
     ],
 )
 def test_any_set_of_methods_targets_and_splits_makes_a_page(changes):
