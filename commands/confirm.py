@@ -29,13 +29,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar, cast
 
 import pandas as pd
+from ruamel.yaml import YAML
 
 from commands import preset_files
+from commands.preset_files import Change
 from pipeline.config import params, protocol
 from pipeline.config.params import PARAMS, Settings
 from pipeline.config.protocol import Protocol
@@ -94,7 +97,7 @@ def main(
         committed = (f"{preset_files.FOLDER}/{name}.yaml" for name in asked.presets)
         refuse_uncommitted(root, protocol.file_of(study), PARAMS, *committed)
         refuse_seen(asked, folder / RECORD)
-    changed = {change.name: change.after for change in changes if not change.leaves_out}  # what is not asked is not run
+    changed = overrides(changes, text)
     revisions = [_run(settings, asked, changed, split, refit) for refit in range(asked.refits)]
     folder.mkdir(parents=True, exist_ok=True)
     if split == CONFIRMATION:
@@ -178,11 +181,10 @@ def _recorded(file: Path) -> list[dict[str, Any]]:
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
 
 
-def _run(settings: Settings, asked: Protocol, changed: Mapping[str, object], split: str, refit: int) -> str:
+def _run(settings: Settings, asked: Protocol, changed: Sequence[str], split: str, refit: int) -> str:
     """Run one refit, with the settings that presets have changed, as an experiment; its name."""
     name = f"{split}-{asked.salt}-{refit}"
     changes = {
-        **changed,
         "seed": settings.seed + refit,
         "benchmark.refit": refit,
         "benchmark.confirmation_samples": asked.samples if split == CONFIRMATION else 0,
@@ -194,7 +196,8 @@ def _run(settings: Settings, asked: Protocol, changed: Mapping[str, object], spl
     stages = [*([DENSE] if refit == 0 else []), *(f"evaluate@{method}" for method in asked.evaluated(refit))]
     dvc = [sys.executable, "-m", "dvc", "exp"]
     subprocess.run([*dvc, "remove", name], capture_output=True, check=False)
-    options = [f"--set-param=++{setting}={override(value)}" for setting, value in changes.items()]
+    own = [f"++{setting}={override(value)}" for setting, value in changes.items()]
+    options = [f"--set-param={one}" for one in [*changed, *own]]
     done = subprocess.run([*dvc, "run", "--temp", "--name", name, *options, *stages], check=False)
     if done.returncode:
         raise UserError(
@@ -204,6 +207,21 @@ def _run(settings: Settings, asked: Protocol, changed: Mapping[str, object], spl
             remedy="read what DVC says above; what was finished is kept, so that the next run goes on from there",
         )
     return name
+
+
+def overrides(changes: Iterable[Change], text: str) -> list[str]:
+    """What presets have changed in the text of params.yaml, for `dvc exp run --set-param`; the last change of a name
+    holds, and a name that params.yaml has not is not taken out of it."""
+    known = cast(Any, YAML(typ="safe").load(text))
+    removed, values = dict[str, None](), dict[str, object]()
+    for change in changes:
+        if change.leaves_out:
+            values = {name: value for name, value in values.items() if not f"{name}.".startswith(f"{change.name}.")}
+            if reduce(lambda at, key: at.get(key, {}), change.name.split("."), known):
+                removed[change.name] = None
+        else:
+            values[change.name] = change.after
+    return [*(f"~{name}" for name in removed), *(f"++{name}={override(value)}" for name, value in values.items())]
 
 
 def override(value: object) -> str:

@@ -114,7 +114,7 @@ def apply_all(presets: Iterable[Mapping[str, Any]], text: str) -> tuple[str, lis
 
 
 def apply(preset: Mapping[str, Any], text: str) -> tuple[str, list[Change]]:
-    """A params.yaml with the preset in it, comments kept, and what has changed.
+    """A params.yaml with the preset in it, comments kept (but for those at an entry that goes), and what has changed.
 
     Args:
         preset: from `load`.

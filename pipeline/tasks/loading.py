@@ -66,7 +66,7 @@ def load_tasks(
             prompting,
             subject=next(filter(None, (_subject(requested, name, task) for requested in requested_as[name])), ""),
             requested_as=requested_as[name],
-            is_for_training=name in files and task.get_config("test_split") == TRAIN,
+            is_for_training=name in files and name in names and task.get_config("test_split") == TRAIN,
             refit=refit,
         )
         for name, task in tasks.items()

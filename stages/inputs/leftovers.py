@@ -11,6 +11,7 @@ import filecmp
 import logging
 import os
 import re
+import time
 from itertools import chain, count
 from operator import attrgetter
 from pathlib import Path
@@ -22,8 +23,11 @@ from stages.inputs.recorded import LOCK
 from stages.inputs.snapshot import ROOT
 from wina_amp.atomic import replacing
 
-_WHOLE = re.compile(r"^ {4}outs:\n(?: {4}.*\n)* {6}(?:size|nfiles): \d+\n\Z", re.MULTILINE)
+_WHOLE = re.compile(r"^ {4}outs:\n(?: {4}.*\n)* {6}(?:size|nfiles): \d+\n(?: {6}isexec: true\n)?\Z", re.MULTILINE)
 """The end of a stage's entry in dvc.lock: what it wrote, with all that DVC says of it."""
+
+_WRITING_SECONDS = 2.0
+"""DVC writes all of dvc.lock in half a second."""
 
 REMOVED = "removed"
 """The folder where they go and stay, beside that in which they lay: a file of the user's may be among them, which DVC
@@ -69,7 +73,7 @@ def forget(settings: Settings) -> None:
     if not lock.is_file():
         return
     known = {f"{stage}@{name}" if name else stage for stage, (_, names) in _stages(settings).items() for name in names}
-    head, *entries = re.split(r"^(?=  \S+:$)", lock.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    head, *entries = _entries(lock)
     if entries and not _WHOLE.search(entries[-1]):
         log.warning("%s was cut off while DVC wrote it: its last stages come from the run cache", LOCK)
     kept = [entry for entry in entries if entry.partition(":")[0].strip() in known and _WHOLE.search(entry)]
@@ -78,6 +82,17 @@ def forget(settings: Settings) -> None:
     elif len(kept) < len(entries):
         with replacing(lock) as temporary:
             temporary.write_text(head + "".join(kept), encoding="utf-8")
+
+
+def _entries(lock: Path) -> list[str]:
+    """What stands before the first stage of dvc.lock, and the text of every stage; waits while DVC writes it."""
+    text = None
+    while True:
+        before, text = text, lock.read_text(encoding="utf-8", errors="replace")  # a cut character is of a cut entry
+        parts = re.split(r"^(?=  \S+:$)", text, flags=re.MULTILINE)
+        if text == before or (len(parts) > 1 and _WHOLE.search(parts[-1])):
+            return parts
+        time.sleep(_WRITING_SECONDS)
 
 
 def _destination(path: Path) -> Path:

@@ -124,7 +124,12 @@ def make_evidence(
         name: np.random.default_rng([seed, number]).permutation(random) for number, name in enumerate(other_draws)
     }
     tasks = samples["task"].astype("category").cat.codes.to_numpy()
-    groups = {"global": np.zeros(len(samples), int), "activation": clusters, "gradient": (clusters + 1) % GROUPS, "task": tasks}
+    groups = {
+        "global": np.zeros(len(samples), int),
+        "activation": clusters,
+        "gradient": (clusters + 1) % GROUPS,
+        "task": tasks,
+    }
     groups |= {"random": random, **draws}
     routes = {
         name: np.where(rng.random(len(samples)) < ERROR_RATES.get(name, 0.1), (clusters + 1) % GROUPS, clusters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,19 @@ def test_a_task_of_a_group_has_its_own_subject(tiny_tasks: Path, tiny_loaded: Lo
         next(sample_rows(views["test"], [0], tiny_loaded.tokenizer, 128))["subject"] for views in tasks.values()
     ]
     assert subjects == ["law", "fine arts", "none"]  # `pick` has a column of its own, which says "none"
+
+
+def test_a_task_of_a_group_is_evaluated_though_a_local_file_has_its_name(tiny_tasks: Path, tmp_path: Path):
+    _copy_tasks(tiny_tasks, tmp_path)
+    rows = [{"prompt": f"p{at}", "choices": ["a", "b"], "target": 0, "split": "train"} for at in range(9)]
+    (tmp_path / "made.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "made.yaml").write_text(
+        f"task: made\ndataset_path: json\ndataset_kwargs: {{data_files: {tmp_path}/made.jsonl}}\n"
+        "output_type: multiple_choice\ntest_split: train\ndoc_to_text: prompt\ndoc_to_choice: choices\n"
+        "doc_to_target: target\n"
+    )
+    (tmp_path / "all.yaml").write_text("group: all\ntask: [made]\n")
+    assert list(load_tasks(tmp_path, ["all"])["made"]) == ["train", "test", "confirmation"]
 
 
 def test_pages_of_a_rolling_task_become_windows(tiny_tasks: Path, tmp_path: Path):

@@ -123,6 +123,7 @@ def test_dvc_lock_forgets_the_stages_that_are_gone_and_keeps_the_others_byte_for
 def test_a_dvc_lock_that_was_cut_off_is_one_that_dvc_reads(at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """DVC writes the file in place: killed meanwhile, it leaves the beginning."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(leftovers, "_WRITING_SECONDS", 0)
     whole = (ROOT / "dvc.lock").read_bytes()
     Path("dvc.lock").write_bytes(whole[:at])
     forget(load(ROOT / PARAMS))
@@ -133,9 +134,20 @@ def test_a_dvc_lock_that_was_cut_off_is_one_that_dvc_reads(at: int, tmp_path: Pa
         assert 0 < at < whole.index(b"  prepare:"), "no stage is whole"
 
 
-def test_nothing_of_a_whole_dvc_lock_is_taken_for_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("at", [0, 300, -3])
+def test_a_dvc_lock_that_dvc_is_writing_is_waited_for(at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    whole = (ROOT / "dvc.lock").read_bytes()
+    whole, steps = (ROOT / "dvc.lock").read_bytes(), iter([len((ROOT / "dvc.lock").read_bytes()) - 2, None])
+    Path("dvc.lock").write_bytes(whole[:at])
+    monkeypatch.setattr(leftovers.time, "sleep", lambda _seconds: Path("dvc.lock").write_bytes(whole[: next(steps)]))
+    forget(load(ROOT / PARAMS))
+    assert Path("dvc.lock").read_bytes() == whole
+
+
+@pytest.mark.parametrize("end", [b"", b"      isexec: true\n"], ids=["a file", "an executable file"])
+def test_nothing_of_a_whole_dvc_lock_is_taken_for_cut_off(end: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    whole = (ROOT / "dvc.lock").read_bytes() + end
     Path("dvc.lock").write_bytes(whole)
     forget(load(ROOT / PARAMS))
     assert Path("dvc.lock").read_bytes() == whole
