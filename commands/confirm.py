@@ -212,7 +212,7 @@ def _run(settings: Settings, asked: Protocol, changed: Sequence[str], split: str
 def overrides(changes: Iterable[Change], text: str) -> list[str]:
     """What presets have changed in the text of params.yaml, for `dvc exp run --set-param`; the last change of a name
     holds, and a name that params.yaml has not is not taken out of it."""
-    known = cast(Any, YAML(typ="safe").load(text))
+    known = YAML(typ="safe").load(text)
     removed, values = dict[str, None](), dict[str, object]()
     for change in changes:
         if change.leaves_out:

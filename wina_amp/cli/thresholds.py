@@ -17,7 +17,7 @@ from wina_amp.atomic import replacing
 from wina_amp.errors import UserError
 from wina_amp.profile_set.profile_set import ProfileSet
 
-_COLUMNS = ("target", "group", "group_name", "block", "projection", "threshold")
+_COLUMNS: tuple[str, ...] = ("target", "group", "group_name", "block", "projection", "threshold")
 
 
 def export(path_or_repo: str, file: Path) -> None:
