@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from tests.stages.test_evaluate import make_inputs
 from tests.stages.test_evaluate import settings as evaluate_settings
 
 __all__ = ["cluster", "copy", "evaluate_settings", "group_settings", "local", "settings", "small_parts"]
+
+METHOD = "clustered_oracle"
 
 pytestmark = [needs_ray, pytest.mark.timeout(900)]
 
@@ -63,24 +66,35 @@ def test_workers_killed_in_the_middle_cost_no_byte(
 
 
 @pytest.mark.tried("cluster", "recomputed")
-def test_workers_killed_during_an_evaluation_cost_no_byte(
-    evaluate_settings: Settings, cluster: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("ends", ["workers", "a node", "the driver"])
+def test_whoever_ends_during_an_evaluation_costs_no_byte(
+    ends: str, evaluate_settings: Settings, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ):
     make_inputs(evaluate_settings)
-    written: list[str] = []
-    for executor in ("local", "ray"):
-        monkeypatch.setenv(EXECUTOR, executor)
-        with monkeypatch.context() as patch:
-            asked = at_a_write(2, _kill_workers if executor == "ray" else lambda: None, patch)
-            evaluate.main(evaluate_settings, "clustered_oracle")
-        assert len(asked) >= 4
-        written.append(file_digest(paths.results("clustered_oracle")))
-        Path(".scratch").rename(f".scratch-{executor}")
-    assert written[0] == written[1]
+    evaluate.main(evaluate_settings, METHOD)
+    expected = file_digest(paths.results(METHOD))
+    Path(paths.results(METHOD)).unlink()
+    Path(".scratch").rename(".scratch-local")
+    monkeypatch.setenv(EXECUTOR, "ray")
+    if ends == "the driver":
+        _end_the_driver(_evaluate, evaluate_settings)
+        asked = []
+    elif ends == "a node":
+        node = cluster.add_node(**SIZE)
+        asked = at_a_write(2, lambda: cluster.remove_node(node, allow_graceful=False), monkeypatch)
+    else:
+        asked = at_a_write(2, _kill_workers, monkeypatch)
+    _evaluate(evaluate_settings)
+    assert file_digest(paths.results(METHOD)) == expected
+    assert ends == "the driver" or len(asked) >= 4
+
+
+def _evaluate(settings: Settings) -> None:
+    evaluate.main(settings, METHOD)
 
 
 @pytest.mark.tried("cluster", "recomputed")
-@pytest.mark.parametrize("stage", ["capture", "kl"])
+@pytest.mark.parametrize("stage", ["capture", "greedy", "kl"])
 def test_a_node_removed_in_the_middle_costs_no_byte(
     stage: str, settings: Settings, copy: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ):
@@ -99,17 +113,26 @@ def test_a_driver_killed_in_the_middle_goes_on_with_the_finished_parts(
 ):
     expected = outs(stage)
     monkeypatch.setenv(EXECUTOR, "ray")
-    driver = multiprocessing.get_context("spawn").Process(target=_driver, args=(stage, settings))
-    driver.start()
-    driver.join()
-    assert driver.exitcode == -signal.SIGKILL
-    assert [path for path in Path(".scratch").rglob("*") if path.suffix in (".parquet", ".json")]
+    _end_the_driver(_run_stage, settings, stage)
     STAGES[stage][0](settings)
     assert outs(stage) == expected
 
 
-def _driver(stage: str, settings: Settings) -> None:
+def _run_stage(settings: Settings, stage: str) -> None:
+    STAGES[stage][0](settings)
+
+
+def _end_the_driver(run: Callable[..., None], *arguments: object) -> None:
+    """Run in a process of its own, which is killed when two parts are written."""
+    driver = multiprocessing.get_context("spawn").Process(target=_driver, args=(run, arguments))
+    driver.start()
+    driver.join()
+    assert driver.exitcode == -signal.SIGKILL
+    assert [path for path in Path(".scratch").rglob("*") if path.suffix in (".parquet", ".json")]
+
+
+def _driver(run: Callable[..., None], arguments: tuple[object, ...]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         cut(patch)
         at_a_write(3, lambda: os.kill(os.getpid(), signal.SIGKILL), patch)
-        STAGES[stage][0](settings)
+        run(*arguments)
