@@ -183,6 +183,15 @@ def test_editing_what_comes_behind_them_reruns_neither_capture_nor_allocation(
     assert bool(reruns) != file.startswith(("commands/", "pipeline/estimate/")), "and what depends on it would run"
 
 
+def test_the_reference_models_own_stages_are_found_and_no_part_of_this_pipeline(project: Project):
+    commands = subprocess.run(["make", "-n", "reference"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    stages = re.findall(r"--single-item (\S+)", commands)
+    assert len(stages) == 2
+    assert "stages reference_train" in project.run("dvc", "repro", "--dry", "--single-item", stages[0])
+    assert stages_run(project.run("dvc", "repro", "--dry")) == set()
+    assert project.run("dvc", "params", "diff").strip() == ""
+
+
 def test_editing_report_code_reruns_only_the_report(project: Project):
     module = project.folder / "pipeline" / "report" / "text" / "wording.py"
     module.write_text(module.read_text() + "\n# A word more.\n")
